@@ -1,0 +1,1 @@
+"""A streaming sparse linear learner service on Redis."""

@@ -1,0 +1,42 @@
+"""The errors a user meets, in one tree.
+
+::
+
+    LearnerError            everything below; the command line prints it as one line and exits with 2
+    ├── SpecError           a model's description is wrong
+    ├── FormatError         a file or an entry can't be decoded
+    ├── ExampleError        an example was decoded but can't be learned or predicted
+    ├── ServerError         no Redis or Valkey server could be found or started
+    ├── StoreError          what is committed doesn't fit: another featurizer, a vanished stream
+    └── FencedError         another worker owns the model now (exit code 4)
+
+Messages name what, the rule, and what came: ``entry 1699-0: field 'lat' must be within [-90, 90] (got 91.2)``.
+"""
+
+
+class LearnerError(Exception):
+    """The root of all errors of this package."""
+
+
+class SpecError(LearnerError):
+    """A model's description is wrong."""
+
+
+class FormatError(LearnerError):
+    """A file or an entry can't be decoded."""
+
+
+class ExampleError(LearnerError):
+    """An example was decoded but can't be learned or predicted."""
+
+
+class ServerError(LearnerError):
+    """No Redis or Valkey server could be found or started."""
+
+
+class StoreError(LearnerError):
+    """What is committed doesn't fit what is asked."""
+
+
+class FencedError(LearnerError):
+    """Another worker owns the model now."""
