@@ -1,0 +1,350 @@
+"""The sparse linear learner: several experts over one weight dict, and the mixer that makes one linear model of them.
+
+Every example updates the same features under several learning rates at once; they share the lookup and the cache line. A
+small Kalman filter learns how to combine the experts' **scores**, so that the whole stays linear in the features: the
+effective weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and explanations add up exactly.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from learner import kernels, layout
+from learner.errors import ExampleError, StoreError
+from learner.losses import LOSSES, SQUARED
+from learner.weights import WeightDict, hash_keys
+
+__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection"]
+
+RATES = (0.5, 2.0, 8.0, 32.0)
+DECAYS = (1.0, 0.99, 1.0, 0.99)  # of the rates' sums of squared gradients, an example
+CHUNK = 4096  # examples a call of the compiled loop
+
+
+class Rejection(NamedTuple):
+    """An example that could not be learned: which, why, and its bytes."""
+
+    index: int
+    reason: str
+    data: bytes
+
+
+class Learned(NamedTuple):
+    """What `Linear.learn_packed` did: a score an example (before learning it; NaN for a rejected one), and the rejected."""
+
+    scores: NDArray[np.float64]
+    rejections: list[Rejection]
+
+
+class Contribution(NamedTuple):
+    """What one feature adds to a score: ``contribution = weight * (value - mean)``.
+
+    ``mean`` is 0 but for dense numbers (present in more than half of the examples, with varying values), which the learner
+    centres; there it is the mean value, so that the contribution says what being different from the average does.
+    """
+
+    name: str
+    value: float
+    mean: float
+    weight: float
+    contribution: float
+
+
+class Linear:
+    """A sparse linear learner with AdaGrad experts, mixed by how they prove themselves.
+
+    Parameters
+    ----------
+    loss : str
+        A name in `learner.losses.LOSSES`.
+    rates : sequence of float, optional
+        One AdaGrad expert a learning rate; a single one is not mixed.
+    decays : sequence of float, optional
+        For each rate, what its sums of squared gradients are multiplied by at each update of the feature.
+    seed : bytes
+        At least 16 secret bytes, for the hash's keys.
+    labels : (negative, positive), optional
+        Strings accepted as the targets -1 and +1.
+    """
+
+    def __init__(
+        self,
+        loss: str,
+        seed: bytes,
+        rates: Sequence[float] = RATES,
+        decays: Sequence[float] = DECAYS,
+        labels: tuple[str, str] | None = None,
+    ) -> None:
+        n_rates = len(rates)
+        n_inputs = n_rates + 1 + layout.MAX_DENSE
+        self.loss = LOSSES[loss]
+        self.rates = tuple(float(rate) for rate in rates)
+        self.decays = np.array(decays, np.float32)
+        self.keys = hash_keys(seed, labels)
+        self.store = WeightDict(layout.row_width(n_rates), self.keys)
+        self.totals = np.zeros(layout.N_TOTALS)
+        self.mixer = np.hstack([np.zeros((n_inputs, 1)), 0.1 * np.eye(n_inputs)])
+        self.mixer[:n_rates, 0] = 1.0 / n_rates
+        # scratch for one example: what the kernels call scratch, mixing, updating, scores and results
+        n = layout.MAX_FEATURES + 1
+        self._scratch = (
+            np.zeros(1 << 15, np.uint64),  # the names' hashes seen
+            np.zeros(n, np.uint64),  # hashes
+            np.zeros(n, np.int64),  # starts of names
+            np.zeros(n, np.int64),  # lengths of names
+            np.zeros(n, np.uint64),  # bases: where rows start
+            np.zeros(n),  # values x
+            np.zeros(n, np.float32),  # scaled values u
+        )
+        self._mixing = (np.zeros(n_inputs), np.zeros(n_inputs, np.int64), np.zeros(n_inputs))
+        self._updating = (np.zeros(n_rates, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
+        self._scores = np.zeros(n_rates)
+        self._results = (np.zeros(CHUNK), np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
+
+    # ---- learning ----
+    def learn_packed(self, data: bytes) -> Learned:
+        """Learn msgpack examples that follow one another, each predicted before it is learned.
+
+        Parameters
+        ----------
+        data : bytes
+            Any number of ``[target, {name: value}]`` or ``[target, {name: value}, importance]``.
+        """
+        buffer = np.frombuffer(data, np.uint8)
+        scores: list[NDArray[np.float64]] = []
+        rejections: list[Rejection] = []
+        position = n_done = 0
+        while position < len(buffer):
+            start = position
+            done, position, n_rows, n_bytes = kernels.learn(
+                buffer, position, len(buffer), self.loss.code, self.rates, self.decays, self.keys, self.store.arrays,
+                self.totals, self.mixer, self._scratch, self._mixing, self._updating, self._scores, self._results,
+            )  # fmt: skip
+            results, codes, ends = (array[:done] for array in self._results)
+            scores.append(results.copy())
+            if codes.any():
+                rejections += self._rejections(data, start, position, codes, ends, n_done)
+            n_done += done
+            if n_rows:
+                self.store.reserve(n_rows, n_bytes)
+        return Learned(scores[0] if len(scores) == 1 else np.concatenate([np.zeros(0), *scores]), rejections)
+
+    def _rejections(
+        self, data: bytes, start: int, stop: int, codes: NDArray[np.int64], ends: NDArray[np.int64], first: int
+    ) -> Iterator[Rejection]:
+        buffer = np.frombuffer(data, np.uint8)
+        for i, (code, end) in enumerate(zip(codes.tolist(), ends.tolist(), strict=True)):
+            if code == layout.OK:
+                start = end
+                continue
+            after = int(kernels.skip(buffer, start, len(buffer)))
+            after = stop if after < 0 else after
+            yield Rejection(first + i, reason(code, data, end, self.loss.code), data[start:after])
+            start = after
+
+    # ---- predicting ----
+    def _predict(self, packed: bytes) -> tuple[int, int, float]:
+        buffer = np.frombuffer(packed, np.uint8)
+        code, where, n, n_dense, score = kernels.predict(
+            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, self._scratch,
+            self._mixing, self._scores,
+        )  # fmt: skip
+        if code != layout.OK:
+            raise ExampleError(reason(code, packed, where, self.loss.code))
+        if where != len(packed):
+            raise ExampleError(f"features must be one msgpack map (got {len(packed) - where} more bytes)")
+        return n, n_dense, score
+
+    def score_packed(self, packed: bytes) -> float:
+        """Return the score of a msgpack map of features, in the target's units; nothing changes.
+
+        Raises
+        ------
+        ExampleError
+            When the map breaks a rule.
+        """
+        return self._offset + self._unit * self._predict(packed)[2]
+
+    def prediction(self, score: float) -> float:
+        """Return the prediction that goes with a score: a probability, or a number within the range of targets seen."""
+        if self.loss.code == SQUARED:
+            return min(max(score, self.totals[layout.TARGET_MIN]), self.totals[layout.TARGET_MAX])
+        return self.loss.link(score)
+
+    @property
+    def _unit(self) -> float:
+        """What a score of 1 is in the target's units."""
+        return float(kernels.target_deviation(self.totals)) if self.loss.code == SQUARED else 1.0
+
+    @property
+    def _offset(self) -> float:
+        return float(self.totals[layout.TARGET_MEAN]) if self.loss.code == SQUARED else 0.0
+
+    # ---- explaining ----
+    @property
+    def n_rates(self) -> int:
+        """How many experts there are."""
+        return len(self.rates)
+
+    def _mixing_weights(self) -> NDArray[np.float64]:
+        return np.ones(1) if self.n_rates == 1 else self.mixer[:, 0]
+
+    def _constant(self) -> float:
+        a = self._mixing_weights()
+        score = float(a[: self.n_rates] @ self._expert_weights(slice(0, 1))[0]) if len(self.store) else 0.0
+        return self._offset + self._unit * (score + (float(a[self.n_rates]) if self.n_rates > 1 else 0.0))
+
+    def _expert_weights(self, slots: Any) -> NDArray[np.float64]:
+        first = layout.HEADER
+        weights: NDArray[np.float64] = self.store.matrix[slots, first : first + self.n_rates].astype(np.float64)
+        return weights
+
+    def effective_weights(self, slots: Any) -> NDArray[np.float64]:
+        """Return the weights of some slots in the user's own units: what one more of the feature adds to the score."""
+        a, n_rates = self._mixing_weights(), self.n_rates
+        rows = self.store.matrix[slots]
+        words = rows.view(np.uint32)
+        scale, variance = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.VARIANCE].astype(np.float64)
+        weights = self._expert_weights(slots) @ a[:n_rates] / np.where(scale > 0, scale, 1)
+        dense = words[:, layout.DENSE].astype(np.int64)
+        direct = (dense > 0) & self._is_centred(rows) & (words[:, layout.COUNT] >= 8)
+        if direct.any():
+            weights[direct] += a[n_rates + dense[direct]] / np.sqrt(variance[direct])
+        result: NDArray[np.float64] = self._unit * weights
+        return result
+
+    def _is_centred(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        count = rows.view(np.uint32)[:, layout.COUNT]
+        centred: NDArray[np.bool_] = (rows[:, layout.VARIANCE] > 0) & (count > 0.5 * self.totals[layout.EXAMPLES])
+        return centred
+
+    def explain_packed(self, packed: bytes) -> list[Contribution]:
+        """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score.
+
+        The constant is one of them. Features never learned have weight 0.
+        """
+        n, n_dense, _ = self._predict(packed)
+        _, _, _, _, all_bases, xs, all_us = self._scratch
+        inputs, inputs_at, _ = self._mixing
+        a, unit = self._mixing_weights(), self._unit
+        direct = {int(inputs_at[k]) - self.n_rates: float(inputs[k]) for k in range(n_dense)}
+        names = list(msgpack.unpackb(packed, strict_map_key=False).items())
+        contributions = [Contribution(layout.CONSTANT_NAME, 1.0, 0.0, self._constant(), self._constant())]
+        known = 0
+        for name, value in names:
+            if value == 0:
+                continue
+            base, x, u = int(all_bases[known]), float(xs[known]), float(all_us[known])
+            known += 1
+            if base == int(kernels.MISSING):
+                contributions.append(Contribution(name, x, 0.0, 0.0, 0.0))
+                continue
+            slot = slice(base // self.store.width, base // self.store.width + 1)
+            row = self.store.matrix[slot]
+            part = float(self._expert_weights(slot)[0] @ a[: self.n_rates]) * u
+            dense = int(row.view(np.uint32)[0, layout.DENSE])
+            if dense in direct:
+                part += float(a[self.n_rates + dense]) * direct[dense]
+            mean = float(row[0, layout.MEAN]) if self._is_centred(row)[0] else 0.0
+            contributions.append(Contribution(name, x, mean, float(self.effective_weights(slot)[0]), unit * part))
+        return sorted(contributions, key=lambda c: -abs(c.contribution))
+
+    @property
+    def weights(self) -> "Weights":
+        """The effective weights, as a mapping from feature name to weight."""
+        return Weights(self)
+
+
+class Weights(Mapping[str, float]):
+    """The effective weights ``w``, by feature name, in the user's units; a live view."""
+
+    def __init__(self, linear: Linear) -> None:
+        self._linear = linear
+
+    def __len__(self) -> int:
+        return len(self._linear.store)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._linear.store)
+
+    def __getitem__(self, name: str) -> float:
+        slot = self._linear.store.slot(name)
+        if slot is None:
+            raise KeyError(name)
+        if slot == 0:
+            return self._linear._constant()
+        return float(self._linear.effective_weights(slice(slot, slot + 1))[0])
+
+    def array(self) -> NDArray[np.float64]:
+        """Return all weights in order of the names."""
+        weights = self._linear.effective_weights(slice(None))
+        if len(weights):
+            weights[0] = self._linear._constant()
+        return weights
+
+    def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
+        """Return the names that start with a prefix and their weights, the largest in size first."""
+        weights = self.array()
+        store = self._linear.store
+        if not prefix:
+            order = np.argsort(-np.abs(weights), kind="stable")[:n]
+            return [(store.name(int(slot)), float(weights[slot])) for slot in order]
+        found = [(name, float(w)) for name, w in zip(store, weights, strict=True) if name.startswith(prefix)]
+        return sorted(found, key=lambda item: -abs(item[1]))[:n]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} weights>"
+
+
+# ---- reasons -------------------------------------------------------------------------------------------------------------
+def reason(code: int, data: bytes, where: int, loss: int) -> str:
+    """Return a rejection in words: what, the rule, and what came."""
+    name, value = _at(data, where)
+    if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE):
+        came = _show(name)
+    else:
+        came = _show(value)
+    targets = "a finite number" if loss == SQUARED else "-1, 0, 1, true, false or one of the model's labels"
+    return {
+        layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
+        layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {_show(name)})",
+        layout.BAD_TARGET: f"target must be {targets} (got {came})",
+        layout.BAD_IMPORTANCE: f"importance must be a finite number >= 0 (got {came})",
+        layout.BAD_MAP: f"features must be a map of name to number (got {_show(name)})",
+        layout.BAD_NAME_TYPE: f"feature name must be a string (got {_show(name)})",
+        layout.BAD_NAME_LENGTH: f"feature name must have 1 to {layout.MAX_NAME_BYTES} bytes "
+        f"(got {len(name.encode()) if isinstance(name, str) else _show(name)})",
+        layout.BAD_NAME_UTF8: "feature name must be UTF-8",
+        layout.BAD_NAME_RESERVED: f"feature name must not be {layout.CONSTANT_NAME}: every model has this feature already",
+        layout.BAD_VALUE_TYPE: f"feature {_show(name)} must be a number (got {came})",
+        layout.BAD_VALUE_FINITE: f"feature {_show(name)} must be finite (got {came})",
+        layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
+        f"(got {len(name) if isinstance(name, dict) else 'more'})",
+        layout.BAD_DUPLICATE: f"feature {_show(name)} must be there once (it came again)",
+    }[code]
+
+
+def _at(data: bytes, where: int) -> tuple[Any, Any]:
+    """Return the two msgpack values at a position, for a message; None for what can't be decoded."""
+    unpacker = msgpack.Unpacker(
+        raw=False, unicode_errors="replace", strict_map_key=False, max_buffer_size=len(data) - where or 1
+    )
+    unpacker.feed(data[where:])
+    values: list[Any] = []
+    for _ in range(2):
+        try:
+            values.append(unpacker.unpack())
+        except Exception:  # noqa: BLE001  (whatever is wrong with it, it is only to be shown)
+            values.append(None)
+            break
+    return (*values, None)[:2]  # type: ignore[return-value]
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

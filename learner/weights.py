@@ -1,0 +1,157 @@
+"""The growing dict of weights: feature name -> slot -> row of state, in plain arrays that compiled loops can use.
+
+Open addressing over a keyed 64-bit hash of the UTF-8 name, slots handed out in order of first update, a row of state a slot
+in one array, names in a byte arena. It starts empty: a feature exists from its first update on, and unseen ones cost nothing.
+`learner.layout` says where each number lies.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner import kernels, layout
+from learner.errors import LearnerError
+
+__all__ = ["WeightDict"]
+
+MAX_ROWS = 2**31
+MAX_ARENA = 2**32
+
+
+class WeightDict:
+    """Names, slots and rows; what the rows mean is the learner's business.
+
+    Parameters
+    ----------
+    width : int
+        float32s in a row, a multiple of 16.
+    keys : array of uint64
+        The hash's secret keys (see `hash_keys`).
+    """
+
+    def __init__(self, width: int, keys: NDArray[np.uint64]) -> None:
+        self.width = width
+        self.keys = keys
+        self.sizes = np.zeros(2, np.int64)
+        self.table = np.zeros(1 << 11, np.uint64)
+        self.names = np.zeros(1 << 14, np.uint8)
+        self.rows = _aligned(1 << 10, width)
+        self.dirty = np.zeros((1 << 10 >> layout.PAGE_BITS) + 1, np.uint8)
+
+    def __len__(self) -> int:
+        return int(self.sizes[0])
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.slot(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names in order of slots."""
+        arena = self.names[: self.sizes[1]].tobytes()
+        position = 0
+        while position < len(arena):
+            end = position + 2 + int.from_bytes(arena[position : position + 2], "little")
+            yield arena[position + 2 : end].decode() or layout.CONSTANT_NAME
+            position = end
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What the kernels call ``store``."""
+        words64, words32 = self.rows.view(np.uint64), self.rows.view(np.uint32)
+        return self.table, self.rows, words64, words32, self.names, self.sizes, self.dirty
+
+    @property
+    def matrix(self) -> NDArray[np.float32]:
+        """The rows in use, as (features, width)."""
+        return self.rows[: len(self) * self.width].reshape(-1, self.width)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of all arrays, with the room for growth."""
+        return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty))
+
+    def slot(self, name: str) -> int | None:
+        """Return the slot of a name, None when it has none."""
+        h = self.keys[layout.CONSTANT_HASH] if name == layout.CONSTANT_NAME else hash_of(name.encode(), self.keys)
+        base = int(kernels.find(self.arrays, np.uint64(h), np.uint64(self.width)))
+        return None if base == int(kernels.MISSING) else base // self.width
+
+    def name(self, slot: int) -> str:
+        """Return the name of a slot."""
+        start = int(self.rows.view(np.uint32)[slot * self.width + layout.NAME])
+        length = int(self.names[start]) | int(self.names[start + 1]) << 8
+        return self.names[start + 2 : start + 2 + length].tobytes().decode() or layout.CONSTANT_NAME
+
+    def reserve(self, n_rows: int, n_bytes: int) -> None:
+        """Make room for so many more features, whose names have so many more bytes together.
+
+        Raises
+        ------
+        LearnerError
+            When a model would exceed 2^31 features or 2^32 bytes of names.
+        """
+        need_rows, need_names = len(self) + n_rows, int(self.sizes[1]) + n_bytes + 2 * n_rows
+        if need_rows > MAX_ROWS or need_names > MAX_ARENA:
+            raise LearnerError(f"a model holds at most {MAX_ROWS} features and {MAX_ARENA} bytes of names (got {need_rows})")
+        capacity = len(self.rows) // self.width
+        if need_rows > capacity:
+            # half as much again while small; later a quarter, to keep memory a feature low
+            capacity = max(need_rows, capacity + (capacity >> 1 if capacity < 100_000 else capacity >> 2))
+            rows = _aligned(capacity, self.width)
+            used = len(self) * self.width
+            rows[:used] = self.rows[:used]
+            dirty = np.zeros((capacity >> layout.PAGE_BITS) + 1, np.uint8)
+            dirty[: len(self.dirty)] = self.dirty
+            self.rows, self.dirty = rows, dirty
+        if need_names > len(self.names):
+            names = np.zeros(max(need_names, len(self.names) * 3 // 2), np.uint8)
+            names[: self.sizes[1]] = self.names[: self.sizes[1]]
+            self.names = names
+        size = len(self.table)
+        while 10 * need_rows > 7 * size:
+            size *= 2
+        if size > len(self.table):
+            self.table = np.zeros(size, np.uint64)
+            kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
+
+    def load(self, rows: NDArray[np.float32], names: NDArray[np.uint8]) -> None:
+        """Take rows and names as `matrix` and `names` had them."""
+        self.reserve(len(rows), len(names))
+        self.rows[: rows.size] = rows.ravel()
+        self.names[: len(names)] = names
+        self.sizes[:] = len(rows), len(names)
+        kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
+
+
+def hash_of(name: bytes, keys: NDArray[np.uint64]) -> int:
+    """Return the keyed hash of a name (see `learner.kernels.hash_name`)."""
+    h, _ = kernels.hash_name(np.frombuffer(name, np.uint8), 0, len(name), keys)
+    return int(h)
+
+
+def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.uint64]:
+    """Return the keys that belong to a model's secret seed, and the hashes of its two label strings, if it has any.
+
+    Parameters
+    ----------
+    seed : bytes
+        At least 16 secret bytes.
+    labels : (negative, positive), optional
+        What users call the targets -1 and +1.
+    """
+    keys = np.zeros(layout.N_KEYS, np.uint64)
+    for place in (layout.KEY_BLOCK, layout.KEY_FINAL, layout.CONSTANT_HASH):
+        digest = hashlib.blake2b(seed, digest_size=8, person=b"learner%d" % place).digest()
+        keys[place] = (1 << 32) + int.from_bytes(digest, "little") % (kernels.PRIME - (1 << 32))
+    for place, label in zip((layout.LABEL_NEGATIVE, layout.LABEL_POSITIVE), labels or (), strict=False):
+        keys[place] = hash_of(label.encode(), keys)
+    return keys
+
+
+def _aligned(n_rows: int, width: int) -> NDArray[np.float32]:
+    """Return zeros for rows that each start on a cache line."""
+    raw = np.zeros(n_rows * width + 16, np.float32)
+    start = -raw.ctypes.data // 4 % 16
+    return raw[start : start + n_rows * width]
