@@ -40,3 +40,13 @@ class StoreError(LearnerError):
 
 class FencedError(LearnerError):
     """Another worker owns the model now."""
+
+
+def show(value: object) -> str:
+    """Return a value as a message shows it: its repr, shortened.
+
+    >>> show("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..."
+    """
+    text = repr(value)
+    return text if len(text) <= 61 else text[:58] + "..."

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import kernels, layout
-from learner.errors import ExampleError, StoreError
+from learner.errors import ExampleError, show
 from learner.losses import LOSSES, SQUARED
 from learner.weights import WeightDict, hash_keys
 
@@ -306,26 +306,26 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
     """Return a rejection in words: what, the rule, and what came."""
     name, value = _at(data, where)
     if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE):
-        came = _show(name)
+        came = show(name)
     else:
-        came = _show(value)
+        came = show(value)
     targets = "a finite number" if loss == SQUARED else "-1, 0, 1, true, false or one of the model's labels"
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
-        layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {_show(name)})",
+        layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(name)})",
         layout.BAD_TARGET: f"target must be {targets} (got {came})",
         layout.BAD_IMPORTANCE: f"importance must be a finite number >= 0 (got {came})",
-        layout.BAD_MAP: f"features must be a map of name to number (got {_show(name)})",
-        layout.BAD_NAME_TYPE: f"feature name must be a string (got {_show(name)})",
+        layout.BAD_MAP: f"features must be a map of name to number (got {show(name)})",
+        layout.BAD_NAME_TYPE: f"feature name must be a string (got {show(name)})",
         layout.BAD_NAME_LENGTH: f"feature name must have 1 to {layout.MAX_NAME_BYTES} bytes "
-        f"(got {len(name.encode()) if isinstance(name, str) else _show(name)})",
+        f"(got {len(name.encode()) if isinstance(name, str) else show(name)})",
         layout.BAD_NAME_UTF8: "feature name must be UTF-8",
         layout.BAD_NAME_RESERVED: f"feature name must not be {layout.CONSTANT_NAME}: every model has this feature already",
-        layout.BAD_VALUE_TYPE: f"feature {_show(name)} must be a number (got {came})",
-        layout.BAD_VALUE_FINITE: f"feature {_show(name)} must be finite (got {came})",
+        layout.BAD_VALUE_TYPE: f"feature {show(name)} must be a number (got {came})",
+        layout.BAD_VALUE_FINITE: f"feature {show(name)} must be finite (got {came})",
         layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
         f"(got {len(name) if isinstance(name, dict) else 'more'})",
-        layout.BAD_DUPLICATE: f"feature {_show(name)} must be there once (it came again)",
+        layout.BAD_DUPLICATE: f"feature {show(name)} must be there once (it came again)",
     }[code]
 
 
@@ -343,8 +343,3 @@ def _at(data: bytes, where: int) -> tuple[Any, Any]:
             values.append(None)
             break
     return (*values, None)[:2]  # type: ignore[return-value]
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

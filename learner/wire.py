@@ -1,0 +1,270 @@
+"""The protocol, in one page: the keys, what an entry holds, what a request holds and what a reply is.
+
+Any client can speak it with plain Redis commands::
+
+    XADD learner:{spam}:examples * record '{"address": "abc@gmail.com"}' target 1
+    XADD learner:{spam}:requests * record '{"address": "abc@gmail.com"}' reply learner:replies:me id 7
+    BLPOP learner:replies:me 5
+
+An **entry** of ``examples`` has one of these fields:
+
+``record``
+    A raw record in JSON or msgpack (told apart by the first byte), with ``target`` and, if it isn't 1, ``importance`` as text.
+``features``
+    The same, but a map of feature name to number, in JSON or msgpack: no featurizer runs.
+``records``
+    Many at once: msgpack ``[target, record]`` or ``[target, record, importance]``, one after another.
+``batch``
+    Many at once: msgpack ``[target, {name: value}]`` or ``[.., importance]``, one after another.
+
+A **request** has ``record`` or ``features`` as above, or ``records`` or ``batch`` (msgpack values one after another, without
+targets), then ``reply``, the list to answer on, an optional ``id`` and an optional ``explain 1``. A **reply** is a JSON object
+pushed onto that list, which expires after a minute: ``id``, ``score`` and ``prediction`` (a probability in binary tasks), or
+``scores`` and ``predictions``, ``contributions`` where asked for, or ``error``.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgpack
+
+from learner.errors import ExampleError, FormatError, LearnerError, SpecError, show
+
+__all__ = ["GROUP", "REPLIES", "REPLY_SECONDS", "Bad", "Keys", "decode_entry", "decode_request", "encode_reply", "pack_example"]
+
+REPLIES = "learner:replies:"  # replies go to keys with this prefix only
+REPLY_SECONDS = 60
+GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard lag tools tell the truth
+
+Features = Callable[[Any], Mapping[str, float]]
+
+
+class Keys:
+    """The keys of a model: one hash tag, so that they share a cluster slot and a transaction.
+
+    >>> Keys("spam").examples
+    'learner:{spam}:examples'
+    """
+
+    def __init__(self, model: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", model):
+            raise SpecError(f"model name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(model)})")
+        prefix = f"learner:{{{model}}}:"
+        self.model = model
+        self.spec = prefix + "spec"
+        self.examples = prefix + "examples"
+        self.requests = prefix + "requests"
+        self.owner = prefix + "owner"
+        self.rejected = prefix + "rejected"
+        self.progress = prefix + "progress"
+        self.head = prefix + "state:head"
+        self._state = prefix + "state:"
+
+    def rows(self, segment: int) -> str:
+        """Return the key of a segment of the committed rows."""
+        return f"{self._state}rows:{segment}"
+
+    def names(self, segment: int) -> str:
+        """Return the key of a segment of the committed names."""
+        return f"{self._state}names:{segment}"
+
+
+class Bad(NamedTuple):
+    """Something that came and can't be learned: at which stage ("decode", "featurize", "learn"), why, and its bytes."""
+
+    stage: str
+    reason: str
+    data: bytes
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------------
+def decode_value(data: bytes, what: str) -> Any:
+    """Decode JSON or msgpack, told apart by the first byte: no JSON text starts at or above 0x80, no msgpack map below.
+
+    Raises
+    ------
+    FormatError
+        When it is neither.
+
+    >>> decode_value(b'{"lat": 40.6}', "record"), decode_value(bytes([0x81, 0xA1, 0x61, 0x01]), "record")
+    ({'lat': 40.6}, {'a': 1})
+    """
+    if not data:
+        raise FormatError(f"{what} must be JSON or msgpack (got nothing)")
+    try:
+        if data[0] < 0x80:
+            return json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+        return msgpack.unpackb(data, strict_map_key=False)
+    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        kind = "JSON" if data[0] < 0x80 else "msgpack"
+        detail = str(error) or type(error).__name__
+        raise FormatError(f"{what} must be JSON or msgpack (got {show(data)}: as {kind}, {detail})") from error
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{show(next(key for key in keys if keys.count(key) > 1))} is there twice")
+    return value
+
+
+def decode_target(text: bytes) -> Any:
+    """Return a target or importance given as text: a number or boolean if it reads as one in JSON, else the label itself.
+
+    >>> decode_target(b"-1"), decode_target(b"true"), decode_target(b"spam")
+    (-1, True, 'spam')
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text.decode(errors="replace")
+    return value if isinstance(value, (bool, int, float)) else text.decode(errors="replace")
+
+
+def pack(value: Any) -> bytes:
+    """Return a value in msgpack.
+
+    Raises
+    ------
+    ExampleError
+        When msgpack has no form for it.
+    """
+    try:
+        packed: bytes = msgpack.packb(value, default=_number)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ExampleError(f"value must be numbers, strings, lists and maps (got {show(value)}: {error})") from error
+    return packed
+
+
+def _number(value: Any) -> float:
+    """Let numpy's scalars be numbers, without importing numpy."""
+    if hasattr(value, "dtype") and getattr(value, "shape", None) == ():
+        return float(value)
+    raise TypeError(f"no form for {type(value).__name__}")
+
+
+def pack_example(target: Any, features: bytes, importance: float = 1.0) -> bytes:
+    """Return one example for the compiled loop, of features packed already."""
+    if importance == 1.0:
+        return b"\x92" + pack(target) + features
+    return b"\x93" + pack(target) + features + pack(importance)
+
+
+# ---- entries ---------------------------------------------------------------------------------------------------------------
+def decode_entry(fields: Mapping[bytes, bytes], features: Features) -> Iterator[bytes | Bad]:
+    """Yield an entry's examples, packed for the compiled loop, and what can't be.
+
+    Parameters
+    ----------
+    fields : mapping
+        What XREAD gave.
+    features : callable
+        The model's featurizer: from a record to its features, or an `ExampleError`.
+    """
+    batch = fields.get(b"batch")
+    if batch is not None:
+        yield batch
+    elif b"records" in fields:
+        yield from _decode_records(fields[b"records"], features)
+    else:
+        stage = "decode"
+        try:
+            if b"target" not in fields:
+                raise FormatError(f"entry must have a target (got the fields {_names(fields)})")
+            importance = decode_target(fields.get(b"importance", b"1"))
+            if b"features" in fields:
+                vector = _feature_map(fields[b"features"])
+            elif b"record" in fields:
+                record = decode_value(fields[b"record"], "record")
+                stage = "featurize"
+                vector = pack(features(record))
+            else:
+                raise FormatError(f"entry must have one of record, features, records, batch (got the fields {_names(fields)})")
+            yield pack_example(decode_target(fields[b"target"]), vector, importance)
+        except (LearnerError, ValueError, msgpack.UnpackException) as error:
+            yield Bad(stage, str(error) or type(error).__name__, pack({k.decode(errors="replace"): v for k, v in fields.items()}))
+
+
+def _feature_map(data: bytes) -> bytes:
+    """Return a map of features as msgpack; msgpack stays as it came, once it is known to be one whole value."""
+    value = decode_value(data, "features")
+    return data if data[0] >= 0x80 else pack(value)
+
+
+def _decode_records(data: bytes, features: Features) -> Iterator[bytes | Bad]:
+    for value, raw in _split(data):
+        if isinstance(value, FormatError):
+            yield Bad("decode", str(value), raw)
+            continue
+        stage = "decode"
+        try:
+            if not isinstance(value, list) or len(value) not in (2, 3):
+                raise FormatError(f"record must be [target, record] or [target, record, importance] (got {show(value)})")
+            stage = "featurize"
+            yield pack_example(value[0], pack(features(value[1])), *value[2:])
+        except LearnerError as error:
+            yield Bad(stage, str(error), raw)
+
+
+def _split(data: bytes) -> Iterator[tuple[Any, bytes]]:
+    """Yield (value, its bytes) for msgpack values that follow one another; a FormatError for a broken rest."""
+    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=len(data) or 1)
+    unpacker.feed(data)
+    start = 0
+    while start < len(data):
+        try:
+            value = unpacker.unpack()
+        except (ValueError, RecursionError, msgpack.UnpackException) as error:
+            detail = str(error) or type(error).__name__
+            yield FormatError(f"records must be whole msgpack values (at byte {start}: {detail})"), data[start:]
+            return
+        end = unpacker.tell()
+        yield value, data[start:end]
+        start = end
+
+
+def _names(fields: Mapping[bytes, bytes]) -> str:
+    return ", ".join(sorted(name.decode(errors="replace") for name in fields)) or "none"
+
+
+# ---- requests --------------------------------------------------------------------------------------------------------------
+def decode_request(fields: Mapping[bytes, bytes], features: Features) -> tuple[list[bytes | Bad], bool]:
+    """Return a request's feature maps, packed, and whether it asked for one rather than for many."""
+    one = b"records" not in fields and b"batch" not in fields
+    found: list[bytes | Bad] = []
+    if b"batch" in fields:
+        for value, raw in _split(fields[b"batch"]):
+            found.append(Bad("decode", str(value), raw) if isinstance(value, FormatError) else raw)
+    elif b"records" in fields:
+        for value, raw in _split(fields[b"records"]):
+            try:
+                if isinstance(value, FormatError):
+                    raise value
+                found.append(pack(features(value)))
+            except LearnerError as error:
+                found.append(Bad("featurize", str(error), raw))
+    else:
+        try:
+            if b"features" in fields:
+                found.append(_feature_map(fields[b"features"]))
+            elif b"record" in fields:
+                found.append(pack(features(decode_value(fields[b"record"], "record"))))
+            else:
+                raise FormatError(f"request must have one of record, features, records, batch (got {_names(fields)})")
+        except LearnerError as error:
+            found.append(Bad("decode", str(error), b""))
+    return found, one
+
+
+def encode_reply(reply: Mapping[str, Any]) -> bytes:
+    """Return a reply in JSON; numbers that JSON has no form for become null."""
+    clean = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in reply.items()}
+    return json.dumps(clean, ensure_ascii=False, separators=(",", ":")).encode()
