@@ -874,7 +874,7 @@ def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
 def learn_example(
     buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, scratch, mixing, updating, scores
 ):
-    """Predict one scanned example, then learn it; return the score it had before."""
+    """Predict one scanned example, then learn it; return the score it had before, in the target's units."""
     _, hashes, starts, lengths, bases, xs, us = scratch
     slopes = updating[0]
     width = width_of(rates)
@@ -887,6 +887,9 @@ def learn_example(
     n += 1
     score_experts(n, rates, store, scratch, scores)
     s, n_inputs = combine(rates, scores, mixer, mixing, k)
+    before = s
+    if loss == losses.SQUARED:
+        before = totals[TARGET_MEAN] + target_deviation(totals) * s
     y = observe(loss, totals, s, y, importance)
 
     square = 0.0
@@ -906,7 +909,7 @@ def learn_example(
         update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
     totals[EXAMPLES] += 1.0
     totals[IMPORTANCE_SUM] += importance
-    return s
+    return before
 
 
 @compiled

@@ -106,6 +106,11 @@ class Linear:
         self._scores = np.zeros(n_rates)
         self._results = (np.zeros(CHUNK), np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
 
+    def warm(self) -> None:
+        """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
+        self._learn(np.zeros(0, np.uint8), 0)
+        self.score_packed(b"\x80")
+
     # ---- learning ----
     def learn_packed(self, data: bytes) -> Learned:
         """Learn msgpack examples that follow one another, each predicted before it is learned.
@@ -121,10 +126,7 @@ class Linear:
         position = n_done = 0
         while position < len(buffer):
             start = position
-            done, position, n_rows, n_bytes = kernels.learn(
-                buffer, position, len(buffer), self.loss.code, self.rates, self.decays, self.keys, self.store.arrays,
-                self.totals, self.mixer, self._scratch, self._mixing, self._updating, self._scores, self._results,
-            )  # fmt: skip
+            done, position, n_rows, n_bytes = self._learn(buffer, position)
             results, codes, ends = (array[:done] for array in self._results)
             scores.append(results.copy())
             if codes.any():
@@ -133,6 +135,13 @@ class Linear:
             if n_rows:
                 self.store.reserve(n_rows, n_bytes)
         return Learned(scores[0] if len(scores) == 1 else np.concatenate([np.zeros(0), *scores]), rejections)
+
+    def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
+        found: tuple[int, int, int, int] = kernels.learn(
+            buffer, position, len(buffer), self.loss.code, self.rates, self.decays, self.keys, self.store.arrays,
+            self.totals, self.mixer, self._scratch, self._mixing, self._updating, self._scores, self._results,
+        )  # fmt: skip
+        return found
 
     def _rejections(
         self, data: bytes, start: int, stop: int, codes: NDArray[np.int64], ends: NDArray[np.int64], first: int

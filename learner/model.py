@@ -249,7 +249,7 @@ class Model:
 
     @property
     def n_rejected(self) -> int:
-        """Examples that reached the learner but could not be learned."""
+        """Examples that could not be learned."""
         return int(self.linear.totals[layout.REJECTED])
 
     @property
@@ -275,6 +275,10 @@ class Model:
     def _mean(self, place: int) -> float:
         total = float(self.linear.totals[layout.IMPORTANCE_SUM])
         return float(self.linear.totals[place]) / total if total else float("nan")
+
+    def count_rejected(self, n: int) -> None:
+        """Count examples that were rejected before they reached the learner."""
+        self.linear.totals[layout.REJECTED] += n
 
     # ---- state in and out ----
     def state(self) -> dict[str, NDArray[Any]]:

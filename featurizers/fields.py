@@ -1,0 +1,98 @@
+"""The feature template over a whole record, whatever its fields are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from featurizers.errors import FeaturizeError, shown, what
+from featurizers.names import SAFE_CHARACTERS, fit
+from featurizers.numbers import number
+from featurizers.template import Adder, Template, join
+
+MAX_DEPTH = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields(Template):
+    """Every field of a record, by what it holds.
+
+    A number is the feature ``name`` with its value; a string is the category ``name=value``; true is ``name``; false,
+    None, an empty string, list or map is nothing; a list of strings is a bag, ``name=item`` with how many times it is
+    there; a map's fields have dotted names. Where two fields come to one name, the later one's value stands.
+
+    Parameters
+    ----------
+    field
+        The map whose fields are meant (None: the record). Its own name is not part of the features' names.
+
+    Examples
+    --------
+    >>> from featurizers import Featurizer
+    >>> f = Featurizer([Fields()])
+    >>> f({"price": 9.5, "brand": "acme", "new": True, "tags": ["red", "big"], "shop": {"city": "Rome"}})
+    {'price': 9.5, 'brand=acme': 1.0, 'new': 1.0, 'tags=red': 1.0, 'tags=big': 1.0, 'shop.city=Rome': 1.0}
+    """
+
+    template = "fields"
+
+    def adder(self) -> Adder:
+        """Add the features of every field."""
+        read, path, prefix = self.reader(), self.field, self.prefix
+
+        def add(record: Any, out: dict[str, float]) -> None:
+            value = read(record)
+            if value is None:
+                return
+            if not isinstance(value, Mapping):
+                raise FeaturizeError(f"{what(path)} must be a map of fields (got {shown(value)})")
+            _add_map(value, prefix, path, 1, out)
+
+        return add
+
+
+def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int, out: dict[str, float]) -> None:
+    """Add the features of a map, whose names start with a head."""
+    if depth > MAX_DEPTH:
+        raise FeaturizeError(f"{what(path)} must be nested at most {MAX_DEPTH} maps deep (got another map)")
+    for key, value in fields.items():
+        kind = type(value)
+        if type(key) is not str or not key:
+            raise FeaturizeError(f"{what(path)} must have non-empty strings as field names (got {shown(key)})")
+        name = head + key
+        if kind is str:
+            if not value:
+                continue
+            name = f"{name}={value}"
+            out[name if len(name) <= SAFE_CHARACTERS and name.isascii() else fit(name)] = 1.0
+        elif kind is float and value - value == 0.0:
+            if value:
+                out[name if len(name) <= SAFE_CHARACTERS and name.isascii() else fit(name)] = value
+        elif value is True:
+            out[fit(name)] = 1.0
+        elif value is None or value is False:
+            continue
+        elif isinstance(value, Mapping):
+            _add_map(value, f"{name}.", join(path, key), depth + 1, out)
+        elif isinstance(value, list | tuple):
+            _add_bag(value, name, join(path, key), out)
+        elif isinstance(value, str):  # a subclass, such as numpy's
+            if value:
+                out[fit(f"{name}={value}")] = 1.0
+        elif isinstance(value, Real):
+            if found := number(value, join(path, key)):
+                out[fit(name)] = found
+        else:
+            rule = "a number, a string, a boolean, a list of strings or a map"
+            raise FeaturizeError(f"{what(join(path, key))} must be {rule} (got {shown(value)})")
+
+
+def _add_bag(items: list[Any] | tuple[Any, ...], head: str, path: str, out: dict[str, float]) -> None:
+    """Add the features of a list of strings."""
+    counts: dict[str, float] = {}
+    for item in items:
+        if not isinstance(item, str):
+            raise FeaturizeError(f"field '{path}' must be a list of strings (got {shown(item)} in it)")
+        name = fit(f"{head}={item}")
+        counts[name] = counts.get(name, 0.0) + 1.0
+    out.update(counts)

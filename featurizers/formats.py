@@ -1,0 +1,107 @@
+"""Featurizers as text: TOML for people, JSON for programs.
+
+A file holds a list of templates. Each names its template and the parameters that differ from their default::
+
+    [[templates]]
+    template = "ends_with"
+    field = "address"
+    n = [3, 4]
+"""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from featurizers.errors import FeaturizerSpecError, shown
+from featurizers.featurizer import Featurizer
+
+FORMATS = ("toml", "json")
+
+
+def dumps(featurizer: Featurizer, format: str = "toml") -> str:  # noqa: A002 - the word a caller would look for
+    """Write a featurizer as TOML or JSON.
+
+    Examples
+    --------
+    >>> from featurizers import Category, Cross
+    >>> print(dumps(Featurizer([Category("hour"), Cross([Category("origin"), Category("dest")])])))
+    [[templates]]
+    template = "category"
+    field = "hour"
+    <BLANKLINE>
+    [[templates]]
+    template = "cross"
+    templates = [
+      { template = "category", field = "origin" },
+      { template = "category", field = "dest" },
+    ]
+    <BLANKLINE>
+    """
+    _check(format)
+    spec = featurizer.to_spec()
+    if format == "json":
+        return json.dumps(spec, indent=2) + "\n"
+    return "\n".join(_table(template) for template in spec["templates"])
+
+
+def loads(text: str, format: str = "toml") -> Featurizer:  # noqa: A002 - as in `dumps`
+    r"""Read a featurizer from TOML or JSON.
+
+    Examples
+    --------
+    >>> f = loads('[[templates]]\ntemplate = "ends_with"\nn = 3')
+    >>> f("abc@gmail.com")
+    {'endsWith_com': 1.0}
+    """
+    _check(format)
+    try:
+        data = tomllib.loads(text) if format == "toml" else json.loads(text)
+    except (ValueError, RecursionError) as error:  # what both decoders raise for wrong text
+        raise FeaturizerSpecError(f"a featurizer must be {format.upper()} that can be read (got: {error})") from error
+    return Featurizer.from_spec(data)
+
+
+def load(path: str | Path) -> Featurizer:
+    """Read a featurizer from a ``.toml`` or ``.json`` file.
+
+    Raises
+    ------
+    FeaturizerSpecError
+        If the file can't be read, or its text is not a featurizer.
+    """
+    path = Path(path)
+    _check(path.suffix[1:])
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeaturizerSpecError(f"featurizer file '{path}' must be readable UTF-8 text (got: {error})") from error
+    try:
+        return loads(text, path.suffix[1:])
+    except FeaturizerSpecError as error:
+        raise FeaturizerSpecError(f"featurizer file '{path}': {error}") from error
+
+
+def _check(name: str) -> None:
+    if name not in FORMATS:
+        raise FeaturizerSpecError(f"a featurizer's format must be one of {', '.join(FORMATS)} (got {shown(name)})")
+
+
+def _table(template: dict[str, Any]) -> str:
+    """Write one template as a TOML table; nested templates go on a line each, as inline tables."""
+    lines = ["[[templates]]"]
+    for key, value in template.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{key} = [", *(f"  {_value(item)}," for item in value), "]"]
+        else:
+            lines.append(f"{key} = {_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    # JSON's text, numbers and booleans are TOML's too, but for DEL, which TOML wants escaped
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,83 @@
+"""The feature template over the words of a text."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from math import log1p
+from typing import Any
+
+from featurizers import parameters
+from featurizers.names import SAFE_CHARACTERS, fit
+from featurizers.strings import StringTemplate
+from featurizers.template import Adder
+
+MAX_N = 5
+MAX_TOKEN_BYTES = 256
+VALUES = ("presence", "count", "log")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(StringTemplate):
+    """Contains the word ___, and the n words ___ in a row up to n.
+
+    Parameters
+    ----------
+    n
+        The longest run of words, at most 5.
+    lower
+        Whether upper and lower case are one.
+    value
+        ``presence``: 1; ``count``: how many times the words occur; ``log``: ln(1 + count).
+    token
+        The regular expression of a word, over the whole match. The default takes letters and digits of any script, with
+        apostrophes inside. It runs on every text, so it must not be one that backtracks without bound.
+
+    Examples
+    --------
+    >>> from featurizers import Featurizer
+    >>> Featurizer([Words("text", n=2)])({"text": "Don't call, don't!"})
+    {"word_don't": 1.0, 'word_call': 1.0, "word_don't call": 1.0, "word_call don't": 1.0}
+    >>> Featurizer([Words(value="log")])("free free free")
+    {'word_free': 1.386...}
+    """
+
+    template = "words"
+    n: int = 1
+    lower: bool = True
+    value: str = "presence"
+    token: str = r"[^\W_]+(?:['’][^\W_]+)*"  # noqa: S105 - a word's pattern, not a password
+
+    def check(self) -> dict[str, Any]:
+        """Check the run length, the kind of value and the pattern."""
+        parameters.whole(self.template, "n", self.n, 1, MAX_N)
+        parameters.flag(self.template, "lower", self.lower)
+        parameters.choice(self.template, "value", self.value, VALUES)
+        parameters.text(self.template, "token", self.token, MAX_TOKEN_BYTES)
+        try:
+            re.compile(self.token)
+        except (re.error, OverflowError, RecursionError):
+            parameters.refuse(self.template, "token", "a regular expression", self.token)
+        return {}
+
+    def adder(self) -> Adder:
+        """Add ``word_WORDS`` for every word and run of words."""
+        read, head, longest, lower, value = self.text_reader(), f"{self.prefix}word_", self.n, self.lower, self.value
+        token = re.compile(self.token)
+
+        def add(record: Any, out: dict[str, float]) -> None:
+            text = read(record)
+            if text is None:
+                return
+            # a pattern may match nothing at all, which is no word; groups in it do not matter
+            words = [word for match in token.finditer(text.lower() if lower else text) if (word := match[0])]
+            names = [head + word for word in words]
+            for n in range(2, longest + 1):
+                names += [head + " ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
+            names = [name if len(name) <= SAFE_CHARACTERS else fit(name) for name in names]
+            if value == "presence":
+                out.update(dict.fromkeys(names, 1.0))
+                return
+            for name, count in Counter(names).items():
+                out[name] = float(count) if value == "count" else log1p(count)
+
+        return add

@@ -1,0 +1,342 @@
+"""The commands. Each imports what it needs when it runs, so that ``learner --help`` starts at once."""
+
+import functools
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from learner.errors import FencedError, FormatError, LearnerError
+
+if TYPE_CHECKING:
+    from learner.formats import Packed
+    from learner.model import Model
+
+FORMATS = ("jsonl", "csv", "tsv", "vw", "libsvm", "msgpack")
+
+
+class Commands(click.Group):
+    """A group that imports the worker, which lives outside this package, only when it is asked for."""
+
+    lazy = {"worker": ("worker", "Run the worker of MODEL: learn its stream, answer requests,...")}  # noqa: RUF012
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*super().list_commands(ctx), *self.lazy})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command, importing it if need be."""
+        if name in self.lazy:
+            command: click.Command = getattr(importlib.import_module(self.lazy[name][0]), name)
+            return command
+        return super().get_command(ctx, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.commands.get(name)
+            rows.append((name, command.get_short_help_str(100) if command else self.lazy[name][1]))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error a user can mend is one line and exit code 2 (4 when fenced)."""
+        return errors_as_lines(super().invoke)(ctx)
+
+
+def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the errors that a user can mend into one line and an exit code: 4 when fenced, else 2."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except LearnerError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(4 if isinstance(error, FencedError) else 2)
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "redis":  # asked by name: importing redis takes time
+                raise
+            click.echo(f"Error: server: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="learner")
+def main() -> None:
+    """Learn online from a stream on Redis, and ask for predictions while it learns."""
+
+
+redis_option = click.option("--redis-url", help="The server; by default REDIS_URL, else the embedded one.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+format_option = click.option("--format", "file_format", type=click.Choice(FORMATS), help="By default guessed from the name.")
+target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a model is."""
+    options = (
+        click.option("--task", type=click.Choice(["binary", "regression"]), default="binary", show_default=True),
+        click.option("--loss", type=click.Choice(["logistic", "hinge", "squared"]), help="By default the task's."),
+        click.option(
+            "--featurizer", help="A ready one's name, or a TOML or JSON file. By default 'fields': every field a feature."
+        ),
+        click.option("--rates", help="Fix the learning rate, or several with commas, in place of the default four."),
+        click.option("--labels", help="What targets -1 and +1 are called, as NEGATIVE,POSITIVE."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_model(
+    task: str, loss: str | None, featurizer: str | None, rates: str | None, labels: str | None, seed: bytes | None = None
+) -> "Model":
+    """Make a model of the command line's options."""
+    from learner.model import Model
+
+    if loss == "squared":
+        task = "regression"
+    try:
+        numbers = None if rates is None else [float(rate) for rate in rates.split(",")]
+    except ValueError as error:
+        raise LearnerError(f"--rates must be numbers with commas (got {rates!r})") from error
+    names = None if labels is None else labels.split(",")
+    return Model(task, featurizer=featurizer or "fields", loss=loss, rates=numbers, labels=names, seed=seed)
+
+
+# ---- models and examples ----
+@main.command()
+@click.argument("model")
+@model_options
+@redis_option
+@json_option
+def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
+    """Create MODEL, knowing nothing yet."""
+    from learner import server
+    from learner.store import Store
+
+    made = make_model(**options)
+    client = server.client(server.find_or_start(redis_url))
+    server.require_version(client)
+    if not Store(client, model).create(made.to_spec()):
+        raise LearnerError(f"model {model!r} exists already: choose another name")
+    if as_json:
+        click.echo(json.dumps({"model": model, "fingerprint": made.fingerprint}))
+    else:
+        click.echo(f"created {model} ({made.task}, {made.linear.loss.name} loss): now 'learner worker {model}'")
+
+
+@main.command()
+@click.argument("model")
+@click.argument("file")
+@format_option
+@target_option
+@redis_option
+@json_option
+def push(
+    model: str, file: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool
+) -> None:
+    """Push the examples of FILE (- is the standard input) onto MODEL's stream.
+
+    Lines that can't be read are named, counted and left out; the exit code is then 2.
+    """
+    from learner.client import Client
+    from learner.formats import Source, read
+    from learner.show import progress_bar
+
+    client = Client(model, redis_url)
+    if not client.redis.exists(client.keys.spec):
+        raise LearnerError(f"model {model!r} does not exist: make it with 'learner create {model}'")
+    bad: list[str] = []
+
+    def on_error(where: str, message: str, raw: bytes) -> None:
+        bad.append(f"{where}: {message}")
+        if len(bad) <= 10:
+            click.echo(f"Error: {bad[-1]}", err=True)
+
+    pushed, started = 0, time.perf_counter()
+    with Source(file) as source, progress_bar(source.size, quiet=as_json) as advance:
+        examples = read(source, file_format, target=target, on_error=on_error)
+        for kind, run in by_kind(examples):
+            for n in client.push_packed(run, features=kind == "features"):
+                pushed += n
+                advance(source.position())
+    seconds = time.perf_counter() - started
+    if as_json:
+        click.echo(json.dumps({"model": model, "pushed": pushed, "bad": len(bad), "seconds": round(seconds, 3)}))
+    else:
+        click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {len(bad)} bad ones" if bad else ""))
+    if bad:
+        sys.exit(2)
+
+
+def by_kind(examples: "Iterator[Packed]") -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Group examples that follow one another into runs of records and runs of features."""
+    import itertools
+
+    for kind, run in itertools.groupby(examples, key=lambda example: example.kind):
+        yield kind, (example.data for example in run)
+
+
+@main.command()
+@click.argument("model")
+@click.argument("record")
+@format_option
+@target_option
+@redis_option
+@json_option
+def predict(
+    model: str, record: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool
+) -> None:
+    """Ask MODEL for the prediction of RECORD (a record in JSON, a file of records, or - for the standard input)."""
+    import msgpack
+
+    from learner.client import Client
+    from learner.formats import read
+
+    client = Client(model, redis_url)
+    if record.lstrip()[:1] in ("{", '"', "["):
+        reply = client.ask({"record": _json(record)})
+        click.echo(json.dumps(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
+        return
+    for kind, run in by_kind(read(record, file_format, target=target)):
+        while chunk := [msgpack.unpackb(data, strict_map_key=False)[1] for _, data in zip(range(1000), run, strict=False)]:
+            for prediction in client.predict_many(chunk, features=kind == "features"):
+                click.echo(json.dumps({"prediction": prediction}) if as_json else f"{prediction:.6g}")
+
+
+@main.command()
+@click.argument("model")
+@click.argument("record")
+@redis_option
+@json_option
+def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> None:
+    """Ask MODEL why: what each feature of RECORD (JSON) adds to the score."""
+    from learner.client import Client
+
+    reply = Client(model, redis_url).ask({"record": _json(record), "explain": "1"})
+    if as_json:
+        click.echo(json.dumps(reply))
+        return
+    from learner.show import explanation
+
+    explanation(reply)
+
+
+def _json(record: str) -> str:
+    try:
+        json.loads(record)
+    except ValueError as error:
+        raise FormatError(f"record must be JSON (got {record[:60]!r}: {error})") from error
+    return record
+
+
+def _label(reply: dict[str, Any]) -> str:
+    return f" {reply['label']}" if "label" in reply else ""
+
+
+@main.command()
+@click.argument("model")
+@click.option("-n", "--top", default=20, show_default=True, help="How many, the largest first; 0 is all.")
+@click.option("--prefix", default="", help="Only features whose name starts with it.")
+@redis_option
+@json_option
+def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: bool) -> None:
+    """Print MODEL's committed weights by name, the largest first."""
+    from learner.client import Client
+
+    found = Client(model, redis_url).weights(prefix, top or None)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        width = max(map(len, found), default=0)
+        for name, weight in found.items():
+            click.echo(f"{name:<{width}}  {weight:+.6g}")
+
+
+@main.command()
+@click.argument("model")
+@redis_option
+@json_option
+def status(model: str, redis_url: str | None, as_json: bool) -> None:
+    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
+    from learner import server
+    from learner.store import Store
+
+    store = Store(server.client(server.find_or_start(redis_url)), model)
+    spec = store.spec()
+    found = store.status() | {"task": spec["task"], "loss": spec["loss"]}
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    from learner.show import status_lines
+
+    for line in status_lines(found):
+        click.echo(line)
+
+
+# ---- without Redis ----
+@main.command()
+@click.argument("file")
+@format_option
+@target_option
+@model_options
+@json_option
+def replay(file: str, file_format: str | None, target: str, as_json: bool, **options: Any) -> None:
+    """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
+    from learner.replay import replay as run
+
+    result = run(make_model(**options), file, file_format, target, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps(result))
+
+
+@main.command()
+def warm() -> None:
+    """Compile the loops and keep them on disk, so that the first worker starts at once."""
+    from learner.model import Model
+
+    for task in ("binary", "regression"):
+        for rates in (None, [0.5]):
+            model = Model(task, rates=rates)
+            model.learn_one({"a": 1.0}, 1)
+            model.score_one({"a": 1.0})
+            model.load_state(Model(task, rates=rates).state())
+
+
+# ---- the server and the demo ----
+@main.command()
+@click.option("--url", "print_url", is_flag=True, help="Start it in the background if need be, and print its URL.")
+@click.option("--stop", is_flag=True, help="Stop it, with everything on disk.")
+def server(print_url: bool, stop: bool) -> None:
+    """Run the embedded server in the foreground, or print its URL, or stop it."""
+    from learner import server as servers
+
+    if print_url:
+        click.echo(servers.find_or_start(None))
+    elif stop:
+        click.echo("stopped" if servers.stop() else "no server was running")
+    else:
+        sys.exit(servers.run_foreground())
+
+
+@main.command()
+@click.option("--examples", type=click.IntRange(min=1000), help="Only so many flights; by default all 327,346.")
+@json_option
+def demo(examples: int | None, as_json: bool) -> None:
+    """Learn which flights will be late, live, on real data; a worker is killed half way."""
+    from learner.demo import run
+
+    run(examples, as_json)
+
+
+if __name__ == "__main__":
+    main()

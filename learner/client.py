@@ -1,0 +1,195 @@
+"""What applications import: push examples, ask for predictions.
+
+Any language can do the same with plain Redis commands: `learner.wire` says how.
+"""
+
+import itertools
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from learner import server
+from learner.errors import LearnerError
+from learner.wire import REPLIES, Keys, pack, pack_example
+
+if TYPE_CHECKING:
+    import redis
+
+__all__ = ["Client"]
+
+BATCH_EXAMPLES = 200  # an entry: large enough that Redis's cost an entry vanishes
+BATCH_BYTES = 256_000
+PIPELINE_ENTRIES = 20
+
+
+class Client:
+    """A model's client: pushes examples onto its stream and asks its worker for predictions.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+    redis_url : str, optional
+        By default the environment's REDIS_URL, else the embedded server.
+    timeout : float
+        Seconds to wait for an answer.
+
+    Examples
+    --------
+    ::
+
+        from learner import Client
+        spam = Client("spam")
+        spam.push({"address": "abc@gmail.com"}, 1)
+        spam.predict({"address": "xyz@gmail.com"})
+    """
+
+    def __init__(self, model: str, redis_url: str | None = None, timeout: float = 5.0) -> None:
+        self.keys = Keys(model)
+        self.timeout = timeout
+        self.redis: redis.Redis = server.client(server.find_or_start(redis_url), block_ms=int(timeout * 1000))
+        self._replies = f"{REPLIES}{uuid.uuid4().hex}"
+        self._ids = itertools.count()
+
+    # ---- pushing ----
+    def push(
+        self,
+        record: Any = None,
+        target: Any = None,
+        *,
+        features: Mapping[str, float] | None = None,
+        importance: float = 1.0,
+    ) -> str:
+        """Push one example; return its entry id.
+
+        Parameters
+        ----------
+        record : record
+            What the model's featurizer takes. Or give `features`, a map of name to number, which are learned as they are.
+        target : target
+            -1 or +1 (or 0 and 1, a boolean, a label), or a number.
+        importance : float
+            The example's weight.
+
+        Raises
+        ------
+        ExampleError
+            When msgpack has no form for it. Other rules are the worker's to check: see the rejected stream.
+        """
+        if features is None:
+            fields = {"records": pack([target, record] if importance == 1.0 else [target, record, importance])}
+        else:
+            fields = {"batch": pack_example(target, pack(features), importance)}
+        return cast("bytes", self.redis.xadd(self.keys.examples, cast("Any", fields))).decode()
+
+    def push_many(self, examples: Iterable[Sequence[Any]], *, features: bool = False) -> int:
+        """Push many (target, record) or (target, record, importance); return how many.
+
+        With ``features=True`` the second item is a map of feature name to number. Many examples go into one entry.
+        """
+        return sum(self.push_packed((pack(list(example)) for example in examples), features=features))
+
+    def push_packed(self, examples: Iterable[bytes], *, features: bool) -> Iterator[int]:
+        """Push examples packed already; yield how many went, batch after batch.
+
+        Parameters
+        ----------
+        examples : iterable of bytes
+            Each ``[target, record or features]`` or ``[.., importance]`` in msgpack.
+        features : bool
+            Whether they hold features rather than records.
+        """
+        field = "batch" if features else "records"
+        entries: list[tuple[bytes, int]] = []
+        batch: list[bytes] = []
+        n_bytes = 0
+        for example in examples:
+            batch.append(example)
+            n_bytes += len(example)
+            if len(batch) == BATCH_EXAMPLES or n_bytes >= BATCH_BYTES:
+                entries.append((b"".join(batch), len(batch)))
+                batch, n_bytes = [], 0
+                if len(entries) == PIPELINE_ENTRIES:
+                    yield self._push_entries(field, entries)
+                    entries = []
+        if batch:
+            entries.append((b"".join(batch), len(batch)))
+        if entries:
+            yield self._push_entries(field, entries)
+
+    def _push_entries(self, field: str, entries: list[tuple[bytes, int]]) -> int:
+        with self.redis.pipeline(transaction=False) as pipe:
+            for data, _ in entries:
+                pipe.xadd(self.keys.examples, {field: data})
+            pipe.execute()
+        return sum(n for _, n in entries)
+
+    # ---- asking ----
+    def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one request, return the reply.
+
+        Raises
+        ------
+        LearnerError
+            When no worker answers in time, or it answers with an error.
+        """
+        identity = str(next(self._ids))
+        self.redis.xadd(self.keys.requests, {**fields, "reply": self._replies, "id": identity})
+        while True:
+            found = cast("tuple[bytes, bytes] | None", self.redis.blpop([self._replies], timeout=self.timeout))
+            if found is None:
+                raise LearnerError(
+                    f"model {self.keys.model!r} did not answer within {self.timeout:g} s: is its worker running? "
+                    f"(learner worker {self.keys.model})"
+                )
+            reply = cast("dict[str, Any]", json.loads(found[1]))
+            if reply.get("id") != identity:
+                continue  # the late answer to a request given up
+            if "error" in reply:
+                raise LearnerError(reply["error"])
+            return reply
+
+    def predict(self, record: Any = None, *, features: Mapping[str, float] | None = None) -> float:
+        """Return the prediction for a record: the probability of the positive target, or a number in a regression."""
+        return float(self.ask(_one(record, features))["prediction"])
+
+    def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[float | None]:
+        """Return the predictions for many records (or, with ``features=True``, feature maps); None for a bad one."""
+        field = "batch" if features else "records"
+        predictions: list[float | None] = []
+        packed = (pack(record) for record in records)
+        while chunk := list(itertools.islice(packed, 1000)):
+            predictions += self.ask({field: b"".join(chunk)})["predictions"]
+        return predictions
+
+    def explain(self, record: Any = None, *, features: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """Return the reply to a request for an explanation: prediction, score, and contributions that add up to it.
+
+        A contribution is (feature name, value, mean, weight, contribution): see `learner.linear.Contribution`.
+        """
+        return self.ask({**_one(record, features), "explain": "1"})
+
+    def weights(self, prefix: str = "", n: int | None = None) -> dict[str, float]:
+        """Return the weights of the last commit by feature name, the largest first."""
+        return dict(self.committed().weights.top(n, prefix))
+
+    def committed(self) -> Any:
+        """Return the model as last committed, a `learner.model.Model` of your own."""
+        from learner.model import Model
+        from learner.store import Store
+
+        store = Store(self.redis, self.keys.model)
+        model = Model.from_spec(store.spec())
+        if committed := store.load(model.fingerprint, model.linear.store.width):
+            model.load_state(committed.state)
+        return model
+
+
+def _one(record: Any, features: Mapping[str, float] | None) -> dict[str, bytes]:
+    return {"record": _msgpack_map(record)} if features is None else {"features": pack(features)}
+
+
+def _msgpack_map(record: Any) -> bytes:
+    packed = pack(record)
+    return packed if packed[0] >= 0x80 else json.dumps(record).encode()  # a number: told apart by the first byte

@@ -1,0 +1,56 @@
+"""What commands print for people."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+__all__ = ["explanation", "progress_bar", "status_lines"]
+
+
+@contextlib.contextmanager
+def progress_bar(n_bytes: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error while a file is read, if that is a terminal; give what moves it to a position."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda position: None
+        return
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("push", total=n_bytes)
+        yield lambda position: progress.update(task, completed=position)
+
+
+def explanation(reply: dict[str, Any]) -> None:
+    """Print a prediction and what each feature adds to its score."""
+    rows = reply["contributions"]
+    width = max(len(row[0]) for row in rows)
+    click.echo(f"prediction {reply['prediction']:.6g}, score {reply['score']:+.6g}")
+    click.echo(f"{'feature':<{width}} {'value':>12} {'- mean':>12} {'* weight':>12} {'= adds':>12}")
+    for name, value, mean, weight, contribution in rows:
+        shown = f"{mean:12.6g}" if mean else f"{'':12}"
+        click.echo(f"{name:<{width}} {value:12.6g} {shown} {weight:+12.6g} {contribution:+12.6g}")
+
+
+def status_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of ``learner status``."""
+    progress, owner = found["progress"], found["owner"]
+    yield f"model             {found['model']} ({found['task']}, {found['loss']} loss)"
+    if "worker" in owner:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(owner["since"])))
+        yield f"owner             process {owner['pid']} on {owner['host']} since {since}, epoch {owner['epoch']}"
+    else:
+        yield "owner             none: start one with 'learner worker " + found["model"] + "'"
+    yield f"lag               {found['lag_entries']} entries, {found['requests_waiting']} requests waiting"
+    if progress:
+        yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected"
+        yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
+        yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
+        yield f"features          {progress['features']:.0f} in {progress['bytes'] / 1e6:.1f} MB"
+    if found["committed"]:
+        ago = time.time() - found["committed"]
+        yield f"last commit       {ago:.1f} s ago, up to {found['cursor']} ({found['commits']} commits)"

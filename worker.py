@@ -1,0 +1,249 @@
+"""The worker: reads the stream, learns entry by entry in order, answers requests between batches, commits every few seconds.
+
+One worker owns a model. It may be killed at any moment: the next one goes on from the last commit and ends with the same
+weights, bit for bit, as if nothing had happened.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+import redis
+
+from learner import server
+from learner.errors import FencedError, LearnerError
+from learner.store import NEVER, Entries, Store
+from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply
+
+if TYPE_CHECKING:
+    from learner.model import Model
+
+BLOCK_MS = 1000  # how long to wait for entries at most: also how late a signal may be noticed
+READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wait long behind examples
+READ_ENTRIES = 10_000
+RECONNECT_SECONDS = 5.0  # the longest pause between attempts
+
+
+class Worker:
+    """The one owner of a model: its loop, and what is not committed yet.
+
+    Parameters
+    ----------
+    store : Store
+        The model's place in Redis.
+    commit_seconds : float
+        At least so long between commits while examples come.
+    """
+
+    def __init__(self, store: Store, commit_seconds: float) -> None:
+        from learner.model import Model  # numba: only now, so that commands which don't learn start at once
+
+        self.store = store
+        self.commit_seconds = commit_seconds
+        self.model = Model.from_spec(store.spec())
+        self.model.linear.warm()
+        self.epoch = store.take_over()
+        committed = store.load(self.model.fingerprint, self.model.linear.store.width)
+        self.cursor = NEVER
+        if committed:
+            self.model.load_state(committed.state)
+            self.cursor = committed.cursor
+        self.asked = NEVER  # the last request answered; answered ones are trimmed
+        self.n_entries = 0  # since the last commit, as the rest here
+        self.rejected: list[tuple[bytes, Bad]] = []
+        self.committed_at = time.monotonic()
+        self.committed_examples = self.model.n_examples
+        self.stopping = False
+
+    # ---- the loop ----
+    def run(self, burst: bool = False) -> None:
+        """Learn and answer until `stopping`, or (burst) until nothing is left; then commit and stop being the owner."""
+        count = 100
+        while not self.stopping:
+            block_ms = None if burst else BLOCK_MS
+            examples, requests = self.store.read(self.cursor, self.asked, count, block_ms)
+            self.answer(requests)
+            self.learn(examples)
+            if examples:
+                n_bytes = sum(len(value) for _, fields in examples for value in fields.values())
+                count = min(max(READ_BYTES * len(examples) // (n_bytes + 1), 1), READ_ENTRIES)
+            if self.n_entries and time.monotonic() - self.committed_at >= self.commit_seconds:
+                self.commit()
+            if burst and not examples and not requests:
+                break
+        self.commit()
+        self.store.release()
+
+    # ---- learning ----
+    def learn(self, entries: Entries) -> None:
+        """Learn entries in order; what can't be learned is kept for the rejected stream, and the line goes on."""
+        singles: list[tuple[bytes, bytes]] = []  # (entry id, example): learned together, in one call
+        for entry_id, fields in entries:
+            whole = b"batch" not in fields
+            for part in decode_entry(fields, self.model.features):
+                if isinstance(part, Bad):
+                    self.rejected.append((entry_id, part))
+                    self.model.count_rejected(1)
+                elif whole:
+                    singles.append((entry_id, part))
+                else:  # its framing is the client's: a broken one must not reach into the next entry
+                    self._learn_singles(singles)
+                    self._learn_packed(part, lambda _, entry_id=entry_id: entry_id)
+            self.cursor = entry_id
+        self._learn_singles(singles)
+        self.n_entries += len(entries)
+
+    def _learn_singles(self, singles: list[tuple[bytes, bytes]]) -> None:
+        if singles:
+            self._learn_packed(b"".join(example for _, example in singles), lambda i: singles[i][0])
+            singles.clear()
+
+    def _learn_packed(self, data: bytes, entry_of: Any) -> None:
+        for rejection in self.model.learn_packed(data).rejections:
+            self.rejected.append((entry_of(rejection.index), Bad("learn", rejection.reason, rejection.data)))
+
+    # ---- answering ----
+    def answer(self, requests: Entries) -> None:
+        """Answer requests; the answers and their being done with are one transaction."""
+        if not requests:
+            return
+        with self.store.client.pipeline() as pipe:
+            for entry_id, fields in requests:
+                self.asked = entry_id
+                to = fields.get(b"reply", b"")
+                if to.startswith(REPLIES.encode()):  # nobody makes us write to another key
+                    pipe.rpush(to, encode_reply(self.reply(fields)))
+                    pipe.expire(to, REPLY_SECONDS)
+            milliseconds, _, sequence = self.asked.decode().partition("-")
+            pipe.xtrim(self.store.keys.requests, minid=f"{milliseconds}-{int(sequence) + 1}", approximate=False)
+            pipe.execute()
+
+    def reply(self, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+        """Return the reply to one request."""
+        packed, one = decode_request(fields, self.model.features)
+        answers = [self._predict(part, explain=b"explain" in fields) for part in packed]
+        identity = {"id": fields[b"id"].decode(errors="replace")} if b"id" in fields else {}
+        if one:
+            return identity | answers[0]
+        together: dict[str, Any] = {
+            "predictions": [answer.get("prediction") for answer in answers],
+            "scores": [answer.get("score") for answer in answers],
+        }
+        if errors := {str(i): answer["error"] for i, answer in enumerate(answers) if "error" in answer}:
+            together["errors"] = errors
+        return identity | together
+
+    def _predict(self, packed: bytes | Bad, explain: bool) -> dict[str, Any]:
+        try:
+            if isinstance(packed, Bad):
+                raise LearnerError(packed.reason)
+            score = self.model.linear.score_packed(packed)
+            answer: dict[str, Any] = {"score": score, "prediction": self.model.linear.prediction(score)}
+            if self.model.labels:
+                answer["label"] = self.model.classes[score > 0.0]
+            if explain:
+                answer["contributions"] = self.model.linear.explain_packed(packed)
+        except LearnerError as error:
+            return {"error": str(error)}
+        return answer
+
+    # ---- committing ----
+    def commit(self) -> None:
+        """Commit what was learned since the last commit, if anything was."""
+        if not self.n_entries:
+            return
+        now = time.monotonic()
+        examples = self.model.n_examples
+        self.store.commit(
+            self.cursor,
+            self.n_entries,
+            self.model.state(),
+            self.model.linear.store.dirty,
+            self.model.fingerprint,
+            self.rejected,
+            {
+                "time": f"{time.time():.3f}",
+                "examples": examples,
+                "rejected": self.model.n_rejected,
+                "loss": self.model.progressive_loss,
+                "constant_loss": self.model.constant_loss,
+                "features": self.model.n_features,
+                "bytes": self.model.nbytes,
+                "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
+            },
+        )
+        self.n_entries = 0
+        self.rejected = []
+        self.committed_at = now
+        self.committed_examples = examples
+
+
+def _stop_on_signals(worker: Worker) -> None:
+    def stop(number: int, frame: Any) -> None:
+        if worker.stopping:  # asked twice: at once
+            sys.exit(128 + number)
+        worker.stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--redis-url", help="The server; by default REDIS_URL, else the embedded one.")
+@click.option("--burst", is_flag=True, help="Learn and answer what is there, commit, and exit.")
+@click.option("--commit-seconds", default=2.0, show_default=True, type=click.FloatRange(min=0), help="Between commits.")
+@click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
+def worker(model: str, redis_url: str | None, burst: bool, commit_seconds: float, as_json: bool) -> None:
+    """Run the worker of MODEL: learn its stream, answer requests, commit.
+
+    Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another worker took over.
+    """
+    client = server.client(server.find_or_start(redis_url), block_ms=BLOCK_MS)
+    try:
+        server.require_version(client)
+        owner = Worker(Store(client, model), commit_seconds)
+        _stop_on_signals(owner)
+        click.echo(
+            f"worker of {model}: epoch {owner.epoch}, {owner.model.n_examples} examples learned up to {owner.cursor.decode()}",
+            err=True,
+        )
+        pause = 0.1
+        while True:
+            try:
+                owner.run(burst)
+                break
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                click.echo(f"worker of {model}: no connection, trying again in {pause:.1f} s ({error})", err=True)
+                time.sleep(pause)
+                pause = min(2 * pause, RECONNECT_SECONDS)
+                if owner.stopping:
+                    raise LearnerError(f"stopped with {owner.n_entries} entries not committed: no connection") from error
+    except FencedError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(4)
+    except LearnerError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps({"model": model, **summary(owner.model), "cursor": owner.cursor.decode()}))
+
+
+def summary(model: "Model") -> dict[str, Any]:
+    """Return a model's figures for a program."""
+    return {
+        "examples": model.n_examples,
+        "rejected": model.n_rejected,
+        "progressive_loss": model.progressive_loss,
+        "constant_loss": model.constant_loss,
+        "features": model.n_features,
+        "bytes": model.nbytes,
+    }
+
+
+if __name__ == "__main__":
+    worker()
