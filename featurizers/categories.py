@@ -15,6 +15,7 @@ from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.template import Adder, Template
 
 WHOLE_LOW, WHOLE_HIGH = -(2**63), 2**64 - 1  # what msgpack can carry
+MAX_KEPT = 16_384  # names
 
 
 def category_text(value: Any, path: str | None) -> str:
@@ -61,19 +62,37 @@ class Category(Template):
 
     def adder(self) -> Adder:
         """Add ``FIELD=VALUE``."""
-        read, path = self.reader(), self.field
-        head = f"{self.prefix}{path or 'x'}="
+        read, names = self.reader(), _Names(f"{self.prefix}{self.field or 'x'}=", self.field)
+        key = self.field if self.field and "." not in self.field else object()  # which no record has
 
         def add(record: Any, out: dict[str, float]) -> None:
-            value = read(record)
-            if type(value) is str:
-                name = head + value
-            elif type(value) is int and WHOLE_LOW <= value <= WHOLE_HIGH:
-                name = f"{head}{value}"
-            elif value is None:
+            # The plain case first, without a call: most records are dicts of strings and whole numbers.
+            value = record.get(key) if type(record) is dict else None
+            kind = type(value)
+            if kind is str or kind is int:
+                out[names[value]] = 1.0
                 return
-            else:
-                name = head + category_text(value, path)
-            out[name if name.isascii() and len(name) <= SAFE_CHARACTERS else fit(name)] = 1.0
+            value = read(record)
+            if value is not None:
+                out[names.make(value)] = 1.0  # not looked up: True would find what 1 left
 
         return add
+
+
+class _Names(dict[Any, str]):
+    """The names of a category's values, made when first asked for: the same few values come again and again."""
+
+    def __init__(self, head: str, path: str | None) -> None:
+        super().__init__()
+        self.head, self.path = head, path
+
+    def __missing__(self, value: Any) -> str:
+        name = self.make(value)
+        if len(self) >= MAX_KEPT:
+            self.clear()  # the frequent ones are soon back
+        if not isinstance(value, str) or len(value) <= SAFE_CHARACTERS:
+            self[value] = name
+        return name
+
+    def make(self, value: Any) -> str:
+        return fit(self.head + category_text(value, self.path))

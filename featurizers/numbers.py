@@ -73,7 +73,7 @@ def finite(value: float, name: str) -> float:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NumberTemplate(Template):
     """A template whose value is a number.
 

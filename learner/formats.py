@@ -18,6 +18,7 @@ stay text in csv. In vw and libsvm a feature that comes twice counts with the su
 VW's, and a feature whose value is zero is left out.
 """
 
+import contextlib
 import csv
 import gzip
 import io
@@ -182,21 +183,28 @@ def read(
     return _read(source, format or guess(source.name), target, on_error)
 
 
-def _read(source: Source, format: str, target: str, on_error: OnError) -> Iterator[Packed]:  # noqa: A002
+@contextlib.contextmanager
+def opened(source: Source) -> Iterator[io.BufferedReader]:
+    """Give a source's bytes, gunzipped if need be; damage to the gzip becomes a FormatError."""
     try:
         with io.BufferedReader(source, _BLOCK) as stored:
             zipped = stored.peek(2)[:2] == b"\x1f\x8b"
-            stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=stored), _BLOCK) if zipped else stored
-            if format == "msgpack":
-                yield from _slices(stream, on_error)
-            elif format == "jsonl":
-                yield from _parsed(_lines(stream), lambda line: _jsonl(line, target), on_error)
-            elif format in ("csv", "tsv"):
-                yield from _table(stream, "," if format == "csv" else "\t", target, on_error)
-            else:
-                yield from _parsed(_lines(stream), _vw if format == "vw" else _libsvm, on_error)
+            unzipped: Any = io.BufferedReader(gzip.GzipFile(fileobj=stored), _BLOCK) if zipped else stored
+            yield unzipped
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"{source.name}: gzip must be whole ({error})") from error
+
+
+def _read(source: Source, format: str, target: str, on_error: OnError) -> Iterator[Packed]:  # noqa: A002
+    with opened(source) as stream:
+        if format == "msgpack":
+            yield from _slices(stream, on_error)
+        elif format == "jsonl":
+            yield from _parsed(_lines(stream), lambda line: _jsonl(line, target), on_error)
+        elif format in ("csv", "tsv"):
+            yield from _table(stream, "," if format == "csv" else "\t", target, on_error)
+        else:
+            yield from _parsed(_lines(stream), _vw if format == "vw" else _libsvm, on_error)
 
 
 def _slices(stream: io.BufferedReader, on_error: OnError) -> Iterator[Packed]:

@@ -513,6 +513,20 @@ def skip(buffer, position, stop):
     return np.int64(position)
 
 
+@compiled
+def boundaries(buffer, ends):
+    """Write where msgpack values that follow one another end, as many as ``ends`` holds; return how many are whole."""
+    position = np.int64(0)
+    n = 0
+    while position < len(buffer) and n < len(ends):
+        position = skip(buffer, position, len(buffer))
+        if position < 0:
+            break
+        ends[n] = position
+        n += 1
+    return n
+
+
 # ---- one example ---------------------------------------------------------------------------------------------------------
 @compiled
 def read_target(buffer, position, stop, loss, keys):

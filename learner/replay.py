@@ -1,20 +1,26 @@
 """The learner on a file, without Redis: predict each example, then learn it, in one pass."""
 
+import io
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import click
 import msgpack
+import numpy as np
 
-from learner.errors import ExampleError, LearnerError
-from learner.formats import read
+from learner import kernels
+from learner.errors import ExampleError, FormatError, LearnerError
+from learner.formats import Packed, Source, guess, opened, read
 from learner.model import Model
 from learner.wire import pack, pack_example
 
 __all__ = ["replay"]
 
-BLOCK = 4096  # examples learned at once, at most
+BLOCK = 1000  # examples of a text format learned at once
+BLOCK_BYTES = 1 << 20  # of msgpack
+MAX_EXAMPLE_BYTES = 16 << 20
 
 
 def replay(model: Model, file: str, file_format: str | None, target: str, quiet: bool = False) -> dict[str, Any]:
@@ -29,17 +35,16 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
     show = _Table(model, quiet)
     model.linear.warm()
     started = time.perf_counter()
-    block: list[bytes] = []
-    due = 1
-    for example in _examples(model, file, file_format, target, show.bad):
-        block.append(example)
-        if len(block) == BLOCK or model.n_examples + len(block) >= due:
-            _learn(model, block, show)
+    due = 1  # show the example that makes it so many
+    for block, ends in _blocks(model, file, file_format, target, show):
+        first = 0
+        while first < len(ends):
+            last = min(len(ends), max(first + 1, first + due - model.n_examples))
+            _learn(model, block[ends[first - 1] if first else 0 : ends[last - 1]], show)
             if model.n_examples >= due:
-                show.row(block[-1])
+                show.row(block[ends[last - 2] if last > 1 else 0 : ends[last - 1]])
                 due = 2 * model.n_examples
-            block.clear()
-    _learn(model, block, show)
+            first = last
     seconds = time.perf_counter() - started
     result = {
         "progressive_loss": model.progressive_loss,
@@ -55,9 +60,38 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
     return result
 
 
-def _examples(model: Model, file: str, file_format: str | None, target: str, bad: Any) -> Iterator[bytes]:
-    """Yield a file's examples as features, packed; report what can't be."""
-    for example in read(file, file_format, target=target, on_error=lambda where, message, _: bad(f"{where}: {message}")):
+def _blocks(
+    model: Model, file: str, file_format: str | None, target: str, show: "_Table"
+) -> Iterator[tuple[bytes, list[int]]]:
+    """Yield a file's examples as features, packed, many at a time, and where each ends."""
+    source = Source(file)
+    if (file_format or guess(source.name)) == "msgpack":  # examples for the compiled loop as they are
+        with opened(source) as stream:
+            yield from _whole(stream)
+    else:
+        examples = _examples(model, read(source, file_format, target=target, on_error=show.bad_line), show)
+        while block := list(itertools.islice(examples, BLOCK)):
+            yield b"".join(block), list(itertools.accumulate(map(len, block)))
+
+
+def _whole(stream: io.BufferedReader) -> Iterator[tuple[bytes, list[int]]]:
+    """Yield msgpack as it is, cut between examples."""
+    places = np.zeros(BLOCK_BYTES, np.int64)
+    rest = b""
+    while data := stream.read(BLOCK_BYTES):
+        data = rest + data
+        n = kernels.boundaries(np.frombuffer(data, np.uint8), places)
+        ends = places[:n].tolist()
+        rest = data[ends[-1] :] if n else data
+        if len(rest) > MAX_EXAMPLE_BYTES:
+            break
+        yield data, ends
+    if rest:
+        raise FormatError(f"file must hold whole msgpack examples (its last {len(rest)} bytes are none)")
+
+
+def _examples(model: Model, examples: Iterator[Packed], show: "_Table") -> Iterator[bytes]:
+    for example in examples:
         if example.kind == "features":
             yield example.data
             continue
@@ -65,13 +99,14 @@ def _examples(model: Model, file: str, file_format: str | None, target: str, bad
         try:
             yield pack_example(value[0], pack(model.features(value[1])), *value[2:])
         except ExampleError as error:
-            bad(f"{example.where}: {error}")
+            show.bad(f"{example.where}: {error}")
 
 
-def _learn(model: Model, block: list[bytes], show: "_Table") -> None:
-    learned = model.learn_packed(b"".join(block))
+def _learn(model: Model, block: bytes, show: "_Table") -> None:
+    first = show.n_bad + model.n_examples + 1
+    learned = model.learn_packed(block)
     for rejection in learned.rejections:
-        show.bad(f"example {show.n_bad + model.n_examples}: {rejection.reason}")
+        show.bad(f"example {first + rejection.index}: {rejection.reason}")
     if len(learned.scores):
         show.score = float(learned.scores[-1])
 
@@ -94,6 +129,10 @@ class _Table:
         self.n_bad += 1
         if self.n_bad <= 10:
             click.echo(f"Error: {message}", err=True)
+
+    def bad_line(self, where: str, message: str, raw: bytes) -> None:
+        """Report a line that can't be read."""
+        self.bad(f"{where}: {message}")
 
     def row(self, example: bytes) -> None:
         """Print one line, about the last example learned."""

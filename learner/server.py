@@ -95,7 +95,7 @@ def redact(url: str) -> str:
     >>> redact("unix:///run/valkey.sock?db=1&password=secret")
     'unix:///run/valkey.sock?db=1&password=***'
     """
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url))
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"^(\w+://)?([^:@/]*):.*@", r"\1\2:***@", url))
 
 
 def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
@@ -295,7 +295,8 @@ class Embedded:
         """Wait for the server to answer, or also for its data to be `loaded`, and return its completed record."""
         got = "nothing"
         deadline = time.monotonic() + SILENCE_S
-        with client(_url(record)) as connection:
+        impatient = _url(record) + "?socket_timeout=0.5"  # a program quicker to take the port may say nothing at all
+        with client(impatient) as connection:
             while self._alive() and time.monotonic() < deadline:
                 try:
                     info = connection.info()
