@@ -318,14 +318,15 @@ def warm() -> None:
 @click.option("--stop", is_flag=True, help="Stop it, with everything on disk.")
 def server(print_url: bool, stop: bool) -> None:
     """Run the embedded server in the foreground, or print its URL, or stop it."""
-    from learner import server as servers
+    from learner.server import Embedded
 
+    embedded = Embedded()
     if print_url:
-        click.echo(servers.find_or_start(None))
+        click.echo(embedded.start())
     elif stop:
-        click.echo("stopped" if servers.stop() else "no server was running")
+        click.echo("stopped" if embedded.stop() else "no server was running")
     else:
-        sys.exit(servers.run_foreground())
+        sys.exit(embedded.run())
 
 
 @main.command()

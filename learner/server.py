@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 OLDEST = {"Valkey": 8, "Redis": 7}  # the first major version that will do
 TIMEOUT_S = 5.0  # for connecting, and for an answer beyond the time a command may block
-SILENCE_S = 30.0  # a living server that answers nothing for so long is given up; one that loads its data does answer
+SILENCE_S = 60.0  # a living server that answers nothing for so long is given up; one that loads its data does answer
 SHUTDOWN_S = 60.0
 POLL_S = 0.01
 
@@ -285,7 +285,6 @@ class Embedded:
                 stderr=log,
                 cwd=self.folder,
                 umask=0o077,
-                start_new_session=True,
                 pass_fds=[alive.fileno()],
                 timeout=SILENCE_S,
                 check=False,  # why it failed is in the log, which `_answer` reads
@@ -294,22 +293,23 @@ class Embedded:
     def _answer(self, record: dict[str, Any], *, loaded: bool = False) -> dict[str, Any]:
         """Wait for the server to answer, or also for its data to be `loaded`, and return its completed record."""
         got = "nothing"
+        timeout = 0.5  # at first: a program that was quicker to take the port may keep silent for ever
         deadline = time.monotonic() + SILENCE_S
-        impatient = _url(record) + "?socket_timeout=0.5"  # a program quicker to take the port may say nothing at all
-        with client(impatient) as connection:
-            while self._alive() and time.monotonic() < deadline:
-                try:
+        while self._alive() and time.monotonic() < deadline:
+            try:
+                with client(f"{_url(record)}?socket_timeout={timeout}") as connection:
                     info = connection.info()
-                except redis.RedisError as error:
-                    got = str(error)
-                else:
-                    if info["run_id"] != record.get("run_id", info["run_id"]):
-                        raise ServerError(f"server of {self.folder}: must be at port {record['port']} (got another)")
-                    if not (loaded and info["loading"]):
-                        told = {"pid": info["process_id"], "run_id": info["run_id"]}
-                        return record | told | {"version": " ".join(_identify(info))}
-                    deadline = time.monotonic() + SILENCE_S
-                time.sleep(POLL_S)
+            except redis.RedisError as error:
+                got = str(error)
+                timeout = TIMEOUT_S  # a server that loads large entries answers rarely
+            else:
+                if info["run_id"] != record.get("run_id", info["run_id"]):
+                    raise ServerError(f"server of {self.folder}: must be at port {record['port']} (got another)")
+                if not (loaded and info["loading"]):
+                    told = {"pid": info["process_id"], "run_id": info["run_id"]}
+                    return record | told | {"version": " ".join(_identify(info))}
+                deadline = time.monotonic() + SILENCE_S
+            time.sleep(POLL_S)
         if not self._alive():
             got = self._last_words()
         raise ServerError(f"server of {self.folder}: must run and answer at port {record['port']} (got {got})")

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,19 +48,28 @@ def on_path(directory, monkeypatch, script):
     monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
 
 
+@contextmanager
+def ended(folder):
+    """Give the folder's server, and leave no process even if a test fails half-way."""
+    embedded = Embedded(folder)
+    yield embedded
+    try:
+        embedded.stop()
+    except ServerError:
+        os.kill(int((folder / "server.pid").read_text()), signal.SIGKILL)
+        raise
+
+
 @pytest.fixture
 def embedded(tmp_path):
-    embedded = Embedded(tmp_path / "data")
-    yield embedded
-    if embedded._alive():
-        embedded.stop()
+    with ended(tmp_path / "data") as embedded:
+        yield embedded
 
 
 @pytest.fixture
 def other(tmp_path):
-    other = Embedded(tmp_path / "other")
-    yield other
-    other.stop()
+    with ended(tmp_path / "other") as other:
+        yield other
 
 
 def test_a_server_is_started_and_answers(embedded):
@@ -225,15 +234,17 @@ def test_a_server_on_path_that_is_too_old_is_passed_over(tmp_path, monkeypatch, 
 
 def test_a_server_that_loads_its_data_is_waited_for(embedded, tmp_path, monkeypatch):
     with server.client(embedded.start()) as connection:
-        for number in range(300):
-            connection.set(f"key{number}", "value")
+        pipeline = connection.pipeline(transaction=False)
+        for number in range(15000):  # while it loads, it answers after every 1,024 commands
+            pipeline.set(f"key{number}", "value")
+        pipeline.execute()
     embedded.stop()
     real = shlex.quote(WHEEL)
-    slow = f'if [ "$1" = - ]; then (cat; echo key-load-delay 2000) | {real} -; else {real} "$@"; fi'
+    slow = f'if [ "$1" = - ]; then (cat; echo key-load-delay 10) | {real} -; else {real} "$@"; fi'
     on_path(tmp_path / "bin", monkeypatch, slow)
     begun = time.monotonic()
     with server.client(embedded.start()) as connection:
-        assert connection.dbsize() == 300
+        assert connection.dbsize() == 15000
     assert time.monotonic() - begun > 0.5
     assert embedded.running()["binary"] == str(tmp_path / "bin" / "valkey-server")
 

