@@ -222,7 +222,9 @@ def worker(model: str, redis_url: str | None, burst: bool, commit_seconds: float
                 time.sleep(pause)
                 pause = min(2 * pause, RECONNECT_SECONDS)
                 if owner.stopping:
-                    raise LearnerError(f"stopped with {owner.n_entries} entries not committed: no connection") from error
+                    raise LearnerError(
+                        f"stopped with {owner.n_entries} entries not committed: no connection"
+                    ) from error
     except FencedError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(4)

@@ -76,7 +76,9 @@ def main() -> None:
 
 redis_option = click.option("--redis-url", help="The server; by default REDIS_URL, else the embedded one.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-format_option = click.option("--format", "file_format", type=click.Choice(FORMATS), help="By default guessed from the name.")
+format_option = click.option(
+    "--format", "file_format", type=click.Choice(FORMATS), help="By default guessed from the name."
+)
 target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
 
 
@@ -86,7 +88,8 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--task", type=click.Choice(["binary", "regression"]), default="binary", show_default=True),
         click.option("--loss", type=click.Choice(["logistic", "hinge", "squared"]), help="By default the task's."),
         click.option(
-            "--featurizer", help="A ready one's name, or a TOML or JSON file. By default 'fields': every field a feature."
+            "--featurizer",
+            help="A ready one's name, or a TOML or JSON file. By default 'fields': every field a feature.",
         ),
         click.option("--rates", help="Fix the learning rate, or several with commas, in place of the default four."),
         click.option("--labels", help="What targets -1 and +1 are called, as NEGATIVE,POSITIVE."),
@@ -97,7 +100,12 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_model(
-    task: str, loss: str | None, featurizer: str | None, rates: str | None, labels: str | None, seed: bytes | None = None
+    task: str,
+    loss: str | None,
+    featurizer: str | None,
+    rates: str | None,
+    labels: str | None,
+    seed: bytes | None = None,
 ) -> "Model":
     """Make a model of the command line's options."""
     from learner.model import Model
@@ -141,9 +149,7 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
 @target_option
 @redis_option
 @json_option
-def push(
-    model: str, file: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool
-) -> None:
+def push(model: str, file: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool) -> None:
     """Push the examples of FILE (- is the standard input) onto MODEL's stream.
 
     Lines that can't be read are named, counted and left out; the exit code is then 2.
@@ -208,7 +214,9 @@ def predict(
         click.echo(json.dumps(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
         return
     for kind, run in by_kind(read(record, file_format, target=target)):
-        while chunk := [msgpack.unpackb(data, strict_map_key=False)[1] for _, data in zip(range(1000), run, strict=False)]:
+        while chunk := [
+            msgpack.unpackb(data, strict_map_key=False)[1] for _, data in zip(range(1000), run, strict=False)
+        ]:
             for prediction in client.predict_many(chunk, features=kind == "features"):
                 click.echo(json.dumps({"prediction": prediction}) if as_json else f"{prediction:.6g}")
 

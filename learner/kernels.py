@@ -127,7 +127,9 @@ if JIT:
             address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
             number = ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
-            function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(builder.module, kind, "llvm.prefetch.p0")
+            function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+                builder.module, kind, "llvm.prefetch.p0"
+            )
             builder.call(function, [address, number(0), number(3), number(1)])
             return context.get_dummy_value()
 
@@ -952,7 +954,21 @@ def learn(
             if full or sizes[1] + n_bytes + 2 * (n + 1) > len(names):
                 return done, position, n + 1, n_bytes
             out_scores[done] = learn_example(
-                buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, scratch, mixing, updating, scores
+                buffer,
+                n,
+                y,
+                importance,
+                loss,
+                rates,
+                decays,
+                keys,
+                store,
+                totals,
+                mixer,
+                scratch,
+                mixing,
+                updating,
+                scores,
             )
             dirty[0] = 1  # the constant's page
         else:

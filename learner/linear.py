@@ -5,7 +5,6 @@ small Kalman filter learns how to combine the experts' **scores**, so that the w
 effective weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and explanations add up exactly.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,7 +25,8 @@ DECAYS = (1.0, 0.99, 1.0, 0.99)  # of the rates' sums of squared gradients, an e
 CHUNK = 4096  # examples a call of the compiled loop
 
 
-class Rejection(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rejection:
     """An example that could not be learned: which, why, and its bytes."""
 
     index: int
@@ -127,8 +127,8 @@ class Linear:
         while position < len(buffer):
             start = position
             done, position, n_rows, n_bytes = self._learn(buffer, position)
-            results, codes, ends = (array[:done] for array in self._results)
-            scores.append(results.copy())
+            scores.append(self._results[0][:done].copy())
+            codes, ends = self._results[1][:done], self._results[2][:done]
             if codes.any():
                 rejections += self._rejections(data, start, position, codes, ends, n_done)
             n_done += done
@@ -182,8 +182,8 @@ class Linear:
     def prediction(self, score: float) -> float:
         """Return the prediction that goes with a score: a probability, or a number within the range of targets seen."""
         if self.loss.code == SQUARED:
-            return min(max(score, self.totals[layout.TARGET_MIN]), self.totals[layout.TARGET_MAX])
-        return self.loss.link(score)
+            return float(min(max(score, self.totals[layout.TARGET_MIN]), self.totals[layout.TARGET_MAX]))
+        return float(self.loss.link(score))
 
     @property
     def _unit(self) -> float:
@@ -210,7 +210,7 @@ class Linear:
 
     def _expert_weights(self, slots: Any) -> NDArray[np.float64]:
         first = layout.HEADER
-        weights: NDArray[np.float64] = self.store.matrix[slots, first : first + self.n_rates].astype(np.float64)
+        weights: NDArray[np.float64] = self.store.matrix[slots][:, first : first + self.n_rates].astype(np.float64)
         return weights
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
@@ -238,29 +238,24 @@ class Linear:
         The constant is one of them. Features never learned have weight 0.
         """
         n, n_dense, _ = self._predict(packed)
-        _, _, _, _, all_bases, xs, all_us = self._scratch
+        bases, xs, us = (self._scratch[place][:n] for place in (4, 5, 6))
+        known = bases != kernels.MISSING
+        slots = (bases[known] // np.uint64(self.store.width)).astype(np.int64)
+        rows = self.store.matrix[slots]
+        a, n_rates = self._mixing_weights(), self.n_rates
+        added = (self._expert_weights(slots) @ a[:n_rates]) * us[known]
+        direct = np.zeros(n_rates + 1 + layout.MAX_DENSE)
         inputs, inputs_at, _ = self._mixing
-        a, unit = self._mixing_weights(), self._unit
-        direct = {int(inputs_at[k]) - self.n_rates: float(inputs[k]) for k in range(n_dense)}
-        names = list(msgpack.unpackb(packed, strict_map_key=False).items())
-        contributions = [Contribution(layout.CONSTANT_NAME, 1.0, 0.0, self._constant(), self._constant())]
-        known = 0
-        for name, value in names:
-            if value == 0:
-                continue
-            base, x, u = int(all_bases[known]), float(xs[known]), float(all_us[known])
-            known += 1
-            if base == int(kernels.MISSING):
-                contributions.append(Contribution(name, x, 0.0, 0.0, 0.0))
-                continue
-            slot = slice(base // self.store.width, base // self.store.width + 1)
-            row = self.store.matrix[slot]
-            part = float(self._expert_weights(slot)[0] @ a[: self.n_rates]) * u
-            dense = int(row.view(np.uint32)[0, layout.DENSE])
-            if dense in direct:
-                part += float(a[self.n_rates + dense]) * direct[dense]
-            mean = float(row[0, layout.MEAN]) if self._is_centred(row)[0] else 0.0
-            contributions.append(Contribution(name, x, mean, float(self.effective_weights(slot)[0]), unit * part))
+        direct[inputs_at[:n_dense]] = a[inputs_at[:n_dense]] * inputs[:n_dense]
+        dense = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
+        added += np.where(dense > 0, direct[n_rates + dense], 0.0)
+        columns = np.zeros((3, n))  # mean, weight, contribution
+        columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
+        columns[1, known] = self.effective_weights(slots)
+        columns[2, known] = self._unit * added
+        names = [name for name, value in msgpack.unpackb(packed, strict_map_key=False).items() if value != 0]
+        contributions = [Contribution(*values) for values in zip(names, xs.tolist(), *columns.tolist(), strict=True)]
+        contributions.append(Contribution(layout.CONSTANT_NAME, 1.0, 0.0, self._constant(), self._constant()))
         return sorted(contributions, key=lambda c: -abs(c.contribution))
 
     @property
@@ -314,10 +309,7 @@ class Weights(Mapping[str, float]):
 def reason(code: int, data: bytes, where: int, loss: int) -> str:
     """Return a rejection in words: what, the rule, and what came."""
     name, value = _at(data, where)
-    if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE):
-        came = show(name)
-    else:
-        came = show(value)
+    came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
     targets = "a finite number" if loss == SQUARED else "-1, 0, 1, true, false or one of the model's labels"
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
@@ -351,4 +343,4 @@ def _at(data: bytes, where: int) -> tuple[Any, Any]:
         except Exception:  # noqa: BLE001  (whatever is wrong with it, it is only to be shown)
             values.append(None)
             break
-    return (*values, None)[:2]  # type: ignore[return-value]
+    return values[0], values[1] if len(values) > 1 else None

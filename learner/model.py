@@ -92,7 +92,10 @@ class Model:
         if len(decays) != len(rates) or not all(0.0 < decay <= 1.0 for decay in decays):
             raise SpecError(f"decays must be a number in (0, 1] for each of {len(rates)} rates (got {list(decays)})")
         if labels is not None and (
-            task != "binary" or len(labels) != 2 or labels[0] == labels[1] or not all(isinstance(x, str) for x in labels)
+            task != "binary"
+            or len(labels) != 2
+            or labels[0] == labels[1]
+            or not all(isinstance(x, str) for x in labels)
         ):
             raise SpecError(f"labels must be two different strings, of a binary task (got {labels!r})")
         self.seed = secrets.token_bytes(16) if seed is None else seed

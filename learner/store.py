@@ -82,7 +82,9 @@ class Store:
         """
         data = cast("bytes | None", self.client.get(self.keys.spec))
         if data is None:
-            raise StoreError(f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'")
+            raise StoreError(
+                f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'"
+            )
         return cast("dict[str, Any]", json.loads(data))
 
     def _create_group(self) -> None:
@@ -112,6 +114,7 @@ class Store:
 
     def release(self) -> None:
         """Stop being the owner, if still so."""
+        pipe: Any
         with self.client.pipeline() as pipe:
             pipe.watch(self.keys.owner)
             if self._is_owner(pipe):
@@ -185,15 +188,10 @@ class Store:
     # ---- reading ----
     def read(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int | None) -> tuple[Entries, Entries]:
         """Return the next examples and requests; wait up to `block_ms` while there is neither (None: don't wait)."""
-        streams = {self.keys.examples: cursor, self.keys.requests: requests_after}
-        found = {bytes(key): entries for key, entries in self._xread(streams, count, block_ms)}
+        streams: Any = {self.keys.examples: cursor, self.keys.requests: requests_after}
+        reply: Any = self.client.xread(streams, count=count, block=block_ms) or []
+        found: dict[bytes, Entries] = dict(reply)
         return found.get(self.keys.examples.encode(), []), found.get(self.keys.requests.encode(), [])
-
-    def _xread(self, streams: dict[str, bytes], count: int, block_ms: int | None) -> Iterable[tuple[bytes, Entries]]:
-        reply = self.client.xread(cast("Any", streams), count=count, block=block_ms) or []
-        if isinstance(reply, dict):  # RESP3
-            return ((key, [entry for part in parts for entry in part]) for key, parts in reply.items())
-        return cast("Iterable[tuple[bytes, Entries]]", reply)
 
     # ---- committing ----
     def commit(
@@ -232,11 +230,14 @@ class Store:
         FencedError
             When another worker has taken over.
         """
+        pipe: Any
         with self.client.pipeline() as pipe:
             try:
                 pipe.watch(self.keys.owner)
                 if not self._is_owner(pipe):
-                    raise FencedError(f"another worker owns {self.keys.model!r} now: nothing of this one is committed any more")
+                    raise FencedError(
+                        f"another worker owns {self.keys.model!r} now: nothing of this one is committed any more"
+                    )
                 head = pipe.hmget(self.keys.head, "commits", "entries")
                 committed = int(head[0] or 0)
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
@@ -280,10 +281,12 @@ class Store:
                     )
                 pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, cursor, "ENTRIESREAD", entries)
                 pipe.xtrim(self.keys.examples, minid=cursor, approximate=False)
-                pipe.xadd(self.keys.progress, cast("Any", dict(progress)), maxlen=MAX_PROGRESS, approximate=True)
+                pipe.xadd(self.keys.progress, dict(progress), maxlen=MAX_PROGRESS, approximate=True)
                 pipe.execute()
             except redis.WatchError as error:
-                raise FencedError(f"another worker took {self.keys.model!r} over during a commit; it did not count") from error
+                raise FencedError(
+                    f"another worker took {self.keys.model!r} over during a commit; it did not count"
+                ) from error
         self._done(state, dirty)
 
     def _done(self, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
@@ -298,7 +301,8 @@ class Store:
         pages = np.flatnonzero(dirty[: -(-len(rows) // page)])
         if len(pages):
             flat = rows.reshape(-1).view(np.uint8)
-            breaks = np.flatnonzero(np.diff(pages) > 2) + 1  # a clean page or two between is cheaper than a command more
+            # a clean page between two dirty ones is cheaper to write than one command more
+            breaks = np.flatnonzero(np.diff(pages) > 2) + 1
             for run in np.split(pages, breaks):
                 start, stop = int(run[0]) * page * row_bytes, (int(run[-1]) + 1) * page * row_bytes
                 self._set_range(pipe, self.keys.rows, flat, start, min(stop, len(flat)))

@@ -94,7 +94,9 @@ class WeightDict:
         """
         need_rows, need_names = len(self) + n_rows, int(self.sizes[1]) + n_bytes + 2 * n_rows
         if need_rows > MAX_ROWS or need_names > MAX_ARENA:
-            raise LearnerError(f"a model holds at most {MAX_ROWS} features and {MAX_ARENA} bytes of names (got {need_rows})")
+            raise LearnerError(
+                f"a model holds at most {MAX_ROWS} features and {MAX_ARENA} bytes of names (got {need_rows})"
+            )
         capacity = len(self.rows) // self.width
         if need_rows > capacity:
             # half as much again while small; later a quarter, to keep memory a feature low

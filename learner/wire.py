@@ -33,7 +33,17 @@ import msgpack
 
 from learner.errors import ExampleError, FormatError, LearnerError, SpecError, show
 
-__all__ = ["GROUP", "REPLIES", "REPLY_SECONDS", "Bad", "Keys", "decode_entry", "decode_request", "encode_reply", "pack_example"]
+__all__ = [
+    "GROUP",
+    "REPLIES",
+    "REPLY_SECONDS",
+    "Bad",
+    "Keys",
+    "decode_entry",
+    "decode_request",
+    "encode_reply",
+    "pack_example",
+]
 
 REPLIES = "learner:replies:"  # replies go to keys with this prefix only
 REPLY_SECONDS = 60
@@ -187,10 +197,16 @@ def decode_entry(fields: Mapping[bytes, bytes], features: Features) -> Iterator[
                 stage = "featurize"
                 vector = pack(features(record))
             else:
-                raise FormatError(f"entry must have one of record, features, records, batch (got the fields {_names(fields)})")
+                raise FormatError(
+                    f"entry must have one of record, features, records, batch (got the fields {_names(fields)})"
+                )
             yield pack_example(decode_target(fields[b"target"]), vector, importance)
         except (LearnerError, ValueError, msgpack.UnpackException) as error:
-            yield Bad(stage, str(error) or type(error).__name__, pack({k.decode(errors="replace"): v for k, v in fields.items()}))
+            yield Bad(
+                stage,
+                str(error) or type(error).__name__,
+                pack({k.decode(errors="replace"): v for k, v in fields.items()}),
+            )
 
 
 def _feature_map(data: bytes) -> bytes:
@@ -207,7 +223,9 @@ def _decode_records(data: bytes, features: Features) -> Iterator[bytes | Bad]:
         stage = "decode"
         try:
             if not isinstance(value, list) or len(value) not in (2, 3):
-                raise FormatError(f"record must be [target, record] or [target, record, importance] (got {show(value)})")
+                raise FormatError(
+                    f"record must be [target, record] or [target, record, importance] (got {show(value)})"
+                )
             stage = "featurize"
             yield pack_example(value[0], pack(features(value[1])), *value[2:])
         except LearnerError as error:
@@ -266,5 +284,7 @@ def decode_request(fields: Mapping[bytes, bytes], features: Features) -> tuple[l
 
 def encode_reply(reply: Mapping[str, Any]) -> bytes:
     """Return a reply in JSON; numbers that JSON has no form for become null."""
-    clean = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in reply.items()}
+    clean = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in reply.items()
+    }
     return json.dumps(clean, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,98 @@
+"""How well we learn, beside the best of several peers in hindsight: ``python -m tests.benchmarks.league FOLDER``.
+
+FOLDER holds ``streams.py`` (functions in a list STREAMS that yield (target, {name: value}), and a set REGRESSION of names) and
+``peers.json`` (for each stream and peer: progressive loss, seconds). The figure is our progressive loss at default settings
+over the smallest of the peers': log loss for binary targets, root mean squared error for regression. River's runs were
+stopped after 30,000 examples, so they count only on streams no longer than that.
+"""
+
+import argparse
+import importlib.util
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgpack
+
+from learner.model import Model
+
+RIVER_EXAMPLES = 30_000
+BLOCK = 1000
+
+
+def load(folder: Path) -> tuple[ModuleType, dict[str, dict[str, list[float | None]]]]:
+    """Return the folder's streams, as a module, and the peers' figures."""
+    spec = importlib.util.spec_from_file_location("streams", folder / "streams.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"no streams.py in {folder}")
+    streams = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(streams)
+    return streams, json.loads((folder / "peers.json").read_text())
+
+
+def learn(examples: Iterable[tuple[float, dict[str, float]]], task: str, **options: Any) -> tuple[Model, float]:
+    """Learn a stream in one pass; return the model and the seconds it took, without reading."""
+    model = Model(task, **options)
+    model.linear.warm()
+    seconds = 0.0
+    packed = (msgpack.packb(example) for example in examples if example[1])
+    while block := b"".join(itertools.islice(packed, BLOCK)):
+        start = time.perf_counter()
+        model.learn_packed(block)
+        seconds += time.perf_counter() - start
+    return model, seconds
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("streams", nargs="*")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    streams, peers = load(options.folder)
+    result: dict[str, Any] = {}
+    if not options.json:
+        print(
+            f"{'stream':18} {'examples':>9} {'ours':>9} {'best peer':>9} {'which':>20} {'ratio':>7} {'examples/s':>11}"
+        )
+    for stream in streams.STREAMS:
+        name = stream.__name__
+        if options.streams and name not in options.streams:
+            continue
+        regression = name in streams.REGRESSION
+        model, seconds = learn(stream(), "regression" if regression else "binary")
+        loss = math.sqrt(model.progressive_loss) if regression else model.progressive_loss
+        fair = {
+            peer: figures[0]
+            for peer, figures in peers.get(name, {}).items()
+            if peer != "constant" and figures[0] is not None
+            and (not peer.startswith("river") or model.n_examples <= RIVER_EXAMPLES)
+        }  # fmt: skip
+        best = min(fair, key=fair.__getitem__) if fair else None
+        ratio = loss / fair[best] if best else math.nan
+        result[name] = {"loss": loss, "peer": best, "peer_loss": fair.get(best), "ratio": ratio}
+        if not options.json:
+            print(
+                f"{name:18} {model.n_examples:9,} {loss:9.5f} {fair.get(best, math.nan):9.5f} {best or '':>20} {ratio:7.4f} "
+                f"{model.n_examples / seconds:11,.0f}",
+                flush=True,
+            )
+    ratios = [row["ratio"] for row in result.values() if row["peer"]]
+    if not ratios:
+        sys.exit("no stream has figures of peers")
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    if options.json:
+        print(json.dumps({"streams": result, "mean": mean, "worst": max(ratios)}))
+    else:
+        print(f"geometric mean {mean:.4f}, worst {max(ratios):.4f}")
+
+
+if __name__ == "__main__":
+    main()
