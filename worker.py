@@ -218,13 +218,13 @@ def worker(model: str, redis_url: str | None, burst: bool, commit_seconds: float
                 owner.run(burst)
                 break
             except (redis.ConnectionError, redis.TimeoutError) as error:
+                if owner.stopping and not owner.n_entries:
+                    break
+                if owner.stopping:
+                    raise LearnerError(f"{owner.n_entries} entries learned must be learned again: {error}") from error
                 click.echo(f"worker of {model}: no connection, trying again in {pause:.1f} s ({error})", err=True)
                 time.sleep(pause)
                 pause = min(2 * pause, RECONNECT_SECONDS)
-                if owner.stopping:
-                    raise LearnerError(
-                        f"stopped with {owner.n_entries} entries not committed: no connection"
-                    ) from error
     except FencedError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(4)
