@@ -37,7 +37,6 @@ from learner.layout import (
     EXAMPLES,
     IMPORTANCE_SUM,
     KEY_BLOCK,
-    KEY_FINAL,
     LABEL_NEGATIVE,
     LABEL_POSITIVE,
     LOSS_SUM,
@@ -69,6 +68,11 @@ JIT = not config.DISABLE_JIT
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function with numba, cached on disk; no fast-math, so that every run gives the same bits."""
     return njit(cache=True, error_model="numpy", nogil=True)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into its callers: handing over a dozen arrays would cost as much as the work."""
+    return njit(cache=True, error_model="numpy", nogil=True, forceinline=True)(function)
 
 
 # ---- the bits that Python has no words for -----------------------------------------------------------------------------
@@ -223,15 +227,14 @@ P61 = np.uint64(PRIME)
 LOW56, HIGH_BITS = np.uint64((1 << 56) - 1), np.uint64(0x8080808080808080)
 
 
-@compiled
+@inlined
 def hash_name(buffer, start, length, keys):
     """Return the keyed hash of a name in [1, 2^61 - 1], and whether the name has a byte that isn't ASCII.
 
-    The polynomial ``(..(n r + m_1) r + .. + m_k) r`` over the field of 2^61 - 1 elements, in the name's length ``n`` and its
-    7-byte blocks ``m_i``, with a secret ``r``; then once more times a second secret, to spread it over the table (Carter and
-    Wegman, 1979, "Universal classes of hash functions"; Dietzfelbinger et al., 1992, "Polynomial hash functions are
-    reliable"). Two different names of at most 256 bytes collide with a probability of at most 38 / 2^61 over the secret,
-    which nobody outside the model knows: collisions can't be aimed.
+    The polynomial ``((n + m_1) r + .. + m_k) r`` over the field of 2^61 - 1 elements, in the name's length ``n`` and its
+    7-byte blocks ``m_i``, with a secret ``r`` (Carter and Wegman, 1979, "Universal classes of hash functions"). Two different
+    names of at most 256 bytes collide with a probability of at most 38 / 2^61 over the secret, which nobody outside the
+    model knows: collisions can't be aimed.
     """
     r = keys[KEY_BLOCK]
     h = np.uint64(length)
@@ -258,9 +261,6 @@ def hash_name(buffer, start, length, keys):
         if h >= P61:
             h -= P61
         position += 7
-    h = multiply(h, keys[KEY_FINAL])
-    if h >= P61:
-        h -= P61
     return max(h, ONE), (bits & HIGH_BITS) != np.uint64(0)
 
 
@@ -302,7 +302,7 @@ def width_of(rates):
     return np.uint64((layout.HEADER + 2 * len(rates) + 15) // 16 * 16)
 
 
-@compiled
+@inlined
 def find(store, h, width):
     """Return where the row of the name with this hash starts in ``rows``, or MISSING."""
     table, _, words64, _, _, _, _ = store
@@ -320,7 +320,7 @@ def find(store, h, width):
         i = (i + ONE) & mask
 
 
-@compiled
+@inlined
 def look_up(n, hashes, bases, store, width):
     """Write where the rows of ``hashes[:n]`` probably start, or MISSING, into ``bases``; `prepare` makes sure.
 
@@ -328,7 +328,7 @@ def look_up(n, hashes, bases, store, width):
     """
     table, rows, _, _, _, _, _ = store
     mask = np.uint64(len(table) - 1)
-    for j in range(n):
+    for j in range(np.uint64(n)):
         h = hashes[j]
         tag = h >> TAG_SHIFT
         i = h & mask
@@ -450,7 +450,7 @@ def read_string(buffer, position, stop):
     return length, position
 
 
-@compiled
+@inlined
 def read_size(buffer, position, stop, fixed, wide):
     """Return (size, next position) of an array or map header; size -1 is something else, -2 cut off.
 
@@ -554,7 +554,7 @@ def read_target(buffer, position, stop, loss, keys):
     return BAD_TARGET, 0.0, position
 
 
-@compiled
+@inlined
 def scan(buffer, position, stop, keys, store, scratch):
     """Read a map of features and check all of it.
 
@@ -578,7 +578,13 @@ def scan(buffer, position, stop, keys, store, scratch):
     n = 0
     for _ in range(size):
         where = position
-        length, begin = read_string(buffer, position, stop)
+        if position < stop and buffer[np.uint64(position)] & 0xE0 == 0xA0:  # the usual, short form
+            length = np.int64(buffer[np.uint64(position)] & 31)
+            begin = position + 1
+            if begin + length > stop:
+                return BAD_FRAMING, where, n
+        else:
+            length, begin = read_string(buffer, position, stop)
         if length < 0:
             return (BAD_FRAMING if length == -2 else BAD_NAME_TYPE), where, n
         if length > MAX_NAME_BYTES or length == 0:
@@ -589,9 +595,14 @@ def scan(buffer, position, stop, keys, store, scratch):
             return BAD_NAME_UTF8, where, n
         if h == keys[CONSTANT_HASH]:
             return BAD_NAME_RESERVED, where, n
-        kind, x, position = read_number(buffer, begin + length, stop)
-        if kind != 1:
-            return (BAD_FRAMING if kind == -1 else BAD_VALUE_TYPE), where, n
+        position = begin + length
+        if position + 9 <= stop and buffer[np.uint64(position)] == 0xCB:  # the usual: a float64
+            x = float64_of(swap(load(buffer, position + 1)))
+            position += 9
+        else:
+            kind, x, position = read_number(buffer, position, stop)
+            if kind != 1:
+                return (BAD_FRAMING if kind == -1 else BAD_VALUE_TYPE), where, n
         if not math.isfinite(x):
             return BAD_VALUE_FINITE, where, n
         i = h & mask
@@ -601,15 +612,16 @@ def scan(buffer, position, stop, keys, store, scratch):
             i = (i + ONE) & mask
         seen[i] = h
         if x != 0.0:
-            hashes[n] = h
-            starts[n] = begin
-            lengths[n] = length
-            xs[n] = x
+            at = np.uint64(n)
+            hashes[at] = h
+            starts[at] = begin
+            lengths[at] = length
+            xs[at] = x
             n += 1
     return OK, position, n
 
 
-@compiled
+@inlined
 def read_example(buffer, position, stop, loss, keys, store, scratch):
     """Return (code, where, number of features, target, importance); ``where`` as in `scan`."""
     start = position
@@ -630,7 +642,7 @@ def read_example(buffer, position, stop, loss, keys, store, scratch):
     return code, position, n, y, importance
 
 
-@compiled
+@inlined
 def prepare(n, learning, rates, store, scratch, totals, mixing):
     """Bring values onto their features' own scales: ``us[:n]`` in [-1, 1], and make sure of their rows.
 
@@ -644,7 +656,7 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
     n_rates = len(rates)
     half_of_examples = 0.5 * totals[EXAMPLES]
     k = 0
-    for i in range(n):
+    for i in range(np.uint64(n)):
         x = xs[i]
         base = bases[i]
         if base != MISSING and words64[(base >> ONE) + HASH] != hashes[i]:  # another name with the same tag
@@ -692,7 +704,7 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
     return k
 
 
-@compiled
+@inlined
 def score_experts(n, rates, store, scratch, scores):
     """Write every expert's score ``w_k . u`` into ``scores``; features without a row weigh nothing."""
     rows = store[1]
@@ -700,7 +712,7 @@ def score_experts(n, rates, store, scratch, scores):
     n_rates = np.uint64(len(rates))
     for k in range(n_rates):
         scores[k] = 0.0
-    for i in range(n):
+    for i in range(np.uint64(n)):
         base = bases[i]
         if base != MISSING:
             u = us[i]
@@ -708,7 +720,7 @@ def score_experts(n, rates, store, scratch, scores):
                 scores[k] += rows[base + WEIGHTS + k] * u
 
 
-@compiled
+@inlined
 def combine(rates, scores, mixer, mixing, n_inputs):
     """Append the experts' scores and a 1 to the mixer's inputs v; return the mixed score ``a . v`` and v's length.
 
@@ -781,7 +793,7 @@ def regress(totals, s):
     return min(max(p, totals[TARGET_MIN]), totals[TARGET_MAX])
 
 
-@compiled
+@inlined
 def observe(loss, totals, s, y, importance):
     """Count the loss of a score and of the best constant so far, take in the target; return the target to learn.
 
@@ -805,7 +817,7 @@ def observe(loss, totals, s, y, importance):
     return y
 
 
-@compiled
+@inlined
 def update_experts(n, loss, y, importance, rates, decays, store, scratch, totals, scores, updating):
     """AdaGrad with importance-aware steps, every expert on the gradient at its own score.
 
@@ -820,18 +832,19 @@ def update_experts(n, loss, y, importance, rates, decays, store, scratch, totals
     n_rates = np.uint64(len(rates))
     squares = WEIGHTS + n_rates
     c = math.sqrt((totals[EXAMPLES] + 1.0) / totals[SCALE_SUM])
+    last = np.uint64(n - 1)
     for k in range(n_rates):
         paths[k] = 0.0
-    for i in range(n):
+    for i in range(np.uint64(n)):
         base = bases[i] + squares
         u = us[i]
-        at = np.uint64(i) * n_rates
+        at = i * n_rates
         for k in range(n_rates):
             gu = slopes[k] * u
             G = decays[k] * rows[base + k] + gu * gu
             rows[base + k] = G
             r = u / (np.float32(0.1) + np.sqrt(G))
-            if i == n - 1:
+            if i == last:
                 r += r
             steps[at + k] = r
             paths[k] += r * u
@@ -839,14 +852,14 @@ def update_experts(n, loss, y, importance, rates, decays, store, scratch, totals
         rate = rates[np.int64(k)] * c
         q = rate * paths[k]
         slopes[k] = step(loss, scores[k], y, q, importance) * rate if q > 0.0 else 0.0
-    for i in range(n):
+    for i in range(np.uint64(n)):
         base = bases[i] + WEIGHTS
-        at = np.uint64(i) * n_rates
+        at = i * n_rates
         for k in range(n_rates):
             rows[base + k] += slopes[k] * steps[at + k]
 
 
-@compiled
+@inlined
 def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs):
     """One step of an extended Kalman filter over the mixing weights, at the mixed score.
 
@@ -886,7 +899,7 @@ def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
         mixer[i, 1 + i] += 1e-6 if i <= len(rates) else 1e-5
 
 
-@compiled
+@inlined
 def learn_example(
     buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, scratch, mixing, updating, scores
 ):

@@ -39,8 +39,8 @@ PAGE_BITS = 6  # 64 rows are a page, what a commit writes at a time
 MAX_DENSE = 32  # features the mixer sees directly
 
 # ---- the hash's keys ----
-KEY_BLOCK, KEY_FINAL, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(5)
-N_KEYS = 5
+KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
+N_KEYS = 4
 
 # ---- totals ----
 (

@@ -144,7 +144,7 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
         What users call the targets -1 and +1.
     """
     keys = np.zeros(layout.N_KEYS, np.uint64)
-    for place in (layout.KEY_BLOCK, layout.KEY_FINAL, layout.CONSTANT_HASH):
+    for place in (layout.KEY_BLOCK, layout.CONSTANT_HASH):
         digest = hashlib.blake2b(seed, digest_size=8, person=b"learner%d" % place).digest()
         keys[place] = (1 << 32) + int.from_bytes(digest, "little") % (kernels.PRIME - (1 << 32))
     for place, label in zip((layout.LABEL_NEGATIVE, layout.LABEL_POSITIVE), labels or (), strict=False):

@@ -1,14 +1,25 @@
 """A real server for the tests that need one: started for the session, in a folder of its own, gone afterwards."""
 
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from learner.server import Embedded, temporary
 from learner.server import client as connect
+from learner.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from learner.model import Model
+    from worker import Worker
 
     import redis
 
@@ -43,3 +54,127 @@ def client(redis_url: str) -> "Iterator[redis.Redis]":
     """A connection to the session's server, emptied."""
     with connect(redis_url) as connection:
         yield connection
+
+
+SEED = b"a test's own seed"
+
+
+def state_bytes(model: "Model | dict[str, Any]") -> dict[str, bytes]:
+    """All that a model has learned: equal bytes are equal models."""
+    state = model if isinstance(model, dict) else model.state()
+    return {name: array.tobytes() for name, array in state.items()}
+
+
+def wait_until(holds: "Callable[[], Any]", seconds: float = 30.0) -> None:
+    """Wait until something holds; a test fails if it never does."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def create(redis_url: str) -> "Callable[..., Model]":
+    """Make a model on the session's server; returns one like it that knows nothing yet, to compare with."""
+    from learner.model import Model
+
+    def made(name: str = "m", task: str = "binary", **options: Any) -> Model:
+        model = Model(task, seed=SEED, **options)
+        with connect(redis_url) as connection:
+            assert Store(connection, name).create(model.to_spec())
+        return Model.from_spec(model.to_spec())
+
+    return made
+
+
+@pytest.fixture
+def drain(redis_url: str) -> "Callable[..., Worker]":
+    """Run a worker in this process until nothing is left; returns it."""
+    from worker import Worker
+
+    def drained(name: str = "m", commit_seconds: float = 1000.0) -> Worker:
+        with connect(redis_url) as connection:
+            owner = Worker(Store(connection, name), commit_seconds)
+            owner.run(burst=True)
+        return owner
+
+    return drained
+
+
+@pytest.fixture
+def committed(redis_url: str) -> "Callable[..., Model]":
+    """The model as its last commit has it."""
+    from learner.client import Client
+
+    return lambda name="m": Client(name, redis_url).committed()
+
+
+@pytest.fixture
+def serving(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., AbstractContextManager[Worker]]":
+    """Have a worker run in a thread of this process while a block runs."""
+    import worker as module
+
+    monkeypatch.setattr(module, "BLOCK_MS", 20)
+
+    @contextmanager
+    def running(name: str = "m", commit_seconds: float = 0.0) -> "Iterator[Worker]":
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                owner.run()
+            except BaseException as error:  # noqa: BLE001  (it is raised in the test)
+                failure.append(error)
+
+        with connect(redis_url) as connection:
+            owner = module.Worker(Store(connection, name), commit_seconds)
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            try:
+                yield owner
+            finally:
+                owner.stopping = True
+                thread.join(30)
+        if failure:
+            raise failure[0]
+        assert not thread.is_alive()
+
+    return running
+
+
+@pytest.fixture
+def start() -> "Iterator[Callable[..., subprocess.Popen[str]]]":
+    """Start one of our commands as a process; none outlives the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def started(
+        url: str, *arguments: str, program: "tuple[str, ...]" = ("-m", "learner.cli")
+    ) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, *program, *arguments],
+            env={**os.environ, "REDIS_URL": url},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield started
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def start_worker(start: "Callable[..., subprocess.Popen[str]]") -> "Callable[..., subprocess.Popen[str]]":
+    """Start a worker as a process, and wait until it says that it is ready (`process.hello`)."""
+
+    def started(url: str, name: str = "m", *arguments: str) -> "subprocess.Popen[str]":
+        process = start(url, "worker", name, *arguments)
+        process.hello = process.stderr.readline()  # type: ignore[union-attr, attr-defined]
+        assert "epoch" in process.hello, process.hello + process.stderr.read()  # type: ignore[union-attr, attr-defined]
+        return process
+
+    return started
