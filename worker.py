@@ -15,8 +15,9 @@ import click
 import redis
 
 from learner import server
-from learner.errors import FencedError, LearnerError
-from learner.store import NEVER, Entries, Store
+from learner.cli import errors_as_lines
+from learner.errors import LearnerError
+from learner.store import NEVER, Entries, Store, stream_id
 from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 BLOCK_MS = 1000  # how long to wait for entries at most: also how late a signal may be noticed
 READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wait long behind examples
 READ_ENTRIES = 10_000
-RECONNECT_SECONDS = 5.0  # the longest pause between attempts
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0  # between attempts to connect again
 
 
 class Worker:
@@ -57,12 +58,15 @@ class Worker:
         self.rejected: list[tuple[bytes, Bad]] = []
         self.committed_at = time.monotonic()
         self.committed_examples = self.model.n_examples
+        self.committing = False
         self.stopping = False
 
     # ---- the loop ----
     def run(self, burst: bool = False) -> None:
         """Learn and answer until `stopping`, or (burst) until nothing is left; then commit and stop being the owner."""
         count = 100
+        if self.committing:  # its answer was lost: first find out whether it got through
+            self.commit()
         while not self.stopping:
             block_ms = None if burst else BLOCK_MS
             examples, requests = self.store.read(self.cursor, self.asked, count, block_ms)
@@ -112,15 +116,15 @@ class Worker:
         if not requests:
             return
         with self.store.client.pipeline() as pipe:
-            for entry_id, fields in requests:
-                self.asked = entry_id
+            for _, fields in requests:
                 to = fields.get(b"reply", b"")
                 if to.startswith(REPLIES.encode()):  # nobody makes us write to another key
                     pipe.rpush(to, encode_reply(self.reply(fields)))
                     pipe.expire(to, REPLY_SECONDS)
-            milliseconds, _, sequence = self.asked.decode().partition("-")
-            pipe.xtrim(self.store.keys.requests, minid=f"{milliseconds}-{int(sequence) + 1}", approximate=False)
-            pipe.execute()
+            milliseconds, sequence = stream_id(requests[-1][0])
+            pipe.xtrim(self.store.keys.requests, minid=f"{milliseconds}-{sequence + 1}", approximate=False)
+            pipe.execute(raise_on_error=False)  # a reply key of another type is its client's trouble
+        self.asked = requests[-1][0]
 
     def reply(self, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
         """Return the reply to one request."""
@@ -158,6 +162,7 @@ class Worker:
             return
         now = time.monotonic()
         examples = self.model.n_examples
+        self.committing = True
         self.store.commit(
             self.cursor,
             self.n_entries,
@@ -176,6 +181,7 @@ class Worker:
                 "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
             },
         )
+        self.committing = False
         self.n_entries = 0
         self.rejected = []
         self.committed_at = now
@@ -198,41 +204,40 @@ def _stop_on_signals(worker: Worker) -> None:
 @click.option("--burst", is_flag=True, help="Learn and answer what is there, commit, and exit.")
 @click.option("--commit-seconds", default=2.0, show_default=True, type=click.FloatRange(min=0), help="Between commits.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
+@errors_as_lines
 def worker(model: str, redis_url: str | None, burst: bool, commit_seconds: float, as_json: bool) -> None:
     """Run the worker of MODEL: learn its stream, answer requests, commit.
 
     Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another worker took over.
     """
     client = server.client(server.find_or_start(redis_url), block_ms=BLOCK_MS)
-    try:
-        server.require_version(client)
-        owner = Worker(Store(client, model), commit_seconds)
-        _stop_on_signals(owner)
-        click.echo(
-            f"worker of {model}: epoch {owner.epoch}, {owner.model.n_examples} examples learned up to {owner.cursor.decode()}",
-            err=True,
-        )
-        pause = 0.1
-        while True:
-            try:
-                owner.run(burst)
-                break
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                if owner.stopping and not owner.n_entries:
-                    break
-                if owner.stopping:
-                    raise LearnerError(f"{owner.n_entries} entries learned must be learned again: {error}") from error
-                click.echo(f"worker of {model}: no connection, trying again in {pause:.1f} s ({error})", err=True)
-                time.sleep(pause)
-                pause = min(2 * pause, RECONNECT_SECONDS)
-    except FencedError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(4)
-    except LearnerError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+    server.require_version(client)
+    owner = Worker(Store(client, model), commit_seconds)
+    _stop_on_signals(owner)
+    learned = f"{owner.model.n_examples} examples learned up to {owner.cursor.decode()}"
+    click.echo(f"worker of {model}: epoch {owner.epoch}, {learned}", err=True)
+    _run(owner, burst)
     if as_json:
         click.echo(json.dumps({"model": model, **summary(owner.model), "cursor": owner.cursor.decode()}))
+
+
+def _run(owner: Worker, burst: bool) -> None:
+    """Run the loop, over again for as long as the connection is lost; what is learned stays in memory meanwhile."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        started = time.monotonic()
+        try:
+            return owner.run(burst)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            if owner.stopping and not owner.n_entries:
+                return None
+            if owner.stopping:
+                raise LearnerError(f"{owner.n_entries} entries learned must be learned again: {error}") from error
+            if time.monotonic() - started > 2 * LAST_PAUSE_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            click.echo(f"worker: no connection, trying again in {pause:.1f} s ({error})", err=True)
+            time.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
 
 def summary(model: "Model") -> dict[str, Any]:

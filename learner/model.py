@@ -163,8 +163,8 @@ class Model:
             return x
         try:
             return self.featurizer(x)
-        except ValueError as error:
-            raise ExampleError(str(error)) from error
+        except Exception as error:  # noqa: BLE001  (whatever a template stumbles over, it is this record that is refused)
+            raise ExampleError(str(error) or type(error).__name__) from error
 
     def pack(self, x: Any) -> bytes:
         """Return phi(x) as the msgpack map that the compiled loops scan.

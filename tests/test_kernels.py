@@ -32,7 +32,13 @@ def indicators(r, i):
 
 def odd_numbers(r, i):
     """Dense, on scales and with offsets far from each other."""
-    return {"a": r.gauss(0, 1e-6), "b": r.gauss(1e3, 5), "c": r.gauss(3, 1e6), "d": r.randint(0, 3), "e": r.choice([2, 2, 5])}
+    return {
+        "a": r.gauss(0, 1e-6),
+        "b": r.gauss(1e3, 5),
+        "c": r.gauss(3, 1e6),
+        "d": r.randint(0, 3),
+        "e": r.choice([2, 2, 5]),
+    }
 
 
 def mixed(r, i):
@@ -122,7 +128,7 @@ def test_an_indicator_costs_the_same_whatever_its_value(value):
     plain, scaled = new(), new()
     for y, x, _ in stream(indicators, "logistic", N_EXAMPLES // 2):
         plain.learn_one(x, y)
-        scaled.learn_one({name: value for name in x}, y)
+        scaled.learn_one(dict.fromkeys(x, value), y)
     for name, weight in plain.weights.items():
         sign = 1 if name == layout.CONSTANT_NAME else value
         assert scaled.weights[name] * sign == pytest.approx(weight, rel=1e-5, abs=1e-7)
@@ -337,13 +343,9 @@ def test_every_reason_is_tested():
 
 
 @pytest.mark.parametrize(("name", "data"), [case[:2] for case in BAD])
-def test_a_reason_is_the_one_of_its_code(name, data):
-    """The code says the same as the words, and the code of an accepted example is 0."""
-    code = getattr(layout, f"BAD_{name}")
-    rejection = one_rejection("logistic", data)
-    words = linear.reason(code, b"\x93", 0, LOSSES["logistic"].code)
-    assert words.split("(got")[0].split("'")[-1].split("None")[-1] in rejection.reason
-    assert code != layout.OK
+def test_a_reason_has_its_code(name, data, monkeypatch):
+    monkeypatch.setattr(linear, "reason", lambda code, *_: code)
+    assert one_rejection("logistic", data).reason == getattr(layout, f"BAD_{name}")
 
 
 def test_a_prediction_breaks_the_same_rules():
@@ -428,7 +430,9 @@ others = st.one_of(
     st.none(), st.text(max_size=3), st.binary(max_size=3), st.lists(st.integers(0, 9), max_size=2), st.just({"a": 1}),
     st.sampled_from([math.nan, math.inf, -math.inf]),
 )  # fmt: skip
-names = st.one_of(st.text(max_size=4), st.sampled_from(["é" * 128, "é" * 129, "a" * 256]), st.integers(0, 3), st.binary(max_size=2))
+names = st.one_of(
+    st.text(max_size=4), st.sampled_from(["é" * 128, "é" * 129, "a" * 256]), st.integers(0, 3), st.binary(max_size=2)
+)
 maps = st.dictionaries(names, st.one_of(numbers, numbers, numbers, others), max_size=5)
 rest = st.one_of(numbers, others)
 any_example = st.one_of(
@@ -517,7 +521,17 @@ def test_values_end_where_msgpack_says(values, data):
 
 @pytest.mark.parametrize(
     "value",
-    [0, "a" * 32, "a" * 256, "a" * 65_536, b"a" * 256, b"a" * 65_536, [0] * 16, [0] * 65_536, {str(i): i for i in range(16)}]
+    [
+        0,
+        "a" * 32,
+        "a" * 256,
+        "a" * 65_536,
+        b"a" * 256,
+        b"a" * 65_536,
+        [0] * 16,
+        [0] * 65_536,
+        {str(i): i for i in range(16)},
+    ]
     + [msgpack.ExtType(1, b"a" * n) for n in (1, 2, 4, 8, 16, 17, 256, 65_536)],
     ids=lambda value: f"{type(value).__name__}-{len(value) if value else 0}",
 )
@@ -534,7 +548,10 @@ def test_a_value_of_any_depth_is_skipped():
     assert kernels.skip(np.frombuffer(data, np.uint8), 0, len(data) - 1) == -1
 
 
-@pytest.mark.parametrize("data", [b"\xdd\xff\xff\xff\xff" * 50, b"\xdf\xff\xff\xff\xff" * 50, b"\xdb\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [b"\xdd\xff\xff\xff\xff" * 50, b"\xdf\xff\xff\xff\xff" * 50, b"\xdb\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff"],
+)
 def test_lengths_of_four_gigabytes_are_cut_off(data):
     assert kernels.skip(np.frombuffer(data, np.uint8), 0, len(data)) == -1
 
@@ -583,7 +600,11 @@ def test_nothing_is_read_behind_the_buffer():
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
-@given(st.one_of(st.binary(max_size=8), st.text(max_size=6).map(str.encode), st.binary(max_size=4).map(lambda b: b"\xf0\x90" + b)))
+@given(
+    st.one_of(
+        st.binary(max_size=8), st.text(max_size=6).map(str.encode), st.binary(max_size=4).map(lambda b: b"\xf0\x90" + b)
+    )
+)
 @settings(max_examples=5 * N_TRIES, deadline=None)
 def test_utf8_is_what_pythons_decoder_takes(data):
     assert bool(kernels.is_utf8(np.frombuffer(b"\xff" + data + b"\x80", np.uint8), 1, len(data))) == decodes(data)
@@ -592,7 +613,9 @@ def test_utf8_is_what_pythons_decoder_takes(data):
 def test_utf8_of_two_and_three_bytes_is_what_pythons_decoder_takes():
     """All pairs, and every third byte at the edges of its range."""
     leads, edges = range(0xC0, 0x100), (0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF)
-    for data in [bytes([a, b]) for a in leads for b in edges] + [bytes([a, b, c, 0x80]) for a in leads for b in edges for c in edges]:
+    for data in [bytes([a, b]) for a in leads for b in edges] + [
+        bytes([a, b, c, 0x80]) for a in leads for b in edges for c in edges
+    ]:
         for n in (len(data), len(data) - 1):
             assert bool(kernels.is_utf8(np.frombuffer(data, np.uint8), 0, n)) == decodes(data[:n]), data[:n]
 
@@ -623,7 +646,7 @@ def test_the_hash_is_the_polynomial_of_its_docstring():
     assert {name: hash_of(name.encode(), keys) for name in GOLDEN} == GOLDEN
 
 
-GOLDEN = {"a": 0, "contains_@": 0, "größe": 0}
+GOLDEN = {"a": 397083155905270320, "contains_@": 586248497411466800, "größe": 2028181643787215355}
 
 
 def test_a_million_names_have_a_million_hashes():
@@ -639,7 +662,9 @@ def n_hashes(buffer, keys):
 
 def test_names_that_share_their_head_or_tail_or_end_in_zeros_have_their_own_hashes():
     keys = hash_keys(SEED)
-    names = {b"\0" * n for n in range(1, 257)} | {b"a" * n for n in range(1, 257)} | {b"a" * n + b"\0" for n in range(256)}
+    names = (
+        {b"\0" * n for n in range(1, 257)} | {b"a" * n for n in range(1, 257)} | {b"a" * n + b"\0" for n in range(256)}
+    )
     names |= {b"a" * n + b"b" + b"a" * (255 - n) for n in range(256)}
     assert len({hash_of(name, keys) for name in names}) == len(names)
 

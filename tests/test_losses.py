@@ -1,0 +1,155 @@
+"""Losses, each of them: found in `LOSSES`, so that a new one is tested from its first day."""
+
+import inspect
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner import losses
+from learner.losses import LOSSES, Loss, logistic
+from learner.model import TASKS
+
+EXPECTED = {  # (score, target): value
+    "squared": {(3.0, 1.0): 4.0, (1.0, 1.0): 0.0, (-2.0, 0.5): 6.25},
+    "logistic": {
+        (0.0, 1.0): math.log(2),
+        (0.0, -1.0): math.log(2),
+        (2.0, -1.0): math.log(1 + math.e**2),
+        (800.0, -1.0): 800.0,
+    },
+    "hinge": {(0.0, 1.0): 1.0, (1.0, 1.0): 0.0, (2.0, -1.0): 3.0, (5.0, 1.0): 0.0},
+}
+
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+scores = st.floats(-1e4, 1e4)
+distances = st.floats(-12, 12).map(lambda e: 10.0**e)
+importances = st.floats(0, 100)
+
+
+def targets(loss):
+    return (-1.0, 1.0) if loss.task == "binary" else (-1.7, 0.0, 2.5)
+
+
+def test_every_function_of_the_module_belongs_to_a_loss():
+    """A loss that is written but not listed would be tested by nobody."""
+    listed = {getattr(loss, part) for loss in LOSSES.values() for part in ("value", "derivative", "step", "link")}
+    written = {f for _, f in inspect.getmembers(losses, inspect.isfunction) if f.__module__ == losses.__name__}
+    assert written - {losses.dataclass} == listed
+
+
+def test_losses_are_known_by_their_names_and_by_codes_of_their_own():
+    assert all(name == loss.name for name, loss in LOSSES.items())
+    assert len({loss.code for loss in LOSSES.values()}) == len(LOSSES)
+    assert {loss.task for loss in LOSSES.values()} == set(TASKS)
+    assert all(LOSSES[name].task == task for task, name in TASKS.items())
+
+
+@every_loss
+def test_a_value_is_the_formula(loss):
+    for (s, y), expected in EXPECTED[loss.name].items():
+        assert loss.value(s, y) == pytest.approx(expected, rel=1e-12)
+
+
+@every_loss
+def test_a_derivative_is_the_finite_difference(loss):
+    h = 1e-5
+    for y in targets(loss):
+        for s in (-30.0, -7.3, -1.01, -0.99, -0.3, 0.0, 0.2, 0.99, 1.01, 5.1, 30.0):
+            difference = (loss.value(s + h, y) - loss.value(s - h, y)) / (2 * h)
+            assert loss.derivative(s, y) == pytest.approx(difference, rel=1e-6, abs=1e-8), (s, y)
+
+
+def integrate(loss, s, y, distance, n=2000):
+    """Follow ``ds/dt = -d loss / d score`` over a distance, by n of Runge's and Kutta's steps."""
+    h = distance / n
+    for _ in range(n):
+        k1 = -loss.derivative(s, y)
+        k2 = -loss.derivative(s + 0.5 * h * k1, y)
+        k3 = -loss.derivative(s + 0.5 * h * k2, y)
+        k4 = -loss.derivative(s + h * k3, y)
+        s += h * (k1 + 2 * k2 + 2 * k3 + k4) / 6
+    return s
+
+
+@every_loss
+@pytest.mark.parametrize("q", [1e-8, 1e-3, 0.3, 2.0, 10.0])
+def test_a_step_follows_the_gradient_continuously(loss, q):
+    """Karampatziakis and Langford (2011): the limit of many small steps of the importance together."""
+    for importance in (0.25, 1.0, 3.0):
+        for y in targets(loss):
+            for s in (-20.0, -3.0, -0.5, 0.0, 0.9, 4.0, 18.0):
+                moved = integrate(loss, s, y, q * importance) - s
+                assert loss.step(s, y, q, importance) * q == pytest.approx(moved, rel=1e-3, abs=1e-7), (
+                    s,
+                    y,
+                    importance,
+                )
+
+
+@pytest.mark.parametrize("q", [1e-9, 1e-7, 1e-5, 1e-2, 1.0, 37.0, 1e3, 1e6, 1e12])
+def test_a_logistic_step_solves_its_equation(q):
+    """``v1 + e^v1 = v0 + e^v0 + q`` (2011, equation 9), in the form ``m + e^v0 (e^m - 1) = q`` that loses no digits."""
+    for v0 in [x / 4 for x in range(-160, 161)]:
+        m = LOSSES["logistic"].step(v0, 1.0, q, 1.0) * q
+        assert m + math.exp(v0) * math.expm1(m) == pytest.approx(q, rel=2e-4), v0
+
+
+@every_loss
+@given(s=scores, q=distances, importance=importances, data=st.data())
+def test_nothing_is_ever_nan_or_infinite(loss, s, q, importance, data):
+    y = data.draw(st.sampled_from(targets(loss)) if loss.task == "binary" else scores)
+    found = (loss.value(s, y), loss.derivative(s, y), loss.step(s, y, q, importance), loss.link(s))
+    assert all(map(math.isfinite, found)), found
+    assert loss.value(s, y) >= 0.0
+
+
+@every_loss
+@given(s=scores, q=distances, importance=st.floats(1e-3, 100), data=st.data())
+def test_a_step_never_makes_the_loss_worse(loss, s, q, importance, data):
+    """Whatever the rate: that is why rates of 0.5 and 32 can live side by side."""
+    y = data.draw(st.sampled_from(targets(loss)) if loss.task == "binary" else scores)
+    after = s + loss.step(s, y, q, importance) * q
+    assert loss.value(after, y) <= loss.value(s, y) * (1 + 1e-9) + 1e-12
+
+
+@every_loss
+@given(s=st.floats(-50, 50), q=distances, data=st.data())
+def test_a_step_grows_with_the_importance_and_is_nothing_without(loss, s, q, data):
+    y = data.draw(st.sampled_from(targets(loss)))
+    steps = [abs(loss.step(s, y, q, importance)) for importance in (0.0, 0.5, 1.0, 2.0, 50.0)]
+    assert steps[0] == 0.0
+    assert all(b >= a * (1 - 1e-3) for a, b in zip(steps, steps[1:], strict=False)), steps
+
+
+@every_loss
+def test_a_small_step_is_the_plain_gradient(loss):
+    for y in targets(loss):
+        for s in (-5.0, 0.0, 0.5, 3.0):
+            assert loss.step(s, y, 1e-9, 2.0) == pytest.approx(-2.0 * loss.derivative(s, y), rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "loss", [loss for loss in LOSSES.values() if loss.task == "binary"], ids=lambda loss: loss.name
+)
+@given(s=scores, q=distances)
+def test_the_two_targets_mirror_each_other(loss, s, q):
+    assert loss.value(s, 1.0) == loss.value(-s, -1.0)
+    assert loss.derivative(s, 1.0) == -loss.derivative(-s, -1.0)
+    assert loss.step(s, 1.0, q, 1.0) == -loss.step(-s, -1.0, q, 1.0)
+
+
+@given(st.floats(-1e4, 1e4))
+def test_the_logistic_function_is_a_probability_and_its_mirror(s):
+    p = logistic(s)
+    assert 0.0 <= p <= 1.0
+    assert p + logistic(-s) == pytest.approx(1.0)
+    if abs(s) < 30:
+        assert math.log(p) - math.log(1 - p) == pytest.approx(s, abs=1e-2)
+
+
+def test_the_link_of_a_task_gives_its_prediction():
+    for loss in LOSSES.values():
+        assert isinstance(loss, Loss)
+        assert loss.link(3.0) == (logistic(3.0) if loss.task == "binary" else 3.0)
