@@ -13,6 +13,8 @@
 Messages name what, the rule, and what came: ``entry 1699-0: field 'lat' must be within [-90, 90] (got 91.2)``.
 """
 
+import reprlib
+
 
 class LearnerError(Exception):
     """The root of all errors of this package."""
@@ -43,10 +45,16 @@ class FencedError(LearnerError):
 
 
 def show(value: object) -> str:
-    """Return a value as a message shows it: its repr, shortened.
+    """Return a value as a message shows it: its repr, shortened in depth and length whatever the value.
 
     >>> show("x" * 100)
-    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..."
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
+    >>> show([[[[[[1]]]]]])
+    '[[[[...]]]]'
     """
-    text = repr(value)
-    return text if len(text) <= 61 else text[:58] + "..."
+    return _REPR.repr(value)
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 3
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60

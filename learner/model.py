@@ -163,7 +163,7 @@ class Model:
             return x
         try:
             return self.featurizer(x)
-        except Exception as error:  # noqa: BLE001  (whatever a template stumbles over, it is this record that is refused)
+        except Exception as error:  # whatever a template stumbles over, it is this record that is refused
             raise ExampleError(str(error) or type(error).__name__) from error
 
     def pack(self, x: Any) -> bytes:

@@ -49,6 +49,8 @@ REPLIES = "learner:replies:"  # replies go to keys with this prefix only
 REPLY_SECONDS = 60
 GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard lag tools tell the truth
 
+UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
+
 Features = Callable[[Any], Mapping[str, float]]
 
 
@@ -108,7 +110,7 @@ def decode_value(data: bytes, what: str) -> Any:
         if data[0] < 0x80:
             return json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
         return msgpack.unpackb(data, strict_map_key=False)
-    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+    except UNPACK_ERRORS as error:
         kind = "JSON" if data[0] < 0x80 else "msgpack"
         detail = str(error) or type(error).__name__
         raise FormatError(f"{what} must be JSON or msgpack (got {show(data)}: as {kind}, {detail})") from error
@@ -201,10 +203,10 @@ def decode_entry(fields: Mapping[bytes, bytes], features: Features) -> Iterator[
                     f"entry must have one of record, features, records, batch (got the fields {_names(fields)})"
                 )
             yield pack_example(decode_target(fields[b"target"]), vector, importance)
-        except (LearnerError, ValueError, msgpack.UnpackException) as error:
+        except LearnerError as error:
             yield Bad(
                 stage,
-                str(error) or type(error).__name__,
+                str(error),
                 pack({k.decode(errors="replace"): v for k, v in fields.items()}),
             )
 
@@ -233,18 +235,23 @@ def _decode_records(data: bytes, features: Features) -> Iterator[bytes | Bad]:
 
 
 def _split(data: bytes) -> Iterator[tuple[Any, bytes]]:
-    """Yield (value, its bytes) for msgpack values that follow one another; a FormatError for a broken rest."""
-    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=len(data) or 1)
+    """Yield (value, its bytes) for msgpack values that follow one another; an error as the value of what can't be read."""
+    unpacker = msgpack.Unpacker(max_buffer_size=len(data) or 1)
     unpacker.feed(data)
     start = 0
     while start < len(data):
         try:
-            value = unpacker.unpack()
-        except (ValueError, RecursionError, msgpack.UnpackException) as error:
+            unpacker.skip()
+        except UNPACK_ERRORS as error:
             detail = str(error) or type(error).__name__
             yield FormatError(f"records must be whole msgpack values (at byte {start}: {detail})"), data[start:]
             return
         end = unpacker.tell()
+        value: Any
+        try:
+            value = msgpack.unpackb(data[start:end], strict_map_key=False)
+        except UNPACK_ERRORS as error:
+            value = FormatError(f"record must be msgpack ({str(error) or type(error).__name__})")
         yield value, data[start:end]
         start = end
 
@@ -284,7 +291,14 @@ def decode_request(fields: Mapping[bytes, bytes], features: Features) -> tuple[l
 
 def encode_reply(reply: Mapping[str, Any]) -> bytes:
     """Return a reply in JSON; numbers that JSON has no form for become null."""
-    clean = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in reply.items()
-    }
-    return json.dumps(clean, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(_finite(reply), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -81,7 +81,8 @@ def test_a_step_follows_the_gradient_continuously(loss, q):
         for y in targets(loss):
             for s in (-20.0, -3.0, -0.5, 0.0, 0.9, 4.0, 18.0):
                 moved = integrate(loss, s, y, q * importance) - s
-                assert loss.step(s, y, q, importance) * q == pytest.approx(moved, rel=1e-3, abs=1e-7), (
+                near = 1e-7 + q * importance / 2000  # one step: where a loss has a kink, the integral passes it by less
+                assert loss.step(s, y, q, importance) * q == pytest.approx(moved, rel=1e-4, abs=near), (
                     s,
                     y,
                     importance,
