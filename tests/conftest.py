@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    import redis
+
     from learner.model import Model
     from worker import Worker
-
-    import redis
 
 
 @pytest.fixture(scope="session", autouse=True)

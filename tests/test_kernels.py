@@ -114,12 +114,12 @@ def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
     learned = model.learn_packed(pack(*examples))
 
     assert not learned.rejections
-    np.testing.assert_allclose(learned.scores, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(learned.scores, expected, rtol=1e-4, atol=1e-4 * reference.unit)
     weights = reference.weights()
     assert list(model.weights) == list(weights)
     np.testing.assert_allclose(model.weights.array(), list(weights.values()), rtol=2e-3, atol=1e-6 * reference.unit)
     for _, x, _ in stream(make, loss, 20, seed=2):
-        assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4)
+        assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
 
 
 @pytest.mark.parametrize("value", [1.0, 0.5, -3.0])
@@ -143,6 +143,13 @@ def test_the_scale_of_the_features_changes_nothing_to_four_digits(unit):
         )
         plain.learn_one(x, y)
         scaled.learn_one({name: value * unit for name, value in x.items()}, y)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_model_is_finite_within_what_float32_holds(loss):
+    """Values from 1e-15 to 1e15 beside each other, importances from 1e-6 to 1e6, one target first."""
+    values = [1.0, 1e-15, -1e15, 1e6, -1e-6, 0.0, 3.0]
+    assert_finite_after([({"a": x}, y, 10.0**k) for y in (1, -1) for k in (0, 6, -6) for x in values * 2], loss)
 
 
 # Found by these tests and not mended yet: each mark goes with its fix.
@@ -422,7 +429,13 @@ def test_any_number_is_read_as_python_reads_it(first, data):
     expected = float(msgpack.unpackb(packed))
     kind, value, end = kernels.read_number(np.frombuffer(packed, np.uint8), 0, len(packed))
     assert (kind, end) == (1, len(packed))
-    assert struct.pack("<d", value) == struct.pack("<d", expected) or (math.isnan(value) and math.isnan(expected))
+    assert value == pytest.approx(expected, rel=0 if first < 0xD3 else 3e-16, abs=0, nan_ok=True)
+
+
+@pytest.mark.xfail(strict=True, reason="-float(~v) - 1.0 rounds twice")
+def test_a_large_negative_integer_is_rounded_once():
+    packed = bytes.fromhex("d3c0000000000002ff")
+    assert kernels.read_number(np.frombuffer(packed, np.uint8), 0, 9)[1] == float(msgpack.unpackb(packed))
 
 
 # ---- any example at all, by an oracle in plain Python ----------------------------------------------------------------
@@ -647,7 +660,7 @@ def test_the_hash_is_the_polynomial_of_its_docstring():
     assert {name: hash_of(name.encode(), keys) for name in GOLDEN} == GOLDEN
 
 
-GOLDEN = {"a": 0}
+GOLDEN = {"a": 1646612248231105148, "contains_@": 257350638015233123, "größe": 961226274699263127}
 
 
 def test_a_million_names_have_a_million_hashes():
@@ -681,7 +694,9 @@ def test_the_hash_belongs_to_the_seed():
 
 @pytest.mark.skipif(not kernels.JIT, reason="too many names for plain Python")
 @pytest.mark.parametrize("pattern", ["feature_%d", "w%d", "%06d", "user=%d|item"])
-@pytest.mark.xfail(strict=True, reason="numbered names are an arithmetic progression in the table, crowded for some seeds")
+@pytest.mark.xfail(
+    strict=True, reason="numbered names are an arithmetic progression in the table, crowded for some seeds"
+)
 def test_numbered_names_are_spread_over_the_table_for_every_seed(pattern):
     """To miss, a search goes through 5.7 cells on average in a table 69 % full of random hashes (Knuth, 1973, section 6.4)."""
     names = [pattern % i for i in range(45_000)]

@@ -1,6 +1,7 @@
 """Losses, each of them: found in `LOSSES`, so that a new one is tested from its first day."""
 
 import inspect
+import itertools
 import math
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_step_grows_with_the_importance_and_is_nothing_without(loss, s, q, dat
     y = data.draw(st.sampled_from(targets(loss)))
     steps = [abs(loss.step(s, y, q, importance)) for importance in (0.0, 0.5, 1.0, 2.0, 50.0)]
     assert steps[0] == 0.0
-    assert all(b >= a * (1 - 1e-3) for a, b in zip(steps, steps[1:], strict=False)), steps
+    assert all(b >= a * (1 - 1e-3) for a, b in itertools.pairwise(steps)), steps
 
 
 @every_loss

@@ -227,6 +227,25 @@ def test_status_tells_what_was_committed(pair):
     assert found["progress"] == {"n": 2.0}
 
 
+def test_a_commit_in_the_middle_of_a_load_is_not_mixed_into_it(pair, monkeypatch):
+    names = [f"n{i}" for i in range(300)]
+    learn(pair.model, names)
+    pair.commit(1)
+    possible = [state_bytes(pair.model)]
+    learn(pair.model, names, -1)
+    possible.append(state_bytes(pair.model))
+    get, done = redis.Redis.get, []
+
+    def then_committed(self, key):
+        if not done:
+            done.append(key)
+            pair.commit(2)
+        return get(self, key)
+
+    monkeypatch.setattr(redis.Redis, "get", then_committed)
+    assert state_bytes(pair.load().state) in possible
+
+
 # ---- one owner -------------------------------------------------------------------------------------------------------------
 def test_a_second_owner_fences_the_first_which_writes_nothing(pair):
     learn(pair.model, ["a"])
@@ -285,6 +304,19 @@ def test_one_that_is_replaced_while_it_releases_stops_quietly(pair, monkeypatch)
     with contextlib.suppress(FencedError):
         pair.store.release()
     assert "pid" in other.status()["owner"]
+
+
+def test_two_owners_whose_epochs_are_equal_since_the_server_went_back_are_told_apart(pair):
+    kept = everything(pair.client)
+    first, second = Store(pair.client, "m"), Store(pair.client, "m")
+    first.take_over()
+    put_back(pair.client, kept)
+    second.take_over()
+    learn(pair.model, ["a"])
+    with pytest.raises(FencedError):
+        pair.commit(1, store=first)
+    pair.commit(1, store=second)
+    assert pair.holds()
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------------

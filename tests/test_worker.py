@@ -1,6 +1,7 @@
 """The worker on a real server: what it learns, answers, rejects and commits, and that killing it changes nothing."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -10,10 +11,14 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import fakeredis
+import hypothesis
 import msgpack
 import numpy as np
 import pytest
 import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from learner import server as servers
 from learner.client import Client
@@ -21,7 +26,7 @@ from learner.errors import FencedError, StoreError
 from learner.model import Model
 from learner.server import Embedded
 from learner.store import Store
-from learner.wire import REPLIES, Keys, pack
+from learner.wire import REPLIES, Keys, encode_reply, pack
 from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
 
@@ -283,7 +288,7 @@ def test_what_can_t_be_learned_is_kept_aside_and_the_line_goes_on(client, create
     assert len(found[b"reason"]) < 600
     if "batch" in fields or "records" in fields:
         assert found[b"data"] == next(iter(fields.values()))
-    elif stage != "learn":
+    elif found[b"stage"] != b"learn":
         kept = {name: value.encode() if isinstance(value, str) else value for name, value in fields.items()}
         assert msgpack.unpackb(found[b"data"]) == kept
     elif b"features" in fields:
@@ -347,6 +352,17 @@ def test_one_absurd_target_does_not_spoil_the_regression_for_good(client, create
     assert np.isfinite(drain().model.score_one({"a": 1.0}))
 
 
+def test_one_absurd_importance_does_not_spoil_the_figures_for_good(client, create, drain):
+    create()
+    for target in ("1", "0", "1"):
+        client.xadd(KEYS.examples, {"features": '{"a": 1}', "target": target, "importance": "1e308"})
+    for i in range(50):
+        client.xadd(KEYS.examples, {"features": json.dumps({"a": 1, "b": i % 3}), "target": "1"})
+    model = drain().model
+    assert np.isfinite(model.progressive_loss)
+    assert np.isfinite(model.constant_loss)
+
+
 def test_figures_are_json_even_before_the_first_example(create, redis_url, start):
     def refuse(name):
         raise AssertionError(f"{name} is not JSON")
@@ -384,6 +400,105 @@ def test_a_commit_whose_answer_was_lost_keeps_what_is_learned_before_it_is_repea
     assert state_bytes(owner.model) == state_bytes(reference)
     assert state_bytes(committed()) == state_bytes(reference)
     assert client.hget(KEYS.head, "entries") == b"3"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_request_is_answered_once_though_the_connection_was_lost(client, redis_url, create, monkeypatch, after):
+    create()
+    owner = Worker(Store(servers.client(redis_url), "m"), 0.0)
+    execute = redis.client.Pipeline.execute
+
+    def lost(self, *args, **kwargs):
+        monkeypatch.setattr(redis.client.Pipeline, "execute", execute)
+        if after:
+            execute(self, *args, **kwargs)
+        raise redis.ConnectionError("lost")
+
+    client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me"})
+    monkeypatch.setattr(redis.client.Pipeline, "execute", lost)
+    with pytest.raises(redis.ConnectionError):
+        owner.run(burst=True)
+    owner.run(burst=True)
+    assert client.llen(REPLIES + "me") == 1
+    assert client.xlen(KEYS.requests) == 0
+
+
+# ---- anything at all -------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def fuzzed() -> Worker:
+    """A worker on a server that is only pretended, whose model is fed anything."""
+    store = Store(fakeredis.FakeRedis(), "m")
+    store.create(Model("binary", featurizer="place", labels=["ham", "spam"], seed=SEED).to_spec())
+    return Worker(store, 1000.0)
+
+
+text = st.text(st.characters(codec="utf-8"), max_size=6)
+scalar = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | text | st.binary(max_size=5)
+anything = st.recursive(
+    scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(scalar | text, inner, max_size=3), max_leaves=8
+)
+near = st.fixed_dictionaries({"lat": anything, "lon": st.floats(-180, 180)}) | st.dictionaries(
+    text, st.floats(), max_size=4
+)
+example = st.tuples(st.sampled_from([1, -1, 0, True, "spam", None]) | anything, near | anything).map(msgpack.packb)
+example |= st.tuples(st.just(1), near, st.floats(0, 1e6) | st.sampled_from([-1, math.nan, math.inf, "1"])).map(
+    msgpack.packb
+)
+
+
+def damaged(data: bytes, place: int, byte: int, cut: int) -> bytes:
+    place %= len(data)
+    return data[:place] + bytes([byte]) + data[place + 1 : len(data) - cut % 3]
+
+
+packed = (
+    example
+    | st.builds(damaged, example, st.integers(0, 400), st.integers(0, 255), st.integers(0, 9))
+    | st.binary(max_size=30)
+)
+many = st.lists(packed, max_size=4).map(b"".join)
+one = (near | anything).map(msgpack.packb) | st.binary(max_size=30) | text.map(str.encode)
+entry = st.fixed_dictionaries({b"batch": many}) | st.fixed_dictionaries({b"records": many})
+entry |= st.fixed_dictionaries(
+    {b"target": st.sampled_from([b"1", b"spam", b"NaN"]) | st.binary(max_size=8)},
+    optional={
+        b"record": one,
+        b"features": one,
+        b"importance": st.sampled_from([b"2", b"NaN", b"-1", b"false", b"x", b"1e999"]),
+    },
+)
+GOOD = {b"record": b'{"lat": 1, "lon": 2}', b"target": b"spam"}
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(entry, min_size=1, max_size=4))
+@hypothesis.example([{b"batch": b"\x92\x01" + b"\x91" * 1023 + b"\x01"}])
+@hypothesis.example([{b"features": b"\x81\x90\x01", b"target": b"1"}])
+def test_no_entries_at_all_stop_the_line(fuzzed, entries):
+    fuzzed.model = Model("binary", featurizer="place", labels=["ham", "spam"], seed=SEED)
+    fuzzed.rejected.clear()
+    numbered = [(b"%d-0" % i, fields) for i, fields in enumerate([GOOD, *entries, GOOD], 1)]
+    fuzzed.learn(numbered)
+    assert fuzzed.cursor == numbered[-1][0]
+    assert fuzzed.model.n_examples >= 2
+    assert fuzzed.model.n_rejected == len(fuzzed.rejected)
+    refused = {entry_id for entry_id, _ in fuzzed.rejected}
+    assert refused.isdisjoint({numbered[0][0], numbered[-1][0]})
+    n_singles = sum(not fields.keys() & {b"batch", b"records"} for _, fields in numbered)
+    n_refused = sum(not dict(numbered)[entry_id].keys() & {b"batch", b"records"} for entry_id in refused)
+    assert fuzzed.model.n_examples >= n_singles - n_refused
+    assert np.isfinite(fuzzed.model.progressive_loss)
+    assert np.isfinite(fuzzed.model.score_one({"lat": 1, "lon": 2}))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from([b"record", b"features", b"explain", b"id"]), one, max_size=3) | entry)
+def test_no_request_at_all_is_without_an_answer_in_json(fuzzed, fields):
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    found = json.loads(encode_reply(fuzzed.reply(fields)), parse_constant=refuse)
+    assert {"prediction", "predictions", "error"} & found.keys()
 
 
 # ---- killed ----------------------------------------------------------------------------------------------------------------
