@@ -296,10 +296,51 @@ def is_utf8(buffer, start, length):
     return True
 
 
-@compiled
+# ---- the neural head's places: none here; learner.neural writes a module with a head's own ------------------------------
+@inlined
+def head_size():
+    """Return how many float32s of a row belong to the head: a column of V_1 and its sums of squared gradients."""
+    return 0
+
+
+@inlined
+def head_alone():
+    """Tell whether the head's score is the score, with no linear experts beside it."""
+    return False
+
+
+@inlined
+def head_start(base, h, rows):
+    """Draw a new feature's column of V_1."""
+
+
+@inlined
+def head_score(n, bases, us, rows, head):
+    """Return the head's score; what it computed stays in ``head`` for `head_learn`."""
+    return 0.0
+
+
+@inlined
+def head_learn(n, slope, bases, us, rows, head):
+    """Update the head, given the derivative of the loss by its score."""
+
+
+@inlined
+def experts_of(rates):
+    """Return how many experts there are: one a rate, and the head."""
+    return len(rates) + (1 if head_size() > 0 else 0)
+
+
+@inlined
+def mixes(rates):
+    """Tell whether there are several experts to mix."""
+    return experts_of(rates) > 1 and not head_alone()
+
+
+@inlined
 def width_of(rates):
     """Return the float32s in a row; a constant once compiled, since `rates` is a tuple."""
-    return np.uint64((layout.HEADER + 2 * len(rates) + 15) // 16 * 16)
+    return np.uint64((layout.HEADER + 2 * len(rates) + head_size() + 15) // 16 * 16)
 
 
 @inlined
@@ -380,6 +421,7 @@ def insert(buffer, start, length, h, x, store, width):
     rows[base + MEAN] = x
     words64[(base >> ONE) + HASH] = h
     words32[base + NAME] = arena
+    head_start(base, h, rows)
     enter(table, h, slot)
     dirty[slot >> PAGE_BITS] = 1
     return base
@@ -647,13 +689,13 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
     """Bring values onto their features' own scales: ``us[:n]`` in [-1, 1], and make sure of their rows.
 
     Also gives the mixer its dense inputs (``inputs[:k]`` at the places ``inputs_at[:k]``, k returned) when there are several
-    rates, and, when learning, takes the values into the features' statistics.
+    experts, and, when learning, takes the values into the features' statistics.
     """
     _, rows, words64, words32, _, _, dirty = store
     _, hashes, _, _, bases, xs, us = scratch
     inputs, inputs_at, _ = mixing
     width = width_of(rates)
-    n_rates = len(rates)
+    n_experts = experts_of(rates)
     half_of_examples = 0.5 * totals[EXAMPLES]
     k = 0
     for i in range(np.uint64(n)):
@@ -681,7 +723,7 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
         v = x
         if variance > 0.0 and count > half_of_examples:  # dense: centred
             v = x - mean
-            if n_rates > 1 and count >= 8.0:
+            if mixes(rates) and count >= 8.0:
                 dense = np.int64(words32[base + DENSE])
                 if dense == 0 and learning and totals[N_DENSE] < MAX_DENSE:
                     totals[N_DENSE] += 1.0
@@ -689,7 +731,7 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
                     words32[base + DENSE] = dense
                 if dense > 0:
                     inputs[k] = min(max(v / math.sqrt(variance), -8.0), 8.0)
-                    inputs_at[k] = n_rates + dense
+                    inputs_at[k] = n_experts + dense
                     k += 1
         magnitude = abs(v)
         if magnitude > scale:
@@ -710,7 +752,7 @@ def score_experts(n, rates, store, scratch, scores):
     rows = store[1]
     bases, us = scratch[4], scratch[6]
     n_rates = np.uint64(len(rates))
-    for k in range(n_rates):
+    for k in range(experts_of(rates)):
         scores[k] = 0.0
     for i in range(np.uint64(n)):
         base = bases[i]
@@ -724,17 +766,18 @@ def score_experts(n, rates, store, scratch, scores):
 def combine(rates, scores, mixer, mixing, n_inputs):
     """Append the experts' scores and a 1 to the mixer's inputs v; return the mixed score ``a . v`` and v's length.
 
-    One rate alone is not mixed.
+    One expert alone is not mixed.
     """
-    if len(rates) == 1:
-        return scores[0], 0
+    if not mixes(rates):
+        return scores[experts_of(rates) - 1], 0
     inputs, inputs_at, _ = mixing
-    for k in range(len(rates)):
+    n_experts = experts_of(rates)
+    for k in range(n_experts):
         inputs[n_inputs + k] = scores[k]
         inputs_at[n_inputs + k] = k
-    n_inputs += len(rates)
+    n_inputs += n_experts
     inputs[n_inputs] = 1.0
-    inputs_at[n_inputs] = len(rates)
+    inputs_at[n_inputs] = n_experts
     n_inputs += 1
     s = 0.0
     for i in range(n_inputs):
@@ -743,7 +786,7 @@ def combine(rates, scores, mixer, mixing, n_inputs):
 
 
 @compiled
-def predict(buffer, position, stop, rates, keys, store, totals, mixer, scratch, mixing, scores):
+def predict(buffer, position, stop, rates, keys, store, totals, mixer, head, scratch, mixing, scores):
     """Score one map of features, changing nothing; return (code, where, features, dense inputs, score).
 
     Leaves in the scratch arrays what `learner.linear` explains the score with.
@@ -757,6 +800,7 @@ def predict(buffer, position, stop, rates, keys, store, totals, mixer, scratch, 
     bases[n] = NOTHING  # the constant: row 0, always 1
     us[n] = 1.0
     score_experts(n + 1, rates, store, scratch, scores)
+    scores[experts_of(rates) - 1] += head_score(n + 1, bases, us, store[1], head)
     s, _ = combine(rates, scores, mixer, mixing, k)
     return OK, where, n, k, s
 
@@ -881,7 +925,7 @@ def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
             return
     curvature *= importance
     error *= importance
-    n_active = len(rates) + 1 + np.int64(totals[N_DENSE])
+    n_active = experts_of(rates) + 1 + np.int64(totals[N_DENSE])
     for i in range(n_active):
         pv = 0.0
         for j in range(n_inputs):
@@ -896,12 +940,12 @@ def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
         f = curvature * gain * work[i]
         for j in range(n_active):
             mixer[i, 1 + j] -= f * work[j]
-        mixer[i, 1 + i] += 1e-6 if i <= len(rates) else 1e-5
+        mixer[i, 1 + i] += 1e-6 if i <= experts_of(rates) else 1e-5
 
 
 @inlined
 def learn_example(
-    buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, scratch, mixing, updating, scores
+    buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores
 ):
     """Predict one scanned example, then learn it; return the score it had before, in the target's units."""
     _, hashes, starts, lengths, bases, xs, us = scratch
@@ -915,6 +959,7 @@ def learn_example(
     us[n] = 1.0
     n += 1
     score_experts(n, rates, store, scratch, scores)
+    scores[experts_of(rates) - 1] += head_score(n, bases, us, store[1], head)
     s, n_inputs = combine(rates, scores, mixer, mixing, k)
     before = s
     if loss == losses.SQUARED:
@@ -926,15 +971,19 @@ def learn_example(
         square += us[i] * us[i]
     totals[SCALE_SUM] += square
     moved = False
-    for k in range(len(rates)):
+    for k in range(experts_of(rates)):
         slopes[k] = derivative(loss, scores[k], y) * math.sqrt(importance)
         moved = moved or slopes[k] != 0.0
     if moved:
         for i in range(n):
             if bases[i] == MISSING:
                 bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], store, width)
-        update_experts(n, loss, y, importance, rates, decays, store, scratch, totals, scores, updating)
-    if len(rates) > 1:
+        if head_size() > 0:
+            slope = importance * derivative(loss, scores[len(rates)], y)
+            head_learn(n, slope, bases, us, store[1], head)
+        if not head_alone():
+            update_experts(n, loss, y, importance, rates, decays, store, scratch, totals, scores, updating)
+    if mixes(rates):
         update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
     totals[EXAMPLES] += 1.0
     totals[IMPORTANCE_SUM] += importance
@@ -943,7 +992,7 @@ def learn_example(
 
 @compiled
 def learn(
-    buffer, position, stop, loss, rates, decays, keys, store, totals, mixer, scratch, mixing, updating, scores, results
+    buffer, position, stop, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores, results
 ):
     """Learn examples one after another, until the buffer or the room for results or for new features ends.
 
@@ -978,6 +1027,7 @@ def learn(
                 store,
                 totals,
                 mixer,
+                head,
                 scratch,
                 mixing,
                 updating,

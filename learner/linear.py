@@ -139,7 +139,7 @@ class Linear:
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
         found: tuple[int, int, int, int] = kernels.learn(
             buffer, position, len(buffer), self.loss.code, self.rates, self.decays, self.keys, self.store.arrays,
-            self.totals, self.mixer, self._scratch, self._mixing, self._updating, self._scores, self._results,
+            self.totals, self.mixer, (), self._scratch, self._mixing, self._updating, self._scores, self._results,
         )  # fmt: skip
         return found
 
@@ -160,7 +160,7 @@ class Linear:
     def _predict(self, packed: bytes) -> tuple[int, int, float]:
         buffer = np.frombuffer(packed, np.uint8)
         code, where, n, n_dense, score = kernels.predict(
-            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, self._scratch,
+            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, (), self._scratch,
             self._mixing, self._scores,
         )  # fmt: skip
         if code != layout.OK:
