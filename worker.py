@@ -4,7 +4,6 @@ One worker owns a model. It may be killed at any moment: the next one goes on fr
 weights, bit for bit, as if nothing had happened.
 """
 
-import json
 import signal
 import sys
 import time
@@ -18,7 +17,7 @@ from learner import server
 from learner.cli import errors_as_lines
 from learner.errors import LearnerError
 from learner.store import NEVER, Entries, Store, stream_id
-from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply
+from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply, to_json
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 BLOCK_MS = 1000  # how long to wait for entries at most: also how late a signal may be noticed
 READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wait long behind examples
 READ_ENTRIES = 10_000
+MAX_REJECTED_AN_ENTRY = 100
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0  # between attempts to connect again
 
 
@@ -47,6 +47,8 @@ class Worker:
         self.commit_seconds = commit_seconds
         self.model = Model.from_spec(store.spec())
         self.model.linear.warm()
+        if not commit_seconds < float("inf"):
+            raise LearnerError(f"seconds between commits must be a number (got {commit_seconds})")
         self.epoch = store.take_over()
         committed = store.load(self.model.fingerprint, self.model.linear.store.width)
         self.cursor = NEVER
@@ -56,6 +58,7 @@ class Worker:
         self.asked = NEVER  # the last request answered; answered ones are trimmed
         self.n_entries = 0  # since the last commit, as the rest here
         self.rejected: list[tuple[bytes, Bad]] = []
+        self.n_rejected = 0
         self.committed_at = time.monotonic()
         self.committed_examples = self.model.n_examples
         self.committing = False
@@ -65,6 +68,7 @@ class Worker:
     def run(self, burst: bool = False) -> None:
         """Learn and answer until `stopping`, or (burst) until nothing is left; then commit and stop being the owner."""
         count = 100
+        self.store.check_stream(self.cursor)
         if self.committing:  # its answer was lost: first find out whether it got through
             self.commit()
         while not self.stopping:
@@ -90,7 +94,7 @@ class Worker:
             whole = b"batch" not in fields
             for part in decode_entry(fields, self.model.features):
                 if isinstance(part, Bad):
-                    self.rejected.append((entry_id, part))
+                    self.reject(entry_id, part)
                     self.model.count_rejected(1)
                 elif whole:
                     singles.append((entry_id, part))
@@ -108,7 +112,17 @@ class Worker:
 
     def _learn_packed(self, data: bytes, entry_of: Any) -> None:
         for rejection in self.model.learn_packed(data).rejections:
-            self.rejected.append((entry_of(rejection.index), Bad("learn", rejection.reason, rejection.data)))
+            self.reject(entry_of(rejection.index), Bad("learn", rejection.reason, rejection.data))
+
+    def reject(self, entry_id: bytes, bad: Bad) -> None:
+        """Keep what can't be learned for the rejected stream; of one entry's examples only the first hundred."""
+        if not self.rejected or self.rejected[-1][0] != entry_id:
+            self.n_rejected = 0  # of this entry
+        self.n_rejected += 1
+        if self.n_rejected < MAX_REJECTED_AN_ENTRY:
+            self.rejected.append((entry_id, bad))
+        elif self.n_rejected == MAX_REJECTED_AN_ENTRY:
+            self.rejected.append((entry_id, bad._replace(reason=f"{bad.reason}; more of this entry are not kept")))
 
     # ---- answering ----
     def answer(self, requests: Entries) -> None:
@@ -137,6 +151,8 @@ class Worker:
             "predictions": [answer.get("prediction") for answer in answers],
             "scores": [answer.get("score") for answer in answers],
         }
+        if b"explain" in fields:
+            together["contributions"] = [answer.get("contributions") for answer in answers]
         if errors := {str(i): answer["error"] for i, answer in enumerate(answers) if "error" in answer}:
             together["errors"] = errors
         return identity | together
@@ -216,12 +232,12 @@ def worker(model: str, redis_url: str | None, burst: bool, commit_seconds: float
     _stop_on_signals(owner)
     learned = f"{owner.model.n_examples} examples learned up to {owner.cursor.decode()}"
     click.echo(f"worker of {model}: epoch {owner.epoch}, {learned}", err=True)
-    _run(owner, burst)
+    _run(owner, burst, redis_url)
     if as_json:
-        click.echo(json.dumps({"model": model, **summary(owner.model), "cursor": owner.cursor.decode()}))
+        click.echo(to_json({"model": model, **summary(owner.model), "cursor": owner.cursor.decode()}))
 
 
-def _run(owner: Worker, burst: bool) -> None:
+def _run(owner: Worker, burst: bool, redis_url: str | None) -> None:
     """Run the loop, over again for as long as the connection is lost; what is learned stays in memory meanwhile."""
     pause = FIRST_PAUSE_SECONDS
     while True:
@@ -238,6 +254,8 @@ def _run(owner: Worker, burst: bool) -> None:
             click.echo(f"worker: no connection, trying again in {pause:.1f} s ({error})", err=True)
             time.sleep(pause)
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
+            if url := server.find(redis_url):  # an embedded server that was started again has another address
+                owner.store.client = server.client(url, block_ms=BLOCK_MS)
 
 
 def summary(model: "Model") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from learner.errors import FencedError, FormatError, LearnerError
+from learner.wire import to_json
 
 if TYPE_CHECKING:
     from learner.formats import Packed
@@ -137,7 +138,7 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
     if not Store(client, model).create(made.to_spec()):
         raise LearnerError(f"model {model!r} exists already: choose another name")
     if as_json:
-        click.echo(json.dumps({"model": model, "fingerprint": made.fingerprint}))
+        click.echo(to_json({"model": model, "fingerprint": made.fingerprint}))
     else:
         click.echo(f"created {model} ({made.task}, {made.linear.loss.name} loss): now 'learner worker {model}'")
 
@@ -159,8 +160,6 @@ def push(model: str, file: str, file_format: str | None, target: str, redis_url:
     from learner.show import progress_bar
 
     client = Client(model, redis_url)
-    if not client.redis.exists(client.keys.spec):
-        raise LearnerError(f"model {model!r} does not exist: make it with 'learner create {model}'")
     bad: list[str] = []
 
     def on_error(where: str, message: str, raw: bytes) -> None:
@@ -177,7 +176,7 @@ def push(model: str, file: str, file_format: str | None, target: str, redis_url:
                 advance(source.position())
     seconds = time.perf_counter() - started
     if as_json:
-        click.echo(json.dumps({"model": model, "pushed": pushed, "bad": len(bad), "seconds": round(seconds, 3)}))
+        click.echo(to_json({"model": model, "pushed": pushed, "bad": len(bad), "seconds": round(seconds, 3)}))
     else:
         click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {len(bad)} bad ones" if bad else ""))
     if bad:
@@ -211,14 +210,15 @@ def predict(
     client = Client(model, redis_url)
     if record.lstrip()[:1] in ("{", '"', "["):
         reply = client.ask({"record": _json(record)})
-        click.echo(json.dumps(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
+        click.echo(to_json(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
         return
     for kind, run in by_kind(read(record, file_format, target=target)):
         while chunk := [
             msgpack.unpackb(data, strict_map_key=False)[1] for _, data in zip(range(1000), run, strict=False)
         ]:
             for prediction in client.predict_many(chunk, features=kind == "features"):
-                click.echo(json.dumps({"prediction": prediction}) if as_json else f"{prediction:.6g}")
+                shown = "-" if prediction is None else f"{prediction:.6g}"
+                click.echo(to_json({"prediction": prediction}) if as_json else shown)
 
 
 @main.command()
@@ -232,7 +232,7 @@ def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> No
 
     reply = Client(model, redis_url).ask({"record": _json(record), "explain": "1"})
     if as_json:
-        click.echo(json.dumps(reply))
+        click.echo(to_json(reply))
         return
     from learner.show import explanation
 
@@ -253,7 +253,14 @@ def _label(reply: dict[str, Any]) -> str:
 
 @main.command()
 @click.argument("model")
-@click.option("-n", "--top", default=20, show_default=True, help="How many, the largest first; 0 is all.")
+@click.option(
+    "-n",
+    "--top",
+    default=20,
+    type=click.IntRange(min=0),
+    show_default=True,
+    help="How many, the largest first; 0 is all.",
+)
 @click.option("--prefix", default="", help="Only features whose name starts with it.")
 @redis_option
 @json_option
@@ -263,8 +270,11 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
 
     found = Client(model, redis_url).weights(prefix, top or None)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(to_json(found))
     else:
+        from learner.show import printable
+
+        found = {printable(name): weight for name, weight in found.items()}
         width = max(map(len, found), default=0)
         for name, weight in found.items():
             click.echo(f"{name:<{width}}  {weight:+.6g}")
@@ -283,7 +293,7 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
     spec = store.spec()
     found = store.status() | {"task": spec["task"], "loss": spec["loss"]}
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(to_json(found))
         return
     from learner.show import status_lines
 
@@ -304,7 +314,7 @@ def replay(file: str, file_format: str | None, target: str, as_json: bool, **opt
 
     result = run(make_model(**options), file, file_format, target, quiet=as_json)
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(to_json(result))
 
 
 @main.command()

@@ -81,7 +81,10 @@ class Client:
             fields = {"records": pack([target, record] if importance == 1.0 else [target, record, importance])}
         else:
             fields = {"batch": pack_example(target, pack(features), importance)}
-        return cast("bytes", self.redis.xadd(self.keys.examples, cast("Any", fields))).decode()
+        entry_id = cast("bytes | None", self.redis.xadd(self.keys.examples, cast("Any", fields), nomkstream=True))
+        if entry_id is None:
+            raise self._no_model()
+        return entry_id.decode()
 
     def push_many(self, examples: Iterable[Sequence[Any]], *, features: bool = False) -> int:
         """Push many (target, record) or (target, record, importance); return how many.
@@ -121,9 +124,14 @@ class Client:
     def _push_entries(self, field: str, entries: list[tuple[bytes, int]]) -> int:
         with self.redis.pipeline(transaction=False) as pipe:
             for data, _ in entries:
-                pipe.xadd(self.keys.examples, {field: data})
-            pipe.execute()
+                pipe.xadd(self.keys.examples, {field: data}, nomkstream=True)
+            if None in pipe.execute():
+                raise self._no_model()
         return sum(n for _, n in entries)
+
+    def _no_model(self) -> LearnerError:
+        name = self.keys.model
+        return LearnerError(f"model {name!r} does not exist: make it with 'learner create {name}'")
 
     # ---- asking ----
     def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +143,9 @@ class Client:
             When no worker answers in time, or it answers with an error.
         """
         identity = str(next(self._ids))
-        self.redis.xadd(self.keys.requests, cast("Any", {**fields, "reply": self._replies, "id": identity}))
+        request: Any = {**fields, "reply": self._replies, "id": identity}
+        if self.redis.xadd(self.keys.requests, request, nomkstream=True) is None:
+            raise self._no_model()
         while True:
             found = cast("tuple[bytes, bytes] | None", self.redis.blpop([self._replies], timeout=self.timeout))
             if found is None:

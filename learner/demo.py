@@ -9,7 +9,6 @@ import hashlib
 import importlib.util
 import io
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -29,8 +28,9 @@ from rich.table import Table
 from learner import server
 from learner.client import BATCH_EXAMPLES, Client
 from learner.errors import LearnerError
-from learner.show import explanation
+from learner.show import explanation, printable
 from learner.store import Store
+from learner.wire import to_json
 
 __all__ = ["flights", "run"]
 
@@ -81,6 +81,7 @@ def run(n_examples: int | None, as_json: bool) -> None:
         Print one JSON object instead of a live table.
     """
     console = Console(stderr=as_json, quiet=as_json)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what was started is ended
     console.print("reading the flights ...")
     total = sum(1 for _ in itertools.islice(flights(), n_examples))
     started = time.perf_counter()
@@ -120,7 +121,7 @@ def run(n_examples: int | None, as_json: bool) -> None:
         "prediction": reply["prediction"],
     }
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(to_json(result))
     else:
         _report(result, reply)
     if result["examples"] != total or not result["identical"]:
@@ -139,7 +140,7 @@ def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
     click.echo()
     click.echo("the strongest weights")
     for name, weight in result["weights"].items():
-        click.echo(f"  {weight:+8.3f}  {name}")
+        click.echo(f"  {weight:+8.3f}  {printable(name)}")
     click.echo()
     click.echo("the first flight of the year, explained: the probability of being late")
     reply = reply | {"contributions": reply["contributions"][:12]}

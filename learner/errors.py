@@ -52,7 +52,10 @@ def show(value: object) -> str:
     >>> show([[[[[[1]]]]]])
     '[[[[...]]]]'
     """
-    return _REPR.repr(value)
+    try:
+        return _REPR.repr(value)
+    except Exception:  # noqa: BLE001  an integer of thousands of digits, or somebody's own __repr__
+        return f"<{type(value).__name__}>"
 
 
 _REPR = reprlib.Repr()

@@ -42,7 +42,10 @@ from learner.layout import (
     LOSS_SUM,
     MAX_DENSE,
     MAX_FEATURES,
+    MAX_IMPORTANCE,
     MAX_NAME_BYTES,
+    MAX_NUMBER,
+    MIN_NUMBER,
     N_DENSE,
     OK,
     REJECTED,
@@ -58,7 +61,9 @@ from learner.layout import (
 # Arrays are indexed by uint64: a signed index would be tested for being negative at every access.
 ONE, MASK32, SLOT_BITS = np.uint64(1), np.uint64(0xFFFFFFFF), np.uint64(32)
 TAG_SHIFT, NOTHING, MISSING = np.uint64(29), np.uint64(0), np.uint64((1 << 64) - 1)
-SCALE, COUNT, MEAN, VARIANCE = (np.uint64(word) for word in (layout.SCALE, layout.COUNT, layout.MEAN, layout.VARIANCE))
+SCALE, COUNT, MEAN, DEVIATION = (
+    np.uint64(word) for word in (layout.SCALE, layout.COUNT, layout.MEAN, layout.DEVIATION)
+)
 HASH, NAME, DENSE, WEIGHTS = (np.uint64(word) for word in (layout.HASH, layout.NAME, layout.DENSE, layout.HEADER))
 PAGE_BITS = np.uint64(layout.PAGE_BITS)
 
@@ -578,7 +583,7 @@ def read_target(buffer, position, stop, loss, keys):
     kind, y, after = read_number(buffer, position, stop)
     if kind == 1:
         if loss == losses.SQUARED:
-            return (OK if math.isfinite(y) else BAD_TARGET), y, after
+            return (OK if abs(y) <= MAX_NUMBER else BAD_TARGET), y, after
         if y == 1.0:
             return OK, 1.0, after
         if y == 0.0 or y == -1.0:
@@ -645,7 +650,7 @@ def scan(buffer, position, stop, keys, store, scratch):
             kind, x, position = read_number(buffer, position, stop)
             if kind != 1:
                 return (BAD_FRAMING if kind == -1 else BAD_VALUE_TYPE), where, n
-        if not math.isfinite(x):
+        if not abs(x) <= MAX_NUMBER:
             return BAD_VALUE_FINITE, where, n
         i = h & mask
         while seen[i] != NOTHING:
@@ -653,7 +658,7 @@ def scan(buffer, position, stop, keys, store, scratch):
                 return BAD_DUPLICATE, where, n
             i = (i + ONE) & mask
         seen[i] = h
-        if x != 0.0:
+        if abs(x) >= MIN_NUMBER:
             at = np.uint64(n)
             hashes[at] = h
             starts[at] = begin
@@ -679,7 +684,7 @@ def read_example(buffer, position, stop, loss, keys, store, scratch):
     if code == OK and size == 3:
         where = position
         kind, importance, position = read_number(buffer, position, stop)
-        if kind != 1 or not (importance >= 0.0 and math.isfinite(importance)):
+        if kind != 1 or not 0.0 <= importance <= MAX_IMPORTANCE:
             return (BAD_FRAMING if kind == -1 else BAD_IMPORTANCE), where, 0, 0.0, 0.0
     return code, position, n, y, importance
 
@@ -712,16 +717,16 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
             words32[base + COUNT] += 1
             dirty[base // width >> PAGE_BITS] = 1
         mean = float(rows[base + MEAN])
-        variance = float(rows[base + VARIANCE])
-        if variance == 0.0 and x == mean:  # it has had this one value only: an indicator
+        deviation = float(rows[base + DEVIATION])
+        if deviation == 0.0 and x == mean:  # it has had this one value only: an indicator
             us[i] = 1.0 if x > 0.0 else -1.0
             continue
         scale = float(rows[base + SCALE])
         if count > 8.0:  # a rare huge value must not stretch the scale
-            bound = abs(mean) + 30.0 * math.sqrt(variance) if variance > 0.0 else 1000.0 * abs(mean)
+            bound = abs(mean) + 30.0 * deviation if deviation > 0.0 else 1000.0 * abs(mean)
             x = min(max(x, -bound), bound)
         v = x
-        if variance > 0.0 and count > half_of_examples:  # dense: centred
+        if deviation > 0.0 and count > half_of_examples:  # dense: centred
             v = x - mean
             if mixes(rates) and count >= 8.0:
                 dense = np.int64(words32[base + DENSE])
@@ -730,7 +735,7 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
                     dense = np.int64(totals[N_DENSE])
                     words32[base + DENSE] = dense
                 if dense > 0:
-                    inputs[k] = min(max(v / math.sqrt(variance), -8.0), 8.0)
+                    inputs[k] = min(max(v / deviation, -8.0), 8.0)
                     inputs_at[k] = n_experts + dense
                     k += 1
         magnitude = abs(v)
@@ -741,7 +746,8 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
             delta = x - mean
             mean += delta / (count + 1.0)
             rows[base + MEAN] = mean
-            rows[base + VARIANCE] = variance + (delta * (x - mean) - variance) / (count + 1.0)
+            variance = deviation * deviation
+            rows[base + DEVIATION] = math.sqrt(variance + (delta * (x - mean) - variance) / (count + 1.0))
             rows[base + SCALE] = scale
     return k
 
@@ -992,7 +998,22 @@ def learn_example(
 
 @compiled
 def learn(
-    buffer, position, stop, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores, results
+    buffer,
+    position,
+    stop,
+    loss,
+    rates,
+    decays,
+    keys,
+    store,
+    totals,
+    mixer,
+    head,
+    scratch,
+    mixing,
+    updating,
+    scores,
+    results,
 ):
     """Learn examples one after another, until the buffer or the room for results or for new features ends.
 

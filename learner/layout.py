@@ -23,12 +23,15 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
 # ---- bounds on an example ----
 MAX_NAME_BYTES = 256
 MAX_FEATURES = 10_000
+MAX_NUMBER = 1e30  # of values and targets, in size: their squares must not overflow
+MIN_NUMBER = 1e-30  # a value nearer to zero is zero
+MAX_IMPORTANCE = 1e6
 
 # ---- a row: the header's words (as float32 unless said) ----
 SCALE = 0  # the largest |x - mean| seen: weights live in units of x / scale
 COUNT = 1  # as uint32: examples that had the feature
 MEAN = 2  # of its values
-VARIANCE = 3  # of its values, as if the distribution were the sample
+DEVIATION = 3  # of its values: the standard deviation
 HASH = 2  # as uint64 (words 4 and 5): the keyed hash of its name
 NAME = 6  # as uint32: where its name starts in `names`
 DENSE = 7  # as uint32: 1 + its place among the mixer's dense features, or 0

@@ -22,6 +22,7 @@ __all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection"]
 
 RATES = (0.5, 2.0, 8.0, 32.0)
 DECAYS = (1.0, 0.99, 1.0, 0.99)  # of the rates' sums of squared gradients, an example
+SHOWN_BYTES = 4096  # of what is wrong, looked at for a message
 CHUNK = 4096  # examples a call of the compiled loop
 
 
@@ -218,18 +219,18 @@ class Linear:
         a, n_rates = self._mixing_weights(), self.n_rates
         rows = self.store.matrix[slots]
         words = rows.view(np.uint32)
-        scale, variance = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.VARIANCE].astype(np.float64)
+        scale, deviation = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.DEVIATION].astype(np.float64)
         weights = self._expert_weights(slots) @ a[:n_rates] / np.where(scale > 0, scale, 1)
         dense = words[:, layout.DENSE].astype(np.int64)
         direct = (dense > 0) & self._is_centred(rows) & (words[:, layout.COUNT] >= 8)
         if direct.any():
-            weights[direct] += a[n_rates + dense[direct]] / np.sqrt(variance[direct])
+            weights[direct] += a[n_rates + dense[direct]] / deviation[direct]
         result: NDArray[np.float64] = self._unit * weights
         return result
 
     def _is_centred(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         count = rows.view(np.uint32)[:, layout.COUNT]
-        centred: NDArray[np.bool_] = (rows[:, layout.VARIANCE] > 0) & (count > 0.5 * self.totals[layout.EXAMPLES])
+        centred: NDArray[np.bool_] = (rows[:, layout.DEVIATION] > 0) & (count > 0.5 * self.totals[layout.EXAMPLES])
         return centred
 
     def explain_packed(self, packed: bytes) -> list[Contribution]:
@@ -253,7 +254,11 @@ class Linear:
         columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
         columns[1, known] = self.effective_weights(slots)
         columns[2, known] = self._unit * added
-        names = [name for name, value in msgpack.unpackb(packed, strict_map_key=False).items() if value != 0]
+        names = [
+            name
+            for name, value in msgpack.unpackb(packed, strict_map_key=False).items()
+            if abs(value) >= layout.MIN_NUMBER
+        ]
         contributions = [Contribution(*values) for values in zip(names, xs.tolist(), *columns.tolist(), strict=True)]
         contributions.append(Contribution(layout.CONSTANT_NAME, 1.0, 0.0, self._constant(), self._constant()))
         return sorted(contributions, key=lambda c: -abs(c.contribution))
@@ -310,12 +315,16 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
     """Return a rejection in words: what, the rule, and what came."""
     name, value = _at(data, where)
     came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
-    targets = "a finite number" if loss == SQUARED else "-1, 0, 1, true, false or one of the model's labels"
+    targets = (
+        f"a number within {layout.MAX_NUMBER:g} of 0"
+        if loss == SQUARED
+        else "-1, 0, 1, true, false or one of the model's labels"
+    )
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
         layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(name)})",
         layout.BAD_TARGET: f"target must be {targets} (got {came})",
-        layout.BAD_IMPORTANCE: f"importance must be a finite number >= 0 (got {came})",
+        layout.BAD_IMPORTANCE: f"importance must be a number within [0, {layout.MAX_IMPORTANCE:g}] (got {came})",
         layout.BAD_MAP: f"features must be a map of name to number (got {show(name)})",
         layout.BAD_NAME_TYPE: f"feature name must be a string (got {show(name)})",
         layout.BAD_NAME_LENGTH: f"feature name must have 1 to {layout.MAX_NAME_BYTES} bytes "
@@ -323,7 +332,7 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
         layout.BAD_NAME_UTF8: "feature name must be UTF-8",
         layout.BAD_NAME_RESERVED: f"feature name must not be {layout.CONSTANT_NAME}: every model has this feature already",
         layout.BAD_VALUE_TYPE: f"feature {show(name)} must be a number (got {came})",
-        layout.BAD_VALUE_FINITE: f"feature {show(name)} must be finite (got {came})",
+        layout.BAD_VALUE_FINITE: f"feature {show(name)} must be within {layout.MAX_NUMBER:g} of 0 (got {came})",
         layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
         f"(got {len(name) if isinstance(name, dict) else 'more'})",
         layout.BAD_DUPLICATE: f"feature {show(name)} must be there once (it came again)",
@@ -332,10 +341,8 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
 
 def _at(data: bytes, where: int) -> tuple[Any, Any]:
     """Return the two msgpack values at a position, for a message; None for what can't be decoded."""
-    unpacker = msgpack.Unpacker(
-        raw=False, unicode_errors="replace", strict_map_key=False, max_buffer_size=len(data) - where or 1
-    )
-    unpacker.feed(data[where:])
+    unpacker = msgpack.Unpacker(raw=False, unicode_errors="replace", strict_map_key=False, max_buffer_size=SHOWN_BYTES)
+    unpacker.feed(data[where : where + SHOWN_BYTES])
     values: list[Any] = []
     for _ in range(2):
         try:

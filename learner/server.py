@@ -81,6 +81,12 @@ def find_or_start(redis_url: str | None = None, folder: Path | None = None) -> s
     return redis_url or os.environ.get("REDIS_URL") or Embedded(folder).start()
 
 
+def find(redis_url: str | None = None, folder: Path | None = None) -> str | None:
+    """Return the URL of the server that `find_or_start` would use, None rather than starting one."""
+    embedded = Embedded(folder)
+    return redis_url or os.environ.get("REDIS_URL") or (embedded.start() if embedded.running() else None)
+
+
 def default_folder() -> Path:
     """Return where the embedded server keeps its data: ``LEARNER_HOME`` or the user's data folder, then ``server``."""
     home = os.environ.get("LEARNER_HOME")

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-__all__ = ["explanation", "progress_bar", "status_lines"]
+__all__ = ["explanation", "printable", "progress_bar", "status_lines"]
 
 
 @contextlib.contextmanager
@@ -28,12 +28,22 @@ def progress_bar(n_bytes: int | None, quiet: bool) -> Iterator[Callable[[int], N
 def explanation(reply: dict[str, Any]) -> None:
     """Print a prediction and what each feature adds to its score."""
     rows = reply["contributions"]
+    rows = [(printable(name), *numbers) for name, *numbers in rows]
     width = max(len(row[0]) for row in rows)
     click.echo(f"prediction {reply['prediction']:.6g}, score {reply['score']:+.6g}")
     click.echo(f"{'feature':<{width}} {'value':>12} {'- mean':>12} {'* weight':>12} {'= adds':>12}")
     for name, value, mean, weight, contribution in rows:
         shown = f"{mean:12.6g}" if mean else f"{'':12}"
         click.echo(f"{name:<{width}} {value:12.6g} {shown} {weight:+12.6g} {contribution:+12.6g}")
+
+
+def printable(name: str) -> str:
+    r"""Return a feature name as a terminal may have it: strangers choose names, and terminals obey control characters.
+
+    >>> print(printable("w=\x1b[2J"), printable("w=né"))
+    'w=\x1b[2J' w=né
+    """
+    return name if name.isprintable() else repr(name)
 
 
 def status_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ again after a crash, to the same bits.
 Only one worker may commit: taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*).
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -61,6 +62,7 @@ class Store:
         self.client = client
         self.keys = Keys(model)
         self.epoch = 0
+        self._token = b""
         self.n_commits = 0
         self._names_committed = 0
 
@@ -69,7 +71,8 @@ class Store:
         """Write the spec of a new model and make its stream; return False if the name has one already."""
         if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
             return False
-        self._create_group()
+        for stream in (self.keys.examples, self.keys.requests):
+            self._create_group(stream)
         return True
 
     def spec(self) -> dict[str, Any]:
@@ -87,9 +90,9 @@ class Store:
             )
         return cast("dict[str, Any]", json.loads(data))
 
-    def _create_group(self) -> None:
+    def _create_group(self, stream: str) -> None:
         try:
-            self.client.xgroup_create(self.keys.examples, GROUP, "0", mkstream=True)
+            self.client.xgroup_create(stream, GROUP, "0", mkstream=True)
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
@@ -97,19 +100,20 @@ class Store:
     # ---- owning ----
     def take_over(self) -> int:
         """Become the one worker that may commit; return the new epoch."""
+        self._token = secrets.token_hex(8).encode()
         with self.client.pipeline() as pipe:
             pipe.hincrby(self.keys.owner, "epoch", 1)
             pipe.hset(
                 self.keys.owner,
                 mapping={
-                    "worker": secrets.token_hex(8),
+                    "worker": self._token,
                     "host": socket.gethostname(),
                     "pid": os.getpid(),
                     "since": f"{time.time():.3f}",
                 },
             )
             self.epoch = int(pipe.execute()[0])
-        self._create_group()
+        self._create_group(self.keys.examples)
         return self.epoch
 
     def release(self) -> None:
@@ -120,10 +124,13 @@ class Store:
             if self._is_owner(pipe):
                 pipe.multi()
                 pipe.hdel(self.keys.owner, "worker", "host", "pid", "since")
-                pipe.execute()
+                with contextlib.suppress(redis.WatchError):  # replaced in this very moment: released already
+                    pipe.execute()
 
     def _is_owner(self, client: Any) -> bool:
-        return int(client.hget(self.keys.owner, "epoch") or 0) == self.epoch
+        """Tell whether the owner is still this one: the epoch may come again when a server goes back, the token doesn't."""
+        found: list[bytes | None] = client.hmget(self.keys.owner, "epoch", "worker")
+        return found == [str(self.epoch).encode(), self._token]
 
     # ---- loading ----
     def load(self, fingerprint: str, width: int) -> Committed | None:
@@ -141,10 +148,7 @@ class Store:
         StoreError
             When the commit doesn't fit the model, or the stream doesn't fit the commit.
         """
-        with self.client.pipeline() as pipe:  # one transaction: a commit can't come between
-            pipe.hgetall(self.keys.head)
-            pipe.exists(self.keys.examples)
-            head, exists = pipe.execute()
+        head, rows, names = self._read_state(width)
         if not head:
             return None
         if int(head[b"format"]) != FORMAT:
@@ -155,35 +159,61 @@ class Store:
                 f"but the model's is {fingerprint}: its spec was changed; create a new model under another name"
             )
         cursor = head[b"cursor"]
-        self._check_stream(cursor, bool(exists))
-        n_rows, n_names = int(head[b"features"]), int(head[b"name_bytes"])
+        self.check_stream(cursor)
         self.n_commits = int(head[b"commits"])
-        self._names_committed = n_names
+        self._names_committed = len(names)
         return Committed(
             cursor=cursor,
             n_commits=self.n_commits,
             state={
-                "rows": np.frombuffer(self._get(self.keys.rows, n_rows * width * 4), np.float32).reshape(-1, width),
-                "names": np.frombuffer(self._get(self.keys.names, n_names), np.uint8),
+                "rows": np.frombuffer(rows, np.float32).reshape(-1, width),
+                "names": np.frombuffer(names, np.uint8),
                 "totals": np.frombuffer(head[b"totals"]),
                 "mixer": np.frombuffer(head[b"mixer"]).reshape(json.loads(head[b"mixer_shape"])),
             },
         )
 
-    def _check_stream(self, cursor: bytes, exists: bool) -> None:
-        last = self.client.xinfo_stream(self.keys.examples)["last-generated-id"] if exists else NEVER
+    def check_stream(self, cursor: bytes) -> None:
+        """Make sure that the stream still reaches the last entry learned.
+
+        Raises
+        ------
+        StoreError
+            When it was deleted, or the server went back to older data.
+        """
+        try:
+            last = self.client.xinfo_stream(self.keys.examples)["last-generated-id"]
+        except redis.ResponseError:  # no such key
+            last = NEVER
         if stream_id(last) < stream_id(cursor):
             raise StoreError(
                 f"stream {self.keys.examples} ends at {last.decode()}, before the last entry learned ({cursor.decode()}): "
                 "it was deleted, or the server went back to older data; nothing is learned until that is settled"
             )
 
-    def _get(self, key: Any, n_bytes: int) -> bytes:
-        parts = [cast("bytes | None", self.client.get(key(i))) or b"" for i in range(-(-n_bytes // SEGMENT_BYTES))]
-        data = b"".join(parts)[:n_bytes]
-        if len(data) < n_bytes:
-            raise StoreError(f"state of {self.keys.model!r} must have {n_bytes} bytes at {key(0)} (got {len(data)})")
-        return data
+    def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes]:
+        """Return head, rows and names of one and the same commit."""
+        n_segments = [0, 0]
+        while True:
+            with self.client.pipeline() as pipe:  # one transaction: no commit comes between
+                pipe.hgetall(self.keys.head)
+                for key, n in zip((self.keys.rows, self.keys.names), n_segments, strict=True):
+                    for segment in range(n):
+                        pipe.get(key(segment))
+                head, *parts = pipe.execute()
+            sizes = (int(head.get(b"features", 0)) * width * 4, int(head.get(b"name_bytes", 0)))
+            needed = [-(-size // SEGMENT_BYTES) for size in sizes]
+            if needed[0] <= n_segments[0] and needed[1] <= n_segments[1]:
+                break
+            n_segments = needed
+        data = (
+            b"".join(part or b"" for part in parts[: n_segments[0]]),
+            b"".join(p or b"" for p in parts[n_segments[0] :]),
+        )
+        for key, found, size in zip((self.keys.rows, self.keys.names), data, sizes, strict=True):
+            if len(found) < size:
+                raise StoreError(f"state of {self.keys.model!r} must have {size} bytes at {key(0)} (got {len(found)})")
+        return head, data[0][: sizes[0]], data[1][: sizes[1]]
 
     # ---- reading ----
     def read(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int | None) -> tuple[Entries, Entries]:
@@ -243,6 +273,7 @@ class Store:
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
                     self._done(state, dirty)
                     return
+                self.check_stream(cursor)
                 if committed != self.n_commits:  # the server lost the last commits: write everything
                     self._names_committed = 0
                     dirty[:] = 1
@@ -279,14 +310,19 @@ class Store:
                         maxlen=MAX_REJECTED,
                         approximate=True,
                     )
-                pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, cursor, "ENTRIESREAD", entries)
                 pipe.xtrim(self.keys.examples, minid=cursor, approximate=False)
                 pipe.xadd(self.keys.progress, dict(progress), maxlen=MAX_PROGRESS, approximate=True)
-                pipe.execute()
+                pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, cursor, "ENTRIESREAD", entries)
+                *results, grouped = pipe.execute(raise_on_error=False)
             except redis.WatchError as error:
                 raise FencedError(
                     f"another worker took {self.keys.model!r} over during a commit; it did not count"
                 ) from error
+        for result in results:
+            if isinstance(result, redis.RedisError):
+                raise result
+        if isinstance(grouped, redis.ResponseError):  # somebody destroyed the group, which only monitors need
+            self._create_group(self.keys.examples)
         self._done(state, dirty)
 
     def _done(self, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:

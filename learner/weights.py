@@ -74,7 +74,7 @@ class WeightDict:
 
     def slot(self, name: str) -> int | None:
         """Return the slot of a name, None when it has none."""
-        h = self.keys[layout.CONSTANT_HASH] if name == layout.CONSTANT_NAME else hash_of(name.encode(), self.keys)
+        h = hash_of(name.encode(), self.keys)
         base = int(kernels.find(self.arrays, np.uint64(h), np.uint64(self.width)))
         return None if base == int(kernels.MISSING) else base // self.width
 
@@ -144,9 +144,9 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
         What users call the targets -1 and +1.
     """
     keys = np.zeros(layout.N_KEYS, np.uint64)
-    for place in (layout.KEY_BLOCK, layout.CONSTANT_HASH):
-        digest = hashlib.blake2b(seed, digest_size=8, person=b"learner%d" % place).digest()
-        keys[place] = (1 << 32) + int.from_bytes(digest, "little") % (kernels.PRIME - (1 << 32))
+    digest = hashlib.blake2b(seed, digest_size=8, person=b"learner").digest()
+    keys[layout.KEY_BLOCK] = (1 << 32) + int.from_bytes(digest, "little") % (kernels.PRIME - (1 << 32))
+    keys[layout.CONSTANT_HASH] = hash_of(layout.CONSTANT_NAME.encode(), keys)
     for place, label in zip((layout.LABEL_NEGATIVE, layout.LABEL_POSITIVE), labels or (), strict=False):
         keys[place] = hash_of(label.encode(), keys)
     return keys

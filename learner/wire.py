@@ -43,6 +43,7 @@ __all__ = [
     "decode_request",
     "encode_reply",
     "pack_example",
+    "to_json",
 ]
 
 REPLIES = "learner:replies:"  # replies go to keys with this prefix only
@@ -291,7 +292,16 @@ def decode_request(fields: Mapping[bytes, bytes], features: Features) -> tuple[l
 
 def encode_reply(reply: Mapping[str, Any]) -> bytes:
     """Return a reply in JSON; numbers that JSON has no form for become null."""
-    return json.dumps(_finite(reply), ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(reply, separators=(",", ":")).encode()
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """Return a value in JSON, with null for the numbers that JSON has no form for.
+
+    >>> to_json({"loss": float("nan")})
+    '{"loss": null}'
+    """
+    return json.dumps(_finite(value), ensure_ascii=False, **options)
 
 
 def _finite(value: Any) -> Any:

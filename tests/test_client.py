@@ -179,7 +179,7 @@ def test_a_late_answer_to_a_request_given_up_is_ignored(client, redis_url, creat
     with pytest.raises(LearnerError, match="did not answer"):
         asking.predict({"a": 1})
     late.join()
-    client.delete(KEYS.requests)
+    client.xtrim(KEYS.requests, maxlen=0)
     answer = answered_by(client, {"prediction": 0.222})
     assert asking.predict({"a": 1}) == 0.222
     answer.join()
@@ -252,7 +252,8 @@ def test_a_pushed_single_record_is_one_msgpack_pair(client, ours, create):
 @pytest.mark.parametrize(
     "code", ["from learner import Client; Client('m', URL).push({'a': 1}, 1)", "import learner.cli"]
 )
-def test_a_client_does_not_import_numba(redis_url, code):
+def test_a_client_does_not_import_numba(redis_url, create, code):
+    create()
     code = f"import sys, os; URL = os.environ['REDIS_URL']; {code}; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "REDIS_URL": redis_url})
 
