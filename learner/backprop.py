@@ -62,6 +62,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "Constant",
+    "Flat",
     "Node",
     "Op",
     "Parameter",
@@ -295,6 +296,32 @@ def summed_to(g: Array, shape: tuple[int, ...]) -> Array:
 OPS: dict[str, "Op"] = {}
 
 
+@dataclass(frozen=True)
+class Flat:
+    """What an operation does element by element: `learner.graph_compiler` writes it as loops.
+
+    Attributes
+    ----------
+    letters : callable
+        ``(number of dimensions of a, of b, ..., **settings)`` -> which index runs where, in einsum's notation: ``"ik,kj->ij"``.
+    value : callable
+        ``(a, b, ...) -> x``: an element of the result, or what becomes one together with its like.
+    slopes : callable
+        ``(g, f, a, b, ...)`` -> the gradients that an element of the result sends to one element of each operand.
+    reduce, start : ufunc, float
+        How the x that share an element of the result make it one: by default their sum.
+    averages : bool
+        Whether values and gradients are divided by the number of x that share an element of the result.
+    """
+
+    letters: Callable[..., str]
+    value: Callable[..., Any]
+    slopes: Callable[..., tuple[Any, ...]]
+    reduce: Callable[[Any, Any], Any] = np.add
+    start: float = 0.0
+    averages: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Op:
     """A building block; calling it on nodes, numbers or arrays makes a node.
@@ -309,25 +336,15 @@ class Op:
         ``(a, b, ..., **settings) -> f``.
     backward : callable
         ``(g, f, a, b, ..., **settings)`` -> the gradient of each operand: g times the slope, before `summed_to`.
-    letters : callable
-        ``(number of dimensions of a, of b, ..., **settings)`` -> which index runs where, in einsum's notation:
-        ``"ik,kj->ij"``. With the texts below it is the flat form that `learner.graph_compiler` writes as loops.
-    formula, slopes : str, tuple of str
-        The value of one element and the gradient that it sends to one of each operand's, in terms of the elements ``a``,
-        ``b``, ``f``, ``g`` and the number ``n`` of elements that one result is made of.
-    start, reduce : str
-        How elements ``x`` that share a result make it one, ``t``: by default their sum.
+    flat : Flat or None
+        The same for the compiler; None where that has a loop of its own.
     """
 
     name: str
     needs: str
     forward: Callable[..., Array]
     backward: Callable[..., tuple[Array, ...]]
-    letters: Callable[..., str]
-    formula: str
-    slopes: tuple[str, ...]
-    start: str = "0.0"
-    reduce: str = "t + x"
+    flat: Flat | None = None
 
     def __post_init__(self) -> None:
         OPS[self.name] = self
@@ -341,19 +358,6 @@ class Op:
         return f"<Op {self.name}>"
 
 
-#: What the words of a formula mean on arrays; the compiled form has the scalar ones.
-ON_ARRAYS = {
-    "abs": np.abs,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-    "max": np.maximum,
-    "min": np.minimum,
-    "tanh": np.tanh,
-}
-
-
 def aligned(*n_dimensions: int) -> str:
     """Return the letters of broadcasting: the last dimensions go together.
 
@@ -364,38 +368,44 @@ def aligned(*n_dimensions: int) -> str:
     return ",".join(letters[len(letters) - n :] for n in n_dimensions) + "->" + letters
 
 
-def elementwise(name: str, formula: str, *slopes: str) -> Op:
-    """Make a building block that works on each element, from the formulas of its value and of its operands' gradients."""
-    arguments = "a, b" if len(slopes) == 2 else "a"
-    # The texts are those of the table below, never anything that was read: each rule is written once for both ways to run.
-    forward_rule = eval(f"lambda {arguments}: {formula}", dict(ON_ARRAYS))  # noqa: S307
-    backward_rule = eval(f"lambda g, f, {arguments}: ({', '.join(slopes)},)", dict(ON_ARRAYS))  # noqa: S307
-    return Op(name, "shapes that broadcast", forward_rule, backward_rule, aligned, formula, slopes)
+def elementwise(name: str, value: Callable[..., Any], slopes: Callable[..., tuple[Any, ...]]) -> Op:
+    """Make a building block that works on each element: one rule serves arrays and, for the compiler, single elements."""
+    return Op(name, "shapes that broadcast", value, slopes, Flat(aligned, value, slopes))
 
 
-#                        name         its value                  gradient of a, times g       gradient of b, times g
-add = elementwise("add", "a + b", "g", "g")
-subtract = elementwise("subtract", "a - b", "g", "-g")
-multiply = elementwise("multiply", "a * b", "g * b", "g * a")
-divide = elementwise("divide", "a / b", "g / b", "-g * f / b")
-negative = elementwise("negative", "-a", "-g")
-maximum = elementwise("maximum", "max(a, b)", "g * (a >= b)", "g * (a < b)")
-minimum = elementwise("minimum", "min(a, b)", "g * (a <= b)", "g * (a > b)")
-absolute = elementwise("absolute", "abs(a)", "g * (a > 0.0) - g * (a < 0.0)")
-square = elementwise("square", "a * a", "g * 2.0 * a")
-# Of a power, the exponent has a gradient where the base is positive; elsewhere it is taken as 0.
-power = elementwise("power", "a ** b", "g * b * a ** (b - 1.0)", "g * f * log(max(a, 1e-30)) * (a > 0.0)")
-exp = elementwise("exp", "exp(a)", "g * f")
-expm1 = elementwise("expm1", "expm1(a)", "g * (f + 1.0)")
-log = elementwise("log", "log(a)", "g / a")
-log1p = elementwise("log1p", "log1p(a)", "g / (1.0 + a)")
-tanh = elementwise("tanh", "tanh(a)", "g * (1.0 - f * f)")
-relu = elementwise("relu", "max(a, 0.0)", "g * (a > 0.0)")
-threshold = elementwise("threshold", "1.0 * (a >= 0.0)", "0.0 * g")
-# 1 / (1 + e^-a) and log(1 + e^a), written so that nothing overflows and nothing small is lost.
-LOGISTIC = "exp(min(a, 0.0)) / (1.0 + exp(-abs(a)))"
-logistic = elementwise("logistic", LOGISTIC, "g * f * (1.0 - f)")
-softplus = elementwise("softplus", "max(a, 0.0) + log1p(exp(-abs(a)))", f"g * ({LOGISTIC})")
+def _logistic(a: Any) -> Any:
+    """Return ``1 / (1 + e^-a)``, written so that nothing overflows and nothing small is lost."""
+    return np.exp(np.minimum(a, 0.0)) / (1.0 + np.exp(-np.abs(a)))
+
+
+#                        name       its value           the gradient that it sends to each operand: g times the slope
+add = elementwise("add", lambda a, b: a + b, lambda g, f, a, b: (g, g))
+subtract = elementwise("subtract", lambda a, b: a - b, lambda g, f, a, b: (g, -g))
+multiply = elementwise("multiply", lambda a, b: a * b, lambda g, f, a, b: (g * b, g * a))
+divide = elementwise("divide", lambda a, b: a / b, lambda g, f, a, b: (g / b, -g * f / b))
+negative = elementwise("negative", lambda a: -a, lambda g, f, a: (-g,))
+maximum = elementwise("maximum", np.maximum, lambda g, f, a, b: (g * (a >= b), g * (a < b)))
+minimum = elementwise("minimum", np.minimum, lambda g, f, a, b: (g * (a <= b), g * (a > b)))
+absolute = elementwise("absolute", np.abs, lambda g, f, a: (g * (a > 0.0) - g * (a < 0.0),))
+square = elementwise("square", lambda a: a * a, lambda g, f, a: (g * 2.0 * a,))
+power = elementwise(  # the exponent has a gradient where the base is positive; elsewhere it is taken as 0
+    "power",
+    lambda a, b: a**b,
+    lambda g, f, a, b: (g * b * a ** (b - 1.0), g * f * np.log(np.maximum(a, 1e-30)) * (a > 0.0)),
+)
+exp = elementwise("exp", np.exp, lambda g, f, a: (g * f,))
+expm1 = elementwise("expm1", np.expm1, lambda g, f, a: (g * (f + 1.0),))
+log = elementwise("log", np.log, lambda g, f, a: (g / a,))
+log1p = elementwise("log1p", np.log1p, lambda g, f, a: (g / (1.0 + a),))
+tanh = elementwise("tanh", np.tanh, lambda g, f, a: (g * (1.0 - f * f),))
+logistic = elementwise("logistic", _logistic, lambda g, f, a: (g * f * (1.0 - f),))
+relu = elementwise("relu", lambda a: np.maximum(a, 0.0), lambda g, f, a: (g * (a > 0.0),))
+threshold = elementwise("threshold", lambda a: 1.0 * (a >= 0.0), lambda g, f, a: (0.0 * g,))
+softplus = elementwise(  # log(1 + e^a)
+    "softplus",
+    lambda a: np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a))),
+    lambda g, f, a: (g * _logistic(a),),
+)
 
 
 def _dot_letters(a: int, b: int) -> str:
@@ -408,9 +418,7 @@ dot = Op(  # of vectors, or of each of a batch: over the last dimension
     "vectors of one size",
     lambda a, b: np.einsum("...k,...k->...", a, b),
     lambda g, f, a, b: (g[..., None] * b, g[..., None] * a),
-    _dot_letters,
-    "a * b",
-    ("g * b", "g * a"),
+    Flat(_dot_letters, lambda a, b: a * b, lambda g, f, a, b: (g * b, g * a)),
 )
 
 
@@ -434,29 +442,25 @@ matmul = Op(
     "as many columns on the left as rows on the right",
     lambda a, b: a @ b,
     _matmul_backward,
-    _matmul_letters,
-    "a * b",
-    ("g * b", "g * a"),
+    Flat(_matmul_letters, lambda a, b: a * b, lambda g, f, a, b: (g * b, g * a)),
 )
 transpose = Op(  # of a matrix, or of each of a batch
     "transpose",
     "a matrix",
     lambda a: a.swapaxes(-1, -2),
     lambda g, f, a: (g.swapaxes(-1, -2),),
-    lambda a: f"{'abcd'[: a - 2]}ij->{'abcd'[: a - 2]}ji",
-    "a",
-    ("g",),
+    Flat(lambda a: f"{'abcd'[: a - 2]}ij->{'abcd'[: a - 2]}ji", lambda a: a, lambda g, f, a: (g,)),
 )
 
 
-def _spread(g: Array, a: Array, axis: int | None, keepdims: bool) -> Array:
+def _spread(g: Array, a: Array, axis: int | None) -> Array:
     """Return the gradient of a sum, handed to each of its terms."""
-    return np.broadcast_to(g if axis is None or keepdims else np.expand_dims(g, axis), a.shape)
+    return np.broadcast_to(g if axis is None or g.ndim == a.ndim else np.expand_dims(g, axis), a.shape)
 
 
-def _sum_letters(a: int, axis: int | None, keepdims: bool) -> str:
+def _sum_letters(a: int, axis: int | None = None, keepdims: bool = False) -> str:
     letters = "abcdefgh"[:a]
-    summed = letters if axis is None else letters[axis]
+    summed = letters if axis is None or not letters else letters[axis]
     kept = "".join("1" * keepdims if letter in summed else letter for letter in letters)
     return f"{letters}->{kept}"
 
@@ -465,30 +469,28 @@ total = Op(
     "sum",
     "an axis that is there",
     lambda a, axis=None, keepdims=False: a.sum(axis=axis, keepdims=keepdims),
-    lambda g, f, a, axis=None, keepdims=False: (_spread(g, a, axis, keepdims),),
-    lambda a, axis=None, keepdims=False: _sum_letters(a, axis, keepdims),
-    "a",
-    ("g",),
+    lambda g, f, a, axis=None, keepdims=False: (_spread(g, a, axis),),
+    Flat(_sum_letters, lambda a: a, lambda g, f, a: (g,)),
 )
 mean = Op(
     "mean",
     "an axis that is there",
     lambda a, axis=None, keepdims=False: a.mean(axis=axis, keepdims=keepdims),
-    lambda g, f, a, axis=None, keepdims=False: (_spread(g, a, axis, keepdims) * (f.size / a.size),),
-    lambda a, axis=None, keepdims=False: _sum_letters(a, axis, keepdims),
-    "a / n",
-    ("g / n",),
+    lambda g, f, a, axis=None, keepdims=False: (_spread(g, a, axis) * (f.size / a.size),),
+    Flat(_sum_letters, lambda a: a, lambda g, f, a: (g,), averages=True),
 )
 log_sum_exp = Op(  # log(e^a_1 + ... + e^a_k) over the last dimension, which stays with size 1
     "log_sum_exp",
     "a vector, or a batch of them",
     lambda a: np.logaddexp.reduce(a, axis=-1, keepdims=True),
     lambda g, f, a: (g * np.exp(a - f),),
-    lambda a: _sum_letters(a, axis=-1, keepdims=True),
-    "a",
-    ("g * exp(a - f)",),
-    start="-inf",
-    reduce="logaddexp(t, x)",
+    Flat(
+        lambda a: _sum_letters(a, axis=-1, keepdims=True),
+        lambda a: a,
+        lambda g, f, a: (g * np.exp(a - f),),
+        reduce=np.logaddexp,
+        start=-np.inf,
+    ),
 )
 
 
@@ -518,14 +520,13 @@ def _sparse_product_backward(g: Array, f: Array, V: Array, columns: Array, value
     return of_V, np.zeros_like(columns), np.einsum("k...n,...k->...n", V[:, at], g)
 
 
-sparse_product = Op(  # V phi for a phi of few non-zeros, given as their columns and values: a sum of weighted columns
-    "sparse_product",
-    "a matrix, columns that it has and one value for each",
-    lambda V, columns, values: np.einsum("k...n,...n->...k", V[:, columns.astype(np.intp)], values),
-    _sparse_product_backward,
-    lambda V, columns, values: "",  # its matrix may be of any width: the compiler has a loop of its own for it
-    "",
-    ("", "", ""),
+sparse_product = (
+    Op(  # V phi for a phi of few non-zeros, given as their columns and values: a sum of weighted columns of V
+        "sparse_product",
+        "a matrix, columns that it has and one value for each",
+        lambda V, columns, values: np.einsum("k...n,...n->...k", V[:, columns.astype(np.intp)], values),
+        _sparse_product_backward,
+    )
 )
 
 

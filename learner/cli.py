@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from learner.errors import FencedError, FormatError, LearnerError
-from learner.wire import to_json
 
 if TYPE_CHECKING:
     from learner.formats import Packed
@@ -81,6 +80,13 @@ format_option = click.option(
     "--format", "file_format", type=click.Choice(FORMATS), help="By default guessed from the name."
 )
 target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
+
+
+def to_json(value: Any) -> str:
+    """Return a value in JSON; see `learner.wire.to_json`."""
+    from learner import wire
+
+    return wire.to_json(value)
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,6 +166,7 @@ def push(model: str, file: str, file_format: str | None, target: str, redis_url:
     from learner.show import progress_bar
 
     client = Client(model, redis_url)
+    client.require_model()
     bad: list[str] = []
 
     def on_error(where: str, message: str, raw: bytes) -> None:

@@ -129,6 +129,17 @@ class Client:
                 raise self._no_model()
         return sum(n for _, n in entries)
 
+    def require_model(self) -> None:
+        """Make sure that the model exists.
+
+        Raises
+        ------
+        LearnerError
+            When it doesn't.
+        """
+        if not self.redis.exists(self.keys.spec):
+            raise self._no_model()
+
     def _no_model(self) -> LearnerError:
         name = self.keys.model
         return LearnerError(f"model {name!r} does not exist: make it with 'learner create {name}'")

@@ -40,9 +40,10 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
-from learner.backprop import Constant, Node, Op, Parameter, order, sparse_product
+from learner.backprop import Constant, Flat, Node, Op, Parameter, order, sparse_product
 
 __all__ = ["Program", "cache_folder", "generate", "load"]
 
@@ -51,6 +52,27 @@ HEAD = '''"""Written by learner.graph_compiler from a computation graph; not for
 from numpy import exp, expm1, inf, log, log1p, logaddexp, tanh, uint64
 from numpy import {real} as real
 '''
+WRITTEN: dict[Callable[..., Any], str] = {
+    np.add: "({} + {})",
+    np.subtract: "({} - {})",
+    np.multiply: "({} * {})",
+    np.divide: "({} / {})",
+    np.power: "({} ** {})",
+    np.negative: "(-{})",
+    np.greater: "({} > {})",
+    np.greater_equal: "({} >= {})",
+    np.less: "({} < {})",
+    np.less_equal: "({} <= {})",
+    np.maximum: "max({}, {})",
+    np.minimum: "min({}, {})",
+    np.absolute: "abs({})",
+    np.exp: "exp({})",
+    np.expm1: "expm1({})",
+    np.log: "log({})",
+    np.log1p: "log1p({})",
+    np.logaddexp: "logaddexp({}, {})",
+    np.tanh: "tanh({})",
+}
 FORWARD = "\n\ndef forward(n, bases, us, rows, inputs, parameters, scratch, sizes):\n"
 BACKWARD = "\n\ndef backward(d, inputs, parameters, scratch, gradients, sizes):\n"
 
@@ -141,6 +163,34 @@ def generate(root: Node, real: str = "float32") -> Program:
     return _Writer(root, real).program()
 
 
+class _Text(NDArrayOperatorsMixin):
+    """An element that isn't a number yet: a rule that is applied to it comes out as text.
+
+    numpy hands us every operator and function that meets it, so the rules of `learner.backprop` are written once.
+
+    >>> a, b = _Text("a"), _Text("b")
+    >>> (np.maximum(a, 0.0) * -b).text
+    '(max(a, real(0.0)) * (-b))'
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+
+    @property
+    def bare(self) -> str:
+        """The text without the parentheses around all of it."""
+        depth = 0
+        for i, character in enumerate(self.text):
+            depth += (character == "(") - (character == ")")
+            if depth == 0 and i + 1 < len(self.text):
+                return self.text
+        return self.text[1:-1] if self.text.startswith("(") else self.text
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> "_Text":
+        words = [x.text if isinstance(x, _Text) else f"real({float(x)!r})" for x in inputs]
+        return _Text(WRITTEN[ufunc].format(*words))
+
+
 class _Writer:
     """What is known while a program is written.
 
@@ -198,7 +248,7 @@ class _Writer:
         for node, op in self.steps:
             self.lines.append(f"    # {self._comment(node, op)}")
             self._forward(node, op)
-        forward_lines = [*self._counts(), *self.lines, f"    return {self.element(self.root, '')}"]
+        forward_lines = [*self._counts(), *self.lines, f"    return {self.value(self.root, '')}"]
         self.lines = []
         if self.root in self.parameters | self.slopes:
             self.lines.append(f"    {self.slope(self.root, '')} = d")
@@ -251,59 +301,39 @@ class _Writer:
         if node is self.sparse:
             self._sparse_forward(node)
             return
-        operands, result, sizes = _flat_form(node, op)
-        words = self._words(node, operands, result, sizes)
-        self.nest(
-            _loop_order(operands, sizes),
-            result,
-            self.element(node, result),
-            self.text(op.formula, words),
-            sizes,
-            op=op,
-        )
+        nest = _Nest.of(node, op)
+        value = nest.flat.value(*self._elements(node, nest))
+        target = self.value(node, nest.result)
+        self._statement(nest, nest.result, target, nest.scaled(value), "=", nest.flat.reduce, nest.flat.start)
 
     def _sparse_forward(self, node: Node) -> None:
-        element, column = self.element(node, "i"), _index(node, "i")
-        letters, sizes = ("i", {"i": node.f.size}) if column else ("", {})
-        self._loops(letters, sizes, [f"{element} = real(0.0)"])
-        body = self._indented(letters, sizes, [f"{element} += u * rows[base{column}]"])
+        target, column = self.value(node, "i"), _index(node, "i")
+        sizes = {"i": node.f.size} if column else {}
+        letters = "".join(sizes)
+        self._loops(letters, sizes, [f"{target} = real(0.0)"])
         self.lines += ["    for j in range(uint64(n)):", "        base = bases[j]", "        u = us[j]"]
+        body = self._indented(letters, sizes, [f"{target} += u * rows[base{column}]"])
         self.lines += ["        " + line for line in body]
 
     def _backward(self, node: Node, op: Op, begun: set[Node]) -> None:
         """Send the node's gradient to its operands: the first to come sets, others add."""
-        operands, result, sizes = _flat_form(node, op)
-        words = self._words(node, operands, result, sizes) | {"g": self.slope(node, result)}
-        for operand, letters, slope in zip(node.operands, operands, op.slopes, strict=True):
+        nest = _Nest.of(node, op)
+        g, f = _Text(self.slope(node, nest.result)), _Text(self.value(node, nest.result))
+        slopes = nest.flat.slopes(g, f, *self._elements(node, nest))
+        for operand, letters, slope in zip(node.operands, nest.operands, slopes, strict=True):
             if operand in self.learned:
-                target = self.slope(operand, letters)
-                stretched = [letter for letter, n in zip(letters, operand.f.shape, strict=True) if n == 1]
-                kept = "".join(letter for letter in letters if letter not in stretched)
-                self.nest(
-                    _loop_order(operands, sizes),
-                    kept,
-                    target,
-                    self.text(slope, words),
-                    sizes,
-                    first=operand not in begun,
-                )
+                kept = "".join(letter for letter, n in zip(letters, operand.f.shape, strict=True) if n > 1)
+                sets = "+=" if operand in begun else "="
+                self._statement(nest, kept, self.slope(operand, letters), nest.scaled(slope), sets)
                 begun.add(operand)
 
-    def _words(self, node: Node, operands: list[str], result: str, sizes: dict[str, int]) -> dict[str, str]:
-        words = {
-            word: self.element(operand, letters)
-            for word, operand, letters in zip("ab", node.operands, operands, strict=False)
-        }
-        n = math.prod(sizes.values()) // node.f.size
-        return words | {"f": self.element(node, result), "n": f"real({float(n)!r})"}
-
     # ---- text --------------------------------------------------------------------------------------------------------------
-    def count(self, size: int) -> str:
-        """Return the name of a loop's count."""
-        self.sizes.setdefault(size, len(self.sizes))
-        return f"N{size}"
+    def _elements(self, node: Node, nest: "_Nest") -> list[_Text]:
+        return [
+            _Text(self.value(operand, letters)) for operand, letters in zip(node.operands, nest.operands, strict=True)
+        ]
 
-    def element(self, node: Node, letters: str) -> str:
+    def value(self, node: Node, letters: str) -> str:
         """Return the text of an element of a node's forward value."""
         if _is_literal(node):
             return f"real({node.f.item()!r})"
@@ -315,46 +345,74 @@ class _Writer:
         array = "gradients" if node in self.parameters else "scratch"
         return f"{array}[G{self.numbers[node]}{_index(node, letters)}]"
 
-    def text(self, formula: str, words: dict[str, str]) -> str:
-        """Return a formula with elements for its words, and its numbers of the right type."""
-        formula = re.sub(r"(?<![\w.])\d+\.\d*(e[-+]?\d+)?|(?<![\w.])\d+e[-+]?\d+|-inf\b", r"real(\g<0>)", formula)
-        return re.sub(r"\b[abfgntx]\b", lambda found: words[found[0]], formula)
-
-    def nest(
+    def _statement(
         self,
-        letters: str,
+        nest: "_Nest",
         kept: str,
         target: str,
-        value: str,
-        sizes: dict[str, int],
-        first: bool = True,
-        op: Op | None = None,
+        value: _Text,
+        sets: str,
+        reduce: Callable[[Any, Any], Any] = np.add,
+        start: float = 0.0,
     ) -> None:
-        """Write ``target = value`` within the loops of the letters; along letters that the target lacks, values are reduced."""
-        inside = "".join(letter for letter in letters if letter in kept)
-        reduced = "".join(letter for letter in letters if letter not in kept)
-        start, reduce = (op.start, op.reduce) if op else ("0.0", "t + x")
-        adds = reduce == "t + x"
-        if not reduced:
-            self._loops(letters, sizes, [f"{target} {'=' if first else '+='} {value}"])
-        elif adds and letters[-1] in kept:  # innermost runs along the target: sums in memory, vectorised
-            if first:
+        """Write ``target = value`` in its loops; along letters that the target lacks, values are reduced."""
+        order, sizes = nest.order, nest.sizes
+        inside = "".join(letter for letter in order if letter in kept)
+        across = "".join(letter for letter in order if letter not in kept)
+        if not across:
+            self._loops(order, sizes, [f"{target} {sets} {value.bare}"])
+        elif (
+            reduce is np.add and order[-1] in kept
+        ):  # the innermost loop runs along the target: sums in memory, vectorised
+            if sets == "=":
                 self._loops(inside, sizes, [f"{target} = real(0.0)"])
-            self._loops(letters, sizes, [f"{target} += {value}"])
-        else:  # innermost runs across the target: the sum is kept in a register
-            body = ["t = " + self.text(start, {})]
-            body += self._indented(reduced, sizes, [f"t = {self.text(reduce, {'t': 't', 'x': f'({value})'})}"])
-            body += [f"{target} {'=' if first else '+='} t"]
-            self._loops(inside, sizes, body)
+            self._loops(order, sizes, [f"{target} += {value.bare}"])
+        else:  # it runs across the target: the sum is kept in a register
+            body = self._indented(across, sizes, [f"t = {reduce(_Text('t'), value).bare}"])
+            self._loops(inside, sizes, [f"t = real({start!r})", *body, f"{target} {sets} t"])
 
     def _loops(self, letters: str, sizes: dict[str, int], body: list[str]) -> None:
         self.lines += ["    " + line for line in self._indented(letters, sizes, body)]
 
     def _indented(self, letters: str, sizes: dict[str, int], body: list[str]) -> list[str]:
-        heads = [
-            "    " * i + f"for i{letter} in range({self.count(sizes[letter])}):" for i, letter in enumerate(letters)
-        ]
+        for letter in letters:
+            self.sizes.setdefault(sizes[letter], len(self.sizes))
+        heads = ["    " * i + f"for i{letter} in range(N{sizes[letter]}):" for i, letter in enumerate(letters)]
         return heads + ["    " * len(letters) + line for line in body]
+
+
+@dataclass(frozen=True)
+class _Nest:
+    """The loops of one node: the letters of its operands and of its result, and the sizes of those that are not 1."""
+
+    flat: Flat
+    operands: list[str]
+    result: str
+    sizes: dict[str, int]
+    n_shared: int
+
+    @classmethod
+    def of(cls, node: Node, op: Op) -> "_Nest":
+        """Return a node's loops."""
+        if op.flat is None:
+            raise ValueError(f"{node.label}: a compiled operation must have a flat form (got {op.name})")
+        notation = op.flat.letters(*(operand.f.ndim for operand in node.operands), **node.settings)
+        left, result = notation.split("->")
+        operands = left.split(",")
+        sizes: dict[str, int] = {}
+        for letters, operand in zip(operands, node.operands, strict=True):
+            sizes |= {letter: n for letter, n in zip(letters, operand.f.shape, strict=True) if n > 1}
+        return cls(op.flat, operands, result, sizes, math.prod(sizes.values()) // node.f.size)
+
+    @property
+    def order(self) -> str:
+        """The loops' letters: those of the largest operand first, so that memory is read in a row."""
+        largest = max(self.operands, key=lambda letters: math.prod(self.sizes.get(letter, 1) for letter in letters))
+        return "".join(letter for letter in dict.fromkeys(largest + "".join(self.operands)) if letter in self.sizes)
+
+    def scaled(self, x: _Text) -> _Text:
+        """Return a value or a gradient divided by how many share an element of the result, if that is their average."""
+        return x / float(self.n_shared) if self.flat.averages else x
 
 
 def _is_literal(node: Node) -> bool:
@@ -369,23 +427,6 @@ def _laid_out(nodes: Any, start: int = 0) -> dict[Node, slice]:
         places[node] = slice(start, start + node.f.size)
         start += node.f.size
     return places
-
-
-def _flat_form(node: Node, op: Op) -> tuple[list[str], str, dict[str, int]]:
-    """Return the letters of a node's operands and result, and the letters' sizes, but for those of size 1."""
-    notation = op.letters(*(operand.f.ndim for operand in node.operands), **node.settings)
-    left, result = notation.split("->")
-    operands = left.split(",")
-    sizes: dict[str, int] = {}
-    for letters, operand in zip(operands, node.operands, strict=True):
-        sizes |= {letter: size for letter, size in zip(letters, operand.f.shape, strict=True) if size > 1}
-    return operands, result, sizes
-
-
-def _loop_order(operands: list[str], sizes: dict[str, int]) -> str:
-    """Return the letters in the order of the loops: those of the largest operand first, so that memory is read in a row."""
-    largest = max(operands, key=lambda letters: math.prod(sizes.get(letter, 1) for letter in letters))
-    return "".join(letter for letter in dict.fromkeys(largest + "".join(operands)) if letter in sizes)
 
 
 def _index(node: Node, letters: str) -> str:

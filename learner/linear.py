@@ -316,7 +316,7 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
     name, value = _at(data, where)
     came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
     targets = (
-        f"a number within {layout.MAX_NUMBER:g} of 0"
+        f"finite, at most {layout.MAX_NUMBER:g} in size"
         if loss == SQUARED
         else "-1, 0, 1, true, false or one of the model's labels"
     )
@@ -332,7 +332,7 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
         layout.BAD_NAME_UTF8: "feature name must be UTF-8",
         layout.BAD_NAME_RESERVED: f"feature name must not be {layout.CONSTANT_NAME}: every model has this feature already",
         layout.BAD_VALUE_TYPE: f"feature {show(name)} must be a number (got {came})",
-        layout.BAD_VALUE_FINITE: f"feature {show(name)} must be within {layout.MAX_NUMBER:g} of 0 (got {came})",
+        layout.BAD_VALUE_FINITE: f"feature {show(name)} must be finite, at most {layout.MAX_NUMBER:g} in size (got {came})",
         layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
         f"(got {len(name) if isinstance(name, dict) else 'more'})",
         layout.BAD_DUPLICATE: f"feature {show(name)} must be there once (it came again)",

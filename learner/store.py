@@ -64,6 +64,7 @@ class Store:
         self.epoch = 0
         self._token = b""
         self.n_commits = 0
+        self.n_entries = 0
         self._names_committed = 0
 
     # ---- the spec ----
@@ -159,6 +160,7 @@ class Store:
                 f"but the model's is {fingerprint}: its spec was changed; create a new model under another name"
             )
         cursor = head[b"cursor"]
+        self.n_entries = int(head[b"entries"])
         self.check_stream(cursor)
         self.n_commits = int(head[b"commits"])
         self._names_committed = len(names)
@@ -182,13 +184,15 @@ class Store:
             When it was deleted, or the server went back to older data.
         """
         try:
-            last = self.client.xinfo_stream(self.keys.examples)["last-generated-id"]
+            info = self.client.xinfo_stream(self.keys.examples)
+            last, added = info["last-generated-id"], int(info["entries-added"])
         except redis.ResponseError:  # no such key
-            last = NEVER
-        if stream_id(last) < stream_id(cursor):
+            last, added = NEVER, 0
+        if stream_id(last) < stream_id(cursor) or added < self.n_entries:
             raise StoreError(
-                f"stream {self.keys.examples} ends at {last.decode()}, before the last entry learned ({cursor.decode()}): "
-                "it was deleted, or the server went back to older data; nothing is learned until that is settled"
+                f"stream {self.keys.examples} ends at {last.decode()} after {added} entries, before the last entry learned "
+                f"({cursor.decode()}, of {self.n_entries}): it was deleted, or the server went back to older data; nothing is "
+                "learned until that is settled"
             )
 
     def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes]:
@@ -273,12 +277,13 @@ class Store:
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
                     self._done(state, dirty)
                     return
+                entries = int(head[1] or 0) + n_entries
+                self.n_entries = entries
                 self.check_stream(cursor)
                 if committed != self.n_commits:  # the server lost the last commits: write everything
                     self._names_committed = 0
                     dirty[:] = 1
                     self.n_commits = committed
-                entries = int(head[1] or 0) + n_entries
                 pipe.multi()
                 self._write_state(pipe, state, dirty)
                 pipe.hset(

@@ -153,7 +153,7 @@ class Reference:
         """Return u for every feature, the constant last, and z at the places of the mixer's dense inputs."""
         us, zs = {}, {}
         for name, x in features.items():
-            if x != 0.0:
+            if abs(x) >= 1e-30:
                 us[name], place, z = self.bring(name, x, learning)
                 if place is not None:
                     zs[place] = z

@@ -1,5 +1,6 @@
 """The computation graph: gradients against finite differences, and its compiled form against itself."""
 
+import inspect
 import itertools
 import math
 import random
@@ -78,6 +79,10 @@ def draw(r, shape, positive=False):
     return np.abs(values) + 0.5 if positive else values
 
 
+def n_operands(op):
+    return len(inspect.signature(op.flat.slopes).parameters) - 2  # without g and f
+
+
 def cases(name):
     """Nodes of an operation, over parameters of all the shapes that it takes."""
     r = np.random.default_rng(1)
@@ -87,10 +92,10 @@ def cases(name):
             values = Parameter(r.normal(size=np.shape(columns)), "values")
             yield op(Parameter(r.normal(size=(3, 5)), "V"), Constant(columns), values)
         return
-    is_elementwise = op.letters is backprop.aligned
+    is_elementwise = op.flat.letters is backprop.aligned
     assert is_elementwise or name in OTHER, f"'{name}' has no cases"
     for case in ELEMENTWISE if is_elementwise else OTHER[name]:
-        shapes, settings = (case[:1], case[1]) if isinstance(case[-1], dict) else (case[: len(op.slopes)], {})
+        shapes, settings = (case[:1], case[1]) if isinstance(case[-1], dict) else (case[: n_operands(op)], {})
         leaves = [Parameter(draw(r, shape, name in POSITIVE), "ab"[i]) for i, shape in enumerate(shapes)]
         yield op(*leaves, **settings)
 
@@ -184,7 +189,6 @@ def test_a_chain_of_ten_thousand_nodes():
     assert len(order(node)) == 20_001
     backward(node)
     assert x.g == pytest.approx(1.0001**10_000)
-    assert len(to_text(node).splitlines()) == 20_001
 
 
 def test_a_graph_that_forks_at_every_node_costs_its_nodes_not_its_paths():
@@ -283,7 +287,7 @@ def test_a_shape_that_changes_is_found_by_the_next_forward_pass():
 
 def test_a_wrong_gradient_is_named(monkeypatch):
     monkeypatch.setitem(OPS, "cube", None)
-    cube = Op("cube", "", lambda a: a**3, lambda g, f, a: (2.0 * g * a,), backprop.aligned, "", ("",))
+    cube = Op("cube", "", lambda a: a**3, lambda g, f, a: (2.0 * g * a,), None)
     a = Parameter([1.0, 2.0], "a")
     with pytest.raises(AssertionError, match=r"^loss: the gradient by 'a' must be .*, -?\d+\.\d+ \(got -?\d+\.\d+\)$"):
         check_gradient(cube(a).named("loss"))
@@ -443,7 +447,7 @@ def random_graph(seed, n_operations):
     for _ in range(n_operations):
         name = r.choice(names)
         op = OPS[name]
-        operands = [r.choice(nodes) for _ in op.slopes]
+        operands = [r.choice(nodes) for _ in range(n_operands(op))]
         if name in POSITIVE:
             operands[0], operands[1:] = abs(operands[0]) + 0.5, [square(tanh(b)) + 0.5 for b in operands[1:]]
         if name in ("exp", "expm1", "square", "multiply", "matmul", "dot"):

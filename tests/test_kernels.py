@@ -153,7 +153,7 @@ def test_a_model_is_finite_within_what_float32_holds(loss):
 
 
 # Found by these tests and not mended yet: each mark goes with its fix.
-@pytest.mark.xfail(strict=True, reason="float32 mean: 0.1 != float32(0.1), so the variance becomes 1e-18 rather than 0")
+@pytest.mark.xfail(strict=True, reason="float32 mean: 0.1 != float32(0.1), so the deviation becomes 1e-9 rather than 0")
 def test_a_feature_of_one_value_is_an_indicator_even_when_float32_cannot_hold_it():
     reference, model = Reference("logistic", list(RATES), list(DECAYS)), new()
     for i in range(100):
@@ -161,26 +161,31 @@ def test_a_feature_of_one_value_is_an_indicator_even_when_float32_cannot_hold_it
         assert model.learn_packed(pack([y, x])).scores[0] == pytest.approx(reference.learn(x, y), rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("x", [1e-300, 1e-46, -1e-60])
-@pytest.mark.xfail(strict=True, reason="0/0: the scale, a float32, is 0")
+@pytest.mark.parametrize("x", [1e-300, 1e-46, -1e-60, 1e-30, -1.1e-30, 1e-22])
 def test_a_tiny_value_leaves_a_finite_model(x):
+    assert_finite_after([({"a": value}, y) for value in (x, 2 * x, x) for y in (1, -1)] * 8)
     assert_finite_after([({"a": x}, 1)] * 12)
 
 
-@pytest.mark.parametrize("x", [1e300, 1e39, -1e25])
-@pytest.mark.xfail(strict=True, reason="the mean or the variance, float32s, is infinite, and inf - inf NaN")
+SQUARE = pytest.mark.xfail(
+    kernels.JIT, strict=True, reason="numba's float() of a float32 is one still, and so is its square"
+)
+
+
+@pytest.mark.parametrize("x", [1e300, 1e39, 1e19, *(pytest.param(x, marks=SQUARE) for x in (1e30, -1e30, -1e25))])
 def test_a_huge_value_leaves_a_finite_model(x):
     assert_finite_after([({"a": value}, 1) for value in (1.0, x, 1.0, x, 2.0)] * 3)
+    assert_finite_after([({"a": value}, 1) for value in (x, -x)] * 30 + [({"a": 1e-30}, -1)] * 30)
 
 
-@pytest.mark.xfail(strict=True, reason="the sum of squared deviations is infinite")
-def test_a_huge_target_leaves_a_finite_model():
-    assert_finite_after([({"a": 1}, y) for y in (1e200, -1e200, 1.0, 2.0)], "squared")
+@pytest.mark.parametrize("y", [1e200, 1e30, 1e-30, 1e-300])
+def test_a_huge_or_tiny_target_leaves_a_finite_model(y):
+    assert_finite_after([({"a": 1}, target) for target in (y, -y, 1.0, 2.0, y)] * 5, "squared")
+    assert_finite_after([({"a": 1}, target) for target in (y, -y, 3 * y)] * 5, "squared")
 
 
-@pytest.mark.parametrize("importance", [1e100, 1e300])
-@pytest.mark.xfail(strict=True, reason="G is a float32, and so is the gradient in it")
-def test_a_huge_importance_leaves_a_finite_model(importance):
+@pytest.mark.parametrize("importance", [1e100, 1e300, 1e6, 1e-300])
+def test_a_huge_or_tiny_importance_leaves_a_finite_model(importance):
     for loss in LOSSES:
         assert_finite_after([({"a": 1}, y, k) for k in (1.0, importance, 1.0) for y in (-1, 1, 1)], loss)
 
@@ -253,7 +258,7 @@ def example(name=b"\xa1a", value=b"\x01"):
 
 
 TARGET = "target must be -1, 0, 1, true, false or one of the model's labels"
-IMPORTANCE = "importance must be a finite number >= 0"
+IMPORTANCE = "importance must be a number within [0, 1e+06]"
 CUT = "example must be whole msgpack (it is cut off or malformed)"
 SHAPE = "example must be [target, features] or [target, features, importance]"
 MAP = "features must be a map of name to number"
@@ -304,15 +309,18 @@ BAD = [
     ("VALUE_TYPE", pack([1, {"a": b"1"}]), "feature 'a' must be a number (got b'1')"),
     ("VALUE_TYPE", pack([1, {"a": [1]}]), "feature 'a' must be a number (got [1])"),
     ("VALUE_TYPE", pack([1, {"b": 1, "a": {}}]), "feature 'a' must be a number (got {})"),
-    ("VALUE_FINITE", pack([1, {"a": math.nan}]), "feature 'a' must be finite (got nan)"),
-    ("VALUE_FINITE", pack([1, {"a": math.inf}]), "feature 'a' must be finite (got inf)"),
-    ("VALUE_FINITE", example(value=b"\xca\xff\x80\x00\x00"), "feature 'a' must be finite (got -inf)"),
-    ("WIDTH", pack([1, {str(i): 1 for i in range(10_001)}]), f"{WIDTH} (got 10001)"),
+    ("VALUE_FINITE", pack([1, {"a": math.nan}]), "feature 'a' must be within 1e+30 of 0 (got nan)"),
+    ("VALUE_FINITE", pack([1, {"a": math.inf}]), "feature 'a' must be within 1e+30 of 0 (got inf)"),
+    ("VALUE_FINITE", example(value=b"\xca\xff\x80\x00\x00"), "feature 'a' must be within 1e+30 of 0 (got -inf)"),
+    ("VALUE_FINITE", pack([1, {"a": 1.1e30}]), "feature 'a' must be within 1e+30 of 0 (got 1.1e+30)"),
+    ("VALUE_FINITE", pack([1, {"a": -math.inf}]), "feature 'a' must be within 1e+30 of 0 (got -inf)"),
+    ("WIDTH", pack([1, {str(i): 1 for i in range(10_001)}]), f"{WIDTH} (got more)"),
     ("WIDTH", b"\x92\x01\xdf\xff\xff\xff\xff", f"{WIDTH} (got more)"),
     ("DUPLICATE", b"\x92\x01\x82\xa1a\x01\xa1a\x02", "feature 'a' must be there once (it came again)"),
     ("DUPLICATE", b"\x92\x01\x83\xa1a\x00\xa1b\x01\xa1a\x02", "feature 'a' must be there once (it came again)"),
     ("DUPLICATE", b"\x92\x01\x82\xa1a\x01\xd9\x01a\x02", "feature 'a' must be there once (it came again)"),
     ("IMPORTANCE", pack([1, {}, -1]), f"{IMPORTANCE} (got -1)"),
+    ("IMPORTANCE", pack([1, {}, 1_000_001]), f"{IMPORTANCE} (got 1000001)"),
     ("IMPORTANCE", pack([1, {}, -0.001]), f"{IMPORTANCE} (got -0.001)"),
     ("IMPORTANCE", pack([1, {}, math.nan]), f"{IMPORTANCE} (got nan)"),
     ("IMPORTANCE", pack([1, {}, math.inf]), f"{IMPORTANCE} (got inf)"),
@@ -329,12 +337,14 @@ def test_what_breaks_a_rule_is_rejected_in_words(data, message):
     assert (rejection.index, rejection.reason, rejection.data) == (0, message, data)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, None, "spam", [1], {}])
-def test_the_target_of_a_regression_is_a_finite_number(value):
-    assert one_rejection("squared", pack([value, {}])).reason == f"target must be a finite number (got {value!r})"
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1.1e30, -1.1e30, None, "spam", [1], {}])
+def test_the_target_of_a_regression_is_a_number(value):
+    assert (
+        one_rejection("squared", pack([value, {}])).reason
+        == f"target must be a number within 1e+30 of 0 (got {value!r})"
+    )
 
 
-@pytest.mark.xfail(strict=True, reason="the constant's hash is not that of its name")
 def test_the_name_of_the_constant_is_reserved():
     assert one_rejection("logistic", pack([1, {layout.CONSTANT_NAME: 1}])).reason == RESERVED
 
@@ -459,20 +469,20 @@ any_example = st.one_of(
 
 
 def may_be_learned(value, labels):
-    """The rules, once more: (-1 | 0 | 1 | label, {1 to 256 bytes: finite number}, finite >= 0)."""
+    """The rules, once more: (-1 | 0 | 1 | label, {1 to 256 bytes: a number up to 1e30}, 0 to 1e6)."""
     if not isinstance(value, (list, tuple)) or len(value) not in (2, 3):
         return False
     target, features, importance = [*value, 1][:3]
     if not (target in labels if isinstance(target, str) else is_number(target) and target in (-1, 0, 1)):
         return False
-    if not isinstance(features, dict) or not is_number(importance) or importance < 0:
+    if not isinstance(features, dict) or not is_number(importance) or not 0 <= importance <= 1e6:
         return False
     rules = (isinstance(k, str) and 1 <= len(k.encode()) <= 256 and is_number(v) for k, v in features.items())
     return all(rules)
 
 
 def is_number(value):
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) <= 1e30
 
 
 @given(st.lists(any_example, min_size=1, max_size=4))
@@ -660,7 +670,7 @@ def test_the_hash_is_the_polynomial_of_its_docstring():
     assert {name: hash_of(name.encode(), keys) for name in GOLDEN} == GOLDEN
 
 
-GOLDEN = {"a": 1646612248231105148, "contains_@": 257350638015233123, "größe": 961226274699263127}
+GOLDEN = {"a": 2275914388906899576, "contains_@": 1385493727355299212, "größe": 736970287034318847}
 
 
 def test_a_million_names_have_a_million_hashes():

@@ -41,6 +41,7 @@ NO_MATHS = {
 }
 UNSAFE_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "code", "runpy"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
+GENERATED = {"learner.graph_compiler": {"exec", "compile"}}  # a graph's own code, made of our table of operations
 BY_NAME = {"learner.cli": ["self.lazy[name][0]"]}  # what importlib.import_module may be given, and where
 
 every_module = pytest.mark.parametrize("module", MODULES)
@@ -167,7 +168,7 @@ def test_data_is_never_run(module):
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in UNSAFE_CALLS, node.lineno
+            assert called not in UNSAFE_CALLS - GENERATED.get(module, set()), node.lineno
             if called.rpartition(".")[2] == "import_module":
                 assert [ast.unparse(argument) for argument in node.args] == BY_NAME.get(module), node.lineno
             if called.rpartition(".")[2] in {"find_spec", "spec_from_file_location"}:

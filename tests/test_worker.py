@@ -757,7 +757,7 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
         Store(client, "m").create(Model("binary", seed=SEED).to_spec())
         worker = start_worker(url, "m", "--commit-seconds", "1000")
         push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
-        wait_until(lambda: client.info("commandstats")["cmdstat_xread"]["calls"] >= 2)
+        wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 2)
     finally:
         embedded.stop()
     assert "no connection" in worker.stderr.readline()
