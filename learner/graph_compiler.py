@@ -24,7 +24,8 @@ The matrix of the sparse product has no gradient of its own: that by the column 
 `Program.delta`, so the caller updates the columns in one loop.
 
 Every loop count comes from the argument ``sizes`` although it is known here: a loop that LLVM knows to be short is unrolled
-before it could be vectorised. With 16 hidden units the difference is 0.7 against 3 million examples a second.
+before it could be vectorised. With 16 hidden units and 25 features that is 2.1 against 2.7 million examples a second, AdaGrad
+included; in the caller's loop over the columns, which does most of the work, 0.7 against 3.
 """
 
 import hashlib

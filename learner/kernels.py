@@ -59,8 +59,8 @@ from learner.layout import (
 )
 
 # Arrays are indexed by uint64: a signed index would be tested for being negative at every access.
-ONE, MASK32, SLOT_BITS = np.uint64(1), np.uint64(0xFFFFFFFF), np.uint64(32)
-TAG_SHIFT, NOTHING, MISSING = np.uint64(29), np.uint64(0), np.uint64((1 << 64) - 1)
+ONE, MASK32 = np.uint64(1), np.uint64(0xFFFFFFFF)
+HALF, NOTHING, MISSING = np.uint64(32), np.uint64(0), np.uint64((1 << 64) - 1)
 SCALE, COUNT, MEAN, DEVIATION = (
     np.uint64(word) for word in (layout.SCALE, layout.COUNT, layout.MEAN, layout.DEVIATION)
 )
@@ -82,6 +82,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 # ---- the bits that Python has no words for -----------------------------------------------------------------------------
 PRIME = (1 << 61) - 1
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 if JIT:
     from llvmlite import ir
@@ -157,6 +158,12 @@ if JIT:
 
         return types.uint64(types.uint64, types.uint64), codegen
 
+    @inlined
+    def spread(h: Any) -> Any:
+        """Return a hash with every bit depending on all of them (multiplicative: Knuth, 1998, volume 3, section 6.4)."""
+        h = (h ^ (h >> HALF)) * GOLDEN
+        return h ^ (h >> HALF)
+
 else:
 
     def load(buffer: Any, position: int) -> Any:
@@ -182,6 +189,11 @@ else:
         """Return ``a * b`` modulo 2^61 - 1, but for one final subtraction."""
         product = int(a) * int(b)
         return np.uint64((product & PRIME) + (product >> 61))
+
+    def spread(h: Any) -> Any:
+        """Return a hash with every bit depending on all of them."""
+        h = (int(h) ^ int(h) >> 32) * int(GOLDEN) & (1 << 64) - 1
+        return np.uint64(h ^ h >> 32)
 
 
 # ---- losses: the scalar functions of learner.losses, chosen by code -----------------------------------------------------
@@ -234,10 +246,11 @@ LOW56, HIGH_BITS = np.uint64((1 << 56) - 1), np.uint64(0x8080808080808080)
 
 @inlined
 def hash_name(buffer, start, length, keys):
-    """Return the keyed hash of a name in [1, 2^61 - 1], and whether the name has a byte that isn't ASCII.
+    """Return the keyed 64-bit hash of a name, never 0, and whether the name has a byte that isn't ASCII.
 
     The polynomial ``((n + m_1) r + .. + m_k) r`` over the field of 2^61 - 1 elements, in the name's length ``n`` and its
-    7-byte blocks ``m_i``, with a secret ``r`` (Carter and Wegman, 1979, "Universal classes of hash functions"). Two different
+    7-byte blocks ``m_i``, with a secret ``r`` (Carter and Wegman, 1979, "Universal classes of hash functions"), spread over
+    64 bits by a bijection: a polynomial alone would lay numbered names out in steps, which crowd a table. Two different
     names of at most 256 bytes collide with a probability of at most 38 / 2^61 over the secret, which nobody outside the
     model knows: collisions can't be aimed.
     """
@@ -266,7 +279,7 @@ def hash_name(buffer, start, length, keys):
         if h >= P61:
             h -= P61
         position += 7
-    return max(h, ONE), (bits & HIGH_BITS) != np.uint64(0)
+    return max(spread(h), ONE), (bits & HIGH_BITS) != NOTHING
 
 
 @compiled
@@ -354,12 +367,12 @@ def find(store, h, width):
     table, _, words64, _, _, _, _ = store
     mask = np.uint64(len(table) - 1)
     i = h & mask
-    tag = h >> TAG_SHIFT
+    tag = h >> HALF
     while True:
         entry = table[i]
         if entry == NOTHING:
             return MISSING
-        if entry >> SLOT_BITS == tag:
+        if entry >> HALF == tag:
             base = ((entry & MASK32) - ONE) * width
             if words64[(base >> ONE) + HASH] == h:
                 return base
@@ -376,10 +389,10 @@ def look_up(n, hashes, bases, store, width):
     mask = np.uint64(len(table) - 1)
     for j in range(np.uint64(n)):
         h = hashes[j]
-        tag = h >> TAG_SHIFT
+        tag = h >> HALF
         i = h & mask
         entry = table[i]
-        while entry != NOTHING and entry >> SLOT_BITS != tag:
+        while entry != NOTHING and entry >> HALF != tag:
             i = (i + ONE) & mask
             entry = table[i]
         if entry == NOTHING:
@@ -397,7 +410,7 @@ def enter(table, h, slot):
     i = h & mask
     while table[i] != NOTHING:
         i = (i + ONE) & mask
-    table[i] = (h >> TAG_SHIFT) << SLOT_BITS | (slot + ONE)
+    table[i] = (h >> HALF) << HALF | (slot + ONE)
 
 
 @compiled
@@ -447,7 +460,7 @@ def read_number(buffer, position, stop):
     """Return (kind, value, next position): kind 1 is a number (or true, false), 0 something else, -1 cut off."""
     if position >= stop:
         return -1, 0.0, position
-    c = buffer[position]
+    c = np.int64(buffer[position])
     if c <= 0x7F:
         return 1, float(c), position + 1
     if c == 0xCB:
@@ -470,7 +483,7 @@ def read_number(buffer, position, stop):
         if c >= 0xD0 and buffer[position + 1] >= 0x80:
             if n < 8:
                 return 1, float(np.int64(v)) - float(1 << (8 * n)), position + 1 + n
-            return 1, -float(~v) - 1.0, position + 9
+            return 1, float(np.int64(v)), position + 9
         return 1, float(v), position + 1 + n
     return 0, 0.0, position
 
@@ -480,7 +493,7 @@ def read_string(buffer, position, stop):
     """Return (length, where it starts): length -1 is something else than a string, -2 cut off."""
     if position >= stop:
         return np.int64(-2), position
-    c = buffer[position]
+    c = np.int64(buffer[position])
     if 0xA0 <= c <= 0xBF:
         length = np.int64(c & 31)
         position += 1
@@ -505,7 +518,7 @@ def read_size(buffer, position, stop, fixed, wide):
     """
     if position >= stop:
         return np.int64(-2), position
-    c = buffer[position]
+    c = np.int64(buffer[position])
     if c & 0xF0 == fixed:
         return np.int64(c & 15), position + 1
     if c == wide or c == wide + 1:
@@ -523,7 +536,7 @@ def skip(buffer, position, stop):
     while left > 0:
         if position >= stop:
             return np.int64(-1)
-        c = buffer[position]
+        c = np.int64(buffer[position])
         left -= 1
         if c <= 0x7F or c >= 0xE0 or c == 0xC0 or c == 0xC2 or c == 0xC3:
             position += 1
@@ -581,6 +594,8 @@ def boundaries(buffer, ends):
 def read_target(buffer, position, stop, loss, keys):
     """Return (code, target, next position); binary targets become -1 or +1."""
     kind, y, after = read_number(buffer, position, stop)
+    if kind == -1:
+        return BAD_FRAMING, 0.0, position
     if kind == 1:
         if loss == losses.SQUARED:
             return (OK if abs(y) <= MAX_NUMBER else BAD_TARGET), y, after
@@ -712,16 +727,16 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
         if base == MISSING:
             us[i] = 1.0 if x > 0.0 else -1.0
             continue
-        count = float(words32[base + COUNT])
+        count = np.float64(words32[base + COUNT])
         if learning:
             words32[base + COUNT] += 1
             dirty[base // width >> PAGE_BITS] = 1
-        mean = float(rows[base + MEAN])
-        deviation = float(rows[base + DEVIATION])
-        if deviation == 0.0 and x == mean:  # it has had this one value only: an indicator
+        mean = np.float64(rows[base + MEAN])
+        deviation = np.float64(rows[base + DEVIATION])
+        if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # it has had this one value only: an indicator
             us[i] = 1.0 if x > 0.0 else -1.0
             continue
-        scale = float(rows[base + SCALE])
+        scale = np.float64(rows[base + SCALE])
         if count > 8.0:  # a rare huge value must not stretch the scale
             bound = abs(mean) + 30.0 * deviation if deviation > 0.0 else 1000.0 * abs(mean)
             x = min(max(x, -bound), bound)

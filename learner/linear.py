@@ -178,7 +178,7 @@ class Linear:
         ExampleError
             When the map breaks a rule.
         """
-        return self._offset + self._unit * self._predict(packed)[2]
+        return float(self._offset + self._unit * self._predict(packed)[2])
 
     def prediction(self, score: float) -> float:
         """Return the prediction that goes with a score: a probability, or a number within the range of targets seen."""
@@ -282,7 +282,7 @@ class Weights(Mapping[str, float]):
         return iter(self._linear.store)
 
     def __getitem__(self, name: str) -> float:
-        slot = self._linear.store.slot(name)
+        slot = self._linear.store.slot(name) if isinstance(name, str) else None
         if slot is None:
             raise KeyError(name)
         if slot == 0:

@@ -40,6 +40,7 @@ __all__ = ["TASKS", "Model"]
 
 TASKS = {"binary": "logistic", "regression": "squared"}  # task -> its default loss
 SPEC_VERSION = 1
+MAX_RATES = 12
 
 
 class Model:
@@ -78,29 +79,29 @@ class Model:
         labels: Sequence[str] | None = None,
         seed: bytes | None = None,
     ) -> None:
-        if task not in TASKS:
-            raise SpecError(f"task must be one of {', '.join(TASKS)} (got {task!r})")
+        if not isinstance(task, str) or task not in TASKS:
+            raise SpecError(f"task must be one of {', '.join(TASKS)} (got {show(task)})")
         loss = TASKS[task] if loss is None else loss
-        if loss not in LOSSES or LOSSES[loss].task != task:
-            fitting = ", ".join(name for name, entry in LOSSES.items() if entry.task == task)
-            raise SpecError(f"loss of a {task} task must be one of {fitting} (got {loss!r})")
-        if rates is None:
+        fitting = [name for name, entry in LOSSES.items() if entry.task == task]
+        if loss not in fitting:
+            raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
+        if rates is None and decays is None:
             rates, decays = RATES, DECAYS
-        decays = [1.0] * len(rates) if decays is None else decays
-        if not 1 <= len(rates) <= 12 or not all(0.0 < rate < 1e6 for rate in rates):
-            raise SpecError(f"rates must be 1 to 12 numbers above 0 (got {list(rates)})")
-        if len(decays) != len(rates) or not all(0.0 < decay <= 1.0 for decay in decays):
-            raise SpecError(f"decays must be a number in (0, 1] for each of {len(rates)} rates (got {list(decays)})")
-        if labels is not None and (
-            task != "binary"
-            or len(labels) != 2
-            or labels[0] == labels[1]
-            or not all(isinstance(x, str) for x in labels)
-        ):
-            raise SpecError(f"labels must be two different strings, of a binary task (got {labels!r})")
+        rates = _numbers("rates", RATES if rates is None else rates, 1e6)
+        decays = _numbers("decays", [1.0] * len(rates) if decays is None else decays, 1.0)
+        if len(decays) != len(rates):
+            raise SpecError(f"decays must be as many as the rates, {len(rates)} (got {len(decays)})")
+        if labels is not None and not (
+            task == "binary" and isinstance(labels, list | tuple) and len(labels) == 2 and labels[0] != labels[1]
+            and all(isinstance(label, str) and 0 < len(label.encode()) <= layout.MAX_NAME_BYTES for label in labels)
+        ):  # fmt: skip
+            size = layout.MAX_NAME_BYTES
+            raise SpecError(
+                f"labels must be two different strings of 1 to {size} bytes, of a binary task (got {show(labels)})"
+            )
         self.seed = secrets.token_bytes(16) if seed is None else seed
-        if len(self.seed) < 16:
-            raise SpecError(f"seed must have at least 16 bytes (got {len(self.seed)})")
+        if not isinstance(self.seed, bytes) or len(self.seed) < 16:
+            raise SpecError(f"seed must be at least 16 bytes (got {show(seed)})")
         try:
             self.featurizer = None if featurizer is None else featurizers.get(featurizer)
         except ValueError as error:
@@ -140,7 +141,10 @@ class Model:
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
         if given.get("seed") is not None:
-            given["seed"] = bytes.fromhex(given["seed"])
+            try:
+                given["seed"] = bytes.fromhex(given["seed"])
+            except (TypeError, ValueError) as error:
+                raise SpecError(f"seed must be hexadecimal (got {show(given['seed'])})") from error
         return cls(given.pop("task", "binary"), **given)
 
     @property
@@ -174,7 +178,8 @@ class Model:
         ExampleError
             When the record can't be featurized, or a value is nothing msgpack knows.
         """
-        return wire.pack(self.features(x))
+        features = self.features(x)
+        return wire.pack(features if isinstance(features, dict) else dict(features))
 
     def learn_one(self, x: Any, y: Any, importance: float = 1.0) -> None:
         """Learn one example.
@@ -308,3 +313,13 @@ class Model:
             mine[:] = state[name]
         rows = np.asarray(state["rows"], np.float32).reshape(-1, self.linear.store.width)
         self.linear.store.load(rows, state["names"])
+
+
+def _numbers(what: str, values: Any, most: float) -> list[float]:
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{what} must be a list of numbers (got {show(values)})") from error
+    if not 1 <= len(numbers) <= MAX_RATES or not all(0.0 < number <= most for number in numbers):
+        raise SpecError(f"{what} must be 1 to {MAX_RATES} numbers above 0, at most {most:g} (got {show(values)})")
+    return numbers

@@ -74,7 +74,10 @@ class WeightDict:
 
     def slot(self, name: str) -> int | None:
         """Return the slot of a name, None when it has none."""
-        h = hash_of(name.encode(), self.keys)
+        try:
+            h = hash_of(name.encode(), self.keys)
+        except UnicodeEncodeError:  # a lone surrogate: no name has one
+            return None
         base = int(kernels.find(self.arrays, np.uint64(h), np.uint64(self.width)))
         return None if base == int(kernels.MISSING) else base // self.width
 
@@ -120,7 +123,11 @@ class WeightDict:
 
     def load(self, rows: NDArray[np.float32], names: NDArray[np.uint8]) -> None:
         """Take rows and names as `matrix` and `names` had them."""
+        self.sizes[:] = 0
+        self.table[:] = 0
+        self.rows[:] = 0
         self.reserve(len(rows), len(names))
+        self.table[:] = 0
         self.rows[: rows.size] = rows.ravel()
         self.names[: len(names)] = names
         self.sizes[:] = len(rows), len(names)

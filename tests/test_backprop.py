@@ -624,6 +624,15 @@ def test_what_can_not_be_compiled_is_said(make, message):
         make()
 
 
+def test_an_operation_without_a_flat_form_is_named(monkeypatch):
+    monkeypatch.setitem(OPS, "cube", None)
+    cube = Op("cube", "", lambda a: a**3, lambda g, f, a: (3.0 * g * a * a,))
+    node = cube(Parameter(2.0, "a"), name="z")
+    check_gradient(node)
+    with pytest.raises(ValueError, match=r"z: a compiled operation must have a flat form \(got cube\)"):
+        generate(node)
+
+
 # ---- drawings --------------------------------------------------------------------------------------------------------------
 def test_drawings_show_every_node_and_both_values():
     w = Parameter(np.arange(8.0), 'w "quoted"')

@@ -194,12 +194,12 @@ def learns_all_four(seed, k, activation=tanh):
 @pytest.mark.parametrize("activation", [relu, logistic, tanh])
 def test_a_two_layer_network_learns_the_two_cars(activation):
     """Neural networks learn the subproblems and their combination jointly: all four points, from at least 19 of 20 starts."""
-    assert sum(learns_all_four(seed, 16, activation) for seed in range(20)) >= 19
+    assert sum(learns_all_four(seed, 32, activation) for seed in range(20)) >= 19
 
 
 def test_more_hidden_units_than_needed_succeed_more_often():
     """Overparameterisation: more units than the two needed are more chances that some pick up the signal."""
-    rates = [sum(learns_all_four(seed, k, relu) for seed in range(20)) / 20 for k in (2, 4, 16)]
+    rates = [sum(learns_all_four(seed, k, relu) for seed in range(20)) / 20 for k in (2, 8, 32)]
     assert rates == sorted(rates)
     assert rates[0] <= 0.7
     assert rates[-1] >= 0.95
@@ -268,8 +268,6 @@ def test_gradients_vanish_or_explode_layer_by_layer(activation, scale, vanishes)
     assert len(V) == len(norms) == 7
     assert all(ratio < 0.5 for ratio in ratios) if vanishes else all(ratio > 1.5 for ratio in ratios)
     assert norms[0] / norms[-1] < 1e-3 if vanishes else norms[0] / norms[-1] > 1e2
-    weight_norms = [float(np.linalg.norm(matrix.g)) for matrix in V]
-    assert weight_norms[0] < weight_norms[-1] if vanishes else weight_norms[0] > 1e2
 
 
 @pytest.mark.parametrize("optimiser", [AdaGrad(1.0), Adam(0.1)])
