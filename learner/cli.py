@@ -100,6 +100,9 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--rates", help="Fix the learning rate, or several with commas, in place of the default four."),
         click.option("--labels", help="What targets -1 and +1 are called, as NEGATIVE,POSITIVE."),
+        click.option("--neural", help="Add a neural head with so many hidden units, as 16, or a layer each, as 32,16."),
+        click.option("--activation", type=click.Choice(["relu", "logistic", "tanh"]), help="Of the neural head."),
+        click.option("--neural-only", is_flag=True, help="The neural head alone, without the linear experts."),
     )
     for option in reversed(options):
         function = option(function)
@@ -112,19 +115,35 @@ def make_model(
     featurizer: str | None,
     rates: str | None,
     labels: str | None,
-    seed: bytes | None = None,
+    neural: str | None,
+    activation: str | None,
+    neural_only: bool,
 ) -> "Model":
     """Make a model of the command line's options."""
     from learner.model import Model
 
     if loss == "squared":
         task = "regression"
+    if neural is None and (activation or neural_only):
+        raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")
+    head = neural and {
+        "hidden": _numbers("--neural", neural, int), "activation": activation or "relu", "alone": neural_only
+    }  # fmt: skip
+    return Model(
+        task,
+        featurizer=featurizer or "fields",
+        loss=loss,
+        rates=None if rates is None else _numbers("--rates", rates, float),
+        labels=None if labels is None else labels.split(","),
+        neural=head or None,
+    )
+
+
+def _numbers(option: str, text: str, kind: type) -> list[Any]:
     try:
-        numbers = None if rates is None else [float(rate) for rate in rates.split(",")]
+        return [kind(part) for part in text.split(",")]
     except ValueError as error:
-        raise LearnerError(f"--rates must be numbers with commas (got {rates!r})") from error
-    names = None if labels is None else labels.split(",")
-    return Model(task, featurizer=featurizer or "fields", loss=loss, rates=numbers, labels=names, seed=seed)
+        raise LearnerError(f"{option} must be numbers with commas (got {text!r})") from error
 
 
 # ---- models and examples ----

@@ -821,7 +821,7 @@ def predict(buffer, position, stop, rates, keys, store, totals, mixer, head, scr
     bases[n] = NOTHING  # the constant: row 0, always 1
     us[n] = 1.0
     score_experts(n + 1, rates, store, scratch, scores)
-    scores[experts_of(rates) - 1] += head_score(n + 1, bases, us, store[1], head)
+    scores[experts_of(rates) - 1] += head_score(n, bases, us, store[1], head)
     s, _ = combine(rates, scores, mixer, mixing, k)
     return OK, where, n, k, s
 
@@ -980,7 +980,7 @@ def learn_example(
     us[n] = 1.0
     n += 1
     score_experts(n, rates, store, scratch, scores)
-    scores[experts_of(rates) - 1] += head_score(n, bases, us, store[1], head)
+    scores[experts_of(rates) - 1] += head_score(n - 1, bases, us, store[1], head)
     s, n_inputs = combine(rates, scores, mixer, mixing, k)
     before = s
     if loss == losses.SQUARED:
@@ -1001,7 +1001,7 @@ def learn_example(
                 bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], store, width)
         if head_size() > 0:
             slope = importance * derivative(loss, scores[len(rates)], y)
-            head_learn(n, slope, bases, us, store[1], head)
+            head_learn(n - 1, slope, bases, us, store[1], head)
         if not head_alone():
             update_experts(n, loss, y, importance, rates, decays, store, scratch, totals, scores, updating)
     if mixes(rates):

@@ -82,10 +82,10 @@ N_TOTALS = 16
 ) = range(14)
 
 
-def row_width(n_rates: int) -> int:
-    """Return the float32s in a row of so many experts: a multiple of 16, one cache line.
+def row_width(n_rates: int, head_size: int = 0) -> int:
+    """Return the float32s in a row of so many experts and of a neural head: a multiple of 16, one cache line.
 
     >>> row_width(1), row_width(4), row_width(5)
     (16, 16, 32)
     """
-    return -(-(HEADER + 2 * n_rates) // 16) * 16
+    return -(-(HEADER + 2 * n_rates + head_size) // 16) * 16

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from learner import kernels, layout
 from learner.errors import ExampleError, show
 from learner.losses import LOSSES, SQUARED
+from learner.neural import NeuralHead
 from learner.weights import WeightDict, hash_keys
 
 __all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection"]
@@ -23,6 +24,7 @@ __all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection"]
 RATES = (0.5, 2.0, 8.0, 32.0)
 DECAYS = (1.0, 0.99, 1.0, 0.99)  # of the rates' sums of squared gradients, an example
 SHOWN_BYTES = 4096  # of what is wrong, looked at for a message
+NETWORK_NAME = "(network)"
 CHUNK = 4096  # examples a call of the compiled loop
 
 
@@ -71,6 +73,8 @@ class Linear:
         At least 16 secret bytes, for the hash's keys.
     labels : (negative, positive), optional
         Strings accepted as the targets -1 and +1.
+    head : NeuralHead, optional
+        One more expert, whose weight in the mixture starts at 0; or, if it says so, the only one.
     """
 
     def __init__(
@@ -80,14 +84,18 @@ class Linear:
         rates: Sequence[float] = RATES,
         decays: Sequence[float] = DECAYS,
         labels: tuple[str, str] | None = None,
+        head: NeuralHead | None = None,
     ) -> None:
         n_rates = len(rates)
-        n_inputs = n_rates + 1 + layout.MAX_DENSE
+        self.head = head
+        self.n_experts = n_rates + (1 if head else 0)
+        self._kernels = head.kernels if head else kernels
+        n_inputs = self.n_experts + 1 + layout.MAX_DENSE
         self.loss = LOSSES[loss]
         self.rates = tuple(float(rate) for rate in rates)
         self.decays = np.array(decays, np.float32)
         self.keys = hash_keys(seed, labels)
-        self.store = WeightDict(layout.row_width(n_rates), self.keys)
+        self.store = WeightDict(layout.row_width(n_rates, head.size if head else 0), self.keys)
         self.totals = np.zeros(layout.N_TOTALS)
         self.mixer = np.hstack([np.zeros((n_inputs, 1)), 0.1 * np.eye(n_inputs)])
         self.mixer[:n_rates, 0] = 1.0 / n_rates
@@ -103,8 +111,8 @@ class Linear:
             np.zeros(n, np.float32),  # scaled values u
         )
         self._mixing = (np.zeros(n_inputs), np.zeros(n_inputs, np.int64), np.zeros(n_inputs))
-        self._updating = (np.zeros(n_rates, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
-        self._scores = np.zeros(n_rates)
+        self._updating = (np.zeros(self.n_experts, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
+        self._scores = np.zeros(self.n_experts)
         self._results = (np.zeros(CHUNK), np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
 
     def warm(self) -> None:
@@ -138,9 +146,9 @@ class Linear:
         return Learned(scores[0] if len(scores) == 1 else np.concatenate([np.zeros(0), *scores]), rejections)
 
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
-        found: tuple[int, int, int, int] = kernels.learn(
+        found: tuple[int, int, int, int] = self._kernels.learn(
             buffer, position, len(buffer), self.loss.code, self.rates, self.decays, self.keys, self.store.arrays,
-            self.totals, self.mixer, (), self._scratch, self._mixing, self._updating, self._scores, self._results,
+            self.totals, self.mixer, self._head, self._scratch, self._mixing, self._updating, self._scores, self._results,
         )  # fmt: skip
         return found
 
@@ -157,11 +165,15 @@ class Linear:
             yield Rejection(first + i, reason(code, data, end, self.loss.code), data[start:after])
             start = after
 
+    @property
+    def _head(self) -> tuple[NDArray[Any], ...]:
+        return self.head.arrays if self.head else ()
+
     # ---- predicting ----
     def _predict(self, packed: bytes) -> tuple[int, int, float]:
         buffer = np.frombuffer(packed, np.uint8)
-        code, where, n, n_dense, score = kernels.predict(
-            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, (), self._scratch,
+        code, where, n, n_dense, score = self._kernels.predict(
+            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, self._head, self._scratch,
             self._mixing, self._scores,
         )  # fmt: skip
         if code != layout.OK:
@@ -201,13 +213,22 @@ class Linear:
         """How many experts there are."""
         return len(self.rates)
 
+    @property
+    def _mixes(self) -> bool:
+        return self.n_experts > 1 and not (self.head and self.head.alone)
+
     def _mixing_weights(self) -> NDArray[np.float64]:
-        return np.ones(1) if self.n_rates == 1 else self.mixer[:, 0]
+        """Return the mixer's weights; without a mixer, 1 for the last expert, which is the score."""
+        if self._mixes:
+            return self.mixer[:, 0]
+        weights = np.zeros(len(self.mixer))
+        weights[self.n_experts - 1] = 1.0
+        return weights
 
     def _constant(self) -> float:
         a = self._mixing_weights()
         score = float(a[: self.n_rates] @ self._expert_weights(slice(0, 1))[0]) if len(self.store) else 0.0
-        return self._offset + self._unit * (score + (float(a[self.n_rates]) if self.n_rates > 1 else 0.0))
+        return self._offset + self._unit * (score + float(a[self.n_experts]))
 
     def _expert_weights(self, slots: Any) -> NDArray[np.float64]:
         first = layout.HEADER
@@ -224,7 +245,7 @@ class Linear:
         dense = words[:, layout.DENSE].astype(np.int64)
         direct = (dense > 0) & self._is_centred(rows) & (words[:, layout.COUNT] >= 8)
         if direct.any():
-            weights[direct] += a[n_rates + dense[direct]] / deviation[direct]
+            weights[direct] += a[self.n_experts + dense[direct]] / deviation[direct]
         result: NDArray[np.float64] = self._unit * weights
         return result
 
@@ -236,7 +257,8 @@ class Linear:
     def explain_packed(self, packed: bytes) -> list[Contribution]:
         """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score.
 
-        The constant is one of them. Features never learned have weight 0.
+        The constant is one of them. Features never learned have weight 0. With a neural head, a feature's contribution has
+        in it the gradient of the network's score by its value, times the value; the rest of that score is ``(network)``.
         """
         n, n_dense, _ = self._predict(packed)
         bases, xs, us = (self._scratch[place][:n] for place in (4, 5, 6))
@@ -245,14 +267,21 @@ class Linear:
         rows = self.store.matrix[slots]
         a, n_rates = self._mixing_weights(), self.n_rates
         added = (self._expert_weights(slots) @ a[:n_rates]) * us[known]
-        direct = np.zeros(n_rates + 1 + layout.MAX_DENSE)
+        direct = np.zeros(len(a))
         inputs, inputs_at, _ = self._mixing
         direct[inputs_at[:n_dense]] = a[inputs_at[:n_dense]] * inputs[:n_dense]
         dense = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
-        added += np.where(dense > 0, direct[n_rates + dense], 0.0)
+        added += np.where(dense > 0, direct[self.n_experts + dense], 0.0)
         columns = np.zeros((3, n))  # mean, weight, contribution
         columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
         columns[1, known] = self.effective_weights(slots)
+        rest = 0.0
+        if self.head:  # what the network adds: the gradient by each input times the input, and what that leaves
+            weight = a[n_rates]
+            V = rows[:, self.head.column : self.head.column + self.head.hidden[0]]
+            through = weight * (V @ self.head.input_gradients()) * us[known]
+            rest = self._unit * (weight * self._scores[n_rates] - float(through.sum()))
+            added += through
         columns[2, known] = self._unit * added
         names = [
             name
@@ -260,6 +289,8 @@ class Linear:
             if abs(value) >= layout.MIN_NUMBER
         ]
         contributions = [Contribution(*values) for values in zip(names, xs.tolist(), *columns.tolist(), strict=True)]
+        if self.head:
+            contributions.append(Contribution(NETWORK_NAME, 1.0, 0.0, rest, rest))
         contributions.append(Contribution(layout.CONSTANT_NAME, 1.0, 0.0, self._constant(), self._constant()))
         return sorted(contributions, key=lambda c: -abs(c.contribution))
 

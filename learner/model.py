@@ -35,6 +35,7 @@ from learner import layout, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
 from learner.linear import DECAYS, RATES, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
+from learner.neural import NeuralHead
 
 __all__ = ["TASKS", "Model"]
 
@@ -59,6 +60,10 @@ class Model:
         Fixes one or more learning rates in place of the default four; one alone is not mixed.
     labels : (negative, positive), optional
         What the application calls the targets -1 and +1.
+    neural : sequence of int or mapping, optional
+        A neural head with so many units a hidden layer, mixed with the linear experts; or a mapping of ``hidden`` (those
+        numbers), ``activation`` (one of `learner.neural.ACTIVATIONS`, by default relu) and ``alone`` (True for no linear
+        experts beside it).
     seed : bytes, optional
         The secret of the names' hash, at least 16 bytes; by default drawn at random.
 
@@ -77,6 +82,7 @@ class Model:
         rates: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
         labels: Sequence[str] | None = None,
+        neural: Sequence[int] | Mapping[str, Any] | None = None,
         seed: bytes | None = None,
     ) -> None:
         if not isinstance(task, str) or task not in TASKS:
@@ -108,11 +114,14 @@ class Model:
             raise SpecError(str(error)) from error
         self.task = task
         self.labels = None if labels is None else (str(labels[0]), str(labels[1]))
-        self.linear = Linear(loss, self.seed, rates, decays, self.labels)
+        head = None if neural is None else _head(neural, len(rates), self.seed)
+        self.linear = Linear(loss, self.seed, rates, decays, self.labels, head)
 
     # ---- the model as data ----
     def to_spec(self) -> dict[str, Any]:
         """Return what the model is, as data that `from_spec` takes; not what it has learned."""
+        head = self.linear.head
+        neural = head and {"hidden": list(head.hidden), "activation": head.activation, "alone": head.alone}
         return {
             "version": SPEC_VERSION,
             "task": self.task,
@@ -121,6 +130,7 @@ class Model:
             "rates": list(self.linear.rates),
             "decays": [round(float(decay), 6) for decay in self.linear.decays],
             "labels": None if self.labels is None else list(self.labels),
+            "neural": neural,
             "seed": self.seed.hex(),
         }
 
@@ -137,7 +147,7 @@ class Model:
         version = given.pop("version", SPEC_VERSION)
         if version != SPEC_VERSION:
             raise SpecError(f"spec version must be {SPEC_VERSION} (got {version!r})")
-        known = {"task", "loss", "featurizer", "rates", "decays", "labels", "seed"}
+        known = {"task", "loss", "featurizer", "rates", "decays", "labels", "neural", "seed"}
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
         if given.get("seed") is not None:
@@ -292,12 +302,12 @@ class Model:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was learned, as arrays: equal bytes are equal models. Views, not copies."""
         store = self.linear.store
-        return {
-            "rows": store.matrix,
-            "names": store.names[: store.sizes[1]],
-            "totals": self.linear.totals,
-            "mixer": self.linear.mixer,
-        }
+        rows: dict[str, NDArray[Any]] = {"rows": store.matrix, "names": store.names[: store.sizes[1]]}
+        return rows | {"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()
+
+    def _network(self) -> dict[str, NDArray[Any]]:
+        head = self.linear.head
+        return {"network": head.network, "norms": head.norms} if head else {}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what a model of the same spec gave as its `state`.
@@ -307,12 +317,25 @@ class Model:
         StoreError
             When the arrays don't have this model's shapes.
         """
-        for name, mine in (("totals", self.linear.totals), ("mixer", self.linear.mixer)):
-            if state[name].shape != mine.shape:
-                raise StoreError(f"state {name!r} must have the shape {mine.shape} (got {state[name].shape})")
+        for name, mine in ({"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()).items():
+            if name not in state or state[name].shape != mine.shape:
+                raise StoreError(
+                    f"state {name!r} must have the shape {mine.shape} (got {state[name].shape if name in state else 'none'})"
+                )
             mine[:] = state[name]
         rows = np.asarray(state["rows"], np.float32).reshape(-1, self.linear.store.width)
         self.linear.store.load(rows, state["names"])
+
+
+def _head(neural: Sequence[int] | Mapping[str, Any], n_rates: int, seed: bytes) -> NeuralHead:
+    given = dict(neural) if isinstance(neural, Mapping) else {"hidden": neural}
+    if unknown := sorted(given.keys() - {"hidden", "activation", "alone"}):
+        raise SpecError(f"neural must have no other keys than hidden, activation, alone (got {', '.join(unknown)})")
+    hidden = given.get("hidden")
+    if not isinstance(hidden, list | tuple):
+        raise SpecError(f"neural must be a list of units a layer (got {show(hidden)})")
+    activation: Any = given.get("activation", "relu")
+    return NeuralHead(hidden, activation, n_rates, bool(given.get("alone", False)), seed)
 
 
 def _numbers(what: str, values: Any, most: float) -> list[float]:

@@ -34,6 +34,7 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
     """
     show = _Table(model, quiet)
     model.linear.warm()
+    kernels.boundaries(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
     started = time.perf_counter()
     due = 1  # show the example that makes it so many
     for block, ends in _blocks(model, file, file_format, target, show):

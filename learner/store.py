@@ -164,16 +164,13 @@ class Store:
         self.check_stream(cursor)
         self.n_commits = int(head[b"commits"])
         self._names_committed = len(names)
-        return Committed(
-            cursor=cursor,
-            n_commits=self.n_commits,
-            state={
-                "rows": np.frombuffer(rows, np.float32).reshape(-1, width),
-                "names": np.frombuffer(names, np.uint8),
-                "totals": np.frombuffer(head[b"totals"]),
-                "mixer": np.frombuffer(head[b"mixer"]).reshape(json.loads(head[b"mixer_shape"])),
-            },
-        )
+        state: dict[str, NDArray[Any]] = {
+            name: np.frombuffer(head[name.encode()], dtype).reshape(shape)
+            for name, (dtype, shape) in json.loads(head[b"arrays"]).items()
+        }
+        state["rows"] = np.frombuffer(rows, np.float32).reshape(-1, width)
+        state["names"] = np.frombuffer(names, np.uint8)
+        return Committed(cursor, self.n_commits, state)
 
     def check_stream(self, cursor: bytes) -> None:
         """Make sure that the stream still reaches the last entry learned.
@@ -284,6 +281,7 @@ class Store:
                     self._names_committed = 0
                     dirty[:] = 1
                     self.n_commits = committed
+                small = {name: array for name, array in state.items() if name not in ("rows", "names")}
                 pipe.multi()
                 self._write_state(pipe, state, dirty)
                 pipe.hset(
@@ -296,11 +294,10 @@ class Store:
                         "entries": entries,
                         "features": len(state["rows"]),
                         "name_bytes": len(state["names"]),
-                        "totals": state["totals"].tobytes(),
-                        "mixer": state["mixer"].tobytes(),
-                        "mixer_shape": json.dumps(state["mixer"].shape),
+                        "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
                         "time": f"{time.time():.3f}",
-                    },
+                    }
+                    | {name: array.tobytes() for name, array in small.items()},
                 )
                 for entry_id, bad in rejected:
                     pipe.xadd(

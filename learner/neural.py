@@ -1,0 +1,231 @@
+"""The neural head: score = w . s(V_k ... s(V_1 phi(x) + b_1) ...) + b, trained by the computation graph's own kernel.
+
+V_1 is sparse and grows like the weights: one column a feature name, in the feature's row of the weight dict, drawn small and
+at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features without
+a row add nothing. The graph of `learner.backprop` is written out as flat loops by `learner.graph_compiler`; those and the loops of
+`learner.kernels` that call them become one module of machine code, which learns an example at a time, in stream order.
+
+Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns and the layers alike.
+"""
+
+import hashlib
+import inspect
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner import backprop, graph_compiler, kernels, layout
+from learner.errors import SpecError, show
+
+__all__ = ["ACTIVATIONS", "NeuralHead"]
+
+ACTIVATIONS = ("relu", "logistic", "tanh")
+MAX_LAYERS, MAX_UNITS = 4, 256
+RATE = 0.05
+COLUMN_SIZE = 0.1  # columns of V_1 start uniform in +- this
+NORM_DECAY = 0.999  # of the running mean squares of the gradients
+HOOKS = ("head_size", "head_alone", "head_start", "head_score", "head_learn")
+
+TEXT = """
+from learner import kernels
+
+globals().update({{name: value for name, value in vars(kernels).items() if not name.startswith("__")}})  # version {version}
+COLUMN = np.uint64({column})
+DELTA = np.uint64({delta})
+
+
+@inlined
+def head_size():
+    return {size}
+
+
+@inlined
+def head_alone():
+    return {alone}
+
+
+@inlined
+def head_start(base, h, rows):
+    for i in range(np.uint64({units})):
+        bits = spread(spread(h ^ (i + ONE)))
+        rows[base + COLUMN + i] = {column_size} * (np.float64(bits >> np.uint64(11)) * 2.0**-52 - 1.0)
+
+
+@inlined
+def head_score(n, bases, us, rows, head):
+    parameters, _, _, scratch, sizes, columns, values, _, _ = head
+    k = np.uint64(0)
+    for i in range(np.uint64(n)):
+        if bases[i] != MISSING:
+            columns[k] = bases[i] + COLUMN
+            values[k] = us[i]
+            k += ONE
+    return np.float64(forward(k, columns, values, rows, parameters, parameters, scratch, sizes))
+
+
+@inlined
+def head_learn(n, slope, bases, us, rows, head):
+    parameters, squares, gradients, scratch, sizes, _, _, layers, norms = head
+    backward(np.float32(slope), parameters, parameters, scratch, gradients, sizes)
+    units = layers[0]
+    square = 0.0
+    for i in range(np.uint64(n)):
+        column = bases[i] + COLUMN
+        u = us[i]
+        square += u * u
+        for k in range(units):
+            g = u * scratch[DELTA + k]
+            G = rows[column + units + k] + g * g
+            rows[column + units + k] = G
+            rows[column + k] -= np.float32({rate}) * g / (np.float32(1e-3) + np.sqrt(G))
+    delta = 0.0
+    for k in range(units):
+        delta += scratch[DELTA + k] * scratch[DELTA + k]
+    norms[0] += {norm_weight} * (square * delta - norms[0])
+    for layer in range(1, len(norms)):
+        square = 0.0
+        for i in range(layers[layer], layers[layer + 1]):
+            g = gradients[i]
+            square += g * g
+            G = squares[i] + g * g
+            squares[i] = G
+            parameters[i] -= np.float32({rate}) * g / (np.float32(1e-3) + np.sqrt(G))
+        norms[layer] += {norm_weight} * (square - norms[layer])
+"""
+
+
+class NeuralHead:
+    """A feed-forward network over the features, one expert beside the linear ones or alone.
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Units a hidden layer, from the features upwards.
+    activation : {"relu", "logistic", "tanh"}
+        The s of every hidden layer.
+    n_rates : int
+        Linear experts whose state lies before the columns in a row.
+    alone : bool
+        Whether its score is the model's.
+    seed : bytes
+        Of the upper layers' initial weights.
+
+    Attributes
+    ----------
+    network : float32 array, (2, parameters)
+        Biases and upper layers, and their sums of squared gradients.
+    norms : float64 array, (layers,)
+        Running means of the squared norms of the gradients: of V_1, of b_1, then of a layer upwards each.
+    kernels : module
+        `learner.kernels` with this head in it.
+    """
+
+    def __init__(self, hidden: Sequence[int], activation: str, n_rates: int, alone: bool, seed: bytes) -> None:
+        if not hidden or len(hidden) > MAX_LAYERS or not all(type(k) is int and 1 <= k <= MAX_UNITS for k in hidden):
+            raise SpecError(f"neural must be 1 to {MAX_LAYERS} layers of 1 to {MAX_UNITS} units (got {show(hidden)})")
+        if activation not in ACTIVATIONS:
+            raise SpecError(f"activation must be one of {', '.join(ACTIVATIONS)} (got {show(activation)})")
+        self.hidden, self.activation, self.alone = tuple(hidden), activation, alone
+        root, layers = graph(self.hidden, activation, seed)
+        self.program = graph_compiler.generate(root)
+        self.network = np.zeros(
+            (2, sum(place.stop - place.start for place in self.program.parameters.values())), np.float32
+        )
+        self.network[0] = self.program.pack(self.program.parameters)
+        self.norms = np.zeros(len(layers) + 1)
+        self.column = layout.HEADER + 2 * n_rates
+        starts = [self.program.parameters[layer[0]].start for layer in layers]
+        # where each layer's parameters start; the first number is the width of a column instead
+        self._layers = np.array([self.hidden[0], *starts, self.network.shape[1]], np.uint64)
+        self._gradients = np.zeros(self.network.shape[1], np.float32)
+        self._scratch = self.program.scratch()
+        self._columns = np.zeros(layout.MAX_FEATURES + 1, np.uint64)
+        self._values = np.zeros(layout.MAX_FEATURES + 1, np.float32)
+        self.kernels = self._compile()
+
+    @property
+    def size(self) -> int:
+        """How many float32s of a row are the head's: a column of V_1 and its sums of squared gradients."""
+        return 2 * self.hidden[0]
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What the kernels call ``head``."""
+        parameters, squares = self.network
+        return (
+            parameters, squares, self._gradients, self._scratch, self.program.sizes, self._columns, self._values,
+            self._layers, self.norms,
+        )  # fmt: skip
+
+    def input_gradients(self) -> NDArray[np.float32]:
+        """Return d score / d (V_1 phi(x)) at the example that was scored last, one number a unit of the first layer."""
+        parameters = self.network[0]
+        self.kernels.backward(np.float32(1), parameters, parameters, self._scratch, self._gradients, self.program.sizes)
+        return self._scratch[self.program.delta].copy()
+
+    def layer_norms(self) -> dict[str, float]:
+        """Return the root mean square norms of the recent gradients, by layer."""
+        names = ["V1", "b1", *(f"V{k}" for k in range(2, len(self.hidden) + 1)), "w"]
+        return {name: math.sqrt(norm) for name, norm in zip(names, self.norms, strict=True)}
+
+    def _compile(self) -> ModuleType:
+        hooks = TEXT.format(
+            version=hashlib.sha256(inspect.getsource(kernels).encode()).hexdigest()[:16],
+            column=self.column,
+            delta=self.program.delta.start,
+            size=self.size,
+            units=self.hidden[0],
+            alone=self.alone,
+            column_size=COLUMN_SIZE,
+            rate=RATE,
+            norm_weight=1.0 - NORM_DECAY,
+        )
+        text = "\n\n".join([self.program.source, hooks, *_callers()])
+        inlined = {"forward": kernels.inlined, "backward": kernels.inlined}
+        return graph_compiler.load(text, inlined)
+
+
+def graph(hidden: Sequence[int], activation: str, seed: bytes) -> tuple[backprop.Node, list[list[backprop.Parameter]]]:
+    """Return the head as a computation graph on an example of one feature, and its parameters layer by layer.
+
+    The upper layers start uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010, "Understanding the difficulty of
+    training deep feedforward neural networks", equation 16), the biases at zero.
+    """
+    draw = random.Random(seed)  # noqa: S311  (not a secret)
+    s = getattr(backprop, activation)
+    V = backprop.Parameter(np.zeros((hidden[0], 1)), "V1")
+    features = backprop.sparse_product(V, backprop.Constant([0], "columns"), backprop.Constant([1.0], "values"))
+    layers = [[backprop.Parameter(np.zeros(hidden[0]), "b1")]]
+    h = s(features + layers[0][0])
+    for k, (below, above) in enumerate(itertools.pairwise(hidden), 2):
+        bound = math.sqrt(6.0 / (below + above))
+        W = [[draw.uniform(-bound, bound) for _ in range(below)] for _ in range(above)]
+        layers.append([backprop.Parameter(W, f"V{k}"), backprop.Parameter(np.zeros(above), f"b{k}")])
+        h = s(layers[-1][0] @ h + layers[-1][1])
+    bound = math.sqrt(6.0 / (hidden[-1] + 1))
+    top = [draw.uniform(-bound, bound) for _ in range(hidden[-1])]
+    layers.append([backprop.Parameter(top, "w"), backprop.Parameter(0.0, "b")])
+    return (backprop.dot(layers[-1][0], h) + layers[-1][1]).named("score"), layers
+
+
+def _callers() -> list[str]:
+    """Return the source of the compiled loops that call the head, directly or not: they are compiled anew around it."""
+    plain = {name: getattr(value, "py_func", value) for name, value in vars(kernels).items()}
+    functions = {
+        name: value
+        for name, value in plain.items()
+        if inspect.isfunction(value) and value.__module__ == kernels.__name__
+    }
+    found = set(HOOKS)
+    while True:
+        more = {name for name, f in functions.items() if name not in found and found & set(f.__code__.co_names)}
+        if not more:
+            break
+        found |= more
+    return [inspect.getsource(functions[name]) for name in functions if name in found and name not in HOOKS]
