@@ -63,6 +63,7 @@ class Worker:
         self.committed_examples = self.model.n_examples
         self.committing = False
         self.stopping = False
+        self.warned = False
 
     # ---- the loop ----
     def run(self, burst: bool = False) -> None:
@@ -171,6 +172,16 @@ class Worker:
             return {"error": str(error)}
         return answer
 
+    def _norms(self) -> dict[str, float]:
+        """Return the neural head's gradient norms by layer; say it, once, when they vanish or explode."""
+        head = self.model.linear.head
+        if head is None:
+            return {}
+        if not self.warned and (warning := head.warning()):
+            self.warned = True
+            click.echo(f"worker of {self.store.keys.model}: {warning}", err=True)
+        return {f"norm_{name}": norm for name, norm in head.layer_norms().items()}
+
     # ---- committing ----
     def commit(self) -> None:
         """Commit what was learned since the last commit, if anything was."""
@@ -195,7 +206,8 @@ class Worker:
                 "features": self.model.n_features,
                 "bytes": self.model.nbytes,
                 "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
-            },
+            }
+            | self._norms(),
         )
         self.committing = False
         self.n_entries = 0

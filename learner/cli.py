@@ -20,9 +20,12 @@ FORMATS = ("jsonl", "csv", "tsv", "vw", "libsvm", "msgpack")
 
 
 class Commands(click.Group):
-    """A group that imports the worker, which lives outside this package, only when it is asked for."""
+    """A group that imports the worker, which lives outside this package, and the pictures only when they are asked for."""
 
-    lazy = {"worker": ("worker", "Run the worker of MODEL: learn its stream, answer requests,...")}  # noqa: RUF012
+    lazy = {  # noqa: RUF012
+        "plot": ("learner.plot", "Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG"),
+        "worker": ("worker", "Run the worker of MODEL: learn its stream, answer requests,..."),
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -101,7 +104,9 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--rates", help="Fix the learning rate, or several with commas, in place of the default four."),
         click.option("--labels", help="What targets -1 and +1 are called, as NEGATIVE,POSITIVE."),
         click.option("--neural", help="Add a neural head with so many hidden units, as 16, or a layer each, as 32,16."),
-        click.option("--activation", type=click.Choice(["relu", "logistic", "tanh"]), help="Of the neural head."),
+        click.option(
+            "--activation", type=click.Choice(["relu", "logistic", "tanh"]), help="Of the neural head; by default tanh."
+        ),
         click.option("--neural-only", is_flag=True, help="The neural head alone, without the linear experts."),
     )
     for option in reversed(options):
@@ -127,7 +132,7 @@ def make_model(
     if neural is None and (activation or neural_only):
         raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")
     head = neural and {
-        "hidden": _numbers("--neural", neural, int), "activation": activation or "relu", "alone": neural_only
+        "hidden": _numbers("--neural", neural, int), "activation": activation or "tanh", "alone": neural_only
     }  # fmt: skip
     return Model(
         task,

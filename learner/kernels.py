@@ -147,7 +147,7 @@ if JIT:
 
     @intrinsic
     def multiply(typingctx: Any, a: Any, b: Any) -> Any:
-        """Return ``a * b`` modulo 2^61 - 1, but for one final subtraction: below 2^62 for ``a < 2^62``, ``b < 2^61``."""
+        """Return ``a * b`` modulo 2^61 - 1, but for a multiple of it: below 2^63 for ``a < 2^62``, ``b < 2^61``."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             wide, narrow = ir.IntType(128), ir.IntType(64)
@@ -186,7 +186,7 @@ else:
         """Ask the processor to fetch a cache line; nothing to do without it."""
 
     def multiply(a: Any, b: Any) -> Any:
-        """Return ``a * b`` modulo 2^61 - 1, but for one final subtraction."""
+        """Return ``a * b`` modulo 2^61 - 1, but for a multiple of it."""
         product = int(a) * int(b)
         return np.uint64((product & PRIME) + (product >> 61))
 
@@ -245,6 +245,13 @@ LOW56, HIGH_BITS = np.uint64((1 << 56) - 1), np.uint64(0x8080808080808080)
 
 
 @inlined
+def modulo(h):
+    """Return a number below 2^63 modulo 2^61 - 1."""
+    h = (h & P61) + (h >> np.uint64(61))
+    return h - P61 if h >= P61 else h
+
+
+@inlined
 def hash_name(buffer, start, length, keys):
     """Return the keyed 64-bit hash of a name, never 0, and whether the name has a byte that isn't ASCII.
 
@@ -265,9 +272,7 @@ def hash_name(buffer, start, length, keys):
         if left < 7:
             block &= (ONE << np.uint64(8 * left)) - ONE
         bits |= block
-        h = multiply(h + block, r)
-        if h >= P61:
-            h -= P61
+        h = modulo(multiply(h + block, r))
         position += 7
     while position < end:  # the last bytes of the whole buffer
         block = np.uint64(0)
@@ -275,9 +280,7 @@ def hash_name(buffer, start, length, keys):
         for i in range(n):
             block |= np.uint64(buffer[position + i]) << np.uint64(8 * i)
         bits |= block
-        h = multiply(h + block, r)
-        if h >= P61:
-            h -= P61
+        h = modulo(multiply(h + block, r))
         position += 7
     return max(spread(h), ONE), (bits & HIGH_BITS) != NOTHING
 

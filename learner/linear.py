@@ -173,8 +173,8 @@ class Linear:
     def _predict(self, packed: bytes) -> tuple[int, int, float]:
         buffer = np.frombuffer(packed, np.uint8)
         code, where, n, n_dense, score = self._kernels.predict(
-            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, self._head, self._scratch,
-            self._mixing, self._scores,
+            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, self._head,
+            self._scratch, self._mixing, self._scores,
         )  # fmt: skip
         if code != layout.OK:
             raise ExampleError(reason(code, packed, where, self.loss.code))
@@ -257,7 +257,7 @@ class Linear:
     def explain_packed(self, packed: bytes) -> list[Contribution]:
         """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score.
 
-        The constant is one of them. Features never learned have weight 0. With a neural head, a feature's contribution has
+        The constant is one of them. Features never learned have weight 0. With a neural head a feature's contribution has
         in it the gradient of the network's score by its value, times the value; the rest of that score is ``(network)``.
         """
         n, n_dense, _ = self._predict(packed)

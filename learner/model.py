@@ -62,7 +62,7 @@ class Model:
         What the application calls the targets -1 and +1.
     neural : sequence of int or mapping, optional
         A neural head with so many units a hidden layer, mixed with the linear experts; or a mapping of ``hidden`` (those
-        numbers), ``activation`` (one of `learner.neural.ACTIVATIONS`, by default relu) and ``alone`` (True for no linear
+        numbers), ``activation`` (one of `learner.neural.ACTIVATIONS`, by default tanh) and ``alone`` (True for no linear
         experts beside it).
     seed : bytes, optional
         The secret of the names' hash, at least 16 bytes; by default drawn at random.
@@ -99,7 +99,7 @@ class Model:
             raise SpecError(f"decays must be as many as the rates, {len(rates)} (got {len(decays)})")
         if labels is not None and not (
             task == "binary" and isinstance(labels, list | tuple) and len(labels) == 2 and labels[0] != labels[1]
-            and all(isinstance(label, str) and 0 < len(label.encode()) <= layout.MAX_NAME_BYTES for label in labels)
+            and all(isinstance(x, str) and 0 < len(x.encode(errors="replace")) <= layout.MAX_NAME_BYTES for x in labels)
         ):  # fmt: skip
             size = layout.MAX_NAME_BYTES
             raise SpecError(
@@ -107,7 +107,7 @@ class Model:
             )
         self.seed = secrets.token_bytes(16) if seed is None else seed
         if not isinstance(self.seed, bytes) or len(self.seed) < 16:
-            raise SpecError(f"seed must be at least 16 bytes (got {show(seed)})")
+            raise SpecError("seed must be at least 16 bytes (it is a secret, so not shown)")
         try:
             self.featurizer = None if featurizer is None else featurizers.get(featurizer)
         except ValueError as error:
@@ -128,7 +128,7 @@ class Model:
             "loss": self.linear.loss.name,
             "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
             "rates": list(self.linear.rates),
-            "decays": [round(float(decay), 6) for decay in self.linear.decays],
+            "decays": [float(str(decay)) for decay in self.linear.decays],
             "labels": None if self.labels is None else list(self.labels),
             "neural": neural,
             "seed": self.seed.hex(),
@@ -143,10 +143,12 @@ class Model:
         SpecError
             When the spec has another version, an unknown key or a wrong value.
         """
+        if not isinstance(spec, Mapping) or not all(isinstance(key, str) for key in spec):
+            raise SpecError(f"spec must be a map of names to values (got {show(spec)})")
         given = dict(spec)
         version = given.pop("version", SPEC_VERSION)
         if version != SPEC_VERSION:
-            raise SpecError(f"spec version must be {SPEC_VERSION} (got {version!r})")
+            raise SpecError(f"spec version must be {SPEC_VERSION} (got {show(version)})")
         known = {"task", "loss", "featurizer", "rates", "decays", "labels", "neural", "seed"}
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
@@ -154,7 +156,7 @@ class Model:
             try:
                 given["seed"] = bytes.fromhex(given["seed"])
             except (TypeError, ValueError) as error:
-                raise SpecError(f"seed must be hexadecimal (got {show(given['seed'])})") from error
+                raise SpecError("seed must be hexadecimal (it is not)") from error
         return cls(given.pop("task", "binary"), **given)
 
     @property
@@ -317,14 +319,17 @@ class Model:
         StoreError
             When the arrays don't have this model's shapes.
         """
-        for name, mine in ({"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()).items():
+        arrays = {"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()
+        for name, mine in arrays.items():
             if name not in state or state[name].shape != mine.shape:
-                raise StoreError(
-                    f"state {name!r} must have the shape {mine.shape} (got {state[name].shape if name in state else 'none'})"
-                )
+                came = state[name].shape if name in state else "none"
+                raise StoreError(f"state {name!r} must have the shape {mine.shape} (got {came})")
+        width = self.linear.store.width
+        if not {"rows", "names"} <= state.keys() or state["rows"].ndim != 2 or state["rows"].shape[1] != width:
+            raise StoreError(f"state must have names, and rows of {width} numbers")
+        for name, mine in arrays.items():
             mine[:] = state[name]
-        rows = np.asarray(state["rows"], np.float32).reshape(-1, self.linear.store.width)
-        self.linear.store.load(rows, state["names"])
+        self.linear.store.load(state["rows"], state["names"])
 
 
 def _head(neural: Sequence[int] | Mapping[str, Any], n_rates: int, seed: bytes) -> NeuralHead:
@@ -334,14 +339,14 @@ def _head(neural: Sequence[int] | Mapping[str, Any], n_rates: int, seed: bytes) 
     hidden = given.get("hidden")
     if not isinstance(hidden, list | tuple):
         raise SpecError(f"neural must be a list of units a layer (got {show(hidden)})")
-    activation: Any = given.get("activation", "relu")
+    activation: Any = given.get("activation", "tanh")
     return NeuralHead(hidden, activation, n_rates, bool(given.get("alone", False)), seed)
 
 
 def _numbers(what: str, values: Any, most: float) -> list[float]:
     try:
         numbers = [float(value) for value in values]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SpecError(f"{what} must be a list of numbers (got {show(values)})") from error
     if not 1 <= len(numbers) <= MAX_RATES or not all(0.0 < number <= most for number in numbers):
         raise SpecError(f"{what} must be 1 to {MAX_RATES} numbers above 0, at most {most:g} (got {show(values)})")

@@ -1,9 +1,10 @@
 """The neural head: score = w . s(V_k ... s(V_1 phi(x) + b_1) ...) + b, trained by the computation graph's own kernel.
 
 V_1 is sparse and grows like the weights: one column a feature name, in the feature's row of the weight dict, drawn small and
-at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features without
-a row add nothing. The graph of `learner.backprop` is written out as flat loops by `learner.graph_compiler`; those and the loops of
-`learner.kernels` that call them become one module of machine code, which learns an example at a time, in stream order.
+at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features that
+have no row add nothing. The graph of `learner.backprop` is written out as flat loops by `learner.graph_compiler`; those and
+the loops of `learner.kernels` that call them become one module of machine code, which learns an example at a time, in stream
+order.
 
 Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns and the layers alike.
 """
@@ -27,7 +28,8 @@ __all__ = ["ACTIVATIONS", "NeuralHead"]
 
 ACTIVATIONS = ("relu", "logistic", "tanh")
 MAX_LAYERS, MAX_UNITS = 4, 256
-RATE = 0.05
+RATE = 0.1
+VANISHING, EXPLODING = 1e-4, 1e3  # a layer's gradient beside the top one's; any layer's
 COLUMN_SIZE = 0.1  # columns of V_1 start uniform in +- this
 NORM_DECAY = 0.999  # of the running mean squares of the gradients
 HOOKS = ("head_size", "head_alone", "head_start", "head_score", "head_learn")
@@ -173,6 +175,20 @@ class NeuralHead:
         """Return the root mean square norms of the recent gradients, by layer."""
         names = ["V1", "b1", *(f"V{k}" for k in range(2, len(self.hidden) + 1)), "w"]
         return {name: math.sqrt(norm) for name, norm in zip(names, self.norms, strict=True)}
+
+    def warning(self) -> str:
+        """Return in words what is wrong with the gradients of the layers, if anything is; "" is nothing."""
+        norms = self.layer_norms()
+        largest = max(norms, key=norms.__getitem__)
+        if norms[largest] > EXPLODING:
+            return f"gradients explode: {largest}'s have a norm of {norms[largest]:.3g}, above {EXPLODING:g}"
+        for name in norms:
+            if name.startswith("V") and norms[name] < VANISHING * norms["w"]:
+                return (
+                    f"gradients vanish: {name}'s have a norm of {norms[name]:.3g}, below {VANISHING:g} of the top layer's "
+                    f"{norms['w']:.3g}; that layer hardly learns"
+                )
+        return ""
 
     def _compile(self) -> ModuleType:
         hooks = TEXT.format(

@@ -47,7 +47,7 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
                 due = 2 * model.n_examples
             first = last
     seconds = time.perf_counter() - started
-    result = {
+    result: dict[str, Any] = {
         "progressive_loss": model.progressive_loss,
         "constant_loss": model.constant_loss,
         "examples": model.n_examples,
@@ -57,6 +57,9 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
         "seconds": round(seconds, 4),
         "examples_per_second": round(model.n_examples / seconds),
     }
+    if model.linear.head:
+        result["gradient_norms"] = model.linear.head.layer_norms()
+        result["warning"] = model.linear.head.warning()
     show.end(result)
     return result
 
@@ -159,4 +162,6 @@ class _Table:
         click.echo(f"progressive loss  {result['progressive_loss']:.6f} ({kind})")
         click.echo(f"best constant's   {result['constant_loss']:.6f}")
         click.echo(f"features          {result['features']} in {result['bytes'] / 1e6:.1f} MB")
+        if result.get("warning"):
+            click.echo(f"warning           {result['warning']}")
         click.echo(f"seconds           {result['seconds']:.2f} ({result['examples_per_second']} examples/s)")

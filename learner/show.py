@@ -61,6 +61,9 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
         yield f"features          {progress['features']:.0f} in {progress['bytes'] / 1e6:.1f} MB"
+        norms = [f"{name[5:]} {norm:.3g}" for name, norm in progress.items() if name.startswith("norm_")]
+        if norms:
+            yield f"gradient norms    {', '.join(norms)}"
     if found["committed"]:
         ago = time.time() - found["committed"]
         yield f"last commit       {ago:.1f} s ago, up to {found['cursor']} ({found['commits']} commits)"

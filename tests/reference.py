@@ -2,8 +2,8 @@
 
 The formulas are those of the recipe (four AdaGrad experts and a Kalman mixer with dense slots, centring and scaling) and of the
 docstrings in `learner.losses` and `learner.kernels`; nothing of either is imported. There are no fast paths: an indicator goes
-the way of any number, a feature keeps the sum of its squared deviations rather than their mean, and the root of the logistic
-step is found by bisection.
+the way of any number, a feature keeps the sum of its squared deviations rather than the standard deviation, and the root of
+the logistic step is found by bisection.
 """
 
 import math

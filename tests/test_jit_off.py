@@ -40,9 +40,6 @@ def run(*command):
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="c is a uint8, and so become 1 << 8 * n and positions, which wrap; score > 0.0 is a numpy.bool"
-)
 def test_the_tests_pass_with_the_jit_off():
     tests = [f"tests/{name}" for name in TESTS]
     done = run("-W", "error::RuntimeWarning", "-m", "pytest", *tests, "-p", "no:cacheprovider", "--no-header", "-x")

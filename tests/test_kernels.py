@@ -152,13 +152,36 @@ def test_a_model_is_finite_within_what_float32_holds(loss):
     assert_finite_after([({"a": x}, y, 10.0**k) for y in (1, -1) for k in (0, 6, -6) for x in values * 2], loss)
 
 
-# Found by these tests and not mended yet: each mark goes with its fix.
-@pytest.mark.xfail(strict=True, reason="float32 mean: 0.1 != float32(0.1), so the deviation becomes 1e-9 rather than 0")
-def test_a_feature_of_one_value_is_an_indicator_even_when_float32_cannot_hold_it():
+@pytest.mark.parametrize("value", [0.1, -0.3, 1 / 3, 1e-7, 1e-29, 16_777_217, 1e23])
+def test_a_feature_of_one_value_is_an_indicator_even_when_float32_cannot_hold_it(value):
+    assert float(np.float32(value)) != value
     reference, model = Reference("logistic", list(RATES), list(DECAYS)), new()
     for i in range(100):
-        x, y = ({"member": 0.1}, 1) if i % 5 < 3 else ({}, -1)
+        x, y = ({"member": value}, 1) if i % 5 < 3 else ({}, -1)
         assert model.learn_packed(pack([y, x])).scores[0] == pytest.approx(reference.learn(x, y), rel=1e-4, abs=1e-4)
+    assert statistics_of(model, "member") == (float(np.float32(value)), 0.0)
+
+
+def test_a_row_holds_the_mean_and_the_standard_deviation_of_a_features_values():
+    """Of the values as they came, the first one and repeated ones too; a feature that is not always there has its own."""
+    model, r = new(), random.Random(11)
+    seen = {"far": [], "small": [], "rare": []}
+    for i in range(N_EXAMPLES):
+        x = {"far": r.uniform(900, 1100), "small": r.choice([1e-6, 2e-6, 5e-6])}
+        x |= {"rare": r.uniform(-1, 1)} if i % 7 == 0 else {}
+        model.learn_one(x, r.choice([-1, 1]))
+        for name, value in x.items():
+            seen[name].append(value)
+        for name, values in seen.items():
+            expected = (np.mean(values), np.std(values))
+            assert statistics_of(model, name) == pytest.approx(expected, rel=1e-3, abs=1e-12), (i, name)
+
+
+def statistics_of(model, name):
+    """What a row says of its feature's values: their mean and standard deviation."""
+    store = model.linear.store
+    row = store.matrix[store.slot(name)]
+    return float(row[layout.MEAN]), float(row[layout.DEVIATION])
 
 
 @pytest.mark.parametrize("x", [1e-300, 1e-46, -1e-60, 1e-30, -1.1e-30, 1e-22])
@@ -167,12 +190,7 @@ def test_a_tiny_value_leaves_a_finite_model(x):
     assert_finite_after([({"a": x}, 1)] * 12)
 
 
-SQUARE = pytest.mark.xfail(
-    kernels.JIT, strict=True, reason="numba's float() of a float32 is one still, and so is its square"
-)
-
-
-@pytest.mark.parametrize("x", [1e300, 1e39, 1e19, *(pytest.param(x, marks=SQUARE) for x in (1e30, -1e30, -1e25))])
+@pytest.mark.parametrize("x", [1e300, 1e39, 1e30, -1e30, -1e25, 1e19])
 def test_a_huge_value_leaves_a_finite_model(x):
     assert_finite_after([({"a": value}, 1) for value in (1.0, x, 1.0, x, 2.0)] * 3)
     assert_finite_after([({"a": value}, 1) for value in (x, -x)] * 30 + [({"a": 1e-30}, -1)] * 30)
@@ -311,7 +329,11 @@ BAD = [
     ("VALUE_TYPE", pack([1, {"b": 1, "a": {}}]), "feature 'a' must be a number (got {})"),
     ("VALUE_FINITE", pack([1, {"a": math.nan}]), "feature 'a' must be finite, at most 1e+30 in size (got nan)"),
     ("VALUE_FINITE", pack([1, {"a": math.inf}]), "feature 'a' must be finite, at most 1e+30 in size (got inf)"),
-    ("VALUE_FINITE", example(value=b"\xca\xff\x80\x00\x00"), "feature 'a' must be finite, at most 1e+30 in size (got -inf)"),
+    (
+        "VALUE_FINITE",
+        example(value=b"\xca\xff\x80\x00\x00"),
+        "feature 'a' must be finite, at most 1e+30 in size (got -inf)",
+    ),
     ("VALUE_FINITE", pack([1, {"a": 1.1e30}]), "feature 'a' must be finite, at most 1e+30 in size (got 1.1e+30)"),
     ("VALUE_FINITE", pack([1, {"a": -math.inf}]), "feature 'a' must be finite, at most 1e+30 in size (got -inf)"),
     ("WIDTH", pack([1, {str(i): 1 for i in range(10_001)}]), f"{WIDTH} (got more)"),
@@ -350,7 +372,6 @@ def test_the_name_of_the_constant_is_reserved():
 
 
 @pytest.mark.parametrize("data", [b"\x92\xcb\x00", b"\x92\xcd\x01", b"\x92\xca"])
-@pytest.mark.xfail(strict=True, reason="read_target takes a number that is cut off for something else than a number")
 def test_a_target_that_is_cut_off_is_called_so(data):
     assert one_rejection("logistic", data).reason == CUT
 
@@ -439,12 +460,14 @@ def test_any_number_is_read_as_python_reads_it(first, data):
     expected = float(msgpack.unpackb(packed))
     kind, value, end = kernels.read_number(np.frombuffer(packed, np.uint8), 0, len(packed))
     assert (kind, end) == (1, len(packed))
-    assert value == pytest.approx(expected, rel=0 if first < 0xD3 else 3e-16, abs=0, nan_ok=True)
+    assert value == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
 
 
-@pytest.mark.xfail(strict=True, reason="-float(~v) - 1.0 rounds twice")
-def test_a_large_negative_integer_is_rounded_once():
-    packed = bytes.fromhex("d3c0000000000002ff")
+@pytest.mark.parametrize(
+    "packed", ["d3c0000000000002ff", "d38000000000000001", "d3ffdfffffffffffff", "cffffffffffffffbff"]
+)
+def test_a_large_integer_is_rounded_once(packed):
+    packed = bytes.fromhex(packed)
     assert kernels.read_number(np.frombuffer(packed, np.uint8), 0, 9)[1] == float(msgpack.unpackb(packed))
 
 
@@ -652,16 +675,23 @@ def decodes(data):
     return True
 
 
+def polynomial(name, r):
+    """The docstring of `hash_name` in Python's own integers."""
+    h = len(name)
+    for start in range(0, len(name), 7):
+        h = (h + int.from_bytes(name[start : start + 7], "little")) * r % (2**61 - 1)
+    h = (h ^ h >> 32) * 0x9E3779B97F4A7C15 % 2**64
+    return max(h ^ h >> 32, 1)
+
+
 def test_the_hash_is_the_polynomial_of_its_docstring():
-    """With Python's own integers; the values of a fixed seed are written down, so that committed models stay readable."""
+    """The values of a fixed seed are written down, so that committed models stay readable."""
     keys = hash_keys(SEED)
-    r, p = int(keys[layout.KEY_BLOCK]), 2**61 - 1
+    r = int(keys[layout.KEY_BLOCK])
+    assert 2**32 <= r < 2**61 - 1
     for length in range(1, 257):
         name = bytes((7 * i * i + length) % 256 for i in range(length))
-        h = length
-        for start in range(0, length, 7):
-            h = (h + int.from_bytes(name[start : start + 7], "little")) * r % p
-        assert hash_of(name, keys) == max(h, 1)
+        assert hash_of(name, keys) == polynomial(name, r)
         for before, after in ((0, 0), (3, 0), (0, 3), (5, 20)):  # wherever it lies, up to the very end
             buffer = np.frombuffer(b"\xaa" * before + name + b"\xbb" * after, np.uint8)
             found, beyond_ascii = kernels.hash_name(buffer, before, length, keys)
@@ -670,7 +700,45 @@ def test_the_hash_is_the_polynomial_of_its_docstring():
     assert {name: hash_of(name.encode(), keys) for name in GOLDEN} == GOLDEN
 
 
-GOLDEN = {"a": 2275914388906899576, "contains_@": 1385493727355299212, "größe": 736970287034318847}
+GOLDEN = {
+    "a": 13348472026064842825,
+    "contains_@": 17681114515697476321,
+    "größe": 6961433254683382616,
+    "(constant)": 13447464523425125442,
+}
+
+
+def test_the_keys_hold_the_hashes_of_the_constant_and_of_the_labels():
+    plain, labelled = hash_keys(SEED), hash_keys(SEED, ("ham", "größer als 3"))
+    r = int(plain[layout.KEY_BLOCK])
+    assert labelled.tolist() == [r, *(polynomial(name.encode(), r) for name in ("(constant)", "ham", "größer als 3"))]
+    assert plain.tolist() == [*labelled[:2].tolist(), 0, 0]
+
+
+@pytest.mark.parametrize("r", [2**32, 2**32 + 1, 2**60, 2**61 - 2**55, 2**61 - 3, 2**61 - 2])
+def test_the_hash_is_the_polynomial_whatever_the_secret(r):
+    keys, draw = np.full(layout.N_KEYS, r, np.uint64), random.Random(r)
+    for length in [*range(1, 30), 100, 255, 256] * 10:
+        name = draw.randbytes(length)
+        assert hash_of(name, keys) == polynomial(name, r)
+
+
+@pytest.mark.xfail(strict=True, reason="one subtraction of p is not enough when r and h + block are near p or beyond")
+def test_the_hash_is_the_polynomial_when_its_last_product_is_large():
+    name = bytes.fromhex("4c4c0cb4c4386e979106e52489c48eff80ad5890cc")
+    assert hash_of(name, np.full(layout.N_KEYS, 2**61 - 1 - 2**40, np.uint64)) == polynomial(name, 2**61 - 1 - 2**40)
+
+
+def test_the_spread_is_a_bijection():
+    """It can be undone, so that it adds no collision; and it uses all the bits."""
+    undo, r = pow(0x9E3779B97F4A7C15, -1, 2**64), random.Random(6)
+    used = 0
+    for h in [0, 1, 2**32 - 1, 2**32, 2**61 - 2, 2**64 - 1, *(r.getrandbits(64) for _ in range(200))]:
+        found = int(kernels.spread(np.uint64(h)))
+        back = (found ^ found >> 32) * undo % 2**64
+        assert back ^ back >> 32 == h
+        used |= found
+    assert used == 2**64 - 1
 
 
 def test_a_million_names_have_a_million_hashes():
@@ -699,18 +767,16 @@ def test_the_hash_belongs_to_the_seed():
     hashes = [[hash_of(name, hash_keys(seed)) for name in names] for seed in (SEED, b"sixteen bytes is", SEED)]
     assert hashes[0] == hashes[2]
     assert not set(hashes[0]) & set(hashes[1])
-    assert all(1 <= h < 2**61 for h in hashes[0])
+    assert all(1 <= h < 2**64 for h in hashes[0])
+    assert max(hashes[0]) > 2**63  # the table's tags are the upper half
 
 
 @pytest.mark.skipif(not kernels.JIT, reason="too many names for plain Python")
 @pytest.mark.parametrize("pattern", ["feature_%d", "w%d", "%06d", "user=%d|item"])
-@pytest.mark.xfail(
-    strict=True, reason="numbered names are an arithmetic progression in the table, crowded for some seeds"
-)
 def test_numbered_names_are_spread_over_the_table_for_every_seed(pattern):
     """To miss, a search goes through 5.7 cells on average in a table 69 % full of random hashes (Knuth, 1973, section 6.4)."""
     names = [pattern % i for i in range(45_000)]
-    worst = 0.0
+    probes = []
     for seed in range(16):
         model = Model(seed=b"sixteen bytes %02d" % seed)
         for start in range(0, len(names), 1000):
@@ -718,5 +784,6 @@ def test_numbered_names_are_spread_over_the_table_for_every_seed(pattern):
         table = model.linear.store.table
         free = np.flatnonzero(table == 0)
         runs = np.diff(np.append(free, free[0] + len(table)))
-        worst = max(worst, float((runs * (runs + 1) / 2).sum()) / len(table))
-    assert worst < 12
+        assert 0.68 < 1 - len(free) / len(table) < 0.7
+        probes.append(float((runs * (runs + 1) / 2).sum()) / len(table))
+    assert max(probes) < 8

@@ -69,7 +69,7 @@ def test_learning_any_form_of_a_binary_target_is_the_same():
     assert all(same(models[0], model) for model in models[1:])
 
 
-@pytest.mark.parametrize("labels", [None, ["ham", "spam"], ("", "größer als 3")])
+@pytest.mark.parametrize("labels", [None, ["ham", "spam"], (" ", "größer als 3"), ("a" * 256, "é" * 128), ("a", "a\0")])
 def test_predictions_are_the_models_labels(labels):
     model = new(labels=labels)
     negative, positive = labels or (-1, 1)
@@ -88,15 +88,6 @@ def test_a_string_that_is_no_label_is_refused():
         ExampleError, match=r"target must be -1, 0, 1, true, false or one of the model's labels \(got 'eggs'\)"
     ):
         new(labels=["ham", "spam"]).learn_one({"a": 1}, "eggs")
-
-
-@pytest.mark.xfail(strict=True, reason="labels may be longer than the 256 bytes that are compared")
-def test_a_label_of_any_length_is_learned_or_refused_at_once():
-    try:
-        model = new(labels=["a" * 300, "b"])
-    except SpecError:
-        return
-    model.learn_one({"a": 1}, "a" * 300)
 
 
 def test_probabilities_are_for_binary_tasks():
@@ -243,7 +234,8 @@ BAD_RECORDS = [
     ("text", r"^features must be a map of name to number \(got 'text'\)$"),
     (None, r"^features must be a map of name to number \(got None\)$"),
     ({"a": "1"}, r"^feature 'a' must be a number \(got '1'\)$"),
-    ({"a": math.nan}, r"^feature 'a' must be within 1e\+30 of 0 \(got nan\)$"),
+    ({"a": math.nan}, r"^feature 'a' must be finite, at most 1e\+30 in size \(got nan\)$"),
+    ({"a": -1.1e30}, r"^feature 'a' must be finite, at most 1e\+30 in size \(got -1.1e\+30\)$"),
     ({1: 1}, r"^feature name must be a string \(got 1\)$"),
     ({"": 1}, r"^feature name must have 1 to 256 bytes \(got 0\)$"),
     ({"a": object}, r"^value must be numbers, strings, lists and maps \(got \{'a': <class 'object'>\}: "),
@@ -290,12 +282,13 @@ def test_numpys_scalars_are_numbers():
     assert same(plain, numpys)
 
 
-@pytest.mark.xfail(strict=True, reason="msgpack packs dicts alone")
 def test_any_mapping_is_a_map_of_features():
     model, plain = new(), new()
     model.learn_one(types.MappingProxyType({"a": 1}), 1)
     plain.learn_one({"a": 1}, 1)
     assert same(model, plain)
+    assert model.score_one(types.MappingProxyType({"a": 1})) == plain.score_one({"a": 1})
+    assert model.explain_one(types.MappingProxyType({"a": 1})) == plain.explain_one({"a": 1})
 
 
 # ---- saving ----------------------------------------------------------------------------------------------------------
@@ -322,7 +315,6 @@ def test_the_state_of_a_model_that_knows_nothing_can_be_loaded():
     assert model.n_features == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the table keeps what was in it, the rows their weights")
 def test_a_state_replaces_what_was_learned_before():
     state = {name: array.copy() for name, array in trained(n=50).state().items()}
     used, fresh = new(), new()
@@ -343,13 +335,20 @@ def test_loading_a_state_again_and_again_does_not_crowd_the_table():
     for _ in range(3):
         model.load_state(state)
         sizes.append(np.count_nonzero(model.linear.store.table))
-    if sizes[-1] != model.n_features:
-        pytest.xfail("every load enters all features once more")
+    assert sizes == [model.n_features] * 3
 
 
 def test_a_state_of_another_shape_is_refused():
     with pytest.raises(StoreError, match=r"^state 'mixer' must have the shape \(37, 38\) \(got \(34, 35\)\)$"):
         new().load_state(new(rates=[1.0]).state())
+
+
+@pytest.mark.xfail(strict=True, reason="totals are taken over before the mixer's shape is looked at")
+def test_a_state_that_is_refused_changes_nothing():
+    model, clean = trained(n=10), trained(n=10)
+    with pytest.raises(StoreError):
+        model.load_state(trained(n=20, rates=[1.0]).state())
+    assert same(model, clean)
 
 
 def test_the_store_of_a_model_is_a_weight_dict():
@@ -385,28 +384,41 @@ def test_a_model_draws_its_own_secret():
     assert len(Model().seed) == 16
 
 
+RATES_RULE = "rates must be 1 to 12 numbers above 0, at most 1e+06"
+DECAYS_RULE = "decays must be 1 to 12 numbers above 0, at most 1"
+LABELS_RULE = "labels must be two different strings of 1 to 256 bytes, of a binary task"
+
 BAD_SPECS = [
     ({"task": "ranking"}, "task must be one of binary, regression (got 'ranking')"),
     ({"loss": "absolute"}, "loss of a binary task must be one of logistic, hinge (got 'absolute')"),
     ({"loss": "squared"}, "loss of a binary task must be one of logistic, hinge (got 'squared')"),
     ({"task": "regression", "loss": "hinge"}, "loss of a regression task must be one of squared (got 'hinge')"),
-    ({"rates": []}, "rates must be 1 to 12 numbers above 0 (got [])"),
-    ({"rates": [1] * 13}, f"rates must be 1 to 12 numbers above 0 (got {[1] * 13})"),
-    ({"rates": [1, 0]}, "rates must be 1 to 12 numbers above 0 (got [1, 0])"),
-    ({"rates": [math.nan]}, "rates must be 1 to 12 numbers above 0 (got [nan])"),
-    ({"rates": [math.inf]}, "rates must be 1 to 12 numbers above 0 (got [inf])"),
-    ({"rates": [1], "decays": [1, 1]}, "decays must be a number in (0, 1] for each of 1 rates (got [1, 1])"),
-    ({"rates": [1], "decays": [0]}, "decays must be a number in (0, 1] for each of 1 rates (got [0])"),
-    ({"rates": [1], "decays": [1.1]}, "decays must be a number in (0, 1] for each of 1 rates (got [1.1])"),
-    ({"rates": [1], "decays": [math.nan]}, "decays must be a number in (0, 1] for each of 1 rates (got [nan])"),
-    ({"labels": ["a"]}, "labels must be two different strings, of a binary task (got ['a'])"),
-    ({"labels": ["a", "a"]}, "labels must be two different strings, of a binary task (got ['a', 'a'])"),
-    ({"labels": ["a", 1]}, "labels must be two different strings, of a binary task (got ['a', 1])"),
-    (
-        {"task": "regression", "labels": ["a", "b"]},
-        "labels must be two different strings, of a binary task (got ['a', 'b'])",
-    ),
-    ({"seed": b"short"}, "seed must have at least 16 bytes (got 5)"),
+    ({"rates": []}, f"{RATES_RULE} (got [])"),
+    ({"rates": [1] * 13}, f"{RATES_RULE} (got [1, 1, 1, 1, 1, 1, ...])"),
+    ({"rates": [1, 0]}, f"{RATES_RULE} (got [1, 0])"),
+    ({"rates": [-1]}, f"{RATES_RULE} (got [-1])"),
+    ({"rates": [1_000_001]}, f"{RATES_RULE} (got [1000001])"),
+    ({"rates": [math.nan]}, f"{RATES_RULE} (got [nan])"),
+    ({"rates": [math.inf]}, f"{RATES_RULE} (got [inf])"),
+    ({"rates": ["a"]}, "rates must be a list of numbers (got ['a'])"),
+    ({"rates": 0.5}, "rates must be a list of numbers (got 0.5)"),
+    ({"rates": [1], "decays": []}, f"{DECAYS_RULE} (got [])"),
+    ({"rates": [1], "decays": [0]}, f"{DECAYS_RULE} (got [0])"),
+    ({"rates": [1], "decays": [1.1]}, f"{DECAYS_RULE} (got [1.1])"),
+    ({"rates": [1], "decays": [math.nan]}, f"{DECAYS_RULE} (got [nan])"),
+    ({"rates": [1], "decays": [1, 1]}, "decays must be as many as the rates, 1 (got 2)"),
+    ({"decays": [0.5]}, "decays must be as many as the rates, 4 (got 1)"),
+    ({"decays": 1}, "decays must be a list of numbers (got 1)"),
+    ({"labels": ["a"]}, f"{LABELS_RULE} (got ['a'])"),
+    ({"labels": ["a", "a"]}, f"{LABELS_RULE} (got ['a', 'a'])"),
+    ({"labels": ["a", 1]}, f"{LABELS_RULE} (got ['a', 1])"),
+    ({"labels": "ab"}, f"{LABELS_RULE} (got 'ab')"),
+    ({"labels": ["", "a"]}, f"{LABELS_RULE} (got ['', 'a'])"),
+    ({"labels": ["a" * 257, "b"]}, f"{LABELS_RULE} (got ['{'a' * 27}...{'a' * 28}', 'b'])"),
+    ({"labels": ["b", "é" * 129]}, f"{LABELS_RULE} (got ['b', '{'é' * 27}...{'é' * 28}'])"),
+    ({"task": "regression", "labels": ["a", "b"]}, f"{LABELS_RULE} (got ['a', 'b'])"),
+    ({"seed": b"short"}, "seed must be at least 16 bytes (got b'short')"),
+    ({"seed": "sixteen bytes it"}, "seed must be at least 16 bytes (got 'sixteen bytes it')"),
 ]
 
 
@@ -425,37 +437,42 @@ def test_a_wrong_featurizer_is_refused():
 def test_a_spec_of_another_version_or_with_other_keys_is_refused():
     with pytest.raises(SpecError, match=r"^spec version must be 1 \(got 2\)$"):
         Model.from_spec(new().to_spec() | {"version": 2})
-    message = "^spec must have no other keys than decays, featurizer, labels, loss, rates, seed, task"
+    message = "^spec must have no other keys than decays, featurizer, labels, loss, neural, rates, seed, task"
     with pytest.raises(SpecError, match=rf"{message} \(got colour, size\)$"):
         Model.from_spec(new().to_spec() | {"size": 1, "colour": 2})
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"seed": "zz"},
-        {"seed": 5},
-        {"rates": ["a"]},
-        {"rates": 0.5},
-        {"loss": ["a"]},
-        {"task": ["a"]},
-        {"labels": 5},
-        {"decays": 1},
-    ],
-)
-@pytest.mark.xfail(reason="a wrong type in a spec, which comes from outside, is a TypeError or a ValueError")
+OPEN = pytest.mark.xfail(strict=True, reason="a spec from outside that raises something else than a SpecError")
+NO_SPECS = [
+    {"seed": "zz"}, {"seed": 5}, {"seed": ""}, {"rates": ["a"]}, {"rates": [None]}, {"rates": 0.5}, {"loss": ["a"]},
+    {"loss": 5}, {"task": ["a"]}, {"task": None}, {"labels": 5}, {"labels": {"a": 1, "b": 2}}, {"decays": 1},
+    {"featurizer": 5}, {"featurizer": ["a"]}, {"version": "1"}, {"version": None},
+    pytest.param({"rates": [10**400]}, marks=OPEN), pytest.param({"labels": ["\ud800", "b"]}, marks=OPEN),
+    pytest.param({1: 2}, marks=OPEN), pytest.param(5, marks=OPEN), pytest.param("text", marks=OPEN),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", NO_SPECS)
 def test_a_wrong_type_in_a_spec_is_refused_as_a_wrong_description(spec):
     with pytest.raises(SpecError):
         Model.from_spec(spec)
 
 
-@pytest.mark.xfail(strict=True, reason="decays without rates are dropped without a word")
-def test_decays_of_the_default_rates_are_taken_or_refused():
-    try:
-        model = new(decays=[0.5] * 4)
-    except SpecError:
-        return
-    assert model.to_spec()["decays"] == [0.5] * 4
+def test_decays_without_rates_are_those_of_the_default_rates():
+    model = new(decays=[0.5] * 4)
+    assert (model.to_spec()["rates"], model.to_spec()["decays"]) == (list(RATES), [0.5] * 4)
+    assert model.linear.decays.tolist() == [0.5] * 4
+
+
+def test_rates_without_decays_do_not_decay():
+    assert new(rates=[1, 2]).to_spec()["decays"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("decay", [1e-7, 0.9999999])
+@pytest.mark.xfail(strict=True, reason="to_spec rounds decays to six digits: to 0, which is refused, or to 1")
+def test_a_spec_gives_any_decay_back(decay):
+    model = new(rates=[1.0], decays=[decay])
+    assert Model.from_spec(model.to_spec()).linear.decays.tolist() == model.linear.decays.tolist()
 
 
 # ---- the lecture's example -------------------------------------------------------------------------------------------

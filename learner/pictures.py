@@ -1,0 +1,471 @@
+"""The pictures of ``learner plot``: each function draws what it is given and returns a figure, which `save` writes.
+
+The only module that knows matplotlib, and only while it draws. Figures are made without pyplot, so that neither the backend
+nor any setting of the program around is touched. Blue and vermilion are told apart by all but a few readers (Okabe and Ito,
+2008, "Color universal design").
+"""
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner.backprop import Array, Constant, Node, Parameter, order
+from learner.errors import LearnerError
+from learner.graph_text import _title, _values
+from learner.show import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Progress", "Span", "Surface", "boundary", "graph", "progress", "save", "weights"]
+
+DPI = 150  # pixels an inch, in a PNG
+WIDTH, HEIGHT = 8.0, 5.0  # inches, of what has axes
+BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#666666"
+FONT, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # the fonts that come with matplotlib: pictures are the same everywhere
+LONGEST_NAME = 44  # characters of a feature name
+VEIL = 0.65  # how white a surface is where the model knows little
+
+
+# ---- figures and text ------------------------------------------------------------------------------------------------
+def _figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def _axes(figure: "Figure", title: str) -> "Axes":
+    axes = figure.add_subplot()
+    axes.set_title(_text(title), loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def save(figure: "Figure", path: str) -> tuple[int, int]:
+    """Write a figure to a file, PNG or SVG by its ending; return its width and height in pixels.
+
+    Raises
+    ------
+    LearnerError
+        When the file can't be written.
+    """
+    try:
+        figure.savefig(path, dpi=DPI, format=Path(path).suffix[1:].lower())
+    except OSError as error:
+        raise LearnerError(f"--out must be a file that can be written (got {path!r}: {error.strerror})") from error
+    width, height = figure.get_size_inches()
+    return round(width * DPI), round(height * DPI)
+
+
+def _text(text: str, most: int = 200) -> str:
+    """Return text as matplotlib may have it: signs that the font lacks by their numbers, no formulas, not too long."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties(family=MONO))).get_charmap()
+    text = "".join(c if ord(c) in known else c.encode("unicode_escape").decode() for c in printable(text))
+    if len(text) > most:
+        text = text[: most // 2 - 1] + "…" + text[-(most - most // 2) :]
+    return text.replace("$", r"\$")
+
+
+# ---- progress ----------------------------------------------------------------------------------------------------------
+@dataclass
+class Progress:
+    """How a model's loss went: an element a commit, or a few commits.
+
+    Attributes
+    ----------
+    examples, times : array
+        Examples learned so far, and when, in seconds since 1970.
+    loss, recent, constant : array
+        The progressive loss of all examples so far, that of those since the element before, and the best constant's.
+    n_commits : int
+        How many commits are between two elements.
+    """
+
+    examples: Array
+    times: Array
+    loss: Array
+    recent: Array
+    constant: Array
+    n_commits: int
+
+
+def progress(shown: Progress, title: str, unit: str, over_time: bool) -> "Figure":
+    """Draw the progressive loss, over examples or over time."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+    from matplotlib.ticker import StrMethodFormatter
+
+    figure = _figure(WIDTH, HEIGHT)
+    axes = _axes(figure, title)
+    since = "the commit before" if shown.n_commits == 1 else f"{shown.n_commits} commits before"
+    x: Any = date2num((1e6 * shown.times).astype("datetime64[us]")) if over_time else shown.examples  # type: ignore[no-untyped-call]
+    style: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(x) < 30 else {}
+    axes.plot(x, shown.recent, color="#56b4e9", linewidth=1, label=f"since {since}", **style)
+    axes.plot(
+        x, shown.loss, color=BLUE, linewidth=2, label=f"all examples so far, at last {shown.loss[-1]:.4g}", **style
+    )
+    label = f"best constant's, at last {shown.constant[-1]:.4g}"
+    axes.plot(x, shown.constant, color=GREY, linewidth=1.5, linestyle="--", label=label, **style)
+    axes.set_ylabel(unit)
+    axes.set_ylim(*_span(shown))
+    axes.grid(axis="y", color="#e5e5e5")
+    if over_time:
+        locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        axes.set_xlabel("time (UTC)")
+    else:
+        axes.set_xlim(left=0.0)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_xlabel("examples learned")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _span(shown: Progress) -> tuple[float, float]:
+    """Return the losses from lowest to highest, leaving out what the first twentieth of the points may have shot up to."""
+    settled = slice(len(shown.loss) // 20, None)
+    every = np.concatenate([values[settled] for values in (shown.loss, shown.recent, shown.constant)])
+    every = every[np.isfinite(every)]
+    if not len(every):
+        return 0.0, 1.0
+    low, high = float(every.min()), float(every.max())
+    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - room, high + room
+
+
+# ---- weights -----------------------------------------------------------------------------------------------------------
+def weights(shown: Sequence[tuple[str, float]], title: str, unit: str) -> "Figure":
+    """Draw weights by name as bars, the first at the top."""
+    from matplotlib.patches import Patch
+
+    figure = _figure(WIDTH, 1.6 + 0.26 * len(shown))
+    axes = _axes(figure, title)
+    values = [weight for _, weight in shown]
+    places = range(len(shown))
+    axes.barh(places, values, color=[BLUE if value >= 0.0 else VERMILION for value in values], height=0.7)
+    axes.set_yticks(places, [_text(name, LONGEST_NAME) for name, _ in shown], fontfamily=MONO, fontsize=9)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.spines["left"].set_visible(False)
+    low, high = min(0.0, *values), max(0.0, *values)
+    room = 0.16 * (high - low) or 1.0
+    axes.set_xlim(low - room * (low < 0.0), high + room * (high > 0.0))  # for the numbers at the bars' ends
+    for place, value in enumerate(values):
+        side = "left" if value >= 0.0 else "right"
+        away = (3 if value >= 0.0 else -3, 0)
+        axes.annotate(
+            f"{value:+.3g}", (value, place), away, textcoords="offset points", ha=side, va="center", fontsize=8
+        )
+    axes.set_xlabel(f"weight: what one more of the feature adds to the score ({unit})")
+    keys = [Patch(color=BLUE, label="raises the score"), Patch(color=VERMILION, label="lowers the score")]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+# ---- boundary ----------------------------------------------------------------------------------------------------------
+class Span(NamedTuple):
+    """A number of a record by its field's name, and where it is drawn: in n equal steps from low to high."""
+
+    name: str
+    low: float
+    high: float
+    n: int = 200
+
+    @property
+    def middles(self) -> Array:
+        """The middles of the steps.
+
+        >>> Span("x1", -1.0, 1.0, 4).middles
+        array([-0.75, -0.25,  0.25,  0.75])
+        """
+        return np.asarray(self.low + (np.arange(self.n) + 0.5) * ((self.high - self.low) / self.n), np.float64)
+
+
+@dataclass
+class Surface:
+    """What a model says over two numbers: arrays of (values of y, values of x).
+
+    Attributes
+    ----------
+    x, y : Span
+        The two numbers: across, and upwards.
+    scores, predictions : array
+        The score, and the prediction that goes with it.
+    known : array of bool
+        Whether the model has learned every feature of the record.
+    """
+
+    x: Span
+    y: Span
+    scores: Array
+    predictions: Array
+    known: NDArray[np.bool_]
+
+
+def boundary(shown: Surface, title: str, what: str, binary: bool, is_map: bool) -> "Figure":
+    """Draw a prediction as colour over two numbers and, for a binary task, the line where the score is 0."""
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    x, y = shown.x, shown.y
+    aspect = _aspect(x, y, is_map)
+    height = HEIGHT if aspect is None else 0.7 * WIDTH * aspect * (y.high - y.low) / (x.high - x.low)
+    figure = _figure(WIDTH, min(max(height, 2.0), 1.1 * HEIGHT) + 1.2)
+    axes = _axes(figure, title)
+    flat: dict[str, Any] = {"origin": "lower", "interpolation": "nearest", "extent": (x.low, x.high, y.low, y.high)}
+    if binary:
+        colours = LinearSegmentedColormap.from_list("signs", [VERMILION, "white", BLUE])
+        image = axes.imshow(shown.predictions, cmap=colours, vmin=0.0, vmax=1.0, **flat)
+    else:
+        image = axes.imshow(shown.predictions, cmap="viridis", **flat)
+    veil = np.ones((*shown.known.shape, 4))
+    veil[..., 3] = VEIL * ~shown.known
+    axes.imshow(veil, **flat)
+    axes.set_aspect("auto" if aspect is None else aspect)
+    keys: list[Any] = []
+    if binary:
+        if shown.scores.min() < 0.0 < shown.scores.max():
+            axes.contour(x.middles, y.middles, shown.scores, [0.0], colors="black", linewidths=2)
+            keys.append(Line2D([], [], color="black", linewidth=2, label="decision boundary: score 0"))
+        else:
+            keys.append(Patch(facecolor="none", edgecolor="none", label="no decision boundary in this range"))
+    if not shown.known.all():
+        keys.append(Patch(facecolor="#eeeeee", edgecolor=GREY, label="pale: has a feature never learned"))
+    degrees = " (degrees)" if is_map else ""
+    axes.set_xlabel(_text(x.name, LONGEST_NAME) + degrees)
+    axes.set_ylabel(_text(y.name, LONGEST_NAME) + degrees)
+    axes.ticklabel_format(useOffset=False)
+    figure.colorbar(image, ax=axes, label=_text(what), shrink=0.9)
+    if keys:
+        figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _aspect(x: Span, y: Span, is_map: bool) -> float | None:
+    """Return how long a unit of y is beside one of x; None where the two can't be compared."""
+    if is_map:  # a degree of longitude is shorter than one of latitude, by the cosine of the latitude
+        return 1.0 / max(math.cos(math.radians((y.low + y.high) / 2)), 0.1)
+    return 1.0 if 0.5 <= (x.high - x.low) / (y.high - y.low) <= 2.0 else None
+
+
+# ---- graph -------------------------------------------------------------------------------------------------------------
+POINTS = 10.0  # the size of a graph's text
+LINE = 1.4 * POINTS
+LETTER = math.ceil(0.602 * POINTS * DPI / 72) * 72 / DPI  # every letter of the font is as wide, in whole pixels
+COLUMNS = 34  # letters of values in a line of a box
+PADDING, APART, ABOVE = 8.0, 24.0, 40.0  # around a box's text, between boxes and between layers, in points
+FILLS = {Parameter: "#fff4d6", Constant: "#eeeeee"}
+
+
+class _Box(NamedTuple):
+    title: str
+    lines: tuple[str, ...]  # of values
+    width: float
+    height: float
+
+
+def graph(root: Node, title: str, notes: Sequence[str] = ()) -> "Figure":
+    """Draw a computation graph, its root at the top, with the forward and backward values as they stand.
+
+    Parameters
+    ----------
+    root : Node
+        Of a small graph: a box a node.
+    title, notes : str, sequence of str
+        What stands above and below, such as the names of the features.
+    """
+    layers = _layers(root)
+    boxes = {node: _box(node) for layer in layers for node in layer if isinstance(node, Node)}
+    places = _places(
+        layers, {part: boxes[part].width if isinstance(part, Node) else 0.0 for layer in layers for part in layer}
+    )
+    lowest = min(places[part] - box.width / 2 for part, box in boxes.items())
+    highest = max(places[part] + box.width / 2 for part, box in boxes.items())
+    key = ["f: forward value", f"g: backward value, the gradient of {root.label} by the node"]
+    width = max(highest - lowest, *(LETTER * len(line) for line in [title, *key])) + 2 * APART
+    below = [
+        line
+        for note in notes
+        for line in textwrap.wrap(note, int((width - 2 * APART) / LETTER), subsequent_indent="  ")
+    ]
+    heights = [max(boxes[part].height for part in layer if isinstance(part, Node)) for layer in layers]
+    height = sum(heights) + ABOVE * (len(layers) - 1) + LINE * (len(below) + 4.5) + APART * (3 if below else 2)
+
+    figure = _figure(width / 72, height / 72)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    axes.set_xlim(0.0, width)
+    axes.set_ylim(0.0, height)
+    pen: dict[str, Any] = {"fontfamily": MONO, "fontsize": POINTS, "va": "top"}
+    top = height - APART
+    for line, colour, weight in [(title, "black", "bold"), (key[0], BLUE, "normal"), (key[1], VERMILION, "normal")]:
+        axes.text(APART, top, _text(line), color=colour, fontweight=weight, **pen)
+        top -= LINE
+    top -= 1.5 * LINE
+    shift = (width - highest - lowest) / 2
+    centres: dict[Any, tuple[float, float]] = {}
+    for layer, tall in zip(layers, heights, strict=True):
+        centres |= {part: (places[part] + shift, top - tall / 2) for part in layer}
+        top -= tall + ABOVE
+    for start, *between, (consumer, port) in _edges(layers):
+        _draw_edge(axes, boxes, centres, [start, *between], consumer, port)
+    for part, box in boxes.items():
+        _draw_box(axes, part, box, *centres[part])
+    for i, line in enumerate(below):
+        axes.text(APART, APART + LINE * (len(below) - i), _text(line), color=GREY, **pen)
+    return figure
+
+
+def _box(node: Node) -> _Box:
+    """Return what stands in a node's box, a line a row of a matrix, and the size of the box in points."""
+    lines = []
+    for letter, values in (("f", node.f), ("g", node.g)):
+        rows = _values(values).replace("] [", "]\n [").split("\n")
+        wrapped = [
+            line for row in rows for line in textwrap.wrap(row, COLUMNS, initial_indent=" " * row.startswith(" "))
+        ]
+        lines += [f"{letter}  {wrapped[0]}", *(f"   {line}" for line in wrapped[1:])]
+    title = _title(node)
+    columns = max(map(len, [title, *lines]))
+    return _Box(title, tuple(lines), columns * LETTER + 2 * PADDING, (len(lines) + 1) * LINE + PADDING)
+
+
+class _Bend:
+    """Where an edge that is longer than one layer goes through the layers between: a box without width."""
+
+    def __init__(self, operand: Node) -> None:
+        self.operand = operand
+
+
+def _layers(root: Node) -> list[list[Any]]:
+    """Return the nodes by their longest way from the root, which is alone in the first layer, and the bends of long edges.
+
+    >>> from learner.backprop import square
+    >>> a = Parameter(3.0, "a")
+    >>> [[part.label for part in layer] for layer in _layers(square(a.named("a")) + 1.0)]
+    [['add'], ['square', 'constant'], ['a']]
+    """
+    depths = {root: 0}
+    nodes = order(root)
+    for node in reversed(nodes):
+        for operand in node.operands:
+            depths[operand] = max(depths.get(operand, 0), depths[node] + 1)
+    layers: list[list[Any]] = [[] for _ in range(1 + max(depths.values()))]
+    seen, left = {root}, [root]
+    while left:  # from the left to the right, so that a tree's edges don't cross
+        node = left.pop()
+        layers[depths[node]].append(node)
+        for operand in reversed(node.operands):
+            if operand not in seen:
+                seen.add(operand)
+                left.append(operand)
+    for node in nodes:
+        for operand in set(node.operands):
+            for depth in range(depths[node] + 1, depths[operand]):
+                layers[depth].append(_Bend(operand))
+    return layers
+
+
+def _edges(layers: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
+    """Yield each edge as its operand, the bends on its way up, and (consumer, which of its operands it is)."""
+    depths = {part: depth for depth, layer in enumerate(layers) for part in layer}
+    for layer in layers:
+        for node in layer:
+            if isinstance(node, Node):
+                for port, operand in enumerate(node.operands):
+                    between = range(depths[operand] - 1, depths[node], -1)
+                    bends = [
+                        next(p for p in layers[d] if isinstance(p, _Bend) and p.operand is operand) for d in between
+                    ]
+                    yield [operand, *bends, (node, port)]
+
+
+def _places(layers: Sequence[Sequence[Any]], widths: Mapping[Any, float]) -> dict[Any, float]:
+    """Return where the middle of each part is, across: as near to the middle of its neighbours as the others let it."""
+    neighbours: dict[Any, list[Any]] = {part: [] for part in widths}
+    for *parts, (consumer, _) in _edges(layers):
+        for one, next_one in zip(parts, [*parts[1:], consumer], strict=True):
+            neighbours[one].append(next_one)
+            neighbours[next_one].append(one)
+    places = dict.fromkeys(widths, 0.0)
+    for _ in range(30):
+        for layer in [*layers, *reversed(layers)]:
+            wanted = [np.mean([places[near] for near in neighbours[part]] or [0.0]) for part in layer]
+            places |= zip(
+                layer, _spread([float(w) for w in wanted], [widths[part] for part in layer], APART), strict=True
+            )
+    return places
+
+
+def _spread(wanted: Sequence[float], widths: Sequence[float], gap: float) -> list[float]:
+    """Return the places nearest to the wanted ones, by their squares, at which things in a row don't touch.
+
+    Without the widths the places must not decrease: isotonic regression, by pooling neighbours that would (Ayer and others,
+    1955, "An empirical distribution function for sampling with incomplete information").
+
+    >>> _spread([0.0, 0.0], [10.0, 20.0], 5.0), _spread([0.0, 100.0], [10.0, 20.0], 5.0)
+    ([-10.0, 10.0], [0.0, 100.0])
+    """
+    offsets = [0.0]
+    for one, next_one in pairwise(widths):
+        offsets.append(offsets[-1] + one / 2 + gap + next_one / 2)
+    pools: list[tuple[float, int]] = []  # mean, size
+    for place, offset in zip(wanted, offsets, strict=True):
+        mean, size = place - offset, 1
+        while pools and pools[-1][0] > mean:
+            before, n = pools.pop()
+            mean, size = (before * n + mean * size) / (n + size), n + size
+        pools.append((mean, size))
+    starts = [mean for mean, size in pools for _ in range(size)]
+    return [start + offset for start, offset in zip(starts, offsets, strict=True)]
+
+
+def _draw_box(axes: "Axes", node: Node, box: _Box, x: float, y: float) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    style = "square,pad=0" if not node.operands else "round,pad=0,rounding_size=8"
+    corner = (x - box.width / 2, y - box.height / 2)
+    fill = FILLS.get(type(node), "white")
+    axes.add_patch(FancyBboxPatch(corner, box.width, box.height, style, facecolor=fill, edgecolor="black", zorder=2))
+    top = y + box.height / 2 - 0.6 * PADDING
+    pen: dict[str, Any] = {"fontfamily": MONO, "fontsize": POINTS, "va": "top", "zorder": 3}
+    axes.text(x, top, _text(box.title), ha="center", fontweight="bold", **pen)
+    colour = BLUE
+    for line in box.lines:
+        top -= LINE
+        colour = VERMILION if line.startswith("g") else colour
+        axes.text(corner[0] + PADDING, top, _text(line), color=colour, **pen)
+
+
+def _draw_edge(
+    axes: "Axes",
+    boxes: Mapping[Any, _Box],
+    centres: Mapping[Any, tuple[float, float]],
+    way: Sequence[Any],
+    consumer: Node,
+    port: int,
+) -> None:
+    """Draw an edge from the top of its operand through its bends to its place at the bottom of its consumer."""
+    x, y = centres[way[0]]
+    points = [(x, y + boxes[way[0]].height / 2), *(centres[bend] for bend in way[1:])]
+    x, y = centres[consumer]
+    step = boxes[consumer].width / (len(consumer.operands) + 1)
+    end = (x - boxes[consumer].width / 2 + step * (port + 1), y - boxes[consumer].height / 2)
+    if len(points) > 1:
+        axes.plot(*zip(*points, strict=True), color=GREY, linewidth=1.2, zorder=1)
+    arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, points[-1], arrowprops=arrow, zorder=1)

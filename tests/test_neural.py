@@ -1,0 +1,214 @@
+"""The neural head: beside the linear experts and alone."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+
+from learner import Model, backprop, kernels
+from learner.errors import SpecError
+from learner.neural import ACTIVATIONS, graph
+
+SEED = b"sixteen bytes it"
+
+
+def examples(n, seed=1, n_names=300):
+    """Binary examples whose truth has a product of features in it."""
+    draw = random.Random(seed)
+    found = []
+    for _ in range(n):
+        x = {f"w{int(draw.paretovariate(0.8)) % n_names}": 1.0 for _ in range(8)}
+        x |= {"a": draw.gauss(3.0, 2.0), "b": draw.choice([-1.0, 1.0])}
+        y = 1 if (x["a"] - 3.0) * x["b"] + 0.3 * draw.gauss(0, 1) > 0 else -1
+        found.append(msgpack.packb([y, x]))
+    return found
+
+
+def state_bytes(model):
+    return {name: array.tobytes() for name, array in model.state().items()}
+
+
+# a head takes ten seconds to compile: most kinds are tried with the JIT off, in the last test
+@pytest.mark.parametrize("activation", ["tanh"] if kernels.JIT else ACTIVATIONS)
+@pytest.mark.parametrize("hidden", [[5, 4]] if kernels.JIT else [[3], [5, 4], [4, 3, 2]])
+@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared"])
+def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activation):
+    """Score, gradients and update of the compiled head equal the graph's, with the columns that the names draw."""
+    task = "regression" if loss == "squared" else "binary"
+    model = Model(task, loss=loss, neural={"hidden": hidden, "activation": activation, "alone": True}, seed=SEED)
+    head = model.linear.head
+    for k in range(3):  # so that the names have rows, and G is not zero
+        model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, k % 2)
+    before = {name: array.copy() for name, array in model.state().items()}
+    slots = [model.linear.store.slot(name) for name in "abc"]
+    column = slice(head.column, head.column + hidden[0])
+
+    root, layers = graph(hidden, activation, SEED)
+    nodes = backprop.order(root)
+    product = next(node for node in nodes if node.op is not None and node.op.name == "sparse_product")
+    V, columns, values = product.operands
+    V.f = before["rows"][slots][:, column].T.astype(float)
+    columns.f, values.f = np.array([0, 1, 2]), np.array([1.0, 1.0, 1.0])
+    start = 0
+    for parameter in [parameter for layer in layers for parameter in layer]:
+        size = parameter.f.size
+        parameter.f = before["network"][0, start : start + size].reshape(parameter.f.shape).astype(float)
+        start += size
+    score = float(backprop.forward(root))
+    unit, offset = model.linear._unit, model.linear._offset
+    assert model.score_one({"a": 1.0, "b": 1.0, "c": 1.0}) == pytest.approx(offset + unit * score, rel=1e-4, abs=1e-5)
+
+    model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, 1)
+    y = 1.0
+    if task == "regression":
+        y = (1.0 - model.linear._offset) / model.linear._unit
+    slope = model.linear.loss.derivative(score, y)
+    backprop.backward(root, slope)
+    wanted = np.concatenate([parameter.g.ravel() for layer in layers for parameter in layer])
+    gained = model.linear.head.network[1] - before["network"][1]
+    np.testing.assert_allclose(gained, wanted**2, rtol=2e-3, atol=1e-7)
+    rows = model.linear.store.matrix
+    G = slice(head.column + hidden[0], head.column + 2 * hidden[0])
+    np.testing.assert_allclose(rows[slots][:, G] - before["rows"][slots][:, G], V.g.T**2, rtol=2e-3, atol=1e-7)
+    moved = before["rows"][slots][:, column] - rows[slots][:, column]
+    step = 0.1 * V.g.T / (1e-3 + np.sqrt(rows[slots][:, G]))
+    np.testing.assert_allclose(moved, step, rtol=2e-3, atol=1e-6)
+
+
+def test_columns_depend_on_the_seed_and_the_name_alone():
+    """In whatever order names come, each draws the same column; another seed draws another."""
+    columns = []
+    for names, seed in (("abc", SEED), ("cba", SEED), ("abc", b"another of sixteen")):
+        model = Model("binary", neural=[5, 4], seed=seed)
+        drawn = {}
+        for name in names:
+            model.learn_one({name: 1.0}, 1, importance=1e-12)  # which moves nothing that float32 could hold
+            slot, first = model.linear.store.slot(name), model.linear.head.column
+            drawn[name] = model.linear.store.matrix[slot, first : first + 5].copy()
+        columns.append(drawn)
+    for name in "abc":
+        np.testing.assert_allclose(columns[0][name], columns[1][name], atol=1e-4)
+        assert not np.allclose(columns[0][name], columns[2][name], atol=1e-2)
+        assert np.all(np.abs(columns[0][name]) <= 0.1001)
+        assert np.ptp(columns[0][name]) > 0.01
+
+
+def test_the_head_beside_the_experts_learns_what_a_line_can_t():
+    """A product of two features: the linear model stays at the constant's loss, with the head it is far below."""
+    linear, mixed, alone = (
+        Model(seed=SEED),
+        Model(neural=[16], seed=SEED),
+        Model(neural={"hidden": [16], "alone": True}),
+    )
+    data = b"".join(examples(20_000))
+    for model in (linear, mixed, alone):
+        model.learn_packed(data)
+    assert linear.progressive_loss > 0.68
+    assert mixed.progressive_loss < 0.58
+    assert alone.progressive_loss < 0.58
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_batches_and_restarts_change_nothing(alone):
+    """However the examples are cut, and with state taken out and in between, the state is the same bit for bit."""
+    spec = {"hidden": [5, 4], "alone": alone}
+    data = examples(600)
+    one, many = Model(neural=spec, seed=SEED), Model(neural=spec, seed=SEED)
+    one.learn_packed(b"".join(data))
+    for start in range(0, 600, 7):
+        many.learn_packed(b"".join(data[start : start + 7]))
+        taken = {name: array.copy() for name, array in many.state().items()}
+        many = Model.from_spec(json.loads(json.dumps(many.to_spec())))
+        many.load_state(taken)
+    assert state_bytes(one) == state_bytes(many)
+
+
+def test_predicting_changes_nothing():
+    model = Model(neural=[5, 4], seed=SEED)
+    model.learn_packed(b"".join(examples(200)))
+    before = state_bytes(model)
+    model.predict_one({"a": 2.0, "never seen": 1.0})
+    model.explain_one({"a": 2.0, "never seen": 1.0})
+    assert state_bytes(model) == before
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_contributions_add_up_to_the_score(task, alone):
+    model = Model(task, neural={"hidden": [5, 4], "alone": alone}, seed=SEED)
+    model.learn_packed(b"".join(examples(3000)))
+    x = {"a": 5.0, "b": -1.0, "w1": 1.0, "w2": 1.0, "new": 1.0}
+    parts = model.explain_one(x)
+    assert {part.name for part in parts} == {*x, "(constant)", "(network)"}
+    assert sum(part.contribution for part in parts) == pytest.approx(model.score_one(x), rel=1e-6)
+
+
+def test_a_network_s_contributions_are_its_input_gradients():
+    """A feature's contribution by the pure network is the finite difference of the score by its value, times the value."""
+    model = Model("binary", neural={"hidden": [5, 4], "alone": True}, seed=SEED)
+    model.learn_packed(b"".join(examples(3000)))
+    x = {"w1": 1.0, "w2": 1.0}
+    part = next(part for part in model.explain_one(x) if part.name == "w1")
+    slot = model.linear.store.slot("w1")
+    first = model.linear.head.column
+    row = model.linear.store.matrix[slot]
+    kept = row[first : first + 5].copy()
+    scores = []
+    for u in (1.01, 0.99):  # an indicator's u is 1 whatever its value: its column is changed instead
+        row[first : first + 5] = u * kept
+        scores.append(model.score_one(x))
+    assert part.contribution == pytest.approx((scores[0] - scores[1]) / 0.02, rel=1e-2, abs=1e-4)
+
+
+def test_vanishing_gradients_are_said_in_words():
+    """Norms are kept a layer; what is far below the top layer's, or huge, is named."""
+    model = Model(neural=[5, 4], seed=SEED)
+    assert model.linear.head.warning() == ""
+    model.learn_packed(b"".join(examples(50)))
+    norms = model.linear.head.layer_norms()
+    assert list(norms) == ["V1", "b1", "V2", "w"]
+    assert all(norm > 0 for norm in norms.values())
+    model.linear.head.norms[:] = 1.0
+    model.linear.head.norms[0] = 1e-12
+    assert model.linear.head.warning().startswith("gradients vanish: V1's have a norm of 1e-06")
+    model.linear.head.norms[:] = 1e8
+    assert model.linear.head.warning().startswith("gradients explode: V1's have a norm of 1e+04")
+
+
+@pytest.mark.parametrize(
+    ("neural", "message"),
+    [
+        ([], "neural must be 1 to 4 layers of 1 to 256 units (got [])"),
+        ([0], "neural must be 1 to 4 layers of 1 to 256 units (got [0])"),
+        ([1.5], "neural must be 1 to 4 layers of 1 to 256 units (got [1.5])"),
+        ({"hidden": [2], "activation": "swish"}, "activation must be one of relu, logistic, tanh (got 'swish')"),
+        ({"hidden": 2}, "neural must be a list of units a layer (got 2)"),
+        ({"hidden": [2], "depth": 2}, "neural must have no other keys than hidden, activation, alone (got depth)"),
+    ],
+)
+def test_a_wrong_head_is_refused(neural, message):
+    with pytest.raises(SpecError) as caught:
+        Model(neural=neural)
+    assert str(caught.value) == message
+
+
+@pytest.mark.skipif(not kernels.JIT, reason="this is the run with the JIT off")
+def test_the_jit_off_gives_the_same_scores_and_every_kind_of_head_is_as_the_graph_says():
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", "pytest", "-q", "-k", "as_the_graph", str(Path(__file__))]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+    code = (
+        "import json; from tests.test_neural import *; m = Model(neural=[5, 4], seed=SEED);"
+        "print(json.dumps(m.learn_packed(b''.join(examples(60))).scores.tolist()))"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, check=True)
+    compiled = Model(neural=[5, 4], seed=SEED).learn_packed(b"".join(examples(60))).scores
+    np.testing.assert_allclose(json.loads(run.stdout), compiled, atol=1e-4)
+    assert np.isfinite(compiled).all()
