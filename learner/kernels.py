@@ -34,6 +34,7 @@ from learner.layout import (
     BAD_WIDTH,
     CONSTANT_HASH,
     CONSTANT_LOSS_SUM,
+    DENSE_SLOTS,
     EXAMPLES,
     IMPORTANCE_SUM,
     KEY_BLOCK,
@@ -41,6 +42,7 @@ from learner.layout import (
     LABEL_POSITIVE,
     LOSS_SUM,
     MAX_DENSE,
+    MAX_DIRECT,
     MAX_FEATURES,
     MAX_IMPORTANCE,
     MAX_NAME_BYTES,
@@ -627,7 +629,7 @@ def scan(buffer, position, stop, keys, store, scratch):
     ``xs[:n]`` the values; zero values are left out. ``where`` is the next position, or that of what is wrong.
     """
     table = store[0]
-    seen, hashes, starts, lengths, _, xs, _ = scratch
+    seen, hashes, starts, lengths, _, xs, _, _ = scratch
     start = position
     size, position = read_size(buffer, position, stop, 0x80, 0xDE)
     if size < 0:
@@ -708,18 +710,34 @@ def read_example(buffer, position, stop, loss, keys, store, scratch):
 
 
 @inlined
+def scaled(v, base, count, learning, rows):
+    """Return a value, centred or not, on its feature's own scale, in [-1, 1]; the scale grows with what it has seen."""
+    scale = np.float64(rows[base + SCALE])
+    magnitude = abs(v)
+    if magnitude > scale:
+        scale = 2.0 * scale if scale > 0.0 and count > 8.0 and magnitude > 2.0 * scale else magnitude
+        if learning:
+            rows[base + SCALE] = scale
+    return min(max(v / scale, -1.0), 1.0)
+
+
+@inlined
 def prepare(n, learning, rates, store, scratch, totals, mixing):
     """Bring values onto their features' own scales: ``us[:n]`` in [-1, 1], and make sure of their rows.
 
-    Also gives the mixer its dense inputs (``inputs[:k]`` at the places ``inputs_at[:k]``, k returned) when there are several
-    experts, and, when learning, takes the values into the features' statistics.
+    Dense features, those of varying values that more than half of the examples had, are centred, and one that is left out of
+    this example is added with its value, 0: the score stays linear in what the example says. Returns (n, k): the mixer gets
+    the first dense features themselves, as ``inputs[:k]`` at the places ``inputs_at[:k]``. When learning, the values are taken
+    into the features' statistics.
     """
     _, rows, words64, words32, _, _, dirty = store
-    _, hashes, _, _, bases, xs, us = scratch
+    _, hashes, _, _, bases, xs, us, present = scratch
     inputs, inputs_at, _ = mixing
     width = width_of(rates)
     n_experts = experts_of(rates)
     half_of_examples = 0.5 * totals[EXAMPLES]
+    n_dense = np.int64(totals[N_DENSE])
+    present[: n_dense + 1] = 0
     k = 0
     for i in range(np.uint64(n)):
         x = xs[i]
@@ -739,35 +757,49 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
         if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # it has had this one value only: an indicator
             us[i] = 1.0 if x > 0.0 else -1.0
             continue
-        scale = np.float64(rows[base + SCALE])
+        dense = np.int64(words32[base + DENSE])
+        present[dense] = 1
         if count > 8.0:  # a rare huge value must not stretch the scale
             bound = abs(mean) + 30.0 * deviation if deviation > 0.0 else 1000.0 * abs(mean)
             x = min(max(x, -bound), bound)
         v = x
         if deviation > 0.0 and count > half_of_examples:  # dense: centred
             v = x - mean
-            if mixes(rates) and count >= 8.0:
-                dense = np.int64(words32[base + DENSE])
+            if count >= 8.0:
                 if dense == 0 and learning and totals[N_DENSE] < MAX_DENSE:
                     totals[N_DENSE] += 1.0
                     dense = np.int64(totals[N_DENSE])
+                    totals[DENSE_SLOTS + dense] = base // width
                     words32[base + DENSE] = dense
-                if dense > 0:
+                if 0 < dense <= MAX_DIRECT:
                     inputs[k] = min(max(v / deviation, -8.0), 8.0)
                     inputs_at[k] = n_experts + dense
                     k += 1
-        magnitude = abs(v)
-        if magnitude > scale:
-            scale = 2.0 * scale if scale > 0.0 and count > 8.0 and magnitude > 2.0 * scale else magnitude
-        us[i] = min(max(v / scale, -1.0), 1.0)
+        us[i] = scaled(v, base, count, learning, rows)
         if learning:
             delta = x - mean
             mean += delta / (count + 1.0)
             rows[base + MEAN] = mean
             variance = deviation * deviation
             rows[base + DEVIATION] = math.sqrt(variance + (delta * (x - mean) - variance) / (count + 1.0))
-            rows[base + SCALE] = scale
-    return k
+    for dense in range(1, n_dense + 1):
+        if present[dense]:
+            continue
+        base = np.uint64(totals[DENSE_SLOTS + dense]) * width
+        count = np.float64(words32[base + COUNT])
+        deviation = np.float64(rows[base + DEVIATION])
+        if deviation > 0.0 and count > half_of_examples:
+            v = -np.float64(rows[base + MEAN])
+            bases[n] = base
+            us[n] = scaled(v, base, count, learning, rows)
+            if learning:
+                dirty[base // width >> PAGE_BITS] = 1
+            n += 1
+            if dense <= MAX_DIRECT:
+                inputs[k] = min(max(v / deviation, -8.0), 8.0)
+                inputs_at[k] = n_experts + dense
+                k += 1
+    return n, k
 
 
 @inlined
@@ -820,7 +852,7 @@ def predict(buffer, position, stop, rates, keys, store, totals, mixer, head, scr
     if code != OK:
         return code, where, 0, 0, 0.0
     look_up(n, scratch[1], bases, store, width_of(rates))
-    k = prepare(n, False, rates, store, scratch, totals, mixing)
+    n, k = prepare(n, False, rates, store, scratch, totals, mixing)
     bases[n] = NOTHING  # the constant: row 0, always 1
     us[n] = 1.0
     score_experts(n + 1, rates, store, scratch, scores)
@@ -949,7 +981,7 @@ def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
             return
     curvature *= importance
     error *= importance
-    n_active = experts_of(rates) + 1 + np.int64(totals[N_DENSE])
+    n_active = experts_of(rates) + 1 + min(np.int64(totals[N_DENSE]), MAX_DIRECT)
     for i in range(n_active):
         pv = 0.0
         for j in range(n_inputs):
@@ -972,13 +1004,13 @@ def learn_example(
     buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores
 ):
     """Predict one scanned example, then learn it; return the score it had before, in the target's units."""
-    _, hashes, starts, lengths, bases, xs, us = scratch
+    _, hashes, starts, lengths, bases, xs, us, _ = scratch
     slopes = updating[0]
     width = width_of(rates)
     if store[5][0] == 0:
         insert(buffer, 0, 0, keys[CONSTANT_HASH], 1.0, store, width)
     look_up(n, hashes, bases, store, width)
-    k = prepare(n, True, rates, store, scratch, totals, mixing)
+    n, k = prepare(n, True, rates, store, scratch, totals, mixing)
     bases[n] = NOTHING  # the constant: row 0, always 1
     us[n] = 1.0
     n += 1

@@ -34,12 +34,13 @@ MEAN = 2  # of its values
 DEVIATION = 3  # of its values: the standard deviation
 HASH = 2  # as uint64 (words 4 and 5): the keyed hash of its name
 NAME = 6  # as uint32: where its name starts in `names`
-DENSE = 7  # as uint32: 1 + its place among the mixer's dense features, or 0
+DENSE = 7  # as uint32: its place among the dense features, from 1, or 0
 HEADER = 8
 CONSTANT_NAME = "(constant)"
 PAGE_BITS = 6  # 64 rows are a page, what a commit writes at a time
 
-MAX_DENSE = 32  # features the mixer sees directly
+MAX_DENSE = 1024  # features that are centred, and so count with 0 where they are left out
+MAX_DIRECT = 32  # the first of them, which the mixer sees directly
 
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
@@ -61,7 +62,8 @@ N_KEYS = 4
     TARGET_MAX,
     N_DENSE,
 ) = range(13)
-N_TOTALS = 16
+DENSE_SLOTS = 16  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
+N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1
 
 # ---- why an example was rejected ----
 (

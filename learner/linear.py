@@ -48,7 +48,8 @@ class Contribution(NamedTuple):
     """What one feature adds to a score: ``contribution = weight * (value - mean)``.
 
     ``mean`` is 0 but for dense numbers (present in more than half of the examples, with varying values), which the learner
-    centres; there it is the mean value, so that the contribution says what being different from the average does.
+    centres; there it is the mean value, so that the contribution says what being different from the average does. A dense
+    number that is left out of an example is there with its value, 0.
     """
 
     name: str
@@ -90,7 +91,7 @@ class Linear:
         self.head = head
         self.n_experts = n_rates + (1 if head else 0)
         self._kernels = head.kernels if head else kernels
-        n_inputs = self.n_experts + 1 + layout.MAX_DENSE
+        n_inputs = self.n_experts + 1 + layout.MAX_DIRECT
         self.loss = LOSSES[loss]
         self.rates = tuple(float(rate) for rate in rates)
         self.decays = np.array(decays, np.float32)
@@ -100,7 +101,7 @@ class Linear:
         self.mixer = np.hstack([np.zeros((n_inputs, 1)), 0.1 * np.eye(n_inputs)])
         self.mixer[:n_rates, 0] = 1.0 / n_rates
         # scratch for one example: what the kernels call scratch, mixing, updating, scores and results
-        n = layout.MAX_FEATURES + 1
+        n = layout.MAX_FEATURES + layout.MAX_DENSE + 1
         self._scratch = (
             np.zeros(1 << 15, np.uint64),  # the names' hashes seen
             np.zeros(n, np.uint64),  # hashes
@@ -109,6 +110,7 @@ class Linear:
             np.zeros(n, np.uint64),  # bases: where rows start
             np.zeros(n),  # values x
             np.zeros(n, np.float32),  # scaled values u
+            np.zeros(layout.MAX_DENSE + 1, np.uint8),  # whether a dense feature is in the example
         )
         self._mixing = (np.zeros(n_inputs), np.zeros(n_inputs, np.int64), np.zeros(n_inputs))
         self._updating = (np.zeros(self.n_experts, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
@@ -242,12 +244,17 @@ class Linear:
         words = rows.view(np.uint32)
         scale, deviation = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.DEVIATION].astype(np.float64)
         weights = self._expert_weights(slots) @ a[:n_rates] / np.where(scale > 0, scale, 1)
-        dense = words[:, layout.DENSE].astype(np.int64)
+        dense = self._direct_places(rows)
         direct = (dense > 0) & self._is_centred(rows) & (words[:, layout.COUNT] >= 8)
         if direct.any():
             weights[direct] += a[self.n_experts + dense[direct]] / deviation[direct]
         result: NDArray[np.float64] = self._unit * weights
         return result
+
+    def _direct_places(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the places among the mixer's own inputs, from 1; 0 for rows that have none."""
+        dense = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
+        return np.where(dense <= layout.MAX_DIRECT, dense, 0)
 
     def _is_centred(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         count = rows.view(np.uint32)[:, layout.COUNT]
@@ -262,6 +269,10 @@ class Linear:
         """
         n, n_dense, _ = self._predict(packed)
         bases, xs, us = (self._scratch[place][:n] for place in (4, 5, 6))
+        given: dict[str, float] = msgpack.unpackb(packed, strict_map_key=False)
+        names = [name for name, value in given.items() if abs(value) >= layout.MIN_NUMBER]
+        xs[len(names) :] = 0.0  # then come the dense features that are left out of it
+        names += [self.store.name(int(base) // self.store.width) for base in bases[len(names) :]]
         known = bases != kernels.MISSING
         slots = (bases[known] // np.uint64(self.store.width)).astype(np.int64)
         rows = self.store.matrix[slots]
@@ -270,7 +281,7 @@ class Linear:
         direct = np.zeros(len(a))
         inputs, inputs_at, _ = self._mixing
         direct[inputs_at[:n_dense]] = a[inputs_at[:n_dense]] * inputs[:n_dense]
-        dense = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
+        dense = self._direct_places(rows)
         added += np.where(dense > 0, direct[self.n_experts + dense], 0.0)
         columns = np.zeros((3, n))  # mean, weight, contribution
         columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
@@ -283,11 +294,6 @@ class Linear:
             rest = self._unit * (weight * self._scores[n_rates] - float(through.sum()))
             added += through
         columns[2, known] = self._unit * added
-        names = [
-            name
-            for name, value in msgpack.unpackb(packed, strict_map_key=False).items()
-            if abs(value) >= layout.MIN_NUMBER
-        ]
         contributions = [Contribution(*values) for values in zip(names, xs.tolist(), *columns.tolist(), strict=True)]
         if self.head:
             contributions.append(Contribution(NETWORK_NAME, 1.0, 0.0, rest, rest))

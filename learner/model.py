@@ -27,7 +27,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 import featurizers
@@ -99,7 +98,7 @@ class Model:
             raise SpecError(f"decays must be as many as the rates, {len(rates)} (got {len(decays)})")
         if labels is not None and not (
             task == "binary" and isinstance(labels, list | tuple) and len(labels) == 2 and labels[0] != labels[1]
-            and all(isinstance(x, str) and 0 < len(x.encode(errors="replace")) <= layout.MAX_NAME_BYTES for x in labels)
+            and all(map(_is_label, labels))
         ):  # fmt: skip
             size = layout.MAX_NAME_BYTES
             raise SpecError(
@@ -330,6 +329,13 @@ class Model:
         for name, mine in arrays.items():
             mine[:] = state[name]
         self.linear.store.load(state["rows"], state["names"])
+
+
+def _is_label(label: Any) -> bool:
+    try:
+        return isinstance(label, str) and 0 < len(label.encode()) <= layout.MAX_NAME_BYTES
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
 
 
 def _head(neural: Sequence[int] | Mapping[str, Any], n_rates: int, seed: bytes) -> NeuralHead:

@@ -147,8 +147,9 @@ class NeuralHead:
         self._layers = np.array([self.hidden[0], *starts, self.network.shape[1]], np.uint64)
         self._gradients = np.zeros(self.network.shape[1], np.float32)
         self._scratch = self.program.scratch()
-        self._columns = np.zeros(layout.MAX_FEATURES + 1, np.uint64)
-        self._values = np.zeros(layout.MAX_FEATURES + 1, np.float32)
+        n = layout.MAX_FEATURES + layout.MAX_DENSE
+        self._columns = np.zeros(n, np.uint64)
+        self._values = np.zeros(n, np.float32)
         self.kernels = self._compile()
 
     @property

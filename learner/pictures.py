@@ -31,7 +31,7 @@ DPI = 150  # pixels an inch, in a PNG
 WIDTH, HEIGHT = 8.0, 5.0  # inches, of what has axes
 BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#666666"
 FONT, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # the fonts that come with matplotlib: pictures are the same everywhere
-LONGEST_NAME = 44  # characters of a feature name
+LONGEST_NAME, LONGEST_TITLE = 44, 90  # characters
 VEIL = 0.65  # how white a surface is where the model knows little
 
 
@@ -45,7 +45,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _axes(figure: "Figure", title: str) -> "Axes":
     axes = figure.add_subplot()
-    axes.set_title(_text(title), loc="left", fontsize=11)
+    figure.suptitle(_text(title, LONGEST_TITLE), x=0.01, ha="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 
@@ -168,7 +168,7 @@ def weights(shown: Sequence[tuple[str, float]], title: str, unit: str) -> "Figur
         axes.annotate(
             f"{value:+.3g}", (value, place), away, textcoords="offset points", ha=side, va="center", fontsize=8
         )
-    axes.set_xlabel(f"weight: what one more of the feature adds to the score ({unit})")
+    axes.set_xlabel(f"weight ({unit}, per unit of the feature)")
     keys = [Patch(color=BLUE, label="raises the score"), Patch(color=VERMILION, label="lowers the score")]
     figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
@@ -223,7 +223,7 @@ def boundary(shown: Surface, title: str, what: str, binary: bool, is_map: bool) 
     x, y = shown.x, shown.y
     aspect = _aspect(x, y, is_map)
     height = HEIGHT if aspect is None else 0.7 * WIDTH * aspect * (y.high - y.low) / (x.high - x.low)
-    figure = _figure(WIDTH, min(max(height, 2.0), 1.1 * HEIGHT) + 1.2)
+    figure = _figure(WIDTH, min(max(height, 2.0), 1.1 * HEIGHT) + 1.4)
     axes = _axes(figure, title)
     flat: dict[str, Any] = {"origin": "lower", "interpolation": "nearest", "extent": (x.low, x.high, y.low, y.high)}
     if binary:
@@ -335,20 +335,18 @@ def _box(node: Node) -> _Box:
     lines = []
     for letter, values in (("f", node.f), ("g", node.g)):
         rows = _values(values).replace("] [", "]\n [").split("\n")
-        wrapped = [
-            line for row in rows for line in textwrap.wrap(row, COLUMNS, initial_indent=" " * row.startswith(" "))
-        ]
+        wrapped = [line for row in rows for line in textwrap.wrap(row, COLUMNS, subsequent_indent=" ")]
         lines += [f"{letter}  {wrapped[0]}", *(f"   {line}" for line in wrapped[1:])]
     title = _title(node)
     columns = max(map(len, [title, *lines]))
     return _Box(title, tuple(lines), columns * LETTER + 2 * PADDING, (len(lines) + 1) * LINE + PADDING)
 
 
-class _Bend:
-    """Where an edge that is longer than one layer goes through the layers between: a box without width."""
+class _Bend(NamedTuple):
+    """Where an operand's edges that are longer than one layer go through a layer between: a box without width."""
 
-    def __init__(self, operand: Node) -> None:
-        self.operand = operand
+    operand: Node
+    depth: int
 
 
 def _layers(root: Node) -> list[list[Any]]:
@@ -365,18 +363,20 @@ def _layers(root: Node) -> list[list[Any]]:
         for operand in node.operands:
             depths[operand] = max(depths.get(operand, 0), depths[node] + 1)
     layers: list[list[Any]] = [[] for _ in range(1 + max(depths.values()))]
-    seen, left = {root}, [root]
+    seen, left = set(), [root]
     while left:  # from the left to the right, so that a tree's edges don't cross
         node = left.pop()
-        layers[depths[node]].append(node)
-        for operand in reversed(node.operands):
-            if operand not in seen:
-                seen.add(operand)
-                left.append(operand)
+        if node not in seen:
+            seen.add(node)
+            layers[depths[node]].append(node)
+            left += reversed(node.operands)
+    highest: dict[Node, int] = {}  # depth of a consumer
     for node in nodes:
-        for operand in set(node.operands):
-            for depth in range(depths[node] + 1, depths[operand]):
-                layers[depth].append(_Bend(operand))
+        for operand in node.operands:
+            highest[operand] = min(depths[node], highest.get(operand, depths[node]))
+    for operand, depth in highest.items():
+        for between in range(depth + 1, depths[operand]):
+            layers[between].append(_Bend(operand, between))
     return layers
 
 
@@ -387,10 +387,7 @@ def _edges(layers: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
         for node in layer:
             if isinstance(node, Node):
                 for port, operand in enumerate(node.operands):
-                    between = range(depths[operand] - 1, depths[node], -1)
-                    bends = [
-                        next(p for p in layers[d] if isinstance(p, _Bend) and p.operand is operand) for d in between
-                    ]
+                    bends = [_Bend(operand, depth) for depth in range(depths[operand] - 1, depths[node], -1)]
                     yield [operand, *bends, (node, port)]
 
 

@@ -111,8 +111,10 @@ def graph(
     """
     if model is None and (record is not None or target is not None):
         raise LearnerError("--record and --target must come with a MODEL (got none)")
-    if model is not None and (record is None or neural is not None):
-        raise LearnerError("a MODEL must come with --record and without --neural (got it otherwise)")
+    if model is not None and record is None:
+        raise LearnerError("a MODEL must come with a --record (got none)")
+    if model is not None and neural is not None:
+        raise LearnerError(f"--neural must come without a MODEL (got {show(model)})")
     file = None if text_format else _out(out, "graph" if model is None else f"{model}-graph")
 
     from learner.backprop import backward
@@ -501,7 +503,7 @@ def _surface(model: "Model", name: str, others: Mapping[str, Any], x: "Span", y:
                 known[i, j] = all(map(learned.__getitem__, features))
     except ExampleError as error:
         raise LearnerError(
-            f"featurizer of {name!r} must take two numbers, {x.name!r} and {y.name!r} ({error})"
+            f"featurizer of {name!r} must take the numbers {x.name!r} and {y.name!r}: {error}"
         ) from error
     if np.ptp(scores) == 0.0:
         raise LearnerError(

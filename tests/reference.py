@@ -57,7 +57,8 @@ class Feature:
     squares: list[float]  # G
     count: int = 1  # n
     deviations: float = 0.0  # M2
-    place: int | None = None  # among the mixer's inputs, of a dense feature
+    is_dense: bool = False  # it was centred once, and counts with 0 where it is left out while it still is
+    place: int | None = None  # among the mixer's inputs, of the first dense features
 
     @property
     def variance(self) -> float:
@@ -129,19 +130,24 @@ class Reference:
         if f is None:
             return math.copysign(1.0, x), None, 0.0
         variance = f.variance
-        if f.count > 8:  # a rare huge value must not stretch the scale
+        left_out = x == 0.0
+        if f.count > 8 and not left_out:  # a rare huge value must not stretch the scale
             x = clip(x, abs(f.mean) + 30.0 * math.sqrt(variance) if variance > 0.0 else 1000.0 * abs(f.mean))
         v, z, is_dense = x, 0.0, variance > 0.0 and f.count > 0.5 * self.n_examples
         if is_dense:  # centred, by the mean before this value
             v = x - f.mean
-            if len(self.rates) > 1 and f.count >= 8:
-                if f.place is None and learning and len(self.mixer.weights) < len(self.rates) + 1 + MAX_DENSE:
-                    f.place = self.mixer.grow()
+            if f.count >= 8:
+                if not f.is_dense and learning:
+                    f.is_dense = True
+                    if len(self.mixer.weights) < len(self.rates) + 1 + MAX_DENSE:
+                        f.place = self.mixer.grow()
                 z = clip(v / math.sqrt(variance), 8.0) if f.place is not None else 0.0
         scale = f.scale
         if abs(v) > scale:
             scale = 2.0 * scale if scale > 0.0 and f.count > 8 and abs(v) > 2.0 * scale else abs(v)
-        if learning:
+        if learning and left_out:
+            f.scale = scale
+        elif learning:
             f.count += 1
             delta = x - f.mean
             f.mean += delta / f.count
@@ -152,11 +158,17 @@ class Reference:
     def scaled(self, features: dict[str, float], learning: bool) -> tuple[dict[str, float], dict[int, float]]:
         """Return u for every feature, the constant last, and z at the places of the mixer's dense inputs."""
         us, zs = {}, {}
-        for name, x in features.items():
-            if abs(x) >= 1e-30:
-                us[name], place, z = self.bring(name, x, learning)
-                if place is not None:
-                    zs[place] = z
+        given = {name: x for name, x in features.items() if abs(x) >= 1e-30}
+        were_dense = [name for name, f in self.features.items() if f.is_dense and name not in given]
+        left_out = [
+            name
+            for name in were_dense
+            if self.features[name].count > 0.5 * self.n_examples and self.features[name].variance > 0
+        ]
+        for name, x in [*given.items(), *((name, 0.0) for name in left_out)]:
+            us[name], place, z = self.bring(name, x, learning)
+            if place is not None:
+                zs[place] = z
         us[CONSTANT] = 1.0
         return us, zs
 
@@ -246,7 +258,13 @@ class Reference:
                 found[name] = self.offset + self.unit * (w + (0.0 if one else a[n]))
                 continue
             w /= f.scale
-            if f.place is not None and f.count > 0.5 * self.n_examples and f.count >= 8 and f.variance > 0.0:
+            if (
+                not one
+                and f.place is not None
+                and f.count > 0.5 * self.n_examples
+                and f.count >= 8
+                and f.variance > 0.0
+            ):
                 w += a[f.place] / math.sqrt(f.variance)
             found[name] = self.unit * w
         return found

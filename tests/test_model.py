@@ -225,7 +225,19 @@ def test_an_explanation_agrees_with_the_weights(options):
 def test_an_unseen_feature_adds_nothing_and_zeros_are_left_out():
     explained = {c.name: c for c in trained().explain_one({"unseen": 2, "w1": 0, "w2": False})}
     assert explained["unseen"][1:] == (2.0, 0.0, 0.0, 0.0)
-    assert explained.keys() == {"unseen", layout.CONSTANT_NAME}
+    assert explained.keys() == {"unseen", layout.CONSTANT_NAME, "age", "income"}  # dense ones left out are there with 0
+    assert explained["age"].value == explained["income"].value == 0.0
+
+
+def test_a_dense_number_that_is_zero_is_zero():
+    """Left out or given as 0, and whichever values it has: the line is learned, through zero as well."""
+    model, draw = new("regression"), random.Random(1)
+    for _ in range(5000):
+        x = draw.choice(range(5))
+        model.learn_one({"x": x}, x)
+    for x in range(5):
+        assert model.score_one({"x": x}) == pytest.approx(x, abs=0.05)
+    assert model.score_one({}) == model.score_one({"x": 0}) == pytest.approx(model.score_one({"x": 1e-29}), abs=1e-6)
 
 
 # ---- records ---------------------------------------------------------------------------------------------------------
@@ -343,7 +355,6 @@ def test_a_state_of_another_shape_is_refused():
         new().load_state(new(rates=[1.0]).state())
 
 
-@pytest.mark.xfail(strict=True, reason="totals are taken over before the mixer's shape is looked at")
 def test_a_state_that_is_refused_changes_nothing():
     model, clean = trained(n=10), trained(n=10)
     with pytest.raises(StoreError):
@@ -417,8 +428,8 @@ BAD_SPECS = [
     ({"labels": ["a" * 257, "b"]}, f"{LABELS_RULE} (got ['{'a' * 27}...{'a' * 28}', 'b'])"),
     ({"labels": ["b", "é" * 129]}, f"{LABELS_RULE} (got ['b', '{'é' * 27}...{'é' * 28}'])"),
     ({"task": "regression", "labels": ["a", "b"]}, f"{LABELS_RULE} (got ['a', 'b'])"),
-    ({"seed": b"short"}, "seed must be at least 16 bytes (got b'short')"),
-    ({"seed": "sixteen bytes it"}, "seed must be at least 16 bytes (got 'sixteen bytes it')"),
+    ({"seed": b"short"}, "seed must be at least 16 bytes (it is a secret, so not shown)"),
+    ({"seed": "sixteen bytes it"}, "seed must be at least 16 bytes (it is a secret, so not shown)"),
 ]
 
 
@@ -442,13 +453,12 @@ def test_a_spec_of_another_version_or_with_other_keys_is_refused():
         Model.from_spec(new().to_spec() | {"size": 1, "colour": 2})
 
 
-OPEN = pytest.mark.xfail(strict=True, reason="a spec from outside that raises something else than a SpecError")
 NO_SPECS = [
     {"seed": "zz"}, {"seed": 5}, {"seed": ""}, {"rates": ["a"]}, {"rates": [None]}, {"rates": 0.5}, {"loss": ["a"]},
     {"loss": 5}, {"task": ["a"]}, {"task": None}, {"labels": 5}, {"labels": {"a": 1, "b": 2}}, {"decays": 1},
     {"featurizer": 5}, {"featurizer": ["a"]}, {"version": "1"}, {"version": None},
-    pytest.param({"rates": [10**400]}, marks=OPEN), pytest.param({"labels": ["\ud800", "b"]}, marks=OPEN),
-    pytest.param({1: 2}, marks=OPEN), pytest.param(5, marks=OPEN), pytest.param("text", marks=OPEN),
+    {"rates": [10**400]}, {"labels": ["\ud800", "b"]},
+    {1: 2}, 5, "text",
 ]  # fmt: skip
 
 
@@ -469,7 +479,6 @@ def test_rates_without_decays_do_not_decay():
 
 
 @pytest.mark.parametrize("decay", [1e-7, 0.9999999])
-@pytest.mark.xfail(strict=True, reason="to_spec rounds decays to six digits: to 0, which is refused, or to 1")
 def test_a_spec_gives_any_decay_back(decay):
     model = new(rates=[1.0], decays=[decay])
     assert Model.from_spec(model.to_spec()).linear.decays.tolist() == model.linear.decays.tolist()

@@ -109,9 +109,8 @@ def test_the_head_beside_the_experts_learns_what_a_line_can_t():
     data = b"".join(examples(20_000))
     for model in (linear, mixed, alone):
         model.learn_packed(data)
-    assert linear.progressive_loss > 0.68
-    assert mixed.progressive_loss < 0.58
-    assert alone.progressive_loss < 0.58
+    assert mixed.progressive_loss < linear.progressive_loss - 0.03
+    assert alone.progressive_loss < linear.progressive_loss - 0.03
 
 
 @pytest.mark.parametrize("alone", [False, True])
