@@ -45,7 +45,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _axes(figure: "Figure", title: str) -> "Axes":
     axes = figure.add_subplot()
-    figure.suptitle(_text(title, LONGEST_TITLE), x=0.01, ha="left", fontsize=11)
+    figure.suptitle(_text(title, LONGEST_TITLE), x=0.01, ha="left", fontfamily=MONO, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 
@@ -102,13 +102,14 @@ class Progress:
 
 def progress(shown: Progress, title: str, unit: str, over_time: bool) -> "Figure":
     """Draw the progressive loss, over examples or over time."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+    from matplotlib import dates as untyped
     from matplotlib.ticker import StrMethodFormatter
 
     figure = _figure(WIDTH, HEIGHT)
     axes = _axes(figure, title)
     since = "the commit before" if shown.n_commits == 1 else f"{shown.n_commits} commits before"
-    x: Any = date2num((1e6 * shown.times).astype("datetime64[us]")) if over_time else shown.examples  # type: ignore[no-untyped-call]
+    dates: Any = untyped
+    x = dates.date2num((1e6 * shown.times).astype("datetime64[us]")) if over_time else shown.examples
     style: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(x) < 30 else {}
     axes.plot(x, shown.recent, color="#56b4e9", linewidth=1, label=f"since {since}", **style)
     axes.plot(
@@ -120,9 +121,9 @@ def progress(shown: Progress, title: str, unit: str, over_time: bool) -> "Figure
     axes.set_ylim(*_span(shown))
     axes.grid(axis="y", color="#e5e5e5")
     if over_time:
-        locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+        locator = dates.AutoDateLocator(maxticks=8, tz="UTC")
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz="UTC"))
         axes.set_xlabel("time (UTC)")
     else:
         axes.set_xlim(left=0.0)
@@ -161,7 +162,9 @@ def weights(shown: Sequence[tuple[str, float]], title: str, unit: str) -> "Figur
     axes.spines["left"].set_visible(False)
     low, high = min(0.0, *values), max(0.0, *values)
     room = 0.16 * (high - low) or 1.0
-    axes.set_xlim(low - room * (low < 0.0), high + room * (high > 0.0))  # for the numbers at the bars' ends
+    axes.set_xlim(
+        low - room * (low < 0.0 or high == 0.0), high + room * (high > 0.0)
+    )  # for the numbers at the bars' ends
     for place, value in enumerate(values):
         side = "left" if value >= 0.0 else "right"
         away = (3 if value >= 0.0 else -3, 0)
@@ -322,7 +325,15 @@ def graph(root: Node, title: str, notes: Sequence[str] = ()) -> "Figure":
         centres |= {part: (places[part] + shift, top - tall / 2) for part in layer}
         top -= tall + ABOVE
     for start, *between, (consumer, port) in _edges(layers):
-        _draw_edge(axes, boxes, centres, [start, *between], consumer, port)
+        x, y = centres[start]
+        way = [(x, y + boxes[start].height / 2)]
+        for bend in between:  # straight up past the boxes beside it
+            x, y = centres[bend]
+            way += [(x, y - heights[bend.depth] / 2), (x, y + heights[bend.depth] / 2)]
+        x, y = centres[consumer]
+        step = boxes[consumer].width / (len(consumer.operands) + 1)
+        way.append((x - boxes[consumer].width / 2 + step * (port + 1), y - boxes[consumer].height / 2))
+        _draw_edge(axes, way)
     for part, box in boxes.items():
         _draw_box(axes, part, box, *centres[part])
     for i, line in enumerate(below):
@@ -362,21 +373,23 @@ def _layers(root: Node) -> list[list[Any]]:
     for node in reversed(nodes):
         for operand in node.operands:
             depths[operand] = max(depths.get(operand, 0), depths[node] + 1)
-    layers: list[list[Any]] = [[] for _ in range(1 + max(depths.values()))]
-    seen, left = set(), [root]
-    while left:  # from the left to the right, so that a tree's edges don't cross
-        node = left.pop()
-        if node not in seen:
-            seen.add(node)
-            layers[depths[node]].append(node)
-            left += reversed(node.operands)
     highest: dict[Node, int] = {}  # depth of a consumer
     for node in nodes:
         for operand in node.operands:
             highest[operand] = min(depths[node], highest.get(operand, depths[node]))
-    for operand, depth in highest.items():
-        for between in range(depth + 1, depths[operand]):
-            layers[between].append(_Bend(operand, between))
+    layers: list[list[Any]] = [[] for _ in range(1 + max(depths.values()))]
+    for node, depth in depths.items():
+        layers[depth].append(node)
+        for between in range(highest.get(node, depth) + 1, depth):
+            layers[between].append(_Bend(node, between))
+    for depth in range(1, len(layers)):  # edges cross less in the order of the consumers
+        above: dict[Any, list[float]] = {part: [] for part in layers[depth]}
+        for i, part in enumerate(layers[depth - 1]):
+            operands = part.operands if isinstance(part, Node) else (part.operand,)
+            for port, operand in enumerate(operands, 1):
+                below = operand if depths[operand] == depth else _Bend(operand, depth)
+                above[below].append(i + port / (len(operands) + 1))
+        layers[depth] = sorted(above, key={part: np.mean(places) for part, places in above.items()}.__getitem__)
     return layers
 
 
@@ -448,21 +461,7 @@ def _draw_box(axes: "Axes", node: Node, box: _Box, x: float, y: float) -> None:
         axes.text(corner[0] + PADDING, top, _text(line), color=colour, **pen)
 
 
-def _draw_edge(
-    axes: "Axes",
-    boxes: Mapping[Any, _Box],
-    centres: Mapping[Any, tuple[float, float]],
-    way: Sequence[Any],
-    consumer: Node,
-    port: int,
-) -> None:
-    """Draw an edge from the top of its operand through its bends to its place at the bottom of its consumer."""
-    x, y = centres[way[0]]
-    points = [(x, y + boxes[way[0]].height / 2), *(centres[bend] for bend in way[1:])]
-    x, y = centres[consumer]
-    step = boxes[consumer].width / (len(consumer.operands) + 1)
-    end = (x - boxes[consumer].width / 2 + step * (port + 1), y - boxes[consumer].height / 2)
-    if len(points) > 1:
-        axes.plot(*zip(*points, strict=True), color=GREY, linewidth=1.2, zorder=1)
+def _draw_edge(axes: "Axes", way: Sequence[tuple[float, float]]) -> None:
+    axes.plot(*zip(*way[:-1], strict=True), color=GREY, linewidth=1.2, zorder=1)
     arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, points[-1], arrowprops=arrow, zorder=1)
+    axes.annotate("", way[-1], way[-2], arrowprops=arrow, zorder=1)

@@ -199,21 +199,23 @@ def _loss_node(score: "Node", loss: str, y: float) -> "Node":
 
 
 def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
-    """Return the graph of a model's score of a record, and what its elements are called."""
+    """Return the graph of a model's linear score of a record, what else is in the score as one term, and the names."""
     from learner.backprop import Constant, Parameter, dot
     from learner.graph_text import MAX_SHOWN
+    from learner.linear import NETWORK_NAME
 
-    parts = model.explain_one(record)
+    parts = [part for part in model.explain_one(record) if part.name != NETWORK_NAME]
     shown = parts[:MAX_SHOWN]
     w = Parameter([part.weight for part in shown], "w")
     phi = Constant([part.value - part.mean for part in shown], "phi")
-    score = dot(w, phi)
-    rest = model.score_one(record) - float(score.f)
     notes = ["the elements of w and phi (less the mean, where one is given):"]
     notes += [f"{i}  {p.name}" + f" - {p.mean:.4g}" * bool(p.mean) for i, p in enumerate(shown, 1)]
-    if len(parts) > len(shown):
+    score, whole, n_others = dot(w, phi), model.score_one(record), len(parts) - len(shown)
+    rest = whole - float(score.f)
+    if n_others or abs(rest) > 1e-5 * max(1.0, abs(whole)):  # less is the rounding of float32
         score = score.named("strongest") + Constant(rest, "rest")
-        notes.append(f"rest: what the other {len(parts) - len(shown)} features add")
+        others = ["the neural head"] * bool(model.linear.head) + [f"the other {n_others} features"] * bool(n_others)
+        notes.append(f"rest, added to the score: {' and '.join(others) or 'rounding'}")
     return score.named("score"), notes
 
 

@@ -563,6 +563,18 @@ def test_kills_change_no_bit_of_what_is_learned_from_records(client, redis_url, 
     assert len(rejected(client)) == undisturbed.n_rejected == 120
 
 
+def test_kills_change_no_bit_of_a_model_with_a_neural_head(client, redis_url, create, start_worker, drain, committed):
+    examples = zipf_examples(20_000, 10, 3)
+    undisturbed = create(neural={"hidden": [5, 4]})
+    killed_at_random(client, redis_url, start_worker, "batch", examples, 5, random.Random(3))
+    drain()
+    undisturbed.learn_packed(b"".join(examples))
+    assert state_bytes(committed()) == state_bytes(undisturbed)
+    (_, progress), *_ = client.xrevrange(KEYS.progress, count=1)
+    assert {b"norm_V1", b"norm_V2", b"norm_w"} <= progress.keys()
+    assert client.hget(KEYS.head, "entries")
+
+
 # ---- stopped ---------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_under_load_commits_all_that_was_read_and_loses_nothing(
