@@ -9,7 +9,7 @@ __all__ = ["to_dot", "to_mermaid", "to_text"]
 MAX_SHOWN = 6  # of an array with more elements, the shape and the norm are shown
 
 
-def _values(values: Array) -> str:
+def values_of(values: Array) -> str:
     """Return an array as a drawing shows it: its numbers, or of many the shape and the norm."""
     if values.size > MAX_SHOWN:
         return f"{'x'.join(map(str, values.shape))} of norm {np.linalg.norm(values):.4g}"
@@ -17,7 +17,7 @@ def _values(values: Array) -> str:
     return text.replace("\n", "")
 
 
-def _title(node: Node) -> str:
+def title_of(node: Node) -> str:
     """Return what a node is: ``loss = square``, ``w (parameter)``."""
     if node.op is None:
         kind = type(node).__name__.lower()
@@ -48,7 +48,7 @@ def to_text(root: Node) -> str:
     while left:
         node, branch, indent = left.pop()
         again = node in drawn and bool(node.operands)
-        rows.append((branch + _title(node) + " (above)" * again, f"f {_values(node.f)}", f"g {_values(node.g)}"))
+        rows.append((branch + title_of(node) + " (above)" * again, f"f {values_of(node.f)}", f"g {values_of(node.g)}"))
         drawn.add(node)
         if not again:
             last = len(node.operands) - 1
@@ -77,9 +77,9 @@ def to_dot(root: Node) -> str:
     numbers = _number_nodes(root)
     lines = []
     for node, i in numbers.items():
-        title = _title(node).replace("\\", "\\\\").replace('"', '\\"')
+        title = title_of(node).replace("\\", "\\\\").replace('"', '\\"')
         shape = "ellipse" if node.operands else "box"
-        lines.append(f'n{i} [shape={shape}, label="{title}\\nf {_values(node.f)}\\ng {_values(node.g)}"];')
+        lines.append(f'n{i} [shape={shape}, label="{title}\\nf {values_of(node.f)}\\ng {values_of(node.g)}"];')
     lines += [f"n{numbers[operand]} -> n{i};" for node, i in numbers.items() for operand in node.operands]
     return "digraph {\n" + "".join(f"  {line}\n" for line in lines) + "}"
 
@@ -97,8 +97,8 @@ def to_mermaid(root: Node) -> str:
     numbers = _number_nodes(root)
     lines = ["flowchart BT"]
     for node, i in numbers.items():
-        title = "".join(c if c.isalnum() or c in " =_()" else f"#{ord(c)};" for c in _title(node))
+        title = "".join(c if c.isalnum() or c in " =_()" else f"#{ord(c)};" for c in title_of(node))
         opening, closing = ("([", "])") if node.operands else ("[", "]")
-        lines.append(f'n{i}{opening}"{title}<br>f {_values(node.f)}<br>g {_values(node.g)}"{closing}')
+        lines.append(f'n{i}{opening}"{title}<br>f {values_of(node.f)}<br>g {values_of(node.g)}"{closing}')
     lines += [f"n{numbers[operand]} --> n{i}" for node, i in numbers.items() for operand in node.operands]
     return "\n  ".join(lines)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from learner.backprop import Array, Constant, Node, Parameter, order
 from learner.errors import LearnerError
-from learner.graph_text import _title, _values
+from learner.graph_text import title_of, values_of
 from learner.show import printable
 
 if TYPE_CHECKING:
@@ -345,10 +345,10 @@ def _box(node: Node) -> _Box:
     """Return what stands in a node's box, a line a row of a matrix, and the size of the box in points."""
     lines = []
     for letter, values in (("f", node.f), ("g", node.g)):
-        rows = _values(values).replace("] [", "]\n [").split("\n")
+        rows = values_of(values).replace("] [", "]\n [").split("\n")
         wrapped = [line for row in rows for line in textwrap.wrap(row, COLUMNS, subsequent_indent=" ")]
         lines += [f"{letter}  {wrapped[0]}", *(f"   {line}" for line in wrapped[1:])]
-    title = _title(node)
+    title = title_of(node)
     columns = max(map(len, [title, *lines]))
     return _Box(title, tuple(lines), columns * LETTER + 2 * PADDING, (len(lines) + 1) * LINE + PADDING)
 

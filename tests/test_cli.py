@@ -28,7 +28,20 @@ from learner.wire import Keys
 from tests.conftest import SEED, state_bytes, wait_until
 
 KEYS = Keys("m")
-COMMANDS = ["create", "demo", "explain", "predict", "push", "replay", "server", "status", "warm", "weights", "worker"]
+COMMANDS = [
+    "create",
+    "demo",
+    "explain",
+    "plot",
+    "predict",
+    "push",
+    "replay",
+    "server",
+    "status",
+    "warm",
+    "weights",
+    "worker",
+]
 ROWS = [(1 if i % 3 else 0, {"a": i % 7 + 0.5, "w": f"w{i % 5}"}) for i in range(60)]
 FILES = {
     "jsonl": "".join(json.dumps({**record, "target": target}) + "\n" for target, record in ROWS).encode(),
