@@ -229,21 +229,24 @@ class Linear:
 
     def _constant(self) -> float:
         a = self._mixing_weights()
-        score = float(a[: self.n_rates] @ self._expert_weights(slice(0, 1))[0]) if len(self.store) else 0.0
+        score = float(self._linear_weights(slice(0, 1))[0]) if len(self.store) else 0.0
         return self._offset + self._unit * (score + float(a[self.n_experts]))
 
-    def _expert_weights(self, slots: Any) -> NDArray[np.float64]:
-        first = layout.HEADER
-        weights: NDArray[np.float64] = self.store.matrix[slots][:, first : first + self.n_rates].astype(np.float64)
+    def _linear_weights(self, slots: Any) -> NDArray[np.float64]:
+        """Return ``sum_k a_k w_k`` of some slots, on the features' own scales; the same bits for one slot as for many."""
+        a, matrix = self._mixing_weights(), self.store.matrix[slots]
+        weights = np.zeros(len(matrix))
+        for k in range(self.n_rates):
+            weights += a[k] * matrix[:, layout.HEADER + k].astype(np.float64)
         return weights
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
         """Return the weights of some slots in the user's own units: what one more of the feature adds to the score."""
-        a, n_rates = self._mixing_weights(), self.n_rates
+        a = self._mixing_weights()
         rows = self.store.matrix[slots]
         words = rows.view(np.uint32)
         scale, deviation = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.DEVIATION].astype(np.float64)
-        weights = self._expert_weights(slots) @ a[:n_rates] / np.where(scale > 0, scale, 1)
+        weights = self._linear_weights(slots) / np.where(scale > 0, scale, 1)
         dense = self._direct_places(rows)
         direct = (dense > 0) & self._is_centred(rows) & (words[:, layout.COUNT] >= 8)
         if direct.any():
@@ -277,7 +280,7 @@ class Linear:
         slots = (bases[known] // np.uint64(self.store.width)).astype(np.int64)
         rows = self.store.matrix[slots]
         a, n_rates = self._mixing_weights(), self.n_rates
-        added = (self._expert_weights(slots) @ a[:n_rates]) * us[known]
+        added = self._linear_weights(slots) * us[known]
         direct = np.zeros(len(a))
         inputs, inputs_at, _ = self._mixing
         direct[inputs_at[:n_dense]] = a[inputs_at[:n_dense]] * inputs[:n_dense]
