@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import redis
@@ -18,9 +18,6 @@ from learner.cli import errors_as_lines
 from learner.errors import LearnerError
 from learner.store import NEVER, Entries, Store, stream_id
 from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply, to_json
-
-if TYPE_CHECKING:
-    from learner.model import Model
 
 BLOCK_MS = 1000  # how long to wait for entries at most: also how late a signal may be noticed
 READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wait long behind examples
@@ -246,7 +243,7 @@ def worker(model: str, redis_url: str | None, burst: bool, commit_seconds: float
     click.echo(f"worker of {model}: epoch {owner.epoch}, {learned}", err=True)
     _run(owner, burst, redis_url)
     if as_json:
-        click.echo(to_json({"model": model, **summary(owner.model), "cursor": owner.cursor.decode()}))
+        click.echo(to_json({"model": model, **owner.model.summary(), "cursor": owner.cursor.decode()}))
 
 
 def _run(owner: Worker, burst: bool, redis_url: str | None) -> None:
@@ -268,18 +265,6 @@ def _run(owner: Worker, burst: bool, redis_url: str | None) -> None:
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
             if url := server.find(redis_url):  # an embedded server that was started again has another address
                 owner.store.client = server.client(url, block_ms=BLOCK_MS)
-
-
-def summary(model: "Model") -> dict[str, Any]:
-    """Return a model's figures for a program."""
-    return {
-        "examples": model.n_examples,
-        "rejected": model.n_rejected,
-        "progressive_loss": model.progressive_loss,
-        "constant_loss": model.constant_loss,
-        "features": model.n_features,
-        "bytes": model.nbytes,
-    }
 
 
 if __name__ == "__main__":

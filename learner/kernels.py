@@ -1002,7 +1002,7 @@ def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
 @inlined
 def learn_example(
     buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores
-):
+):  # fmt: skip
     """Predict one scanned example, then learn it; return the score it had before, in the target's units."""
     _, hashes, starts, lengths, bases, xs, us, _ = scratch
     slopes = updating[0]
@@ -1048,23 +1048,8 @@ def learn_example(
 
 @compiled
 def learn(
-    buffer,
-    position,
-    stop,
-    loss,
-    rates,
-    decays,
-    keys,
-    store,
-    totals,
-    mixer,
-    head,
-    scratch,
-    mixing,
-    updating,
-    scores,
-    results,
-):
+    buffer, position, stop, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores, results
+):  # fmt: skip
     """Learn examples one after another, until the buffer or the room for results or for new features ends.
 
     Returns (examples done, next position, rows needed, bytes of names needed): the last two are 0 unless the next example
@@ -1087,23 +1072,9 @@ def learn(
             if full or sizes[1] + n_bytes + 2 * (n + 1) > len(names):
                 return done, position, n + 1, n_bytes
             out_scores[done] = learn_example(
-                buffer,
-                n,
-                y,
-                importance,
-                loss,
-                rates,
-                decays,
-                keys,
-                store,
-                totals,
-                mixer,
-                head,
-                scratch,
-                mixing,
-                updating,
-                scores,
-            )
+                buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing,
+                updating, scores,
+            )  # fmt: skip
             dirty[0] = 1  # the constant's page
         else:
             out_scores[done] = math.nan

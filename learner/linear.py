@@ -244,11 +244,10 @@ class Linear:
         """Return the weights of some slots in the user's own units: what one more of the feature adds to the score."""
         a = self._mixing_weights()
         rows = self.store.matrix[slots]
-        words = rows.view(np.uint32)
         scale, deviation = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.DEVIATION].astype(np.float64)
         weights = self._linear_weights(slots) / np.where(scale > 0, scale, 1)
         dense = self._direct_places(rows)
-        direct = (dense > 0) & self._is_centred(rows) & (words[:, layout.COUNT] >= 8)
+        direct = (dense > 0) & self._is_centred(rows)
         if direct.any():
             weights[direct] += a[self.n_experts + dense[direct]] / deviation[direct]
         result: NDArray[np.float64] = self._unit * weights

@@ -291,6 +291,17 @@ class Model:
         """The progressive loss of the best constant so far, beside which `progressive_loss` means something."""
         return self._mean(layout.CONSTANT_LOSS_SUM)
 
+    def summary(self) -> dict[str, float]:
+        """Return the figures above by name, for a program."""
+        return {
+            "progressive_loss": self.progressive_loss,
+            "constant_loss": self.constant_loss,
+            "examples": self.n_examples,
+            "rejected": self.n_rejected,
+            "features": self.n_features,
+            "bytes": self.nbytes,
+        }
+
     def _mean(self, place: int) -> float:
         total = float(self.linear.totals[layout.IMPORTANCE_SUM])
         return float(self.linear.totals[place]) / total if total else float("nan")

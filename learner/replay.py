@@ -47,13 +47,8 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
                 due = 2 * model.n_examples
             first = last
     seconds = time.perf_counter() - started
-    result: dict[str, Any] = {
-        "progressive_loss": model.progressive_loss,
-        "constant_loss": model.constant_loss,
-        "examples": model.n_examples,
+    result: dict[str, Any] = model.summary() | {
         "rejected": show.n_bad,
-        "features": model.n_features,
-        "bytes": model.nbytes,
         "seconds": round(seconds, 4),
         "examples_per_second": round(model.n_examples / seconds),
     }

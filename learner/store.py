@@ -358,7 +358,7 @@ class Store:
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner and the lag, without the state."""
         with self.client.pipeline() as pipe:
-            pipe.hmget(self.keys.head, "cursor", "commits", "features", "time", "totals")
+            pipe.hmget(self.keys.head, "cursor", "commits", "features", "time")
             pipe.hgetall(self.keys.owner)
             pipe.xlen(self.keys.examples)
             pipe.xrange(self.keys.examples, count=1)

@@ -127,7 +127,6 @@ class WeightDict:
         self.table[:] = 0
         self.rows[:] = 0
         self.reserve(len(rows), len(names))
-        self.table[:] = 0
         self.rows[: rows.size] = rows.ravel()
         self.names[: len(names)] = names
         self.sizes[:] = len(rows), len(names)

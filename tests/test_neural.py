@@ -14,6 +14,7 @@ import pytest
 from learner import Model, backprop, kernels
 from learner.errors import SpecError
 from learner.neural import ACTIVATIONS, graph
+from tests.conftest import state_bytes
 
 SEED = b"sixteen bytes it"
 
@@ -28,10 +29,6 @@ def examples(n, seed=1, n_names=300):
         y = 1 if (x["a"] - 3.0) * x["b"] + 0.3 * draw.gauss(0, 1) > 0 else -1
         found.append(msgpack.packb([y, x]))
     return found
-
-
-def state_bytes(model):
-    return {name: array.tobytes() for name, array in model.state().items()}
 
 
 # a head takes ten seconds to compile: most kinds are tried with the JIT off, in the last test
