@@ -15,6 +15,7 @@ from learner.wire import REPLIES, Keys, pack, pack_example
 
 if TYPE_CHECKING:
     import redis
+    from numpy.typing import NDArray
 
 __all__ = ["Client"]
 
@@ -58,7 +59,7 @@ class Client:
         record: Any = None,
         target: Any = None,
         *,
-        features: Mapping[str, float] | None = None,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
         importance: float = 1.0,
     ) -> str:
         """Push one example; return its entry id.
@@ -66,7 +67,8 @@ class Client:
         Parameters
         ----------
         record : record
-            What the model's featurizer takes. Or give `features`, a map of name to number, which are learned as they are.
+            What the model's featurizer takes. Or give `features`, which are learned as they are: a map of name to number, or a
+            numpy array of one dimension, whose names are its positions.
         target : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float
@@ -89,7 +91,8 @@ class Client:
     def push_many(self, examples: Iterable[Sequence[Any]], *, features: bool = False) -> int:
         """Push many (target, record) or (target, record, importance); return how many.
 
-        With ``features=True`` the second item is a map of feature name to number. Many examples go into one entry.
+        With ``features=True`` the second item is a map of feature name to number, or a numpy array.
+        Many examples go into one entry.
         """
         return sum(self.push_packed((pack(list(example)) for example in examples), features=features))
 
@@ -171,7 +174,7 @@ class Client:
                 raise LearnerError(reply["error"])
             return reply
 
-    def predict(self, record: Any = None, *, features: Mapping[str, float] | None = None) -> float:
+    def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> float:
         """Return the prediction for a record: the probability of the positive target, or a number in a regression."""
         return float(self.ask(_one(record, features))["prediction"])
 
@@ -184,7 +187,9 @@ class Client:
             predictions += self.ask({field: b"".join(chunk)})["predictions"]
         return predictions
 
-    def explain(self, record: Any = None, *, features: Mapping[str, float] | None = None) -> dict[str, Any]:
+    def explain(
+        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+    ) -> dict[str, Any]:
         """Return the reply to a request for an explanation: prediction, score, and contributions that add up to it.
 
         A contribution is (feature name, value, mean, weight, contribution): see `learner.linear.Contribution`.
@@ -207,7 +212,7 @@ class Client:
         return model
 
 
-def _one(record: Any, features: Mapping[str, float] | None) -> dict[str, bytes]:
+def _one(record: Any, features: "Mapping[str, float] | NDArray[Any] | None") -> dict[str, bytes]:
     return {"record": _msgpack_map(record)} if features is None else {"features": pack(features)}
 
 

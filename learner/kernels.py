@@ -5,7 +5,8 @@ step through them. Every function works on plain arrays, described in `learner.w
 (the learner); `learner.linear` calls three of them: `learn`, `predict` and `rebuild`.
 
 An example is a msgpack array ``[target, {name: value}]`` or ``[target, {name: value}, importance]``. It is scanned and
-checked as a whole before anything is changed, so that an example that can't be learned leaves no trace.
+checked as a whole before anything is changed, so that an example that can't be learned leaves no trace. In place of the map
+there may be an array of values, whose names are their positions: `scan_array` reads it, and no name is hashed again.
 """
 
 import math
@@ -50,6 +51,7 @@ from learner.layout import (
     MIN_NUMBER,
     N_DENSE,
     OK,
+    POSITION_HASHES,
     REJECTED,
     RESIDUAL_SUM,
     SCALE_SUM,
@@ -427,6 +429,14 @@ def rebuild(table, words64, n_rows, width):
 
 
 @compiled
+def write_digits(names, at, length, position):
+    """Write the name of a position, its so many decimal digits, into an array of bytes."""
+    for i in range(at + length - 1, at - 1, -1):
+        names[i] = 48 + position % 10
+        position //= 10
+
+
+@compiled
 def insert(buffer, start, length, h, x, store, width):
     """Give a new feature its row, its entry in the table and its name; the caller has made room. Return its row."""
     table, rows, words64, words32, names, sizes, dirty = store
@@ -436,8 +446,11 @@ def insert(buffer, start, length, h, x, store, width):
     sizes[1] += length + 2
     names[arena] = length & 255
     names[arena + 1] = length >> 8
-    for i in range(length):
-        names[arena + 2 + i] = buffer[start + i]
+    if start < 0:  # of an array
+        write_digits(names, arena + 2, length, -1 - start)
+    else:
+        for i in range(length):
+            names[arena + 2 + i] = buffer[start + i]
     base = slot * width
     rows[base + SCALE] = abs(x)
     words32[base + COUNT] = 1
@@ -621,9 +634,89 @@ def read_target(buffer, position, stop, loss, keys):
     return BAD_TARGET, 0.0, position
 
 
+@compiled
+def digits_of(position):
+    """Return how many decimal digits a position has, below 10,000."""
+    return 1 + (position > 9) + (position > 99) + (position > 999)
+
+
+@compiled
+def hash_positions(n, keys):
+    """Write the hashes of the names of the first positions, "0", "1", ..., into the keys."""
+    name = np.zeros(8, np.uint8)
+    for p in range(n):
+        length = digits_of(p)
+        write_digits(name, 0, length, p)
+        keys[POSITION_HASHES + p], _ = hash_name(name, 0, length, keys)
+
+
+@compiled
+def read_array(buffer, position, stop):
+    """Return (bytes a value, values, where they start) of an array of features, a msgpack extension of type 4 or 8.
+
+    The bytes a value are 0 for something else, -1 when it is cut off.
+    """
+    c = np.int64(buffer[position])
+    position += 1
+    if 0xD4 <= c <= 0xD8:  # of 1, 2, 4, 8 or 16 bytes
+        length = np.int64(1) << (c - 0xD4)
+    elif 0xC7 <= c <= 0xC9:
+        n = 1 << (c - 0xC7)
+        if position + n > stop:
+            return np.int64(-1), np.int64(0), position
+        length = np.int64(big_endian(buffer, position, n))
+        position += n
+    else:
+        return np.int64(0), np.int64(0), position
+    if position + 1 + length > stop:
+        return np.int64(-1), np.int64(0), position
+    width = np.int64(buffer[position])
+    if (width != 4 and width != 8) or length % width != 0:
+        return np.int64(0), np.int64(0), position
+    return width, length // width, position + 1
+
+
+@compiled
+def scan_array(buffer, start, stop, keys, scratch):
+    """Read an array of features and check all of it, as `scan` does a map: a value's name is its position, "0", "1", ...
+
+    ``starts[:n]`` are ``-1 - p`` for position p, since the names lie nowhere. Their hashes were computed once a model.
+    """
+    _, hashes, starts, lengths, _, xs, _, _ = scratch
+    width, size, position = read_array(buffer, start, stop)
+    if width <= 0:
+        return (BAD_FRAMING if width < 0 else BAD_MAP), start, 0
+    if size > MAX_FEATURES:
+        return BAD_WIDTH, start, 0
+    if size > 0 and keys[POSITION_HASHES + size - 1] == NOTHING:
+        hash_positions(size, keys)
+    n = 0
+    for p in range(size):
+        if width == 8:
+            word = load(buffer, position)
+            x = float64_of(word)
+        else:
+            whole = position + 8 <= len(buffer)
+            word = load(buffer, position) & MASK32 if whole else swap(big_endian(buffer, position, 4)) >> HALF
+            x = float32_of(word)
+        position += width
+        if word == NOTHING:
+            continue
+        if not abs(x) <= MAX_NUMBER:
+            return BAD_VALUE_FINITE, start, 0
+        if abs(x) >= MIN_NUMBER:
+            at = np.uint64(n)
+            hashes[at] = keys[np.uint64(POSITION_HASHES + p)]
+            starts[at] = -1 - p
+            lengths[at] = digits_of(p)
+            xs[at] = x
+            n += 1
+    return OK, position, n
+
+
 @inlined
 def scan(buffer, position, stop, keys, store, scratch):
-    """Read a map of features and check all of it.
+    """Read a map of features (or an array of them: see `scan_array`) and check all of it.
 
     Returns (code, where, n): ``hashes[:n]`` the names' hashes, ``starts[:n]`` and ``lengths[:n]`` where the names lie and
     ``xs[:n]`` the values; zero values are left out. ``where`` is the next position, or that of what is wrong.
@@ -632,8 +725,10 @@ def scan(buffer, position, stop, keys, store, scratch):
     seen, hashes, starts, lengths, _, xs, _, _ = scratch
     start = position
     size, position = read_size(buffer, position, stop, 0x80, 0xDE)
+    if size == -1:
+        return scan_array(buffer, start, stop, keys, scratch)
     if size < 0:
-        return (BAD_FRAMING if size == -2 else BAD_MAP), start, 0
+        return BAD_FRAMING, start, 0
     if size > MAX_FEATURES:
         return BAD_WIDTH, start, 0
     room = 64

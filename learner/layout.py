@@ -44,7 +44,8 @@ MAX_DIRECT = 32  # the first of them, which the mixer sees directly
 
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
-N_KEYS = 4
+POSITION_HASHES = 4  # the hashes of "0", "1", ..., the names of an array's positions, computed when one that long comes
+N_KEYS = POSITION_HASHES + MAX_FEATURES
 
 # ---- totals ----
 (

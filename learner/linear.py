@@ -7,7 +7,7 @@ effective weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scal
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgpack
 import numpy as np
@@ -19,13 +19,17 @@ from learner.losses import LOSSES, SQUARED
 from learner.neural import NeuralHead
 from learner.weights import WeightDict, hash_keys
 
-__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection"]
+__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "by_name"]
 
 RATES = (0.5, 2.0, 8.0, 32.0)
 DECAYS = (1.0, 0.99, 1.0, 0.99)  # of the rates' sums of squared gradients, an example
 SHOWN_BYTES = 4096  # of what is wrong, looked at for a message
 NETWORK_NAME = "(network)"
 CHUNK = 4096  # examples a call of the compiled loop
+ARRAY_TYPES: dict[int, Literal["f", "d"]] = {
+    4: "f",
+    8: "d",
+}  # msgpack extension -> its values, as `memoryview.cast` names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,8 @@ class Linear:
         Parameters
         ----------
         data : bytes
-            Any number of ``[target, {name: value}]`` or ``[target, {name: value}, importance]``.
+            Any number of ``[target, {name: value}]`` or ``[target, {name: value}, importance]``, or with an array in place of
+            the map (see `learner.wire`).
         """
         buffer = np.frombuffer(data, np.uint8)
         scores: list[NDArray[np.float64]] = []
@@ -181,7 +186,7 @@ class Linear:
         if code != layout.OK:
             raise ExampleError(reason(code, packed, where, self.loss.code))
         if where != len(packed):
-            raise ExampleError(f"features must be one msgpack map (got {len(packed) - where} more bytes)")
+            raise ExampleError(f"features must be one msgpack value (got {len(packed) - where} more bytes)")
         return n, n_dense, score
 
     def score_packed(self, packed: bytes) -> float:
@@ -271,7 +276,7 @@ class Linear:
         """
         n, n_dense, _ = self._predict(packed)
         bases, xs, us = (self._scratch[place][:n] for place in (4, 5, 6))
-        given: dict[str, float] = msgpack.unpackb(packed, strict_map_key=False)
+        given: dict[str, float] = by_name(msgpack.unpackb(packed, strict_map_key=False))
         names = [name for name, value in given.items() if abs(value) >= layout.MIN_NUMBER]
         xs[len(names) :] = 0.0  # then come the dense features that are left out of it
         names += [self.store.name(int(base) // self.store.width) for base in bases[len(names) :]]
@@ -349,10 +354,24 @@ class Weights(Mapping[str, float]):
         return f"<{len(self)} weights>"
 
 
+def by_name(features: Any) -> Any:
+    """Return features as they came out of msgpack as a map: an array's names are its positions.
+
+    >>> by_name(msgpack.ExtType(4, bytes([0, 0, 0, 0, 0, 0, 128, 63])))
+    {'0': 0.0, '1': 1.0}
+    """
+    if not isinstance(features, msgpack.ExtType):
+        return features
+    values = memoryview(features.data).cast(ARRAY_TYPES[features.code])
+    return {str(position): value for position, value in enumerate(values)}
+
+
 # ---- reasons -------------------------------------------------------------------------------------------------------------
 def reason(code: int, data: bytes, where: int, loss: int) -> str:
     """Return a rejection in words: what, the rule, and what came."""
     name, value = _at(data, where)
+    if code == layout.BAD_VALUE_FINITE and 0xC7 <= data[where] <= 0xD8:  # an array
+        name, value = _bad_value(data, where)
     came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
     targets = (
         f"finite, at most {layout.MAX_NUMBER:g} in size"
@@ -364,7 +383,8 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
         layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(name)})",
         layout.BAD_TARGET: f"target must be {targets} (got {came})",
         layout.BAD_IMPORTANCE: f"importance must be a number within [0, {layout.MAX_IMPORTANCE:g}] (got {came})",
-        layout.BAD_MAP: f"features must be a map of name to number (got {show(name)})",
+        layout.BAD_MAP: "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64) "
+        f"(got {show(name)})",
         layout.BAD_NAME_TYPE: f"feature name must be a string (got {show(name)})",
         layout.BAD_NAME_LENGTH: f"feature name must have 1 to {layout.MAX_NAME_BYTES} bytes "
         f"(got {len(name.encode()) if isinstance(name, str) else show(name)})",
@@ -376,6 +396,13 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
         f"(got {len(name) if isinstance(name, dict) else 'more'})",
         layout.BAD_DUPLICATE: f"feature {show(name)} must be there once (it came again)",
     }[code]
+
+
+def _bad_value(data: bytes, where: int) -> tuple[str, float]:
+    """Return the first value of an array that breaks the rule, and its name."""
+    end = int(kernels.skip(np.frombuffer(data, np.uint8), where, len(data)))
+    values: dict[str, float] = by_name(msgpack.unpackb(data[where:end]))
+    return next((name, value) for name, value in values.items() if not abs(value) <= layout.MAX_NUMBER)
 
 
 def _at(data: bytes, where: int) -> tuple[Any, Any]:

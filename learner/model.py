@@ -52,7 +52,8 @@ class Model:
         Binary targets are -1 and +1 (0 and 1, booleans and the two `labels` are accepted), others any finite number.
     featurizer : Featurizer, str or mapping, optional
         Makes features of a raw record: a ready featurizer's name, a path to its TOML or JSON, its spec as data, or itself.
-        Without one, a record is its features: a map of name to number.
+        Without one, a record is its features: a map of name to number, or a numpy array of one dimension, whose names are its
+        positions, "0", "1", ...: the same numbers come out either way, and nobody makes a name of a pixel twice.
     loss : {"logistic", "hinge", "squared"}, optional
         By default the task's: logistic or squared.
     rates : sequence of float, optional
@@ -164,8 +165,8 @@ class Model:
         return hashlib.sha256(json.dumps(self.to_spec(), sort_keys=True).encode()).hexdigest()[:32]
 
     # ---- one example ----
-    def features(self, x: Any) -> Mapping[str, float]:
-        """Return phi(x), the sparse feature vector of a record.
+    def features(self, x: Any) -> Any:
+        """Return phi(x), the feature vector of a record: a map of name to number, or without a featurizer the array that came.
 
         Raises
         ------
@@ -173,8 +174,8 @@ class Model:
             When the record can't be featurized.
         """
         if self.featurizer is None:
-            if not isinstance(x, Mapping):
-                raise ExampleError(f"features must be a map of name to number (got {show(x)})")
+            if not isinstance(x, Mapping) and not wire.is_array(x):
+                raise ExampleError(f"features must be a map of name to number, or an array (got {show(x)})")
             return x
         try:
             return self.featurizer(x)
@@ -182,7 +183,7 @@ class Model:
             raise ExampleError(str(error) or type(error).__name__) from error
 
     def pack(self, x: Any) -> bytes:
-        """Return phi(x) as the msgpack map that the compiled loops scan.
+        """Return phi(x) as the msgpack map, or array (see `learner.wire`), that the compiled loops scan.
 
         Raises
         ------
@@ -190,7 +191,7 @@ class Model:
             When the record can't be featurized, or a value is nothing msgpack knows.
         """
         features = self.features(x)
-        return wire.pack(features if isinstance(features, dict) else dict(features))
+        return wire.pack(features if isinstance(features, dict) or wire.is_array(features) else dict(features))
 
     def learn_one(self, x: Any, y: Any, importance: float = 1.0) -> None:
         """Learn one example.
@@ -198,7 +199,7 @@ class Model:
         Parameters
         ----------
         x : record
-            What the featurizer takes, or a map of feature name to number.
+            What the featurizer takes, or without one a map of feature name to number or a numpy array of one dimension.
         y : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float

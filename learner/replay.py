@@ -13,6 +13,7 @@ import numpy as np
 from learner import kernels
 from learner.errors import ExampleError, FormatError, LearnerError
 from learner.formats import Packed, Source, guess, opened, read
+from learner.linear import by_name
 from learner.model import Model
 from learner.wire import pack, pack_example
 
@@ -143,7 +144,9 @@ class _Table:
         self.last_loss, self.last_examples = mean * n, float(n)
         value = msgpack.unpackb(example, strict_map_key=False)
         prediction = model.linear.prediction(self.score)
-        click.echo(f"{mean:10.6f} {since:10.6f} {n:10d} {value[0]!s:>12.12} {prediction:12.4f} {len(value[1]) + 1:9d}")
+        click.echo(
+            f"{mean:10.6f} {since:10.6f} {n:10d} {value[0]!s:>12.12} {prediction:12.4f} {len(by_name(value[1])) + 1:9d}"
+        )
 
     def end(self, result: dict[str, Any]) -> None:
         """Print the final figures."""

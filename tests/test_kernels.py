@@ -279,7 +279,7 @@ TARGET = "target must be -1, 0, 1, true, false or one of the model's labels"
 IMPORTANCE = "importance must be a number within [0, 1e+06]"
 CUT = "example must be whole msgpack (it is cut off or malformed)"
 SHAPE = "example must be [target, features] or [target, features, importance]"
-MAP = "features must be a map of name to number"
+MAP = "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64)"
 NAME = "feature name must be a string"
 BYTES = "feature name must have 1 to 256 bytes"
 WIDTH = "features must be at most 10000 an example"
@@ -298,6 +298,10 @@ BAD = [
     ("FRAMING", b"\x92\x01\x81\xa1a\xcd\x01", CUT),
     ("FRAMING", b"\x93\x01\x80", CUT),
     ("FRAMING", b"\x93\x01\x80\xca\x01", CUT),
+    ("FRAMING", b"\x92\x01\xc7", CUT),
+    ("FRAMING", b"\x92\x01\xc8\x00", CUT),
+    ("FRAMING", b"\x92\x01\xd6\x04\x00\x00\x00", CUT),
+    ("FRAMING", b"\x92\x01\xc9\xff\xff\xff\xff\x04abcd", CUT),
     ("EXAMPLE", b"\x90", f"{SHAPE} (got [])"),
     ("EXAMPLE", pack([1]), f"{SHAPE} (got [1])"),
     ("EXAMPLE", pack([1, {}, 1, 1]), f"{SHAPE} (got [1, {{}}, 1, 1])"),
@@ -313,6 +317,9 @@ BAD = [
     ("MAP", pack([1, [1]]), f"{MAP} (got [1])"),
     ("MAP", pack([1, "a"]), f"{MAP} (got 'a')"),
     ("MAP", pack([1, None]), f"{MAP} (got None)"),
+    ("MAP", pack([1, msgpack.ExtType(5, b"abcd")]), f"{MAP} (got ExtType(code=5, data=b'abcd'))"),
+    ("MAP", pack([1, msgpack.ExtType(4, b"abc")]), f"{MAP} (got ExtType(code=4, data=b'abc'))"),
+    ("MAP", pack([1, msgpack.ExtType(8, b"abcd")]), f"{MAP} (got ExtType(code=8, data=b'abcd'))"),
     ("NAME_TYPE", pack([1, {1: 1}]), f"{NAME} (got 1)"),
     ("NAME_TYPE", pack([1, {b"a": 1}]), f"{NAME} (got b'a')"),
     ("NAME_TYPE", pack([1, {None: 1}]), f"{NAME} (got None)"),
@@ -336,6 +343,17 @@ BAD = [
     ),
     ("VALUE_FINITE", pack([1, {"a": 1.1e30}]), "feature 'a' must be finite, at most 1e+30 in size (got 1.1e+30)"),
     ("VALUE_FINITE", pack([1, {"a": -math.inf}]), "feature 'a' must be finite, at most 1e+30 in size (got -inf)"),
+    (
+        "VALUE_FINITE",
+        pack([1, msgpack.ExtType(8, struct.pack("<3d", 0, -1e30, math.nan))]),
+        "feature '2' must be finite, at most 1e+30 in size (got nan)",
+    ),
+    (
+        "VALUE_FINITE",
+        pack([1, msgpack.ExtType(4, struct.pack("<9000f", *[1] * 8999, -math.inf))]),
+        "feature '8999' must be finite, at most 1e+30 in size (got -inf)",
+    ),
+    ("WIDTH", pack([1, msgpack.ExtType(4, bytes(40_004))]), f"{WIDTH} (got more)"),
     ("WIDTH", pack([1, {str(i): 1 for i in range(10_001)}]), f"{WIDTH} (got more)"),
     ("WIDTH", b"\x92\x01\xdf\xff\xff\xff\xff", f"{WIDTH} (got more)"),
     ("DUPLICATE", b"\x92\x01\x82\xa1a\x01\xa1a\x02", "feature 'a' must be there once (it came again)"),
@@ -393,7 +411,7 @@ def test_a_prediction_breaks_the_same_rules():
             with pytest.raises(ExampleError) as caught:
                 new().linear.score_packed(data[2:])
             assert str(caught.value) == message
-    with pytest.raises(ExampleError, match=r"features must be one msgpack map \(got 2 more bytes\)"):
+    with pytest.raises(ExampleError, match=r"features must be one msgpack value \(got 2 more bytes\)"):
         new().linear.score_packed(b"\x80\x01\x02")
 
 
@@ -711,8 +729,10 @@ GOLDEN = {
 def test_the_keys_hold_the_hashes_of_the_constant_and_of_the_labels():
     plain, labelled = hash_keys(SEED), hash_keys(SEED, ("ham", "größer als 3"))
     r = int(plain[layout.KEY_BLOCK])
-    assert labelled.tolist() == [r, *(polynomial(name.encode(), r) for name in ("(constant)", "ham", "größer als 3"))]
-    assert plain.tolist() == [*labelled[:2].tolist(), 0, 0]
+    hashes = [polynomial(name.encode(), r) for name in ("(constant)", "ham", "größer als 3")]
+    assert labelled[: layout.POSITION_HASHES].tolist() == [r, *hashes]
+    assert not labelled[layout.POSITION_HASHES :].any()  # until an array comes
+    assert plain[: layout.POSITION_HASHES].tolist() == [*labelled[:2].tolist(), 0, 0]
 
 
 @pytest.mark.parametrize("r", [2**32, 2**32 + 1, 2**60, 2**61 - 2**55, 2**61 - 3, 2**61 - 2])

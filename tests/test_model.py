@@ -242,9 +242,9 @@ def test_a_dense_number_that_is_zero_is_zero():
 
 # ---- records ---------------------------------------------------------------------------------------------------------
 BAD_RECORDS = [
-    ([1], r"^features must be a map of name to number \(got \[1\]\)$"),
-    ("text", r"^features must be a map of name to number \(got 'text'\)$"),
-    (None, r"^features must be a map of name to number \(got None\)$"),
+    ([1], r"^features must be a map of name to number, or an array \(got \[1\]\)$"),
+    ("text", r"^features must be a map of name to number, or an array \(got 'text'\)$"),
+    (None, r"^features must be a map of name to number, or an array \(got None\)$"),
     ({"a": "1"}, r"^feature 'a' must be a number \(got '1'\)$"),
     ({"a": math.nan}, r"^feature 'a' must be finite, at most 1e\+30 in size \(got nan\)$"),
     ({"a": -1.1e30}, r"^feature 'a' must be finite, at most 1e\+30 in size \(got -1.1e\+30\)$"),
@@ -253,7 +253,7 @@ BAD_RECORDS = [
     ({"a": object}, r"^value must be numbers, strings, lists and maps \(got \{'a': <class 'object'>\}: "),
     ({"a": 2**70}, r"^value must be numbers, strings, lists and maps \(got "),
     ({"\ud800": 1}, r"^value must be numbers, strings, lists and maps \(got "),
-    ({"a": np.zeros(2)}, r"^value must be numbers, strings, lists and maps \(got "),
+    ({"a": np.zeros(2)}, r"^feature .a. must be a number \(got ExtType"),
 ]
 
 
