@@ -204,6 +204,7 @@ class Worker:
                 "bytes": self.model.nbytes,
                 "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
             }
+            | self.model.figures()
             | self._norms(),
         )
         self.committing = False

@@ -61,6 +61,30 @@ from learner.layout import (
     TARGET_SQUARES,
     TARGET_SUM,
 )
+from learner.metrics import (
+    ABSOLUTE,
+    CALIBRATION,
+    CONSTANT_ABSOLUTE,
+    CONSTANT_CORRECT,
+    CONSTANT_LOG_LOSS,
+    CONSTANT_SQUARED,
+    CORRECT,
+    CURRENT,
+    HALF_WINDOW,
+    LOG_LOSS,
+    MAX_SCORE,
+    N_CALIBRATION,
+    N_SCORES,
+    NEGATIVES,
+    OLDER,
+    POSITIVES,
+    PREVIOUS,
+    SQUARES,
+    WEIGHT,
+)
+from learner.metrics import MEAN as ROW_MEAN
+from learner.metrics import SQUARED as SQUARED_ERRORS
+from learner.metrics import N as N_EVALUATED
 
 # Arrays are indexed by uint64: a signed index would be tested for being negative at every access.
 ONE, MASK32 = np.uint64(1), np.uint64(0xFFFFFFFF)
@@ -1012,6 +1036,68 @@ def observe(loss, totals, s, y, importance):
     return y
 
 
+# ---- progressive evaluation: see learner.metrics -------------------------------------------------------------------------
+@compiled
+def move_up(loss, metrics):
+    """Begin a new half of the window: the older half's sums go to those of all examples before."""
+    older, previous = metrics[OLDER], metrics[PREVIOUS]
+    if loss == losses.SQUARED and previous[WEIGHT] > 0.0:  # mean and squared deviations of both (Chan et al., 1979)
+        weight = older[WEIGHT] + previous[WEIGHT]
+        delta = previous[ROW_MEAN] - older[ROW_MEAN]
+        share = previous[WEIGHT] / weight
+        mean = older[ROW_MEAN] + delta * share
+        older[SQUARES] += delta * delta * older[WEIGHT] * share
+    else:
+        mean = older[ROW_MEAN]
+    for i in range(metrics.shape[1]):
+        older[i] += previous[i]
+        previous[i] = metrics[CURRENT, i]
+        metrics[CURRENT, i] = 0.0
+    if loss == losses.SQUARED:
+        older[ROW_MEAN] = mean
+
+
+@inlined
+def evaluate(loss, metrics, totals, s, y, importance):
+    """Count how good a score's prediction and the running constant's are; return the score's log loss or squared error.
+
+    ``totals`` must not have seen the target yet.
+    """
+    if metrics[CURRENT, N_EVALUATED] == HALF_WINDOW:
+        move_up(loss, metrics)
+    sums = metrics[CURRENT]
+    sums[N_EVALUATED] += 1.0
+    sums[WEIGHT] += importance
+    if loss == losses.SQUARED:
+        error = regress(totals, s) - y
+        sums[ABSOLUTE] += importance * abs(error)
+        sums[SQUARED_ERRORS] += importance * (error * error)
+        constant = totals[TARGET_MEAN] - y
+        sums[CONSTANT_ABSOLUTE] += importance * abs(constant)
+        sums[CONSTANT_SQUARED] += importance * (constant * constant)
+        if importance > 0.0:
+            delta = y - sums[ROW_MEAN]
+            sums[ROW_MEAN] += importance * delta / sums[WEIGHT]
+            sums[SQUARES] += importance * delta * (y - sums[ROW_MEAN])
+        return error * error
+    if s != s:  # whatever it comes from, no NaN may choose a place in memory
+        s = 0.0
+    p = _logistic(s)
+    log_loss = _logistic_value(s, y)
+    sums[LOG_LOSS] += importance * log_loss
+    if (s > 0.0) == (y > 0.0):
+        sums[CORRECT] += importance
+    prior = (0.5 * (1.0 + totals[TARGET_MEAN]) * totals[TARGET_SUM] + 1.0) / (totals[TARGET_SUM] + 2.0)
+    sums[CONSTANT_LOG_LOSS] -= importance * math.log(prior if y > 0.0 else 1.0 - prior)
+    if (prior > 0.5) == (y > 0.0):
+        sums[CONSTANT_CORRECT] += importance
+    place = min(np.int64(p * N_CALIBRATION), N_CALIBRATION - 1)
+    sums[CALIBRATION + place] += importance * (p if y < 0.0 else p - 1.0)
+    place = np.int64((min(max(s, -MAX_SCORE), MAX_SCORE) + MAX_SCORE) * (0.5 * N_SCORES / MAX_SCORE))
+    sums[(POSITIVES if y > 0.0 else NEGATIVES) + min(place, N_SCORES - 1)] += importance
+    return log_loss
+
+
 @inlined
 def update_experts(n, loss, y, importance, rates, decays, store, scratch, totals, scores, updating):
     """AdaGrad with importance-aware steps, every expert on the gradient at its own score.
@@ -1096,9 +1182,10 @@ def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
 
 @inlined
 def learn_example(
-    buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores
+    buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, metrics, head, scratch, mixing, updating,
+    scores,
 ):  # fmt: skip
-    """Predict one scanned example, then learn it; return the score it had before, in the target's units."""
+    """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
     _, hashes, starts, lengths, bases, xs, us, _ = scratch
     slopes = updating[0]
     width = width_of(rates)
@@ -1115,6 +1202,7 @@ def learn_example(
     before = s
     if loss == losses.SQUARED:
         before = totals[TARGET_MEAN] + target_deviation(totals) * s
+    found = evaluate(loss, metrics, totals, s, y, importance)
     y = observe(loss, totals, s, y, importance)
 
     square = 0.0
@@ -1138,22 +1226,24 @@ def learn_example(
         update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
     totals[EXAMPLES] += 1.0
     totals[IMPORTANCE_SUM] += importance
-    return before
+    return before, found
 
 
 @compiled
 def learn(
-    buffer, position, stop, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores, results
+    buffer, position, stop, loss, rates, decays, keys, store, totals, mixer, metrics, head, scratch, mixing, updating, scores,
+    results,
 ):  # fmt: skip
     """Learn examples one after another, until the buffer or the room for results or for new features ends.
 
     Returns (examples done, next position, rows needed, bytes of names needed): the last two are 0 unless the next example
     needs more room than there is. ``results`` has for each example done: the score before
-    learning; OK or why it was rejected; and where it ended, or (rejected) where what is wrong with it lies.
+    learning; OK or why it was rejected; where it ended, or (rejected) where what is wrong with it lies; the loss before
+    learning that `evaluate` returns; and the importance.
     """
     table, rows, _, _, names, sizes, dirty = store
     lengths = scratch[3]
-    out_scores, out_codes, out_ends = results
+    out_scores, out_codes, out_ends, out_losses, out_importances = results
     done = 0
     while position < stop and done < len(out_scores):
         code, where, n, y, importance = read_example(buffer, position, stop, loss, keys, store, scratch)
@@ -1166,13 +1256,16 @@ def learn(
             full = n_rows * np.int64(width_of(rates)) > len(rows) or 10 * n_rows > 7 * len(table)
             if full or sizes[1] + n_bytes + 2 * (n + 1) > len(names):
                 return done, position, n + 1, n_bytes
-            out_scores[done] = learn_example(
-                buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing,
+            out_scores[done], out_losses[done] = learn_example(
+                buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, metrics, head, scratch, mixing,
                 updating, scores,
             )  # fmt: skip
+            out_importances[done] = importance
             dirty[0] = 1  # the constant's page
         else:
             out_scores[done] = math.nan
+            out_losses[done] = math.nan
+            out_importances[done] = math.nan
             totals[REJECTED] += 1.0
             end = skip(buffer, position, stop)
             if end < 0:  # nothing after this can be told apart

@@ -18,6 +18,8 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
     float64: the counters and sums below.
 ``mixer``
     float64, (M, M + 1): the mixing weights ``a`` in column 0 and their covariance ``P`` in the others.
+``metrics``
+    float64: the sums that the progressive evaluation is made of, see `learner.metrics`.
 """
 
 # ---- bounds on an example ----

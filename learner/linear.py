@@ -13,7 +13,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import kernels, layout
+from learner import kernels, layout, metrics
 from learner.errors import ExampleError, show
 from learner.losses import LOSSES, SQUARED
 from learner.neural import NeuralHead
@@ -42,10 +42,15 @@ class Rejection:
 
 
 class Learned(NamedTuple):
-    """What `Linear.learn_packed` did: a score an example (before learning it; NaN for a rejected one), and the rejected."""
+    """What `Linear.learn_packed` did: numbers an example, all NaN for a rejected one, and the rejected.
+
+    ``scores`` and ``losses`` (log loss, or squared error) are those before learning.
+    """
 
     scores: NDArray[np.float64]
     rejections: list[Rejection]
+    losses: NDArray[np.float64]
+    importances: NDArray[np.float64]
 
 
 class Contribution(NamedTuple):
@@ -104,6 +109,7 @@ class Linear:
         self.totals = np.zeros(layout.N_TOTALS)
         self.mixer = np.hstack([np.zeros((n_inputs, 1)), 0.1 * np.eye(n_inputs)])
         self.mixer[:n_rates, 0] = 1.0 / n_rates
+        self.metrics = metrics.new(self.loss.task)
         # scratch for one example: what the kernels call scratch, mixing, updating, scores and results
         n = layout.MAX_FEATURES + layout.MAX_DENSE + 1
         self._scratch = (
@@ -119,7 +125,8 @@ class Linear:
         self._mixing = (np.zeros(n_inputs), np.zeros(n_inputs, np.int64), np.zeros(n_inputs))
         self._updating = (np.zeros(self.n_experts, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
         self._scores = np.zeros(self.n_experts)
-        self._results = (np.zeros(CHUNK), np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
+        integers = (np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
+        self._results = (np.zeros(CHUNK), *integers, np.zeros(CHUNK), np.zeros(CHUNK))
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
@@ -137,25 +144,29 @@ class Linear:
             the map (see `learner.wire`).
         """
         buffer = np.frombuffer(data, np.uint8)
-        scores: list[NDArray[np.float64]] = []
+        found: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each round
         rejections: list[Rejection] = []
         position = n_done = 0
         while position < len(buffer):
             start = position
             done, position, n_rows, n_bytes = self._learn(buffer, position)
-            scores.append(self._results[0][:done].copy())
-            codes, ends = self._results[1][:done], self._results[2][:done]
+            scores, all_codes, all_ends, losses, importances = self._results
+            found.append([numbers[:done].copy() for numbers in (scores, losses, importances)])
+            codes, ends = all_codes[:done], all_ends[:done]
             if codes.any():
                 rejections += self._rejections(data, start, position, codes, ends, n_done)
             n_done += done
             if n_rows:
                 self.store.reserve(n_rows, n_bytes)
-        return Learned(scores[0] if len(scores) == 1 else np.concatenate([np.zeros(0), *scores]), rejections)
+        found = found or [[np.zeros(0)] * 3]
+        columns = found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        return Learned(columns[0], rejections, columns[1], columns[2])
 
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
         found: tuple[int, int, int, int] = self._kernels.learn(
             buffer, position, len(buffer), self.loss.code, self.rates, self.decays, self.keys, self.store.arrays,
-            self.totals, self.mixer, self._head, self._scratch, self._mixing, self._updating, self._scores, self._results,
+            self.totals, self.mixer, self.metrics, self._head, self._scratch, self._mixing, self._updating, self._scores,
+            self._results,
         )  # fmt: skip
         return found
 

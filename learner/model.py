@@ -30,7 +30,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 import featurizers
-from learner import layout, wire
+from learner import layout, metrics, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
 from learner.linear import DECAYS, RATES, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
@@ -292,6 +292,10 @@ class Model:
         """The progressive loss of the best constant so far, beside which `progressive_loss` means something."""
         return self._mean(layout.CONSTANT_LOSS_SUM)
 
+    def figures(self) -> dict[str, float]:
+        """Return how good the predictions were before learning: see `learner.metrics.figures`."""
+        return metrics.figures(self.linear.metrics, self.task)
+
     def summary(self) -> dict[str, float]:
         """Return the figures above by name, for a program."""
         return {
@@ -301,6 +305,7 @@ class Model:
             "rejected": self.n_rejected,
             "features": self.n_features,
             "bytes": self.nbytes,
+            **self.figures(),
         }
 
     def _mean(self, place: int) -> float:
@@ -316,21 +321,26 @@ class Model:
         """Return all that was learned, as arrays: equal bytes are equal models. Views, not copies."""
         store = self.linear.store
         rows: dict[str, NDArray[Any]] = {"rows": store.matrix, "names": store.names[: store.sizes[1]]}
-        return rows | {"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()
+        return rows | self._arrays()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        linear = self.linear
+        return {"totals": linear.totals, "mixer": linear.mixer, "metrics": linear.metrics} | self._network()
 
     def _network(self) -> dict[str, NDArray[Any]]:
         head = self.linear.head
         return {"network": head.network, "norms": head.norms} if head else {}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what a model of the same spec gave as its `state`.
+        """Take over what a model of the same spec gave as its `state`; one from before there were `metrics` has counted none.
 
         Raises
         ------
         StoreError
             When the arrays don't have this model's shapes.
         """
-        arrays = {"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()
+        arrays = self._arrays()
+        state = {"metrics": metrics.new(self.task)} | dict(state)
         for name, mine in arrays.items():
             if name not in state or state[name].shape != mine.shape:
                 came = state[name].shape if name in state else "none"

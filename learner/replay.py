@@ -15,6 +15,7 @@ from learner.errors import ExampleError, FormatError, LearnerError
 from learner.formats import Packed, Source, guess, opened, read
 from learner.linear import by_name
 from learner.model import Model
+from learner.show import figure_lines
 from learner.wire import pack, pack_example
 
 __all__ = ["replay"]
@@ -31,7 +32,8 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
     -------
     dict
         The final figures: ``progressive_loss`` (log loss, squared error or hinge), ``constant_loss`` (of the best constant so
-        far), ``examples``, ``rejected``, ``features``, ``bytes``, ``seconds``, ``examples_per_second``.
+        far), ``examples``, ``rejected``, ``features``, ``bytes``, ``seconds``, ``examples_per_second``, and those of
+        `learner.metrics.figures`.
     """
     show = _Table(model, quiet)
     model.linear.warm()
@@ -159,6 +161,8 @@ class _Table:
         click.echo(f"examples          {result['examples']}" + (f" and {self.n_bad} rejected" if self.n_bad else ""))
         click.echo(f"progressive loss  {result['progressive_loss']:.6f} ({kind})")
         click.echo(f"best constant's   {result['constant_loss']:.6f}")
+        for line in figure_lines(result):
+            click.echo(line)
         click.echo(f"features          {result['features']} in {result['bytes'] / 1e6:.1f} MB")
         if result.get("warning"):
             click.echo(f"warning           {result['warning']}")

@@ -18,6 +18,7 @@ COMPILER = {"learner.kernels"}
 REDIS = {"learner.store", "learner.client", "learner.server", "worker"}
 MATHS = {
     "learner.losses",
+    "learner.metrics",
     "learner.backprop",
     "learner.kernels",
     "learner.weights",
