@@ -325,7 +325,13 @@ class Model:
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         linear = self.linear
-        return {"totals": linear.totals, "mixer": linear.mixer, "metrics": linear.metrics} | self._network()
+        return {
+            "totals": linear.totals,
+            "mixer": linear.mixer,
+            "newton": linear.newton,
+            "samples": linear.store.samples,
+            "metrics": linear.metrics,
+        } | self._network()
 
     def _network(self) -> dict[str, NDArray[Any]]:
         head = self.linear.head

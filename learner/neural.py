@@ -141,7 +141,7 @@ class NeuralHead:
         )
         self.network[0] = self.program.pack(self.program.parameters)
         self.norms = np.zeros(len(layers) + 1)
-        self.column = layout.HEADER + 2 * n_rates
+        self.column = layout.HEADER + layout.n_weights(n_rates)
         starts = [self.program.parameters[layer[0]].start for layer in layers]
         # where each layer's parameters start; the first number is the width of a column instead
         self._layers = np.array([self.hidden[0], *starts, self.network.shape[1]], np.uint64)
