@@ -926,12 +926,12 @@ def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
 
     Dense features, those of varying values that more than half of the examples had, are centred, and one that is left out of
     this example is added with its value, 0: the score stays linear in what the example says. When learning, the values are
-    taken into the features' statistics. What `derive` needs is left behind: the values of the first dense features, and
-    the most frequent of the others.
+    taken into the features' statistics. What comes after is left behind: the values of the first dense features and the most
+    frequent of the others, for `derive`; and which features are to become dense, for `promote`.
     """
     _, rows, words64, words32, _, _, dirty = store
     _, hashes, _, _, bases, xs, us, present = scratch
-    values, tops, counts, zs = deriving[4], deriving[5], deriving[6], deriving[8]
+    values, tops, counts, zs, promoted = deriving[4], deriving[5], deriving[6], deriving[8], deriving[9]
     width = width_of(rates)
     half_of_examples = 0.5 * totals[EXAMPLES]
     frequent = max(np.float64(MIN_CROSSED), MIN_CROSSED_SHARE * totals[EXAMPLES])
@@ -941,7 +941,7 @@ def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
     zs[:] = 0.0
     zs[0] = 1.0
     tops[0] = MISSING  # ends the list
-    n_tops = np.uint64(0)
+    n_tops = n_promoted = np.uint64(0)
     crosses = mixture(rates) and parts & CROSSES != 0
     for i in range(np.uint64(n)):
         x = xs[i]
@@ -971,11 +971,9 @@ def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
         v = x
         if deviation > 0.0 and count > half_of_examples:  # dense: centred
             v = x - mean
-            if count >= 8.0 and dense == 0 and learning and totals[N_DENSE] < MAX_DENSE:
-                totals[N_DENSE] += 1.0
-                totals[DENSE_SLOTS + np.int64(totals[N_DENSE])] = base // width
-                dense = np.int64(totals[N_DENSE])
-                words32[base + DENSE] = dense
+            if count >= 8.0 and dense == 0 and learning:
+                promoted[n_promoted] = base
+                n_promoted += ONE
             if 0 < dense <= MAX_BINNED:
                 zs[dense] = min(max(v / deviation, -8.0), 8.0)
         if 0 < dense <= MAX_BINNED:
@@ -1004,7 +1002,20 @@ def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
             n += 1
     if n_tops < np.uint64(N_CROSSED):
         tops[n_tops] = MISSING
+    promoted[n_promoted] = MISSING  # ends the list
     return n
+
+
+@inlined
+def promote(rates, store, deriving, totals):
+    """Give the features that `prepare` found to be dense their places; only once the example is scored without."""
+    words32, promoted = store[3], deriving[9]
+    i = np.uint64(0)
+    while promoted[i] != MISSING and totals[N_DENSE] < MAX_DENSE:
+        totals[N_DENSE] += 1.0
+        totals[DENSE_SLOTS + np.int64(totals[N_DENSE])] = promoted[i] // width_of(rates)
+        words32[promoted[i] + DENSE] = np.int64(totals[N_DENSE])
+        i += ONE
 
 
 # ---- derived features ----------------------------------------------------------------------------------------------------
@@ -1067,7 +1078,7 @@ def derive(parts, learning, rates, store, deriving, totals):
     features and their bins.
     """
     _, rows, words64, words32, _, _, dirty = store
-    samples, hashes, bases, made, values, tops, _, _, _ = deriving
+    samples, hashes, bases, made, values, tops, _, _, _, _ = deriving
     width = width_of(rates)
     n = np.uint64(0)
     n_binned = min(np.int64(totals[N_DENSE]), MAX_BINNED)
@@ -1174,7 +1185,7 @@ def bayes_weights(totals, matrix, at):
 @inlined
 def bayes_scale(totals):
     """Return what the Bayes expert's scores are multiplied by."""
-    return 1.0 / math.sqrt(1.0 + totals[BAYES_SQUARES] / max(totals[EXAMPLES], 1.0))
+    return 1.0 / math.sqrt(1.0 + totals[BAYES_SQUARES] / max(totals[IMPORTANCE_SUM], 1.0))
 
 
 @inlined
@@ -1514,12 +1525,13 @@ def learn_example(
 ):  # fmt: skip
     """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
     _, hashes, starts, lengths, bases, xs, us, _ = scratch
-    _, d_hashes, d_bases, made, _, _, _, ones, zs = deriving
+    _, d_hashes, d_bases, made, _, _, _, ones, zs, _ = deriving
     if store[5][0] == 0:
         insert(buffer, 0, 0, keys[CONSTANT_HASH], 1.0, rates, store)
     n, n_derived, s = score_example(
         n, True, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores
     )
+    promote(rates, store, deriving, totals)
     before = s
     if loss == losses.SQUARED:
         before = totals[TARGET_MEAN] + target_deviation(totals) * s
@@ -1533,8 +1545,10 @@ def learn_example(
     totals[DERIVED_SUM] += np.float64(n_derived)
     n_experts = experts_of(rates)
     moved = False
-    for k in range(n_experts):
+    for k in range(len(rates)):
         moved = moved or derivative(loss, scores[k], y) != 0.0
+    if head_size() > 0:
+        moved = moved or derivative(loss, scores[n_experts - 1], y) != 0.0
     if moved and importance > 0.0:
         for i in range(n):
             if bases[i] == MISSING:
@@ -1561,7 +1575,7 @@ def learn_example(
                 if parts & BAYES:
                     count_for_bayes(n, bases, us, y, importance, rates, store)
                     raw = scores[n_rates + 1] / bayes_scale(totals)
-                    totals[BAYES_SQUARES] += raw * raw
+                    totals[BAYES_SQUARES] += importance * raw * raw
                 if n_derived > NOTHING:
                     derived_scores = scores[n_experts:]
                     offset = s  # of all but the derived features

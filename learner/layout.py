@@ -84,7 +84,7 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     TARGET_MIN,
     TARGET_MAX,
     N_DENSE,
-    BAYES_SQUARES,  # sum of the Bayes expert's squared scores
+    BAYES_SQUARES,  # sum of the Bayes expert's squared scores times importance
     DERIVED_SUM,  # derived features of all examples
     TREND,  # recent means of the targets, N_TRENDS of them
 ) = range(16)

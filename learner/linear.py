@@ -37,7 +37,7 @@ PARTS = {
     "cells": layout.CELLS,
     "crosses": layout.CROSSES,
 }
-FIRST_WEIGHT = 0.2  # of every expert in the mixture
+FIRST_WEIGHT = 0.1  # of every expert in the mixture
 MIXING_VARIANCE, BAYES_VARIANCE = 0.1, 5.0  # of the mixing weights, at first
 SHOWN_BYTES = 4096  # of what is wrong, looked at for a message
 NETWORK_NAME = "(network)"
@@ -161,6 +161,7 @@ class Linear:
             np.zeros(layout.N_CROSSED),  # their counts
             np.ones(layout.MAX_DERIVED, np.float32),  # every derived feature's value
             np.zeros(n_zs),  # 1, and the standardised numbers by place
+            np.zeros(n + 1, np.uint64),  # bases of the features that become dense
         )
         self._mixing = (np.zeros(n_inputs), np.zeros(max(n_inputs, n_zs)))
         self._updating = (np.zeros(n_rates, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))

@@ -24,15 +24,16 @@ True
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 import featurizers
 from learner import layout, metrics, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
-from learner.linear import DECAYS, RATES, Contribution, Learned, Linear, Weights
+from learner.linear import DECAYS, PARTS, RATES, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
 from learner.neural import NeuralHead
 
@@ -57,7 +58,11 @@ class Model:
     loss : {"logistic", "hinge", "squared"}, optional
         By default the task's: logistic or squared.
     rates : sequence of float, optional
-        Fixes one or more learning rates in place of the default four; one alone is not mixed.
+        Fixes one or more learning rates in place of the default mixture; one alone is not mixed.
+    decays : sequence of float, optional
+        What each rate's sums of squared gradients are multiplied by at each update of a feature.
+    parts : sequence of str, optional
+        What there is in the mixture beside the rates, names in `learner.linear.PARTS`: by default all, with `rates` none.
     labels : (negative, positive), optional
         What the application calls the targets -1 and +1.
     neural : sequence of int or mapping, optional
@@ -81,6 +86,7 @@ class Model:
         loss: str | None = None,
         rates: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
+        parts: Collection[str] | None = None,
         labels: Sequence[str] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
         seed: bytes | None = None,
@@ -91,6 +97,10 @@ class Model:
         fitting = [name for name, entry in LOSSES.items() if entry.task == task]
         if loss not in fitting:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
+        if parts is None:
+            parts = PARTS if rates is None else ()
+        if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
+            raise SpecError(f"parts must be of {', '.join(PARTS)} (got {show(parts)})")
         if rates is None and decays is None:
             rates, decays = RATES, DECAYS
         rates = _numbers("rates", RATES if rates is None else rates, 1e6)
@@ -115,7 +125,7 @@ class Model:
         self.task = task
         self.labels = None if labels is None else (str(labels[0]), str(labels[1]))
         head = None if neural is None else _head(neural, len(rates), self.seed)
-        self.linear = Linear(loss, self.seed, rates, decays, self.labels, head)
+        self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts)
 
     # ---- the model as data ----
     def to_spec(self) -> dict[str, Any]:
@@ -129,6 +139,7 @@ class Model:
             "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
             "rates": list(self.linear.rates),
             "decays": [float(str(decay)) for decay in self.linear.decays],
+            "parts": list(self.linear.parts),
             "labels": None if self.labels is None else list(self.labels),
             "neural": neural,
             "seed": self.seed.hex(),
@@ -149,7 +160,7 @@ class Model:
         version = given.pop("version", SPEC_VERSION)
         if version != SPEC_VERSION:
             raise SpecError(f"spec version must be {SPEC_VERSION} (got {show(version)})")
-        known = {"task", "loss", "featurizer", "rates", "decays", "labels", "neural", "seed"}
+        known = {"task", "loss", "featurizer", "rates", "decays", "parts", "labels", "neural", "seed"}
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
         if given.get("seed") is not None:
@@ -261,6 +272,12 @@ class Model:
     def weights(self) -> Weights:
         """The effective weights by feature name, in the user's units: a live mapping."""
         return self.linear.weights
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features that came, in order of their first update, without those made of them."""
+        store = self.linear.store
+        return [store.name(slot) for slot in np.flatnonzero(~store.derived).tolist()]
 
     @property
     def n_examples(self) -> int:

@@ -64,6 +64,12 @@ class WeightDict:
         return self.rows[: len(self) * self.width].reshape(-1, self.width)
 
     @property
+    def derived(self) -> NDArray[np.bool_]:
+        """For each slot, whether its feature was made of others."""
+        found: NDArray[np.bool_] = self.matrix.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED
+        return found
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory of all arrays, with the room for growth."""
         return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty))
@@ -79,8 +85,7 @@ class WeightDict:
             return base // self.width
         if " and " not in name and " in [" not in name and " < " not in name and " >= " not in name:
             return None
-        derived = np.flatnonzero(self.matrix.view(np.uint32)[:, layout.DENSE] & layout.DERIVED).tolist()
-        return next((slot for slot in derived if self.name(slot) == name), None)
+        return next((slot for slot in np.flatnonzero(self.derived).tolist() if self.name(slot) == name), None)
 
     def name(self, slot: int) -> str:
         """Return the name of a slot; a derived feature's is made of its parts'."""

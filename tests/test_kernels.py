@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from learner import kernels, layout, linear
 from learner.errors import ExampleError
-from learner.linear import DECAYS, RATES
+from learner.linear import DECAYS, PARTS, RATES
 from learner.losses import LOSSES
 from learner.model import Model
 from learner.weights import hash_keys, hash_of
@@ -66,7 +66,12 @@ def wide(r, i):
 
 
 STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
-EXPERTS = {1: ([0.5], [1.0]), 4: (RATES, DECAYS), 5: ([0.1, 0.5, 2, 8, 32], [1, 0.9, 1, 0.99, 1])}
+EXPERTS = {
+    1: ([0.5], [1.0], ()),
+    2: (RATES, DECAYS, PARTS),
+    3: ([0.5, 2, 32], [1, 0.9, 1], ()),
+    5: ([0.1, 0.5, 2, 8, 32], [1, 0.9, 1, 0.99, 1], ("kalman", "cells")),
+}
 
 
 def stream(make, loss, n, seed=1):
@@ -83,9 +88,9 @@ def pack(*examples):
     return b"".join(msgpack.packb(example) for example in examples)
 
 
-def new(loss="logistic", n_rates=4, labels=None):
-    rates, decays = (None, None) if n_rates == 4 else EXPERTS[n_rates]
-    return Model(LOSSES[loss].task, loss=loss, rates=rates, decays=decays, seed=SEED, labels=labels)
+def new(loss="logistic", n_rates=2, labels=None):
+    rates, decays, parts = (None, None, None) if n_rates == 2 else EXPERTS[n_rates]
+    return Model(LOSSES[loss].task, loss=loss, rates=rates, decays=decays, parts=parts, seed=SEED, labels=labels)
 
 
 def bits(model):
@@ -106,8 +111,8 @@ def one_rejection(loss, data, labels=None):
 @pytest.mark.parametrize("make", STREAMS)
 def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
     n = N_EXAMPLES // 2 if make is wide else N_EXAMPLES
-    rates, decays = EXPERTS[n_rates]
-    reference, model = Reference(loss, list(rates), list(decays)), new(loss, n_rates)
+    rates, decays, parts = EXPERTS[n_rates]
+    reference, model = Reference(loss, list(rates), list(decays), parts), new(loss, n_rates)
     examples = list(stream(make, loss, n))
 
     expected = [reference.learn(x, y, importance) for y, x, importance in examples]
@@ -122,16 +127,16 @@ def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
         assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
 
 
-@pytest.mark.parametrize("value", [1.0, 0.5, -3.0])
-def test_an_indicator_costs_the_same_whatever_its_value(value):
-    """Scaling a feature that has one value scales nothing but its weight."""
-    plain, scaled = new(), new()
+@pytest.mark.parametrize(("value", "n_rates"), [(1.0, 2), (0.5, 2), (3.0, 2), (-3.0, 3)])
+def test_an_indicator_costs_the_same_whatever_its_value(value, n_rates):
+    """Scaling a feature that has one value scales nothing but its weight; naive Bayes knows positive ones only."""
+    plain, scaled = new(n_rates=n_rates), new(n_rates=n_rates)
     for y, x, _ in stream(indicators, "logistic", N_EXAMPLES // 2):
         plain.learn_one(x, y)
         scaled.learn_one(dict.fromkeys(x, value), y)
     for name, weight in plain.weights.items():
-        sign = 1 if name == layout.CONSTANT_NAME else value
-        assert scaled.weights[name] * sign == pytest.approx(weight, rel=1e-5, abs=1e-7)
+        unit = 1 if name == layout.CONSTANT_NAME or " and " in name else value
+        assert scaled.weights[name] * unit == pytest.approx(weight, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
