@@ -86,6 +86,16 @@ def test_many_in_one_buffer_are_as_one_by_one():
     assert state_bytes(one) == state_bytes(many)
 
 
+def test_with_every_field_a_feature_an_array_needs_no_names_either():
+    plain, fields, other = new(), new(featurizer="fields"), new(featurizer="email")
+    for x, y in pixels(20):
+        plain.learn_one(x, y)
+        fields.learn_one(x, y)
+    assert state_bytes(plain) == state_bytes(fields)
+    with pytest.raises(ExampleError, match="record must be a map of fields"):
+        other.learn_one(x, y)
+
+
 def test_arrays_need_not_lie_in_one_piece():
     image = np.arange(20.0).reshape(4, 5)
     model = new()
