@@ -5,8 +5,10 @@ import contextlib
 import msgpack
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from learner import Client, Model, kernels, layout
+from learner.cli import main
 from learner.errors import ExampleError
 from learner.losses import LOSSES
 from learner.wire import Keys, pack
@@ -100,6 +102,17 @@ def test_arrays_need_not_lie_in_one_piece():
     image = np.arange(20.0).reshape(4, 5)
     model = new()
     assert model.pack(image[:, 2]) == model.pack(image[:, 2].copy()) == model.pack(image[:, 2].astype(">f8"))
+
+
+def test_a_file_of_arrays_is_replayed(tmp_path):
+    data = b"".join(pack([y, x]) for x, y in pixels())
+    (tmp_path / "pixels.msgpack").write_bytes(data)
+    run = CliRunner().invoke(main, ["replay", str(tmp_path / "pixels.msgpack")])
+    assert run.exit_code == 0, run.output
+    learned = new()
+    learned.learn_packed(data)
+    assert f"{learned.progressive_loss:.6f}" in run.output
+    assert [line.split()[-1] for line in run.output.splitlines()[3:5]] == ["13", "13"]  # with the constant
 
 
 # ---- names -------------------------------------------------------------------------------------------------------------
