@@ -54,7 +54,7 @@ class Model:
     featurizer : Featurizer, str or mapping, optional
         Makes features of a raw record: a ready featurizer's name, a path to its TOML or JSON, its spec as data, or itself.
         Without one, a record is its features: a map of name to number, or a numpy array of one dimension, whose names are its
-        positions, "0", "1", ...: the same numbers come out either way, and nobody makes a name of a pixel twice.
+        positions, "0", "1", ... (as with ``fields``): the same numbers come out either way, and no name is hashed twice.
     loss : {"logistic", "hinge", "squared"}, optional
         By default the task's: logistic or squared.
     rates : sequence of float, optional
@@ -122,6 +122,7 @@ class Model:
             self.featurizer = None if featurizer is None else featurizers.get(featurizer)
         except ValueError as error:
             raise SpecError(str(error)) from error
+        self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
         self.task = task
         self.labels = None if labels is None else (str(labels[0]), str(labels[1]))
         head = None if neural is None else _head(neural, len(rates), self.seed)
@@ -177,15 +178,17 @@ class Model:
 
     # ---- one example ----
     def features(self, x: Any) -> Any:
-        """Return phi(x), the feature vector of a record: a map of name to number, or without a featurizer the array that came.
+        """Return phi(x), the feature vector of a record: a map of name to number; of an array, where that will do, itself.
 
         Raises
         ------
         ExampleError
             When the record can't be featurized.
         """
+        if self._takes_arrays and wire.is_array(x):
+            return x
         if self.featurizer is None:
-            if not isinstance(x, Mapping) and not wire.is_array(x):
+            if not isinstance(x, Mapping):
                 raise ExampleError(f"features must be a map of name to number, or an array (got {show(x)})")
             return x
         try:
@@ -210,7 +213,7 @@ class Model:
         Parameters
         ----------
         x : record
-            What the featurizer takes, or without one a map of feature name to number or a numpy array of one dimension.
+            What the featurizer takes, or without one a map of feature name to number, or a numpy array of one dimension.
         y : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float

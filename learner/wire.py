@@ -19,7 +19,8 @@ An **entry** of ``examples`` has one of these fields:
 
 **Features** are a map of name to number or, dense, an array of numbers, whose names are their positions, "0", "1", ...: in
 msgpack only, an extension of type 4, which holds float32s, or 8, float64s, little-endian. A zero in it says as little as one in
-a map. `learner.client` packs a numpy array of one dimension as one. Where a model has no featurizer, a record may be one, too.
+a map. `learner.client` packs a numpy array of one dimension as one. A record may be one, too, where the model has no featurizer
+or the one named ``fields``.
 
 A **request** has ``record`` or ``features`` as above, or ``records`` or ``batch`` (msgpack values one after another, without
 targets), then ``reply``, the list to answer on, an optional ``id`` and an optional ``explain 1``. A **reply** is a JSON object

@@ -5,8 +5,10 @@ import contextlib
 import msgpack
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from learner import Client, Model, kernels, layout
+from learner.cli import main
 from learner.errors import ExampleError
 from learner.losses import LOSSES
 from learner.wire import Keys, pack
@@ -86,10 +88,31 @@ def test_many_in_one_buffer_are_as_one_by_one():
     assert state_bytes(one) == state_bytes(many)
 
 
+def test_with_every_field_a_feature_an_array_needs_no_names_either():
+    plain, fields, other = new(), new(featurizer="fields"), new(featurizer="email")
+    for x, y in pixels(20):
+        plain.learn_one(x, y)
+        fields.learn_one(x, y)
+    assert state_bytes(plain) == state_bytes(fields)
+    with pytest.raises(ExampleError, match="record must be a map of fields"):
+        other.learn_one(x, y)
+
+
 def test_arrays_need_not_lie_in_one_piece():
     image = np.arange(20.0).reshape(4, 5)
     model = new()
     assert model.pack(image[:, 2]) == model.pack(image[:, 2].copy()) == model.pack(image[:, 2].astype(">f8"))
+
+
+def test_a_file_of_arrays_is_replayed(tmp_path):
+    data = b"".join(pack([y, x]) for x, y in pixels())
+    (tmp_path / "pixels.msgpack").write_bytes(data)
+    run = CliRunner().invoke(main, ["replay", str(tmp_path / "pixels.msgpack")])
+    assert run.exit_code == 0, run.output
+    learned = new()
+    learned.learn_packed(data)
+    assert f"{learned.progressive_loss:.6f}" in run.output
+    assert [line.split()[-1] for line in run.output.splitlines()[3:5]] == ["13", "13"]  # with the constant
 
 
 # ---- names -------------------------------------------------------------------------------------------------------------

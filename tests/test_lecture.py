@@ -451,6 +451,9 @@ def test_arrays_and_dictionaries_are_one_vector():
     w = np.random.default_rng(0).normal(size=(3, 3))
     model = weighted({f"pixel({row},{column})": w[row, column] for row in range(3) for column in range(3)}, Pixels())
     assert model.score_one(image) == close(np.sum(w * image))
+    by_position = weighted({str(i): w.flat[i] for i in range(9)})
+    array, dictionary = image.ravel(), {str(i): value for i, value in enumerate(image.flat)}
+    assert by_position.score_one(array) == by_position.score_one(dictionary) == close(np.sum(w * image))
 
 
 # ---- linear prediction and learning ----------------------------------------------------------------------------------------
