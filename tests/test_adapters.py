@@ -224,7 +224,7 @@ def test_blocks_and_calls_do_not_matter(monkeypatch):
     X, y = matrix()
     t = (y == "yes") + X[:, 0]
     whole = sklearn.LearnerRegressor(random_state=1).fit(X, t)
-    monkeypatch.setattr(sklearn, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(sklearn, "BLOCK_VALUES", 20)
     monkeypatch.setattr(sklearn, "BLOCK_ROWS", 7)
     for form in (X, sparse.csr_array(X)):
         parts = sklearn.LearnerRegressor(random_state=1)

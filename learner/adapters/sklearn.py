@@ -10,7 +10,7 @@
 True
 
 Columns are features named by their frame's columns, or else by their positions, "0", "1", ..., dense and sparse alike. Many
-rows are packed for the compiled loop at once: of a dense matrix without a Python loop, of a sparse one with one step a row.
+rows are packed for the compiled loop at once: no name or value of a matrix is a step of a Python loop.
 """
 
 import functools
@@ -32,7 +32,7 @@ from learner.model import Model
 
 __all__ = ["LearnerClassifier", "LearnerRegressor"]
 
-BLOCK_ROWS, BLOCK_BYTES = 4096, 1 << 22  # so much is packed at once
+BLOCK_ROWS, BLOCK_VALUES = 4096, 1 << 18  # so much is packed at once, at most
 FLOAT64 = b"\xcb"
 
 
@@ -157,7 +157,13 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Learn some more rows; the first time, `classes` or y must hold both labels."""
+        """Learn some more rows; the first time, `classes` or y must hold both labels.
+
+        Raises
+        ------
+        ValueError
+            When a row can't be learned; others of the same call may have been.
+        """
         new = not hasattr(self, "model_")
         X = self._validated(X, reset=new)
         y = _labels(y)
@@ -272,11 +278,11 @@ def _packed(X: Any, names: list[str] | None, model: Model) -> Iterator[list[byte
         for first in range(0, len(X), BLOCK_ROWS):
             yield [_record(model, x, first + i) for i, x in enumerate(X[first : first + BLOCK_ROWS])]
     elif sparse.issparse(X):
-        yield from _packed_sparse(X, np.array(names, object) if names else _positions(X.shape[1]))
+        yield from _packed_sparse(X, tuple(names) if names else X.shape[1])
     else:
         row, places = _template(names, X.shape[1])
         order = ">f8" if names else "<f8"
-        step = max(1, BLOCK_BYTES // len(row))
+        step = max(1, min(BLOCK_ROWS, BLOCK_VALUES // X.shape[1]))
         for first in range(0, len(X), step):
             values = np.ascontiguousarray(X[first : first + step], order).view(np.uint8)
             rows = np.tile(row, (len(values), 1))
@@ -302,22 +308,50 @@ def _template(names: list[str] | None, n: int) -> tuple[NDArray[np.uint8], Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _positions(n: int) -> NDArray[Any]:
-    """Return the names of n columns that have none; kept, since many small matrices may come."""
-    return np.array(list(map(str, range(n))), object)
+def _keys(names: tuple[str, ...] | int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return columns' names (or of so many columns the positions) in msgpack, one after another, and where each starts.
+
+    What begins a float64 follows each. Kept, since many small matrices may come.
+    """
+    parts = [msgpack.packb(name) + FLOAT64 for name in (map(str, range(names)) if isinstance(names, int) else names)]
+    return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)])
 
 
-def _packed_sparse(X: Any, names: NDArray[Any]) -> Iterator[list[bytes]]:
-    """Yield the rows of a CSR matrix as maps."""
+def _packed_sparse(X: Any, names: tuple[str, ...] | int) -> Iterator[list[bytes]]:
+    """Yield the rows of a CSR matrix as maps: five bytes of head, then for each entry its column's name and its value."""
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    pack = msgpack.Packer().pack
-    for first in range(0, X.shape[0], BLOCK_ROWS):
-        ends = X.indptr[first : first + BLOCK_ROWS + 1]
-        keys, values = names[X.indices[ends[0] : ends[-1]]].tolist(), X.data[ends[0] : ends[-1]].tolist()
-        cuts = (ends - ends[0]).tolist()
-        yield [pack(dict(zip(keys[a:b], values[a:b], strict=True))) for a, b in itertools.pairwise(cuts)]
+    keys, starts = _keys(names)
+    indptr, first = X.indptr.astype(np.int64), 0
+    while first < X.shape[0]:
+        last = int(np.searchsorted(indptr, indptr[first] + BLOCK_VALUES, "right")) - 1
+        last = min(max(last, first + 1), first + BLOCK_ROWS)
+        ends = indptr[first : last + 1] - indptr[first]
+        entries = slice(indptr[first], indptr[last])
+        columns, counts = X.indices[entries], np.diff(ends)
+        lengths = starts[columns + 1] - starts[columns]
+        after = np.cumsum(lengths + 8)  # where the entries end, but for the heads
+        heads = 5 * np.arange(len(ends))
+        cuts = np.append(0, after)[ends] + heads  # where the rows start, and the last one ends
+        at = after - 8 + np.repeat(heads[1:], counts)  # where the values start
+        out = np.empty(cuts[-1], np.uint8)
+        _put(out, cuts[:-1] + 1, counts.astype(">u4"))
+        _put(out, at, X.data[entries].astype(">f8"))
+        out[cuts[:-1]] = 0xDF  # a map, whose size is told in four bytes
+        passed = np.cumsum(lengths) - lengths
+        each = np.arange(int(lengths.sum()))  # of the names' bytes
+        out[np.repeat(at - lengths - passed, lengths) + each] = keys[
+            np.repeat(starts[columns] - passed, lengths) + each
+        ]
+        data = out.tobytes()
+        yield [data[a:b] for a, b in itertools.pairwise(cuts.tolist())]
+        first = last
+
+
+def _put(out: NDArray[np.uint8], at: NDArray[np.int64], numbers: NDArray[Any]) -> None:
+    """Write the bytes of numbers at their places."""
+    out[at[:, None] + np.arange(numbers.itemsize)] = numbers[:, None].view(np.uint8)
 
 
 def _rows(features: list[bytes] | NDArray[np.uint8]) -> list[bytes]:
