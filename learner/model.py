@@ -171,6 +171,16 @@ class Model:
                 raise SpecError("seed must be hexadecimal (it is not)") from error
         return cls(given.pop("task", "binary"), **given)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be copied, and sent to another process: the spec, with its seed, and the state."""
+        return self._restored, (self.to_spec(), {name: array.copy() for name, array in self.state().items()})
+
+    @classmethod
+    def _restored(cls, spec: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> Self:
+        model = cls.from_spec(spec)
+        model.load_state(state)
+        return model
+
     @property
     def fingerprint(self) -> str:
         """32 hex digits that change whenever the model's features, or what it would learn from them, would."""

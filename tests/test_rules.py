@@ -123,6 +123,13 @@ def test_only_four_modules_know_redis(module):
         assert not packages(module) & {"redis", "hiredis", "valkey", "fakeredis"}
 
 
+@every_module
+def test_only_adapters_know_the_libraries_they_adapt_to(module):
+    if not module.startswith("learner.adapters."):
+        assert not packages(module) & {"river", "sklearn", "scipy", "pandas"}
+        assert not any(name.startswith("learner.adapters") for name in imports(module))
+
+
 @pytest.mark.parametrize("module", sorted(MATHS))
 def test_mathematics_does_no_input_or_output(module):
     assert not packages(module) & NO_MATHS
