@@ -1143,8 +1143,10 @@ def score_experts(n, parts, rates, store, scratch, totals, scores):
     for k in range(experts_of(rates)):
         scores[k] = 0.0
     kalman = kalman_at(rates)
-    prior, other, odds = class_priors(totals)
     bayes = mixture(rates) and parts & BAYES != 0
+    prior = other = odds = np.float32(1.0)
+    if bayes:
+        prior, other, odds = class_priors(totals)
     for i in range(np.uint64(n)):
         base = bases[i]
         if base != MISSING:
