@@ -33,7 +33,7 @@ import msgpack
 from learner.losses import LOSSES
 from learner.model import Model
 
-__all__ = ["PEERS", "compare", "generated"]
+__all__ = ["PEERS", "agrees", "compare", "generated", "vw_loss"]
 
 Example = tuple[float, dict[str, float]]
 MAX_LOGISTIC_SCORE = 50.0  # Vowpal Wabbit's
@@ -49,6 +49,11 @@ PEERS: list[tuple[str, Mapping[str, Any]]] = [
     ("--normalized", {"name": "ng"}),
     ("--adaptive --normalized", {"name": "nag"}),
 ]
+
+
+def agrees(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row of generated data is one where the definitions agree, and neither diverges."""
+    return row["difference"] is not None and not (row["loss"] == "hinge" and "--normalized" in row["vw"])
 
 
 def generated(loss: str, n: int, seed: int = 1) -> Iterator[Example]:
@@ -132,8 +137,11 @@ def main() -> None:
                     f"{row['vw_loss']:12.6g} {row['our_loss']:12.6g} {difference:>11}",
                     flush=True,
                 )
+    largest = max(abs(row["difference"]) for row in rows if row["data"].startswith("generated") and agrees(row))
     if options.json:
-        print(json.dumps(rows))
+        print(json.dumps({"rows": rows, "largest": largest}))
+    else:
+        print(f"largest difference on generated data, where the definitions agree: {largest:.1e}")
 
 
 if __name__ == "__main__":
