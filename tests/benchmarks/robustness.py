@@ -1,7 +1,9 @@
 """What spoilt data does to the default learner: ``python -m tests.benchmarks.robustness FOLDER``.
 
 FOLDER is as in `tests.benchmarks.league`. Each stream is learned as it is, with every value multiplied by 1e-6 and by 1e6,
-with 1,000 added to every value, with 1% of the targets flipped (of a regression: to the other side of their mean), of the values multiplied by 1e9, and with all examples of one class first (of a regression: in order of the target). The figures are progressive losses, the constant's beside the flipped ones, since those can't be predicted.
+with 1,000 added to every value, with 1% of the targets flipped (of a regression: to the other side of their mean), with 0.1%
+of the values multiplied by 1e9, and with all examples of one class first (of a regression: in order of the target). The
+figures are progressive losses, the constant's beside the flipped ones, since those can't be predicted.
 
 Caveats: adding to a value makes an indicator of 1 one of 1,001, which is the same indicator, but a number's zero is not left
 out any more. The last column is no random order: nothing that was learned from the first half fits the second.
