@@ -107,9 +107,7 @@ class Model:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
         mixture = {"rates": rates, "decays": decays, "parts": parts, "neural": neural}
         if optimizer is not None and (given := [name for name, value in mixture.items() if value is not None]):
-            raise SpecError(
-                f"optimizer must stand alone, without rates, decays, parts or neural (got {', '.join(given)})"
-            )
+            raise SpecError(f"optimizer must stand alone, without {', '.join(mixture)} (got {', '.join(given)})")
         if parts is None:
             parts = PARTS if rates is None else ()
         if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
