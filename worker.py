@@ -4,10 +4,12 @@ One worker owns a model. It may be killed at any moment: the next one goes on fr
 weights, bit for bit, as if nothing had happened.
 """
 
+import contextlib
+import functools
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -16,6 +18,7 @@ import redis
 from learner import server
 from learner.cli import errors_as_lines
 from learner.errors import LearnerError
+from learner.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
 from learner.store import NEVER, Entries, Store, stream_id
 from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply, to_json
 
@@ -24,6 +27,9 @@ READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wai
 READ_ENTRIES = 10_000
 MAX_REJECTED_AN_ENTRY = 100
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0  # between attempts to connect again
+WAIT_POLL_SECONDS = 0.1  # how often one that waits for its place looks
+REMIND_SECONDS = 60.0  # how often it says again what it waits for
+STOP_SECONDS = 4.0  # after a signal, for the last commit
 
 
 class Worker:
@@ -35,43 +41,116 @@ class Worker:
         The model's place in Redis.
     commit_seconds : float
         At least so long between commits while examples come.
+    lease_seconds : float
+        How long it may give no sign of life before one that waits takes over.
+    own : bool
+        Whether to take over at once, whoever owns the model; else `wait_to_own` is to be called.
     """
 
-    def __init__(self, store: Store, commit_seconds: float) -> None:
+    def __init__(
+        self, store: Store, commit_seconds: float, lease_seconds: float = LEASE_SECONDS, own: bool = True
+    ) -> None:
         from learner.model import Model  # numba: only now, so that commands which don't learn start at once
 
         self.store = store
         self.commit_seconds = commit_seconds
+        self.lease_seconds = lease_seconds
         self.model = Model.from_spec(store.spec())
         self.model.linear.warm()
         if not commit_seconds < float("inf"):
             raise LearnerError(f"seconds between commits must be a number (got {commit_seconds})")
-        self.epoch = store.take_over()
-        committed = store.load(self.model.fingerprint, self.model.linear.store.width)
         self.cursor = NEVER
-        if committed:
-            self.model.load_state(committed.state)
-            self.cursor = committed.cursor
         self.asked = NEVER  # the last request answered; answered ones are trimmed
         self.n_entries = 0  # since the last commit, as the rest here
         self.rejected: list[tuple[bytes, Bad]] = []
         self.n_rejected = 0
         self.committed_at = time.monotonic()
-        self.committed_examples = self.model.n_examples
+        self.committed_examples = 0
         self.committing = False
         self.stopping = False
         self.warned = False
+        self.heart: Heartbeat | None = None
+        if own:
+            store.take_over(lease_seconds)
+            self.load()
+
+    # ---- owning ----
+    def wait_to_own(self, wait: bool = True) -> bool:
+        """Become the owner as soon as there is none, or none that lives, and load the last commit.
+
+        Returns
+        -------
+        bool
+            False when stopped meanwhile.
+
+        Raises
+        ------
+        LearnerError
+            When there is one and `wait` is false.
+        """
+        silence, told = Silence(), ""
+        while not self.stopping:
+            owner = self.store.owner()
+            now = time.monotonic()
+            vacant = "worker" not in owner.fields or process_ended(owner.fields.get("process", ""))
+            if vacant or silence.seconds((owner.fields, owner.sign), now) >= owner.lease_seconds:
+                if self.store.succeed(owner, self.lease_seconds):
+                    self._start_heart()  # before loading, which may take longer than the lease
+                    self.load()
+                    return True
+                continue
+            if not wait:
+                raise LearnerError(f"model {self.store.keys.model!r} has a worker already: {owner}")
+            if told != owner.fields["worker"]:
+                told = owner.fields["worker"]
+                click.echo(f"worker of {self.store.keys.model}: waiting, in place of {owner}", err=True)
+            time.sleep(WAIT_POLL_SECONDS)
+        return False
+
+    @property
+    def epoch(self) -> int:
+        """How many times the model was taken over, this one's time included."""
+        return self.store.epoch
+
+    def load(self) -> None:
+        """Go on from the last commit."""
+        committed = self.store.load(self.model.fingerprint, self.model.linear.store.width)
+        if committed:
+            self.model.load_state(committed.state)
+            self.cursor = committed.cursor
+        self.committed_examples = self.model.n_examples
+
+    def _start_heart(self) -> None:
+        if self.heart is None:
+            self.heart = Heartbeat(self._beat, self.lease_seconds)
+            self.heart.start()
+
+    def _beat(self) -> None:
+        with contextlib.suppress(redis.RedisError):  # the loop sees the same, and says so
+            self.store.beat()
+
+    def close(self) -> None:
+        """Give no more signs of life."""
+        if self.heart is not None:
+            self.heart.close()
+            self.heart = None
+
+    def _require_ownership(self) -> None:
+        if self.heart is not None and self.heart.problem is not None:
+            raise self.heart.problem
 
     # ---- the loop ----
     def run(self, burst: bool = False) -> None:
         """Learn and answer until `stopping`, or (burst) until nothing is left; then commit and stop being the owner."""
         count = 100
+        self._start_heart()
         self.store.check_stream(self.cursor)
         if self.committing:  # its answer was lost: first find out whether it got through
             self.commit()
         while not self.stopping:
             block_ms = None if burst else BLOCK_MS
             examples, requests = self.store.read(self.cursor, self.asked, count, block_ms)
+            self._require_ownership()
             self.answer(requests)
             self.learn(examples)
             if examples:
@@ -82,6 +161,7 @@ class Worker:
             if burst and not examples and not requests:
                 break
         self.commit()
+        self.close()
         self.store.release()
 
     # ---- learning ----
@@ -214,13 +294,25 @@ class Worker:
 
 
 def _stop_on_signals(worker: Worker) -> None:
+    """Have the first signal stop the worker after a last commit, for which it has its time; a second one ends it at once."""
+
     def stop(number: int, frame: Any) -> None:
-        if worker.stopping:  # asked twice: at once
-            sys.exit(128 + number)
         worker.stopping = True
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
+
+    def too_late(number: int, frame: Any) -> None:
+        if not worker.n_entries:
+            sys.exit(0)
+        raise LearnerError(
+            f"{worker.n_entries} entries learned must be learned again: they could not be committed within "
+            f"{STOP_SECONDS:g} s of the signal"
+        )
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGALRM, too_late)
 
 
 @click.command()
@@ -228,40 +320,72 @@ def _stop_on_signals(worker: Worker) -> None:
 @click.option("--redis-url", help="The server; by default REDIS_URL, else the embedded one.")
 @click.option("--burst", is_flag=True, help="Learn and answer what is there, commit, and exit.")
 @click.option("--commit-seconds", default=2.0, show_default=True, type=click.FloatRange(min=0), help="Between commits.")
+@click.option(
+    "--lease-seconds",
+    default=LEASE_SECONDS,
+    show_default=True,
+    type=click.FloatRange(min=0.1, max=3600),
+    help="How long it may give no sign of life before one that waits takes over.",
+)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait while MODEL has another worker, or exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 @errors_as_lines
-def worker(model: str, redis_url: str | None, burst: bool, commit_seconds: float, as_json: bool) -> None:
+def worker(
+    model: str,
+    redis_url: str | None,
+    burst: bool,
+    commit_seconds: float,
+    lease_seconds: float,
+    wait: bool,
+    as_json: bool,
+) -> None:
     """Run the worker of MODEL: learn its stream, answer requests, commit.
 
-    Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another worker took over.
+    A model has one worker at a time: a second one waits, and takes over when the first one stops, ends or is silent for
+    its lease. Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another worker took over.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = server.client(server.find_or_start(redis_url), block_ms=BLOCK_MS)
     server.require_version(client)
-    owner = Worker(Store(client, model), commit_seconds)
+    owner = Worker(Store(client, model), commit_seconds, lease_seconds, own=False)
     _stop_on_signals(owner)
-    learned = f"{owner.model.n_examples} examples learned up to {owner.cursor.decode()}"
-    click.echo(f"worker of {model}: epoch {owner.epoch}, {learned}", err=True)
-    _run(owner, burst, redis_url)
+    try:
+        if not _again_and_again(owner, redis_url, functools.partial(owner.wait_to_own, wait)):
+            return
+        learned = f"{owner.model.n_examples} examples learned up to {owner.cursor.decode()}"
+        click.echo(f"worker of {model}: epoch {owner.epoch}, {learned}", err=True)
+        _again_and_again(owner, redis_url, functools.partial(owner.run, burst))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        owner.close()
     if as_json:
         click.echo(to_json({"model": model, **owner.model.summary(), "cursor": owner.cursor.decode()}))
 
 
-def _run(owner: Worker, burst: bool, redis_url: str | None) -> None:
-    """Run the loop, over again for as long as the connection is lost; what is learned stays in memory meanwhile."""
-    pause = FIRST_PAUSE_SECONDS
+def _again_and_again(owner: Worker, redis_url: str | None, do: Callable[[], Any]) -> Any:
+    """Do something, again for as long as the server can't be reached or can't serve; what is learned stays in memory."""
+    pause, told = FIRST_PAUSE_SECONDS, ("", 0.0)
     while True:
         started = time.monotonic()
         try:
-            return owner.run(burst)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+            return do()
+        except redis.RedisError as error:
+            trouble = server.passing_trouble(error)
+            if trouble is None:
+                raise
             if owner.stopping and not owner.n_entries:
                 return None
-            if owner.stopping:
-                raise LearnerError(f"{owner.n_entries} entries learned must be learned again: {error}") from error
-            if time.monotonic() - started > 2 * LAST_PAUSE_SECONDS:
+            now = time.monotonic()
+            if now - started > 2 * LAST_PAUSE_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
-            click.echo(f"worker: no connection, trying again in {pause:.1f} s ({error})", err=True)
-            time.sleep(pause)
+            if trouble != told[0] or now - told[1] > REMIND_SECONDS:
+                told = trouble, now
+                kept = f"; {owner.n_entries} entries learned are not committed yet" if owner.n_entries else ""
+                detail = str(error).rpartition("caused error: ")[2][-200:]
+                click.echo(f"worker of {owner.store.keys.model}: {trouble}, trying again{kept} ({detail})", err=True)
+            while not owner.stopping and time.monotonic() < now + pause:
+                time.sleep(FIRST_PAUSE_SECONDS)
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
             if url := server.find(redis_url):  # an embedded server that was started again has another address
                 owner.store.client = server.client(url, block_ms=BLOCK_MS)

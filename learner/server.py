@@ -135,6 +135,41 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         raise ServerError(f"server URL: {rule} (got {redact(url)})") from error
 
 
+PASSING = {  # how the server's answer starts: what is the matter
+    "OOM": "the server's memory is full (maxmemory)",
+    "MISCONF": "the server can't write to its disk",
+    "READONLY": "the server is a replica, or a primary no more",
+    "NOREPLICAS": "the server has too few replicas (min-replicas-to-write)",
+    "MASTERDOWN": "the server is a replica without its primary",
+    "CLUSTERDOWN": "the cluster is down",
+    "TRYAGAIN": "the cluster is moving the keys",
+    "LOADING": "the server is loading its data",
+    "BUSY": "the server is busy with a script",
+}
+
+
+def passing_trouble(error: redis.RedisError) -> str | None:
+    """Return what is the matter, in words, when a command may be tried again later; None when that would not help.
+
+    >>> passing_trouble(redis.ConnectionError("refused"))
+    'no connection'
+    >>> passing_trouble(redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"))
+    "the server can't write to its disk"
+    >>> passing_trouble(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+    """
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return PASSING["LOADING"]
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return "no connection"
+    # redis-py takes the code off some answers, which then have a class of their own, and puts its own words before others
+    kinds = {"OutOfMemory": "OOM", "ReadOnly": "READONLY", "TryAgain": "TRYAGAIN"}
+    kinds |= {"MasterDown": "MASTERDOWN", "ClusterDown": "CLUSTERDOWN"}
+    code = kinds.get(
+        type(error).__name__.removesuffix("Error"), str(error).rpartition("caused error: ")[2].split(" ")[0]
+    )
+    return PASSING.get(code)
+
+
 def require_version(connection: redis.Redis) -> str:
     """Return the server's name and version, such as ``Valkey 9.1.2``, or say that it is too old."""
     reached = connection.connection_pool.connection_kwargs

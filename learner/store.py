@@ -5,7 +5,8 @@ learned), what was rejected, the consumer group's position and a progress entry,
 one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic, so entries after the last commit are simply learned
 again after a crash, to the same bits.
 
-Only one worker may commit: taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*).
+Only one worker may commit: taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*). The
+owner says that it lives by changing the key ``lease`` (see `learner.lease`).
 """
 
 import contextlib
@@ -24,9 +25,10 @@ from numpy.typing import NDArray
 
 from learner import layout
 from learner.errors import FencedError, StoreError
+from learner.lease import LEASE_SECONDS, process_name
 from learner.wire import GROUP, Bad, Keys
 
-__all__ = ["Committed", "Store", "stream_id"]
+__all__ = ["Committed", "Owner", "Store", "stream_id"]
 
 FORMAT = 1
 SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
@@ -34,6 +36,7 @@ MAX_REJECTED = 100_000  # entries kept, about
 MAX_PROGRESS = 10_000
 REJECTED_BYTES = 65_536  # of the original entry kept
 NEVER = b"0-0"  # the cursor before the first entry
+OWNED = ("worker", "epoch")  # what says whose a model is
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -45,6 +48,23 @@ class Committed:
     cursor: bytes
     n_commits: int
     state: dict[str, NDArray[Any]]
+
+
+@dataclass
+class Owner:
+    """Who owns a model (no ``worker`` among the fields: nobody), and the sign of life that must change."""
+
+    fields: dict[str, str]
+    sign: bytes | None
+
+    @property
+    def lease_seconds(self) -> float:
+        """For how long its sign may stay the same."""
+        return float(self.fields.get("lease", LEASE_SECONDS))
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(self.fields["since"])))
+        return f"process {self.fields['pid']} on {self.fields['host']} since {since}, epoch {self.fields['epoch']}"
 
 
 class Store:
@@ -63,6 +83,7 @@ class Store:
         self.keys = Keys(model)
         self.epoch = 0
         self._token = b""
+        self._n_signs = 0
         self.n_commits = 0
         self.n_entries = 0
         self._names_committed = 0
@@ -99,23 +120,69 @@ class Store:
                 raise
 
     # ---- owning ----
-    def take_over(self) -> int:
-        """Become the one worker that may commit; return the new epoch."""
-        self._token = secrets.token_hex(8).encode()
+    def owner(self) -> "Owner":
+        """Return who owns the model, and its last sign of life."""
         with self.client.pipeline() as pipe:
-            pipe.hincrby(self.keys.owner, "epoch", 1)
-            pipe.hset(
-                self.keys.owner,
-                mapping={
-                    "worker": self._token,
-                    "host": socket.gethostname(),
-                    "pid": os.getpid(),
-                    "since": f"{time.time():.3f}",
-                },
-            )
+            pipe.hgetall(self.keys.owner)
+            pipe.get(self.keys.lease)
+            found, sign = pipe.execute()
+        return Owner({key.decode(): value.decode() for key, value in found.items()}, sign)
+
+    def take_over(self, lease_seconds: float = LEASE_SECONDS) -> int:
+        """Become the one worker that may commit, whoever was; return the new epoch."""
+        with self.client.pipeline() as pipe:
+            self._queue_ownership(pipe, lease_seconds)
             self.epoch = int(pipe.execute()[0])
         self._create_group(self.keys.examples)
         return self.epoch
+
+    def succeed(self, owner: "Owner", lease_seconds: float = LEASE_SECONDS) -> bool:
+        """Become the one worker that may commit after `owner`; return False if another one did already."""
+        pipe: Any
+        with self.client.pipeline() as pipe:
+            pipe.watch(self.keys.owner)
+            token, epoch = (owner.fields[name].encode() if name in owner.fields else None for name in OWNED)
+            if self._owned(pipe) != [token, epoch]:
+                return False
+            pipe.multi()
+            self._queue_ownership(pipe, lease_seconds)
+            try:
+                self.epoch = int(pipe.execute()[0])
+            except redis.WatchError:
+                return False
+        self._create_group(self.keys.examples)
+        return True
+
+    def _queue_ownership(self, pipe: Any, lease_seconds: float) -> None:
+        self._token = secrets.token_hex(8).encode()
+        pipe.hincrby(self.keys.owner, "epoch", 1)
+        owner = {
+            "worker": self._token,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process": process_name(),
+            "since": f"{time.time():.3f}",
+            "lease": f"{lease_seconds:g}",
+        }
+        pipe.hset(self.keys.owner, mapping=owner)
+        pipe.set(self.keys.lease, self._sign())
+
+    def _sign(self) -> bytes:
+        self._n_signs += 1
+        return self._token + b" %d" % self._n_signs
+
+    def beat(self) -> None:
+        """Say that this worker lives.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        StoreError
+            When the server lost what this worker committed.
+        """
+        self._require_ownership(self._owned(self.client))
+        self.client.set(self.keys.lease, self._sign())
 
     def release(self) -> None:
         """Stop being the owner, if still so."""
@@ -124,14 +191,35 @@ class Store:
             pipe.watch(self.keys.owner)
             if self._is_owner(pipe):
                 pipe.multi()
-                pipe.hdel(self.keys.owner, "worker", "host", "pid", "since")
+                pipe.hdel(self.keys.owner, "worker", "host", "pid", "process", "since", "lease")
+                pipe.delete(self.keys.lease)
                 with contextlib.suppress(redis.WatchError):  # replaced in this very moment: released already
                     pipe.execute()
 
     def _is_owner(self, client: Any) -> bool:
         """Tell whether the owner is still this one: the epoch may come again when a server goes back, the token doesn't."""
-        found: list[bytes | None] = client.hmget(self.keys.owner, "epoch", "worker")
-        return found == [str(self.epoch).encode(), self._token]
+        return self._owned(client) == [self._token, str(self.epoch).encode()]
+
+    def _owned(self, client: Any) -> list[bytes | None]:
+        found: list[bytes | None] = client.hmget(self.keys.owner, *OWNED)
+        return found
+
+    def _require_ownership(self, owned: list[bytes | None]) -> None:
+        """Make sure that the owner found is this one, or say what happened to it."""
+        epoch = owned[1]
+        if owned == [self._token, str(self.epoch).encode()]:
+            return
+        if int(epoch or 0) < self.epoch:  # a takeover raises it: only older data has a lower one
+            lost = "everything of this model" if epoch is None else f"what came after epoch {epoch.decode()}"
+            raise StoreError(
+                f"server lost {lost} while this worker, of epoch {self.epoch}, had learned {self.n_entries} entries of "
+                f"{self.keys.model!r}: it was emptied, or started again with older data; a worker started now goes on from "
+                f"what there is, if that fits together"
+            )
+        raise FencedError(
+            f"another worker owns {self.keys.model!r} now (epoch {int(epoch or 0)}, this one's is {self.epoch}): nothing of "
+            "this one is committed any more"
+        )
 
     # ---- loading ----
     def load(self, fingerprint: str, width: int) -> Committed | None:
@@ -265,10 +353,7 @@ class Store:
         with self.client.pipeline() as pipe:
             try:
                 pipe.watch(self.keys.owner)
-                if not self._is_owner(pipe):
-                    raise FencedError(
-                        f"another worker owns {self.keys.model!r} now: nothing of this one is committed any more"
-                    )
+                self._require_ownership(self._owned(pipe))
                 head = pipe.hmget(self.keys.head, "commits", "entries")
                 committed = int(head[0] or 0)
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost

@@ -71,6 +71,7 @@ class Keys:
         self.examples = prefix + "examples"
         self.requests = prefix + "requests"
         self.owner = prefix + "owner"
+        self.lease = prefix + "lease"
         self.rejected = prefix + "rejected"
         self.progress = prefix + "progress"
         self.head = prefix + "state:head"

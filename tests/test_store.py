@@ -263,14 +263,14 @@ def test_a_second_owner_fences_the_first_which_writes_nothing(pair):
 def test_an_owner_that_is_replaced_during_a_commit_writes_nothing(pair, monkeypatch):
     learn(pair.model, ["a"])
     other = Store(pair.client, "m")
-    is_owner = pair.store._is_owner
+    owned = pair.store._owned
 
     def then_replaced(client):
-        answer = is_owner(client)
+        answer = owned(client)
         other.take_over()
         return answer
 
-    monkeypatch.setattr(pair.store, "_is_owner", then_replaced)
+    monkeypatch.setattr(pair.store, "_owned", then_replaced)
     with pytest.raises(FencedError, match="during a commit"):
         pair.commit(1)
     assert pair.load() is None
@@ -293,14 +293,14 @@ def test_one_that_was_replaced_does_not_release_its_successor(pair):
 
 def test_one_that_is_replaced_while_it_releases_stops_quietly(pair, monkeypatch):
     other = Store(pair.client, "m")
-    is_owner = pair.store._is_owner
+    owned = pair.store._owned
 
     def then_replaced(client):
-        answer = is_owner(client)
+        answer = owned(client)
         other.take_over()
         return answer
 
-    monkeypatch.setattr(pair.store, "_is_owner", then_replaced)
+    monkeypatch.setattr(pair.store, "_owned", then_replaced)
     with contextlib.suppress(FencedError):
         pair.store.release()
     assert "pid" in other.status()["owner"]

@@ -618,25 +618,6 @@ def test_what_was_committed_at_a_stop_is_where_the_next_one_starts(client, redis
     assert client.hget(KEYS.head, "entries") == b"50"
 
 
-def test_a_second_worker_takes_over_and_the_first_exits_with_4(client, redis_url, create, start_worker, committed):
-    examples = zipf_examples(3000, 8, 5)
-    undisturbed = create()
-    first = start_worker(redis_url, "m", "--commit-seconds", "0.01")
-    push_batches(client, "batch", examples[:1000], 10)
-    wait_until(lambda: client.exists(KEYS.head))
-    second = start_worker(redis_url, "m", "--commit-seconds", "0.01")
-    push_batches(client, "batch", examples[1000:], 10)
-    _, err = first.communicate(timeout=10)
-    assert first.returncode == 4
-    assert "Error: another worker" in err.splitlines()[-1]
-    assert "Traceback" not in err
-    wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
-    second.terminate()
-    assert second.wait(5) == 0
-    undisturbed.learn_packed(b"".join(examples))
-    assert state_bytes(committed()) == state_bytes(undisturbed)
-
-
 def test_a_fenced_worker_raises_and_commits_nothing(client, redis_url, create, drain, committed):
     create()
     client.xadd(KEYS.examples, {"features": '{"a": 1}', "target": "1"})
