@@ -116,7 +116,8 @@ class Worker:
         """Go on from the last commit."""
         committed = self.store.load(self.model.fingerprint, self.model.linear.store.width)
         if committed:
-            self.model.load_state(committed.state)
+            if committed.state:
+                self.model.load_state(committed.state)
             self.cursor = committed.cursor
         self.committed_examples = self.model.n_examples
 
@@ -144,9 +145,10 @@ class Worker:
         """Learn and answer until `stopping`, or (burst) until nothing is left; then commit and stop being the owner."""
         count = 100
         self._start_heart()
-        self.store.check_stream(self.cursor)
+        self.store.beat()  # first of all: what another owner did to the stream must not look like a loss
         if self.committing:  # its answer was lost: first find out whether it got through
             self.commit()
+        self.store.check_stream(self.cursor, self.n_entries)
         while not self.stopping:
             block_ms = None if burst else BLOCK_MS
             examples, requests = self.store.read(self.cursor, self.asked, count, block_ms)
@@ -180,8 +182,10 @@ class Worker:
                     self._learn_singles(singles)
                     self._learn_packed(part, lambda _, entry_id=entry_id: entry_id)
             self.cursor = entry_id
+            self.n_entries += 1
+            if self.stopping:  # the entries after this one are the next worker's
+                break
         self._learn_singles(singles)
-        self.n_entries += len(entries)
 
     def _learn_singles(self, singles: list[tuple[bytes, bytes]]) -> None:
         if singles:

@@ -332,6 +332,54 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
         click.echo(line)
 
 
+@main.command()
+@click.argument("model")
+@click.option(
+    "--from-start", "choice", flag_value="from-start", help="Learn what the stream has now, from its beginning."
+)
+@click.option("--skip", "choice", flag_value="skip", help="Skip what the stream has now, learn what comes after.")
+@click.option(
+    "--continue",
+    "choice",
+    flag_value="continue",
+    help="Learn what comes after the last entry learned; what is lost is lost.",
+)
+@click.option("--forget", "choice", flag_value="forget", help="Forget all that was learned, and learn the stream anew.")
+@redis_option
+@json_option
+def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool) -> None:
+    """Say whether MODEL's stream fits what was learned from it, or make it fit in the way chosen.
+
+    A running worker is replaced by a repair: it exits with 4. Without a choice nothing changes; the exit code is 2 when
+    the stream doesn't fit.
+    """
+    from learner import server
+    from learner.store import Store
+    from learner.stream import CHOICES, repair
+
+    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store.spec()
+    if choice:
+        store.take_over()
+        found = repair(store.client, store.keys, choice)
+        store.release()
+    else:
+        found = store.committed_position()
+    if as_json:
+        click.echo(to_json(found.to_dict()))
+    elif found.trouble:
+        click.echo(found.trouble)
+        for name, meaning in CHOICES.items():
+            click.echo(f"  learner repair {model} --{name:11} {meaning}")
+    else:
+        behind = found.added - found.passed
+        click.echo(
+            f"{model}: {found.learned} entries learned up to {found.cursor}, {behind} to come: they fit the stream"
+        )
+    if found.trouble:
+        sys.exit(2)
+
+
 # ---- without Redis ----
 @main.command()
 @click.argument("file")

@@ -202,7 +202,8 @@ class Client:
 
         store = Store(self.redis, self.keys.model)
         model = Model.from_spec(store.spec())
-        if committed := store.load(model.fingerprint, model.linear.store.width):
+        committed = store.load(model.fingerprint, model.linear.store.width)
+        if committed and committed.state:
             model.load_state(committed.state)
         return model
 

@@ -56,6 +56,8 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
     else:
         yield "owner             none: start one with 'learner worker " + found["model"] + "'"
     yield f"lag               {found['lag_entries']} entries, {found['requests_waiting']} requests waiting"
+    if found["trouble"]:
+        yield f"trouble           {found['trouble']}: see 'learner repair {found['model']}'"
     if progress:
         yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected"
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"

@@ -26,16 +26,16 @@ from numpy.typing import NDArray
 from learner import layout
 from learner.errors import FencedError, StoreError
 from learner.lease import LEASE_SECONDS, process_name
+from learner.stream import NEVER, Position, create_group, position, stream_id
 from learner.wire import GROUP, Bad, Keys
 
-__all__ = ["Committed", "Owner", "Store", "stream_id"]
+__all__ = ["NEVER", "Committed", "Entries", "Owner", "Store", "stream_id"]
 
 FORMAT = 1
 SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
 MAX_REJECTED = 100_000  # entries kept, about
 MAX_PROGRESS = 10_000
 REJECTED_BYTES = 65_536  # of the original entry kept
-NEVER = b"0-0"  # the cursor before the first entry
 OWNED = ("worker", "epoch")  # what says whose a model is
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
@@ -85,7 +85,8 @@ class Store:
         self._token = b""
         self._n_signs = 0
         self.n_commits = 0
-        self.n_entries = 0
+        self.n_entries = 0  # learned up to the last commit
+        self._cursor = NEVER  # of the last commit
         self._names_committed = 0
 
     # ---- the spec ----
@@ -94,7 +95,7 @@ class Store:
         if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
             return False
         for stream in (self.keys.examples, self.keys.requests):
-            self._create_group(stream)
+            create_group(self.client, stream)
         return True
 
     def spec(self) -> dict[str, Any]:
@@ -112,13 +113,6 @@ class Store:
             )
         return cast("dict[str, Any]", json.loads(data))
 
-    def _create_group(self, stream: str) -> None:
-        try:
-            self.client.xgroup_create(stream, GROUP, "0", mkstream=True)
-        except redis.ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-
     # ---- owning ----
     def owner(self) -> "Owner":
         """Return who owns the model, and its last sign of life."""
@@ -133,7 +127,7 @@ class Store:
         with self.client.pipeline() as pipe:
             self._queue_ownership(pipe, lease_seconds)
             self.epoch = int(pipe.execute()[0])
-        self._create_group(self.keys.examples)
+        create_group(self.client, self.keys.examples)
         return self.epoch
 
     def succeed(self, owner: "Owner", lease_seconds: float = LEASE_SECONDS) -> bool:
@@ -150,7 +144,7 @@ class Store:
                 self.epoch = int(pipe.execute()[0])
             except redis.WatchError:
                 return False
-        self._create_group(self.keys.examples)
+        create_group(self.client, self.keys.examples)
         return True
 
     def _queue_ownership(self, pipe: Any, lease_seconds: float) -> None:
@@ -181,7 +175,10 @@ class Store:
         StoreError
             When the server lost what this worker committed.
         """
+        there = self.client.exists(self.keys.examples)
         self._require_ownership(self._owned(self.client))
+        if self.n_entries and not there:
+            self.check_stream(self._cursor)
         self.client.set(self.keys.lease, self._sign())
 
     def release(self) -> None:
@@ -213,8 +210,8 @@ class Store:
             lost = "everything of this model" if epoch is None else f"what came after epoch {epoch.decode()}"
             raise StoreError(
                 f"server lost {lost} while this worker, of epoch {self.epoch}, had learned {self.n_entries} entries of "
-                f"{self.keys.model!r}: it was emptied, or started again with older data; a worker started now goes on from "
-                f"what there is, if that fits together"
+                f"{self.keys.model!r}: it was emptied, or went back to older data; a worker started now goes on from what "
+                "there is, or says what doesn't fit"
             )
         raise FencedError(
             f"another worker owns {self.keys.model!r} now (epoch {int(epoch or 0)}, this one's is {self.epoch}): nothing of "
@@ -240,6 +237,11 @@ class Store:
         head, rows, names = self._read_state(width)
         if not head:
             return None
+        self._cursor = cursor = head[b"cursor"]
+        self.n_entries = int(head[b"entries"])
+        self.check_stream(cursor)
+        if b"format" not in head:  # a repair said where to start
+            return Committed(cursor, 0, {})
         if int(head[b"format"]) != FORMAT:
             raise StoreError(f"state of {self.keys.model!r} must have format {FORMAT} (got {head[b'format'].decode()})")
         if head[b"fingerprint"].decode() != fingerprint:
@@ -247,9 +249,6 @@ class Store:
                 f"state of {self.keys.model!r} was learned with fingerprint {head[b'fingerprint'].decode()}, "
                 f"but the model's is {fingerprint}: its spec was changed; create a new model under another name"
             )
-        cursor = head[b"cursor"]
-        self.n_entries = int(head[b"entries"])
-        self.check_stream(cursor)
         self.n_commits = int(head[b"commits"])
         self._names_committed = len(names)
         state: dict[str, NDArray[Any]] = {
@@ -260,25 +259,32 @@ class Store:
         state["names"] = np.frombuffer(names, np.uint8)
         return Committed(cursor, self.n_commits, state)
 
-    def check_stream(self, cursor: bytes) -> None:
-        """Make sure that the stream still reaches the last entry learned.
+    def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
+        """Return where a cursor stands in the stream, so many entries after the last commit."""
+        learned = self.n_entries + n_uncommitted
+        return position(self.client, self.keys, cursor, learned, n_uncommitted, self._cursor)
+
+    def committed_position(self) -> Position:
+        """Return where the last commit's cursor stands in the stream."""
+        while True:
+            cursor, learned = self._committed_cursor()
+            found = position(self.client, self.keys, cursor, learned, 0, cursor)
+            if self._committed_cursor() == (cursor, learned):  # no commit came between
+                return found
+
+    def _committed_cursor(self) -> tuple[bytes, int]:
+        found: list[Any] = cast("list[Any]", self.client.hmget(self.keys.head, ["cursor", "entries"]))
+        return found[0] or NEVER, int(found[1] or 0)
+
+    def check_stream(self, cursor: bytes, n_uncommitted: int = 0) -> None:
+        """Make sure that the stream still fits what was learned, nothing more and nothing less.
 
         Raises
         ------
         StoreError
-            When it was deleted, or the server went back to older data.
+            When it was deleted, the server went back to older data, or entries were removed unlearned.
         """
-        try:
-            info = self.client.xinfo_stream(self.keys.examples)
-            last, added = info["last-generated-id"], int(info["entries-added"])
-        except redis.ResponseError:  # no such key
-            last, added = NEVER, 0
-        if stream_id(last) < stream_id(cursor) or added < self.n_entries:
-            raise StoreError(
-                f"stream {self.keys.examples} ends at {last.decode()} after {added} entries, before the last entry learned "
-                f"({cursor.decode()}, of {self.n_entries}): it was deleted, or the server went back to older data; nothing is "
-                "learned until that is settled"
-            )
+        self.position(cursor, n_uncommitted).require(self.keys.model)
 
     def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes]:
         """Return head, rows and names of one and the same commit."""
@@ -354,14 +360,12 @@ class Store:
             try:
                 pipe.watch(self.keys.owner)
                 self._require_ownership(self._owned(pipe))
-                head = pipe.hmget(self.keys.head, "commits", "entries")
-                committed = int(head[0] or 0)
+                committed = int(pipe.hget(self.keys.head, "commits") or 0)
+                entries = self.n_entries + n_entries
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
-                    self._done(state, dirty)
+                    self._done(cursor, entries, state, dirty)
                     return
-                entries = int(head[1] or 0) + n_entries
-                self.n_entries = entries
-                self.check_stream(cursor)
+                self.check_stream(cursor, n_entries)
                 if committed != self.n_commits:  # the server lost the last commits: write everything
                     self._names_committed = 0
                     dirty[:] = 1
@@ -409,11 +413,13 @@ class Store:
             if isinstance(result, redis.RedisError):
                 raise result
         if isinstance(grouped, redis.ResponseError):  # somebody destroyed the group, which only monitors need
-            self._create_group(self.keys.examples)
-        self._done(state, dirty)
+            create_group(self.client, self.keys.examples)
+        self._done(cursor, entries, state, dirty)
 
-    def _done(self, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
+    def _done(self, cursor: bytes, entries: int, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
         self.n_commits += 1
+        self.n_entries = entries
+        self._cursor = cursor
         self._names_committed = len(state["names"])
         dirty[:] = 0
 
@@ -442,38 +448,25 @@ class Store:
     # ---- looking ----
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner and the lag, without the state."""
+        place = self.committed_position()
         with self.client.pipeline() as pipe:
-            pipe.hmget(self.keys.head, "cursor", "commits", "features", "time")
+            pipe.hmget(self.keys.head, "commits", "features", "time")
             pipe.hgetall(self.keys.owner)
-            pipe.xlen(self.keys.examples)
-            pipe.xrange(self.keys.examples, count=1)
             pipe.xlen(self.keys.requests)
             pipe.xlen(self.keys.rejected)
             pipe.xrevrange(self.keys.progress, count=1)
-            head, owner, length, first, requests, rejected, progress = pipe.execute()
-        cursor = head[0] or NEVER
-        behind = length - (1 if first and first[0][0] == cursor else 0)
+            head, owner, requests, rejected, progress = pipe.execute()
         last = {k.decode(): v.decode() for k, v in progress[0][1].items()} if progress else {}
         return {
             "model": self.keys.model,
             "owner": {k.decode(): v.decode() for k, v in owner.items()},
-            "cursor": cursor.decode(),
-            "commits": int(head[1] or 0),
-            "features": int(head[2] or 0),
-            "committed": float(head[3]) if head[3] else None,
-            "lag_entries": behind,
+            "cursor": place.cursor,
+            "commits": int(head[0] or 0),
+            "features": int(head[1] or 0),
+            "committed": float(head[2]) if head[2] else None,
+            "lag_entries": place.added - place.passed,
+            "trouble": place.trouble,
             "requests_waiting": requests,
             "rejected_kept": rejected,
             "progress": {key: float(value) for key, value in last.items()},
         }
-
-
-def stream_id(entry_id: bytes | str) -> tuple[int, int]:
-    """Return an entry id as (milliseconds, sequence), which compares as the stream does.
-
-    >>> stream_id(b"10-2") > stream_id(b"9-3")
-    True
-    """
-    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
-    milliseconds, _, sequence = text.partition("-")
-    return int(milliseconds), int(sequence or 0)

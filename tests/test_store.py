@@ -37,9 +37,10 @@ class Pair:
 
     def commit(self, n: int, rejected: "list[tuple[bytes, Bad]] | None" = None, store: Store | None = None) -> None:
         """Commit the model as it is, up to entry number n."""
-        (store or self.store).commit(
+        store = store or self.store
+        store.commit(
             self.ids[n],
-            1,
+            n + 1 - store.n_entries,
             self.model.state(),
             self.model.linear.store.dirty,
             self.model.fingerprint,
@@ -344,7 +345,7 @@ def test_a_commit_whose_answer_was_lost_counts_once_when_repeated(pair, monkeypa
     assert pair.load().n_commits == 1
     assert pair.client.xlen(pair.store.keys.rejected) == 1
     assert pair.client.xlen(pair.store.keys.progress) == 1
-    assert pair.client.hget(pair.store.keys.head, "entries") == b"1"
+    assert pair.client.hget(pair.store.keys.head, "entries") == b"4"
     assert pair.holds()
     learn(pair.model, ["c"])
     pair.commit(5)
