@@ -145,7 +145,6 @@ class Worker:
         """Learn and answer until `stopping`, or (burst) until nothing is left; then commit and stop being the owner."""
         count = 100
         self._start_heart()
-        self.store.beat()  # first of all: what another owner did to the stream must not look like a loss
         if self.committing:  # its answer was lost: first find out whether it got through
             self.commit()
         self.store.check_stream(self.cursor, self.n_entries)

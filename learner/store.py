@@ -284,7 +284,10 @@ class Store:
         StoreError
             When it was deleted, the server went back to older data, or entries were removed unlearned.
         """
-        self.position(cursor, n_uncommitted).require(self.keys.model)
+        found = self.position(cursor, n_uncommitted)
+        if found.trouble and self.epoch:  # what another owner did meanwhile must not look like a loss
+            self._require_ownership(self._owned(self.client))
+        found.require(self.keys.model)
 
     def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes]:
         """Return head, rows and names of one and the same commit."""
@@ -405,10 +408,9 @@ class Store:
                 pipe.xadd(self.keys.progress, dict(progress), maxlen=MAX_PROGRESS, approximate=True)
                 pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, cursor, "ENTRIESREAD", entries)
                 *results, grouped = pipe.execute(raise_on_error=False)
-            except redis.WatchError as error:
-                raise FencedError(
-                    f"another worker took {self.keys.model!r} over during a commit; it did not count"
-                ) from error
+            except redis.WatchError as error:  # the owner changed, or, says redis-py too, the connection was lost
+                self._require_ownership(self._owned(self.client))
+                raise redis.ConnectionError(f"lost during a commit ({error})") from error
         for result in results:
             if isinstance(result, redis.RedisError):
                 raise result

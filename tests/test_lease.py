@@ -160,7 +160,7 @@ def test_one_works_and_the_other_waits_and_takes_over_when_it_stops_is_killed_or
     wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
     third.send_signal(signal.SIGCONT)
     _, err = third.communicate(timeout=10)
-    assert third.returncode == 4
+    assert third.returncode == 4, err
     assert "Error: another worker owns 'm' now (epoch 4, this one's is 3)" in err.splitlines()[-1]
     assert "Traceback" not in err
 

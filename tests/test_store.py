@@ -272,7 +272,7 @@ def test_an_owner_that_is_replaced_during_a_commit_writes_nothing(pair, monkeypa
         return answer
 
     monkeypatch.setattr(pair.store, "_owned", then_replaced)
-    with pytest.raises(FencedError, match="during a commit"):
+    with pytest.raises(FencedError, match="another worker owns"):
         pair.commit(1)
     assert pair.load() is None
     assert len(pair.client.xrange(pair.store.keys.examples)) == 10
