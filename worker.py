@@ -19,6 +19,7 @@ from learner import server
 from learner.cli import errors_as_lines
 from learner.errors import LearnerError
 from learner.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
+from learner.recent import RecentIds
 from learner.store import NEVER, Entries, Store, stream_id
 from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply, to_json
 
@@ -69,6 +70,8 @@ class Worker:
         self.committing = False
         self.stopping = False
         self.warned = False
+        self.recent = RecentIds(self.model.seed)
+        self.n_repeated = 0  # entries that were pushed again, since the start
         self.heart: Heartbeat | None = None
         if own:
             store.take_over(lease_seconds)
@@ -118,6 +121,7 @@ class Worker:
         if committed:
             if committed.state:
                 self.model.load_state(committed.state)
+            self.recent.load(committed.ids, committed.n_ids)
             self.cursor = committed.cursor
         self.committed_examples = self.model.n_examples
 
@@ -171,7 +175,9 @@ class Worker:
         singles: list[tuple[bytes, bytes]] = []  # (entry id, example): learned together, in one call
         for entry_id, fields in entries:
             whole = b"batch" not in fields
-            for part in decode_entry(fields, self.model.features):
+            repeated = b"id" in fields and not self.recent.add(fields[b"id"])
+            self.n_repeated += repeated
+            for part in () if repeated else decode_entry(fields, self.model.features):
                 if isinstance(part, Bad):
                     self.reject(entry_id, part)
                     self.model.count_rejected(1)
@@ -281,6 +287,7 @@ class Worker:
                 "time": f"{time.time():.3f}",
                 "examples": examples,
                 "rejected": self.model.n_rejected,
+                "repeated": self.n_repeated,
                 "loss": self.model.progressive_loss,
                 "constant_loss": self.model.constant_loss,
                 "features": self.model.n_features,
@@ -288,6 +295,7 @@ class Worker:
                 "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
             }
             | self._norms(),
+            self.recent,
         )
         self.committing = False
         self.n_entries = 0

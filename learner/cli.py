@@ -82,6 +82,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 format_option = click.option(
     "--format", "file_format", type=click.Choice(FORMATS), help="By default guessed from the name."
 )
+durability_option = click.option(
+    "--durability",
+    type=click.Choice(["crash", "power", "failover"]),
+    help="What an acknowledged write must outlive; see the README.",
+)
+replicas_option = click.option(
+    "--replicas", default=1, show_default=True, type=click.IntRange(min=1), help="That must have it, with failover."
+)
 target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
 
 
@@ -178,18 +186,34 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
 @click.argument("file")
 @format_option
 @target_option
+@click.option(
+    "--id", "identity", help="A name for this push: pushed again under it, the same FILE is not learned again."
+)
+@durability_option
+@replicas_option
 @redis_option
 @json_option
-def push(model: str, file: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool) -> None:
+def push(
+    model: str,
+    file: str,
+    file_format: str | None,
+    target: str,
+    identity: str | None,
+    durability: str | None,
+    replicas: int,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
     """Push the examples of FILE (- is the standard input) onto MODEL's stream.
 
-    Lines that can't be read are named, counted and left out; the exit code is then 2.
+    Lines that can't be read are named, counted and left out; the exit code is then 2. With --id, a push that failed half-way
+    can be repeated.
     """
     from learner.client import Client
     from learner.formats import Source, read
     from learner.show import progress_bar
 
-    client = Client(model, redis_url)
+    client = Client(model, redis_url, durability=durability or "crash", replicas=replicas)
     client.require_model()
     bad: list[str] = []
 
@@ -201,8 +225,9 @@ def push(model: str, file: str, file_format: str | None, target: str, redis_url:
     pushed, started = 0, time.perf_counter()
     with Source(file) as source, progress_bar(source.size, quiet=as_json) as advance:
         examples = read(source, file_format, target=target, on_error=on_error)
-        for kind, run in by_kind(examples):
-            for n in client.push_packed(run, features=kind == "features"):
+        for i, (kind, run) in enumerate(by_kind(examples)):
+            name = identity and f"{identity}/{i}"
+            for n in client.push_packed(run, features=kind == "features", id=name):
                 pushed += n
                 advance(source.position())
     seconds = time.perf_counter() - started

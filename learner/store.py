@@ -10,11 +10,13 @@ owner says that it lives by changing the key ``lease`` (see `learner.lease`).
 """
 
 import contextlib
+import functools
 import json
 import os
 import secrets
 import socket
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,12 +28,14 @@ from numpy.typing import NDArray
 from learner import layout
 from learner.errors import FencedError, StoreError
 from learner.lease import LEASE_SECONDS, process_name
+from learner.recent import RecentIds
 from learner.stream import NEVER, Position, create_group, position, stream_id
 from learner.wire import GROUP, Bad, Keys
 
 __all__ = ["NEVER", "Committed", "Entries", "Owner", "Store", "stream_id"]
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksums and no ids
+PAGE_ROWS = 1 << layout.PAGE_BITS
 SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
 MAX_REJECTED = 100_000  # entries kept, about
 MAX_PROGRESS = 10_000
@@ -43,11 +47,13 @@ Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 @dataclass
 class Committed:
-    """What a model's last commit says: where it stands, and its arrays."""
+    """What a model's last commit says: where it stands, its arrays, and the last ids learned (see `learner.recent`)."""
 
     cursor: bytes
     n_commits: int
     state: dict[str, NDArray[Any]]
+    ids: NDArray[np.uint64]
+    n_ids: int
 
 
 @dataclass
@@ -65,6 +71,30 @@ class Owner:
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(self.fields["since"])))
         return f"process {self.fields['pid']} on {self.fields['host']} since {since}, epoch {self.fields['epoch']}"
+
+
+class PageSums:
+    """A checksum of rows that a commit brings up to date by looking at what changed alone.
+
+    The sum, modulo 2^64, of each page's CRC times a number of that page's own, so that pages can't change places: CRCs are
+    linear, so starting them from the page's number would not do.
+    """
+
+    def __init__(self) -> None:
+        self._crcs = np.zeros(0, np.uint64)
+        self.total = 0
+
+    def update(self, rows: NDArray[np.float32], pages: NDArray[np.int64]) -> None:
+        """Take in the pages that changed."""
+        n_pages = -(-len(rows) // PAGE_ROWS)
+        if n_pages > len(self._crcs):
+            self._crcs = np.concatenate([self._crcs, np.zeros(n_pages, np.uint64)])
+        flat = rows.reshape(-1).view(np.uint8).data
+        size = PAGE_ROWS * rows.shape[1] * 4
+        new = np.fromiter((zlib.crc32(flat[p * size : (p + 1) * size]) for p in pages.tolist()), np.uint64, len(pages))
+        factors = (2 * pages.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        self.total = (self.total + int(((new - self._crcs[pages]) * factors).sum())) % 2**64
+        self._crcs[pages] = new
 
 
 class Store:
@@ -88,6 +118,9 @@ class Store:
         self.n_entries = 0  # learned up to the last commit
         self._cursor = NEVER  # of the last commit
         self._names_committed = 0
+        self._ids_committed = 0
+        self._row_sums = PageSums()
+        self._names_sum = 0
 
     # ---- the spec ----
     def create(self, spec: Mapping[str, Any]) -> bool:
@@ -234,30 +267,61 @@ class Store:
         StoreError
             When the commit doesn't fit the model, or the stream doesn't fit the commit.
         """
-        head, rows, names = self._read_state(width)
+        head, rows, names, ids = self._read_state(width)
         if not head:
             return None
         self._cursor = cursor = head[b"cursor"]
         self.n_entries = int(head[b"entries"])
         self.check_stream(cursor)
+        none = np.zeros(0, np.uint64)
         if b"format" not in head:  # a repair said where to start
-            return Committed(cursor, 0, {})
-        if int(head[b"format"]) != FORMAT:
-            raise StoreError(f"state of {self.keys.model!r} must have format {FORMAT} (got {head[b'format'].decode()})")
+            return Committed(cursor, 0, {}, none, 0)
+        version = int(head[b"format"])
+        if not 1 <= version <= FORMAT:
+            raise StoreError(
+                f"state of {self.keys.model!r} must have format 1 to {FORMAT} (got {version}): a newer learner wrote it"
+            )
         if head[b"fingerprint"].decode() != fingerprint:
             raise StoreError(
                 f"state of {self.keys.model!r} was learned with fingerprint {head[b'fingerprint'].decode()}, "
-                f"but the model's is {fingerprint}: its spec was changed; create a new model under another name"
+                f"but the model's is {fingerprint}: its spec was changed; put the old spec back at {self.keys.spec}, or "
+                "create a new model under another name"
             )
         self.n_commits = int(head[b"commits"])
         self._names_committed = len(names)
+        small = json.loads(head[b"arrays"])
         state: dict[str, NDArray[Any]] = {
-            name: np.frombuffer(head[name.encode()], dtype).reshape(shape)
-            for name, (dtype, shape) in json.loads(head[b"arrays"]).items()
+            name: np.frombuffer(head[name.encode()], dtype).reshape(shape) for name, (dtype, shape) in small.items()
         }
         state["rows"] = np.frombuffer(rows, np.float32).reshape(-1, width)
         state["names"] = np.frombuffer(names, np.uint8)
-        return Committed(cursor, self.n_commits, state)
+        self._row_sums = PageSums()
+        self._row_sums.update(state["rows"], np.arange(-(-len(state["rows"]) // PAGE_ROWS)))
+        self._names_sum = zlib.crc32(names)
+        n_ids = int(head.get(b"n_ids", 0))
+        self._ids_committed = n_ids
+        if version > 1:
+            sums = self._checksums(self._names_sum, [head[name.encode()] for name in small], ids)
+            self._require_checksums(head[b"checksums"].decode(), sums)
+        return Committed(cursor, self.n_commits, state, np.frombuffer(ids, np.uint64) if n_ids else none, n_ids)
+
+    def _checksums(self, names_sum: int, small: Iterable[bytes], ids: bytes) -> str:
+        """Return the CRCs of rows, names, small arrays and ids as one text of hexadecimal numbers."""
+        crc = functools.reduce(lambda crc, data: zlib.crc32(data, crc), small, 0)
+        return f"{self._row_sums.total:016x} {names_sum:08x} {crc:08x} {zlib.crc32(ids):08x}"
+
+    def _require_checksums(self, wanted: str, got: str) -> None:
+        if wanted != got:
+            parts = [
+                part
+                for part, *pair in zip(("rows", "names", "arrays", "ids"), wanted.split(), got.split(), strict=True)
+                if pair[0] != pair[1]
+            ]
+            raise StoreError(
+                f"state of {self.keys.model!r} must have the checksums {wanted} (got {got}): {' and '.join(parts)} were "
+                "damaged or written by something else; restore the server's data, or "
+                f"'learner repair {self.keys.model} --forget'"
+            )
 
     def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Return where a cursor stands in the stream, so many entries after the last commit."""
@@ -289,16 +353,17 @@ class Store:
             self._require_ownership(self._owned(self.client))
         found.require(self.keys.model)
 
-    def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes]:
-        """Return head, rows and names of one and the same commit."""
+    def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes, bytes]:
+        """Return head, rows, names and ids of one and the same commit."""
         n_segments = [0, 0]
         while True:
             with self.client.pipeline() as pipe:  # one transaction: no commit comes between
                 pipe.hgetall(self.keys.head)
+                pipe.get(self.keys.ids)
                 for key, n in zip((self.keys.rows, self.keys.names), n_segments, strict=True):
                     for segment in range(n):
                         pipe.get(key(segment))
-                head, *parts = pipe.execute()
+                head, ids, *parts = pipe.execute()
             sizes = (int(head.get(b"features", 0)) * width * 4, int(head.get(b"name_bytes", 0)))
             needed = [-(-size // SEGMENT_BYTES) for size in sizes]
             if needed[0] <= n_segments[0] and needed[1] <= n_segments[1]:
@@ -311,7 +376,7 @@ class Store:
         for key, found, size in zip((self.keys.rows, self.keys.names), data, sizes, strict=True):
             if len(found) < size:
                 raise StoreError(f"state of {self.keys.model!r} must have {size} bytes at {key(0)} (got {len(found)})")
-        return head, data[0][: sizes[0]], data[1][: sizes[1]]
+        return head, data[0][: sizes[0]], data[1][: sizes[1]], ids or b""
 
     # ---- reading ----
     def read(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int | None) -> tuple[Entries, Entries]:
@@ -331,6 +396,7 @@ class Store:
         fingerprint: str,
         rejected: Iterable[tuple[bytes, Bad]],
         progress: Mapping[str, Any],
+        recent: RecentIds | None = None,
     ) -> None:
         """Write all that changed since the last commit, atomically.
 
@@ -352,6 +418,8 @@ class Store:
             What could not be learned since the last commit.
         progress : mapping
             What `top` and plots read.
+        recent : RecentIds, optional
+            The last ids learned.
 
         Raises
         ------
@@ -366,16 +434,19 @@ class Store:
                 committed = int(pipe.hget(self.keys.head, "commits") or 0)
                 entries = self.n_entries + n_entries
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
-                    self._done(cursor, entries, state, dirty)
+                    self._done(cursor, entries, state, dirty, recent)
                     return
                 self.check_stream(cursor, n_entries)
                 if committed != self.n_commits:  # the server lost the last commits: write everything
-                    self._names_committed = 0
+                    self._names_committed = self._ids_committed = self._names_sum = 0
                     dirty[:] = 1
                     self.n_commits = committed
-                small = {name: array for name, array in state.items() if name not in ("rows", "names")}
+                small = {name: array.tobytes() for name, array in state.items() if name not in ("rows", "names")}
+                ids = recent.ring.tobytes() if recent and recent.count else b""
                 pipe.multi()
                 self._write_state(pipe, state, dirty)
+                if recent and recent.count > self._ids_committed:
+                    self._write_ids(pipe, ids, self._ids_committed, recent.count)
                 pipe.hset(
                     self.keys.head,
                     mapping={
@@ -386,10 +457,12 @@ class Store:
                         "entries": entries,
                         "features": len(state["rows"]),
                         "name_bytes": len(state["names"]),
-                        "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
+                        "arrays": json.dumps({name: (state[name].dtype.str, state[name].shape) for name in small}),
+                        "checksums": self._checksums(self._sum_names(state["names"]), small.values(), ids),
+                        "n_ids": recent.count if recent else 0,
                         "time": f"{time.time():.3f}",
                     }
-                    | {name: array.tobytes() for name, array in small.items()},
+                    | small,
                 )
                 for entry_id, bad in rejected:
                     pipe.xadd(
@@ -416,29 +489,53 @@ class Store:
                 raise result
         if isinstance(grouped, redis.ResponseError):  # somebody destroyed the group, which only monitors need
             create_group(self.client, self.keys.examples)
-        self._done(cursor, entries, state, dirty)
+        self._done(cursor, entries, state, dirty, recent)
 
-    def _done(self, cursor: bytes, entries: int, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
+    def _done(
+        self,
+        cursor: bytes,
+        entries: int,
+        state: Mapping[str, NDArray[Any]],
+        dirty: NDArray[np.uint8],
+        recent: RecentIds | None,
+    ) -> None:
         self.n_commits += 1
         self.n_entries = entries
         self._cursor = cursor
+        self._names_sum = self._sum_names(state["names"])
         self._names_committed = len(state["names"])
+        self._ids_committed = recent.count if recent else 0
         dirty[:] = 0
+
+    def _sum_names(self, names: NDArray[np.uint8]) -> int:
+        """Return the CRC of all names; only new ones are looked at."""
+        return zlib.crc32(names[self._names_committed :].data, self._names_sum)
 
     def _write_state(self, pipe: Any, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
         rows = state["rows"]
-        page = 1 << layout.PAGE_BITS
         row_bytes = rows.shape[1] * 4
-        pages = np.flatnonzero(dirty[: -(-len(rows) // page)])
+        pages = np.flatnonzero(dirty[: -(-len(rows) // PAGE_ROWS)])
         if len(pages):
+            self._row_sums.update(rows, pages)
             flat = rows.reshape(-1).view(np.uint8)
             # a clean page between two dirty ones is cheaper to write than one command more
             breaks = np.flatnonzero(np.diff(pages) > 2) + 1
             for run in np.split(pages, breaks):
-                start, stop = int(run[0]) * page * row_bytes, (int(run[-1]) + 1) * page * row_bytes
+                start, stop = int(run[0]) * PAGE_ROWS * row_bytes, (int(run[-1]) + 1) * PAGE_ROWS * row_bytes
                 self._set_range(pipe, self.keys.rows, flat, start, min(stop, len(flat)))
         names = state["names"]
         self._set_range(pipe, self.keys.names, names, self._names_committed, len(names))
+
+    def _write_ids(self, pipe: Any, ring: bytes, start: int, stop: int) -> None:
+        """Queue the places of the ring that changed since it had `start` ids."""
+        n = len(ring) // 8
+        if start == 0 or stop - start >= n:  # at first the whole, so that there is all of it to read
+            pipe.set(self.keys.ids, ring)
+            return
+        a, b = start % n, stop % n
+        for low, high in ((a, b),) if a < b else ((a, n), (0, b)):
+            if low < high:
+                pipe.setrange(self.keys.ids, 8 * low, ring[8 * low : 8 * high])
 
     def _set_range(self, pipe: Any, key: Any, data: NDArray[np.uint8], start: int, stop: int) -> None:
         while start < stop:

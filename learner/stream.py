@@ -171,7 +171,7 @@ def repair(client: "redis.Redis", keys: Keys, choice: str) -> Position:
                 "skip": (old.last, old.added),
                 "continue": (old.cursor, old.passed),
             }[choice]
-            doomed = [keys.head, *itertools.takewhile(client.exists, map(keys.rows, itertools.count()))]
+            doomed = [keys.head, keys.ids, *itertools.takewhile(client.exists, map(keys.rows, itertools.count()))]
             doomed += itertools.takewhile(client.exists, map(keys.names, itertools.count()))
             pipe.multi()
             if choice == "forget":

@@ -17,6 +17,11 @@ An **entry** of ``examples`` has one of these fields:
 ``batch``
     Many at once: msgpack ``[target, {name: value}]`` or ``[.., importance]``, one after another.
 
+Any entry may have an ``id``, a name of the producer's own choice: of entries with the same id only the first is learned, as far
+back as the last 131,072 ids. So a push that nobody answered can be sent again::
+
+    XADD learner:{spam}:examples * record '{"address": "abc@gmail.com"}' target 1 id order-1234
+
 A **request** has ``record`` or ``features`` as above, or ``records`` or ``batch`` (msgpack values one after another, without
 targets), then ``reply``, the list to answer on, an optional ``id`` and an optional ``explain 1``. A **reply** is a JSON object
 pushed onto that list, which expires after a minute: ``id``, ``score`` and ``prediction`` (a probability in binary tasks), or
@@ -74,6 +79,7 @@ class Keys:
         self.lease = prefix + "lease"
         self.rejected = prefix + "rejected"
         self.progress = prefix + "progress"
+        self.ids = prefix + "state:ids"
         self.head = prefix + "state:head"
         self._state = prefix + "state:"
 

@@ -15,7 +15,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 FEATURIZERS = [name for name in MODULES if name.partition(".")[0] == "featurizers"]
 
 COMPILER = {"learner.kernels"}
-REDIS = {"learner.store", "learner.stream", "learner.client", "learner.server", "worker"}
+REDIS = {"learner.store", "learner.stream", "learner.durability", "learner.client", "learner.server", "worker"}
 MATHS = {
     "learner.losses",
     "learner.backprop",

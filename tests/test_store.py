@@ -12,6 +12,7 @@ from learner import layout
 from learner import store as module
 from learner.errors import FencedError, StoreError
 from learner.model import Model
+from learner.recent import RecentIds
 from learner.store import Store, stream_id
 from learner.wire import GROUP, Bad
 from tests.conftest import SEED, state_bytes
@@ -35,7 +36,13 @@ class Pair:
         self.store.take_over()
         self.ids = [client.xadd(self.store.keys.examples, {"x": i}) for i in range(10)]
 
-    def commit(self, n: int, rejected: "list[tuple[bytes, Bad]] | None" = None, store: Store | None = None) -> None:
+    def commit(
+        self,
+        n: int,
+        rejected: "list[tuple[bytes, Bad]] | None" = None,
+        store: Store | None = None,
+        recent: RecentIds | None = None,
+    ) -> None:
         """Commit the model as it is, up to entry number n."""
         store = store or self.store
         store.commit(
@@ -46,6 +53,7 @@ class Pair:
             self.model.fingerprint,
             rejected or [],
             {"n": n},
+            recent,
         )
 
     def load(self) -> "module.Committed | None":
@@ -389,14 +397,14 @@ def test_a_stream_that_ends_before_the_cursor_is_refused(pair, empty):
 def test_another_model_s_commit_is_refused(pair):
     learn(pair.model, ["a"])
     pair.commit(1)
-    with pytest.raises(StoreError, match="its spec was changed; create a new model under another name"):
+    with pytest.raises(StoreError, match="its spec was changed; .* create a new model under another name"):
         Store(pair.client, "m").load("0" * 32, WIDTH)
 
 
 def test_a_commit_of_another_format_is_refused(pair):
     pair.commit(1)
     pair.client.hset(pair.store.keys.head, "format", 99)
-    with pytest.raises(StoreError, match=r"must have format 1 \(got 99\)"):
+    with pytest.raises(StoreError, match=r"must have format 1 to 2 \(got 99\)"):
         pair.load()
 
 
@@ -431,3 +439,73 @@ def test_entry_ids_compare_as_the_stream_does():
     ids = [b"0-0", b"9-3", b"10-2", b"10-11", "11-0"]
     assert sorted(ids, key=stream_id) == ids
     assert stream_id("7") == (7, 0)
+
+
+# ---- checksums and formats ---------------------------------------------------------------------------------------------------
+def damage(client: redis.Redis, key: str, place: int) -> None:
+    byte = client.getrange(key, place, place)[0]
+    client.setrange(key, place, bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("part", ["rows", "names", "arrays", "ids"])
+def test_a_damaged_byte_is_found_and_the_part_named(pair, part):
+    recent = RecentIds(SEED, capacity=64)
+    for n in range(3):  # pages and names that change, and some that don't
+        learn(pair.model, [f"n{i}" for i in range(100 * n, 300)])
+        recent.add(b"%d" % n)
+        pair.commit(n, recent=recent)
+    assert pair.holds()
+    keys = pair.store.keys
+    if part == "arrays":
+        totals = bytearray(pair.client.hget(keys.head, "totals"))
+        totals[0] ^= 1
+        pair.client.hset(keys.head, "totals", bytes(totals))
+    else:
+        damage(
+            pair.client,
+            {"rows": keys.rows(0), "names": keys.names(0), "ids": keys.ids}[part],
+            8 if part == "ids" else 300,
+        )
+    with pytest.raises(
+        StoreError, match=rf"must have the checksums .*: {part} were damaged or written by something else"
+    ):
+        pair.load()
+
+
+def test_pages_that_changed_places_are_found(pair):
+    learn(pair.model, [f"n{i}" for i in range(200)])
+    pair.commit(1)
+    key, size = pair.store.keys.rows(0), 64 * WIDTH * 4
+    pages = [pair.client.getrange(key, p * size, (p + 1) * size - 1) for p in (1, 2)]
+    pair.client.setrange(key, size, pages[1] + pages[0])
+    with pytest.raises(StoreError, match="rows were damaged"):
+        pair.load()
+
+
+def test_a_commit_of_the_format_before_is_loaded_and_the_next_one_is_of_today_s(pair):
+    learn(pair.model, [f"n{i}" for i in range(300)])
+    pair.commit(1)
+    keys = pair.store.keys
+    pair.client.hset(keys.head, "format", 1)  # what it had: no checksums, no ids, nothing else is different
+    assert pair.client.hdel(keys.head, "checksums", "n_ids") == 2
+    store = Store(pair.client, "m")
+    found = store.load(pair.model.fingerprint, WIDTH)
+    assert state_bytes(found.state) == state_bytes(pair.model)
+    assert (found.n_ids, len(found.ids)) == (0, 0)
+    store.take_over()
+    learn(pair.model, ["n7"])
+    pair.commit(3, store=store)
+    assert pair.client.hget(keys.head, "format") == b"2"
+    assert pair.holds()
+
+
+def test_the_last_ids_are_committed_as_the_ring_has_them(pair):
+    recent = RecentIds(SEED, capacity=8)
+    for n in range(8):
+        for i in range(n * 3):  # none, few, more than there is room for, round and round
+            recent.add(b"%d/%d" % (n, i))
+        pair.commit(n, recent=recent)
+        found = pair.load()
+        again = RecentIds(SEED, capacity=8)
+        again.load(found.ids, found.n_ids)
+        assert (again.count, again.ring.tobytes(), again._seen) == (recent.count, recent.ring.tobytes(), recent._seen)
