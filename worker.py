@@ -8,6 +8,7 @@ import contextlib
 import functools
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from learner.cli import errors_as_lines
 from learner.errors import LearnerError
 from learner.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
 from learner.recent import RecentIds
-from learner.store import NEVER, Entries, Store, stream_id
+from learner.store import NEVER, Behind, Entries, Snapshot, Store, stream_id
 from learner.wire import REPLIES, REPLY_SECONDS, Bad, decode_entry, decode_request, encode_reply, to_json
 
 BLOCK_MS = 1000  # how long to wait for entries at most: also how late a signal may be noticed
@@ -67,7 +68,7 @@ class Worker:
         self.n_rejected = 0
         self.committed_at = time.monotonic()
         self.committed_examples = 0
-        self.committing = False
+        self.pending: Writing | None = None
         self.stopping = False
         self.warned = False
         self.recent = RecentIds(self.model.seed)
@@ -149,8 +150,7 @@ class Worker:
         """Learn and answer until `stopping`, or (burst) until nothing is left; then commit and stop being the owner."""
         count = 100
         self._start_heart()
-        if self.committing:  # its answer was lost: first find out whether it got through
-            self.commit()
+        self._settle()  # a commit whose answer was lost: first find out whether it got through
         self.store.check_stream(self.cursor, self.n_entries)
         while not self.stopping:
             block_ms = None if burst else BLOCK_MS
@@ -161,8 +161,9 @@ class Worker:
             if examples:
                 n_bytes = sum(len(value) for _, fields in examples for value in fields.values())
                 count = min(max(READ_BYTES * len(examples) // (n_bytes + 1), 1), READ_ENTRIES)
-            if self.n_entries and time.monotonic() - self.committed_at >= self.commit_seconds:
-                self.commit()
+            if self.n_entries and time.monotonic() - self.committed_at >= self.commit_seconds and not self._writing():
+                self._settle()
+                self._begin_commit()
             if burst and not examples and not requests:
                 break
         self.commit()
@@ -269,39 +270,93 @@ class Worker:
         return {f"norm_{name}": norm for name, norm in head.layer_norms().items()}
 
     # ---- committing ----
+    @property
+    def n_uncommitted(self) -> int:
+        """Entries learned that are in no commit yet, as far as is known."""
+        return self.n_entries + (self.pending.snapshot.n_entries if self.pending else 0)
+
     def commit(self) -> None:
-        """Commit what was learned since the last commit, if anything was."""
-        if not self.n_entries:
-            return
+        """Commit what was learned since the last commit, if anything was, and wait for it."""
+        self._settle()
+        if self.n_entries:
+            self._begin_commit()
+            self._settle()
+
+    def _begin_commit(self) -> None:
+        """Copy what changed; it is written while learning goes on."""
         now = time.monotonic()
         examples = self.model.n_examples
-        self.committing = True
-        self.store.commit(
+        progress = {
+            "time": f"{time.time():.3f}",
+            "examples": examples,
+            "rejected": self.model.n_rejected,
+            "repeated": self.n_repeated,
+            "loss": self.model.progressive_loss,
+            "constant_loss": self.model.constant_loss,
+            "features": self.model.n_features,
+            "bytes": self.model.nbytes,
+            "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
+        }
+        snapshot = self.store.snapshot(
             self.cursor,
             self.n_entries,
             self.model.state(),
             self.model.linear.store.dirty,
             self.model.fingerprint,
             self.rejected,
-            {
-                "time": f"{time.time():.3f}",
-                "examples": examples,
-                "rejected": self.model.n_rejected,
-                "repeated": self.n_repeated,
-                "loss": self.model.progressive_loss,
-                "constant_loss": self.model.constant_loss,
-                "features": self.model.n_features,
-                "bytes": self.model.nbytes,
-                "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
-            }
-            | self._norms(),
+            progress | self._norms(),
             self.recent,
         )
-        self.committing = False
+        self.pending = Writing(self.store, snapshot)
         self.n_entries = 0
         self.rejected = []
         self.committed_at = now
         self.committed_examples = examples
+        self.pending.start()
+
+    def _writing(self) -> bool:
+        return self.pending is not None and self.pending.is_alive()
+
+    def _settle(self) -> None:
+        """Wait for the commit that is being written, if one is; write it again if its answer was lost."""
+        if self.pending is None:
+            return
+        snapshot = self.pending.snapshot
+        try:
+            self.pending.finish()
+        except Behind:  # more has changed since the commit that the server has: all goes into the next one
+            self.model.linear.store.dirty[:] = 1
+            self.n_entries += snapshot.n_entries
+            self.rejected = snapshot.rejected + self.rejected
+        self.pending = None
+
+
+class Writing(threading.Thread):
+    """A commit on its way to the server, in a thread of its own."""
+
+    def __init__(self, store: Store, snapshot: Snapshot) -> None:
+        super().__init__(name="commit", daemon=True)
+        self.store, self.snapshot = store, snapshot
+        self._error: BaseException | None = None
+        self._tried = False  # and failed: seen by `finish`
+
+    def run(self) -> None:
+        """Write it once; the error is kept for `finish`."""
+        try:
+            self.store.write(self.snapshot)
+        except BaseException as error:  # noqa: BLE001  (raised in the thread that learns)
+            self._error = error
+
+    def finish(self) -> None:
+        """Wait for it, and raise what it raised; from then on, try again each time."""
+        if self.is_alive():
+            self.join()
+        elif self._tried:
+            self._error = None
+            self.run()
+        self._tried = True
+        if self._error is not None:
+            raise self._error
 
 
 def _stop_on_signals(worker: Worker) -> None:
@@ -314,10 +369,10 @@ def _stop_on_signals(worker: Worker) -> None:
         signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
 
     def too_late(number: int, frame: Any) -> None:
-        if not worker.n_entries:
+        if not worker.n_uncommitted:
             sys.exit(0)
         raise LearnerError(
-            f"{worker.n_entries} entries learned must be learned again: they could not be committed within "
+            f"{worker.n_uncommitted} entries learned must be learned again: they could not be committed within "
             f"{STOP_SECONDS:g} s of the signal"
         )
 
@@ -385,14 +440,15 @@ def _again_and_again(owner: Worker, redis_url: str | None, do: Callable[[], Any]
             trouble = server.passing_trouble(error)
             if trouble is None:
                 raise
-            if owner.stopping and not owner.n_entries:
+            if owner.stopping and not owner.n_uncommitted:
                 return None
             now = time.monotonic()
             if now - started > 2 * LAST_PAUSE_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             if trouble != told[0] or now - told[1] > REMIND_SECONDS:
                 told = trouble, now
-                kept = f"; {owner.n_entries} entries learned are not committed yet" if owner.n_entries else ""
+                n = owner.n_uncommitted
+                kept = f"; {n} entries learned are not committed yet" if n else ""
                 detail = str(error).rpartition("caused error: ")[2][-200:]
                 click.echo(f"worker of {owner.store.keys.model}: {trouble}, trying again{kept} ({detail})", err=True)
             while not owner.stopping and time.monotonic() < now + pause:

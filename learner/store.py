@@ -32,7 +32,7 @@ from learner.recent import RecentIds
 from learner.stream import NEVER, Position, create_group, position, stream_id
 from learner.wire import GROUP, Bad, Keys
 
-__all__ = ["NEVER", "Committed", "Entries", "Owner", "Store", "stream_id"]
+__all__ = ["NEVER", "Behind", "Committed", "Entries", "Owner", "Snapshot", "Store", "stream_id"]
 
 FORMAT = 2  # 1 had no checksums and no ids
 PAGE_ROWS = 1 << layout.PAGE_BITS
@@ -84,17 +84,61 @@ class PageSums:
         self._crcs = np.zeros(0, np.uint64)
         self.total = 0
 
-    def update(self, rows: NDArray[np.float32], pages: NDArray[np.int64]) -> None:
-        """Take in the pages that changed."""
-        n_pages = -(-len(rows) // PAGE_ROWS)
-        if n_pages > len(self._crcs):
-            self._crcs = np.concatenate([self._crcs, np.zeros(n_pages, np.uint64)])
-        flat = rows.reshape(-1).view(np.uint8).data
-        size = PAGE_ROWS * rows.shape[1] * 4
-        new = np.fromiter((zlib.crc32(flat[p * size : (p + 1) * size]) for p in pages.tolist()), np.uint64, len(pages))
-        factors = (2 * pages.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        self.total = (self.total + int(((new - self._crcs[pages]) * factors).sum())) % 2**64
-        self._crcs[pages] = new
+    def update(self, snapshot: "Snapshot") -> None:
+        """Take in the pages of a snapshot; once more changes nothing."""
+        self.take(snapshot.rows, snapshot.page_bytes)
+
+    def take(self, parts: "Iterable[tuple[int, memoryview]]", size: int) -> None:
+        """Take in runs of pages of so many bytes, each from its first one on."""
+        pages, crcs = [], []
+        for first, part in parts:
+            for i in range(0, len(part), size):
+                pages.append(first + i // size)
+                crcs.append(zlib.crc32(part[i : i + size]))
+        if not pages:
+            return
+        if pages[-1] >= len(self._crcs):
+            self._crcs = np.concatenate([self._crcs, np.zeros(pages[-1] + 1, np.uint64)])
+        places, new = np.array(pages), np.array(crcs, np.uint64)
+        factors = (2 * places.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        self.total = (self.total + int(((new - self._crcs[places]) * factors).sum())) % 2**64
+        self._crcs[places] = new
+
+
+class Behind(Exception):  # noqa: N818  (nobody outside sees it)
+    """The server lost the last commits, so the next one must write everything."""
+
+
+@dataclass
+class Snapshot:
+    """All that one commit writes, copied.
+
+    Parameters
+    ----------
+    pages : array of int64
+        The pages of rows that changed.
+    rows : (page, memoryview) pairs
+        Runs of pages, each from its first one on.
+    names : bytes
+        The new ones.
+    ids : bytes
+        The ring of `learner.recent`.
+    head : mapping
+        What the header says beside the position.
+    """
+
+    cursor: bytes
+    n_entries: int
+    pages: NDArray[np.int64]
+    page_bytes: int
+    rows: "list[tuple[int, memoryview]]"
+    names: bytes
+    arrays: dict[str, bytes]
+    ids: bytes
+    n_ids: int
+    head: dict[str, Any]
+    rejected: list[tuple[bytes, Bad]]
+    progress: dict[str, Any]
 
 
 class Store:
@@ -121,6 +165,7 @@ class Store:
         self._ids_committed = 0
         self._row_sums = PageSums()
         self._names_sum = 0
+        self._copy = np.empty(0, np.uint8)  # of rows, for a snapshot
 
     # ---- the spec ----
     def create(self, spec: Mapping[str, Any]) -> bool:
@@ -296,7 +341,7 @@ class Store:
         state["rows"] = np.frombuffer(rows, np.float32).reshape(-1, width)
         state["names"] = np.frombuffer(names, np.uint8)
         self._row_sums = PageSums()
-        self._row_sums.update(state["rows"], np.arange(-(-len(state["rows"]) // PAGE_ROWS)))
+        self._row_sums.take([(0, memoryview(rows))], PAGE_ROWS * width * 4)
         self._names_sum = zlib.crc32(names)
         n_ids = int(head.get(b"n_ids", 0))
         self._ids_committed = n_ids
@@ -426,60 +471,98 @@ class Store:
         FencedError
             When another worker has taken over.
         """
+        while True:
+            snapshot = self.snapshot(cursor, n_entries, state, dirty, fingerprint, rejected, progress, recent)
+            try:
+                return self.write(snapshot)
+            except Behind:
+                dirty[:] = 1
+            except BaseException:
+                dirty[snapshot.pages] = 1
+                raise
+
+    def snapshot(
+        self,
+        cursor: bytes,
+        n_entries: int,
+        state: Mapping[str, NDArray[Any]],
+        dirty: NDArray[np.uint8],
+        fingerprint: str,
+        rejected: Iterable[tuple[bytes, Bad]],
+        progress: Mapping[str, Any],
+        recent: RecentIds | None = None,
+    ) -> "Snapshot":
+        """Return a copy of all that `commit` would write, and clear `dirty`: learning may go on while it is written.
+
+        The copy of the rows is the store's own memory: there may be one snapshot at a time.
+        """
+        rows, names = state["rows"], state["names"]
+        page_bytes = PAGE_ROWS * rows.shape[1] * 4
+        flat = rows.reshape(-1).view(np.uint8)
+        pages = np.flatnonzero(dirty[: -(-len(rows) // PAGE_ROWS)])
+        # a clean page between two dirty ones is cheaper to write than one command more
+        breaks = np.flatnonzero(np.diff(pages) > 2) + 1
+        runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(pages, breaks) if len(run)]
+        sizes = [min(last * page_bytes, len(flat)) - first * page_bytes for first, last in runs]
+        if sum(sizes) > len(self._copy):
+            self._copy = np.empty(sum(sizes), np.uint8)
+        parts, place = [], 0
+        for (first, _), size in zip(runs, sizes, strict=True):
+            part = self._copy[place : place + size]
+            part[:] = flat[first * page_bytes : first * page_bytes + size]
+            parts.append((first, part.data))
+            place += size
+        dirty[:] = 0
+        small = {name: array for name, array in state.items() if name not in ("rows", "names")}
+        return Snapshot(
+            cursor=cursor,
+            n_entries=n_entries,
+            pages=pages,
+            page_bytes=page_bytes,
+            rows=parts,
+            names=names[self._names_committed :].tobytes(),
+            arrays={name: array.tobytes() for name, array in small.items()},
+            ids=recent.ring.tobytes() if recent and recent.count else b"",
+            n_ids=recent.count if recent else 0,
+            head={
+                "format": FORMAT,
+                "fingerprint": fingerprint,
+                "features": len(rows),
+                "name_bytes": len(names),
+                "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
+            },
+            rejected=list(rejected),
+            progress=dict(progress),
+        )
+
+    def write(self, snapshot: "Snapshot") -> None:
+        """Write a snapshot in one transaction. Safe to repeat, before another snapshot is made.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        Behind
+            When the server lost the last commits: what changed since then is more than the snapshot has.
+        """
+        entries = self.n_entries + snapshot.n_entries
         pipe: Any
         with self.client.pipeline() as pipe:
             try:
                 pipe.watch(self.keys.owner)
                 self._require_ownership(self._owned(pipe))
                 committed = int(pipe.hget(self.keys.head, "commits") or 0)
-                entries = self.n_entries + n_entries
+                self._row_sums.update(snapshot)
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
-                    self._done(cursor, entries, state, dirty, recent)
+                    self._done(snapshot)
                     return
-                self.check_stream(cursor, n_entries)
-                if committed != self.n_commits:  # the server lost the last commits: write everything
+                self.check_stream(snapshot.cursor, snapshot.n_entries)
+                if committed != self.n_commits:
                     self._names_committed = self._ids_committed = self._names_sum = 0
-                    dirty[:] = 1
                     self.n_commits = committed
-                small = {name: array.tobytes() for name, array in state.items() if name not in ("rows", "names")}
-                ids = recent.ring.tobytes() if recent and recent.count else b""
+                    raise Behind
                 pipe.multi()
-                self._write_state(pipe, state, dirty)
-                if recent and recent.count > self._ids_committed:
-                    self._write_ids(pipe, ids, self._ids_committed, recent.count)
-                pipe.hset(
-                    self.keys.head,
-                    mapping={
-                        "format": FORMAT,
-                        "fingerprint": fingerprint,
-                        "cursor": cursor,
-                        "commits": self.n_commits + 1,
-                        "entries": entries,
-                        "features": len(state["rows"]),
-                        "name_bytes": len(state["names"]),
-                        "arrays": json.dumps({name: (state[name].dtype.str, state[name].shape) for name in small}),
-                        "checksums": self._checksums(self._sum_names(state["names"]), small.values(), ids),
-                        "n_ids": recent.count if recent else 0,
-                        "time": f"{time.time():.3f}",
-                    }
-                    | small,
-                )
-                for entry_id, bad in rejected:
-                    pipe.xadd(
-                        self.keys.rejected,
-                        {
-                            "entry": entry_id,
-                            "stage": bad.stage,
-                            "reason": bad.reason,
-                            "data": bad.data[:REJECTED_BYTES],
-                            "bytes": len(bad.data),
-                        },
-                        maxlen=MAX_REJECTED,
-                        approximate=True,
-                    )
-                pipe.xtrim(self.keys.examples, minid=cursor, approximate=False)
-                pipe.xadd(self.keys.progress, dict(progress), maxlen=MAX_PROGRESS, approximate=True)
-                pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, cursor, "ENTRIESREAD", entries)
+                self._queue(pipe, snapshot, entries)
                 *results, grouped = pipe.execute(raise_on_error=False)
             except redis.WatchError as error:  # the owner changed, or, says redis-py too, the connection was lost
                 self._require_ownership(self._owned(self.client))
@@ -489,42 +572,49 @@ class Store:
                 raise result
         if isinstance(grouped, redis.ResponseError):  # somebody destroyed the group, which only monitors need
             create_group(self.client, self.keys.examples)
-        self._done(cursor, entries, state, dirty, recent)
+        self._done(snapshot)
 
-    def _done(
-        self,
-        cursor: bytes,
-        entries: int,
-        state: Mapping[str, NDArray[Any]],
-        dirty: NDArray[np.uint8],
-        recent: RecentIds | None,
-    ) -> None:
+    def _done(self, snapshot: "Snapshot") -> None:
+        self._names_sum = zlib.crc32(snapshot.names, self._names_sum)
+        self._names_committed += len(snapshot.names)
+        self._ids_committed = snapshot.n_ids
+        self._cursor = snapshot.cursor
+        self.n_entries += snapshot.n_entries
         self.n_commits += 1
-        self.n_entries = entries
-        self._cursor = cursor
-        self._names_sum = self._sum_names(state["names"])
-        self._names_committed = len(state["names"])
-        self._ids_committed = recent.count if recent else 0
-        dirty[:] = 0
 
-    def _sum_names(self, names: NDArray[np.uint8]) -> int:
-        """Return the CRC of all names; only new ones are looked at."""
-        return zlib.crc32(names[self._names_committed :].data, self._names_sum)
-
-    def _write_state(self, pipe: Any, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
-        rows = state["rows"]
-        row_bytes = rows.shape[1] * 4
-        pages = np.flatnonzero(dirty[: -(-len(rows) // PAGE_ROWS)])
-        if len(pages):
-            self._row_sums.update(rows, pages)
-            flat = rows.reshape(-1).view(np.uint8)
-            # a clean page between two dirty ones is cheaper to write than one command more
-            breaks = np.flatnonzero(np.diff(pages) > 2) + 1
-            for run in np.split(pages, breaks):
-                start, stop = int(run[0]) * PAGE_ROWS * row_bytes, (int(run[-1]) + 1) * PAGE_ROWS * row_bytes
-                self._set_range(pipe, self.keys.rows, flat, start, min(stop, len(flat)))
-        names = state["names"]
-        self._set_range(pipe, self.keys.names, names, self._names_committed, len(names))
+    def _queue(self, pipe: Any, snapshot: "Snapshot", entries: int) -> None:
+        """Queue the commands of a commit."""
+        for first, part in snapshot.rows:
+            self._set_range(pipe, self.keys.rows, part, first * snapshot.page_bytes)
+        self._set_range(pipe, self.keys.names, snapshot.names, self._names_committed)
+        if snapshot.n_ids > self._ids_committed:
+            self._write_ids(pipe, snapshot.ids, self._ids_committed, snapshot.n_ids)
+        names_sum = zlib.crc32(snapshot.names, self._names_sum)
+        position = {
+            "cursor": snapshot.cursor,
+            "commits": self.n_commits + 1,
+            "entries": entries,
+            "n_ids": snapshot.n_ids,
+            "checksums": self._checksums(names_sum, snapshot.arrays.values(), snapshot.ids),
+            "time": f"{time.time():.3f}",
+        }
+        pipe.hset(self.keys.head, mapping=snapshot.head | position | snapshot.arrays)
+        for entry_id, bad in snapshot.rejected:
+            pipe.xadd(
+                self.keys.rejected,
+                {
+                    "entry": entry_id,
+                    "stage": bad.stage,
+                    "reason": bad.reason,
+                    "data": bad.data[:REJECTED_BYTES],
+                    "bytes": len(bad.data),
+                },
+                maxlen=MAX_REJECTED,
+                approximate=True,
+            )
+        pipe.xtrim(self.keys.examples, minid=snapshot.cursor, approximate=False)
+        pipe.xadd(self.keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
+        pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", entries)
 
     def _write_ids(self, pipe: Any, ring: bytes, start: int, stop: int) -> None:
         """Queue the places of the ring that changed since it had `start` ids."""
@@ -537,12 +627,13 @@ class Store:
             if low < high:
                 pipe.setrange(self.keys.ids, 8 * low, ring[8 * low : 8 * high])
 
-    def _set_range(self, pipe: Any, key: Any, data: NDArray[np.uint8], start: int, stop: int) -> None:
-        while start < stop:
-            segment, offset = divmod(start, SEGMENT_BYTES)
-            end = min(stop, (segment + 1) * SEGMENT_BYTES)
-            pipe.setrange(key(segment), offset, data[start:end].tobytes())
-            start = end
+    def _set_range(self, pipe: Any, key: Any, data: "bytes | memoryview", start: int) -> None:
+        place = 0
+        while place < len(data):
+            segment, offset = divmod(start + place, SEGMENT_BYTES)
+            end = min(len(data), place + SEGMENT_BYTES - offset)
+            pipe.setrange(key(segment), offset, data[place:end])
+            place = end
 
     # ---- looking ----
     def status(self) -> dict[str, Any]:

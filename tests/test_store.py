@@ -397,7 +397,7 @@ def test_a_stream_that_ends_before_the_cursor_is_refused(pair, empty):
 def test_another_model_s_commit_is_refused(pair):
     learn(pair.model, ["a"])
     pair.commit(1)
-    with pytest.raises(StoreError, match="its spec was changed; .* create a new model under another name"):
+    with pytest.raises(StoreError, match=r"its spec was changed; .* create a new model under another name"):
         Store(pair.client, "m").load("0" * 32, WIDTH)
 
 

@@ -96,7 +96,7 @@ def test_what_does_not_fit_any_more_stops_a_worker_that_runs(client, learned, se
         with client.pipeline() as pipe:  # at once, so that the worker can't learn in between
             event(pipe)
             pipe.execute()
-        wait_until(lambda: owner.heart.problem or owner.committing)
+        wait_until(lambda: owner.heart.problem or (owner.pending and owner.pending._error))
     assert client.hgetall(KEYS.head) == head
 
 
