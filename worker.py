@@ -17,7 +17,8 @@ import click
 import redis
 
 from learner import server
-from learner.cli import errors_as_lines
+from learner.cli import durability_option, errors_as_lines, replicas_option
+from learner.durability import Durability
 from learner.errors import LearnerError
 from learner.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
 from learner.recent import RecentIds
@@ -31,6 +32,7 @@ MAX_REJECTED_AN_ENTRY = 100
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0  # between attempts to connect again
 WAIT_POLL_SECONDS = 0.1  # how often one that waits for its place looks
 REMIND_SECONDS = 60.0  # how often it says again what it waits for
+UNCONFIRMED_SECONDS = 10.0  # until it says that commits are not confirmed
 STOP_SECONDS = 4.0  # after a signal, for the last commit
 
 
@@ -74,6 +76,7 @@ class Worker:
         self.recent = RecentIds(self.model.seed)
         self.n_repeated = 0  # entries that were pushed again, since the start
         self.heart: Heartbeat | None = None
+        self._confirmed_at = time.monotonic()
         if own:
             store.take_over(lease_seconds)
             self.load()
@@ -133,7 +136,17 @@ class Worker:
 
     def _beat(self) -> None:
         with contextlib.suppress(redis.RedisError):  # the loop sees the same, and says so
-            self.store.beat()
+            self.store.beat(int(self.lease_seconds * 500))
+        now = time.monotonic()
+        if self.store.confirmed >= self.store.n_commits - 1:
+            self._confirmed_at = now
+        elif now - self._confirmed_at > UNCONFIRMED_SECONDS:
+            self._confirmed_at = now + REMIND_SECONDS
+            click.echo(
+                f"worker of {self.store.keys.model}: commits after {self.store.confirmed} are not confirmed as durability "
+                f"{self.store.durability} asks",
+                err=True,
+            )
 
     def close(self) -> None:
         """Give no more signs of life."""
@@ -394,6 +407,8 @@ def _stop_on_signals(worker: Worker) -> None:
     help="How long it may give no sign of life before one that waits takes over.",
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait while MODEL has another worker, or exit.")
+@durability_option
+@replicas_option
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 @errors_as_lines
 def worker(
@@ -403,6 +418,8 @@ def worker(
     commit_seconds: float,
     lease_seconds: float,
     wait: bool,
+    durability: str | None,
+    replicas: int,
     as_json: bool,
 ) -> None:
     """Run the worker of MODEL: learn its stream, answer requests, commit.
@@ -414,13 +431,19 @@ def worker(
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = server.client(server.find_or_start(redis_url), block_ms=BLOCK_MS)
     server.require_version(client)
-    owner = Worker(Store(client, model), commit_seconds, lease_seconds, own=False)
+    store = Store(client, model)
+    asked = Durability(durability or "crash", replicas)
+    shortcomings = [] if durability else asked.shortcomings(client)
+    store.durability = asked.on(client) if durability else asked
+    owner = Worker(store, commit_seconds, lease_seconds, own=False)
     _stop_on_signals(owner)
     try:
         if not _again_and_again(owner, redis_url, functools.partial(owner.wait_to_own, wait)):
             return
         learned = f"{owner.model.n_examples} examples learned up to {owner.cursor.decode()}"
         click.echo(f"worker of {model}: epoch {owner.epoch}, {learned}", err=True)
+        for shortcoming in shortcomings:
+            click.echo(f"worker of {model}: warning, what is learned may be lost: {shortcoming}", err=True)
         _again_and_again(owner, redis_url, functools.partial(owner.run, burst))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

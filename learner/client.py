@@ -176,12 +176,11 @@ class Client:
             pause *= 2
 
     def _try_to_push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> list[bytes]:
-        waits = False
         with self.redis.pipeline(transaction=False) as pipe:
             for i, fields in enumerate(entries):
                 identity = {} if ids is None else {"id": ids[i]}
                 pipe.xadd(self.keys.examples, cast("Any", {**fields, **identity}), nomkstream=True)
-            waits = self.durability.queue(pipe, int(self.timeout * 1000))
+            self.durability.queue(pipe, int(self.timeout * 1000))
             replies = pipe.execute(raise_on_error=False)
         found = replies[: len(entries)]
         for reply in found:
@@ -189,7 +188,7 @@ class Client:
                 raise reply
         if None in found:
             raise self._no_model()
-        if waits:
+        if self.durability.waits:
             self._require_confirmed(replies[-1])
         return found
 

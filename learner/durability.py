@@ -46,6 +46,9 @@ class Durability:
         if self.replicas < 1:
             raise LearnerError(f"replicas must be at least 1 (got {self.replicas})")
 
+    def __str__(self) -> str:
+        return f"{self.level} ({self.replicas} replicas)" if self.level == "failover" else self.level
+
     def shortcomings(self, client: "redis.Redis") -> list[str]:
         """Return what the server lacks for this level, in words; what can't be seen is said so too."""
         info: Any = client.info()
@@ -104,15 +107,17 @@ class Durability:
         version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
         return version >= WAITAOF_VERSION  # Valkey reports the Redis it is compatible with, 7.2
 
-    def queue(self, pipe: Any, timeout_ms: int) -> bool:
-        """Queue what waits for the writes before it on the same connection; return False if there is nothing to wait for."""
-        if self.level == "power" and self.waitaof:
-            pipe.execute_command("WAITAOF", 1, 0, timeout_ms)
-        elif self.level == "failover":
+    @property
+    def waits(self) -> bool:
+        """Whether a write must be waited for."""
+        return self.level == "failover" or (self.level == "power" and self.waitaof)
+
+    def queue(self, pipe: Any, timeout_ms: int) -> None:
+        """Queue what waits for the writes before it on the same connection, if anything does."""
+        if self.level == "failover":
             pipe.execute_command("WAIT", self.replicas, timeout_ms)
-        else:
-            return False
-        return True
+        elif self.waits:
+            pipe.execute_command("WAITAOF", 1, 0, timeout_ms)
 
     def confirmed(self, reply: Any) -> bool:
         """Tell whether the answer to what was queued says that the writes are safe."""

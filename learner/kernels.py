@@ -67,7 +67,6 @@ SCALE, COUNT, MEAN, DEVIATION = (
     np.uint64(word) for word in (layout.SCALE, layout.COUNT, layout.MEAN, layout.DEVIATION)
 )
 HASH, NAME, DENSE, WEIGHTS = (np.uint64(word) for word in (layout.HASH, layout.NAME, layout.DENSE, layout.HEADER))
-PAGE_BITS = np.uint64(layout.PAGE_BITS)
 
 JIT = not config.DISABLE_JIT
 
@@ -446,7 +445,7 @@ def insert(buffer, start, length, h, x, store, width):
     words32[base + NAME] = arena
     head_start(base, h, rows)
     enter(table, h, slot)
-    dirty[slot >> PAGE_BITS] = 1
+    dirty[slot] = 1
     return base
 
 
@@ -751,7 +750,7 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
         count = np.float64(words32[base + COUNT])
         if learning:
             words32[base + COUNT] += 1
-            dirty[base // width >> PAGE_BITS] = 1
+            dirty[base // width] = 1
         mean = np.float64(rows[base + MEAN])
         deviation = np.float64(rows[base + DEVIATION])
         if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # it has had this one value only: an indicator
@@ -793,7 +792,7 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
             bases[n] = base
             us[n] = scaled(v, base, count, learning, rows)
             if learning:
-                dirty[base // width >> PAGE_BITS] = 1
+                dirty[base // width] = 1
             n += 1
             if dense <= MAX_DIRECT:
                 inputs[k] = min(max(v / deviation, -8.0), 8.0)
@@ -1075,7 +1074,7 @@ def learn(
                 buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing,
                 updating, scores,
             )  # fmt: skip
-            dirty[0] = 1  # the constant's page
+            dirty[0] = 1  # the constant's row
         else:
             out_scores[done] = math.nan
             totals[REJECTED] += 1.0

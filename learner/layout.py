@@ -13,7 +13,7 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
 ``sizes``
     int64: how many rows, and how many bytes of `names`, are in use.
 ``dirty``
-    uint8: for every page of rows, whether it changed since the last commit.
+    uint8: for every row, whether it changed since the last commit.
 ``totals``
     float64: the counters and sums below.
 ``mixer``
@@ -37,7 +37,9 @@ NAME = 6  # as uint32: where its name starts in `names`
 DENSE = 7  # as uint32: its place among the dense features, from 1, or 0
 HEADER = 8
 CONSTANT_NAME = "(constant)"
-PAGE_BITS = 6  # 64 rows are a page, what a commit writes at a time
+PAGE_BITS = (
+    0  # 2^0 rows are a page, what `dirty` tells apart: rows that change are scattered, so a commit writes single ones
+)
 
 MAX_DENSE = 1024  # features that are centred, and so count with 0 where they are left out
 MAX_DIRECT = 32  # the first of them, which the mixer sees directly

@@ -11,6 +11,7 @@ owner says that it lives by changing the key ``lease`` (see `learner.lease`).
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import secrets
@@ -25,8 +26,9 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
-from learner import layout
+from learner.durability import Durability
 from learner.errors import FencedError, StoreError
+from learner.journal import Change, Journal
 from learner.lease import LEASE_SECONDS, process_name
 from learner.recent import RecentIds
 from learner.stream import NEVER, Position, create_group, position, stream_id
@@ -34,8 +36,7 @@ from learner.wire import GROUP, Bad, Keys
 
 __all__ = ["NEVER", "Behind", "Committed", "Entries", "Owner", "Snapshot", "Store", "stream_id"]
 
-FORMAT = 2  # 1 had no checksums and no ids
-PAGE_ROWS = 1 << layout.PAGE_BITS
+FORMAT = 2  # 1 had no journal, no checksums and no ids
 SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
 MAX_REJECTED = 100_000  # entries kept, about
 MAX_PROGRESS = 10_000
@@ -73,38 +74,6 @@ class Owner:
         return f"process {self.fields['pid']} on {self.fields['host']} since {since}, epoch {self.fields['epoch']}"
 
 
-class PageSums:
-    """A checksum of rows that a commit brings up to date by looking at what changed alone.
-
-    The sum, modulo 2^64, of each page's CRC times a number of that page's own, so that pages can't change places: CRCs are
-    linear, so starting them from the page's number would not do.
-    """
-
-    def __init__(self) -> None:
-        self._crcs = np.zeros(0, np.uint64)
-        self.total = 0
-
-    def update(self, snapshot: "Snapshot") -> None:
-        """Take in the pages of a snapshot; once more changes nothing."""
-        self.take(snapshot.rows, snapshot.page_bytes)
-
-    def take(self, parts: "Iterable[tuple[int, memoryview]]", size: int) -> None:
-        """Take in runs of pages of so many bytes, each from its first one on."""
-        pages, crcs = [], []
-        for first, part in parts:
-            for i in range(0, len(part), size):
-                pages.append(first + i // size)
-                crcs.append(zlib.crc32(part[i : i + size]))
-        if not pages:
-            return
-        if pages[-1] >= len(self._crcs):
-            self._crcs = np.concatenate([self._crcs, np.zeros(pages[-1] + 1, np.uint64)])
-        places, new = np.array(pages), np.array(crcs, np.uint64)
-        factors = (2 * places.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        self.total = (self.total + int(((new - self._crcs[places]) * factors).sum())) % 2**64
-        self._crcs[places] = new
-
-
 class Behind(Exception):  # noqa: N818  (nobody outside sees it)
     """The server lost the last commits, so the next one must write everything."""
 
@@ -115,10 +84,10 @@ class Snapshot:
 
     Parameters
     ----------
-    pages : array of int64
-        The pages of rows that changed.
-    rows : (page, memoryview) pairs
-        Runs of pages, each from its first one on.
+    slots : array of int64
+        Of the rows that changed.
+    change : Change
+        Those rows, or all of them.
     names : bytes
         The new ones.
     ids : bytes
@@ -129,9 +98,8 @@ class Snapshot:
 
     cursor: bytes
     n_entries: int
-    pages: NDArray[np.int64]
-    page_bytes: int
-    rows: "list[tuple[int, memoryview]]"
+    slots: NDArray[np.int64]
+    change: Change
     names: bytes
     arrays: dict[str, bytes]
     ids: bytes
@@ -163,9 +131,11 @@ class Store:
         self._cursor = NEVER  # of the last commit
         self._names_committed = 0
         self._ids_committed = 0
-        self._row_sums = PageSums()
+        self._journal = Journal()
         self._names_sum = 0
         self._copy = np.empty(0, np.uint8)  # of rows, for a snapshot
+        self.durability = Durability()
+        self.confirmed = 0  # the last commit known to be as durable as that
 
     # ---- the spec ----
     def create(self, spec: Mapping[str, Any]) -> bool:
@@ -235,16 +205,17 @@ class Store:
             "process": process_name(),
             "since": f"{time.time():.3f}",
             "lease": f"{lease_seconds:g}",
+            "durability": str(self.durability),
         }
         pipe.hset(self.keys.owner, mapping=owner)
         pipe.set(self.keys.lease, self._sign())
 
     def _sign(self) -> bytes:
         self._n_signs += 1
-        return self._token + b" %d" % self._n_signs
+        return b"%b %d %d" % (self._token, self._n_signs, self.confirmed)
 
-    def beat(self) -> None:
-        """Say that this worker lives.
+    def beat(self, timeout_ms: int = 1000) -> None:
+        """Say that this worker lives, and have the commits before confirmed, for which it waits at most so long.
 
         Raises
         ------
@@ -257,7 +228,16 @@ class Store:
         self._require_ownership(self._owned(self.client))
         if self.n_entries and not there:
             self.check_stream(self._cursor)
-        self.client.set(self.keys.lease, self._sign())
+        n_commits = self.n_commits
+        if not self.durability.waits:
+            self.confirmed = n_commits
+            self.client.set(self.keys.lease, self._sign())
+            return
+        with self.client.pipeline(transaction=False) as pipe:  # one connection: what comes after the sign confirms it,
+            pipe.set(self.keys.lease, self._sign())  # and so the commits before it
+            self.durability.queue(pipe, timeout_ms)
+            if self.durability.confirmed(pipe.execute()[1]):
+                self.confirmed = n_commits
 
     def release(self) -> None:
         """Stop being the owner, if still so."""
@@ -266,7 +246,7 @@ class Store:
             pipe.watch(self.keys.owner)
             if self._is_owner(pipe):
                 pipe.multi()
-                pipe.hdel(self.keys.owner, "worker", "host", "pid", "process", "since", "lease")
+                pipe.hdel(self.keys.owner, "worker", "host", "pid", "process", "since", "lease", "durability")
                 pipe.delete(self.keys.lease)
                 with contextlib.suppress(redis.WatchError):  # replaced in this very moment: released already
                     pipe.execute()
@@ -312,7 +292,7 @@ class Store:
         StoreError
             When the commit doesn't fit the model, or the stream doesn't fit the commit.
         """
-        head, rows, names, ids = self._read_state(width)
+        head, journal, (base, names, ids, *deltas) = self._read_state(width)
         if not head:
             return None
         self._cursor = cursor = head[b"cursor"]
@@ -333,40 +313,39 @@ class Store:
                 "create a new model under another name"
             )
         self.n_commits = int(head[b"commits"])
-        self._names_committed = len(names)
+        n_bytes = int(head[b"name_bytes"])
+        if len(names) < n_bytes:
+            raise StoreError(
+                f"state of {self.keys.model!r} must have {n_bytes} bytes at {self.keys.names(0)} (got {len(names)})"
+            )
+        names = names[:n_bytes]
         small = json.loads(head[b"arrays"])
         state: dict[str, NDArray[Any]] = {
             name: np.frombuffer(head[name.encode()], dtype).reshape(shape) for name, (dtype, shape) in small.items()
         }
-        state["rows"] = np.frombuffer(rows, np.float32).reshape(-1, width)
+        base = base[: journal.base_rows * width * 4]
+        if version == 1:
+            journal = Journal(journal.base_rows, zlib.crc32(base))
+        sums = self._checksums(zlib.crc32(names), [head[name.encode()] for name in small], ids)
+        try:
+            state["rows"] = journal.rows(int(head[b"features"]), width, base, deltas)
+            if version > 1:
+                _require_checksums(head[b"checksums"].decode(), sums)
+        except StoreError as error:
+            raise StoreError(
+                f"state of {self.keys.model!r} was damaged or written by something else: {error}; restore the server's data, "
+                f"or 'learner repair {self.keys.model} --forget'"
+            ) from error
         state["names"] = np.frombuffer(names, np.uint8)
-        self._row_sums = PageSums()
-        self._row_sums.take([(0, memoryview(rows))], PAGE_ROWS * width * 4)
-        self._names_sum = zlib.crc32(names)
-        n_ids = int(head.get(b"n_ids", 0))
-        self._ids_committed = n_ids
-        if version > 1:
-            sums = self._checksums(self._names_sum, [head[name.encode()] for name in small], ids)
-            self._require_checksums(head[b"checksums"].decode(), sums)
+        self._journal = journal
+        self._names_committed, self._names_sum = len(names), zlib.crc32(names)
+        n_ids = self._ids_committed = int(head.get(b"n_ids", 0))
         return Committed(cursor, self.n_commits, state, np.frombuffer(ids, np.uint64) if n_ids else none, n_ids)
 
     def _checksums(self, names_sum: int, small: Iterable[bytes], ids: bytes) -> str:
-        """Return the CRCs of rows, names, small arrays and ids as one text of hexadecimal numbers."""
+        """Return the CRCs of names, small arrays and ids as a text; those of rows are the journal's."""
         crc = functools.reduce(lambda crc, data: zlib.crc32(data, crc), small, 0)
-        return f"{self._row_sums.total:016x} {names_sum:08x} {crc:08x} {zlib.crc32(ids):08x}"
-
-    def _require_checksums(self, wanted: str, got: str) -> None:
-        if wanted != got:
-            parts = [
-                part
-                for part, *pair in zip(("rows", "names", "arrays", "ids"), wanted.split(), got.split(), strict=True)
-                if pair[0] != pair[1]
-            ]
-            raise StoreError(
-                f"state of {self.keys.model!r} must have the checksums {wanted} (got {got}): {' and '.join(parts)} were "
-                "damaged or written by something else; restore the server's data, or "
-                f"'learner repair {self.keys.model} --forget'"
-            )
+        return f"{names_sum:08x} {crc:08x} {zlib.crc32(ids):08x}"
 
     def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Return where a cursor stands in the stream, so many entries after the last commit."""
@@ -398,30 +377,34 @@ class Store:
             self._require_ownership(self._owned(self.client))
         found.require(self.keys.model)
 
-    def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes, bytes]:
-        """Return head, rows, names and ids of one and the same commit."""
-        n_segments = [0, 0]
+    def _read_state(self, width: int) -> tuple[dict[bytes, bytes], Journal, list[bytes]]:
+        """Return the head, and base, names, ids and deltas of one and the same commit."""
+        head = cast("dict[bytes, bytes]", self.client.hgetall(self.keys.head))
         while True:
-            with self.client.pipeline() as pipe:  # one transaction: no commit comes between
+            wanted = self._parts(head, width)
+            ahead = [
+                self.keys.delta(int(head.get(b"commits", 0)) + i) for i in range(1, 4)
+            ]  # should commits come between
+            keys = list(dict.fromkeys([*itertools.chain(*wanted), *ahead]))
+            with self.client.pipeline() as pipe:  # one transaction: head and parts are of the same commit
                 pipe.hgetall(self.keys.head)
-                pipe.get(self.keys.ids)
-                for key, n in zip((self.keys.rows, self.keys.names), n_segments, strict=True):
-                    for segment in range(n):
-                        pipe.get(key(segment))
-                head, ids, *parts = pipe.execute()
-            sizes = (int(head.get(b"features", 0)) * width * 4, int(head.get(b"name_bytes", 0)))
-            needed = [-(-size // SEGMENT_BYTES) for size in sizes]
-            if needed[0] <= n_segments[0] and needed[1] <= n_segments[1]:
-                break
-            n_segments = needed
-        data = (
-            b"".join(part or b"" for part in parts[: n_segments[0]]),
-            b"".join(p or b"" for p in parts[n_segments[0] :]),
+                for key in keys:
+                    pipe.get(key)
+                head, *values = pipe.execute()
+            found = dict(zip(keys, values, strict=True))
+            parts = self._parts(head, width)
+            if all(key in found for part in parts for key in part):
+                return head, _journal(head), [b"".join(found[key] or b"" for key in part) for part in parts]
+
+    def _parts(self, head: Mapping[bytes, bytes], width: int) -> list[list[str]]:
+        """Return the keys of base, names and ids, and of each delta, of the commit with this head."""
+        journal = _journal(head)
+        sizes = (journal.base_rows * width * 4, int(head.get(b"name_bytes", 0)))
+        base, names = (
+            [key(segment) for segment in range(-(-size // SEGMENT_BYTES))]
+            for key, size in zip((self.keys.rows, self.keys.names), sizes, strict=True)
         )
-        for key, found, size in zip((self.keys.rows, self.keys.names), data, sizes, strict=True):
-            if len(found) < size:
-                raise StoreError(f"state of {self.keys.model!r} must have {size} bytes at {key(0)} (got {len(found)})")
-        return head, data[0][: sizes[0]], data[1][: sizes[1]], ids or b""
+        return [base, names, [self.keys.ids], *([self.keys.delta(delta.number)] for delta in journal.deltas)]
 
     # ---- reading ----
     def read(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int | None) -> tuple[Entries, Entries]:
@@ -456,7 +439,7 @@ class Store:
         state : mapping
             `Model.state`.
         dirty : array of uint8
-            For each page of rows, whether it changed; cleared when the commit is through.
+            For each row, whether it changed; cleared when the commit is through.
         fingerprint : str
             The model's.
         rejected : (entry id, Bad) pairs
@@ -478,7 +461,7 @@ class Store:
             except Behind:
                 dirty[:] = 1
             except BaseException:
-                dirty[snapshot.pages] = 1
+                dirty[snapshot.slots] = 1
                 raise
 
     def snapshot(
@@ -497,29 +480,17 @@ class Store:
         The copy of the rows is the store's own memory: there may be one snapshot at a time.
         """
         rows, names = state["rows"], state["names"]
-        page_bytes = PAGE_ROWS * rows.shape[1] * 4
-        flat = rows.reshape(-1).view(np.uint8)
-        pages = np.flatnonzero(dirty[: -(-len(rows) // PAGE_ROWS)])
-        # a clean page between two dirty ones is cheaper to write than one command more
-        breaks = np.flatnonzero(np.diff(pages) > 2) + 1
-        runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(pages, breaks) if len(run)]
-        sizes = [min(last * page_bytes, len(flat)) - first * page_bytes for first, last in runs]
-        if sum(sizes) > len(self._copy):
-            self._copy = np.empty(sum(sizes), np.uint8)
-        parts, place = [], 0
-        for (first, _), size in zip(runs, sizes, strict=True):
-            part = self._copy[place : place + size]
-            part[:] = flat[first * page_bytes : first * page_bytes + size]
-            parts.append((first, part.data))
-            place += size
+        slots = np.flatnonzero(dirty[: len(rows)].view(np.bool_))  # as bool it is several times faster
+        if len(self._copy) < rows.nbytes + 4 * len(rows):
+            self._copy = np.empty((rows.nbytes + 4 * len(rows)) * 5 // 4, np.uint8)
+        change = self._journal.change(rows, slots, self._copy)
         dirty[:] = 0
         small = {name: array for name, array in state.items() if name not in ("rows", "names")}
         return Snapshot(
             cursor=cursor,
             n_entries=n_entries,
-            pages=pages,
-            page_bytes=page_bytes,
-            rows=parts,
+            slots=slots,
+            change=change,
             names=names[self._names_committed :].tobytes(),
             arrays={name: array.tobytes() for name, array in small.items()},
             ids=recent.ring.tobytes() if recent and recent.count else b"",
@@ -552,13 +523,15 @@ class Store:
                 pipe.watch(self.keys.owner)
                 self._require_ownership(self._owned(pipe))
                 committed = int(pipe.hget(self.keys.head, "commits") or 0)
-                self._row_sums.update(snapshot)
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
                     self._done(snapshot)
                     return
                 self.check_stream(snapshot.cursor, snapshot.n_entries)
                 if committed != self.n_commits:
                     self._names_committed = self._ids_committed = self._names_sum = 0
+                    self._journal = Journal(
+                        0, 0, _journal(pipe.hgetall(self.keys.head)).deltas
+                    )  # which go with a new base
                     self.n_commits = committed
                     raise Behind
                 pipe.multi()
@@ -575,6 +548,7 @@ class Store:
         self._done(snapshot)
 
     def _done(self, snapshot: "Snapshot") -> None:
+        self._journal = self._journal.after(snapshot.change, self.n_commits + 1)
         self._names_sum = zlib.crc32(snapshot.names, self._names_sum)
         self._names_committed += len(snapshot.names)
         self._ids_committed = snapshot.n_ids
@@ -584,17 +558,24 @@ class Store:
 
     def _queue(self, pipe: Any, snapshot: "Snapshot", entries: int) -> None:
         """Queue the commands of a commit."""
-        for first, part in snapshot.rows:
-            self._set_range(pipe, self.keys.rows, part, first * snapshot.page_bytes)
+        number = self.n_commits + 1
+        change = snapshot.change
+        if change.whole:
+            self._set_range(pipe, self.keys.rows, change.data, 0)
+            if self._journal.deltas:
+                pipe.unlink(*(self.keys.delta(delta.number) for delta in self._journal.deltas))
+        elif change.n_rows:
+            pipe.set(self.keys.delta(number), change.data)
         self._set_range(pipe, self.keys.names, snapshot.names, self._names_committed)
         if snapshot.n_ids > self._ids_committed:
             self._write_ids(pipe, snapshot.ids, self._ids_committed, snapshot.n_ids)
         names_sum = zlib.crc32(snapshot.names, self._names_sum)
         position = {
             "cursor": snapshot.cursor,
-            "commits": self.n_commits + 1,
+            "commits": number,
             "entries": entries,
             "n_ids": snapshot.n_ids,
+            "journal": self._journal.after(change, number).to_json(),
             "checksums": self._checksums(names_sum, snapshot.arrays.values(), snapshot.ids),
             "time": f"{time.time():.3f}",
         }
@@ -642,10 +623,11 @@ class Store:
         with self.client.pipeline() as pipe:
             pipe.hmget(self.keys.head, "commits", "features", "time")
             pipe.hgetall(self.keys.owner)
+            pipe.get(self.keys.lease)
             pipe.xlen(self.keys.requests)
             pipe.xlen(self.keys.rejected)
             pipe.xrevrange(self.keys.progress, count=1)
-            head, owner, requests, rejected, progress = pipe.execute()
+            head, owner, sign, requests, rejected, progress = pipe.execute()
         last = {k.decode(): v.decode() for k, v in progress[0][1].items()} if progress else {}
         return {
             "model": self.keys.model,
@@ -656,7 +638,19 @@ class Store:
             "committed": float(head[2]) if head[2] else None,
             "lag_entries": place.added - place.passed,
             "trouble": place.trouble,
+            "confirmed": int(sign.split()[2]) if sign else None,
             "requests_waiting": requests,
             "rejected_kept": rejected,
             "progress": {key: float(value) for key, value in last.items()},
         }
+
+
+def _journal(head: Mapping[bytes, bytes]) -> Journal:
+    """Return what a commit's head says of the rows; format 1 had a base alone."""
+    return Journal.from_json(head[b"journal"]) if b"journal" in head else Journal(int(head.get(b"features", 0)))
+
+
+def _require_checksums(wanted: str, got: str) -> None:
+    pairs = zip(("names", "arrays", "ids"), wanted.split(), got.split(), strict=True)
+    if parts := [part for part, a, b in pairs if a != b]:
+        raise StoreError(f"{' and '.join(parts)} must have the checksums {wanted} (got {got})")

@@ -13,6 +13,7 @@ from typing import Any, cast
 import redis
 
 from learner.errors import StoreError
+from learner.journal import Journal
 from learner.wire import GROUP, Keys
 
 __all__ = ["CHOICES", "NEVER", "Position", "create_group", "position", "repair", "stream_id"]
@@ -171,7 +172,9 @@ def repair(client: "redis.Redis", keys: Keys, choice: str) -> Position:
                 "skip": (old.last, old.added),
                 "continue": (old.cursor, old.passed),
             }[choice]
-            doomed = [keys.head, keys.ids, *itertools.takewhile(client.exists, map(keys.rows, itertools.count()))]
+            changed = Journal.from_json(pipe.hget(keys.head, "journal") or "[0,0,[]]").deltas
+            doomed = [keys.head, keys.ids, *(keys.delta(delta.number) for delta in changed)]
+            doomed += [*itertools.takewhile(client.exists, map(keys.rows, itertools.count()))]
             doomed += itertools.takewhile(client.exists, map(keys.names, itertools.count()))
             pipe.multi()
             if choice == "forget":

@@ -84,8 +84,12 @@ class Keys:
         self._state = prefix + "state:"
 
     def rows(self, segment: int) -> str:
-        """Return the key of a segment of the committed rows."""
+        """Return the key of a segment of the base of the committed rows (see `learner.journal`)."""
         return f"{self._state}rows:{segment}"
+
+    def delta(self, number: int) -> str:
+        """Return the key of the rows that a commit changed."""
+        return f"{self._state}delta:{number}"
 
     def names(self, segment: int) -> str:
         """Return the key of a segment of the committed names."""

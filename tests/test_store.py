@@ -145,26 +145,39 @@ def test_a_commit_of_a_model_that_learned_nothing_is_loaded(pair):
     assert pair.holds()
 
 
-def test_a_commit_writes_only_the_pages_and_names_that_changed(pair, written):
+def test_a_commit_writes_only_the_rows_and_names_that_changed(pair, written):
     learn(pair.model, [f"n{i:04}" for i in range(2000)])
     pair.commit(1)
     row_bytes = WIDTH * 4
     assert sum(n for _, _, n in written) == pair.model.n_features * row_bytes + len(pair.model.state()["names"])
     written.clear()
 
-    learn(pair.model, ["n1990", "brand new"])  # the constant's page, an old page, and the last
+    learn(pair.model, ["n1990", "brand new"])
     pair.commit(2)
-    page_bytes = (1 << layout.PAGE_BITS) * row_bytes
-    rows = [write for write in written if write[0].startswith(pair.store.keys.rows(0)[:-1])]
-    names = [write for write in written if write not in rows]
-    assert 0 < sum(n for _, _, n in rows) <= 4 * page_bytes
-    assert [n for _, _, n in names] == [2 + len("brand new")]
+    assert pair.client.strlen(pair.store.keys.delta(2)) == 3 * (4 + row_bytes)  # the constant's, an old and a new row
+    assert [n for _, _, n in written] == [2 + len("brand new")]
     assert pair.holds()
     written.clear()
 
     pair.commit(3)
     assert written == []
+    assert not pair.client.exists(pair.store.keys.delta(3))
     assert pair.holds()
+
+
+def test_what_changed_becomes_one_base_again_before_it_is_more_than_the_model(pair):
+    names = [f"n{i}" for i in range(300)]
+    learn(pair.model, names)
+    sizes = []
+    for n in range(9):
+        learn(pair.model, [*names[:40], f"new{n}"])
+        pair.commit(n)
+        assert pair.holds()
+        sizes.append([pair.client.strlen(key) for key in sorted(pair.client.keys("*delta*"))])
+    row_bytes = 4 + WIDTH * 4
+    assert [len(found) for found in sizes] == [0, 1, 2, 3, 4, 5, 6, 7, 0]
+    assert sizes[1] == [42 * row_bytes]
+    assert all(sum(found) <= 302 * row_bytes for found in sizes)
 
 
 def test_a_commit_that_follows_many_others_holds_all_that_was_learned(pair):
@@ -183,9 +196,10 @@ def test_state_that_spans_segments_is_loaded_as_it_was(pair, written, monkeypatc
         pair.commit(n)
         assert pair.holds()
     assert all(offset + n <= segment_bytes for _, offset, n in written)
-    assert len({key for key, _, _ in written if ":rows:" in key}) == -(
-        -pair.model.n_features * WIDTH * 4 // segment_bytes
+    n_bytes = max(
+        offset + n + int(key.rpartition(":")[2]) * segment_bytes for key, offset, n in written if ":rows:" in key
     )
+    assert len({key for key, _, _ in written if ":rows:" in key}) == -(-n_bytes // segment_bytes)
 
 
 def test_what_was_rejected_is_in_the_same_commit_cut_to_a_bound(pair):
@@ -413,7 +427,7 @@ def test_state_that_is_not_all_there_is_refused(pair, key):
     learn(pair.model, ["a", "b"])
     pair.commit(1)
     pair.client.delete(getattr(pair.store.keys, key)(0))
-    with pytest.raises(StoreError, match=r"must have \d+ bytes at .*\(got 0\)"):
+    with pytest.raises(StoreError, match=r"must have \d+ bytes.*\(got 0\)"):
         pair.load()
 
 
@@ -466,19 +480,22 @@ def test_a_damaged_byte_is_found_and_the_part_named(pair, part):
             {"rows": keys.rows(0), "names": keys.names(0), "ids": keys.ids}[part],
             8 if part == "ids" else 300,
         )
-    with pytest.raises(
-        StoreError, match=rf"must have the checksums .*: {part} were damaged or written by something else"
-    ):
+    found = "rows of the base must have the CRC" if part == "rows" else f"{part} must have the checksums"
+    with pytest.raises(StoreError, match=rf"was damaged or written by something else: {found}"):
         pair.load()
 
 
-def test_pages_that_changed_places_are_found(pair):
+def test_a_change_that_is_missing_or_damaged_is_found(pair):
     learn(pair.model, [f"n{i}" for i in range(200)])
     pair.commit(1)
-    key, size = pair.store.keys.rows(0), 64 * WIDTH * 4
-    pages = [pair.client.getrange(key, p * size, (p + 1) * size - 1) for p in (1, 2)]
-    pair.client.setrange(key, size, pages[1] + pages[0])
-    with pytest.raises(StoreError, match="rows were damaged"):
+    learn(pair.model, ["n7"])
+    pair.commit(2)
+    key = pair.store.keys.delta(2)
+    damage(pair.client, key, 9)
+    with pytest.raises(StoreError, match=r"rows of delta 2 must have the CRC [0-9a-f]{8} \(got"):
+        pair.load()
+    pair.client.delete(key)
+    with pytest.raises(StoreError, match=r"rows of delta 2 must have 136 bytes \(got 0\)"):
         pair.load()
 
 
@@ -486,8 +503,8 @@ def test_a_commit_of_the_format_before_is_loaded_and_the_next_one_is_of_today_s(
     learn(pair.model, [f"n{i}" for i in range(300)])
     pair.commit(1)
     keys = pair.store.keys
-    pair.client.hset(keys.head, "format", 1)  # what it had: no checksums, no ids, nothing else is different
-    assert pair.client.hdel(keys.head, "checksums", "n_ids") == 2
+    pair.client.hset(keys.head, "format", 1)  # what it had: all rows at once, no checksums, no ids
+    assert pair.client.hdel(keys.head, "journal", "checksums", "n_ids") == 3
     store = Store(pair.client, "m")
     found = store.load(pair.model.fingerprint, WIDTH)
     assert state_bytes(found.state) == state_bytes(pair.model)
