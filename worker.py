@@ -174,9 +174,10 @@ class Worker:
             if examples:
                 n_bytes = sum(len(value) for _, fields in examples for value in fields.values())
                 count = min(max(READ_BYTES * len(examples) // (n_bytes + 1), 1), READ_ENTRIES)
-            if self.n_entries and time.monotonic() - self.committed_at >= self.commit_seconds and not self._writing():
-                self._settle()
-                self._begin_commit()
+            if not self._writing():
+                self._settle()  # also when nothing comes: a commit that failed must be seen
+                if self.n_entries and time.monotonic() - self.committed_at >= self.commit_seconds:
+                    self._begin_commit()
             if burst and not examples and not requests:
                 break
         self.commit()

@@ -54,7 +54,7 @@ class Server:
         self.password = secrets.token_hex(8)
         self.url = f"redis://:{self.password}@127.0.0.1:{self.port}/0"
         self.configuration = CONFIGURATION.format(port=self.port, password=self.password)
-        self.configuration += f"masterauth {self.password}\n" + "\n".join(more) + "\n"
+        self.configuration += "\n".join(more) + "\n"
         self._file_bytes = file_bytes
         self.start()
 
@@ -183,6 +183,11 @@ class Proxy:
         """Cut the connection that sends command `number` (from 0): before it arrives, or once the server had time to do it."""
         with self._lock:
             self.n_commands, self._cut = 0, (number, after)
+
+    def disarm(self) -> None:
+        """Cut nothing any more."""
+        with self._lock:
+            self._cut = None
 
     def freeze(self) -> None:
         """Pass nothing on any more, and keep the connections."""

@@ -50,6 +50,7 @@ def connection_cut(quick: bool) -> Row:
         number = 0
         while number <= n_commands:
             for after in (False, True):
+                proxy.disarm()
                 client.flushall()
                 model = create(client)
                 push(client, packed, 7)
@@ -208,12 +209,12 @@ def failovers(quick: bool) -> Row:
     agreed = lost = n_confirmed = n_behind = 0
     same = True
     for _ in range(times):
-        with Server() as primary, primary.client() as client:
+        with Server("repl-diskless-sync-delay 0") as primary, primary.client() as client:
             proxy = Proxy(primary.port)
-            with Server(f"replicaof 127.0.0.1 {proxy.port}", "repl-diskless-sync-delay 0") as replica:
+            with Server(f"replicaof 127.0.0.1 {proxy.port}", f"masterauth {primary.password}") as replica:
                 reference = create(client)
                 with replica.client() as other:
-                    wait_for(lambda: other.info("replication")["master_link_status"] == "up", "the replica follows")  # noqa: B023
+                    wait_for(lambda: other.info("replication")["master_link_status"] == "up", "the replica follows")
                     thread = _Loop(primary.url)
                     thread.start()
                     producer = Client("m", primary.url, timeout=0.15, durability="failover")
@@ -280,13 +281,15 @@ def _trouble(
     packed = examples(20_000)
     with Server(**options) as server, server.client() as client:
         model = create(client)
-        with Process(server.url, "--commit-seconds", "0.05").ready() as worker:
+        with Process(
+            server.url, "--commit-seconds", "1"
+        ).ready() as worker:  # so that there is something to commit then
             push(client, packed[:10_000])
             wait_for(lambda: lag(client) == 0, "worker learns")
             push(client, packed[10_000:15_000])
             hurt(server, client)
             started = time.monotonic()
-            wait_for(lambda: worker.said(words), f"worker says {words!r}", 30)
+            wait_for(lambda: worker.said(words), f"worker says {words!r} (it said {worker.lines})", 30)
             time.sleep(max(seconds - (time.monotonic() - started), 0))
             alive = worker.process.poll() is None
             heal(server, client)
@@ -327,10 +330,10 @@ def disk_full(quick: bool) -> Row:
 
 @row
 def memory_full(quick: bool) -> Row:
-    """Set maxmemory below what is used, then above."""
+    """Set maxmemory below what is used, then take it off."""
 
     def fill(server: Server, client: redis.Redis) -> None:
-        client.config_set("maxmemory", client.info("memory")["used_memory"] - 1)
+        client.config_set("maxmemory", 1)
 
     def free(server: Server, client: redis.Redis) -> None:
         client.config_set("maxmemory", 0)

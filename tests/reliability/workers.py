@@ -5,6 +5,8 @@ import random
 import signal
 import time
 
+import redis
+
 from tests.reliability import Row, row
 from tests.reliability.machinery import (
     KEYS,
@@ -38,8 +40,9 @@ def kills(quick: bool) -> list[Row]:
         options = ("--commit-seconds", "0.02")
         workers = [Process(server.url, *options) for _ in range(waiting)]
         try:
-            for i, piece in enumerate(pieces[:-1]):
+            for piece in pieces[:-1]:
                 wait_for(lambda: owner_pid(client) in {w.pid for w in workers}, "a worker works")
+                wait_for(lambda: any(_waits(w, client) for w in workers), "another one waits")
                 push(client, piece)
                 time.sleep(rng.uniform(0, 0.06))
                 doomed = next(w for w in workers if w.pid == owner_pid(client))
@@ -49,9 +52,8 @@ def kills(quick: bool) -> list[Row]:
                 doomed.process.wait()
                 left, commits = lag(client), int(client.hget(KEYS.head, "commits") or 0)
                 amid += left > 0
-                if i < n_kills - waiting or not workers:
-                    workers.append(Process(server.url, *options))
-                if left and any(w.said("waiting") for w in workers):
+                workers.append(Process(server.url, *options))
+                if left:
                     wait_for(lambda: int(client.hget(KEYS.head, "commits") or 0) > commits, "the next one commits")  # noqa: B023
                     recoveries.append(time.monotonic() - killed)
         finally:
@@ -85,6 +87,10 @@ def kills(quick: bool) -> list[Row]:
             {"p50": p50, "p99": p99},
         ),
     ]
+
+
+def _waits(worker: Process, client: redis.Redis) -> bool:
+    return worker.said("waiting") and worker.pid != owner_pid(client)
 
 
 @row
