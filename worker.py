@@ -33,7 +33,7 @@ FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0  # between attempts to connec
 WAIT_POLL_SECONDS = 0.1  # how often one that waits for its place looks
 REMIND_SECONDS = 60.0  # how often it says again what it waits for
 UNCONFIRMED_SECONDS = 10.0  # until it says that commits are not confirmed
-STOP_SECONDS = 4.0  # after a signal, for the last commit
+STOP_SECONDS = 3.5  # after a signal, for the last commit
 
 
 class Worker:
@@ -100,8 +100,9 @@ class Worker:
             owner = self.store.owner()
             now = time.monotonic()
             vacant = "worker" not in owner.fields or process_ended(owner.fields.get("process", ""))
-            if vacant or silence.seconds((owner.fields, owner.sign), now) >= owner.lease_seconds:
-                if self.store.succeed(owner, self.lease_seconds):
+            mine = self.store.owned_already(owner)  # its answer was lost, or the connection while loading
+            if mine or vacant or silence.seconds((owner.fields, owner.sign), now) >= owner.lease_seconds:
+                if mine or self.store.succeed(owner, self.lease_seconds):
                     self._start_heart()  # before loading, which may take longer than the lease
                     self.load()
                     return True
@@ -148,10 +149,10 @@ class Worker:
                 err=True,
             )
 
-    def close(self) -> None:
+    def close(self, wait: bool = True) -> None:
         """Give no more signs of life."""
         if self.heart is not None:
-            self.heart.close()
+            self.heart.close(wait)
             self.heart = None
 
     def _require_ownership(self) -> None:
@@ -448,7 +449,7 @@ def worker(
         _again_and_again(owner, redis_url, functools.partial(owner.run, burst))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        owner.close()
+        owner.close(wait=False)
     if as_json:
         click.echo(to_json({"model": model, **owner.model.summary(), "cursor": owner.cursor.decode()}))
 

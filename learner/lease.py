@@ -72,10 +72,10 @@ class Heartbeat(threading.Thread):
                 return
             self._closed.wait(max(self._seconds - (time.monotonic() - started), 0.0))
 
-    def close(self) -> None:
-        """Beat no more; wait for a beat that is on its way."""
+    def close(self, wait: bool = True) -> None:
+        """Beat no more; wait for a beat that is on its way, if it doesn't take long."""
         self._closed.set()
-        if self.is_alive() and threading.current_thread() is not self:
+        if wait and self.is_alive():
             self.join(self._seconds)
 
 

@@ -195,6 +195,13 @@ class Store:
         create_group(self.client, self.keys.examples)
         return True
 
+    def owned_already(self, owner: "Owner") -> bool:
+        """Tell whether the owner is this one: whose takeover went through though its answer was lost."""
+        if owner.fields.get("worker", "").encode() != self._token or not self._token:
+            return False
+        self.epoch = int(owner.fields["epoch"])
+        return True
+
     def _queue_ownership(self, pipe: Any, lease_seconds: float) -> None:
         self._token = secrets.token_hex(8).encode()
         pipe.hincrby(self.keys.owner, "epoch", 1)

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+import redis
 
 from learner.errors import FencedError, LearnerError, StoreError
 from learner.lease import Heartbeat, Silence, process_ended, process_name
@@ -169,6 +170,26 @@ def test_one_works_and_the_other_waits_and_takes_over_when_it_stops_is_killed_or
     assert fourth.wait(5) == 0
     undisturbed.learn_packed(b"".join(examples))
     assert state_bytes(committed()) == state_bytes(undisturbed)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_one_whose_takeover_was_not_answered_does_not_wait_for_itself(client, create, monkeypatch, after):
+    create()
+    owner = Worker(Store(client, "m"), 1.0, lease_seconds=60.0, own=False)
+    succeed, lost = owner.store.succeed, []
+
+    def losing(*args):
+        if lost:
+            return succeed(*args)
+        lost.append(after and succeed(*args))
+        raise redis.ConnectionError("lost")
+
+    monkeypatch.setattr(owner.store, "succeed", losing)
+    with pytest.raises(redis.ConnectionError):
+        owner.wait_to_own()
+    assert owner.wait_to_own(wait=False)
+    assert (owner.epoch, lost) == (1, [after])
+    owner.run(burst=True)
 
 
 def test_one_that_waits_stops_at_once_and_takes_nothing(client, redis_url, create, start_worker):

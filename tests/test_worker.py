@@ -602,6 +602,26 @@ def test_a_signal_under_load_commits_all_that_was_read_and_loses_nothing(
     assert state_bytes(committed()) == state_bytes(undisturbed)
 
 
+def test_a_stop_in_the_middle_of_what_was_read_commits_up_to_there(client, create, serving, committed):
+    reference = create()
+    examples = zipf_examples(300, 5, 2)
+    owner = Worker(Store(client, "m"), 1000.0)
+    push_batches(client, "batch", examples, 10)
+    features = owner.model.learn_packed
+
+    def then_stopped(data):
+        owner.stopping = owner.model.n_examples >= 100
+        return features(data)
+
+    owner.model.learn_packed = then_stopped
+    owner.run()
+    n = committed().n_examples
+    assert 100 <= n < 300
+    reference.learn_packed(b"".join(examples[:n]))
+    assert state_bytes(committed()) == state_bytes(reference)
+    assert client.hget(KEYS.head, "entries") == b"%d" % (n // 10)
+
+
 def test_what_was_committed_at_a_stop_is_where_the_next_one_starts(client, redis_url, create, start_worker):
     create()
     push_batches(client, "batch", zipf_examples(500, 5, 1), 10)
@@ -758,3 +778,41 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     _, err = worker.communicate(timeout=10)
     assert worker.returncode == 2
     assert err.splitlines()[-1].startswith("Error: 10 entries learned must be learned again")
+
+
+def test_a_server_that_hangs_holds_no_stop_up_and_a_second_signal_ends_at_once(tmp_path, start_worker):
+    embedded = Embedded(tmp_path / "server")
+    url = embedded.start()
+    client = servers.client(url)
+    Store(client, "m").create(Model("binary", seed=SEED).to_spec())
+    workers = [start_worker(url, "m", "--commit-seconds", "1000")]
+    push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
+    wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 2)
+    workers.append(start_worker(url, "m"))  # which waits
+    os.kill(embedded.running()["pid"], signal.SIGSTOP)
+    pid = json.loads((tmp_path / "server" / "server.json").read_text())["pid"]
+    try:
+        for worker in workers:
+            worker.terminate()
+        started = time.monotonic()
+        _, err = workers[0].communicate(timeout=10)
+        assert time.monotonic() - started < 5
+        assert workers[0].returncode == 2
+        assert err.splitlines()[-1].startswith(
+            "Error: 10 entries learned must be learned again: they could not be committed"
+        )
+        assert workers[1].wait(5) == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    again = start_worker(url, "m", "--commit-seconds", "1000")
+    push_batches(client, "batch", zipf_examples(100, 5, 2), 10)
+    wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 5)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        again.terminate()
+        time.sleep(0.5)
+        again.terminate()
+        assert again.wait(1) == -signal.SIGTERM
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        embedded.stop()
