@@ -319,7 +319,7 @@ class Worker:
             self.model.linear.store.dirty,
             self.model.fingerprint,
             self.rejected,
-            progress | self._norms(),
+            progress | self.model.figures() | self._norms(),
             self.recent,
         )
         self.pending = Writing(self.store, snapshot)

@@ -411,14 +411,65 @@ def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool)
 @format_option
 @target_option
 @model_options
+@click.option(
+    "--compare",
+    "others",
+    multiple=True,
+    metavar="SPEC",
+    help="Another model beside it, in the same pass: options as NAME=VALUE, such as 'rates=0.5 loss=hinge', in place of "
+    "those given; or a .toml or .json file. May be given many times.",
+)
 @json_option
-def replay(file: str, file_format: str | None, target: str, as_json: bool, **options: Any) -> None:
+def replay(
+    file: str, file_format: str | None, target: str, others: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
-    from learner.replay import replay as run
+    if others:
+        from learner.compare import compare
 
-    result = run(make_model(**options), file, file_format, target, quiet=as_json)
+        models = _models(others, options)
+        result = compare(models, file, file_format, target, quiet=as_json)
+    else:
+        from learner.replay import replay as run
+
+        result = run(make_model(**options), file, file_format, target, quiet=as_json)
     if as_json:
         click.echo(to_json(result))
+
+
+def _models(specs: tuple[str, ...], options: dict[str, Any]) -> "dict[str, Model]":
+    """Return the model of the options, and those that specs make of them, by name."""
+    import shlex
+
+    from learner.compare import model_of_file
+
+    command = {option.name: option for option in click.get_current_context().command.params}
+    given = {name.replace("_", "-"): value for name, value in options.items() if value != command[name].default}
+    shown = (name if value is True else f"{name}={value}" for name, value in given.items() if value)
+    first = make_model(**options)
+    models = {" ".join(shown) or "default": first}
+    for spec in specs:
+        name = spec or "default"
+        while name in models:
+            name += " again"
+        if spec.endswith((".toml", ".json")) and "=" not in spec:
+            models[name] = model_of_file(spec, first)
+            continue
+        changed = dict(options)
+        try:
+            words = shlex.split(spec)
+        except ValueError:  # a quotation without its end
+            words = [spec]
+        for word in words:
+            key, equals, value = word.partition("=")
+            option = command.get(key.replace("-", "_"))
+            if option is None or option.name not in options or bool(equals) == getattr(option, "is_flag", False):
+                raise LearnerError(
+                    f"--compare must be options of a model as NAME=VALUE, or a .toml or .json file (got {word!r})"
+                )
+            changed[option.name] = value if equals else True
+        models[name] = make_model(**changed)
+    return models
 
 
 @main.command()

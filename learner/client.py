@@ -8,7 +8,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
@@ -16,6 +16,9 @@ from learner import server
 from learner.durability import Durability
 from learner.errors import LearnerError
 from learner.wire import REPLIES, Keys, pack, pack_example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Client"]
 
@@ -72,7 +75,7 @@ class Client:
         record: Any = None,
         target: Any = None,
         *,
-        features: Mapping[str, float] | None = None,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
         importance: float = 1.0,
         id: str | None = None,  # noqa: A002  (the field's name)
     ) -> str:
@@ -81,7 +84,8 @@ class Client:
         Parameters
         ----------
         record : record
-            What the model's featurizer takes. Or give `features`, a map of name to number, which are learned as they are.
+            What the model's featurizer takes. Or give `features`, which are learned as they are: a map of name to number, or a
+            numpy array of one dimension, whose names are its positions.
         target : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float
@@ -112,8 +116,8 @@ class Client:
     ) -> int:
         """Push many (target, record) or (target, record, importance); return how many.
 
-        With ``features=True`` the second item is a map of feature name to number. Many examples go into one entry. With an
-        `id`, the same examples in the same order may be pushed again: see `push`.
+        With ``features=True`` the second item is a map of feature name to number, or a numpy array. Many examples go into one
+        entry. With an `id`, the same examples in the same order may be pushed again: see `push`.
         """
         packed = (pack(list(example)) for example in examples)
         return sum(self.push_packed(packed, features=features, id=id))
@@ -249,7 +253,7 @@ class Client:
                 raise LearnerError(reply["error"])
             return reply
 
-    def predict(self, record: Any = None, *, features: Mapping[str, float] | None = None) -> float:
+    def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> float:
         """Return the prediction for a record: the probability of the positive target, or a number in a regression."""
         return float(self.ask(_one(record, features))["prediction"])
 
@@ -262,7 +266,9 @@ class Client:
             predictions += self.ask({field: b"".join(chunk)})["predictions"]
         return predictions
 
-    def explain(self, record: Any = None, *, features: Mapping[str, float] | None = None) -> dict[str, Any]:
+    def explain(
+        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+    ) -> dict[str, Any]:
         """Return the reply to a request for an explanation: prediction, score, and contributions that add up to it.
 
         A contribution is (feature name, value, mean, weight, contribution): see `learner.linear.Contribution`.
@@ -286,7 +292,7 @@ class Client:
         return model
 
 
-def _one(record: Any, features: Mapping[str, float] | None) -> dict[str, bytes]:
+def _one(record: Any, features: "Mapping[str, float] | NDArray[Any] | None") -> dict[str, bytes]:
     return {"record": _msgpack_map(record)} if features is None else {"features": pack(features)}
 
 

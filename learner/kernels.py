@@ -5,7 +5,8 @@ step through them. Every function works on plain arrays, described in `learner.w
 (the learner); `learner.linear` calls three of them: `learn`, `predict` and `rebuild`.
 
 An example is a msgpack array ``[target, {name: value}]`` or ``[target, {name: value}, importance]``. It is scanned and
-checked as a whole before anything is changed, so that an example that can't be learned leaves no trace.
+checked as a whole before anything is changed, so that an example that can't be learned leaves no trace. In place of the map
+there may be an array of values, whose names are their positions: `scan_array` reads it, and no name is hashed again.
 """
 
 import math
@@ -32,24 +33,42 @@ from learner.layout import (
     BAD_VALUE_FINITE,
     BAD_VALUE_TYPE,
     BAD_WIDTH,
+    BAYES,
+    BAYES_SQUARES,
+    BINS,
+    CELLS,
     CONSTANT_HASH,
     CONSTANT_LOSS_SUM,
+    CROSSES,
     DENSE_SLOTS,
+    DERIVED_SUM,
     EXAMPLES,
     IMPORTANCE_SUM,
+    KALMAN,
     KEY_BLOCK,
     LABEL_NEGATIVE,
     LABEL_POSITIVE,
     LOSS_SUM,
+    MAX_BINNED,
+    MAX_CELLS,
     MAX_DENSE,
-    MAX_DIRECT,
+    MAX_DERIVED,
     MAX_FEATURES,
     MAX_IMPORTANCE,
     MAX_NAME_BYTES,
     MAX_NUMBER,
+    MIN_CROSSED,
+    MIN_CROSSED_SHARE,
     MIN_NUMBER,
+    N_BINS,
+    N_CELL_BINS,
+    N_CROSSED,
     N_DENSE,
+    N_SAMPLES,
+    N_TRENDS,
+    NEWTON,
     OK,
+    POSITION_HASHES,
     REJECTED,
     RESIDUAL_SUM,
     SCALE_SUM,
@@ -58,7 +77,33 @@ from learner.layout import (
     TARGET_MIN,
     TARGET_SQUARES,
     TARGET_SUM,
+    TREND,
+    TRENDS,
 )
+from learner.metrics import (
+    ABSOLUTE,
+    CALIBRATION,
+    CONSTANT_ABSOLUTE,
+    CONSTANT_CORRECT,
+    CONSTANT_LOG_LOSS,
+    CONSTANT_SQUARED,
+    CORRECT,
+    CURRENT,
+    HALF_WINDOW,
+    LOG_LOSS,
+    MAX_SCORE,
+    N_CALIBRATION,
+    N_SCORES,
+    NEGATIVES,
+    OLDER,
+    POSITIVES,
+    PREVIOUS,
+    SQUARES,
+    WEIGHT,
+)
+from learner.metrics import MEAN as ROW_MEAN
+from learner.metrics import SQUARED as SQUARED_ERRORS
+from learner.metrics import N as N_EVALUATED
 
 # Arrays are indexed by uint64: a signed index would be tested for being negative at every access.
 ONE, MASK32 = np.uint64(1), np.uint64(0xFFFFFFFF)
@@ -67,8 +112,13 @@ SCALE, COUNT, MEAN, DEVIATION = (
     np.uint64(word) for word in (layout.SCALE, layout.COUNT, layout.MEAN, layout.DEVIATION)
 )
 HASH, NAME, DENSE, WEIGHTS = (np.uint64(word) for word in (layout.HASH, layout.NAME, layout.DENSE, layout.HEADER))
+DERIVED = np.uint32(layout.DERIVED)
 
 JIT = not config.DISABLE_JIT
+
+
+VARIANCE, CONSTANT_VARIANCE = 0.15, 1.0  # of the Kalman expert's weights before their first example
+TREND_SHARES = np.array([1.0, 1.0 / 5.0, 1.0 / 50.0])  # of the newest target in the recent means
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -165,6 +215,11 @@ if JIT:
         h = (h ^ (h >> HALF)) * GOLDEN
         return h ^ (h >> HALF)
 
+    @inlined
+    def blend(a: Any, b: Any) -> Any:
+        """Return the hash of two hashes, in order, never 0."""
+        return max(spread(spread(a) + b), ONE)
+
 else:
 
     def load(buffer: Any, position: int) -> Any:
@@ -195,6 +250,10 @@ else:
         """Return a hash with every bit depending on all of them."""
         h = (int(h) ^ int(h) >> 32) * int(GOLDEN) & (1 << 64) - 1
         return np.uint64(h ^ h >> 32)
+
+    def blend(a: Any, b: Any) -> Any:
+        """Return the hash of two hashes, in order, never 0."""
+        return max(spread(int(spread(a)) + int(b) & (1 << 64) - 1), ONE)
 
 
 # ---- losses: the scalar functions of learner.losses, chosen by code -----------------------------------------------------
@@ -347,10 +406,29 @@ def head_learn(n, slope, bases, us, rows, head):
     """Update the head, given the derivative of the loss by its score."""
 
 
+# ---- how many experts there are: constants once compiled, since `rates` is a tuple ----------------------------------------
+@inlined
+def mixture(rates):
+    """Tell whether there is more than one rate, and so all that goes with several."""
+    return len(rates) > 1
+
+
+@inlined
+def linear_experts(rates):
+    """Return how many linear experts score the features: AdaGrad's, and in a mixture Kalman's and Bayes's."""
+    return len(rates) + (2 if mixture(rates) else 0)
+
+
 @inlined
 def experts_of(rates):
-    """Return how many experts there are: one a rate, and the head."""
-    return len(rates) + (1 if head_size() > 0 else 0)
+    """Return how many experts score the features: the linear ones and the head, which comes last."""
+    return linear_experts(rates) + (1 if head_size() > 0 else 0)
+
+
+@inlined
+def derived_experts(rates):
+    """Return how many experts score the derived features: AdaGrad's and Kalman's."""
+    return len(rates) + 1 if mixture(rates) else 0
 
 
 @inlined
@@ -361,8 +439,15 @@ def mixes(rates):
 
 @inlined
 def width_of(rates):
-    """Return the float32s in a row; a constant once compiled, since `rates` is a tuple."""
-    return np.uint64((layout.HEADER + 2 * len(rates) + head_size() + 15) // 16 * 16)
+    """Return the float32s in a row."""
+    n = 2 * len(rates) + (4 if mixture(rates) else 0)
+    return np.uint64((layout.HEADER + n + head_size() + 15) // 16 * 16)
+
+
+@inlined
+def kalman_at(rates):
+    """Return where in a row the Kalman expert's weight lies; its variance and the Bayes expert's two sums follow."""
+    return WEIGHTS + np.uint64(2 * len(rates))
 
 
 @inlined
@@ -426,7 +511,15 @@ def rebuild(table, words64, n_rows, width):
 
 
 @compiled
-def insert(buffer, start, length, h, x, store, width):
+def write_digits(names, at, length, position):
+    """Write the name of a position, its so many decimal digits, into an array of bytes."""
+    for i in range(at + length - 1, at - 1, -1):
+        names[i] = 48 + position % 10
+        position //= 10
+
+
+@compiled
+def insert(buffer, start, length, h, x, rates, store):
     """Give a new feature its row, its entry in the table and its name; the caller has made room. Return its row."""
     table, rows, words64, words32, names, sizes, dirty = store
     slot = np.uint64(sizes[0])
@@ -435,15 +528,39 @@ def insert(buffer, start, length, h, x, store, width):
     sizes[1] += length + 2
     names[arena] = length & 255
     names[arena + 1] = length >> 8
-    for i in range(length):
-        names[arena + 2 + i] = buffer[start + i]
-    base = slot * width
+    if start < 0:  # of an array
+        write_digits(names, arena + 2, length, -1 - start)
+    else:
+        for i in range(length):
+            names[arena + 2 + i] = buffer[start + i]
+    base = slot * width_of(rates)
     rows[base + SCALE] = abs(x)
     words32[base + COUNT] = 1
     rows[base + MEAN] = x
     words64[(base >> ONE) + HASH] = h
     words32[base + NAME] = arena
+    if mixture(rates):
+        rows[base + kalman_at(rates) + ONE] = CONSTANT_VARIANCE if slot == NOTHING else VARIANCE
     head_start(base, h, rows)
+    enter(table, h, slot)
+    dirty[slot] = 1
+    return base
+
+
+@inlined
+def insert_derived(h, first, second, bins, rates, store):
+    """Give a derived feature its row and its entry in the table; its name is made of its parts when somebody asks."""
+    table, rows, words64, words32, _, sizes, dirty = store
+    slot = np.uint64(sizes[0])
+    sizes[0] += 1
+    base = slot * width_of(rates)
+    rows[base + SCALE] = 1.0
+    words32[base + COUNT] = 1
+    words32[base + MEAN] = second
+    words64[(base >> ONE) + HASH] = h
+    words32[base + NAME] = first
+    words32[base + DENSE] = DERIVED | bins
+    rows[base + kalman_at(rates) + ONE] = VARIANCE
     enter(table, h, slot)
     dirty[slot] = 1
     return base
@@ -620,9 +737,89 @@ def read_target(buffer, position, stop, loss, keys):
     return BAD_TARGET, 0.0, position
 
 
+@compiled
+def digits_of(position):
+    """Return how many decimal digits a position has, below 10,000."""
+    return 1 + (position > 9) + (position > 99) + (position > 999)
+
+
+@compiled
+def hash_positions(n, keys):
+    """Write the hashes of the names of the first positions, "0", "1", ..., into the keys."""
+    name = np.zeros(8, np.uint8)
+    for p in range(n):
+        length = digits_of(p)
+        write_digits(name, 0, length, p)
+        keys[POSITION_HASHES + p], _ = hash_name(name, 0, length, keys)
+
+
+@compiled
+def read_array(buffer, position, stop):
+    """Return (bytes a value, values, where they start) of an array of features, a msgpack extension of type 4 or 8.
+
+    The bytes a value are 0 for something else, -1 when it is cut off.
+    """
+    c = np.int64(buffer[position])
+    position += 1
+    if 0xD4 <= c <= 0xD8:  # of 1, 2, 4, 8 or 16 bytes
+        length = np.int64(1) << (c - 0xD4)
+    elif 0xC7 <= c <= 0xC9:
+        n = 1 << (c - 0xC7)
+        if position + n > stop:
+            return np.int64(-1), np.int64(0), position
+        length = np.int64(big_endian(buffer, position, n))
+        position += n
+    else:
+        return np.int64(0), np.int64(0), position
+    if position + 1 + length > stop:
+        return np.int64(-1), np.int64(0), position
+    width = np.int64(buffer[position])
+    if (width != 4 and width != 8) or length % width != 0:
+        return np.int64(0), np.int64(0), position
+    return width, length // width, position + 1
+
+
+@compiled
+def scan_array(buffer, start, stop, keys, scratch):
+    """Read an array of features and check all of it, as `scan` does a map: a value's name is its position, "0", "1", ...
+
+    ``starts[:n]`` are ``-1 - p`` for position p, since the names lie nowhere. Their hashes were computed once a model.
+    """
+    _, hashes, starts, lengths, _, xs, _, _ = scratch
+    width, size, position = read_array(buffer, start, stop)
+    if width <= 0:
+        return (BAD_FRAMING if width < 0 else BAD_MAP), start, 0
+    if size > MAX_FEATURES:
+        return BAD_WIDTH, start, 0
+    if size > 0 and keys[POSITION_HASHES + size - 1] == NOTHING:
+        hash_positions(size, keys)
+    n = 0
+    for p in range(size):
+        if width == 8:
+            word = load(buffer, position)
+            x = float64_of(word)
+        else:
+            whole = position + 8 <= len(buffer)
+            word = load(buffer, position) & MASK32 if whole else swap(big_endian(buffer, position, 4)) >> HALF
+            x = float32_of(word)
+        position += width
+        if word == NOTHING:
+            continue
+        if not abs(x) <= MAX_NUMBER:
+            return BAD_VALUE_FINITE, start, 0
+        if abs(x) >= MIN_NUMBER:
+            at = np.uint64(n)
+            hashes[at] = keys[np.uint64(POSITION_HASHES + p)]
+            starts[at] = -1 - p
+            lengths[at] = digits_of(p)
+            xs[at] = x
+            n += 1
+    return OK, position, n
+
+
 @inlined
 def scan(buffer, position, stop, keys, store, scratch):
-    """Read a map of features and check all of it.
+    """Read a map of features (or an array of them: see `scan_array`) and check all of it.
 
     Returns (code, where, n): ``hashes[:n]`` the names' hashes, ``starts[:n]`` and ``lengths[:n]`` where the names lie and
     ``xs[:n]`` the values; zero values are left out. ``where`` is the next position, or that of what is wrong.
@@ -631,8 +828,10 @@ def scan(buffer, position, stop, keys, store, scratch):
     seen, hashes, starts, lengths, _, xs, _, _ = scratch
     start = position
     size, position = read_size(buffer, position, stop, 0x80, 0xDE)
+    if size == -1:
+        return scan_array(buffer, start, stop, keys, scratch)
     if size < 0:
-        return (BAD_FRAMING if size == -2 else BAD_MAP), start, 0
+        return BAD_FRAMING, start, 0
     if size > MAX_FEATURES:
         return BAD_WIDTH, start, 0
     room = 64
@@ -721,23 +920,28 @@ def scaled(v, base, count, learning, rows):
 
 
 @inlined
-def prepare(n, learning, rates, store, scratch, totals, mixing):
-    """Bring values onto their features' own scales: ``us[:n]`` in [-1, 1], and make sure of their rows.
+def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
+    """Bring values onto their features' own scales: ``us[:n]`` in [-1, 1], and make sure of their rows; return n.
 
     Dense features, those of varying values that more than half of the examples had, are centred, and one that is left out of
-    this example is added with its value, 0: the score stays linear in what the example says. Returns (n, k): the mixer gets
-    the first dense features themselves, as ``inputs[:k]`` at the places ``inputs_at[:k]``. When learning, the values are taken
-    into the features' statistics.
+    this example is added with its value, 0: the score stays linear in what the example says. When learning, the values are
+    taken into the features' statistics. What comes after is left behind: the values of the first dense features and the most
+    frequent of the others, for `derive`; and which features are to become dense, for `promote`.
     """
     _, rows, words64, words32, _, _, dirty = store
     _, hashes, _, _, bases, xs, us, present = scratch
-    inputs, inputs_at, _ = mixing
+    values, tops, counts, zs, promoted = deriving[4], deriving[5], deriving[6], deriving[8], deriving[9]
     width = width_of(rates)
-    n_experts = experts_of(rates)
     half_of_examples = 0.5 * totals[EXAMPLES]
+    frequent = max(np.float64(MIN_CROSSED), MIN_CROSSED_SHARE * totals[EXAMPLES])
     n_dense = np.int64(totals[N_DENSE])
     present[: n_dense + 1] = 0
-    k = 0
+    values[:] = 0.0
+    zs[:] = 0.0
+    zs[0] = 1.0
+    tops[0] = MISSING  # ends the list
+    n_tops = n_promoted = np.uint64(0)
+    crosses = mixture(rates) and parts & CROSSES != 0
     for i in range(np.uint64(n)):
         x = xs[i]
         base = bases[i]
@@ -751,29 +955,28 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
         if learning:
             words32[base + COUNT] += 1
             dirty[base // width] = 1
+        dense = np.int64(words32[base + DENSE])
+        if crosses and count >= frequent and dense == 0:
+            n_tops = keep_frequent(base, count, n_tops, tops, counts)
         mean = np.float64(rows[base + MEAN])
         deviation = np.float64(rows[base + DEVIATION])
         if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # it has had this one value only: an indicator
             us[i] = 1.0 if x > 0.0 else -1.0
             continue
-        dense = np.int64(words32[base + DENSE])
         present[dense] = 1
         if count > 8.0:  # a rare huge value must not stretch the scale
-            bound = abs(mean) + 30.0 * deviation if deviation > 0.0 else 1000.0 * abs(mean)
+            bound = abs(mean) + 15.0 * deviation if deviation > 0.0 else 4.0 * abs(mean)
             x = min(max(x, -bound), bound)
         v = x
         if deviation > 0.0 and count > half_of_examples:  # dense: centred
             v = x - mean
-            if count >= 8.0:
-                if dense == 0 and learning and totals[N_DENSE] < MAX_DENSE:
-                    totals[N_DENSE] += 1.0
-                    dense = np.int64(totals[N_DENSE])
-                    totals[DENSE_SLOTS + dense] = base // width
-                    words32[base + DENSE] = dense
-                if 0 < dense <= MAX_DIRECT:
-                    inputs[k] = min(max(v / deviation, -8.0), 8.0)
-                    inputs_at[k] = n_experts + dense
-                    k += 1
+            if count >= 8.0 and dense == 0 and learning:
+                promoted[n_promoted] = base
+                n_promoted += ONE
+            if 0 < dense <= MAX_BINNED:
+                zs[dense] = min(max(v / deviation, -8.0), 8.0)
+        if 0 < dense <= MAX_BINNED:
+            values[dense] = x
         us[i] = scaled(v, base, count, learning, rows)
         if learning:
             delta = x - mean
@@ -791,73 +994,282 @@ def prepare(n, learning, rates, store, scratch, totals, mixing):
             v = -np.float64(rows[base + MEAN])
             bases[n] = base
             us[n] = scaled(v, base, count, learning, rows)
+            if dense <= MAX_BINNED:
+                zs[dense] = min(max(v / deviation, -8.0), 8.0)
             if learning:
                 dirty[base // width] = 1
             n += 1
-            if dense <= MAX_DIRECT:
-                inputs[k] = min(max(v / deviation, -8.0), 8.0)
-                inputs_at[k] = n_experts + dense
-                k += 1
-    return n, k
+    if n_tops < np.uint64(N_CROSSED):
+        tops[n_tops] = MISSING
+    promoted[n_promoted] = MISSING  # ends the list
+    return n
 
 
 @inlined
-def score_experts(n, rates, store, scratch, scores):
-    """Write every expert's score ``w_k . u`` into ``scores``; features without a row weigh nothing."""
-    rows = store[1]
+def promote(rates, store, deriving, totals):
+    """Give the features that `prepare` found to be dense their places; only once the example is scored without."""
+    words32, promoted = store[3], deriving[9]
+    i = np.uint64(0)
+    while promoted[i] != MISSING and totals[N_DENSE] < MAX_DENSE:
+        totals[N_DENSE] += 1.0
+        totals[DENSE_SLOTS + np.int64(totals[N_DENSE])] = promoted[i] // width_of(rates)
+        words32[promoted[i] + DENSE] = np.int64(totals[N_DENSE])
+        i += ONE
+
+
+# ---- derived features ----------------------------------------------------------------------------------------------------
+@inlined
+def keep_frequent(base, count, n, tops, counts):
+    """Take a row into the list of the most frequent, the first ones first; return how many are in it."""
+    if n < np.uint64(N_CROSSED):
+        at = n
+        n += ONE
+    elif counts[N_CROSSED - 1] >= count:
+        return n
+    else:
+        at = np.uint64(N_CROSSED - 1)
+    while at > NOTHING and counts[at - ONE] < count:
+        tops[at] = tops[at - ONE]
+        counts[at] = counts[at - ONE]
+        at -= ONE
+    tops[at] = base
+    counts[at] = count
+    return n
+
+
+@inlined
+def bin_of(x, sample, n_bins):
+    """Return the bin of a value, from 1: how many of the bounds, quantiles of the sample, are not above it, and 1."""
+    place = 1
+    for j in range(1, n_bins):
+        if x >= sample[2 + j * N_SAMPLES // n_bins]:
+            place += 1
+        else:
+            break
+    return np.uint64(place)
+
+
+@compiled
+def take_sample(x, sample):
+    """Take a value into a sample; sort it and count the bounds that differ when it is complete."""
+    at = 2 + np.int64(sample[0])
+    x = np.float32(x)
+    while at > 2 and sample[at - 1] > x:
+        sample[at] = sample[at - 1]
+        at -= 1
+    sample[at] = x
+    sample[0] += 1.0
+    if sample[0] == N_SAMPLES:
+        bound = sample[2]
+        for j in range(1, N_BINS):
+            if sample[2 + j * N_SAMPLES // N_BINS] > bound:
+                bound = sample[2 + j * N_SAMPLES // N_BINS]
+                sample[1] += 1.0
+
+
+@inlined
+def derive(parts, learning, rates, store, deriving, totals):
+    """Make the derived features of an example, all of value 1; return how many.
+
+    Piecewise constant functions of the numbers, in bins between quantiles of their first values ("x in [a, b)"); of pairs of
+    the first numbers, in cells ("x in [a, b) and y in [c, d)"); and pairs of the most frequent other features ("a and b").
+    ``hashes[:n]`` are theirs, ``bases[:n]`` where their rows start or MISSING, ``made[:, :n]`` their parts: the slots of two
+    features and their bins.
+    """
+    _, rows, words64, words32, _, _, dirty = store
+    samples, hashes, bases, made, values, tops, _, _, _, _ = deriving
+    width = width_of(rates)
+    n = np.uint64(0)
+    n_binned = min(np.int64(totals[N_DENSE]), MAX_BINNED)
+    for dense in range(1, n_binned + 1):
+        sample = samples[dense - 1]
+        x = np.float32(values[dense])
+        if sample[0] < N_SAMPLES:
+            if learning:
+                take_sample(x, sample)
+            continue
+        slot = np.uint64(totals[DENSE_SLOTS + dense])
+        h = words64[(slot * width >> ONE) + HASH]
+        if parts & BINS and sample[1] > 1.0:
+            place = bin_of(x, sample, N_BINS)
+            hashes[n] = blend(h, place)
+            made[0, n], made[1, n], made[2, n] = slot, slot, place
+            n += ONE
+        if parts & CELLS and dense <= MAX_CELLS and sample[1] > 0.0:
+            place = bin_of(x, sample, N_CELL_BINS)
+            mine = blend(h, place + np.uint64(64))
+            for other in range(1, dense):
+                if samples[other - 1, 0] == N_SAMPLES and samples[other - 1, 1] > 0.0:
+                    slot2 = np.uint64(totals[DENSE_SLOTS + other])
+                    place2 = bin_of(np.float32(values[other]), samples[other - 1], N_CELL_BINS)
+                    hashes[n] = blend(mine, blend(words64[(slot2 * width >> ONE) + HASH], place2 + np.uint64(64)))
+                    made[0, n], made[1, n], made[2, n] = slot, slot2, place | place2 << np.uint64(8)
+                    n += ONE
+    if parts & CROSSES:
+        for i in range(np.uint64(N_CROSSED)):
+            if tops[i] == MISSING:
+                break
+            for j in range(i):
+                first, second = min(tops[i], tops[j]), max(tops[i], tops[j])
+                hashes[n] = blend(words64[(first >> ONE) + HASH], words64[(second >> ONE) + HASH])
+                made[0, n], made[1, n], made[2, n] = first // width, second // width, NOTHING
+                n += ONE
+    look_up(n, hashes, bases, store, width)
+    for i in range(n):
+        base = bases[i]
+        if base != MISSING and words64[(base >> ONE) + HASH] != hashes[i]:
+            base = find(store, hashes[i], width)
+            bases[i] = base
+        if learning and base != MISSING:
+            words32[base + COUNT] += 1
+            dirty[base // width] = 1
+    return n
+
+
+# ---- scores --------------------------------------------------------------------------------------------------------------
+@inlined
+def score_experts(n, parts, rates, store, scratch, totals, scores):
+    """Write the score ``w . u`` of every expert of the features into ``scores``; features without a row weigh nothing.
+
+    The Bayes expert's weight of a feature is its log odds ratio, ``log((n+ + p) / (n- + 1 - p)) - log(P / N)``, where n+ and n-
+    are the importances of positive and negative examples that had it, P and N those of all examples, and p = P / (P + N), all
+    with one more of each (naive Bayes: Maron, 1961, "Automatic indexing"; Good, 1965, for the prior). It weighs nothing for
+    centred numbers. Its score is divided by the root mean square of those before, since it grows with the number of features.
+    """
+    _, rows, _, words32, _, _, _ = store
     bases, us = scratch[4], scratch[6]
     n_rates = np.uint64(len(rates))
     for k in range(experts_of(rates)):
         scores[k] = 0.0
+    kalman = kalman_at(rates)
+    prior, other, odds = class_priors(totals)
+    bayes = mixture(rates) and parts & BAYES != 0
     for i in range(np.uint64(n)):
         base = bases[i]
         if base != MISSING:
             u = us[i]
             for k in range(n_rates):
                 scores[k] += rows[base + WEIGHTS + k] * u
+            if mixture(rates):
+                scores[n_rates] += rows[base + kalman] * u
+                if bayes and words32[base + DENSE] == 0:
+                    has, lacks = rows[base + kalman + np.uint64(2)], rows[base + kalman + np.uint64(3)]
+                    if has + lacks > np.float32(0.0):
+                        scores[n_rates + ONE] += np.log((has + prior) / (lacks + other) * odds) * u
+    if bayes:
+        scores[n_rates + ONE] *= bayes_scale(totals)
 
 
 @inlined
-def combine(rates, scores, mixer, mixing, n_inputs):
-    """Append the experts' scores and a 1 to the mixer's inputs v; return the mixed score ``a . v`` and v's length.
+def class_priors(totals):
+    """Return the share of positives, of negatives, and the odds against a positive, with one more of each."""
+    positive = 0.5 * (1.0 + totals[TARGET_MEAN]) * totals[TARGET_SUM] + 1.0
+    negative = totals[TARGET_SUM] + 2.0 - positive
+    prior = np.float32(positive / (positive + negative))
+    return prior, np.float32(1.0) - prior, np.float32(negative / positive)
+
+
+@compiled
+def bayes_weights(totals, matrix, at):
+    """Return the Bayes expert's weights of rows, whose sums lie at a column and the next; see `score_experts`."""
+    prior, other, odds = class_priors(totals)
+    weights = np.zeros(len(matrix))
+    for i in range(len(matrix)):
+        has, lacks = matrix[i, at], matrix[i, at + 1]
+        if has + lacks > np.float32(0.0):
+            weights[i] = np.log((has + prior) / (lacks + other) * odds)
+    return weights
+
+
+@inlined
+def bayes_scale(totals):
+    """Return what the Bayes expert's scores are multiplied by."""
+    return 1.0 / math.sqrt(1.0 + totals[BAYES_SQUARES] / max(totals[IMPORTANCE_SUM], 1.0))
+
+
+@inlined
+def score_derived(n, rates, store, deriving, scores):
+    """Write the scores of the derived features' experts behind the others."""
+    rows, bases = store[1], deriving[2]
+    n_rates = np.uint64(len(rates))
+    first = np.uint64(experts_of(rates))
+    for k in range(derived_experts(rates)):
+        scores[first + np.uint64(k)] = 0.0
+    for i in range(n):
+        base = bases[i]
+        if base != MISSING:
+            for k in range(n_rates):
+                scores[first + k] += rows[base + WEIGHTS + k]
+            scores[first + n_rates] += rows[base + kalman_at(rates)]
+
+
+@inlined
+def score_newton(parts, rates, newton, deriving, totals, scores):
+    """Write the score of the full-matrix filter over the first dense numbers behind the others."""
+    zs = deriving[8]
+    s = 0.0
+    if parts & NEWTON:
+        for i in range(1 + min(np.int64(totals[N_DENSE]), MAX_BINNED)):
+            s += newton[i, 0] * zs[i]
+    scores[experts_of(rates) + derived_experts(rates)] = s
+
+
+@inlined
+def combine(parts, rates, scores, totals, mixer, mixing):
+    """Make the mixer's inputs v of the experts' scores, a 1 and the trends; return the mixed score ``a . v``.
 
     One expert alone is not mixed.
     """
     if not mixes(rates):
-        return scores[experts_of(rates) - 1], 0
-    inputs, inputs_at, _ = mixing
-    n_experts = experts_of(rates)
-    for k in range(n_experts):
-        inputs[n_inputs + k] = scores[k]
-        inputs_at[n_inputs + k] = k
-    n_inputs += n_experts
-    inputs[n_inputs] = 1.0
-    inputs_at[n_inputs] = n_experts
-    n_inputs += 1
+        return scores[experts_of(rates) - 1]
+    inputs = mixing[0]
+    n = experts_of(rates) + derived_experts(rates) + (1 if mixture(rates) else 0)
+    for k in range(n):
+        inputs[k] = scores[k]
+    inputs[n] = 1.0
+    if mixture(rates):
+        for k in range(N_TRENDS):
+            inputs[n + 1 + k] = totals[TREND + k] if parts & TRENDS else 0.0
     s = 0.0
-    for i in range(n_inputs):
-        s += mixer[inputs_at[i], 0] * inputs[i]
-    return s, n_inputs
+    for i in range(len(mixer)):
+        s += mixer[i, 0] * inputs[i]
+    return s
+
+
+@inlined
+def score_example(n, learning, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores):
+    """Score one scanned example; return (features without the constant, derived features, score)."""
+    bases, us = scratch[4], scratch[6]
+    look_up(n, scratch[1], bases, store, width_of(rates))
+    n = prepare(n, learning, rates, parts, store, scratch, deriving, totals)
+    bases[n] = NOTHING  # the constant: row 0, always 1
+    us[n] = 1.0
+    n_derived = np.uint64(0)
+    score_experts(n + 1, parts, rates, store, scratch, totals, scores)
+    if mixture(rates) and not head_alone():
+        n_derived = derive(parts, learning, rates, store, deriving, totals)
+        score_derived(n_derived, rates, store, deriving, scores)
+        score_newton(parts, rates, newton, deriving, totals, scores)
+    if head_size() > 0:
+        scores[experts_of(rates) - 1] = head_score(n, bases, us, store[1], head)
+    return n, n_derived, combine(parts, rates, scores, totals, mixer, mixing)
 
 
 @compiled
-def predict(buffer, position, stop, rates, keys, store, totals, mixer, head, scratch, mixing, scores):
-    """Score one map of features, changing nothing; return (code, where, features, dense inputs, score).
+def predict(
+    buffer, position, stop, parts, rates, keys, store, totals, mixer, newton, head, scratch, deriving, mixing, scores
+):
+    """Score one map of features, changing nothing; return (code, where, features, derived features, score).
 
     Leaves in the scratch arrays what `learner.linear` explains the score with.
     """
-    bases, us = scratch[4], scratch[6]
     code, where, n = scan(buffer, position, stop, keys, store, scratch)
     if code != OK:
-        return code, where, 0, 0, 0.0
-    look_up(n, scratch[1], bases, store, width_of(rates))
-    n, k = prepare(n, False, rates, store, scratch, totals, mixing)
-    bases[n] = NOTHING  # the constant: row 0, always 1
-    us[n] = 1.0
-    score_experts(n + 1, rates, store, scratch, scores)
-    scores[experts_of(rates) - 1] += head_score(n, bases, us, store[1], head)
-    s, _ = combine(rates, scores, mixer, mixing, k)
-    return OK, where, n, k, s
+        return code, where, 0, np.uint64(0), 0.0
+    n, n_derived, s = score_example(
+        n, False, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores
+    )
+    return OK, where, n, n_derived, s
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------------
@@ -916,24 +1328,100 @@ def observe(loss, totals, s, y, importance):
     return y
 
 
+# ---- progressive evaluation: see learner.metrics -------------------------------------------------------------------------
+@compiled
+def move_up(loss, metrics):
+    """Begin a new half of the window: the older half's sums go to those of all examples before."""
+    older, previous = metrics[OLDER], metrics[PREVIOUS]
+    if loss == losses.SQUARED and previous[WEIGHT] > 0.0:  # mean and squared deviations of both (Chan et al., 1979)
+        weight = older[WEIGHT] + previous[WEIGHT]
+        delta = previous[ROW_MEAN] - older[ROW_MEAN]
+        share = previous[WEIGHT] / weight
+        mean = older[ROW_MEAN] + delta * share
+        older[SQUARES] += delta * delta * older[WEIGHT] * share
+    else:
+        mean = older[ROW_MEAN]
+    for i in range(metrics.shape[1]):
+        older[i] += previous[i]
+        previous[i] = metrics[CURRENT, i]
+        metrics[CURRENT, i] = 0.0
+    if loss == losses.SQUARED:
+        older[ROW_MEAN] = mean
+
+
 @inlined
-def update_experts(n, loss, y, importance, rates, decays, store, scratch, totals, scores, updating):
-    """AdaGrad with importance-aware steps, every expert on the gradient at its own score.
+def evaluate(loss, metrics, totals, s, y, importance):
+    """Count how good a score's prediction and the running constant's are; return the score's log loss or squared error.
+
+    ``totals`` must not have seen the target yet.
+    """
+    if metrics[CURRENT, N_EVALUATED] == HALF_WINDOW:
+        move_up(loss, metrics)
+    sums = metrics[CURRENT]
+    sums[N_EVALUATED] += 1.0
+    sums[WEIGHT] += importance
+    if loss == losses.SQUARED:
+        error = regress(totals, s) - y
+        sums[ABSOLUTE] += importance * abs(error)
+        sums[SQUARED_ERRORS] += importance * (error * error)
+        constant = totals[TARGET_MEAN] - y
+        sums[CONSTANT_ABSOLUTE] += importance * abs(constant)
+        sums[CONSTANT_SQUARED] += importance * (constant * constant)
+        if importance > 0.0:
+            delta = y - sums[ROW_MEAN]
+            sums[ROW_MEAN] += importance * delta / sums[WEIGHT]
+            sums[SQUARES] += importance * delta * (y - sums[ROW_MEAN])
+        return error * error
+    if s != s:  # whatever it comes from, no NaN may choose a place in memory
+        s = 0.0
+    p = _logistic(s)
+    log_loss = _logistic_value(s, y)
+    sums[LOG_LOSS] += importance * log_loss
+    if (s > 0.0) == (y > 0.0):
+        sums[CORRECT] += importance
+    prior = (0.5 * (1.0 + totals[TARGET_MEAN]) * totals[TARGET_SUM] + 1.0) / (totals[TARGET_SUM] + 2.0)
+    sums[CONSTANT_LOG_LOSS] -= importance * math.log(prior if y > 0.0 else 1.0 - prior)
+    if (prior > 0.5) == (y > 0.0):
+        sums[CONSTANT_CORRECT] += importance
+    place = min(np.int64(p * N_CALIBRATION), N_CALIBRATION - 1)
+    sums[CALIBRATION + place] += importance * (p if y < 0.0 else p - 1.0)
+    place = np.int64((min(max(s, -MAX_SCORE), MAX_SCORE) + MAX_SCORE) * (0.5 * N_SCORES / MAX_SCORE))
+    sums[(POSITIVES if y > 0.0 else NEGATIVES) + min(place, N_SCORES - 1)] += importance
+    return log_loss
+
+
+@inlined
+def curvature_and_error(loss, s, y, totals):
+    """Return what the Kalman filters take a loss at a score for: its curvature, and the curvature times the residual.
+
+    The squared loss's curvature is the inverse of the mean squared residual of the mixed score; the hinge loss is smoothed
+    into its square.
+    """
+    if loss == losses.LOGISTIC:
+        p = _logistic(s)
+        return max(p * (1.0 - p), 1e-3), (1.0 if y > 0.0 else 0.0) - p
+    if loss == losses.HINGE and y * s >= 1.0:
+        return 0.0, 0.0
+    curvature = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
+    return curvature, curvature * (y - s)
+
+
+@inlined
+def update_adagrad(n, bases, us, has_constant, c, offset, loss, y, importance, rates, decays, store, scores, updating):
+    """AdaGrad with importance-aware steps, every expert on the gradient at its own score, to which `offset` is added.
 
     ``G <- decay G + (g u)^2``, ``r = u / (0.1 + sqrt G)``, doubled for the constant, which comes last; then
-    ``w += h rate c r`` where ``h`` is the loss's importance-aware step over the distance ``q = rate c sum r u``, and
-    ``c = sqrt(t / N)`` (Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods"; Ross, Mineiro, Langford, 2013,
-    "Normalized online learning", for c). ``slopes`` holds ``g`` on entry.
+    ``w += h rate c r`` where ``h`` is the loss's importance-aware step over the distance ``q = rate c sum r u`` (Duchi, Hazan,
+    Singer, 2011, "Adaptive subgradient methods"; Ross, Mineiro, Langford, 2013, "Normalized online learning", for c).
     """
     rows = store[1]
-    bases, us = scratch[4], scratch[6]
     slopes, paths, steps = updating
     n_rates = np.uint64(len(rates))
     squares = WEIGHTS + n_rates
-    c = math.sqrt((totals[EXAMPLES] + 1.0) / totals[SCALE_SUM])
-    last = np.uint64(n - 1)
     for k in range(n_rates):
         paths[k] = 0.0
+        slopes[k] = derivative(loss, offset + scores[k], y) * math.sqrt(importance)
+    last = np.uint64(n - 1) if has_constant else MISSING
     for i in range(np.uint64(n)):
         base = bases[i] + squares
         u = us[i]
@@ -950,7 +1438,7 @@ def update_experts(n, loss, y, importance, rates, decays, store, scratch, totals
     for k in range(n_rates):
         rate = rates[np.int64(k)] * c
         q = rate * paths[k]
-        slopes[k] = step(loss, scores[k], y, q, importance) * rate if q > 0.0 else 0.0
+        slopes[k] = step(loss, offset + scores[k], y, q, importance) * rate if q > 0.0 else 0.0
     for i in range(np.uint64(n)):
         base = bases[i] + WEIGHTS
         at = i * n_rates
@@ -959,105 +1447,176 @@ def update_experts(n, loss, y, importance, rates, decays, store, scratch, totals
 
 
 @inlined
-def update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs):
-    """One step of an extended Kalman filter over the mixing weights, at the mixed score.
+def update_kalman(n, bases, us, curvature, error, rates, store):
+    """One step of an extended Kalman filter over the weights, that keeps a variance v for each and no covariances.
 
-    With curvature H and error e of the loss: ``a += P v e / (1 + H v'Pv)``, ``P -= H (Pv)(Pv)' / (1 + H v'Pv)``, then a
-    little is added to P's diagonal, so that the weights can follow a drift (Haykin, 2001, "Kalman filtering and neural
-    networks", section 2.3). The hinge loss is smoothed into its square.
+    ``w += v u e / (1 + H sum v u^2)``, ``v -= H (v u)^2 / (1 + H sum v u^2)`` with the loss's curvature H and error e (Haykin,
+    2001, "Kalman filtering and neural networks", section 2.5, decoupled; Dredze, Crammer, Pereira, 2008, "Confidence-weighted
+    linear classification", for keeping variances only).
     """
-    inputs, inputs_at, work = mixing
-    if loss == losses.LOGISTIC:
-        p = _logistic(s)
-        curvature = max(p * (1.0 - p), 1e-3)
-        error = (1.0 if y > 0.0 else 0.0) - p
-    else:
-        residual = 0.0 if loss == losses.HINGE and y * s >= 1.0 else y - s
-        curvature = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
-        error = curvature * residual
-        totals[RESIDUAL_SUM] += importance * residual * residual
-        if residual == 0.0:
-            return
-    curvature *= importance
-    error *= importance
-    n_active = experts_of(rates) + 1 + min(np.int64(totals[N_DENSE]), MAX_DIRECT)
-    for i in range(n_active):
-        pv = 0.0
-        for j in range(n_inputs):
-            pv += mixer[i, 1 + inputs_at[j]] * inputs[j]
-        work[i] = pv
+    rows = store[1]
+    at = kalman_at(rates)
+    spread_of_score = 0.0
+    for i in range(np.uint64(n)):
+        u = np.float64(us[i])
+        spread_of_score += rows[bases[i] + at + ONE] * u * u
+    gain = 1.0 / (1.0 + curvature * spread_of_score)
+    shrink = curvature * gain
+    gain *= error
+    for i in range(np.uint64(n)):
+        base = bases[i] + at
+        v = np.float64(rows[base + ONE])
+        vu = v * us[i]
+        rows[base] += vu * gain
+        rows[base + ONE] = v - shrink * vu * vu
+
+
+@inlined
+def count_for_bayes(n, bases, us, y, importance, rates, store):
+    """Count the importance of an example for its features, on the side of its class."""
+    rows = store[1]
+    at = kalman_at(rates) + np.uint64(2 if y > 0.0 else 3)
+    for i in range(np.uint64(n)):
+        if us[i] > 0.0:
+            rows[bases[i] + at] += importance * us[i]
+
+
+@inlined
+def update_filter(n, inputs, curvature, error, matrix, work):
+    """One step of an extended Kalman filter over weights a and their covariance P, columns 0 and 1.. of a matrix.
+
+    With curvature H and error e of the loss at ``a . v``: ``a += P v e / (1 + H v'Pv)``, ``P -= H (Pv)(Pv)' / (1 + H v'Pv)``,
+    then P's diagonal grows by 1 in 10,000, so that the weights can follow a drift (Haykin, 2001, "Kalman filtering and neural
+    networks", section 2.3).
+    """
     vpv = 0.0
-    for j in range(n_inputs):
-        vpv += work[inputs_at[j]] * inputs[j]
+    for i in range(n):
+        pv = 0.0
+        for j in range(n):
+            pv += matrix[i, 1 + j] * inputs[j]
+        work[i] = pv
+        vpv += pv * inputs[i]
     gain = 1.0 / (1.0 + curvature * vpv)
-    for i in range(n_active):
-        mixer[i, 0] += work[i] * error * gain
+    for i in range(n):
+        matrix[i, 0] += work[i] * error * gain
         f = curvature * gain * work[i]
-        for j in range(n_active):
-            mixer[i, 1 + j] -= f * work[j]
-        mixer[i, 1 + i] += 1e-6 if i <= experts_of(rates) else 1e-5
+        for j in range(n):
+            matrix[i, 1 + j] -= f * work[j]
+        matrix[i, 1 + i] += 1e-4 * matrix[i, 1 + i]
+
+
+@inlined
+def follow_target(loss, y, importance, totals):
+    """Take a target, less the mean of all, into the recent means."""
+    if loss != losses.SQUARED:
+        y -= totals[TARGET_MEAN]
+    for k in range(N_TRENDS):
+        share = TREND_SHARES[k]
+        if importance != 1.0:
+            share = 1.0 - (1.0 - share) ** importance
+        totals[TREND + k] += share * (y - totals[TREND + k])
 
 
 @inlined
 def learn_example(
-    buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores
+    buffer, n, y, importance, loss, parts, rates, decays, keys, store, totals, mixer, newton, metrics, head, scratch,
+    deriving, mixing, updating, scores,
 ):  # fmt: skip
-    """Predict one scanned example, then learn it; return the score it had before, in the target's units."""
+    """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
     _, hashes, starts, lengths, bases, xs, us, _ = scratch
-    slopes = updating[0]
-    width = width_of(rates)
+    _, d_hashes, d_bases, made, _, _, _, ones, zs, _ = deriving
     if store[5][0] == 0:
-        insert(buffer, 0, 0, keys[CONSTANT_HASH], 1.0, store, width)
-    look_up(n, hashes, bases, store, width)
-    n, k = prepare(n, True, rates, store, scratch, totals, mixing)
-    bases[n] = NOTHING  # the constant: row 0, always 1
-    us[n] = 1.0
-    n += 1
-    score_experts(n, rates, store, scratch, scores)
-    scores[experts_of(rates) - 1] += head_score(n - 1, bases, us, store[1], head)
-    s, n_inputs = combine(rates, scores, mixer, mixing, k)
+        insert(buffer, 0, 0, keys[CONSTANT_HASH], 1.0, rates, store)
+    n, n_derived, s = score_example(
+        n, True, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores
+    )
+    promote(rates, store, deriving, totals)
     before = s
     if loss == losses.SQUARED:
         before = totals[TARGET_MEAN] + target_deviation(totals) * s
+    found = evaluate(loss, metrics, totals, s, y, importance)
     y = observe(loss, totals, s, y, importance)
 
-    square = 0.0
+    square = 1.0
     for i in range(n):
         square += us[i] * us[i]
     totals[SCALE_SUM] += square
+    totals[DERIVED_SUM] += np.float64(n_derived)
+    n_experts = experts_of(rates)
     moved = False
-    for k in range(experts_of(rates)):
-        slopes[k] = derivative(loss, scores[k], y) * math.sqrt(importance)
-        moved = moved or slopes[k] != 0.0
-    if moved:
+    for k in range(len(rates)):
+        moved = moved or derivative(loss, scores[k], y) != 0.0
+    if head_size() > 0:
+        moved = moved or derivative(loss, scores[n_experts - 1], y) != 0.0
+    if moved and importance > 0.0:
         for i in range(n):
             if bases[i] == MISSING:
-                bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], store, width)
+                bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], rates, store)
         if head_size() > 0:
-            slope = importance * derivative(loss, scores[len(rates)], y)
-            head_learn(n - 1, slope, bases, us, store[1], head)
+            slope = importance * derivative(loss, scores[n_experts - 1], y)
+            head_learn(n, slope, bases, us, store[1], head)
         if not head_alone():
-            update_experts(n, loss, y, importance, rates, decays, store, scratch, totals, scores, updating)
-    if mixes(rates):
-        update_mixer(loss, s, y, importance, rates, totals, mixer, mixing, n_inputs)
+            t = totals[EXAMPLES] + 1.0
+            c = math.sqrt(t / totals[SCALE_SUM])
+            update_adagrad(n + 1, bases, us, True, c, 0.0, loss, y, importance, rates, decays, store, scores, updating)
+            if mixture(rates):
+                n_rates = len(rates)
+                if parts & NEWTON and totals[N_DENSE] > 0.0:
+                    at = scores[n_experts + derived_experts(rates)]
+                    curvature, error = curvature_and_error(loss, at, y, totals)
+                    n_zs = 1 + min(np.int64(totals[N_DENSE]), MAX_BINNED)
+                    update_filter(n_zs, zs, curvature * importance, error * importance, newton, mixing[1])
+                if parts & KALMAN:
+                    curvature, error = curvature_and_error(loss, scores[n_rates], y, totals)
+                    update_kalman(n + 1, bases, us, curvature * importance, error * importance, rates, store)
+                if parts & BAYES:
+                    count_for_bayes(n, bases, us, y, importance, rates, store)
+                    raw = scores[n_rates + 1] / bayes_scale(totals)
+                    totals[BAYES_SQUARES] += importance * raw * raw
+                if n_derived > NOTHING:
+                    derived_scores = scores[n_experts:]
+                    offset = s  # of all but the derived features
+                    for k in range(derived_experts(rates)):
+                        offset -= mixer[n_experts + k, 0] * derived_scores[k]
+                    for i in range(n_derived):
+                        if d_bases[i] == MISSING:
+                            d_bases[i] = insert_derived(d_hashes[i], made[0, i], made[1, i], made[2, i], rates, store)
+                    c = math.sqrt(t / (t + totals[DERIVED_SUM]))
+                    update_adagrad(
+                        n_derived, d_bases, ones, False, c, offset, loss, y, importance, rates, decays, store,
+                        derived_scores, updating,
+                    )  # fmt: skip
+                    if parts & KALMAN:
+                        curvature, error = curvature_and_error(loss, offset + derived_scores[n_rates], y, totals)
+                        update_kalman(
+                            n_derived, d_bases, ones, curvature * importance, error * importance, rates, store
+                        )
+    if mixes(rates) and importance > 0.0:
+        curvature, error = curvature_and_error(loss, s, y, totals)
+        update_filter(len(mixer), mixing[0], curvature * importance, error * importance, mixer, mixing[1])
+        if loss != losses.LOGISTIC and not (loss == losses.HINGE and y * s >= 1.0):
+            totals[RESIDUAL_SUM] += importance * (y - s) * (y - s)
+        follow_target(loss, y, importance, totals)
     totals[EXAMPLES] += 1.0
     totals[IMPORTANCE_SUM] += importance
-    return before
+    return before, found
 
 
 @compiled
 def learn(
-    buffer, position, stop, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing, updating, scores, results
+    buffer, position, stop, loss, parts, rates, decays, keys, store, totals, mixer, newton, metrics, head, scratch, deriving,
+    mixing, updating, scores, results,
 ):  # fmt: skip
     """Learn examples one after another, until the buffer or the room for results or for new features ends.
 
     Returns (examples done, next position, rows needed, bytes of names needed): the last two are 0 unless the next example
     needs more room than there is. ``results`` has for each example done: the score before
-    learning; OK or why it was rejected; and where it ended, or (rejected) where what is wrong with it lies.
+    learning; OK or why it was rejected; where it ended, or (rejected) where what is wrong with it lies; the loss before
+    learning that `evaluate` returns; and the importance.
     """
     table, rows, _, _, names, sizes, dirty = store
     lengths = scratch[3]
-    out_scores, out_codes, out_ends = results
+    out_scores, out_codes, out_ends, out_losses, out_importances = results
     done = 0
     while position < stop and done < len(out_scores):
         code, where, n, y, importance = read_example(buffer, position, stop, loss, keys, store, scratch)
@@ -1066,17 +1625,20 @@ def learn(
             n_bytes = np.int64(0)
             for i in range(n):
                 n_bytes += lengths[i]
-            n_rows = sizes[0] + n + 1
+            n_rows = sizes[0] + n + 1 + (MAX_DERIVED if mixture(rates) else 0)
             full = n_rows * np.int64(width_of(rates)) > len(rows) or 10 * n_rows > 7 * len(table)
             if full or sizes[1] + n_bytes + 2 * (n + 1) > len(names):
-                return done, position, n + 1, n_bytes
-            out_scores[done] = learn_example(
-                buffer, n, y, importance, loss, rates, decays, keys, store, totals, mixer, head, scratch, mixing,
-                updating, scores,
+                return done, position, n_rows - sizes[0], n_bytes
+            out_scores[done], out_losses[done] = learn_example(
+                buffer, n, y, importance, loss, parts, rates, decays, keys, store, totals, mixer, newton, metrics, head,
+                scratch, deriving, mixing, updating, scores,
             )  # fmt: skip
+            out_importances[done] = importance
             dirty[0] = 1  # the constant's row
         else:
             out_scores[done] = math.nan
+            out_losses[done] = math.nan
+            out_importances[done] = math.nan
             totals[REJECTED] += 1.0
             end = skip(buffer, position, stop)
             if end < 0:  # nothing after this can be told apart

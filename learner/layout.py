@@ -4,12 +4,17 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
 
 ``rows``
     float32, one row a feature in order of first update, a multiple of 64 bytes (one cache line): a header of eight words,
-    then the experts' weights ``w_1 .. w_K``, then their decayed sums of squared gradients ``G_1 .. G_K``. Row 0 is the
-    constant feature. The same memory is also read as uint64 and uint32.
+    then the AdaGrad experts' weights ``w_1 .. w_R`` and their decayed sums of squared gradients ``G_1 .. G_R``; with several
+    rates then the Kalman expert's weight and variance, and the importances of the positive and of the negative examples
+    that had the feature, which the Bayes expert's weight is made of. Row 0 is the constant feature. The same memory is
+    also read as uint64 and uint32.
 ``table``
     uint64, a power of two of them: the hash table. 0 is empty, else the upper 32 bits of the name's hash, then slot + 1.
 ``names``
-    uint8: for every feature its name's length in two bytes, then the name in UTF-8.
+    uint8: for every feature its name's length in two bytes, then the name in UTF-8; none for derived features.
+``samples``
+    float32, (MAX_BINNED, 2 + N_SAMPLES): for each of the first dense features how many of its values are here, how many
+    of the bins' bounds differ, and its first values, sorted once they are complete: the bounds of its bins.
 ``sizes``
     int64: how many rows, and how many bytes of `names`, are in use.
 ``dirty``
@@ -17,7 +22,13 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
 ``totals``
     float64: the counters and sums below.
 ``mixer``
-    float64, (M, M + 1): the mixing weights ``a`` in column 0 and their covariance ``P`` in the others.
+    float64, (M, M + 1): the mixing weights ``a`` in column 0 and their covariance ``P`` in the others. The M inputs: the
+    experts of the features (AdaGrad's, Kalman's, Bayes's, the neural head), those of the derived features (AdaGrad's,
+    Kalman's), Newton's, 1, and the trends.
+``newton``
+    float64, (1 + MAX_BINNED, 2 + MAX_BINNED): the same for a constant and the first dense features, standardised.
+``metrics``
+    float64: the sums that the progressive evaluation is made of, see `learner.metrics`.
 """
 
 # ---- bounds on an example ----
@@ -30,23 +41,34 @@ MAX_IMPORTANCE = 1e6
 # ---- a row: the header's words (as float32 unless said) ----
 SCALE = 0  # the largest |x - mean| seen: weights live in units of x / scale
 COUNT = 1  # as uint32: examples that had the feature
-MEAN = 2  # of its values
+MEAN = 2  # of its values; in a derived row, as uint32, the slot of its second feature
 DEVIATION = 3  # of its values: the standard deviation
 HASH = 2  # as uint64 (words 4 and 5): the keyed hash of its name
-NAME = 6  # as uint32: where its name starts in `names`
-DENSE = 7  # as uint32: its place among the dense features, from 1, or 0
+NAME = 6  # as uint32: where its name starts in `names`; in a derived row the slot of its first feature
+DENSE = 7  # as uint32: its place among the dense features, from 1, or 0; in a derived row see DERIVED
 HEADER = 8
+DERIVED = (
+    1 << 31
+)  # in DENSE: made of other features. Then bits 0-7 and 8-15 are the bins of both, from 1, or 0 for none
 CONSTANT_NAME = "(constant)"
-PAGE_BITS = (
-    0  # 2^0 rows are a page, what `dirty` tells apart: rows that change are scattered, so a commit writes single ones
-)
 
 MAX_DENSE = 1024  # features that are centred, and so count with 0 where they are left out
-MAX_DIRECT = 32  # the first of them, which the mixer sees directly
+MAX_BINNED = 32  # the first of them, which the Newton expert sees, and whose values are also cut into bins
+MAX_CELLS = 6  # the first of those, whose bins are also combined in pairs
+N_SAMPLES = 100  # values from which a feature's bins are cut
+N_BINS, N_CELL_BINS = 24, 8  # bins of a feature, and of each of a pair
+N_CROSSED = 4  # the most frequent features of an example, which are combined in pairs
+MIN_CROSSED, MIN_CROSSED_SHARE = 30, 0.01  # of the examples, that a feature must have been in for that
+MAX_DERIVED = MAX_BINNED + MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CROSSED - 1) // 2  # an example
+
+# ---- the parts of the mixture, which are on or off: bits ----
+KALMAN, BAYES, NEWTON, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
+N_TRENDS = 3
 
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
-N_KEYS = 4
+POSITION_HASHES = 4  # the hashes of "0", "1", ..., the names of an array's positions, computed when one that long comes
+N_KEYS = POSITION_HASHES + MAX_FEATURES
 
 # ---- totals ----
 (
@@ -63,8 +85,11 @@ N_KEYS = 4
     TARGET_MIN,
     TARGET_MAX,
     N_DENSE,
-) = range(13)
-DENSE_SLOTS = 16  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
+    BAYES_SQUARES,  # sum of the Bayes expert's squared scores times importance
+    DERIVED_SUM,  # derived features of all examples
+    TREND,  # recent means of the targets, N_TRENDS of them
+) = range(16)
+DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
 N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1
 
 # ---- why an example was rejected ----
@@ -86,10 +111,19 @@ N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1
 ) = range(14)
 
 
-def row_width(n_rates: int, head_size: int = 0) -> int:
-    """Return the float32s in a row of so many experts and of a neural head: a multiple of 16, one cache line.
+def n_weights(n_rates: int) -> int:
+    """Return the float32s that the linear experts have in a row; several rates have the Kalman and the Bayes expert beside.
 
-    >>> row_width(1), row_width(4), row_width(5)
+    >>> n_weights(1), n_weights(2)
+    (2, 8)
+    """
+    return 2 * n_rates + (4 if n_rates > 1 else 0)
+
+
+def row_width(n_rates: int, head_size: int = 0) -> int:
+    """Return the float32s in a row of so many rates and of a neural head: a multiple of 16, one cache line.
+
+    >>> row_width(1), row_width(2), row_width(4)
     (16, 16, 32)
     """
-    return -(-(HEADER + 2 * n_rates + head_size) // 16) * 16
+    return -(-(HEADER + n_weights(n_rates) + head_size) // 16) * 16

@@ -1,31 +1,51 @@
 """The sparse linear learner: several experts over one weight dict, and the mixer that makes one linear model of them.
 
-Every example updates the same features under several learning rates at once; they share the lookup and the cache line. A
-small Kalman filter learns how to combine the experts' **scores**, so that the whole stays linear in the features: the
-effective weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and explanations add up exactly.
+Every example updates the same features under several experts at once; they share the lookup and the cache line: two AdaGrad
+learners at different rates, a Kalman filter that keeps a variance for each weight, and (for two classes) naive Bayes. A small
+Kalman filter learns how to combine the experts' **scores**, so that the whole stays linear in the features: the effective
+weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and explanations add up exactly.
+
+Features are also *derived* from those that come: bins of the numbers, cells of two numbers, pairs of the most frequent
+features. They have rows and names as all have ("carat in [0.7, 0.9)", "carrier=UA and origin=EWR"), and experts of their own that
+learn what the others leave over. The constant moves with the newest targets, as much as that has helped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import kernels, layout
+from learner import kernels, layout, metrics
 from learner.errors import ExampleError, show
 from learner.losses import LOSSES, SQUARED
 from learner.neural import NeuralHead
 from learner.weights import WeightDict, hash_keys
 
-__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection"]
+__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "by_name"]
 
-RATES = (0.5, 2.0, 8.0, 32.0)
-DECAYS = (1.0, 0.99, 1.0, 0.99)  # of the rates' sums of squared gradients, an example
+RATES = (2.0, 16.0)
+DECAYS = (1.0, 0.99)  # of the rates' sums of squared gradients, an example
+PARTS = {
+    "kalman": layout.KALMAN,
+    "bayes": layout.BAYES,
+    "newton": layout.NEWTON,
+    "trends": layout.TRENDS,
+    "bins": layout.BINS,
+    "cells": layout.CELLS,
+    "crosses": layout.CROSSES,
+}
+FIRST_WEIGHT = 0.1  # of every expert in the mixture
+MIXING_VARIANCE, BAYES_VARIANCE = 0.1, 5.0  # of the mixing weights, at first
 SHOWN_BYTES = 4096  # of what is wrong, looked at for a message
 NETWORK_NAME = "(network)"
 CHUNK = 4096  # examples a call of the compiled loop
+ARRAY_TYPES: dict[int, Literal["f", "d"]] = {
+    4: "f",
+    8: "d",
+}  # msgpack extension -> its values, as `memoryview.cast` names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +58,15 @@ class Rejection:
 
 
 class Learned(NamedTuple):
-    """What `Linear.learn_packed` did: a score an example (before learning it; NaN for a rejected one), and the rejected."""
+    """What `Linear.learn_packed` did: numbers an example, all NaN for a rejected one, and the rejected.
+
+    ``scores`` and ``losses`` (log loss, or squared error) are those before learning.
+    """
 
     scores: NDArray[np.float64]
     rejections: list[Rejection]
+    losses: NDArray[np.float64]
+    importances: NDArray[np.float64]
 
 
 class Contribution(NamedTuple):
@@ -70,6 +95,8 @@ class Linear:
         One AdaGrad expert a learning rate; a single one is not mixed.
     decays : sequence of float, optional
         For each rate, what its sums of squared gradients are multiplied by at each update of the feature.
+    parts : collection of str, optional
+        What there is beside several rates: names in `PARTS`.
     seed : bytes
         At least 16 secret bytes, for the hash's keys.
     labels : (negative, positive), optional
@@ -86,20 +113,32 @@ class Linear:
         decays: Sequence[float] = DECAYS,
         labels: tuple[str, str] | None = None,
         head: NeuralHead | None = None,
+        parts: Collection[str] = tuple(PARTS),
     ) -> None:
         n_rates = len(rates)
+        several = n_rates > 1
         self.head = head
-        self.n_experts = n_rates + (1 if head else 0)
+        self.n_linear = n_rates + 2 if several else 1
+        self.n_experts = self.n_linear + (1 if head else 0)
+        self.n_derived = n_rates + 1 if several else 0
         self._kernels = head.kernels if head else kernels
-        n_inputs = self.n_experts + 1 + layout.MAX_DIRECT
+        n_inputs = self.n_experts + self.n_derived + 1 + (1 + layout.N_TRENDS if several else 0)
         self.loss = LOSSES[loss]
+        self.parts = tuple(part for part in PARTS if part in parts and several)
+        self._parts = sum(PARTS[part] for part in self.parts if part != "bayes" or self.loss.task == "binary")
         self.rates = tuple(float(rate) for rate in rates)
         self.decays = np.array(decays, np.float32)
         self.keys = hash_keys(seed, labels)
         self.store = WeightDict(layout.row_width(n_rates, head.size if head else 0), self.keys)
         self.totals = np.zeros(layout.N_TOTALS)
-        self.mixer = np.hstack([np.zeros((n_inputs, 1)), 0.1 * np.eye(n_inputs)])
-        self.mixer[:n_rates, 0] = 1.0 / n_rates
+        self.mixer = np.hstack([np.zeros((n_inputs, 1)), MIXING_VARIANCE * np.eye(n_inputs)])
+        self.mixer[: self.n_linear, 0] = FIRST_WEIGHT if several else 1.0
+        if several:
+            self.mixer[self.n_experts : self.n_experts + self.n_derived + 1, 0] = FIRST_WEIGHT
+            self.mixer[n_rates + 1, n_rates + 2] = BAYES_VARIANCE
+        n_zs = 1 + layout.MAX_BINNED
+        self.newton = np.hstack([np.zeros((n_zs, 1)), np.eye(n_zs)])
+        self.metrics = metrics.new(self.loss.task)
         # scratch for one example: what the kernels call scratch, mixing, updating, scores and results
         n = layout.MAX_FEATURES + layout.MAX_DENSE + 1
         self._scratch = (
@@ -112,10 +151,23 @@ class Linear:
             np.zeros(n, np.float32),  # scaled values u
             np.zeros(layout.MAX_DENSE + 1, np.uint8),  # whether a dense feature is in the example
         )
-        self._mixing = (np.zeros(n_inputs), np.zeros(n_inputs, np.int64), np.zeros(n_inputs))
-        self._updating = (np.zeros(self.n_experts, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
-        self._scores = np.zeros(self.n_experts)
-        self._results = (np.zeros(CHUNK), np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
+        self._deriving = (
+            self.store.samples,
+            np.zeros(layout.MAX_DERIVED, np.uint64),  # hashes
+            np.zeros(layout.MAX_DERIVED, np.uint64),  # bases
+            np.zeros((3, layout.MAX_DERIVED), np.uint32),  # what each is made of
+            np.zeros(layout.MAX_BINNED + 1),  # the numbers' values by place
+            np.zeros(layout.N_CROSSED, np.uint64),  # bases of the most frequent features
+            np.zeros(layout.N_CROSSED),  # their counts
+            np.ones(layout.MAX_DERIVED, np.float32),  # every derived feature's value
+            np.zeros(n_zs),  # 1, and the standardised numbers by place
+            np.zeros(n + 1, np.uint64),  # bases of the features that become dense
+        )
+        self._mixing = (np.zeros(n_inputs), np.zeros(max(n_inputs, n_zs)))
+        self._updating = (np.zeros(n_rates, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
+        self._scores = np.zeros(n_inputs)
+        integers = (np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
+        self._results = (np.zeros(CHUNK), *integers, np.zeros(CHUNK), np.zeros(CHUNK))
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
@@ -129,28 +181,33 @@ class Linear:
         Parameters
         ----------
         data : bytes
-            Any number of ``[target, {name: value}]`` or ``[target, {name: value}, importance]``.
+            Any number of ``[target, {name: value}]`` or ``[target, {name: value}, importance]``, or with an array in place of
+            the map (see `learner.wire`).
         """
         buffer = np.frombuffer(data, np.uint8)
-        scores: list[NDArray[np.float64]] = []
+        found: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each round
         rejections: list[Rejection] = []
         position = n_done = 0
         while position < len(buffer):
             start = position
             done, position, n_rows, n_bytes = self._learn(buffer, position)
-            scores.append(self._results[0][:done].copy())
-            codes, ends = self._results[1][:done], self._results[2][:done]
+            scores, all_codes, all_ends, losses, importances = self._results
+            found.append([numbers[:done].copy() for numbers in (scores, losses, importances)])
+            codes, ends = all_codes[:done], all_ends[:done]
             if codes.any():
                 rejections += self._rejections(data, start, position, codes, ends, n_done)
             n_done += done
             if n_rows:
                 self.store.reserve(n_rows, n_bytes)
-        return Learned(scores[0] if len(scores) == 1 else np.concatenate([np.zeros(0), *scores]), rejections)
+        found = found or [[np.zeros(0)] * 3]
+        columns = found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        return Learned(columns[0], rejections, columns[1], columns[2])
 
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
         found: tuple[int, int, int, int] = self._kernels.learn(
-            buffer, position, len(buffer), self.loss.code, self.rates, self.decays, self.keys, self.store.arrays,
-            self.totals, self.mixer, self._head, self._scratch, self._mixing, self._updating, self._scores, self._results,
+            buffer, position, len(buffer), self.loss.code, self._parts, self.rates, self.decays, self.keys,
+            self.store.arrays, self.totals, self.mixer, self.newton, self.metrics, self._head, self._scratch,
+            self._deriving, self._mixing, self._updating, self._scores, self._results,
         )  # fmt: skip
         return found
 
@@ -174,15 +231,15 @@ class Linear:
     # ---- predicting ----
     def _predict(self, packed: bytes) -> tuple[int, int, float]:
         buffer = np.frombuffer(packed, np.uint8)
-        code, where, n, n_dense, score = self._kernels.predict(
-            buffer, 0, len(buffer), self.rates, self.keys, self.store.arrays, self.totals, self.mixer, self._head,
-            self._scratch, self._mixing, self._scores,
+        code, where, n, n_derived, score = self._kernels.predict(
+            buffer, 0, len(buffer), self._parts, self.rates, self.keys, self.store.arrays, self.totals, self.mixer,
+            self.newton, self._head, self._scratch, self._deriving, self._mixing, self._scores,
         )  # fmt: skip
         if code != layout.OK:
             raise ExampleError(reason(code, packed, where, self.loss.code))
         if where != len(packed):
-            raise ExampleError(f"features must be one msgpack map (got {len(packed) - where} more bytes)")
-        return n, n_dense, score
+            raise ExampleError(f"features must be one msgpack value (got {len(packed) - where} more bytes)")
+        return n, int(n_derived), score
 
     def score_packed(self, packed: bytes) -> float:
         """Return the score of a msgpack map of features, in the target's units; nothing changes.
@@ -211,52 +268,65 @@ class Linear:
 
     # ---- explaining ----
     @property
-    def n_rates(self) -> int:
-        """How many experts there are."""
-        return len(self.rates)
-
-    @property
     def _mixes(self) -> bool:
         return self.n_experts > 1 and not (self.head and self.head.alone)
 
     def _mixing_weights(self) -> NDArray[np.float64]:
-        """Return the mixer's weights; without a mixer, 1 for the last expert, which is the score."""
+        """Return the weights of the experts' plain scores; without a mixer, 1 for the last expert, which is the score."""
         if self._mixes:
-            return self.mixer[:, 0]
-        weights = np.zeros(len(self.mixer))
-        weights[self.n_experts - 1] = 1.0
-        return weights
+            a = self.mixer[:, 0].copy()
+            if self._parts & layout.BAYES:
+                a[self.n_linear - 1] *= kernels.bayes_scale(self.totals)
+            return a
+        a = np.zeros(len(self.mixer))
+        a[self.n_experts - 1] = 1.0
+        return a
 
     def _constant(self) -> float:
-        a = self._mixing_weights()
         score = float(self._linear_weights(slice(0, 1))[0]) if len(self.store) else 0.0
-        return self._offset + self._unit * (score + float(a[self.n_experts]))
+        if self._mixes:
+            place = self.n_experts + self.n_derived
+            if self._parts & layout.NEWTON:
+                score += float(self.mixer[place, 0] * self.newton[0, 0])
+            place += len(self.rates) > 1
+            score += float(self.mixer[place, 0])
+            if self._parts & layout.TRENDS:
+                trends = self.totals[layout.TREND : layout.TREND + layout.N_TRENDS]
+                score += float(self.mixer[place + 1 :, 0] @ trends)
+        return self._offset + self._unit * score
 
     def _linear_weights(self, slots: Any) -> NDArray[np.float64]:
         """Return ``sum_k a_k w_k`` of some slots, on the features' own scales; the same bits for one slot as for many."""
-        a, matrix = self._mixing_weights(), self.store.matrix[slots]
-        weights = np.zeros(len(matrix))
-        for k in range(self.n_rates):
-            weights += a[k] * matrix[:, layout.HEADER + k].astype(np.float64)
+        a, rows = self._mixing_weights(), self.store.matrix[slots]
+        n_rates, several = len(self.rates), len(self.rates) > 1
+        dense = rows.view(np.uint32)[:, layout.DENSE]
+        first = np.where(dense & layout.DERIVED, self.n_experts, 0)  # the experts that a row belongs to
+        weights = np.zeros(len(rows))
+        for k in range(n_rates + several):
+            column = layout.HEADER + (k if k < n_rates else 2 * n_rates)
+            weights += a[first + k] * rows[:, column].astype(np.float64)
+        if self._parts & layout.BAYES:
+            bayes = kernels.bayes_weights(self.totals, rows, layout.HEADER + 2 * n_rates + 2)
+            weights += np.where(dense == 0, a[self.n_linear - 1] * bayes, 0.0)
         return weights
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
         """Return the weights of some slots in the user's own units: what one more of the feature adds to the score."""
-        a = self._mixing_weights()
         rows = self.store.matrix[slots]
         scale, deviation = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.DEVIATION].astype(np.float64)
         weights = self._linear_weights(slots) / np.where(scale > 0, scale, 1)
-        dense = self._direct_places(rows)
-        direct = (dense > 0) & self._is_centred(rows)
-        if direct.any():
-            weights[direct] += a[self.n_experts + dense[direct]] / deviation[direct]
+        weights += self._newton_weights(rows) / np.where(deviation > 0, deviation, 1)
         result: NDArray[np.float64] = self._unit * weights
         return result
 
-    def _direct_places(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the places among the mixer's own inputs, from 1; 0 for rows that have none."""
-        dense = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
-        return np.where(dense <= layout.MAX_DIRECT, dense, 0)
+    def _newton_weights(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the weights of the standardised numbers in the mixed score; 0 for other features."""
+        place = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
+        mine = (place > 0) & (place <= layout.MAX_BINNED) & self._is_centred(rows)
+        if not self._parts & layout.NEWTON or not self._mixes:
+            return np.zeros(len(rows))
+        a = self.mixer[self.n_experts + self.n_derived, 0]
+        return np.where(mine, a * self.newton[np.where(mine, place, 0), 0], 0.0)
 
     def _is_centred(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         count = rows.view(np.uint32)[:, layout.COUNT]
@@ -269,34 +339,35 @@ class Linear:
         The constant is one of them. Features never learned have weight 0. With a neural head a feature's contribution has
         in it the gradient of the network's score by its value, times the value; the rest of that score is ``(network)``.
         """
-        n, n_dense, _ = self._predict(packed)
+        n, n_derived, _ = self._predict(packed)
         bases, xs, us = (self._scratch[place][:n] for place in (4, 5, 6))
-        given: dict[str, float] = msgpack.unpackb(packed, strict_map_key=False)
+        given: dict[str, float] = by_name(msgpack.unpackb(packed, strict_map_key=False))
         names = [name for name, value in given.items() if abs(value) >= layout.MIN_NUMBER]
         xs[len(names) :] = 0.0  # then come the dense features that are left out of it
         names += [self.store.name(int(base) // self.store.width) for base in bases[len(names) :]]
         known = bases != kernels.MISSING
         slots = (bases[known] // np.uint64(self.store.width)).astype(np.int64)
         rows = self.store.matrix[slots]
-        a, n_rates = self._mixing_weights(), self.n_rates
-        added = self._linear_weights(slots) * us[known]
-        direct = np.zeros(len(a))
-        inputs, inputs_at, _ = self._mixing
-        direct[inputs_at[:n_dense]] = a[inputs_at[:n_dense]] * inputs[:n_dense]
-        dense = self._direct_places(rows)
-        added += np.where(dense > 0, direct[self.n_experts + dense], 0.0)
+        place = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
+        zs = self._deriving[8][np.where(place <= layout.MAX_BINNED, place, 0)]
+        added = self._linear_weights(slots) * us[known] + self._newton_weights(rows) * zs
         columns = np.zeros((3, n))  # mean, weight, contribution
         columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
         columns[1, known] = self.effective_weights(slots)
         rest = 0.0
         if self.head:  # what the network adds: the gradient by each input times the input, and what that leaves
-            weight = a[n_rates]
+            weight = self._mixing_weights()[self.n_experts - 1]
             V = rows[:, self.head.column : self.head.column + self.head.hidden[0]]
             through = weight * (V @ self.head.input_gradients()) * us[known]
-            rest = self._unit * (weight * self._scores[n_rates] - float(through.sum()))
+            rest = self._unit * (weight * self._scores[self.n_experts - 1] - float(through.sum()))
             added += through
         columns[2, known] = self._unit * added
         contributions = [Contribution(*values) for values in zip(names, xs.tolist(), *columns.tolist(), strict=True)]
+        for base in self._deriving[2][:n_derived].tolist():
+            if base != int(kernels.MISSING):
+                slot = base // self.store.width
+                weight = float(self.effective_weights(slice(slot, slot + 1))[0])
+                contributions.append(Contribution(self.store.name(slot), 1.0, 0.0, weight, weight))
         if self.head:
             contributions.append(Contribution(NETWORK_NAME, 1.0, 0.0, rest, rest))
         contributions.append(Contribution(layout.CONSTANT_NAME, 1.0, 0.0, self._constant(), self._constant()))
@@ -349,10 +420,24 @@ class Weights(Mapping[str, float]):
         return f"<{len(self)} weights>"
 
 
+def by_name(features: Any) -> Any:
+    """Return features as they came out of msgpack as a map: an array's names are its positions.
+
+    >>> by_name(msgpack.ExtType(4, bytes([0, 0, 0, 0, 0, 0, 128, 63])))
+    {'0': 0.0, '1': 1.0}
+    """
+    if not isinstance(features, msgpack.ExtType):
+        return features
+    values = memoryview(features.data).cast(ARRAY_TYPES[features.code])
+    return {str(position): value for position, value in enumerate(values)}
+
+
 # ---- reasons -------------------------------------------------------------------------------------------------------------
 def reason(code: int, data: bytes, where: int, loss: int) -> str:
     """Return a rejection in words: what, the rule, and what came."""
     name, value = _at(data, where)
+    if code == layout.BAD_VALUE_FINITE and 0xC7 <= data[where] <= 0xD8:  # an array
+        name, value = _bad_value(data, where)
     came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
     targets = (
         f"finite, at most {layout.MAX_NUMBER:g} in size"
@@ -364,7 +449,8 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
         layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(name)})",
         layout.BAD_TARGET: f"target must be {targets} (got {came})",
         layout.BAD_IMPORTANCE: f"importance must be a number within [0, {layout.MAX_IMPORTANCE:g}] (got {came})",
-        layout.BAD_MAP: f"features must be a map of name to number (got {show(name)})",
+        layout.BAD_MAP: "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64) "
+        f"(got {show(name)})",
         layout.BAD_NAME_TYPE: f"feature name must be a string (got {show(name)})",
         layout.BAD_NAME_LENGTH: f"feature name must have 1 to {layout.MAX_NAME_BYTES} bytes "
         f"(got {len(name.encode()) if isinstance(name, str) else show(name)})",
@@ -376,6 +462,13 @@ def reason(code: int, data: bytes, where: int, loss: int) -> str:
         f"(got {len(name) if isinstance(name, dict) else 'more'})",
         layout.BAD_DUPLICATE: f"feature {show(name)} must be there once (it came again)",
     }[code]
+
+
+def _bad_value(data: bytes, where: int) -> tuple[str, float]:
+    """Return the first value of an array that breaks the rule, and its name."""
+    end = int(kernels.skip(np.frombuffer(data, np.uint8), where, len(data)))
+    values: dict[str, float] = by_name(msgpack.unpackb(data[where:end]))
+    return next((name, value) for name, value in values.items() if not abs(value) <= layout.MAX_NUMBER)
 
 
 def _at(data: bytes, where: int) -> tuple[Any, Any]:

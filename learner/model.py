@@ -24,15 +24,16 @@ True
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 import featurizers
-from learner import layout, wire
+from learner import layout, metrics, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
-from learner.linear import DECAYS, RATES, Contribution, Learned, Linear, Weights
+from learner.linear import DECAYS, PARTS, RATES, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
 from learner.neural import NeuralHead
 
@@ -52,11 +53,16 @@ class Model:
         Binary targets are -1 and +1 (0 and 1, booleans and the two `labels` are accepted), others any finite number.
     featurizer : Featurizer, str or mapping, optional
         Makes features of a raw record: a ready featurizer's name, a path to its TOML or JSON, its spec as data, or itself.
-        Without one, a record is its features: a map of name to number.
+        Without one, a record is its features: a map of name to number, or a numpy array of one dimension, whose names are its
+        positions, "0", "1", ... (as with ``fields``): the same numbers come out either way, and no name is hashed twice.
     loss : {"logistic", "hinge", "squared"}, optional
         By default the task's: logistic or squared.
     rates : sequence of float, optional
-        Fixes one or more learning rates in place of the default four; one alone is not mixed.
+        Fixes one or more learning rates in place of the default mixture; one alone is not mixed.
+    decays : sequence of float, optional
+        What each rate's sums of squared gradients are multiplied by at each update of a feature.
+    parts : sequence of str, optional
+        What there is in the mixture beside the rates, names in `learner.linear.PARTS`: by default all, with `rates` none.
     labels : (negative, positive), optional
         What the application calls the targets -1 and +1.
     neural : sequence of int or mapping, optional
@@ -80,6 +86,7 @@ class Model:
         loss: str | None = None,
         rates: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
+        parts: Collection[str] | None = None,
         labels: Sequence[str] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
         seed: bytes | None = None,
@@ -90,6 +97,10 @@ class Model:
         fitting = [name for name, entry in LOSSES.items() if entry.task == task]
         if loss not in fitting:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
+        if parts is None:
+            parts = PARTS if rates is None else ()
+        if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
+            raise SpecError(f"parts must be of {', '.join(PARTS)} (got {show(parts)})")
         if rates is None and decays is None:
             rates, decays = RATES, DECAYS
         rates = _numbers("rates", RATES if rates is None else rates, 1e6)
@@ -111,10 +122,11 @@ class Model:
             self.featurizer = None if featurizer is None else featurizers.get(featurizer)
         except ValueError as error:
             raise SpecError(str(error)) from error
+        self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
         self.task = task
         self.labels = None if labels is None else (str(labels[0]), str(labels[1]))
         head = None if neural is None else _head(neural, len(rates), self.seed)
-        self.linear = Linear(loss, self.seed, rates, decays, self.labels, head)
+        self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts)
 
     # ---- the model as data ----
     def to_spec(self) -> dict[str, Any]:
@@ -128,6 +140,7 @@ class Model:
             "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
             "rates": list(self.linear.rates),
             "decays": [float(str(decay)) for decay in self.linear.decays],
+            "parts": list(self.linear.parts),
             "labels": None if self.labels is None else list(self.labels),
             "neural": neural,
             "seed": self.seed.hex(),
@@ -148,7 +161,7 @@ class Model:
         version = given.pop("version", SPEC_VERSION)
         if version != SPEC_VERSION:
             raise SpecError(f"spec version must be {SPEC_VERSION} (got {show(version)})")
-        known = {"task", "loss", "featurizer", "rates", "decays", "labels", "neural", "seed"}
+        known = {"task", "loss", "featurizer", "rates", "decays", "parts", "labels", "neural", "seed"}
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
         if given.get("seed") is not None:
@@ -158,23 +171,35 @@ class Model:
                 raise SpecError("seed must be hexadecimal (it is not)") from error
         return cls(given.pop("task", "binary"), **given)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be copied, and sent to another process: the spec, with its seed, and the state."""
+        return self._restored, (self.to_spec(), {name: array.copy() for name, array in self.state().items()})
+
+    @classmethod
+    def _restored(cls, spec: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> Self:
+        model = cls.from_spec(spec)
+        model.load_state(state)
+        return model
+
     @property
     def fingerprint(self) -> str:
         """32 hex digits that change whenever the model's features, or what it would learn from them, would."""
         return hashlib.sha256(json.dumps(self.to_spec(), sort_keys=True).encode()).hexdigest()[:32]
 
     # ---- one example ----
-    def features(self, x: Any) -> Mapping[str, float]:
-        """Return phi(x), the sparse feature vector of a record.
+    def features(self, x: Any) -> Any:
+        """Return phi(x), the feature vector of a record: a map of name to number; of an array, where that will do, itself.
 
         Raises
         ------
         ExampleError
             When the record can't be featurized.
         """
+        if self._takes_arrays and wire.is_array(x):
+            return x
         if self.featurizer is None:
             if not isinstance(x, Mapping):
-                raise ExampleError(f"features must be a map of name to number (got {show(x)})")
+                raise ExampleError(f"features must be a map of name to number, or an array (got {show(x)})")
             return x
         try:
             return self.featurizer(x)
@@ -182,7 +207,7 @@ class Model:
             raise ExampleError(str(error) or type(error).__name__) from error
 
     def pack(self, x: Any) -> bytes:
-        """Return phi(x) as the msgpack map that the compiled loops scan.
+        """Return phi(x) as the msgpack map, or array (see `learner.wire`), that the compiled loops scan.
 
         Raises
         ------
@@ -190,7 +215,7 @@ class Model:
             When the record can't be featurized, or a value is nothing msgpack knows.
         """
         features = self.features(x)
-        return wire.pack(features if isinstance(features, dict) else dict(features))
+        return wire.pack(features if isinstance(features, dict) or wire.is_array(features) else dict(features))
 
     def learn_one(self, x: Any, y: Any, importance: float = 1.0) -> None:
         """Learn one example.
@@ -198,7 +223,7 @@ class Model:
         Parameters
         ----------
         x : record
-            What the featurizer takes, or a map of feature name to number.
+            What the featurizer takes, or without one a map of feature name to number, or a numpy array of one dimension.
         y : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float
@@ -262,6 +287,12 @@ class Model:
         return self.linear.weights
 
     @property
+    def feature_names(self) -> list[str]:
+        """The names of the features that came, in order of their first update, without those made of them."""
+        store = self.linear.store
+        return [store.name(slot) for slot in np.flatnonzero(~store.derived).tolist()]
+
+    @property
     def n_examples(self) -> int:
         """Examples learned."""
         return int(self.linear.totals[layout.EXAMPLES])
@@ -291,6 +322,10 @@ class Model:
         """The progressive loss of the best constant so far, beside which `progressive_loss` means something."""
         return self._mean(layout.CONSTANT_LOSS_SUM)
 
+    def figures(self) -> dict[str, float]:
+        """Return how good the predictions were before learning: see `learner.metrics.figures`."""
+        return metrics.figures(self.linear.metrics, self.task)
+
     def summary(self) -> dict[str, float]:
         """Return the figures above by name, for a program."""
         return {
@@ -300,6 +335,7 @@ class Model:
             "rejected": self.n_rejected,
             "features": self.n_features,
             "bytes": self.nbytes,
+            **self.figures(),
         }
 
     def _mean(self, place: int) -> float:
@@ -315,21 +351,32 @@ class Model:
         """Return all that was learned, as arrays: equal bytes are equal models. Views, not copies."""
         store = self.linear.store
         rows: dict[str, NDArray[Any]] = {"rows": store.matrix, "names": store.names[: store.sizes[1]]}
-        return rows | {"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()
+        return rows | self._arrays()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        linear = self.linear
+        return {
+            "totals": linear.totals,
+            "mixer": linear.mixer,
+            "newton": linear.newton,
+            "samples": linear.store.samples,
+            "metrics": linear.metrics,
+        } | self._network()
 
     def _network(self) -> dict[str, NDArray[Any]]:
         head = self.linear.head
         return {"network": head.network, "norms": head.norms} if head else {}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what a model of the same spec gave as its `state`.
+        """Take over what a model of the same spec gave as its `state`; one from before there were `metrics` has counted none.
 
         Raises
         ------
         StoreError
             When the arrays don't have this model's shapes.
         """
-        arrays = {"totals": self.linear.totals, "mixer": self.linear.mixer} | self._network()
+        arrays = self._arrays()
+        state = {"metrics": metrics.new(self.task)} | dict(state)
         for name, mine in arrays.items():
             if name not in state or state[name].shape != mine.shape:
                 came = state[name].shape if name in state else "none"

@@ -30,7 +30,11 @@ ACTIVATIONS = ("relu", "logistic", "tanh")
 MAX_LAYERS, MAX_UNITS = 4, 256
 RATE = 0.1
 VANISHING, EXPLODING = 1e-4, 1e3  # a layer's gradient beside the top one's; any layer's
-COLUMN_SIZE = 0.1  # columns of V_1 start uniform in +- this
+STARTS = {
+    "relu": (0.3, 0.3),
+    "logistic": (1.0, 2.0),
+    "tanh": (0.2, 1.0),
+}  # V_1, b_1 start uniform in +- this: see `graph`
 NORM_DECAY = 0.999  # of the running mean squares of the gradients
 HOOKS = ("head_size", "head_alone", "head_start", "head_score", "head_learn")
 
@@ -141,7 +145,7 @@ class NeuralHead:
         )
         self.network[0] = self.program.pack(self.program.parameters)
         self.norms = np.zeros(len(layers) + 1)
-        self.column = layout.HEADER + 2 * n_rates
+        self.column = layout.HEADER + layout.n_weights(n_rates)
         starts = [self.program.parameters[layer[0]].start for layer in layers]
         # where each layer's parameters start; the first number is the width of a column instead
         self._layers = np.array([self.hidden[0], *starts, self.network.shape[1]], np.uint64)
@@ -199,7 +203,7 @@ class NeuralHead:
             size=self.size,
             units=self.hidden[0],
             alone=self.alone,
-            column_size=COLUMN_SIZE,
+            column_size=STARTS[self.activation][0],
             rate=RATE,
             norm_weight=1.0 - NORM_DECAY,
         )
@@ -212,13 +216,18 @@ def graph(hidden: Sequence[int], activation: str, seed: bytes) -> tuple[backprop
     """Return the head as a computation graph on an example of one feature, and its parameters layer by layer.
 
     The upper layers start uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010, "Understanding the difficulty of
-    training deep feedforward neural networks", equation 16), the biases at zero.
+    training deep feedforward neural networks", equation 16), their biases at zero. b_1 starts at random, too: small columns
+    leave ``V_1 phi + b_1`` near b_1, and at 0 tanh and the logistic function are straight, so that the network would start as a
+    linear predictor, and where that has no gradient, as on the two cars of the lecture, it would stay one. Random biases spread
+    the units over the bends (Nguyen and Widrow, 1990, "Improving the learning speed of 2-layer neural networks by choosing
+    initial values of the adaptive weights").
     """
     draw = random.Random(seed)  # noqa: S311  (not a secret)
     s = getattr(backprop, activation)
     V = backprop.Parameter(np.zeros((hidden[0], 1)), "V1")
     features = backprop.sparse_product(V, backprop.Constant([0], "columns"), backprop.Constant([1.0], "values"))
-    layers = [[backprop.Parameter(np.zeros(hidden[0]), "b1")]]
+    _, bound = STARTS[activation]
+    layers = [[backprop.Parameter([draw.uniform(-bound, bound) for _ in range(hidden[0])], "b1")]]
     h = s(features + layers[0][0])
     for k, (below, above) in enumerate(itertools.pairwise(hidden), 2):
         bound = math.sqrt(6.0 / (below + above))

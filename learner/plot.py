@@ -426,7 +426,7 @@ def _two_fields(model: "Model", name: str) -> tuple[str, str]:
         elif isinstance(template, NumberTemplate) and template.field:
             fields.append(template.field)
     if not templates or any(isinstance(template, Fields) for template in templates):
-        fields += [feature for feature in model.weights if "=" not in feature and not feature.startswith("(")]
+        fields += [feature for feature in model.feature_names if "=" not in feature and not feature.startswith("(")]
     fields = list(dict.fromkeys(fields))
     if len(fields) != 2:
         came = f"{len(fields)}: {', '.join(fields[:5])}" + ", ..." * (len(fields) > 5) if fields else "none"
@@ -440,7 +440,7 @@ def _map_spans(model: "Model", lon: str, lat: str) -> "tuple[Span, Span] | None"
 
     from learner.pictures import Span
 
-    found = [match.groups() for name in model.weights if (match := CELL.search(name))]
+    found = [match.groups() for name in model.feature_names if (match := CELL.search(name))]
     cells = np.array([[float(edge) for edge in edges] for edges in found]).reshape(-1, 2, 2)  # (lat, lon), (from, to)
     sizes = cells[:, 0, 1] - cells[:, 0, 0]
     size = sizes.min(initial=np.inf)

@@ -13,7 +13,9 @@ import numpy as np
 from learner import kernels
 from learner.errors import ExampleError, FormatError, LearnerError
 from learner.formats import Packed, Source, guess, opened, read
+from learner.linear import by_name
 from learner.model import Model
+from learner.show import figure_lines
 from learner.wire import pack, pack_example
 
 __all__ = ["replay"]
@@ -30,7 +32,8 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
     -------
     dict
         The final figures: ``progressive_loss`` (log loss, squared error or hinge), ``constant_loss`` (of the best constant so
-        far), ``examples``, ``rejected``, ``features``, ``bytes``, ``seconds``, ``examples_per_second``.
+        far), ``examples``, ``rejected``, ``features``, ``bytes``, ``seconds``, ``examples_per_second``, and those of
+        `learner.metrics.figures`.
     """
     show = _Table(model, quiet)
     model.linear.warm()
@@ -66,14 +69,14 @@ def _blocks(
     source = Source(file)
     if (file_format or guess(source.name)) == "msgpack":  # examples for the compiled loop as they are
         with opened(source) as stream:
-            yield from _whole(stream)
+            yield from whole(stream)
     else:
         examples = _examples(model, read(source, file_format, target=target, on_error=show.bad_line), show)
         while block := list(itertools.islice(examples, BLOCK)):
             yield b"".join(block), list(itertools.accumulate(map(len, block)))
 
 
-def _whole(stream: io.BufferedReader) -> Iterator[tuple[bytes, list[int]]]:
+def whole(stream: io.BufferedReader) -> Iterator[tuple[bytes, list[int]]]:
     """Yield msgpack as it is, cut between examples."""
     places = np.zeros(BLOCK_BYTES, np.int64)
     rest = b""
@@ -91,14 +94,24 @@ def _whole(stream: io.BufferedReader) -> Iterator[tuple[bytes, list[int]]]:
 
 def _examples(model: Model, examples: Iterator[Packed], show: "_Table") -> Iterator[bytes]:
     for example in examples:
-        if example.kind == "features":
-            yield example.data
-            continue
-        value = msgpack.unpackb(example.data, strict_map_key=False)
         try:
-            yield pack_example(value[0], pack(model.features(value[1])), *value[2:])
+            yield packed_example(model, example)
         except ExampleError as error:
             show.bad(f"{example.where}: {error}")
+
+
+def packed_example(model: Model, example: Packed) -> bytes:
+    """Return an example of a file as the compiled loops scan it.
+
+    Raises
+    ------
+    ExampleError
+        When the model's featurizer can't make features of its record.
+    """
+    if example.kind == "features":
+        return example.data
+    value = msgpack.unpackb(example.data, strict_map_key=False)
+    return pack_example(value[0], pack(model.features(value[1])), *value[2:])
 
 
 def _learn(model: Model, block: bytes, show: "_Table") -> None:
@@ -110,18 +123,11 @@ def _learn(model: Model, block: bytes, show: "_Table") -> None:
         show.score = float(learned.scores[-1])
 
 
-class _Table:
-    """The lines that are printed while it goes."""
+class Rejected:
+    """What could not be learned: counted, and reported on standard error."""
 
-    def __init__(self, model: Model, quiet: bool) -> None:
-        self.model, self.quiet = model, quiet
-        self.score = float("nan")
+    def __init__(self) -> None:
         self.n_bad = 0
-        self.last_loss = self.last_examples = 0.0
-        if not quiet:
-            click.echo(f"{model.task}, {model.linear.loss.name} loss")
-            click.echo(f"{'average':>10} {'since':>10} {'example':>10} {'current':>12} {'current':>12} {'current':>9}")
-            click.echo(f"{'loss':>10} {'last':>10} {'counter':>10} {'label':>12} {'prediction':>12} {'features':>9}")
 
     def bad(self, message: str) -> None:
         """Report an example that can't be learned; the first ten are shown."""
@@ -133,6 +139,20 @@ class _Table:
         """Report a line that can't be read."""
         self.bad(f"{where}: {message}")
 
+
+class _Table(Rejected):
+    """The lines that are printed while it goes."""
+
+    def __init__(self, model: Model, quiet: bool) -> None:
+        super().__init__()
+        self.model, self.quiet = model, quiet
+        self.score = float("nan")
+        self.last_loss = self.last_examples = 0.0
+        if not quiet:
+            click.echo(f"{model.task}, {model.linear.loss.name} loss")
+            click.echo(f"{'average':>10} {'since':>10} {'example':>10} {'current':>12} {'current':>12} {'current':>9}")
+            click.echo(f"{'loss':>10} {'last':>10} {'counter':>10} {'label':>12} {'prediction':>12} {'features':>9}")
+
     def row(self, example: bytes) -> None:
         """Print one line, about the last example learned."""
         if self.quiet:
@@ -143,7 +163,9 @@ class _Table:
         self.last_loss, self.last_examples = mean * n, float(n)
         value = msgpack.unpackb(example, strict_map_key=False)
         prediction = model.linear.prediction(self.score)
-        click.echo(f"{mean:10.6f} {since:10.6f} {n:10d} {value[0]!s:>12.12} {prediction:12.4f} {len(value[1]) + 1:9d}")
+        click.echo(
+            f"{mean:10.6f} {since:10.6f} {n:10d} {value[0]!s:>12.12} {prediction:12.4f} {len(by_name(value[1])) + 1:9d}"
+        )
 
     def end(self, result: dict[str, Any]) -> None:
         """Print the final figures."""
@@ -156,6 +178,8 @@ class _Table:
         click.echo(f"examples          {result['examples']}" + (f" and {self.n_bad} rejected" if self.n_bad else ""))
         click.echo(f"progressive loss  {result['progressive_loss']:.6f} ({kind})")
         click.echo(f"best constant's   {result['constant_loss']:.6f}")
+        for line in figure_lines(result):
+            click.echo(line)
         click.echo(f"features          {result['features']} in {result['bytes'] / 1e6:.1f} MB")
         if result.get("warning"):
             click.echo(f"warning           {result['warning']}")

@@ -9,7 +9,17 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-__all__ = ["explanation", "printable", "progress_bar", "status_lines"]
+__all__ = ["explanation", "figure_lines", "printable", "progress_bar", "status_lines"]
+
+FIGURES = {  # name in `learner.metrics.figures` -> what it is called, and a constant's where that is no figure
+    "log_loss": ("log loss", None),
+    "accuracy": ("accuracy", None),
+    "auc": ("AUC", 0.5),
+    "calibration_error": ("calibration error", None),
+    "mae": ("MAE", None),
+    "rmse": ("RMSE", None),
+    "r2": ("R2", 0.0),
+}
 
 
 @contextlib.contextmanager
@@ -46,6 +56,26 @@ def printable(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
+def figure_lines(figures: dict[str, float]) -> Iterator[str]:
+    r"""Yield the table of the progressive evaluation: over all examples and the last ones, the best constant's beside each.
+
+    >>> found = {"mae": 1.0, "constant_mae": 3.0, "window_mae": 0.5, "window_constant_mae": 2.0, "window_examples": 7500}
+    >>> print(*figure_lines(found), sep="\n")
+                             all     constant    last 7500     constant
+    MAE                        1            3          0.5            2
+    """
+    if "window_examples" not in figures:  # of a commit from before there were any
+        return
+    last = f"last {figures['window_examples']:.0f}"
+    yield f"{'':17} {'all':>11} {'constant':>12} {last:>12} {'constant':>12}"
+    for name, (label, constant) in FIGURES.items():
+        if name in figures:
+            row = f"{label:17} {figures[name]:11.6g}"
+            beside = [figures.get(f"{window}constant_{name}", constant) for window in ("", "window_")]
+            shown = [f"{'' if value is None else format(value, '.6g'):>12}" for value in beside]
+            yield f"{row} {shown[0]} {figures['window_' + name]:12.6g} {shown[1]}".rstrip()
+
+
 def status_lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner status``."""
     progress, owner = found["progress"], found["owner"]
@@ -63,6 +93,7 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected"
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
+        yield from figure_lines(progress)
         yield f"features          {progress['features']:.0f} in {progress['bytes'] / 1e6:.1f} MB"
         norms = [f"{name[5:]} {norm:.3g}" for name, norm in progress.items() if name.startswith("norm_")]
         if norms:

@@ -33,6 +33,7 @@ class WeightDict:
     """
 
     def __init__(self, width: int, keys: NDArray[np.uint64]) -> None:
+        self.samples = np.zeros((layout.MAX_BINNED, 2 + layout.N_SAMPLES), np.float32)
         self.width = width
         self.keys = keys
         self.sizes = np.zeros(2, np.int64)
@@ -49,12 +50,7 @@ class WeightDict:
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names in order of slots."""
-        arena = self.names[: self.sizes[1]].tobytes()
-        position = 0
-        while position < len(arena):
-            end = position + 2 + int.from_bytes(arena[position : position + 2], "little")
-            yield arena[position + 2 : end].decode() or layout.CONSTANT_NAME
-            position = end
+        return map(self.name, range(len(self)))
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
@@ -68,6 +64,12 @@ class WeightDict:
         return self.rows[: len(self) * self.width].reshape(-1, self.width)
 
     @property
+    def derived(self) -> NDArray[np.bool_]:
+        """For each slot, whether its feature was made of others."""
+        found: NDArray[np.bool_] = self.matrix.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED
+        return found
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory of all arrays, with the room for growth."""
         return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty))
@@ -79,13 +81,37 @@ class WeightDict:
         except UnicodeEncodeError:  # a lone surrogate: no name has one
             return None
         base = int(kernels.find(self.arrays, np.uint64(h), np.uint64(self.width)))
-        return None if base == int(kernels.MISSING) else base // self.width
+        if base != int(kernels.MISSING):
+            return base // self.width
+        if " and " not in name and " in [" not in name and " < " not in name and " >= " not in name:
+            return None
+        return next((slot for slot in np.flatnonzero(self.derived).tolist() if self.name(slot) == name), None)
 
     def name(self, slot: int) -> str:
-        """Return the name of a slot."""
-        start = int(self.rows.view(np.uint32)[slot * self.width + layout.NAME])
+        """Return the name of a slot; a derived feature's is made of its parts'."""
+        header = self.rows.view(np.uint32)[slot * self.width : slot * self.width + layout.HEADER]
+        if header[layout.DENSE] & layout.DERIVED:
+            bins = int(header[layout.DENSE])
+            first = self._binned(int(header[layout.NAME]), bins & 255, header[layout.NAME] == header[layout.MEAN])
+            if header[layout.NAME] == header[layout.MEAN]:
+                return first
+            return f"{first} and {self._binned(int(header[layout.MEAN]), bins >> 8 & 255)}"
+        start = int(header[layout.NAME])
         length = int(self.names[start]) | int(self.names[start + 1]) << 8
         return self.names[start + 2 : start + 2 + length].tobytes().decode() or layout.CONSTANT_NAME
+
+    def _binned(self, slot: int, place: int, alone: bool = False) -> str:
+        """Return the name of a feature, or of one of its bins, which are narrower when it is not one of a pair."""
+        name = self.name(slot)
+        if not place:
+            return name
+        n_bins = layout.N_BINS if alone else layout.N_CELL_BINS
+        sample = self.samples[int(self.rows.view(np.uint32)[slot * self.width + layout.DENSE]) - 1, 2:]
+        bounds = sample[np.arange(1, n_bins) * layout.N_SAMPLES // n_bins]
+        if place == 1:
+            return f"{name} < {bounds[0]:g}"
+        low = bounds[place - 2]
+        return f"{name} in [{low:g}, {bounds[place - 1]:g})" if place <= len(bounds) else f"{name} >= {low:g}"
 
     def reserve(self, n_rows: int, n_bytes: int) -> None:
         """Make room for so many more features, whose names have so many more bytes together.

@@ -22,6 +22,11 @@ back as the last 131,072 ids. So a push that nobody answered can be sent again::
 
     XADD learner:{spam}:examples * record '{"address": "abc@gmail.com"}' target 1 id order-1234
 
+**Features** are a map of name to number or, dense, an array of numbers, whose names are their positions, "0", "1", ...: in
+msgpack only, an extension of type 4, which holds float32s, or 8, float64s, little-endian. A zero in it says as little as one in
+a map. `learner.client` packs a numpy array of one dimension as one. A record may be one, too, where the model has no featurizer
+or the one named ``fields``.
+
 A **request** has ``record`` or ``features`` as above, or ``records`` or ``batch`` (msgpack values one after another, without
 targets), then ``reply``, the list to answer on, an optional ``id`` and an optional ``explain 1``. A **reply** is a JSON object
 pushed onto that list, which expires after a minute: ``id``, ``score`` and ``prediction`` (a probability in binary tasks), or
@@ -47,6 +52,7 @@ __all__ = [
     "decode_entry",
     "decode_request",
     "encode_reply",
+    "is_array",
     "pack_example",
     "to_json",
 ]
@@ -57,7 +63,7 @@ GROUP = "learner"  # the consumer group whose position follows the cursor, so th
 
 UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
 
-Features = Callable[[Any], Mapping[str, float]]
+Features = Callable[[Any], Any]
 
 
 class Keys:
@@ -159,20 +165,31 @@ def pack(value: Any) -> bytes:
     Raises
     ------
     ExampleError
-        When msgpack has no form for it.
+        When msgpack has no form for it, or it is an array of another kind than features may be.
     """
     try:
-        packed: bytes = msgpack.packb(value, default=_number)
+        packed: bytes = msgpack.packb(value, default=_numpy)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ExampleError(f"value must be numbers, strings, lists and maps (got {show(value)}: {error})") from error
     return packed
 
 
-def _number(value: Any) -> float:
-    """Let numpy's scalars be numbers, without importing numpy."""
-    if hasattr(value, "dtype") and getattr(value, "shape", None) == ():
+def _numpy(value: Any) -> float | msgpack.ExtType:
+    """Let numpy's scalars be numbers and its arrays features, without importing numpy."""
+    if not hasattr(value, "__array_interface__"):
+        raise TypeError(f"no form for {type(value).__name__}")
+    if value.shape == ():
         return float(value)
-    raise TypeError(f"no form for {type(value).__name__}")
+    kind, width = value.dtype.kind, value.dtype.itemsize
+    if value.ndim != 1 or kind not in "biuf":
+        raise ExampleError(f"array must be of real numbers in one dimension (got {value.dtype} in {value.ndim})")
+    code = 4 if width <= (4 if kind == "f" else 2) else 8  # float32 holds it exactly, or float64 has to
+    return msgpack.ExtType(code, value.astype(f"<f{code}").tobytes())
+
+
+def is_array(features: Any) -> bool:
+    """Tell whether features are an array, of numpy or as msgpack has it, rather than a map."""
+    return isinstance(features, msgpack.ExtType) or hasattr(features, "__array_interface__")
 
 
 def pack_example(target: Any, features: bytes, importance: float = 1.0) -> bytes:
@@ -191,7 +208,7 @@ def decode_entry(fields: Mapping[bytes, bytes], features: Features) -> Iterator[
     fields : mapping
         What XREAD gave.
     features : callable
-        The model's featurizer: from a record to its features, or an `ExampleError`.
+        The model's featurizer: from a record to its features, a map or an array, or an `ExampleError`.
     """
     batch = fields.get(b"batch")
     if batch is not None:

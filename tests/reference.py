@@ -1,16 +1,22 @@
 """The learner once more, slow and obvious: dicts, lists and float64, to hold the compiled loops against.
 
-The formulas are those of the recipe (four AdaGrad experts and a Kalman mixer with dense slots, centring and scaling) and of the
-docstrings in `learner.losses` and `learner.kernels`; nothing of either is imported. There are no fast paths: an indicator goes
-the way of any number, a feature keeps the sum of its squared deviations rather than the standard deviation, and the root of
-the logistic step is found by bisection.
+The formulas are those of the docstrings in `learner.losses`, `learner.kernels` and `learner.linear`; nothing of them is imported.
+There are no fast paths: an indicator goes the way of any number, a feature keeps the sum of its squared deviations rather
+than the standard deviation, and the root of the logistic step is found by bisection. A derived feature's name is a tuple.
 """
 
+import bisect
+import itertools
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
+import numpy as np
+
 CONSTANT = "(constant)"
-MAX_DENSE = 32
+MAX_BINNED, MAX_CELLS, N_CROSSED = 32, 6, 4
+N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
+EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
 
 
 # ---- losses ----------------------------------------------------------------------------------------------------------
@@ -49,41 +55,47 @@ def logistic_move(v0: float, d: float) -> float:
 # ---- the learner -----------------------------------------------------------------------------------------------------
 @dataclass
 class Feature:
-    """What is kept of a feature: its values' statistics, and a weight and a sum of squared gradients an expert."""
+    """What is kept of a feature: its values' statistics, and what each expert keeps."""
 
     scale: float  # S
     mean: float  # mu
     weights: list[float]
     squares: list[float]  # G
+    variance_of_weight: float
     count: int = 1  # n
     deviations: float = 0.0  # M2
-    is_dense: bool = False  # it was centred once, and counts with 0 where it is left out while it still is
-    place: int | None = None  # among the mixer's inputs, of the first dense features
+    kalman: float = 0.0
+    has: float = 0.0  # importance of the positive examples that had it
+    lacks: float = 0.0  # of the negative ones
+    place: int | None = None  # among the dense ones: it was centred once, and counts with 0 where it is left out
+    sample: list[float] = field(default_factory=list)  # its first values since then
 
     @property
     def variance(self) -> float:
         return self.deviations / self.count
 
+    def bin_of(self, x: float, n_bins: int) -> int:
+        bounds = [sorted(self.sample)[j * N_SAMPLES // n_bins] for j in range(1, n_bins)]
+        return bisect.bisect_right(bounds, np.float32(x))
 
-@dataclass
-class Mixer:
-    """An extended Kalman filter over the mixing weights of the experts, a constant, and the dense features as they come."""
+    @property
+    def n_bounds(self) -> int:
+        """How many of the finest bins' bounds differ, from one another and from the smallest value."""
+        ordered = sorted(self.sample)
+        return len({ordered[j * N_SAMPLES // N_BINS] for j in range(1, N_BINS)} - {ordered[0]})
 
-    weights: list[float]
-    covariance: list[list[float]] = field(default_factory=list)
 
-    def grow(self) -> int:
-        """Give room to one more input, and return its place."""
-        self.weights.append(0.0)
-        self.widen()
-        return len(self.weights) - 1
+class Filter:
+    """An extended Kalman filter over weights and all their covariances."""
 
-    def widen(self) -> None:
-        for row in self.covariance:
-            row.append(0.0)
-        self.covariance.append([0.0] * len(self.covariance) + [0.1])
+    def __init__(self, weights: list[float], variances: list[float]) -> None:
+        self.weights = weights
+        self.covariance = [[v if i == j else 0.0 for j in range(len(weights))] for i, v in enumerate(variances)]
 
-    def update(self, v: list[float], error: float, curvature: float, n_core: int) -> None:
+    def score(self, v: list[float]) -> float:
+        return sum(a * x for a, x in zip(self.weights, v, strict=False))
+
+    def update(self, v: list[float], error: float, curvature: float) -> None:
         a, P, indices = self.weights, self.covariance, range(len(v))
         Pv = [sum(P[i][j] * v[j] for j in indices if v[j]) for i in indices]
         gain = 1.0 / (1.0 + curvature * sum(v[i] * Pv[i] for i in indices))
@@ -91,57 +103,69 @@ class Mixer:
             a[i] += Pv[i] * error * gain
             for j in indices:
                 P[i][j] -= curvature * Pv[i] * Pv[j] * gain
-            P[i][i] += 1e-6 if i < n_core else 1e-5
+            P[i][i] *= 1.0001
 
 
 class Reference:
     """The sparse linear learner, one example at a time."""
 
-    def __init__(self, loss: str, rates: list[float], decays: list[float]) -> None:
+    def __init__(self, loss: str, rates: list[float], decays: list[float], parts: Collection[str] = EVERY_PART) -> None:
         self.loss, self.rates, self.decays = loss, rates, decays
+        self.parts = {part for part in parts if len(rates) > 1 and (part != "bayes" or loss != "squared")}
         self.features: dict[str, Feature] = {}  # in order of first update, the constant first
-        self.mixer = Mixer([1.0 / len(rates)] * len(rates) + [0.0])
-        for _ in self.mixer.weights:
-            self.mixer.widen()
+        self.derived: dict[tuple[tuple[str, int], ...], Feature] = {}  # ((name, bin from 1 or 0), ...)
+        self.order: list[str | tuple[tuple[str, int], ...]] = []  # of first update
+        self.dense: list[str] = []  # in order of place
+        self.promoted: list[str] = []  # that become dense after the example at hand
+        n = len(rates)
+        self.mixer = Filter([0.1] * (2 * n + 4) + [0.0] * 4, [0.1] * (n + 1) + [5.0] + [0.1] * (n + 6))
+        self.newton = Filter([0.0] * (1 + MAX_BINNED), [1.0] * (1 + MAX_BINNED))
+        self.trends = [0.0, 0.0, 0.0]
+        self.bayes_squares = 0.0
         self.n_examples = 0
         self.scale_sum = 0.0  # N
+        self.derived_sum = 0
         self.importance_sum = 0.0
         self.residual_sum = 0.0
-        self.targets: list[tuple[float, float]] = []  # (target, importance), of a regression
+        self.targets: list[tuple[float, float]] = []  # (target, importance)
 
     # ---- the targets of a regression ----
     @property
-    def offset(self) -> float:
+    def mean(self) -> float:
         """The mean of the targets seen."""
         total = sum(importance for _, importance in self.targets)
         return sum(y * importance for y, importance in self.targets) / total if total else 0.0
 
     @property
+    def offset(self) -> float:
+        return self.mean if self.loss == "squared" else 0.0
+
+    @property
     def unit(self) -> float:
         """Their standard deviation; 1 while there is none."""
+        if self.loss != "squared":
+            return 1.0
         total, mean = sum(importance for _, importance in self.targets), self.offset
         squares = sum(importance * (y - mean) ** 2 for y, importance in self.targets)
         return math.sqrt(squares / total) if squares else 1.0
 
     # ---- from values to scores ----
-    def bring(self, name: str, x: float, learning: bool) -> tuple[float, int | None, float]:
-        """Return a value on its feature's own scale, u in [-1, 1], and a dense one's place and z."""
+    def bring(self, name: str, x: float, learning: bool) -> tuple[float, float, float]:
+        """Return a value on its feature's own scale, u in [-1, 1], the value itself, clipped, and z of a dense one."""
         f = self.features.get(name)
         if f is None:
-            return math.copysign(1.0, x), None, 0.0
+            return math.copysign(1.0, x), x, 0.0
         variance = f.variance
         left_out = x == 0.0
         if f.count > 8 and not left_out:  # a rare huge value must not stretch the scale
-            x = clip(x, abs(f.mean) + 30.0 * math.sqrt(variance) if variance > 0.0 else 1000.0 * abs(f.mean))
-        v, z, is_dense = x, 0.0, variance > 0.0 and f.count > 0.5 * self.n_examples
-        if is_dense:  # centred, by the mean before this value
+            x = clip(x, abs(f.mean) + 15.0 * math.sqrt(variance) if variance > 0.0 else 4.0 * abs(f.mean))
+        v, z = x, 0.0
+        if variance > 0.0 and f.count > 0.5 * self.n_examples:  # dense: centred, by the mean before this value
             v = x - f.mean
-            if f.count >= 8:
-                if not f.is_dense and learning:
-                    f.is_dense = True
-                    if len(self.mixer.weights) < len(self.rates) + 1 + MAX_DENSE:
-                        f.place = self.mixer.grow()
-                z = clip(v / math.sqrt(variance), 8.0) if f.place is not None else 0.0
+            if f.count >= 8 and f.place is None and learning:
+                self.promoted.append(name)
+            if f.place is not None:
+                z = clip(v / math.sqrt(variance), 8.0)
         scale = f.scale
         if abs(v) > scale:
             scale = 2.0 * scale if scale > 0.0 and f.count > 8 and abs(v) > 2.0 * scale else abs(v)
@@ -153,38 +177,85 @@ class Reference:
             f.mean += delta / f.count
             f.deviations += delta * (x - f.mean)
             f.scale = scale
-        return clip(v / scale, 1.0), f.place if z else None, z
+        return clip(v / scale, 1.0), x, z
 
-    def scaled(self, features: dict[str, float], learning: bool) -> tuple[dict[str, float], dict[int, float]]:
-        """Return u for every feature, the constant last, and z at the places of the mixer's dense inputs."""
-        us, zs = {}, {}
+    def look_at(self, features: dict[str, float], learning: bool) -> tuple[dict[str, float], list[float], list]:
+        """Return u for every feature, the constant last; 1 and z by place; and the names of the derived features."""
+        us, zs, values = {}, [1.0] + [0.0] * MAX_BINNED, {}
         given = {name: x for name, x in features.items() if abs(x) >= 1e-30}
-        were_dense = [name for name, f in self.features.items() if f.is_dense and name not in given]
+        frequent = max(30.0, 0.01 * self.n_examples)
+        counts = {name: self.features[name].count for name in given if name in self.features}
+        tops = [name for name, n in counts.items() if n >= frequent and self.features[name].place is None]
+        tops = sorted(tops, key=lambda name: -counts[name])[:N_CROSSED]
         left_out = [
             name
-            for name in were_dense
-            if self.features[name].count > 0.5 * self.n_examples and self.features[name].variance > 0
+            for name in self.dense
+            if name not in given
+            and self.features[name].count > 0.5 * self.n_examples
+            and self.features[name].variance > 0
         ]
         for name, x in [*given.items(), *((name, 0.0) for name in left_out)]:
-            us[name], place, z = self.bring(name, x, learning)
-            if place is not None:
+            us[name], values[name], z = self.bring(name, x, learning)
+            place = self.features[name].place if name in self.features else None
+            if place is not None and place <= MAX_BINNED:
                 zs[place] = z
         us[CONSTANT] = 1.0
-        return us, zs
+        return us, zs, self.derive(values, tops, learning) if len(self.rates) > 1 else []
 
-    def score(self, us: dict[str, float], zs: dict[int, float]) -> tuple[float, list[float], list[float]]:
-        """Return the mixed score, the experts' own, and the mixer's inputs."""
-        known = [(self.features[name].weights, u) for name, u in us.items() if name in self.features]
-        scores = [sum(w[k] * u for w, u in known) for k in range(len(self.rates))]
-        if len(scores) == 1:  # one expert alone is not mixed
-            return scores[0], scores, []
-        a = self.mixer.weights
-        v = [*scores, 1.0] + [zs.get(place, 0.0) for place in range(len(scores) + 1, len(a))]
-        return sum(a[i] * v[i] for i in range(len(a))), scores, v
+    def derive(self, values: dict[str, float], tops: list[str], learning: bool) -> list[tuple[tuple[str, int], ...]]:
+        found: list[tuple[tuple[str, int], ...]] = []
+        ready: list[tuple[str, float]] = []
+        for place, name in enumerate(self.dense[:MAX_BINNED], 1):
+            f, x = self.features[name], values.get(name, 0.0)
+            if len(f.sample) < N_SAMPLES:
+                if learning:
+                    f.sample.append(float(np.float32(x)))
+                continue
+            if "bins" in self.parts and f.n_bounds > 1:
+                found.append(((name, 1 + f.bin_of(x, N_BINS)),))
+            if "cells" in self.parts and place <= MAX_CELLS and f.n_bounds > 0:
+                mine = (name, 1 + f.bin_of(x, N_CELL_BINS))
+                found += [(mine, (other, 1 + self.features[other].bin_of(y, N_CELL_BINS))) for other, y in ready]
+                ready.append((name, x))
+        if "crosses" in self.parts:
+            order = {name: i for i, name in enumerate(self.features)}
+            for i, j in itertools.product(range(len(tops)), repeat=2):
+                if j < i:
+                    first, second = sorted([tops[i], tops[j]], key=order.__getitem__)
+                    found.append(((first, 0), (second, 0)))
+        return found
+
+    def bayes_weight(self, name: str) -> float:
+        f = self.features[name]
+        if name == CONSTANT or f.place is not None or f.has + f.lacks == 0.0:
+            return 0.0
+        positive = sum(k for y, k in self.targets if y > 0) + 1.0
+        negative = sum(k for y, k in self.targets if y < 0) + 1.0
+        p = positive / (positive + negative)
+        return math.log((f.has + p) / (f.lacks + 1.0 - p)) - math.log(positive / negative)
+
+    @property
+    def bayes_scale(self) -> float:
+        return 1.0 / math.sqrt(1.0 + self.bayes_squares / max(self.importance_sum, 1.0))
+
+    def score(self, us: dict[str, float], zs: list[float], derived: list) -> tuple[float, list[float]]:
+        """Return the mixed score and the mixer's inputs: the experts' scores, 1 and the trends."""
+        known = [(self.features[name], u) for name, u in us.items() if name in self.features]
+        n = len(self.rates)
+        scores = [sum(f.weights[k] * u for f, u in known) for k in range(n)]
+        if n == 1:  # one expert alone is not mixed
+            return scores[0], scores
+        made = [self.derived[name] for name in derived if name in self.derived]
+        bayes = sum(self.bayes_weight(name) * u for name, u in us.items() if name in self.features)
+        scores += [sum(f.kalman * u for f, u in known), bayes * self.bayes_scale if "bayes" in self.parts else 0.0]
+        scores += [sum(f.weights[k] for f in made) for k in range(n)] + [sum(f.kalman for f in made)]
+        scores += [self.newton.score(zs) if "newton" in self.parts else 0.0]
+        v = [*scores, 1.0, *(self.trends if "trends" in self.parts else [0.0] * 3)]
+        return self.mixer.score(v), v
 
     def predict(self, features: dict[str, float]) -> float:
         """Return the score, in the target's units."""
-        score, _, _ = self.score(*self.scaled(features, learning=False))
+        score, _ = self.score(*self.look_at(features, learning=False))
         return self.offset + self.unit * score
 
     # ---- learning ----
@@ -192,59 +263,143 @@ class Reference:
         """Learn one example; return the score it had before, in the target's units."""
         if not self.features:
             self.insert(CONSTANT, 1.0)
-        us, zs = self.scaled(features, learning=True)
-        s, scores, v = self.score(us, zs)
+        us, zs, derived = self.look_at(features, learning=True)
+        s, v = self.score(us, zs, derived)
+        for name in self.promoted:
+            self.dense.append(name)
+            self.features[name].place = len(self.dense)
+        self.promoted.clear()
         before, y = self.offset + self.unit * s, target
-        if self.loss == "squared":  # standardised with this target among those seen
-            self.targets.append((target, importance))
-            y = (target - self.offset) / self.unit
+        self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
+        y = (target - self.offset) / self.unit
 
+        n = len(self.rates)
         self.n_examples += 1
         self.scale_sum += sum(u * u for u in us.values())
-        c = math.sqrt(self.n_examples / self.scale_sum)
-        slopes = [slope_of(self.loss, score, y) * math.sqrt(importance) for score in scores]
-        if any(slopes):  # else nothing moves, and new features stay out
+        self.derived_sum += len(derived)
+        if importance > 0.0 and any(slope_of(self.loss, score, y) for score in v[:n]):
             for name in us:
                 if name not in self.features:
                     self.insert(name, features[name])
-            for k, rate in enumerate(self.rates):
-                self.update_expert(k, rate * c, slopes[k], scores[k], y, importance, us)
-        if len(scores) > 1:
-            self.update_mixer(v, s, y, importance)
+            rows = [self.features[name] for name in us]
+            c = math.sqrt(self.n_examples / self.scale_sum)
+            self.update_adagrad(rows, list(us.values()), c, v[:n], y, importance, has_constant=True)
+            if n > 1:
+                self.update_rest(rows, us, zs, derived, v, s, y, importance)
+        if n > 1 and importance > 0.0:
+            H, e = self.curvature_and_error(s, y)
+            self.mixer.update(v, importance * e, importance * H)
+            if self.loss == "squared" or (self.loss == "hinge" and y * s < 1.0):
+                self.residual_sum += importance * (y - s) ** 2
+            newest = y - (0.0 if self.loss == "squared" else self.mean)
+            for k, share in enumerate((1.0, 0.2, 0.02)):
+                self.trends[k] += (1.0 - (1.0 - share) ** importance) * (newest - self.trends[k])
         self.importance_sum += importance
         return before
 
     def insert(self, name: str, x: float) -> None:
         n = len(self.rates)
-        self.features[name] = Feature(abs(x), x, [0.0] * n, [0.0] * n)
+        self.features[name] = Feature(abs(x), x, [0.0] * n, [0.0] * n, 1.0 if name == CONSTANT else 0.15)
+        self.order.append(name)
 
-    def update_expert(
-        self, k: int, rate: float, slope: float, score: float, y: float, importance: float, us: dict[str, float]
+    def update_adagrad(
+        self,
+        rows: list[Feature],
+        us: list[float],
+        c: float,
+        scores: list[float],
+        y: float,
+        importance: float,
+        has_constant: bool,
     ) -> None:
-        """AdaGrad with an importance-aware step, on the gradient at the expert's own score."""
-        r = {}
-        for name, u in us.items():
-            f = self.features[name]
-            f.squares[k] = self.decays[k] * f.squares[k] + (slope * u) ** 2
-            r[name] = u / (0.1 + math.sqrt(f.squares[k])) * (2.0 if name == CONSTANT else 1.0)
-        q = rate * sum(r[name] * u for name, u in us.items())
-        h = step_of(self.loss, score, y, q, importance)
-        for name in us:
-            self.features[name].weights[k] += h * rate * r[name]
+        """AdaGrad with an importance-aware step, each on the gradient at its expert's own score."""
+        for k, score in enumerate(scores):
+            slope, rate, r = slope_of(self.loss, score, y) * math.sqrt(importance), self.rates[k] * c, []
+            for f, u in zip(rows, us, strict=True):
+                f.squares[k] = self.decays[k] * f.squares[k] + (slope * u) ** 2
+                r.append(u / (0.1 + math.sqrt(f.squares[k])))
+            if has_constant:
+                r[-1] *= 2.0
+            q = rate * sum(x * u for x, u in zip(r, us, strict=True))
+            h = step_of(self.loss, score, y, q, importance)
+            for f, x in zip(rows, r, strict=True):
+                f.weights[k] += h * rate * x
 
-    def update_mixer(self, v: list[float], s: float, y: float, importance: float) -> None:
-        """One step of the filter at the mixed score: H is the loss's curvature, the error its slope."""
+    def update_rest(
+        self,
+        rows: list[Feature],
+        us: dict[str, float],
+        zs: list[float],
+        derived: list,
+        v: list[float],
+        s: float,
+        y: float,
+        importance: float,
+    ) -> None:
+        """Update the experts beside the AdaGrad ones, and those of the derived features."""
+        n = len(self.rates)
+        first = n + 2
+        if "newton" in self.parts and self.dense:
+            H, e = self.curvature_and_error(v[first + n + 1], y)
+            size = 1 + min(len(self.dense), MAX_BINNED)
+            self.newton.update(zs[:size], importance * e, importance * H)
+        if "kalman" in self.parts:
+            self.update_kalman(rows, list(us.values()), v[n], y, importance)
+        if "bayes" in self.parts:
+            for name, u in us.items():
+                if name != CONSTANT and u > 0.0 and y > 0.0:
+                    self.features[name].has += importance * u
+                elif name != CONSTANT and u > 0.0:
+                    self.features[name].lacks += importance * u
+            self.bayes_squares += importance * (v[n + 1] / self.bayes_scale) ** 2
+        if not derived:
+            return
+        offset = s - sum(self.mixer.weights[k] * v[k] for k in range(first, first + n + 1))
+        for name in derived:
+            if name not in self.derived:
+                self.derived[name] = Feature(1.0, 1.0, [0.0] * n, [0.0] * n, 0.15)
+                self.order.append(name)
+        made, ones = [self.derived[name] for name in derived], [1.0] * len(derived)
+        c = math.sqrt(self.n_examples / (self.n_examples + self.derived_sum))
+        scores = [offset + v[first + k] for k in range(n + 1)]
+        self.update_adagrad(made, ones, c, scores[:n], y, importance, has_constant=False)
+        if "kalman" in self.parts:
+            self.update_kalman(made, ones, scores[n], y, importance)
+
+    def update_kalman(self, rows: list[Feature], us: list[float], score: float, y: float, importance: float) -> None:
+        """A Kalman filter with the variances alone."""
+        H, e = (importance * x for x in self.curvature_and_error(score, y))
+        gain = 1.0 / (1.0 + H * sum(f.variance_of_weight * u * u for f, u in zip(rows, us, strict=True)))
+        for f, u in zip(rows, us, strict=True):
+            vu = f.variance_of_weight * u
+            f.kalman += vu * e * gain
+            f.variance_of_weight -= H * vu * vu * gain
+
+    def curvature_and_error(self, s: float, y: float) -> tuple[float, float]:
+        """The loss's curvature at a score, and its slope downwards; the hinge smoothed into its square."""
         if self.loss == "logistic":
             p = sigmoid(s)
-            H, e = max(p * (1.0 - p), 1e-3), (y > 0.0) - p
-        else:  # the hinge smoothed into its square
-            residual = 0.0 if self.loss == "hinge" and y * s >= 1.0 else y - s
-            H = (1.0 + self.importance_sum) / (1.0 + self.residual_sum)
-            e = H * residual
-            self.residual_sum += importance * residual**2
-            if residual == 0.0:
-                return
-        self.mixer.update(v, importance * e, importance * H, len(self.rates) + 1)
+            return max(p * (1.0 - p), 1e-3), (y > 0.0) - p
+        if self.loss == "hinge" and y * s >= 1.0:
+            return 0.0, 0.0
+        H = (1.0 + self.importance_sum) / (1.0 + self.residual_sum)
+        return H, H * (y - s)
+
+    def called(self, name: str | tuple[tuple[str, int], ...]) -> str:
+        """The name of a feature; of a derived one, made of its parts'."""
+        if isinstance(name, str):
+            return name
+        return " and ".join(self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name)
+
+    def interval(self, name: str, place: int, n_bins: int) -> str:
+        if place == 0:
+            return name
+        bounds = [sorted(self.features[name].sample)[j * N_SAMPLES // n_bins] for j in range(1, n_bins)]
+        if place == 1:
+            return f"{name} < {bounds[0]:g}"
+        if place == n_bins:
+            return f"{name} >= {bounds[-1]:g}"
+        return f"{name} in [{bounds[place - 2]:g}, {bounds[place - 1]:g})"
 
     # ---- what it has learned ----
     def weights(self) -> dict[str, float]:
@@ -252,21 +407,25 @@ class Reference:
         n, one = len(self.rates), len(self.rates) == 1
         a = [1.0] if one else self.mixer.weights
         found = {}
-        for name, f in self.features.items():
-            w = sum(a[k] * f.weights[k] for k in range(n))
+        for name in self.order:
+            f = self.features[name] if isinstance(name, str) else self.derived[name]
+            first = 0 if isinstance(name, str) else n + 2
+            w = sum(a[first + k] * f.weights[k] for k in range(n))
+            if not one:
+                w += a[first + n] * f.kalman
+            if isinstance(name, str) and "bayes" in self.parts:
+                w += a[n + 1] * self.bayes_scale * self.bayes_weight(name)
             if name == CONSTANT:
-                found[name] = self.offset + self.unit * (w + (0.0 if one else a[n]))
+                if not one:
+                    w += a[2 * n + 4] + ("newton" in self.parts) * a[2 * n + 3] * self.newton.weights[0]
+                    w += sum(a[2 * n + 5 + k] * x for k, x in enumerate(self.trends) if "trends" in self.parts)
+                found[name] = self.offset + self.unit * w
                 continue
             w /= f.scale
-            if (
-                not one
-                and f.place is not None
-                and f.count > 0.5 * self.n_examples
-                and f.count >= 8
-                and f.variance > 0.0
-            ):
-                w += a[f.place] / math.sqrt(f.variance)
-            found[name] = self.unit * w
+            centred = f.count > 0.5 * self.n_examples and f.variance > 0.0
+            if "newton" in self.parts and f.place is not None and f.place <= MAX_BINNED and centred:
+                w += a[2 * n + 3] * self.newton.weights[f.place] / math.sqrt(f.variance)
+            found[self.called(name)] = self.unit * w
         return found
 
 

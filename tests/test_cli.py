@@ -416,6 +416,7 @@ def test_status_tells_of_a_model_that_is_served(run, create, serving, file):
     assert found["owner"]["pid"] == str(os.getpid())
     assert found["progress"]["examples"] == 60
     assert found["progress"]["loss"] == pytest.approx(worker.model.progressive_loss)
+    assert found["progress"].items() >= worker.model.figures().items()
     assert found["features"] == worker.model.n_features
     assert found["cursor"] == worker.cursor.decode()
     for part in (
@@ -423,6 +424,8 @@ def test_status_tells_of_a_model_that_is_served(run, create, serving, file):
         "examples          60 and 0 rejected",
         "examples/s",
         "progressive loss",
+        "AUC",
+        " last 60 ",
         " MB",
         "last commit",
     ):
@@ -450,6 +453,7 @@ def test_replay_is_the_model_on_the_same_file(run, file, form, zipped):
     assert {"progressive_loss", "examples", "features", "seconds"} <= found.keys()
     assert (found["examples"], found["rejected"], found["features"]) == (60, 0, expected.n_features)
     assert found["progressive_loss"] == expected.progressive_loss
+    assert found.items() >= expected.figures().items()
     assert strictly(run("replay", "-", "--format", form, "--json", stdin=FILES[form]).stdout)["examples"] == 60
 
 
@@ -480,7 +484,9 @@ def test_replay_takes_loss_task_and_rates(run, file, options, kind):
         made["task"] = "regression"
     expected = reference("csv", path, **made)
     assert strictly(run("replay", path, "--json", *options).stdout)["progressive_loss"] == expected.progressive_loss
-    assert f"progressive loss  {expected.progressive_loss:.6f} ({kind})" in run("replay", path, *options).stdout
+    text = run("replay", path, *options).stdout
+    assert f"progressive loss  {expected.progressive_loss:.6f} ({kind})" in text
+    assert ("R2" if kind == "squared error" else "calibration error") in text
 
 
 def test_the_progressive_loss_is_the_mean_log_loss_before_each_example_is_learned(run, file):

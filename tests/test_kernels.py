@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from learner import kernels, layout, linear
 from learner.errors import ExampleError
-from learner.linear import DECAYS, RATES
+from learner.linear import DECAYS, PARTS, RATES
 from learner.losses import LOSSES
 from learner.model import Model
 from learner.weights import hash_keys, hash_of
@@ -66,7 +66,12 @@ def wide(r, i):
 
 
 STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
-EXPERTS = {1: ([0.5], [1.0]), 4: (RATES, DECAYS), 5: ([0.1, 0.5, 2, 8, 32], [1, 0.9, 1, 0.99, 1])}
+EXPERTS = {
+    1: ([0.5], [1.0], ()),
+    2: (RATES, DECAYS, PARTS),
+    3: ([0.5, 2, 32], [1, 0.9, 1], ()),
+    5: ([0.1, 0.5, 2, 8, 32], [1, 0.9, 1, 0.99, 1], ("kalman", "cells")),
+}
 
 
 def stream(make, loss, n, seed=1):
@@ -83,9 +88,9 @@ def pack(*examples):
     return b"".join(msgpack.packb(example) for example in examples)
 
 
-def new(loss="logistic", n_rates=4, labels=None):
-    rates, decays = (None, None) if n_rates == 4 else EXPERTS[n_rates]
-    return Model(LOSSES[loss].task, loss=loss, rates=rates, decays=decays, seed=SEED, labels=labels)
+def new(loss="logistic", n_rates=2, labels=None):
+    rates, decays, parts = (None, None, None) if n_rates == 2 else EXPERTS[n_rates]
+    return Model(LOSSES[loss].task, loss=loss, rates=rates, decays=decays, parts=parts, seed=SEED, labels=labels)
 
 
 def bits(model):
@@ -106,8 +111,8 @@ def one_rejection(loss, data, labels=None):
 @pytest.mark.parametrize("make", STREAMS)
 def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
     n = N_EXAMPLES // 2 if make is wide else N_EXAMPLES
-    rates, decays = EXPERTS[n_rates]
-    reference, model = Reference(loss, list(rates), list(decays)), new(loss, n_rates)
+    rates, decays, parts = EXPERTS[n_rates]
+    reference, model = Reference(loss, list(rates), list(decays), parts), new(loss, n_rates)
     examples = list(stream(make, loss, n))
 
     expected = [reference.learn(x, y, importance) for y, x, importance in examples]
@@ -122,16 +127,16 @@ def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
         assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
 
 
-@pytest.mark.parametrize("value", [1.0, 0.5, -3.0])
-def test_an_indicator_costs_the_same_whatever_its_value(value):
-    """Scaling a feature that has one value scales nothing but its weight."""
-    plain, scaled = new(), new()
+@pytest.mark.parametrize(("value", "n_rates"), [(1.0, 2), (0.5, 2), (3.0, 2), (-3.0, 3)])
+def test_an_indicator_costs_the_same_whatever_its_value(value, n_rates):
+    """Scaling a feature that has one value scales nothing but its weight; naive Bayes knows positive ones only."""
+    plain, scaled = new(n_rates=n_rates), new(n_rates=n_rates)
     for y, x, _ in stream(indicators, "logistic", N_EXAMPLES // 2):
         plain.learn_one(x, y)
         scaled.learn_one(dict.fromkeys(x, value), y)
     for name, weight in plain.weights.items():
-        sign = 1 if name == layout.CONSTANT_NAME else value
-        assert scaled.weights[name] * sign == pytest.approx(weight, rel=1e-5, abs=1e-7)
+        unit = 1 if name == layout.CONSTANT_NAME or " and " in name else value
+        assert scaled.weights[name] * unit == pytest.approx(weight, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
@@ -279,7 +284,7 @@ TARGET = "target must be -1, 0, 1, true, false or one of the model's labels"
 IMPORTANCE = "importance must be a number within [0, 1e+06]"
 CUT = "example must be whole msgpack (it is cut off or malformed)"
 SHAPE = "example must be [target, features] or [target, features, importance]"
-MAP = "features must be a map of name to number"
+MAP = "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64)"
 NAME = "feature name must be a string"
 BYTES = "feature name must have 1 to 256 bytes"
 WIDTH = "features must be at most 10000 an example"
@@ -298,6 +303,10 @@ BAD = [
     ("FRAMING", b"\x92\x01\x81\xa1a\xcd\x01", CUT),
     ("FRAMING", b"\x93\x01\x80", CUT),
     ("FRAMING", b"\x93\x01\x80\xca\x01", CUT),
+    ("FRAMING", b"\x92\x01\xc7", CUT),
+    ("FRAMING", b"\x92\x01\xc8\x00", CUT),
+    ("FRAMING", b"\x92\x01\xd6\x04\x00\x00\x00", CUT),
+    ("FRAMING", b"\x92\x01\xc9\xff\xff\xff\xff\x04abcd", CUT),
     ("EXAMPLE", b"\x90", f"{SHAPE} (got [])"),
     ("EXAMPLE", pack([1]), f"{SHAPE} (got [1])"),
     ("EXAMPLE", pack([1, {}, 1, 1]), f"{SHAPE} (got [1, {{}}, 1, 1])"),
@@ -313,6 +322,9 @@ BAD = [
     ("MAP", pack([1, [1]]), f"{MAP} (got [1])"),
     ("MAP", pack([1, "a"]), f"{MAP} (got 'a')"),
     ("MAP", pack([1, None]), f"{MAP} (got None)"),
+    ("MAP", pack([1, msgpack.ExtType(5, b"abcd")]), f"{MAP} (got ExtType(code=5, data=b'abcd'))"),
+    ("MAP", pack([1, msgpack.ExtType(4, b"abc")]), f"{MAP} (got ExtType(code=4, data=b'abc'))"),
+    ("MAP", pack([1, msgpack.ExtType(8, b"abcd")]), f"{MAP} (got ExtType(code=8, data=b'abcd'))"),
     ("NAME_TYPE", pack([1, {1: 1}]), f"{NAME} (got 1)"),
     ("NAME_TYPE", pack([1, {b"a": 1}]), f"{NAME} (got b'a')"),
     ("NAME_TYPE", pack([1, {None: 1}]), f"{NAME} (got None)"),
@@ -336,6 +348,17 @@ BAD = [
     ),
     ("VALUE_FINITE", pack([1, {"a": 1.1e30}]), "feature 'a' must be finite, at most 1e+30 in size (got 1.1e+30)"),
     ("VALUE_FINITE", pack([1, {"a": -math.inf}]), "feature 'a' must be finite, at most 1e+30 in size (got -inf)"),
+    (
+        "VALUE_FINITE",
+        pack([1, msgpack.ExtType(8, struct.pack("<3d", 0, -1e30, math.nan))]),
+        "feature '2' must be finite, at most 1e+30 in size (got nan)",
+    ),
+    (
+        "VALUE_FINITE",
+        pack([1, msgpack.ExtType(4, struct.pack("<9000f", *[1] * 8999, -math.inf))]),
+        "feature '8999' must be finite, at most 1e+30 in size (got -inf)",
+    ),
+    ("WIDTH", pack([1, msgpack.ExtType(4, bytes(40_004))]), f"{WIDTH} (got more)"),
     ("WIDTH", pack([1, {str(i): 1 for i in range(10_001)}]), f"{WIDTH} (got more)"),
     ("WIDTH", b"\x92\x01\xdf\xff\xff\xff\xff", f"{WIDTH} (got more)"),
     ("DUPLICATE", b"\x92\x01\x82\xa1a\x01\xa1a\x02", "feature 'a' must be there once (it came again)"),
@@ -393,7 +416,7 @@ def test_a_prediction_breaks_the_same_rules():
             with pytest.raises(ExampleError) as caught:
                 new().linear.score_packed(data[2:])
             assert str(caught.value) == message
-    with pytest.raises(ExampleError, match=r"features must be one msgpack map \(got 2 more bytes\)"):
+    with pytest.raises(ExampleError, match=r"features must be one msgpack value \(got 2 more bytes\)"):
         new().linear.score_packed(b"\x80\x01\x02")
 
 
@@ -711,8 +734,10 @@ GOLDEN = {
 def test_the_keys_hold_the_hashes_of_the_constant_and_of_the_labels():
     plain, labelled = hash_keys(SEED), hash_keys(SEED, ("ham", "größer als 3"))
     r = int(plain[layout.KEY_BLOCK])
-    assert labelled.tolist() == [r, *(polynomial(name.encode(), r) for name in ("(constant)", "ham", "größer als 3"))]
-    assert plain.tolist() == [*labelled[:2].tolist(), 0, 0]
+    hashes = [polynomial(name.encode(), r) for name in ("(constant)", "ham", "größer als 3")]
+    assert labelled[: layout.POSITION_HASHES].tolist() == [r, *hashes]
+    assert not labelled[layout.POSITION_HASHES :].any()  # until an array comes
+    assert plain[: layout.POSITION_HASHES].tolist() == [*labelled[:2].tolist(), 0, 0]
 
 
 @pytest.mark.parametrize("r", [2**32, 2**32 + 1, 2**60, 2**61 - 2**55, 2**61 - 3, 2**61 - 2])

@@ -47,6 +47,7 @@ from learner.backprop import (
     threshold,
 )
 from learner.layout import CONSTANT_NAME
+from learner.linear import RATES
 
 SEED = b"sixteen bytes it"
 REGRESSION = np.array([[1.0, 1.0], [2.0, 3.0], [4.0, 3.0]])
@@ -64,7 +65,8 @@ def weighted(weights, *templates):
 
 
 def learned(task, examples, *templates, **options):
-    """A model that has learned (record, target) one after another."""
+    """A model that has learned (record, target) one after another, of the given features alone."""
+    options = {"rates": RATES, "parts": ()} | options
     model = Model(task, featurizer=Featurizer(templates) if templates else None, seed=SEED, **options)
     for x, y in examples:
         model.learn_one(x, y)
@@ -449,6 +451,9 @@ def test_arrays_and_dictionaries_are_one_vector():
     w = np.random.default_rng(0).normal(size=(3, 3))
     model = weighted({f"pixel({row},{column})": w[row, column] for row in range(3) for column in range(3)}, Pixels())
     assert model.score_one(image) == close(np.sum(w * image))
+    by_position = weighted({str(i): w.flat[i] for i in range(9)})
+    array, dictionary = image.ravel(), {str(i): value for i, value in enumerate(image.flat)}
+    assert by_position.score_one(array) == by_position.score_one(dictionary) == close(np.sum(w * image))
 
 
 # ---- linear prediction and learning ----------------------------------------------------------------------------------------

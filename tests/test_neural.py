@@ -13,7 +13,7 @@ import pytest
 
 from learner import Model, backprop, kernels
 from learner.errors import SpecError
-from learner.neural import ACTIVATIONS, graph
+from learner.neural import ACTIVATIONS, STARTS, graph
 from tests.conftest import state_bytes
 
 SEED = b"sixteen bytes it"
@@ -92,18 +92,33 @@ def test_columns_depend_on_the_seed_and_the_name_alone():
     for name in "abc":
         np.testing.assert_allclose(columns[0][name], columns[1][name], atol=1e-4)
         assert not np.allclose(columns[0][name], columns[2][name], atol=1e-2)
-        assert np.all(np.abs(columns[0][name]) <= 0.1001)
+        assert np.all(np.abs(columns[0][name]) <= STARTS["tanh"][0] + 1e-4)
         assert np.ptp(columns[0][name]) > 0.01
 
 
 def test_the_head_beside_the_experts_learns_what_a_line_can_t():
     """A product of two features: the linear model stays at the constant's loss, with the head it is far below."""
-    linear, mixed, alone = (Model(seed=SEED, neural=head) for head in (None, [5, 4], {"hidden": [5, 4], "alone": True}))
+    linear, mixed, alone = (
+        Model(seed=SEED, parts=(), neural=head) for head in (None, [5, 4], {"hidden": [5, 4], "alone": True})
+    )
     data = b"".join(examples(20_000))
     for model in (linear, mixed, alone):
         model.learn_packed(data)
     assert mixed.progressive_loss < linear.progressive_loss - 0.3
     assert alone.progressive_loss < linear.progressive_loss - 0.3
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_two_cars_are_learned_from_random_starts(alone):
+    """All four points, where a linear predictor has no gradient: from at least 19 of 20 seeds, an example at a time."""
+    cars = [(0, 2, 1), (2, 0, 1), (0, 0, -1), (2, 2, -1)]
+    n_learned = 0
+    for seed in range(20 if kernels.JIT else 1):
+        model = Model(neural={"hidden": [5, 4], "alone": alone}, seed=bytes([seed]) * 16)
+        drawn = random.Random(seed).choices(cars, k=3000)
+        model.learn_packed(b"".join(msgpack.packb([y, {"x1": a, "x2": b}]) for a, b, y in drawn))
+        n_learned += all(model.predict_one({"x1": a, "x2": b}) == y for a, b, y in cars)
+    assert n_learned >= (19 if kernels.JIT else 1)
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -137,7 +152,7 @@ def test_contributions_add_up_to_the_score(task, alone):
     model.learn_packed(b"".join(examples(3000)))
     x = {"a": 5.0, "b": -1.0, "w1": 1.0, "w2": 1.0, "new": 1.0}
     parts = model.explain_one(x)
-    assert {part.name for part in parts} == {*x, "(constant)", "(network)"}
+    assert {part.name for part in parts} >= {*x, "(constant)", "(network)"}
     assert sum(part.contribution for part in parts) == pytest.approx(model.score_one(x), rel=1e-6)
 
 

@@ -18,6 +18,7 @@ COMPILER = {"learner.kernels"}
 REDIS = {"learner.store", "learner.stream", "learner.durability", "learner.client", "learner.server", "worker"}
 MATHS = {
     "learner.losses",
+    "learner.metrics",
     "learner.backprop",
     "learner.kernels",
     "learner.weights",
@@ -120,6 +121,13 @@ def test_only_the_kernels_know_the_compiler(module):
 def test_only_these_modules_know_redis(module):
     if module not in REDIS:
         assert not packages(module) & {"redis", "hiredis", "valkey", "fakeredis"}
+
+
+@every_module
+def test_only_adapters_know_the_libraries_they_adapt_to(module):
+    if not module.startswith("learner.adapters."):
+        assert not packages(module) & {"river", "sklearn", "scipy", "pandas"}
+        assert not any(name.startswith("learner.adapters") for name in imports(module))
 
 
 @pytest.mark.parametrize("module", sorted(MATHS))

@@ -11,13 +11,14 @@ import redis
 from learner import layout
 from learner import store as module
 from learner.errors import FencedError, StoreError
+from learner.linear import RATES
 from learner.model import Model
 from learner.recent import RecentIds
 from learner.store import Store, stream_id
 from learner.wire import GROUP, Bad
 from tests.conftest import SEED, state_bytes
 
-WIDTH = layout.row_width(4)
+WIDTH = layout.row_width(len(RATES))
 
 
 def learn(model: Model, names: "list[str]", target: int = 1) -> None:

@@ -1,0 +1,159 @@
+"""The model as a River estimator, for River's pipelines, metrics and evaluation.
+
+>>> from river import evaluate, metrics
+>>> from learner.adapters.river import LearnerClassifier
+>>> examples = [({"w": "good"}, True), ({"w": "bad"}, False)] * 50
+>>> evaluate.progressive_val_score(examples, LearnerClassifier(), metrics.Accuracy())
+Accuracy: 98.00%
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from river import base
+
+from learner.errors import ExampleError, show
+from learner.model import Model
+
+__all__ = ["LearnerClassifier", "LearnerRegressor"]
+
+
+class _Learner(base.Estimator):
+    """What both have: River clones an estimator by its constructor's arguments, which must be its attributes."""
+
+    task: str
+
+    def __init__(
+        self,
+        loss: str | None = None,
+        featurizer: str | None = "fields",
+        rates: Sequence[float] | None = None,
+        neural: Sequence[int] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.loss, self.featurizer, self.rates, self.neural, self.seed = loss, featurizer, rates, neural, seed
+        self._model = Model(
+            self.task,
+            loss=loss,
+            featurizer=featurizer,
+            rates=rates,
+            neural=neural,
+            seed=None if seed is None else random.Random(seed).randbytes(16),  # noqa: S311  (asked to be known)
+        )
+
+    @property
+    def model(self) -> Model:
+        """The model itself, which also explains its predictions and knows its weights by name."""
+        return self._model
+
+
+def _record(x: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """Return a River example as a record: names may be any value there, and are strings here."""
+    return x if all(type(name) is str for name in x) else {str(name): value for name, value in x.items()}
+
+
+class LearnerClassifier(_Learner, base.Classifier):
+    """A `learner.Model` of a binary task.
+
+    The two labels may be any values. Until both are known, those of booleans are taken for granted.
+
+    Parameters
+    ----------
+    loss
+        ``logistic`` (the default) or ``hinge``.
+    featurizer
+        Makes features of an example, see `learner.Model`. By default every field is one: a number as it is, a string as a
+        category, ``name=string``, so that no encoder is needed. None takes maps of name to number only, which is quicker.
+    rates
+        Fixes one or more learning rates in place of the default.
+    neural
+        Hidden units of a neural head, a number a layer.
+    seed
+        Of the names' hash and of a neural head's first weights; by default drawn at random.
+
+    Examples
+    --------
+    >>> model = LearnerClassifier()
+    >>> for _ in range(10):
+    ...     model.learn_one({"country": "no", "price": 2.5}, "spam")
+    ...     model.learn_one({"country": "se", "price": 2.5}, "ham")
+    >>> model.predict_one({"country": "se"}), model.model.weights["country=se"] > 0
+    ('ham', True)
+    """
+
+    task = "binary"
+
+    def __init__(
+        self,
+        loss: str | None = None,
+        featurizer: str | None = "fields",
+        rates: Sequence[float] | None = None,
+        neural: Sequence[int] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(loss, featurizer, rates, neural, seed)
+        self._targets: dict[Any, int] = {}  # label -> -1 or +1
+
+    def learn_one(self, x: Mapping[Any, Any], y: Any, w: float = 1.0) -> None:
+        """Learn one example, of weight w.
+
+        Raises
+        ------
+        ExampleError
+            When it can't be learned, or its label is a third one.
+        """
+        targets = self._targets
+        if y not in targets:
+            if len(targets) == 2:
+                raise ExampleError(f"label must be one of two, {' or '.join(map(show, targets))} (got {show(y)})")
+            targets = targets | {y: -next(iter(targets.values())) if targets else 1 if y in (True,) else -1}
+        self._model.learn_one(_record(x), targets[y], w)
+        self._targets = targets
+
+    def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[Any, float]:
+        """Return the probability of each label."""
+        targets = self._targets
+        if len(targets) < 2 and all(label in (False, True) for label in targets):
+            targets = {False: -1, True: 1} | targets
+        if len(targets) == 1:
+            return dict.fromkeys(targets, 1.0)
+        p = self._model.predict_proba_one(_record(x))
+        return {label: p[target] for label, target in targets.items()}
+
+
+class LearnerRegressor(_Learner, base.Regressor):
+    """A `learner.Model` of a regression.
+
+    Parameters
+    ----------
+    loss
+        ``squared``.
+    featurizer, rates, neural, seed
+        As of `LearnerClassifier`.
+
+    Examples
+    --------
+    >>> model = LearnerRegressor()
+    >>> for i in range(200):
+    ...     model.learn_one({"a": float(i % 7)}, 10.0 + 2.0 * (i % 7))
+    >>> round(model.predict_one({"a": 3.0}), 1)
+    16.0
+    """
+
+    task = "regression"
+
+    def learn_one(self, x: Mapping[Any, Any], y: float, w: float = 1.0) -> None:
+        """Learn one example, of weight w.
+
+        Raises
+        ------
+        ExampleError
+            When it can't be learned.
+        """
+        self._model.learn_one(_record(x), y, w)
+
+    def predict_one(self, x: Mapping[Any, Any]) -> float:
+        """Return the prediction, within the range of the targets seen."""
+        prediction: float = self._model.predict_one(_record(x))
+        return prediction

@@ -1,0 +1,379 @@
+"""The model as scikit-learn estimators, for its pipelines, scores and searches.
+
+>>> import numpy as np
+>>> from sklearn.pipeline import make_pipeline
+>>> from sklearn.preprocessing import PolynomialFeatures
+>>> from learner.adapters.sklearn import LearnerClassifier
+>>> X = np.random.default_rng(1).normal(size=(2000, 2))
+>>> y = np.where((X**2).sum(axis=1) < 1.0, "in", "out")
+>>> make_pipeline(PolynomialFeatures(2), LearnerClassifier()).fit(X, y).score(X, y) > 0.9
+True
+
+Columns are features named by their frame's columns, or else by their positions, "0", "1", ..., dense and sparse alike. Many
+rows are packed for the compiled loop at once: no name or value of a matrix is a step of a Python loop.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+
+from learner.errors import ExampleError
+from learner.model import Model
+
+__all__ = ["LearnerClassifier", "LearnerRegressor"]
+
+BLOCK_ROWS, BLOCK_VALUES = 4096, 1 << 18  # so much is packed at once, at most
+FLOAT64 = b"\xcb"
+
+
+class _Learner(BaseEstimator):
+    """What both have: packing what scikit-learn users hold, and learning it in one pass."""
+
+    task: str
+
+    def __init__(
+        self,
+        loss: str | None = None,
+        *,
+        featurizer: str | None = "fields",
+        rates: Sequence[float] | None = None,
+        neural: Sequence[int] | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.loss = loss
+        self.featurizer = featurizer
+        self.rates = rates
+        self.neural = neural
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.dict = True
+        return tags
+
+    def _new(self) -> Model:
+        seed = None if self.random_state is None else check_random_state(self.random_state).bytes(16)
+        return Model(
+            self.task,
+            loss=self.loss,
+            featurizer=self.featurizer,
+            rates=self.rates,
+            neural=self.neural,
+            seed=seed,
+        )
+
+    def _validated(self, X: Any, reset: bool) -> Any:
+        if _are_records(X):
+            return X
+        return validate_data(self, X, reset=reset, accept_sparse="csr", dtype=np.float64)
+
+    def _names(self) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+    def _learn(self, X: Any, targets: NDArray[np.float64], sample_weight: Any) -> None:
+        n = len(X) if _are_records(X) else X.shape[0]
+        if n != len(targets):
+            raise ValueError(f"X and y must have the same number of rows (got {n} and {len(targets)})")
+        weights = np.ones(n)
+        if sample_weight is not None:
+            like = np.empty((n, 1)) if _are_records(X) else X
+            weights = _check_sample_weight(sample_weight, like, dtype=np.float64, ensure_non_negative=True)
+        first = 0
+        for features in _packed(X, self._names(), self.model_):
+            rows = slice(first, first + len(features))
+            examples = _examples(features, targets[rows], weights[rows])
+            if rejections := self.model_.learn_packed(examples).rejections:
+                raise ValueError(f"row {first + rejections[0].index}: {rejections[0].reason}")
+            first = rows.stop
+
+    def _scores(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        score = self.model_.linear.score_packed
+        scores: list[float] = []
+        for features in _packed(X, self._names(), self.model_):
+            try:
+                scores.extend(map(score, _rows(features)))
+            except ExampleError as error:
+                raise ValueError(str(error)) from error
+        return np.array(scores)
+
+
+class LearnerClassifier(ClassifierMixin, _Learner):
+    """A `learner.Model` of a binary task.
+
+    `fit` learns from an empty model in one pass, in the order of the rows, as `partial_fit` would. X is a matrix (dense,
+    sparse, a frame), or a list of records: maps of name to value.
+
+    Parameters
+    ----------
+    loss : {"logistic", "hinge"}, optional
+        By default logistic.
+    featurizer : str, optional
+        Makes features of a record, see `learner.Model`; matrices have theirs already. By default every field is one: a number
+        as it is, a string as a category, ``name=string``.
+    rates : sequence of float, optional
+        Fixes one or more learning rates in place of the default.
+    neural : sequence of int, optional
+        Hidden units of a neural head, a number a layer.
+    random_state : int or RandomState, optional
+        Of the names' hash and of a neural head's first weights; by default drawn at random.
+
+    Attributes
+    ----------
+    model_ : Model
+        The model itself, which also explains its predictions, knows its weights by name and its progressive evaluation.
+    classes_ : array, (2,)
+        The labels; the second one's probability grows with the score.
+    n_features_in_, feature_names_in_
+        As scikit-learn has them; not of records.
+    """
+
+    task = "binary"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn the rows in one pass, forgetting all that was learned before."""
+        X = self._validated(X, reset=True)
+        y = _labels(y)
+        self._begin(np.unique(y))
+        self._learn(X, self._targets(y), sample_weight)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Learn some more rows; the first time, `classes` or y must hold both labels.
+
+        Raises
+        ------
+        ValueError
+            When a row can't be learned; others of the same call may have been.
+        """
+        new = not hasattr(self, "model_")
+        X = self._validated(X, reset=new)
+        y = _labels(y)
+        if new:
+            self._begin(np.unique(y if classes is None else classes))
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes must be those of the first call, {self.classes_.tolist()} (got {classes!r})")
+        self._learn(X, self._targets(y), sample_weight)
+        return self
+
+    def _begin(self, classes: NDArray[Any]) -> None:
+        if len(classes) != 2:
+            kind = "Only binary classification is supported: " if len(classes) > 2 else ""
+            plural = "class" if len(classes) == 1 else "classes"
+            raise ValueError(f"{kind}y must have two classes (got {len(classes)} {plural})")
+        self.classes_ = classes
+        self.model_ = self._new()
+
+    def _targets(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y must be of the classes {self.classes_.tolist()} (got {unknown[0]!r})")
+        return np.where(y == self.classes_[1], 1.0, -1.0)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return the score of each row: above 0 for the second class."""
+        return self._scores(X)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probabilities of the two classes, (rows, 2)."""
+        p = np.array([self.model_.linear.prediction(score) for score in self._scores(X)])
+        return np.column_stack([1.0 - p, p])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the more probable class of each row."""
+        positive = self._scores(X) > 0.0
+        labels: NDArray[Any] = self.classes_[positive.astype(int)]
+        return labels
+
+
+class LearnerRegressor(RegressorMixin, _Learner):
+    """A `learner.Model` of a regression.
+
+    `fit` learns from an empty model in one pass, in the order of the rows, as `partial_fit` would.
+
+    Parameters
+    ----------
+    loss : {"squared"}, optional
+        The squared error.
+    featurizer, rates, neural, random_state
+        As of `LearnerClassifier`.
+
+    Attributes
+    ----------
+    model_, n_features_in_, feature_names_in_
+        As of `LearnerClassifier`.
+    """
+
+    task = "regression"
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn the rows in one pass, forgetting all that was learned before."""
+        X = self._validated(X, reset=True)
+        targets = _numbers(y)
+        self.model_ = self._new()
+        self._learn(X, targets, sample_weight)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn some more rows."""
+        new = not hasattr(self, "model_")
+        X = self._validated(X, reset=new)
+        targets = _numbers(y)
+        if new:
+            self.model_ = self._new()
+        self._learn(X, targets, sample_weight)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return the prediction of each row, within the range of the targets seen."""
+        return np.array([self.model_.linear.prediction(score) for score in self._scores(X)])
+
+
+# ---- targets -------------------------------------------------------------------------------------------------------------
+def _labels(y: Any) -> NDArray[Any]:
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    check_classification_targets(y)
+    kind = type_of_target(y, input_name="y", raise_unknown=True)
+    if kind not in ("binary", "multiclass"):
+        raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+    return np.asarray(column_or_1d(y, warn=True))
+
+
+def _numbers(y: Any) -> NDArray[np.float64]:
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    numbers: NDArray[np.float64] = column_or_1d(y, warn=True).astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError("Input y contains NaN or infinity.")
+    return numbers
+
+
+# ---- packing: see learner.wire ---------------------------------------------------------------------------------------------
+def _are_records(X: Any) -> bool:
+    return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Mapping)
+
+
+def _packed(X: Any, names: list[str] | None, model: Model) -> Iterator[list[bytes] | NDArray[np.uint8]]:
+    """Yield the rows' features in msgpack, many rows at a time: a matrix of bytes where all rows are equally long."""
+    if _are_records(X):
+        for first in range(0, len(X), BLOCK_ROWS):
+            yield [_record(model, x, first + i) for i, x in enumerate(X[first : first + BLOCK_ROWS])]
+    elif sparse.issparse(X):
+        yield from _packed_sparse(X, tuple(names) if names else X.shape[1])
+    else:
+        row, places = _template(names, X.shape[1])
+        order = ">f8" if names else "<f8"
+        step = max(1, min(BLOCK_ROWS, BLOCK_VALUES // X.shape[1]))
+        for first in range(0, len(X), step):
+            values = np.ascontiguousarray(X[first : first + step], order).view(np.uint8)
+            rows = np.tile(row, (len(values), 1))
+            rows[:, places] = values
+            yield rows
+
+
+def _record(model: Model, x: Any, i: int) -> bytes:
+    try:
+        return model.pack(x)
+    except ExampleError as error:
+        raise ValueError(f"row {i}: {error}") from error
+
+
+def _template(names: list[str] | None, n: int) -> tuple[NDArray[np.uint8], Any]:
+    """Return a row of zeros in msgpack, and the places of the values' bytes: an array by position, or a map by name."""
+    if names is None:
+        row = np.frombuffer(msgpack.packb(msgpack.ExtType(8, bytes(8 * n))), np.uint8)
+        return row, slice(len(row) - 8 * n, None)
+    parts = [msgpack.Packer().pack_map_header(n), *(msgpack.packb(name) + FLOAT64 + bytes(8) for name in names)]
+    starts = np.cumsum([len(part) for part in parts])[1:] - 8
+    return np.frombuffer(b"".join(parts), np.uint8), (starts[:, None] + np.arange(8)).ravel()
+
+
+@functools.lru_cache(maxsize=4)
+def _keys(names: tuple[str, ...] | int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return columns' names (or of so many columns the positions) in msgpack, one after another, and where each starts.
+
+    What begins a float64 follows each. Kept, since many small matrices may come.
+    """
+    parts = [msgpack.packb(name) + FLOAT64 for name in (map(str, range(names)) if isinstance(names, int) else names)]
+    return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)])
+
+
+def _packed_sparse(X: Any, names: tuple[str, ...] | int) -> Iterator[list[bytes]]:
+    """Yield the rows of a CSR matrix as maps: five bytes of head, then for each entry its column's name and its value."""
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    keys, starts = _keys(names)
+    indptr, first = X.indptr.astype(np.int64), 0
+    while first < X.shape[0]:
+        last = int(np.searchsorted(indptr, indptr[first] + BLOCK_VALUES, "right")) - 1
+        last = min(max(last, first + 1), first + BLOCK_ROWS)
+        ends = indptr[first : last + 1] - indptr[first]
+        entries = slice(indptr[first], indptr[last])
+        columns, counts = X.indices[entries], np.diff(ends)
+        lengths = starts[columns + 1] - starts[columns]
+        after = np.cumsum(lengths + 8)  # where the entries end, but for the heads
+        heads = 5 * np.arange(len(ends))
+        cuts = np.append(0, after)[ends] + heads  # where the rows start, and the last one ends
+        at = after - 8 + np.repeat(heads[1:], counts)  # where the values start
+        out = np.empty(cuts[-1], np.uint8)
+        _put(out, cuts[:-1] + 1, counts.astype(">u4"))
+        _put(out, at, X.data[entries].astype(">f8"))
+        out[cuts[:-1]] = 0xDF  # a map, whose size is told in four bytes
+        passed = np.cumsum(lengths) - lengths
+        each = np.arange(int(lengths.sum()))  # of the names' bytes
+        out[np.repeat(at - lengths - passed, lengths) + each] = keys[
+            np.repeat(starts[columns] - passed, lengths) + each
+        ]
+        data = out.tobytes()
+        yield [data[a:b] for a, b in itertools.pairwise(cuts.tolist())]
+        first = last
+
+
+def _put(out: NDArray[np.uint8], at: NDArray[np.int64], numbers: NDArray[Any]) -> None:
+    """Write the bytes of numbers at their places."""
+    out[at[:, None] + np.arange(numbers.itemsize)] = numbers[:, None].view(np.uint8)
+
+
+def _rows(features: list[bytes] | NDArray[np.uint8]) -> list[bytes]:
+    if isinstance(features, list):
+        return features
+    data, width = features.tobytes(), features.shape[1]
+    return [data[at : at + width] for at in range(0, len(data), width)]
+
+
+def _examples(
+    features: list[bytes] | NDArray[np.uint8], targets: NDArray[np.float64], weights: NDArray[np.float64]
+) -> bytes:
+    """Return rows as ``[target, features, importance]``."""
+    heads, tails = (_floats(head, numbers) for head, numbers in ((b"\x93" + FLOAT64, targets), (FLOAT64, weights)))
+    if isinstance(features, list):
+        return b"".join(itertools.chain.from_iterable(zip(_rows(heads), features, _rows(tails), strict=True)))
+    return np.hstack([heads, features, tails]).tobytes()
+
+
+def _floats(head: bytes, numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return numbers in msgpack, with something before each: a row of bytes a number."""
+    rows = np.empty((len(numbers), len(head) + 8), np.uint8)
+    rows[:, : len(head)] = np.frombuffer(head, np.uint8)
+    rows[:, len(head) :] = numbers.astype(">f8")[:, None].view(np.uint8)
+    return rows

@@ -1,0 +1,304 @@
+"""The adapters beside the real packages: their own checks, their pipelines, and the same numbers as the model itself."""
+
+import copy
+import importlib.util
+import math
+import pickle
+import random
+
+import numpy as np
+import pytest
+
+from learner.errors import ExampleError
+from learner.model import Model
+from tests.conftest import SEED, state_bytes
+
+needs_river = pytest.mark.skipif(
+    importlib.util.find_spec("river") is None, reason="river is not installed (extra: river)"
+)
+needs_sklearn = pytest.mark.skipif(
+    importlib.util.find_spec("sklearn") is None, reason="scikit-learn is not installed (extra: sklearn)"
+)
+
+
+def records(n=300, seed=4):
+    """Records of a number and a category, and whether their sum is large."""
+    r = random.Random(seed)
+    for _ in range(n):
+        x = {"a": r.gauss(0, 1), "place": r.choice(["rome", "oslo"])}
+        yield x, x["a"] + (x["place"] == "rome") > 0.5
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("options", [{}, {"featurizer": "email", "labels": ("no", "yes")}, {"neural": [5, 4]}])
+def test_a_copy_of_a_model_learns_on_like_it_and_by_itself(options):
+    model = Model(seed=SEED, **options)
+    rows = [({"address": f"a{i % 7}@b{i % 3}.org"} if "labels" in options else {"a": i % 5, "b": 1}) for i in range(60)]
+    for i, x in enumerate(rows):
+        model.learn_one(x, i % 2)
+    before = state_bytes(model)
+    for taken in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301  (our own bytes)
+        assert state_bytes(taken) == before
+        taken.learn_one(rows[0], 1)
+        assert state_bytes(model) == before
+    model.learn_one(rows[0], 1)
+    assert state_bytes(taken) == state_bytes(model)
+
+
+# ---- River -----------------------------------------------------------------------------------------------------------------
+def river_checks():
+    if importlib.util.find_spec("river") is None:
+        return []
+    from river import checks
+
+    from learner.adapters.river import LearnerClassifier, LearnerRegressor
+
+    models = (LearnerClassifier(), LearnerRegressor(), LearnerClassifier(seed=3))
+    return [pytest.param(model, check, id=check.__name__) for model in models for check in checks.yield_checks(model)]
+
+
+@needs_river
+@pytest.mark.parametrize(("model", "check"), river_checks())
+def test_rivers_own_checks_hold(model, check):
+    check(model.clone())
+
+
+@needs_river
+def test_river_evaluates_it_and_finds_what_the_model_counts_itself():
+    from river import evaluate, metrics
+
+    from learner.adapters.river import LearnerClassifier
+
+    model = LearnerClassifier()
+    metric = metrics.LogLoss() + metrics.Accuracy()
+    evaluate.progressive_val_score(records(), model, metric)
+    log_loss, accuracy = metric.get()
+    assert log_loss == pytest.approx(model.model.progressive_loss)
+    assert accuracy == pytest.approx(model.model.figures()["accuracy"])
+    assert accuracy > 0.85
+
+
+@needs_river
+def test_it_stands_at_the_end_of_rivers_pipelines():
+    from river import compose, evaluate, feature_extraction, metrics, preprocessing, stats
+
+    from learner.adapters.river import LearnerClassifier, LearnerRegressor
+
+    scaled = compose.SelectType(float) | preprocessing.StandardScaler()
+    known = compose.SelectType(str) | preprocessing.OneHotEncoder()
+    pipeline = (scaled + known) | LearnerClassifier(featurizer=None)
+    assert evaluate.progressive_val_score(records(), pipeline, metrics.Accuracy()).get() > 0.85
+    mean = feature_extraction.TargetAgg(by="place", how=stats.Mean())
+    stream = [(x, 5.0 + x["a"]) for x, _ in records()]
+    found = evaluate.progressive_val_score(
+        stream, (compose.Select("a") + mean) | LearnerRegressor(), metrics.R2()
+    ).get()
+    assert found > 0.85
+    bag = feature_extraction.BagOfWords() | LearnerClassifier()
+    texts = [("good and cheap", "ham"), ("win win win", "spam")] * 30
+    assert evaluate.progressive_val_score(texts, bag, metrics.Accuracy()).get() > 0.95
+
+
+@needs_river
+def test_labels_of_river_are_any_two_values_and_a_third_one_is_refused():
+    from learner.adapters.river import LearnerClassifier
+
+    for labels in (
+        ("ham", "spam"),
+        (False, True),
+        (0, 1),
+        (-1, 1),
+        (1, -1),
+        (np.bool_(True), np.bool_(False)),
+        (7, "x"),
+    ):
+        model = LearnerClassifier()
+        assert model.predict_one({"a": 1.0}) is False
+        for _ in range(20):
+            model.learn_one({"a": 1.0}, labels[0])
+            model.learn_one({"b": 1.0}, labels[1], 2.0)
+        assert [model.predict_one({name: 1.0}) for name in "ab"] == list(labels)
+        assert set(model.predict_proba_one({"a": 1.0})) == set(labels)
+        with pytest.raises(ExampleError, match="label must be one of two"):
+            model.learn_one({"a": 1.0}, "third")
+        assert model.model.n_examples == 40
+    one = LearnerClassifier()
+    one.learn_one({1: 1.0}, "ham")
+    assert one.predict_proba_one({1: 1.0}) == {"ham": 1.0}
+    with pytest.raises(ExampleError, match="field '2' must be"):
+        one.learn_one({2: object()}, "spam")
+    one.learn_one({2: 1.0}, "spam")
+    assert list(one.predict_proba_one({})) == ["ham", "spam"]
+
+
+@needs_river
+def test_the_numbers_in_river_are_those_of_the_model():
+    from learner.adapters.river import LearnerRegressor
+
+    adapter = LearnerRegressor(neural=[5, 4], seed=1)
+    model = Model.from_spec(adapter.model.to_spec())
+    for x, y in records(50):
+        assert adapter.predict_one(x) == model.predict_one(x)
+        adapter.learn_one(x, float(y), 2.0)
+        model.learn_one(x, float(y), 2.0)
+    again = adapter.clone()
+    assert again.model.seed == adapter.model.seed
+    assert again.model.n_examples == 0
+
+
+# ---- scikit-learn ----------------------------------------------------------------------------------------------------------
+WEIGHTS = "an online learner's weight k is about k repeats, and repeats in another order are another stream"
+EXPECTED = {f"check_sample_weight_equivalence_on_{kind}_data": WEIGHTS for kind in ("dense", "sparse")}
+
+
+@needs_sklearn
+@pytest.mark.parametrize("name", ["LearnerClassifier", "LearnerRegressor"])
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_own_checks_hold(name):
+    from sklearn.utils.estimator_checks import check_estimator
+
+    from learner.adapters import sklearn
+
+    found = check_estimator(getattr(sklearn, name)(), expected_failed_checks=EXPECTED, on_skip=None)
+    assert {row["check_name"] for row in found if row["status"] == "xfail"} <= EXPECTED.keys()
+    assert sum(row["status"] == "passed" for row in found) > 40
+
+
+def matrix(n=500):
+    r = np.random.default_rng(5)
+    X = r.normal(size=(n, 6)) * (r.random((n, 6)) < 0.5)
+    return X, np.where(X @ r.normal(size=6) + 0.1 * r.normal(size=n) > 0, "yes", "no")
+
+
+@needs_sklearn
+def test_dense_sparse_frame_and_records_are_the_same_stream():
+    from scipy import sparse
+
+    from learner.adapters.sklearn import LearnerClassifier
+
+    X, y = matrix()
+    weights = np.linspace(0.5, 2.0, len(y))
+    made = Model(featurizer="fields", seed=np.random.RandomState(1).bytes(16))
+    for row, label, weight in zip(X, y, weights, strict=True):
+        made.learn_one({str(j): float(v) for j, v in enumerate(row)}, int(label == "yes"), float(weight))
+    unsorted = sparse.csr_array((X / 2)[:, ::-1])[:, ::-1] + sparse.csr_array(X / 2)
+    forms = {
+        "dense": X,
+        "list": X.tolist(),
+        "fortran": np.asfortranarray(X),
+        "csr": sparse.csr_matrix(X),
+        "csc": sparse.csc_array(X),
+        "sum": unsorted,
+        "records": [{str(j): float(v) for j, v in enumerate(row)} for row in X],
+    }
+    if importlib.util.find_spec("pandas"):
+        import pandas as pd
+
+        forms["frame"] = pd.DataFrame(X, columns=list("012345"))
+    scores = [made.score_one({str(j): float(v) for j, v in enumerate(row)}) for row in X]
+    for name, form in forms.items():
+        model = LearnerClassifier(random_state=1).fit(form, y, sample_weight=weights)
+        assert state_bytes(model.model_) == state_bytes(made), name
+        np.testing.assert_array_equal(model.decision_function(form), scores, err_msg=name)
+
+
+@needs_sklearn
+def test_repeated_places_of_a_sparse_matrix_add_up():
+    from scipy import sparse
+
+    from learner.adapters.sklearn import LearnerRegressor
+
+    twice = sparse.csr_array((np.array([1.0, 2.0, 4.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 3))
+    once = sparse.csr_array(np.array([[0.0, 3.0, 0.0], [4.0, 0.0, 0.0]]))
+    a, b = (LearnerRegressor(random_state=1).fit(X, [1.0, 2.0]) for X in (twice, once))
+    assert state_bytes(a.model_) == state_bytes(b.model_)
+    assert twice.nnz == 3
+
+
+@needs_sklearn
+def test_blocks_and_calls_do_not_matter(monkeypatch):
+    from scipy import sparse
+
+    from learner.adapters import sklearn
+
+    X, y = matrix()
+    t = (y == "yes") + X[:, 0]
+    whole = sklearn.LearnerRegressor(random_state=1).fit(X, t)
+    monkeypatch.setattr(sklearn, "BLOCK_VALUES", 20)
+    monkeypatch.setattr(sklearn, "BLOCK_ROWS", 7)
+    for form in (X, sparse.csr_array(X)):
+        parts = sklearn.LearnerRegressor(random_state=1)
+        for first in range(0, len(X), 130):
+            parts.partial_fit(form[first : first + 130], t[first : first + 130])
+        assert state_bytes(parts.model_) == state_bytes(whole.model_)
+        np.testing.assert_array_equal(parts.predict(form), whole.predict(X))
+    assert whole.score(X, t) > 0.7
+
+
+@needs_sklearn
+def test_it_stands_in_scikit_learns_pipelines_and_searches():
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from learner.adapters.sklearn import LearnerClassifier
+
+    X, y = matrix()
+    pipeline = make_pipeline(StandardScaler(), LearnerClassifier())
+    assert cross_val_score(pipeline, X, y, cv=3, scoring="roc_auc").min() > 0.9
+    search = GridSearchCV(LearnerClassifier(), {"rates": [None, (0.5,)], "loss": ["logistic", "hinge"]}, cv=2).fit(X, y)
+    assert search.best_score_ > 0.85
+    texts = ["good and cheap", "win a prize"] * 50
+    spam = make_pipeline(HashingVectorizer(n_features=1 << 18), LearnerClassifier()).fit(texts, [0, 1] * 50)
+    assert spam.predict(["cheap and good", "a prize"]).tolist() == [0, 1]
+    probabilities = spam.predict_proba(["cheap"])
+    assert probabilities.shape == (1, 2)
+    assert probabilities.sum() == 1.0
+
+
+@needs_sklearn
+def test_records_and_frames_keep_their_names():
+    from learner.adapters.sklearn import LearnerClassifier
+
+    rows, labels = zip(*records(), strict=True)
+    model = LearnerClassifier().partial_fit(rows, labels, classes=[False, True])
+    assert model.model_.weights["place=rome"] > 0 > model.model_.weights["place=oslo"]
+    assert model.score(rows, labels) > 0.85
+    if importlib.util.find_spec("pandas"):
+        import pandas as pd
+
+        X, y = matrix()
+        frame = pd.DataFrame(X, columns=["α", "b" * 40, "c", "d", "e", "f" * 200])
+        named = LearnerClassifier().fit(frame, y)
+        assert named.feature_names_in_.tolist() == list(frame.columns)
+        assert {"α", "b" * 40, "f" * 200} <= set(named.model_.weights)
+        with pytest.raises(ValueError, match="feature names"):
+            named.predict(frame.rename(columns={"c": "other"}))
+        with pytest.raises(ValueError, match=r"row 0: feature name must not be \(constant\)"):
+            LearnerClassifier().fit(frame.rename(columns={"c": "(constant)"}), y)
+
+
+@needs_sklearn
+def test_what_cannot_be_learned_is_said_in_words():
+    from learner.adapters.sklearn import LearnerClassifier, LearnerRegressor
+
+    X, y = matrix(20)
+    with pytest.raises(ValueError, match=r"Only binary classification is supported: .*\(got 3 classes\)"):
+        LearnerClassifier().fit(X, np.arange(20) % 3)
+    with pytest.raises(ValueError, match=r"y must have two classes \(got 1 class\)"):
+        LearnerClassifier().fit(X, [1] * 20)
+    model = LearnerClassifier().partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"y must be of the classes \['no', 'yes'\] \(got np.str_\('maybe'\)\)"):
+        model.partial_fit(X, ["maybe"] * 20)
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
+        model.partial_fit(X, y, classes=["a", "b"])
+    with pytest.raises(ValueError, match=r"X and y must have the same number of rows \(got 20 and 3\)"):
+        LearnerRegressor().fit(X, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"row 3: feature '2' must be finite, at most 1e\+30"):
+        LearnerRegressor().fit(np.where(np.arange(120).reshape(20, 6) == 20, 1e31, X), np.arange(20))
+    with pytest.raises(ValueError, match="at most 1e"):
+        model.predict(X + 1e31)
+    with pytest.raises(ValueError, match="row 1: field 'a' must be"):
+        LearnerRegressor().fit([{"a": 1}, {"a": object()}], [1, 2])
+    assert math.isfinite(model.decision_function(X).sum())
