@@ -70,7 +70,7 @@ def connection_cut(quick: bool) -> Row:
                 model.count_rejected(1)
                 cuts += 1
                 wrong += digest(committed(client)) != digest(model) or client.xlen(KEYS.rejected) != 1
-            number += 5 if quick else 1
+            number += 9 if quick else 1
         proxy.close()
     return Row(
         f"connection cut before and after every command of one commit cycle ({cuts} cuts)",
@@ -107,7 +107,7 @@ class Producer(threading.Thread):
 @row
 def server_kills(quick: bool) -> list[Row]:
     """SIGKILL the server under load and start it again with what it has on disk."""
-    times = 3 if quick else 30
+    times = 2 if quick else 30
     packed = examples(1500 * times)
     rng = random.Random(3)
     disagreed, back = 0, []
@@ -178,9 +178,9 @@ def file_cut(quick: bool) -> Row:
         start = whole.rfind(b"*1\r\n", 0, start)
         end = whole.find(b"EXEC\r\n", start) + len("EXEC\r\n")
         model.learn_packed(b"".join(packed))
-        dense = 8 if quick else 150
+        dense = 4 if quick else 150
         rng = random.Random(5)
-        between = rng.sample(range(start + dense, end - dense), 8 if quick else 200)
+        between = rng.sample(range(start + dense, end - dense), 6 if quick else 200)
         places = sorted({*range(start, start + dense), *range(end - dense, end + 1), *between})
         for place in places:
             with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
@@ -344,7 +344,7 @@ def memory_full(quick: bool) -> Row:
 @row
 def paused(quick: bool) -> Row:
     """SIGSTOP the server, which keeps its connections."""
-    seconds = 8.0 if quick else 30.0
+    seconds = 7.0 if quick else 30.0
     return _trouble(
         f"server paused {seconds:g} s",
         "no connection",

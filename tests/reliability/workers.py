@@ -28,7 +28,7 @@ from tests.reliability.machinery import (
 @row
 def kills(quick: bool) -> list[Row]:
     """SIGKILL whichever worker works, at random, while others wait in its place."""
-    n_kills, n_examples, waiting = (8, 80_000, 2) if quick else (200, 1_000_000, 3)
+    n_kills, n_examples, waiting = (4, 40_000, 2) if quick else (200, 1_000_000, 3)
     rng = random.Random(2026)
     packed = examples(n_examples)
     pieces = [
@@ -140,7 +140,7 @@ def frozen(quick: bool) -> Row:
 @row
 def stops(quick: bool) -> Row:
     """SIGTERM a worker under load."""
-    times = 3 if quick else 20
+    times = 2 if quick else 20
     rng = random.Random(7)
     slowest, replayed, codes = 0.0, 0, []
     n = 20_000
