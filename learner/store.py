@@ -9,7 +9,6 @@ Only one worker may commit: taking over raises the owner's epoch, and a commit o
 owner says that it lives by changing the key ``lease`` (see `learner.lease`).
 """
 
-import contextlib
 import functools
 import itertools
 import json
@@ -180,17 +179,17 @@ class Store:
 
     def succeed(self, owner: "Owner", lease_seconds: float = LEASE_SECONDS) -> bool:
         """Become the one worker that may commit after `owner`; return False if another one did already."""
+        token, epoch = (owner.fields[name].encode() if name in owner.fields else None for name in OWNED)
         pipe: Any
         with self.client.pipeline() as pipe:
-            pipe.watch(self.keys.owner)
-            token, epoch = (owner.fields[name].encode() if name in owner.fields else None for name in OWNED)
-            if self._owned(pipe) != [token, epoch]:
-                return False
-            pipe.multi()
-            self._queue_ownership(pipe, lease_seconds)
             try:
+                pipe.watch(self.keys.owner)
+                if self._owned(pipe) != [token, epoch]:
+                    return False
+                pipe.multi()
+                self._queue_ownership(pipe, lease_seconds)
                 self.epoch = int(pipe.execute()[0])
-            except redis.WatchError:
+            except redis.WatchError:  # another one was quicker, or, says redis-py too, the connection was lost
                 return False
         create_group(self.client, self.keys.examples)
         return True
@@ -250,13 +249,18 @@ class Store:
         """Stop being the owner, if still so."""
         pipe: Any
         with self.client.pipeline() as pipe:
-            pipe.watch(self.keys.owner)
-            if self._is_owner(pipe):
-                pipe.multi()
-                pipe.hdel(self.keys.owner, "worker", "host", "pid", "process", "since", "lease", "durability")
-                pipe.delete(self.keys.lease)
-                with contextlib.suppress(redis.WatchError):  # replaced in this very moment: released already
+            try:
+                pipe.watch(self.keys.owner)
+                if self._is_owner(pipe):
+                    pipe.multi()
+                    pipe.hdel(self.keys.owner, "worker", "host", "pid", "process", "since", "lease", "durability")
+                    pipe.delete(self.keys.lease)
                     pipe.execute()
+            except (
+                redis.WatchError
+            ) as error:  # replaced in this very moment, or, says redis-py too, the connection was lost
+                if self._is_owner(self.client):
+                    raise redis.ConnectionError(f"lost while releasing ({error})") from error
 
     def _is_owner(self, client: Any) -> bool:
         """Tell whether the owner is still this one: the epoch may come again when a server goes back, the token doesn't."""

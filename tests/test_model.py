@@ -213,7 +213,11 @@ def test_an_explanation_agrees_with_the_weights(options):
     centred = set()
     for x, _ in records(40, seed=1):  # seen before, so that no value is beyond what the features know
         explained = {c.name: c for c in model.explain_one(x)}
-        derived = {name for name in explained.keys() - x.keys() if " and " in name or " in [" in name or " < " in name or " >= " in name}
+        derived = {
+            name
+            for name in explained.keys() - x.keys()
+            if " and " in name or " in [" in name or " < " in name or " >= " in name
+        }
         assert explained.keys() == x.keys() | {layout.CONSTANT_NAME} | derived
         for name, c in explained.items():
             assert c.weight == pytest.approx(model.weights[name], rel=1e-12)

@@ -273,6 +273,7 @@ def examples(n: int, n_features: int = 10, seed: int = 1) -> list[bytes]:
 def create(client: redis.Redis) -> Model:
     """Create a model; return one like it, to learn the same undisturbed."""
     model = Model("binary")
+    model.linear.warm()  # so that workers find the compiled loops on disk
     assert Store(client, "m").create(model.to_spec())
     return model
 
