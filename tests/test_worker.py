@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -780,39 +781,48 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     assert err.splitlines()[-1].startswith("Error: 10 entries learned must be learned again")
 
 
-def test_a_server_that_hangs_holds_no_stop_up_and_a_second_signal_ends_at_once(tmp_path, start_worker):
+@pytest.fixture
+def hanging(tmp_path) -> "Iterator[tuple[str, Callable[[], None]]]":
+    """The URL of a server of its own, and what makes it hang from then on."""
     embedded = Embedded(tmp_path / "server")
     url = embedded.start()
+    pid = embedded.running()["pid"]
+    yield url, lambda: os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGCONT)
+    embedded.stop()
+
+
+def start_with_something_to_commit(url, start_worker):
     client = servers.client(url)
     Store(client, "m").create(Model("binary", seed=SEED).to_spec())
-    workers = [start_worker(url, "m", "--commit-seconds", "1000")]
+    worker = start_worker(url, "m", "--commit-seconds", "1000")
     push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
     wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 2)
-    workers.append(start_worker(url, "m"))  # which waits
-    os.kill(embedded.running()["pid"], signal.SIGSTOP)
-    pid = json.loads((tmp_path / "server" / "server.json").read_text())["pid"]
-    try:
-        for worker in workers:
-            worker.terminate()
-        started = time.monotonic()
-        _, err = workers[0].communicate(timeout=10)
-        assert time.monotonic() - started < 5
-        assert workers[0].returncode == 2
-        assert err.splitlines()[-1].startswith(
-            "Error: 10 entries learned must be learned again: they could not be committed"
-        )
-        assert workers[1].wait(5) == 0
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    again = start_worker(url, "m", "--commit-seconds", "1000")
-    push_batches(client, "batch", zipf_examples(100, 5, 2), 10)
-    wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 5)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        again.terminate()
-        time.sleep(0.5)
-        again.terminate()
-        assert again.wait(1) == -signal.SIGTERM
-    finally:
-        os.kill(pid, signal.SIGCONT)
-        embedded.stop()
+    return worker
+
+
+def test_a_server_that_hangs_does_not_hold_a_stop_up(hanging, start_worker):
+    url, hang = hanging
+    works = start_with_something_to_commit(url, start_worker)
+    waits = start_worker(url, "m")
+    hang()
+    started = time.monotonic()
+    works.terminate()
+    waits.terminate()
+    _, err = works.communicate(timeout=10)
+    assert time.monotonic() - started < 5
+    assert works.returncode == 2
+    assert err.splitlines()[-1].startswith(
+        "Error: 10 entries learned must be learned again: they could not be committed"
+    )
+    assert waits.wait(5) == 0
+
+
+def test_a_second_signal_ends_a_worker_at_once(hanging, start_worker):
+    url, hang = hanging
+    worker = start_with_something_to_commit(url, start_worker)
+    hang()
+    worker.terminate()
+    time.sleep(0.5)
+    worker.terminate()
+    assert worker.wait(1) == -signal.SIGTERM
