@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +29,10 @@ from learner.store import Store
 from learner.wire import REPLIES, Keys, encode_reply, pack
 from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 KEYS = Keys("m")
 PROGRAM = str(Path(__file__).parent.parent / "worker.py")
