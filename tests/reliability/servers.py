@@ -108,7 +108,7 @@ class Producer(threading.Thread):
 def server_kills(quick: bool) -> list[Row]:
     """SIGKILL the server under load and start it again with what it has on disk."""
     times = 2 if quick else 30
-    packed = examples(1500 * times)
+    packed = examples(6000 * times)
     rng = random.Random(3)
     disagreed, back = 0, []
     with Server() as server, server.client() as client:
@@ -127,7 +127,9 @@ def server_kills(quick: bool) -> list[Row]:
                     disagreed += place.trouble is not None
                     commits = int(client.hget(KEYS.head, "commits") or 0)
                 n = producer.n_acknowledged
-                wait_for(lambda: producer.n_acknowledged > n, "producer goes on")  # noqa: B023
+                wait_for(
+                    lambda: producer.n_acknowledged > n, f"producer (alive: {producer.is_alive()}) goes on after {n}"
+                )  # noqa: B023
                 wait_for(lambda: int(client.hget(KEYS.head, "commits") or 0) > commits, "worker goes on")  # noqa: B023
                 back.append(time.monotonic() - killed)
             producer.enough = True
