@@ -29,7 +29,7 @@ BLOCK_MS = 1000  # how long to wait for entries at most: also how late a signal 
 READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wait long behind examples
 READ_ENTRIES = 10_000
 MAX_REJECTED_AN_ENTRY = 100
-FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0  # between attempts to connect again
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 2.0  # between attempts to connect again
 WAIT_POLL_SECONDS = 0.1  # how often one that waits for its place looks
 REMIND_SECONDS = 60.0  # how often it says again what it waits for
 UNCONFIRMED_SECONDS = 10.0  # until it says that commits are not confirmed
@@ -458,7 +458,7 @@ def _again_and_again(owner: Worker, redis_url: str | None, do: Callable[[], Any]
     """Do something, again for as long as the server can't be reached or can't serve; what is learned stays in memory."""
     pause, told = FIRST_PAUSE_SECONDS, ("", 0.0)
     while True:
-        started = time.monotonic()
+        started, n_commits = time.monotonic(), owner.store.n_commits
         try:
             return do()
         except redis.RedisError as error:
@@ -468,7 +468,7 @@ def _again_and_again(owner: Worker, redis_url: str | None, do: Callable[[], Any]
             if owner.stopping and not owner.n_uncommitted:
                 return None
             now = time.monotonic()
-            if now - started > 2 * LAST_PAUSE_SECONDS:
+            if now - started > LAST_PAUSE_SECONDS or owner.store.n_commits > n_commits:  # it went well for a while
                 pause = FIRST_PAUSE_SECONDS
             if trouble != told[0] or now - told[1] > REMIND_SECONDS:
                 told = trouble, now

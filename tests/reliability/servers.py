@@ -127,10 +127,8 @@ def server_kills(quick: bool) -> list[Row]:
                     disagreed += place.trouble is not None
                     commits = int(client.hget(KEYS.head, "commits") or 0)
                 n = producer.n_acknowledged
-                wait_for(
-                    lambda: producer.n_acknowledged > n, f"producer (alive: {producer.is_alive()}) goes on after {n}"
-                )  # noqa: B023
-                wait_for(lambda: int(client.hget(KEYS.head, "commits") or 0) > commits, "worker goes on")  # noqa: B023
+                wait_for(lambda n=n: producer.n_acknowledged > n, "producer goes on")
+                wait_for(lambda n=commits: int(client.hget(KEYS.head, "commits") or 0) > n, "worker goes on")
                 back.append(time.monotonic() - killed)
             producer.enough = True
             producer.join(30)
