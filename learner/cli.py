@@ -116,6 +116,10 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--activation", type=click.Choice(["relu", "logistic", "tanh"]), help="Of the neural head; by default tanh."
         ),
         click.option("--neural-only", is_flag=True, help="The neural head alone, without the linear experts."),
+        click.option(
+            "--optimizer",
+            help="A named algorithm in place of the mixture: sgd, adagrad, adam, ftrl, ng, nag; as ftrl:alpha=0.1,l1=1.",
+        ),
     )
     for option in reversed(options):
         function = option(function)
@@ -131,6 +135,7 @@ def make_model(
     neural: str | None,
     activation: str | None,
     neural_only: bool,
+    optimizer: str | None,
 ) -> "Model":
     """Make a model of the command line's options."""
     from learner.model import Model
@@ -149,7 +154,19 @@ def make_model(
         rates=None if rates is None else _numbers("--rates", rates, float),
         labels=None if labels is None else labels.split(","),
         neural=head or None,
+        optimizer=None if optimizer is None else _optimizer(optimizer),
     )
+
+
+def _optimizer(text: str) -> dict[str, Any]:
+    name, _, options = text.partition(":")
+    given: dict[str, Any] = {"name": name}
+    for part in options.split(",") if options else []:
+        option, equals, value = part.partition("=")
+        if not equals or option in given:
+            raise LearnerError(f"--optimizer must be NAME or NAME:OPTION=NUMBER,... (got {text!r})")
+        given[option] = _numbers("--optimizer", value, float)[0]
+    return given
 
 
 def _numbers(option: str, text: str, kind: type) -> list[Any]:

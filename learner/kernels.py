@@ -18,7 +18,7 @@ import numpy as np
 from numba import config, njit, types
 from numba.extending import intrinsic
 
-from learner import layout, losses
+from learner import layout, losses, optimizers
 from learner.layout import (
     BAD_DUPLICATE,
     BAD_EXAMPLE,
@@ -79,6 +79,7 @@ from learner.layout import (
     TARGET_SUM,
     TREND,
     TRENDS,
+    UPDATES,
 )
 from learner.metrics import (
     ABSOLUTE,
@@ -1142,8 +1143,10 @@ def score_experts(n, parts, rates, store, scratch, totals, scores):
     for k in range(experts_of(rates)):
         scores[k] = 0.0
     kalman = kalman_at(rates)
-    prior, other, odds = class_priors(totals)
     bayes = mixture(rates) and parts & BAYES != 0
+    prior = other = odds = np.float32(1.0)
+    if bayes:
+        prior, other, odds = class_priors(totals)
     for i in range(np.uint64(n)):
         base = bases[i]
         if base != MISSING:
@@ -1298,20 +1301,19 @@ def target_deviation(totals):
 
 
 @compiled
-def regress(totals, s):
+def within_targets(totals, s):
     """Return the prediction of a regression: the score in the targets' units, within the range seen."""
-    p = totals[TARGET_MEAN] + target_deviation(totals) * s
-    return min(max(p, totals[TARGET_MIN]), totals[TARGET_MAX])
+    return min(max(s, totals[TARGET_MIN]), totals[TARGET_MAX])
 
 
 @inlined
 def observe(loss, totals, s, y, importance):
     """Count the loss of a score and of the best constant so far, take in the target; return the target to learn.
 
-    That is the target itself, or in a regression the standardised one.
+    That is the target itself, or in a regression the standardised one; the score is in the target's units.
     """
     if loss == losses.SQUARED:
-        error = regress(totals, s) - y
+        error = within_targets(totals, s) - y
         totals[LOSS_SUM] += importance * error * error
         error = totals[TARGET_MEAN] - y
         totals[CONSTANT_LOSS_SUM] += importance * error * error
@@ -1361,7 +1363,7 @@ def evaluate(loss, metrics, totals, s, y, importance):
     sums[N_EVALUATED] += 1.0
     sums[WEIGHT] += importance
     if loss == losses.SQUARED:
-        error = regress(totals, s) - y
+        error = within_targets(totals, s) - y
         sums[ABSOLUTE] += importance * abs(error)
         sums[SQUARED_ERRORS] += importance * (error * error)
         constant = totals[TARGET_MEAN] - y
@@ -1534,8 +1536,8 @@ def learn_example(
     before = s
     if loss == losses.SQUARED:
         before = totals[TARGET_MEAN] + target_deviation(totals) * s
-    found = evaluate(loss, metrics, totals, s, y, importance)
-    y = observe(loss, totals, s, y, importance)
+    found = evaluate(loss, metrics, totals, before, y, importance)
+    y = observe(loss, totals, before, y, importance)
 
     square = 1.0
     for i in range(n):
@@ -1645,6 +1647,153 @@ def learn(
                 end = stop
         out_codes[done] = code
         out_ends[done] = where
+        position = end
+        done += 1
+    return done, position, 0, np.int64(0)
+
+
+# ---- a named algorithm in place of the mixture: the scalar functions of learner.optimizers, chosen by code -----------------
+_sgd = inlined(optimizers.sgd)
+_adagrad = inlined(optimizers.adagrad)
+_adam = inlined(optimizers.adam)
+_ftrl = inlined(optimizers.ftrl)
+_ng = inlined(optimizers.ng)
+_nag = inlined(optimizers.nag)
+ONE_RATE = (1.0,)  # gives rows of 16 float32s, of which the weight and the algorithm's two numbers follow the header
+N_OPTIONS = 4  # a tuple of so many, which is not memory: the compiler takes what depends on them alone out of the loop
+WIDTH = np.uint64(layout.row_width(1))
+MAX_STATE = 3e38  # a float32 holds it
+
+_rescaled = inlined(optimizers.rescaled)
+
+
+@inlined
+def bounded(number):
+    """Return what a row takes of a number: never infinite."""
+    return min(max(number, -MAX_STATE), MAX_STATE)
+
+
+@inlined
+def update_feature(code, w, a, b, x, slope, importance, t, updates, n, options):
+    """Return an algorithm's new weight and state of a feature."""
+    if code == optimizers.SGD:
+        return _sgd(w, a, b, x, slope, importance, t, updates, n, options)
+    if code == optimizers.ADAGRAD:
+        return _adagrad(w, a, b, x, slope, importance, t, updates, n, options)
+    if code == optimizers.ADAM:
+        return _adam(w, a, b, x, slope, importance, t, updates, n, options)
+    if code == optimizers.FTRL:
+        return _ftrl(w, a, b, x, slope, importance, t, updates, n, options)
+    if code == optimizers.NG:
+        return _ng(w, a, b, x, slope, importance, t, updates, n, options)
+    return _nag(w, a, b, x, slope, importance, t, updates, n, options)
+
+
+@inlined
+def score_named(n, normalised, store, scratch, weights):
+    """Return the score of one scanned example, the constant behind its features; leave in ``weights`` what scored each."""
+    rows, words64 = store[1], store[2]
+    _, hashes, _, _, bases, xs, _, _ = scratch
+    look_up(n, hashes, bases, store, WIDTH)
+    bases[n] = NOTHING  # the constant: row 0, always 1
+    xs[n] = 1.0
+    s = 0.0
+    for i in range(np.uint64(n + 1)):
+        base = bases[i]
+        if i < np.uint64(n) and base != MISSING and words64[(base >> ONE) + HASH] != hashes[i]:
+            base = find(store, hashes[i], WIDTH)
+            bases[i] = base
+        weights[i] = 0.0
+        if base != MISSING:
+            at = base + WEIGHTS
+            weights[i] = _rescaled(normalised, np.float64(rows[at]), np.float64(rows[at + ONE]), xs[i])
+        s += weights[i] * xs[i]
+    return s
+
+
+@compiled
+def predict_named(buffer, position, stop, normalised, keys, store, scratch, weights):
+    """Score one map of features, changing nothing; return (code, where, features, score)."""
+    code, where, n = scan(buffer, position, stop, keys, store, scratch)
+    if code != OK:
+        return code, where, 0, 0.0
+    return OK, where, n, score_named(n, normalised, store, scratch, weights)
+
+
+@inlined
+def learn_named_example(
+    buffer, n, y, importance, loss, code, normalised, options, keys, store, totals, metrics, scratch, weights
+):  # fmt: skip
+    """Predict one scanned example, then learn it; return its score before, and its loss then."""
+    _, rows, _, words32, _, sizes, dirty = store
+    _, hashes, starts, lengths, bases, xs, _, _ = scratch
+    if sizes[0] == 0:
+        insert(buffer, 0, 0, keys[CONSTANT_HASH], 1.0, ONE_RATE, store)
+    s = score_named(n, normalised, store, scratch, weights)
+    found = evaluate(loss, metrics, totals, s, y, importance)
+    observe(loss, totals, s, y, importance)
+    totals[EXAMPLES] += 1.0
+    totals[IMPORTANCE_SUM] += importance
+    if importance == 0.0:
+        return s, found
+    totals[UPDATES] += 1.0
+    slope = derivative(loss, s, y)
+    if loss == losses.LOGISTIC and abs(slope) <= optimizers.MIN_LOGISTIC_SLOPE:
+        slope = 0.0
+    for i in range(np.uint64(n)):
+        if bases[i] != MISSING:
+            words32[bases[i] + COUNT] += 1
+        elif slope != 0.0 or normalised != 0.0:
+            bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], ONE_RATE, store)
+    if normalised != 0.0:
+        for i in range(np.uint64(n + 1)):
+            x = xs[i]
+            u = x / max(np.float64(rows[bases[i] + WEIGHTS + ONE]), abs(x))
+            totals[SCALE_SUM] += importance * u * u
+    t, updates, scales = totals[IMPORTANCE_SUM], totals[UPDATES], totals[SCALE_SUM]
+    for i in range(np.uint64(n + 1)):
+        if bases[i] == MISSING:
+            continue
+        at = bases[i] + WEIGHTS
+        a, b = np.float64(rows[at + ONE]), np.float64(rows[at + ONE + ONE])
+        w, a, b = update_feature(code, weights[i], a, b, xs[i], slope, importance, t, updates, scales, options)
+        rows[at], rows[at + ONE], rows[at + ONE + ONE] = bounded(w), bounded(a), bounded(b)
+        dirty[bases[i] // WIDTH >> PAGE_BITS] = 1
+    return s, found
+
+
+@compiled
+def learn_named(
+    buffer, position, stop, loss, code, normalised, options, keys, store, totals, metrics, scratch, weights, results
+):  # fmt: skip
+    """Learn examples by a named algorithm; takes and returns what `learn` does."""
+    table, rows, _, _, names, sizes, _ = store
+    lengths = scratch[3]
+    out_scores, out_codes, out_ends, out_losses, out_importances = results
+    done = 0
+    while position < stop and done < len(out_scores):
+        why, where, n, y, importance = read_example(buffer, position, stop, loss, keys, store, scratch)
+        end = where
+        s, found = math.nan, math.nan
+        if why == OK:
+            n_bytes = np.int64(0)
+            for i in range(n):
+                n_bytes += lengths[i]
+            n_rows = sizes[0] + n + 1
+            full = n_rows * np.int64(WIDTH) > len(rows) or 10 * n_rows > 7 * len(table)
+            if full or sizes[1] + n_bytes + 2 * (n + 1) > len(names):
+                return done, position, n_rows - sizes[0], n_bytes
+            s, found = learn_named_example(
+                buffer, n, y, importance, loss, code, normalised, options, keys, store, totals, metrics, scratch, weights
+            )  # fmt: skip
+        else:
+            importance = math.nan
+            totals[REJECTED] += 1.0
+            end = skip(buffer, position, stop)
+            if end < 0:  # nothing after this can be told apart
+                end = stop
+        out_scores[done], out_losses[done], out_importances[done] = s, found, importance
+        out_codes[done], out_ends[done] = why, where
         position = end
         done += 1
     return done, position, 0, np.int64(0)

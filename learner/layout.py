@@ -89,6 +89,7 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     DERIVED_SUM,  # derived features of all examples
     TREND,  # recent means of the targets, N_TRENDS of them
 ) = range(16)
+UPDATES = 23  # examples of an importance above 0 that a named algorithm learned
 DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
 N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1
 

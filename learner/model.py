@@ -35,6 +35,7 @@ from learner import layout, metrics, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
 from learner.linear import DECAYS, PARTS, RATES, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
+from learner.named import Named
 from learner.neural import NeuralHead
 
 __all__ = ["TASKS", "Model"]
@@ -69,6 +70,9 @@ class Model:
         A neural head with so many units a hidden layer, mixed with the linear experts; or a mapping of ``hidden`` (those
         numbers), ``activation`` (one of `learner.neural.ACTIVATIONS`, by default tanh) and ``alone`` (True for no linear
         experts beside it).
+    optimizer : str or mapping, optional
+        A named algorithm in place of the mixture, on plain values: one of `learner.optimizers.OPTIMIZERS`, or a mapping of its
+        ``name`` and some of its options, as ``{"name": "ftrl", "alpha": 0.1, "l1": 1.0}``.
     seed : bytes, optional
         The secret of the names' hash, at least 16 bytes; by default drawn at random.
 
@@ -89,6 +93,7 @@ class Model:
         parts: Collection[str] | None = None,
         labels: Sequence[str] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
         seed: bytes | None = None,
     ) -> None:
         if not isinstance(task, str) or task not in TASKS:
@@ -97,6 +102,9 @@ class Model:
         fitting = [name for name, entry in LOSSES.items() if entry.task == task]
         if loss not in fitting:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
+        mixture = {"rates": rates, "decays": decays, "parts": parts, "neural": neural}
+        if optimizer is not None and (given := [name for name, value in mixture.items() if value is not None]):
+            raise SpecError(f"optimizer must stand alone, without rates, decays, parts or neural (got {', '.join(given)})")
         if parts is None:
             parts = PARTS if rates is None else ()
         if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
@@ -125,24 +133,29 @@ class Model:
         self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
         self.task = task
         self.labels = None if labels is None else (str(labels[0]), str(labels[1]))
-        head = None if neural is None else _head(neural, len(rates), self.seed)
-        self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts)
+        if optimizer is not None:
+            self.linear: Linear = Named(loss, optimizer, self.seed, self.labels)
+        else:
+            head = None if neural is None else _head(neural, len(rates), self.seed)
+            self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts)
 
     # ---- the model as data ----
     def to_spec(self) -> dict[str, Any]:
         """Return what the model is, as data that `from_spec` takes; not what it has learned."""
         head = self.linear.head
         neural = head and {"hidden": list(head.hidden), "activation": head.activation, "alone": head.alone}
+        named = self.linear if isinstance(self.linear, Named) else None
         return {
             "version": SPEC_VERSION,
             "task": self.task,
             "loss": self.linear.loss.name,
             "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
-            "rates": list(self.linear.rates),
-            "decays": [float(str(decay)) for decay in self.linear.decays],
-            "parts": list(self.linear.parts),
+            "rates": None if named else list(self.linear.rates),
+            "decays": None if named else [float(str(decay)) for decay in self.linear.decays],
+            "parts": None if named else list(self.linear.parts),
             "labels": None if self.labels is None else list(self.labels),
             "neural": neural,
+            "optimizer": named and {"name": named.optimizer.name, **named.options},
             "seed": self.seed.hex(),
         }
 
@@ -161,7 +174,7 @@ class Model:
         version = given.pop("version", SPEC_VERSION)
         if version != SPEC_VERSION:
             raise SpecError(f"spec version must be {SPEC_VERSION} (got {show(version)})")
-        known = {"task", "loss", "featurizer", "rates", "decays", "parts", "labels", "neural", "seed"}
+        known = {"task", "loss", "featurizer", "rates", "decays", "parts", "labels", "neural", "optimizer", "seed"}
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
         if given.get("seed") is not None:

@@ -309,7 +309,7 @@ def test_damage_in_msgpack_is_one_line_after_what_came_before_it(run, fails, cre
 def test_a_record_is_predicted_and_explained(run, create, serving):
     create(featurizer="fields", labels=["on time", "late"])
     with serving() as worker:
-        for i in range(20):
+        for i in range(60):
             worker.model.learn_one({"a": i % 3, "w": "x"}, i % 3 > 0)
         probability = worker.model.predict_proba_one({"a": 2, "w": "x"})["late"]
         score = worker.model.score_one({"a": 2, "w": "x"})

@@ -15,7 +15,7 @@ from learner.weights import hash_keys, hash_of
 from tests.test_kernels import SEED, mixed, new, pack, stream
 
 ROOT = Path(__file__).parent.parent
-TESTS = ["test_kernels.py", "test_weights.py", "test_model.py", "test_arrays.py"]
+TESTS = ["test_kernels.py", "test_weights.py", "test_model.py", "test_arrays.py", "test_optimizers.py"]
 LEARN = "from tests.test_jit_off import learn; import json; print(json.dumps(learn()))"
 
 pytestmark = pytest.mark.skipif(not kernels.JIT, reason="the JIT is off already")

@@ -47,7 +47,6 @@ from learner.backprop import (
     threshold,
 )
 from learner.layout import CONSTANT_NAME
-from learner.linear import RATES
 
 SEED = b"sixteen bytes it"
 REGRESSION = np.array([[1.0, 1.0], [2.0, 3.0], [4.0, 3.0]])
@@ -66,7 +65,7 @@ def weighted(weights, *templates):
 
 def learned(task, examples, *templates, **options):
     """A model that has learned (record, target) one after another, of the given features alone."""
-    options = {"rates": RATES, "parts": ()} | options
+    options = {"rates": [0.5, 2.0, 8.0, 32.0]} | options
     model = Model(task, featurizer=Featurizer(templates) if templates else None, seed=SEED, **options)
     for x, y in examples:
         model.learn_one(x, y)

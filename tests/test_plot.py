@@ -273,12 +273,12 @@ def test_the_graph_of_a_model_with_a_neural_head_has_it_in_the_rest(run, learn, 
     x = {"x1": 0.0, "x2": 1.5}
     lines = run("graph", "m", "--record", json.dumps(x), "--format", "text").splitlines()
     assert lines[0].split()[:5] == ["score", "=", "add", "f", f"{committed('m').score_one(x):.4g}"]
-    assert lines[-1] == "rest, added to the score: the neural head"
+    assert lines[-1].startswith("rest, added to the score: the neural head")
     assert not any("(network)" in line for line in lines)
 
 
 def test_the_graph_of_a_models_score_without_a_target_ends_at_the_score(run, learn, committed):
-    learn("circle", disc(200), featurizer=CIRCLE)
+    learn("circle", disc(200), featurizer=CIRCLE, rates=[1.0])
     text = run("graph", "circle", "--record", '{"x1": 0.5, "x2": 1.5}', "--format", "text")
     score = committed("circle").score_one({"x1": 0.5, "x2": 1.5})
     assert text.splitlines()[0].split() == ["score", "=", "dot", "f", f"{score:.4g}", "g", "1"]

@@ -24,6 +24,8 @@ MATHS = {
     "learner.weights",
     "learner.linear",
     "learner.neural",
+    "learner.optimizers",
+    "learner.named",
 } & set(MODULES)
 NO_MATHS = {
     "io",

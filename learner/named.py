@@ -1,0 +1,96 @@
+"""One named algorithm in place of the mixture: plain values, one weight a feature, no scaling, centring, or derived features.
+
+The dict of weights, the counters, the evaluation, rejections and saving are those of `learner.linear`; the loops are
+`learner.kernels.learn_named` and `predict_named`, the algorithms `learner.optimizers`. In a row the header is followed by the
+weight, in the user's units, and the algorithm's two numbers.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from learner import kernels, layout
+from learner.errors import ExampleError
+from learner.linear import Contribution, Linear, by_name, reason
+from learner.optimizers import parse
+
+__all__ = ["Named"]
+
+
+class Named(Linear):
+    """A sparse linear learner with one named algorithm.
+
+    Parameters
+    ----------
+    loss : str
+        A name in `learner.losses.LOSSES`.
+    optimizer : str or mapping
+        A name in `learner.optimizers.OPTIMIZERS`, or a mapping of that ``name`` and some of its options.
+    seed : bytes
+        At least 16 secret bytes, for the hash's keys.
+    labels : (negative, positive), optional
+        Strings accepted as the targets -1 and +1.
+
+    Raises
+    ------
+    SpecError
+        When there is no such algorithm or option, or an option's value is out of its range.
+    """
+
+    def __init__(
+        self, loss: str, optimizer: str | Mapping[str, Any], seed: bytes, labels: tuple[str, str] | None = None
+    ) -> None:
+        self.optimizer, self.options = parse(optimizer)
+        super().__init__(loss, seed, kernels.ONE_RATE, (1.0,), labels)
+        values = [*self.options.values(), *[0.0] * kernels.N_OPTIONS]
+        self._values = tuple(values[: kernels.N_OPTIONS])
+        self._weights = np.zeros(layout.MAX_FEATURES + 1)  # what scored each feature of an example
+
+    def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
+        found: tuple[int, int, int, int] = kernels.learn_named(
+            buffer, position, len(buffer), self.loss.code, self.optimizer.code, self.optimizer.normalised, self._values,
+            self.keys, self.store.arrays, self.totals, self.metrics, self._scratch, self._weights, self._results,
+        )  # fmt: skip
+        return found
+
+    def _predict(self, packed: bytes) -> tuple[int, int, float]:
+        buffer = np.frombuffer(packed, np.uint8)
+        code, where, n, score = kernels.predict_named(
+            buffer, 0, len(buffer), self.optimizer.normalised, self.keys, self.store.arrays, self._scratch, self._weights
+        )  # fmt: skip
+        if code != layout.OK:
+            raise ExampleError(reason(code, packed, where, self.loss.code))
+        if where != len(packed):
+            raise ExampleError(f"features must be one msgpack value (got {len(packed) - where} more bytes)")
+        return n, 0, score
+
+    @property
+    def _unit(self) -> float:
+        return 1.0
+
+    @property
+    def _offset(self) -> float:
+        return 0.0
+
+    def effective_weights(self, slots: Any) -> NDArray[np.float64]:
+        """Return the weights of some slots."""
+        return self._linear_weights(slots)
+
+    def explain_packed(self, packed: bytes) -> list[Contribution]:
+        """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score.
+
+        The constant is one of them. Features never learned have weight 0. A value beyond all that the feature had before has
+        under the normalised algorithms the smaller weight that scores it (see `learner.optimizers.rescaled`).
+        """
+        n, _, _ = self._predict(packed)
+        given: dict[str, float] = by_name(msgpack.unpackb(packed, strict_map_key=False))
+        names = [name for name, value in given.items() if abs(value) >= layout.MIN_NUMBER]
+        xs, weights = self._scratch[5][: n + 1].tolist(), self._weights[: n + 1].tolist()
+        contributions = [
+            Contribution(name, x, 0.0, w, w * x)
+            for name, x, w in zip([*names, layout.CONSTANT_NAME], xs, weights, strict=True)
+        ]
+        return sorted(contributions, key=lambda c: -abs(c.contribution))

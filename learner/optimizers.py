@@ -1,0 +1,259 @@
+"""The named algorithms, as their papers have them: one alone, for who wants it, in place of the default mixture.
+
+An algorithm is one scalar function. It takes a feature's weight ``w``, at most two numbers of state ``a`` and ``b`` of its own,
+what one example says of the feature, and the options; it returns the new ``w``, ``a``, ``b``. It is called for every feature of
+an example and for the constant, which is a feature of value 1 like any other. Of the example there are
+
+- ``x``, the feature's value, not scaled and not centred; ``slope``, d loss / d score before the update; ``importance``;
+- ``t``, the sum of importances, and ``updates``, the number of examples of an importance above 0, this one among them;
+- ``n``, the sum over those of ``importance x^2 / s^2`` over their features: N of Ross, Mineiro and Langford.
+
+The gradient is ``slope x``; in a regression it is that at the score, not at the prediction clipped to the targets seen. A
+"Differs:" line says what is not as in the paper; mostly that nothing happens to features that are not in the example. Options
+have Vowpal Wabbit's defaults where it has the algorithm: they are there to compare, and good on no stream in particular.
+
+State is float32, as it is there, and the arithmetic float64. Whatever the values, no number becomes infinite or NaN: what is
+stored is kept within +-3e38.
+
+The functions are plain Python on floats: `learner.kernels` compiles these very functions.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from learner.errors import SpecError, show
+
+__all__ = ["OPTIMIZERS", "Optimizer", "parse"]
+
+# A slope of the logistic loss up to this is 0, as it is where float32 can't tell the loss from none: without an epsilon AdaGrad
+# takes a full step on a new feature, however small the gradient.
+MIN_LOGISTIC_SLOPE = 2.0**-24
+State = tuple[float, float, float]  # w, a, b
+
+
+def sgd(
+    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
+    options: Sequence[float],
+) -> State:  # fmt: skip
+    """Stochastic gradient descent: ``w <- w - r (slope x + l2 w)``, with ``r = rate (1 + t)^-power``.
+
+    ``power`` 0 is a constant learning rate, 0.5 the inverse square root (Zinkevich, 2003, "Online convex programming and
+    generalized infinitesimal gradient ascent", section 2). L1 by a proximal step, ``w <- sign(w) max(|w| - r l1, 0)`` (Duchi,
+    Singer, 2009, "Efficient online and batch learning using forward backward splitting", section 5).
+    Differs: L1 and L2 act on the features of the example only. An importance multiplies r.
+
+    >>> sgd(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.1, 0.0, 0.0, 0.0))
+    (0.1, 0.0, 0.0)
+    """
+    rate, power, l1, l2 = options[0], options[1], options[2], options[3]
+    step = rate * (1.0 + t) ** -power * importance
+    w -= step * (slope * x + l2 * w)
+    return math.copysign(max(abs(w) - step * l1, 0.0), w) + 0.0, a, b  # + 0.0: no -0.0
+
+
+def adagrad(
+    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
+    options: Sequence[float],
+) -> State:  # fmt: skip
+    """AdaGrad, diagonal: ``G += g^2``, ``w <- w - r g``, with ``r = rate / (epsilon + sqrt G)`` and ``g = slope x + l2 w``.
+
+    Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods for online learning and stochastic optimization", figure 1
+    (composite mirror descent); section 5.1 for L1, ``w <- sign(w) max(|w| - r l1, 0)``. ``a`` is G.
+    Differs: L1 and L2 act on the features of the example only. An importance multiplies the step and ``g^2``, as so many
+    repeats would.
+
+    >>> adagrad(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.5, 0.0, 0.0, 0.0))
+    (0.5, 1.0, 0.0)
+    """
+    rate, epsilon, l1, l2 = options[0], options[1], options[2], options[3]
+    g = slope * x + l2 * w
+    G = a + importance * g * g
+    H = epsilon + math.sqrt(G)
+    if H == 0.0:
+        return w, a, b
+    step = importance * rate / H
+    w -= step * g
+    return math.copysign(max(abs(w) - step * l1, 0.0), w) + 0.0, G, b
+
+
+def adam(
+    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
+    options: Sequence[float],
+) -> State:  # fmt: skip
+    """Adam: ``m <- beta1 m + (1 - beta1) g``, ``v <- beta2 v + (1 - beta2) g^2``, ``w <- w - rate m' / (sqrt v' + epsilon)``.
+
+    ``m' = m / (1 - beta1^updates)``, ``v' = v / (1 - beta2^updates)`` (Kingma, Ba, 2015, "Adam: a method for stochastic
+    optimization", algorithm 1). ``a`` is m, ``b`` is v; g is ``importance slope x``.
+    Differs: sparse ("lazy"). A feature that is not in the example keeps w, m and v; the paper lets m and v decay and w move on.
+    Where every example has every feature the two are the same.
+
+    >>> w, m, v = adam(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.001, 0.9, 0.999, 1e-8))
+    >>> f"{w:.6f} {m:.1f} {v:.3f}"
+    '0.001000 -0.1 0.001'
+    """
+    rate, beta1, beta2, epsilon = options[0], options[1], options[2], options[3]
+    g = importance * slope * x
+    m = beta1 * a + (1.0 - beta1) * g
+    v = beta2 * b + (1.0 - beta2) * g * g
+    first, second = m / (1.0 - beta1**updates), v / (1.0 - beta2**updates)
+    return w - rate * first / (math.sqrt(second) + epsilon), m, v
+
+
+def ftrl(
+    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
+    options: Sequence[float],
+) -> State:  # fmt: skip
+    """FTRL-Proximal: ``w = 0 if |z| <= l1 else -(z - sign(z) l1) / ((beta + sqrt n) / alpha + l2)``.
+
+    ``sigma = (sqrt(n + g^2) - sqrt n) / alpha``, ``z += g - sigma w``, ``n += g^2`` (McMahan et al., 2013, "Ad click
+    prediction: a view from the trenches", algorithm 1). ``a`` is z, ``b`` is n; g is ``importance slope x``.
+    Differs: w is computed when z and n change, not when it is asked for: the same number.
+
+    >>> ftrl(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.1, 1.0, 0.5, 0.0))
+    (0.025, -1.0, 1.0)
+    >>> ftrl(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.1, 1.0, 1.0, 0.0))
+    (0.0, -1.0, 1.0)
+    """
+    alpha, beta, l1, l2 = options[0], options[1], options[2], options[3]
+    g = importance * slope * x
+    N = b + g * g
+    root = math.sqrt(N)
+    z = a + g - (root - math.sqrt(b)) / alpha * w
+    return math.copysign(max(abs(z) - l1, 0.0), -z) / ((beta + root) / alpha + l2) + 0.0, z, N
+
+
+def ng(
+    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
+    options: Sequence[float],
+) -> State:  # fmt: skip
+    """Normalised gradient descent: ``w <- w - rate t^-power (t / N) slope x / s^2``, with s the feature's largest ``|x|``.
+
+    Before the score, a new largest ``|x|`` takes w down by ``s^2 / x^2`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
+    "Normalized online learning", algorithm 1 (NG). ``a`` is s. An importance counts like so many repeats in t and N, and
+    multiplies the step.
+
+    >>> ng(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (10.0, 0.5))
+    (1.25, 2.0, 0.0)
+    """
+    rate, power = options[0], options[1]
+    s = max(a, abs(x))
+    return w - rate * t**-power * (t / n) * importance * slope * x / (s * s), s, b
+
+
+def nag(
+    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
+    options: Sequence[float],
+) -> State:  # fmt: skip
+    """Normalised adaptive gradient: ``G += g^2``, ``w <- w - rate sqrt(t / N) g / (s sqrt G)``, with s the largest ``|x|``.
+
+    Before the score, a new largest ``|x|`` takes w down by ``s / |x|`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
+    "Normalized online learning", algorithm 2 (NAG). ``a`` is s, ``b`` is G; g is ``slope x``. An importance counts like so many
+    repeats in t, N and G, and multiplies the step. It has nothing of Nesterov's.
+
+    >>> nag(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.5,))
+    (0.1767766952966369, 2.0, 1.0)
+    """
+    s = max(a, abs(x))
+    g = slope * x
+    G = b + importance * g * g
+    if G == 0.0:
+        return w, s, G
+    return w - options[0] * math.sqrt(t / n) * importance * g / (s * math.sqrt(G)), s, G
+
+
+def rescaled(normalised: float, w: float, s: float, x: float) -> float:
+    """Return the weight that scores a value: one beyond the scale s takes it down by that power of ``s / |x|`` (0: not at all).
+
+    >>> rescaled(2.0, 4.0, 1.0, -2.0), rescaled(1.0, 4.0, 1.0, 2.0), rescaled(1.0, 4.0, 1.0, 0.5), rescaled(0.0, 4.0, 1.0, 2.0)
+    (1.0, 2.0, 4.0, 4.0)
+    """
+    if normalised == 0.0 or abs(x) <= s:
+        return w
+    ratio = s / abs(x)
+    return w * ratio * ratio if normalised == 2.0 else w * ratio
+
+
+SGD, ADAGRAD, ADAM, FTRL, NG, NAG = range(6)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A named algorithm.
+
+    Attributes
+    ----------
+    code : int
+        What the compiled loops choose it by.
+    update : function
+        The scalar function.
+    options : mapping of str to (default, least, most)
+        Its options in the function's order.
+    normalised : float
+        The power of `rescaled`; 0 without.
+    """
+
+    name: str
+    code: int
+    update: Callable[..., State]
+    options: Mapping[str, tuple[float, float, float]]
+    normalised: float = 0.0
+
+
+L1_L2 = {"l1": (0.0, 0.0, 1e6), "l2": (0.0, 0.0, 1e6)}
+
+
+def _rate(default: float) -> tuple[float, float, float]:
+    return default, 1e-9, 1e6
+
+
+OPTIMIZERS = {
+    optimizer.name: optimizer
+    for optimizer in (
+        Optimizer("sgd", SGD, sgd, {"rate": _rate(10.0), "power": (0.5, 0.0, 1.0)} | L1_L2),
+        Optimizer("adagrad", ADAGRAD, adagrad, {"rate": _rate(10.0), "epsilon": (0.0, 0.0, 1.0)} | L1_L2),
+        Optimizer(
+            "adam",
+            ADAM,
+            adam,
+            {
+                "rate": _rate(0.001),
+                "beta1": (0.9, 0.0, 0.999999),
+                "beta2": (0.999, 0.0, 0.999999),
+                "epsilon": (1e-8, 1e-12, 1.0),
+            },
+        ),
+        Optimizer("ftrl", FTRL, ftrl, {"alpha": _rate(0.5), "beta": (1.0, 1e-9, 1e6)} | L1_L2),
+        Optimizer("ng", NG, ng, {"rate": _rate(10.0), "power": (0.5, 0.0, 1.0)}, normalised=2.0),
+        Optimizer("nag", NAG, nag, {"rate": _rate(0.5)}, normalised=1.0),
+    )
+}
+
+
+def parse(spec: str | Mapping[str, Any]) -> tuple[Optimizer, dict[str, float]]:
+    """Return the algorithm and all its options that a name, or a mapping of ``name`` and some options, stands for.
+
+    >>> optimizer, options = parse({"name": "ftrl", "alpha": 0.1, "l1": 1})
+    >>> optimizer.name, options
+    ('ftrl', {'alpha': 0.1, 'beta': 1.0, 'l1': 1.0, 'l2': 0.0})
+
+    Raises
+    ------
+    SpecError
+        When there is no such algorithm or option, or an option's value is out of its range.
+    """
+    given = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+    name = given.pop("name", None)
+    if not isinstance(name, str) or name not in OPTIMIZERS:
+        raise SpecError(f"optimizer must be one of {', '.join(OPTIMIZERS)} (got {show(name)})")
+    optimizer = OPTIMIZERS[name]
+    if unknown := sorted(map(str, given.keys() - optimizer.options.keys())):
+        raise SpecError(f"options of {name} must be among {', '.join(optimizer.options)} (got {', '.join(unknown)})")
+    options = {}
+    for option, (default, least, most) in optimizer.options.items():
+        value = given.get(option, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise SpecError(f"{option} of {name} must be a number within [{least:g}, {most:g}] (got {show(value)})")
+        options[option] = float(value)
+    return optimizer, options

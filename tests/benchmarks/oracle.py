@@ -1,0 +1,148 @@
+"""The named algorithms beside Vowpal Wabbit's: ``python -m tests.benchmarks.oracle [FOLDER]``.
+
+Progressive loss of both on the same examples: on generated data, and on every ``NAME.msgpack`` of FOLDER. Features are numbered
+for Vowpal Wabbit, which takes a number as it is: no two fall together. A difference is ours over theirs, less 1.
+
+Caveats, where the definitions differ:
+
+- Vowpal Wabbit clips predictions to the range of labels seen, the current one among them (logistic: +-50), and takes loss and
+  gradient there. Here it is told a range wide enough for a regression and for hinge, and our logistic losses are those of
+  scores clipped to +-50; our gradients are at the score.
+- ``--sgd``, ``--adaptive`` and ``--normalized`` turn its importance-aware steps (``--invariant``) off, and its learning rate is
+  then 10, with ``--adaptive --normalized`` 0.5. With ``--sgd`` its t starts at 1.
+- ``--normalized`` rescales a weight on a new largest value after it predicts, the paper (and we) before; and it leaves examples
+  without loss out of t / N. In the generated data every feature has its largest value first, and the logistic and the squared
+  loss are never 0: there the two are the same. `tests/test_optimizers.py` shows that the rest is these two.
+- It computes in float32. Where the weights grow without end, as those of ``--sgd`` do on numbers that are not scaled, the
+  rounding grows with them; losses above 1e9 are called diverging, and not compared.
+- L1 and L2 agree for FTRL only: its gradient descent shrinks all weights at every step.
+- Adam has no counterpart.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from learner.losses import LOSSES
+from learner.model import Model
+
+__all__ = ["PEERS", "agrees", "compare", "generated", "vw_loss"]
+
+Example = tuple[float, dict[str, float]]
+MAX_LOGISTIC_SCORE = 50.0  # Vowpal Wabbit's
+DIVERGING = 1e9
+FTRL_L1 = {"name": "ftrl", "alpha": 0.1, "l1": 0.5, "l2": 0.1}
+PEERS: list[tuple[str, Mapping[str, Any]]] = [
+    ("--sgd", {"name": "sgd"}),
+    ("--sgd -l 0.02 --power_t 0", {"name": "sgd", "rate": 0.02, "power": 0}),
+    ("--adaptive", {"name": "adagrad"}),
+    ("--adaptive -l 0.5", {"name": "adagrad", "rate": 0.5}),
+    ("--ftrl", {"name": "ftrl"}),
+    ("--ftrl --ftrl_alpha 0.1 --l1 0.5 --l2 0.1", FTRL_L1),
+    ("--normalized", {"name": "ng"}),
+    ("--adaptive --normalized", {"name": "nag"}),
+]
+
+
+def agrees(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row of generated data is one where the definitions agree, and neither diverges."""
+    return row["difference"] is not None and not (row["loss"] == "hinge" and "--normalized" in row["vw"])
+
+
+def generated(loss: str, n: int, seed: int = 1) -> Iterator[Example]:
+    """Yield examples of words and three numbers, the targets linear with noise; every feature's largest value comes first."""
+    r = random.Random(seed)
+    truth = {f"w{i}": r.gauss(0.0, 1.0) for i in range(3000)} | {"a": 1.0, "b": -0.5, "c": 2.0}
+    for i in range(n):
+        x = {f"w{int(r.paretovariate(0.6)) % 3000}": 1.0 for _ in range(8)}
+        x |= {name: most if i == 0 else r.uniform(-most, most) for name, most in (("a", 1.0), ("b", 2.0), ("c", 0.5))}
+        score = sum(truth[name] * value for name, value in x.items()) + r.gauss(0.0, 0.5)
+        yield (score if LOSSES[loss].task == "regression" else 1.0 if score > 0.0 else -1.0), x
+
+
+def vw_loss(examples: Iterable[Example], loss: str, arguments: str) -> float:
+    """Return Vowpal Wabbit's progressive loss."""
+    from vowpalwabbit import Workspace
+
+    wide = "" if loss == "logistic" else "--min_prediction -1e9 --max_prediction 1e9"
+    vw = Workspace(f"{arguments} {wide} --loss_function {loss} -b 22 --holdout_off --no_stdin --quiet")
+    numbers: dict[str, int] = {}
+    for y, x in examples:
+        features = " ".join(f"{numbers.setdefault(name, len(numbers) + 1)}:{value!r}" for name, value in x.items())
+        vw.learn(f"{y!r} | {features}")
+    mean = vw.get_sum_loss() / vw.get_weighted_examples()
+    vw.finish()
+    return float(mean)
+
+
+def our_loss(examples: Iterable[Example], loss: str, optimizer: Mapping[str, Any]) -> float:
+    """Return the progressive loss of the scores, logistic ones clipped as there."""
+    most = MAX_LOGISTIC_SCORE if loss == "logistic" else math.inf
+    model = Model(LOSSES[loss].task, loss=loss, optimizer=optimizer)
+    value = LOSSES[loss].value
+    total, n = 0.0, 0
+    packed = (msgpack.packb(example) for example in examples)
+    while block := list(itertools.islice(packed, 1000)):
+        scores = model.learn_packed(b"".join(block)).scores.tolist()
+        for score, example in zip(scores, block, strict=True):
+            total += value(min(max(score, -most), most), msgpack.unpackb(example)[0])
+        n += len(block)
+    return total / n
+
+
+def compare(name: str, examples: list[Example], loss: str) -> Iterator[dict[str, Any]]:
+    """Yield a row an algorithm."""
+    for arguments, optimizer in PEERS:
+        theirs, ours = vw_loss(examples, loss, arguments), our_loss(examples, loss, optimizer)
+        yield {
+            "data": name, "loss": loss, "vw": arguments, "optimizer": dict(optimizer), "vw_loss": theirs, "our_loss": ours,
+            "difference": ours / theirs - 1.0 if theirs < DIVERGING else None,
+        }  # fmt: skip
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--examples", type=int, default=20_000, help="of each stream at most")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    streams = [(f"generated, {loss}", list(generated(loss, options.examples)), loss) for loss in LOSSES]
+    for path in sorted(options.folder.glob("*.msgpack")) if options.folder else []:
+        with path.open("rb") as file:
+            unpacker = msgpack.Unpacker(file)
+            examples = [(float(y), dict(x)) for y, x, *_ in itertools.islice(unpacker, options.examples)]
+        binary = {y for y, _ in examples} <= {-1.0, 0.0, 1.0}
+        examples = [(1.0 if y > 0 else -1.0, x) for y, x in examples] if binary else examples
+        streams.append((path.stem, examples, "logistic" if binary else "squared"))
+    rows: list[dict[str, Any]] = []
+    if not options.json:
+        print(f"{'data':20} {'Vowpal Wabbit':42} {'ours':28} {'its loss':>12} {'our loss':>12} {'difference':>11}")
+    for name, examples, loss in streams:
+        for row in compare(name, examples, loss):
+            rows.append(row)
+            if not options.json:
+                optimizer = dict(row["optimizer"])
+                given = ",".join(f"{key}={value:g}" for key, value in optimizer.items() if key != "name")
+                difference = "diverging" if row["difference"] is None else f"{row['difference']:+.1e}"
+                print(
+                    f"{name:20} {row['vw']:42} {optimizer['name'] + (':' + given if given else ''):28} "
+                    f"{row['vw_loss']:12.6g} {row['our_loss']:12.6g} {difference:>11}",
+                    flush=True,
+                )
+    largest = max(abs(row["difference"]) for row in rows if row["data"].startswith("generated") and agrees(row))
+    if options.json:
+        print(json.dumps({"rows": rows, "largest": largest}))
+    else:
+        print(f"largest difference on generated data, where the definitions agree: {largest:.1e}")
+
+
+if __name__ == "__main__":
+    main()
