@@ -1758,7 +1758,7 @@ def learn_named_example(
         a, b = np.float64(rows[at + ONE]), np.float64(rows[at + ONE + ONE])
         w, a, b = update_feature(code, weights[i], a, b, xs[i], slope, importance, t, updates, scales, options)
         rows[at], rows[at + ONE], rows[at + ONE + ONE] = bounded(w), bounded(a), bounded(b)
-        dirty[bases[i] // WIDTH >> PAGE_BITS] = 1
+        dirty[bases[i] // WIDTH] = 1
     return s, found
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import fakeredis
@@ -29,7 +30,6 @@ from learner.store import Store
 from learner.wire import REPLIES, Keys, encode_reply, pack
 from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
