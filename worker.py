@@ -254,6 +254,8 @@ class Worker:
             "predictions": [answer.get("prediction") for answer in answers],
             "scores": [answer.get("score") for answer in answers],
         }
+        if any("label" in answer for answer in answers):
+            together["labels"] = [answer.get("label") for answer in answers]
         if b"explain" in fields:
             together["contributions"] = [answer.get("contributions") for answer in answers]
         if errors := {str(i): answer["error"] for i, answer in enumerate(answers) if "error" in answer}:
@@ -264,15 +266,9 @@ class Worker:
         try:
             if isinstance(packed, Bad):
                 raise LearnerError(packed.reason)
-            score = self.model.linear.score_packed(packed)
-            answer: dict[str, Any] = {"score": score, "prediction": self.model.linear.prediction(score)}
-            if self.model.labels:
-                answer["label"] = self.model.classes[score > 0.0]
-            if explain:
-                answer["contributions"] = self.model.linear.explain_packed(packed)
+            return self.model.linear.answer(packed, explain)
         except LearnerError as error:
             return {"error": str(error)}
-        return answer
 
     def _norms(self) -> dict[str, float]:
         """Return the neural head's gradient norms by layer; say it, once, when they vanish or explode."""

@@ -103,7 +103,9 @@ def to_json(value: Any) -> str:
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what a model is."""
     options = (
-        click.option("--task", type=click.Choice(["binary", "regression"]), default="binary", show_default=True),
+        click.option(
+            "--task", type=click.Choice(["binary", "multiclass", "regression"]), default="binary", show_default=True
+        ),
         click.option("--loss", type=click.Choice(["logistic", "hinge", "squared"]), help="By default the task's."),
         click.option(
             "--featurizer",

@@ -37,8 +37,10 @@ from learner.layout import (
     BAYES_SQUARES,
     BINS,
     CELLS,
+    CLASS,
     CONSTANT_HASH,
     CONSTANT_LOSS_SUM,
+    CONSTANT_ROW,
     CROSSES,
     DENSE_SLOTS,
     DERIVED_SUM,
@@ -66,6 +68,7 @@ from learner.layout import (
     N_DENSE,
     N_SAMPLES,
     N_TRENDS,
+    NEW_CLASS,
     NEWTON,
     OK,
     POSITION_HASHES,
@@ -113,7 +116,7 @@ SCALE, COUNT, MEAN, DEVIATION = (
     np.uint64(word) for word in (layout.SCALE, layout.COUNT, layout.MEAN, layout.DEVIATION)
 )
 HASH, NAME, DENSE, WEIGHTS = (np.uint64(word) for word in (layout.HASH, layout.NAME, layout.DENSE, layout.HEADER))
-DERIVED = np.uint32(layout.DERIVED)
+DERIVED, PLACE_MASK, CLASS_SHIFT = (np.uint32(word) for word in (layout.DERIVED, layout.PLACE_MASK, layout.CLASS_SHIFT))
 
 JIT = not config.DISABLE_JIT
 
@@ -255,6 +258,12 @@ else:
     def blend(a: Any, b: Any) -> Any:
         """Return the hash of two hashes, in order, never 0."""
         return max(spread(int(spread(a)) + int(b) & (1 << 64) - 1), ONE)
+
+
+@compiled
+def blend_hashes(a, b):
+    """Return `blend`, for callers that are not compiled."""
+    return blend(a, b)
 
 
 # ---- losses: the scalar functions of learner.losses, chosen by code -----------------------------------------------------
@@ -541,7 +550,7 @@ def insert(buffer, start, length, h, x, rates, store):
     words64[(base >> ONE) + HASH] = h
     words32[base + NAME] = arena
     if mixture(rates):
-        rows[base + kalman_at(rates) + ONE] = CONSTANT_VARIANCE if slot == NOTHING else VARIANCE
+        rows[base + kalman_at(rates) + ONE] = CONSTANT_VARIANCE if length == 0 else VARIANCE
     head_start(base, h, rows)
     enter(table, h, slot)
     dirty[slot] = 1
@@ -956,7 +965,7 @@ def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
         if learning:
             words32[base + COUNT] += 1
             dirty[base // width] = 1
-        dense = np.int64(words32[base + DENSE])
+        dense = np.int64(words32[base + DENSE] & PLACE_MASK)
         if crosses and count >= frequent and dense == 0:
             n_tops = keep_frequent(base, count, n_tops, tops, counts)
         mean = np.float64(rows[base + MEAN])
@@ -1014,7 +1023,7 @@ def promote(rates, store, deriving, totals):
     while promoted[i] != MISSING and totals[N_DENSE] < MAX_DENSE:
         totals[N_DENSE] += 1.0
         totals[DENSE_SLOTS + np.int64(totals[N_DENSE])] = promoted[i] // width_of(rates)
-        words32[promoted[i] + DENSE] = np.int64(totals[N_DENSE])
+        words32[promoted[i] + DENSE] |= np.uint32(totals[N_DENSE])
         i += ONE
 
 
@@ -1077,7 +1086,7 @@ def derive(parts, learning, rates, store, deriving, totals):
     ``hashes[:n]`` are theirs, ``bases[:n]`` where their rows start or MISSING, ``made[:, :n]`` their parts: the slots of two
     features and their bins.
     """
-    _, rows, words64, words32, _, _, dirty = store
+    _, _, words64, words32, _, _, dirty = store
     samples, hashes, bases, made, values, tops, _, _, _, _ = deriving
     width = width_of(rates)
     n = np.uint64(0)
@@ -1155,7 +1164,7 @@ def score_experts(n, parts, rates, store, scratch, totals, scores):
                 scores[k] += rows[base + WEIGHTS + k] * u
             if mixture(rates):
                 scores[n_rates] += rows[base + kalman] * u
-                if bayes and words32[base + DENSE] == 0:
+                if bayes and words32[base + DENSE] & PLACE_MASK == 0:
                     has, lacks = rows[base + kalman + np.uint64(2)], rows[base + kalman + np.uint64(3)]
                     if has + lacks > np.float32(0.0):
                         scores[n_rates + ONE] += np.log((has + prior) / (lacks + other) * odds) * u
@@ -1240,13 +1249,21 @@ def combine(parts, rates, scores, totals, mixer, mixing):
 
 
 @inlined
+def salt(n, hashes, salted, totals):
+    """Write the hashes under which a class of a multi-class model has the features."""
+    k = np.uint64(totals[CLASS])
+    for i in range(np.uint64(n)):
+        salted[i] = blend(hashes[i], k)
+
+
+@inlined
 def score_example(n, learning, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores):
     """Score one scanned example; return (features without the constant, derived features, score)."""
     bases, us = scratch[4], scratch[6]
     look_up(n, scratch[1], bases, store, width_of(rates))
     n = prepare(n, learning, rates, parts, store, scratch, deriving, totals)
-    bases[n] = NOTHING  # the constant: row 0, always 1
-    us[n] = 1.0
+    bases[n] = (np.uint64(totals[CONSTANT_ROW]) - ONE) * width_of(rates) if totals[CONSTANT_ROW] > 0.0 else MISSING
+    us[n] = 1.0  # the constant
     n_derived = np.uint64(0)
     score_experts(n + 1, parts, rates, store, scratch, totals, scores)
     if mixture(rates) and not head_alone():
@@ -1269,6 +1286,8 @@ def predict(
     code, where, n = scan(buffer, position, stop, keys, store, scratch)
     if code != OK:
         return code, where, 0, np.uint64(0), 0.0
+    if totals[CLASS] > 0.0:
+        salt(n, scratch[1], scratch[1], totals)
     n, n_derived, s = score_example(
         n, False, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores
     )
@@ -1527,12 +1546,21 @@ def learn_example(
     """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
     _, hashes, starts, lengths, bases, xs, us, _ = scratch
     _, d_hashes, d_bases, made, _, _, _, ones, zs, _ = deriving
-    if store[5][0] == 0:
-        insert(buffer, 0, 0, keys[CONSTANT_HASH], 1.0, rates, store)
+    words32, dirty = store[3], store[6]
+    width = width_of(rates)
+    mine = np.uint32(totals[CLASS]) << CLASS_SHIFT
+    if totals[CONSTANT_ROW] == 0.0:
+        hashes[n] = keys[CONSTANT_HASH]
+        if totals[CLASS] > 0.0:
+            hashes[n] = blend(hashes[n], np.uint64(totals[CLASS]))
+        base = insert(buffer, 0, 0, hashes[n], 1.0, rates, store)
+        words32[base + DENSE] = mine
+        totals[CONSTANT_ROW] = base // width + ONE
     n, n_derived, s = score_example(
         n, True, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores
     )
     promote(rates, store, deriving, totals)
+    dirty[bases[n] // width] = 1  # the constant's row
     before = s
     if loss == losses.SQUARED:
         before = totals[TARGET_MEAN] + target_deviation(totals) * s
@@ -1554,6 +1582,7 @@ def learn_example(
         for i in range(n):
             if bases[i] == MISSING:
                 bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], rates, store)
+                words32[bases[i] + DENSE] = mine
         if head_size() > 0:
             slope = importance * derivative(loss, scores[n_experts - 1], y)
             head_learn(n, slope, bases, us, store[1], head)
@@ -1582,7 +1611,9 @@ def learn_example(
                         offset -= mixer[n_experts + k, 0] * derived_scores[k]
                     for i in range(n_derived):
                         if d_bases[i] == MISSING:
-                            d_bases[i] = insert_derived(d_hashes[i], made[0, i], made[1, i], made[2, i], rates, store)
+                            d_bases[i] = insert_derived(
+                                d_hashes[i], made[0, i], made[1, i], made[2, i] | mine, rates, store
+                            )
                     c = math.sqrt(t / (t + totals[DERIVED_SUM]))
                     update_adagrad(
                         n_derived, d_bases, ones, False, c, offset, loss, y, importance, rates, decays, store,
@@ -1616,7 +1647,7 @@ def learn(
     learning; OK or why it was rejected; where it ended, or (rejected) where what is wrong with it lies; the loss before
     learning that `evaluate` returns; and the importance.
     """
-    table, rows, _, _, names, sizes, dirty = store
+    table, rows, _, _, names, sizes, _ = store
     lengths = scratch[3]
     out_scores, out_codes, out_ends, out_losses, out_importances = results
     done = 0
@@ -1636,7 +1667,6 @@ def learn(
                 scratch, deriving, mixing, updating, scores,
             )  # fmt: skip
             out_importances[done] = importance
-            dirty[0] = 1  # the constant's row
         else:
             out_scores[done] = math.nan
             out_losses[done] = math.nan
@@ -1650,6 +1680,174 @@ def learn(
         position = end
         done += 1
     return done, position, 0, np.int64(0)
+
+
+# ---- many classes: one learner a class, over one dict; see learner.multiclass ---------------------------------------------
+@compiled
+def class_of(buffer, position, stop, keys, classes, digits):
+    """Return (code, class, next position) of a label: a string, or a whole number, which is its decimal digits.
+
+    ``classes`` are the hashes of the labels seen. The class is -1 for another, and the code then NEW_CLASS.
+    """
+    kind, y, after = read_number(buffer, position, stop)
+    if kind == -1:
+        return BAD_FRAMING, -1, position
+    if kind == 1:
+        if y != np.floor(y) or abs(y) > 1e15 or buffer[position] == 0xC2 or buffer[position] == 0xC3:
+            return BAD_TARGET, -1, position
+        length = 0
+        left = np.int64(abs(y))
+        while left > 0 or length == 0:
+            length += 1
+            digits[len(digits) - length] = 48 + left % 10
+            left //= 10
+        if y < 0.0:
+            length += 1
+            digits[len(digits) - length] = 45
+        h, _ = hash_name(digits, len(digits) - length, length, keys)
+    else:
+        length, start = read_string(buffer, position, stop)
+        if length == -2:
+            return BAD_FRAMING, -1, position
+        if length < 1 or length > MAX_NAME_BYTES or not is_utf8(buffer, start, length):
+            return BAD_TARGET, -1, position
+        h, _ = hash_name(buffer, start, length, keys)
+        after = start + length
+    for k in range(len(classes)):
+        if classes[k] == h:
+            return OK, k, after
+    return NEW_CLASS, -1, after
+
+
+@inlined
+def evaluate_classes(metrics, totals, shares, probabilities, k, importance):
+    """Count how good the classes' probabilities and their running shares are for the class k; return the log loss.
+
+    ``shares`` are the importances of the classes' examples before this one, -1 for a class that has had none: its first example
+    counts with the loss of an even guess among it and the others.
+    """
+    if metrics[CURRENT, N_EVALUATED] == HALF_WINDOW:
+        move_up(losses.LOGISTIC, metrics)
+    sums = metrics[CURRENT]
+    sums[N_EVALUATED] += 1.0
+    sums[WEIGHT] += importance
+    n = len(probabilities)
+    best = likeliest = 0
+    for j in range(n):
+        if probabilities[j] > probabilities[best]:
+            best = j
+        if shares[j] > shares[likeliest]:
+            likeliest = j
+    log_loss = constant = math.log(np.float64(n))
+    correct = 0.0
+    if shares[k] >= 0.0:
+        log_loss = -math.log(max(probabilities[k], 1e-300))
+        constant = -math.log((shares[k] + 1.0) / (totals[IMPORTANCE_SUM] + n))
+        correct = 1.0 if best == k else 0.0
+        sums[CONSTANT_CORRECT] += importance if likeliest == k else 0.0
+    sums[LOG_LOSS] += importance * log_loss
+    sums[CORRECT] += importance * correct
+    sums[CONSTANT_LOG_LOSS] += importance * constant
+    place = min(np.int64(probabilities[best] * N_CALIBRATION), N_CALIBRATION - 1)
+    sums[CALIBRATION + place] += importance * (probabilities[best] - correct)
+    totals[LOSS_SUM] += importance * log_loss
+    totals[CONSTANT_LOSS_SUM] += importance * constant
+    return log_loss
+
+
+@compiled
+def normalise(scores, probabilities):
+    """Write the classes' probabilities: each learner's own, divided by their sum."""
+    whole = 0.0
+    for k in range(len(scores)):
+        probabilities[k] = _logistic(scores[k])
+        whole += probabilities[k]
+    for k in range(len(scores)):
+        probabilities[k] = probabilities[k] / whole if whole > 0.0 else 1.0 / len(scores)
+
+
+@compiled
+def learn_classes(
+    buffer, position, stop, parts, rates, decays, keys, classes, digits, store, totals, class_totals, mixers, newtons, samples,
+    metrics, binary_metrics, scratch, plain_hashes, deriving, mixing, updating, scores, class_scores, probabilities, shares,
+    results,
+):  # fmt: skip
+    """Learn examples one after another as `learn` does, every class's learner each one: its own label against the rest.
+
+    Returns what `learn` does and a code: NEW_CLASS where the next example has a label never seen, for which the caller makes
+    room.
+    """
+    table, rows, _, _, names, sizes, _ = store
+    _, hashes, _, lengths, _, _, _, _ = scratch
+    out_scores, out_codes, out_ends, out_losses, out_importances = results
+    done = 0
+    n_classes = len(classes)
+    while position < stop and done < len(out_scores):
+        start = position
+        size, position = read_size(buffer, position, stop, 0x90, 0xDC)
+        code, where, n, importance, k = OK, start, 0, 1.0, -1
+        if size != 2 and size != 3:
+            code = BAD_FRAMING if size == -2 else BAD_EXAMPLE
+        else:
+            where = position
+            code, k, position = class_of(buffer, position, stop, keys, classes, digits)
+            target = code
+            if code in (OK, NEW_CLASS):
+                code, where, n = scan(buffer, position, stop, keys, store, scratch)
+                if code == OK and size == 3:
+                    position = where
+                    kind, importance, where = read_number(buffer, position, stop)
+                    if kind != 1 or not 0.0 <= importance <= MAX_IMPORTANCE:
+                        code, where = (BAD_FRAMING if kind == -1 else BAD_IMPORTANCE), position
+                if code == OK and target == NEW_CLASS:
+                    return done, start, 0, np.int64(0), NEW_CLASS
+        end = where
+        if code == OK:
+            n_bytes = np.int64(0)
+            for i in range(n):
+                n_bytes += lengths[i]
+                plain_hashes[i] = hashes[i]
+            n_rows = n_classes * (n + 1 + MAX_DERIVED)
+            n_bytes *= n_classes
+            full = (sizes[0] + n_rows) * np.int64(width_of(rates)) > len(rows) or 10 * (sizes[0] + n_rows) > 7 * len(
+                table
+            )
+            if full or sizes[1] + n_bytes + 2 * n_rows > len(names):
+                return done, start, n_rows, n_bytes, OK
+            for j in range(n_classes):
+                of_class = class_totals[j]
+                shares[j] = -1.0
+                if of_class[EXAMPLES] > 0.0:
+                    shares[j] = 0.5 * (1.0 + of_class[TARGET_MEAN]) * of_class[TARGET_SUM]
+                salt(n, plain_hashes, hashes, class_totals[j])
+                theirs = (
+                    samples[j], deriving[1], deriving[2], deriving[3], deriving[4], deriving[5], deriving[6], deriving[7],
+                    deriving[8], deriving[9],
+                )  # fmt: skip
+                before, _ = learn_example(
+                    buffer, n, 1.0 if j == k else -1.0, importance, losses.LOGISTIC, parts, rates, decays, keys, store,
+                    class_totals[j], mixers[j], newtons[j], binary_metrics, (), scratch, theirs, mixing, updating, scores,
+                )  # fmt: skip
+                class_scores[j] = before
+            normalise(class_scores, probabilities)
+            out_losses[done] = evaluate_classes(metrics, totals, shares, probabilities, k, importance)
+            out_scores[done] = probabilities[k]
+            out_importances[done] = importance
+            totals[EXAMPLES] += 1.0
+            totals[IMPORTANCE_SUM] += importance
+        else:
+            out_scores[done] = math.nan
+            out_losses[done] = math.nan
+            out_importances[done] = math.nan
+            totals[REJECTED] += 1.0
+            end = skip(buffer, start, stop)
+            if end < 0:  # nothing after this can be told apart
+                end = stop
+        out_codes[done] = code
+        out_ends[done] = where
+        position = end
+        done += 1
+    return done, position, 0, np.int64(0), OK
 
 
 # ---- a named algorithm in place of the mixture: the scalar functions of learner.optimizers, chosen by code -----------------
@@ -1729,6 +1927,7 @@ def learn_named_example(
     _, hashes, starts, lengths, bases, xs, _, _ = scratch
     if sizes[0] == 0:
         insert(buffer, 0, 0, keys[CONSTANT_HASH], 1.0, ONE_RATE, store)
+        totals[CONSTANT_ROW] = 1.0
     s = score_named(n, normalised, store, scratch, weights)
     found = evaluate(loss, metrics, totals, s, y, importance)
     observe(loss, totals, s, y, importance)

@@ -6,15 +6,16 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
     float32, one row a feature in order of first update, a multiple of 64 bytes (one cache line): a header of eight words,
     then the AdaGrad experts' weights ``w_1 .. w_R`` and their decayed sums of squared gradients ``G_1 .. G_R``; with several
     rates then the Kalman expert's weight and variance, and the importances of the positive and of the negative examples
-    that had the feature, which the Bayes expert's weight is made of. Row 0 is the constant feature. The same memory is
+    that had the feature, which the Bayes expert's weight is made of. Row 0 is the constant feature (in a
+    multi-class model every class has rows and a constant of its own). The same memory is
     also read as uint64 and uint32.
 ``table``
     uint64, a power of two of them: the hash table. 0 is empty, else the upper 32 bits of the name's hash, then slot + 1.
 ``names``
     uint8: for every feature its name's length in two bytes, then the name in UTF-8; none for derived features.
 ``samples``
-    float32, (MAX_BINNED, 2 + N_SAMPLES): for each of the first dense features how many of its values are here, how many
-    of the bins' bounds differ, and its first values, sorted once they are complete: the bounds of its bins.
+    float32, (classes or 1, MAX_BINNED, 2 + N_SAMPLES): for each of the first dense features how many of its values are here,
+    how many of the bins' bounds differ, and its first values, sorted once they are complete: the bounds of its bins.
 ``sizes``
     int64: how many rows, and how many bytes of `names`, are in use.
 ``dirty``
@@ -37,6 +38,7 @@ MAX_FEATURES = 10_000
 MAX_NUMBER = 1e30  # of values and targets, in size: their squares must not overflow
 MIN_NUMBER = 1e-30  # a value nearer to zero is zero
 MAX_IMPORTANCE = 1e6
+MAX_CLASSES = 1000  # of a multi-class model
 
 # ---- a row: the header's words (as float32 unless said) ----
 SCALE = 0  # the largest |x - mean| seen: weights live in units of x / scale
@@ -45,11 +47,15 @@ MEAN = 2  # of its values; in a derived row, as uint32, the slot of its second f
 DEVIATION = 3  # of its values: the standard deviation
 HASH = 2  # as uint64 (words 4 and 5): the keyed hash of its name
 NAME = 6  # as uint32: where its name starts in `names`; in a derived row the slot of its first feature
-DENSE = 7  # as uint32: its place among the dense features, from 1, or 0; in a derived row see DERIVED
+DENSE = (
+    7  # as uint32: in the low 16 bits its place among the dense features, from 1, or 0; in a derived row see DERIVED
+)
 HEADER = 8
 DERIVED = (
     1 << 31
 )  # in DENSE: made of other features. Then bits 0-7 and 8-15 are the bins of both, from 1, or 0 for none
+PLACE_MASK = 0xFFFF  # of DENSE: place, or bins
+CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above those: in a multi-class model the class whose row it is, from 1
 CONSTANT_NAME = "(constant)"
 
 MAX_DENSE = 1024  # features that are centred, and so count with 0 where they are left out
@@ -87,8 +93,10 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     N_DENSE,
     BAYES_SQUARES,  # sum of the Bayes expert's squared scores times importance
     DERIVED_SUM,  # derived features of all examples
+    CLASS,  # in a multi-class model which class these totals are of, from 1
+    CONSTANT_ROW,  # the constant's slot and 1; 0 before the first example
     TREND,  # recent means of the targets, N_TRENDS of them
-) = range(16)
+) = range(18)
 UPDATES = 23  # examples of an importance above 0 that a named algorithm learned
 DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
 N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1
@@ -109,7 +117,8 @@ N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1
     BAD_VALUE_FINITE,
     BAD_WIDTH,
     BAD_DUPLICATE,
-) = range(14)
+    NEW_CLASS,  # no fault: a target that was never seen before, to be given a class
+) = range(15)
 
 
 def n_weights(n_rates: int) -> int:

@@ -6,8 +6,8 @@ Kalman filter learns how to combine the experts' **scores**, so that the whole s
 weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and explanations add up exactly.
 
 Features are also *derived* from those that come: bins of the numbers, cells of two numbers, pairs of the most frequent
-features. They have rows and names as all have ("carat in [0.7, 0.9)", "carrier=UA and origin=EWR"), and experts of their own that
-learn what the others leave over. The constant moves with the newest targets, as much as that has helped.
+features. They have rows and names as all have ("carat in [0.7, 0.9)", "carrier=UA and origin=EWR"), and experts of their own
+that learn what the others leave over. The constant moves with the newest targets, as much as that has helped.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from learner.losses import LOSSES, SQUARED
 from learner.neural import NeuralHead
 from learner.weights import WeightDict, hash_keys
 
-__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "by_name"]
+__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "by_name", "msgpack_at"]
 
 RATES = (2.0, 16.0)
 DECAYS = (1.0, 0.99)  # of the rates' sums of squared gradients, an example
@@ -97,6 +97,8 @@ class Linear:
         For each rate, what its sums of squared gradients are multiplied by at each update of the feature.
     parts : collection of str, optional
         What there is beside several rates: names in `PARTS`.
+    store : WeightDict, optional
+        A dict shared with other learners (see `learner.multiclass`).
     seed : bytes
         At least 16 secret bytes, for the hash's keys.
     labels : (negative, positive), optional
@@ -114,6 +116,7 @@ class Linear:
         labels: tuple[str, str] | None = None,
         head: NeuralHead | None = None,
         parts: Collection[str] = tuple(PARTS),
+        store: WeightDict | None = None,
     ) -> None:
         n_rates = len(rates)
         several = n_rates > 1
@@ -128,8 +131,10 @@ class Linear:
         self._parts = sum(PARTS[part] for part in self.parts if part != "bayes" or self.loss.task == "binary")
         self.rates = tuple(float(rate) for rate in rates)
         self.decays = np.array(decays, np.float32)
+        self.labels = labels
         self.keys = hash_keys(seed, labels)
-        self.store = WeightDict(layout.row_width(n_rates, head.size if head else 0), self.keys)
+        width = layout.row_width(n_rates, head.size if head else 0)
+        self.store = WeightDict(width, self.keys) if store is None else store
         self.totals = np.zeros(layout.N_TOTALS)
         self.mixer = np.hstack([np.zeros((n_inputs, 1)), MIXING_VARIANCE * np.eye(n_inputs)])
         self.mixer[: self.n_linear, 0] = FIRST_WEIGHT if several else 1.0
@@ -152,7 +157,7 @@ class Linear:
             np.zeros(layout.MAX_DENSE + 1, np.uint8),  # whether a dense feature is in the example
         )
         self._deriving = (
-            self.store.samples,
+            self.store.samples[0],
             np.zeros(layout.MAX_DERIVED, np.uint64),  # hashes
             np.zeros(layout.MAX_DERIVED, np.uint64),  # bases
             np.zeros((3, layout.MAX_DERIVED), np.uint32),  # what each is made of
@@ -221,12 +226,30 @@ class Linear:
                 continue
             after = int(kernels.skip(buffer, start, len(buffer)))
             after = stop if after < 0 else after
-            yield Rejection(first + i, reason(code, data, end, self.loss.code), data[start:after])
+            yield Rejection(first + i, self._reason(code, data, end), data[start:after])
             start = after
 
     @property
     def _head(self) -> tuple[NDArray[Any], ...]:
         return self.head.arrays if self.head else ()
+
+    def _reason(self, code: int, data: bytes, where: int) -> str:
+        return reason(code, data, where, self.loss.code)
+
+    # ---- state in and out ----
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that was learned but the rows and names, as arrays by name."""
+        network = {"network": self.head.network, "norms": self.head.norms} if self.head else {}
+        return {
+            "totals": self.totals,
+            "mixer": self.mixer,
+            "newton": self.newton,
+            "samples": self.store.samples,
+            "metrics": self.metrics,
+        } | network
+
+    def fit(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Give the arrays the shapes that a state needs; here they have them."""
 
     # ---- predicting ----
     def _predict(self, packed: bytes) -> tuple[int, int, float]:
@@ -236,7 +259,7 @@ class Linear:
             self.newton, self._head, self._scratch, self._deriving, self._mixing, self._scores,
         )  # fmt: skip
         if code != layout.OK:
-            raise ExampleError(reason(code, packed, where, self.loss.code))
+            raise ExampleError(self._reason(code, packed, where))
         if where != len(packed):
             raise ExampleError(f"features must be one msgpack value (got {len(packed) - where} more bytes)")
         return n, int(n_derived), score
@@ -282,8 +305,19 @@ class Linear:
         a[self.n_experts - 1] = 1.0
         return a
 
+    @property
+    def of_class(self) -> int:
+        """The class that this is the learner of in a multi-class model, from 1; else 0."""
+        return int(self.totals[layout.CLASS])
+
+    @property
+    def constant_slot(self) -> int | None:
+        """The slot of the constant, None before the first example."""
+        return int(self.totals[layout.CONSTANT_ROW]) - 1 if self.totals[layout.CONSTANT_ROW] else None
+
     def _constant(self) -> float:
-        score = float(self._linear_weights(slice(0, 1))[0]) if len(self.store) else 0.0
+        slot = self.constant_slot
+        score = 0.0 if slot is None else float(self._linear_weights(slice(slot, slot + 1))[0])
         if self._mixes:
             place = self.n_experts + self.n_derived
             if self._parts & layout.NEWTON:
@@ -307,7 +341,7 @@ class Linear:
             weights += a[first + k] * rows[:, column].astype(np.float64)
         if self._parts & layout.BAYES:
             bayes = kernels.bayes_weights(self.totals, rows, layout.HEADER + 2 * n_rates + 2)
-            weights += np.where(dense == 0, a[self.n_linear - 1] * bayes, 0.0)
+            weights += np.where(dense & layout.PLACE_MASK == 0, a[self.n_linear - 1] * bayes, 0.0)
         return weights
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
@@ -321,7 +355,7 @@ class Linear:
 
     def _newton_weights(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the weights of the standardised numbers in the mixed score; 0 for other features."""
-        place = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
+        place = _places(rows)
         mine = (place > 0) & (place <= layout.MAX_BINNED) & self._is_centred(rows)
         if not self._parts & layout.NEWTON or not self._mixes:
             return np.zeros(len(rows))
@@ -348,7 +382,7 @@ class Linear:
         known = bases != kernels.MISSING
         slots = (bases[known] // np.uint64(self.store.width)).astype(np.int64)
         rows = self.store.matrix[slots]
-        place = rows.view(np.uint32)[:, layout.DENSE].astype(np.int64)
+        place = _places(rows)
         zs = self._deriving[8][np.where(place <= layout.MAX_BINNED, place, 0)]
         added = self._linear_weights(slots) * us[known] + self._newton_weights(rows) * zs
         columns = np.zeros((3, n))  # mean, weight, contribution
@@ -378,6 +412,22 @@ class Linear:
         """The effective weights, as a mapping from feature name to weight."""
         return Weights(self)
 
+    def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
+        """Return what a request is answered with: score, prediction and, if asked for, contributions."""
+        score = self.score_packed(packed)
+        answer: dict[str, Any] = {"score": score, "prediction": self.prediction(score)}
+        if self.labels:
+            answer["label"] = self.labels[score > 0.0]
+        if explain:
+            answer["contributions"] = self.explain_packed(packed)
+        return answer
+
+
+def _places(rows: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the rows' places among the dense features, from 1; 0 for others."""
+    words = rows.view(np.uint32)[:, layout.DENSE]
+    return np.where(words >= layout.DERIVED, 0, words & layout.PLACE_MASK).astype(np.int64)
+
 
 class Weights(Mapping[str, float]):
     """The effective weights ``w``, by feature name, in the user's units; a live view."""
@@ -385,35 +435,45 @@ class Weights(Mapping[str, float]):
     def __init__(self, linear: Linear) -> None:
         self._linear = linear
 
+    @property
+    def _slots(self) -> NDArray[np.int64]:
+        store = self._linear.store
+        if not self._linear.of_class:
+            return np.arange(len(store))
+        return np.flatnonzero(store.classes == self._linear.of_class)
+
     def __len__(self) -> int:
-        return len(self._linear.store)
+        return len(self._slots)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._linear.store)
+        return map(self._linear.store.name, self._slots.tolist())
 
     def __getitem__(self, name: str) -> float:
-        slot = self._linear.store.slot(name) if isinstance(name, str) else None
+        linear = self._linear
+        if name == layout.CONSTANT_NAME:
+            slot = linear.constant_slot
+        else:
+            slot = linear.store.slot(name, linear.of_class) if isinstance(name, str) else None
         if slot is None:
             raise KeyError(name)
-        if slot == 0:
-            return self._linear._constant()
-        return float(self._linear.effective_weights(slice(slot, slot + 1))[0])
+        if slot == linear.constant_slot:
+            return linear._constant()
+        return float(linear.effective_weights(slice(slot, slot + 1))[0])
 
     def array(self) -> NDArray[np.float64]:
         """Return all weights in order of the names."""
-        weights = self._linear.effective_weights(slice(None))
-        if len(weights):
-            weights[0] = self._linear._constant()
+        linear, slots = self._linear, self._slots
+        weights = linear.effective_weights(slots if linear.of_class else slice(None))
+        weights[slots == (-1 if linear.constant_slot is None else linear.constant_slot)] = linear._constant()
         return weights
 
     def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
         """Return the names that start with a prefix and their weights, the largest in size first."""
-        weights = self.array()
-        store = self._linear.store
+        weights, slots, store = self.array(), self._slots, self._linear.store
         if not prefix:
             order = np.argsort(-np.abs(weights), kind="stable")[:n]
-            return [(store.name(int(slot)), float(weights[slot])) for slot in order]
-        found = [(name, float(w)) for name, w in zip(store, weights, strict=True) if name.startswith(prefix)]
+            return [(store.name(int(slots[i])), float(weights[i])) for i in order]
+        found = [(name, float(w)) for name, w in zip(self, weights, strict=True) if name.startswith(prefix)]
         return sorted(found, key=lambda item: -abs(item[1]))[:n]
 
     def __repr__(self) -> str:
@@ -435,7 +495,7 @@ def by_name(features: Any) -> Any:
 # ---- reasons -------------------------------------------------------------------------------------------------------------
 def reason(code: int, data: bytes, where: int, loss: int) -> str:
     """Return a rejection in words: what, the rule, and what came."""
-    name, value = _at(data, where)
+    name, value = msgpack_at(data, where)
     if code == layout.BAD_VALUE_FINITE and 0xC7 <= data[where] <= 0xD8:  # an array
         name, value = _bad_value(data, where)
     came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
@@ -471,7 +531,7 @@ def _bad_value(data: bytes, where: int) -> tuple[str, float]:
     return next((name, value) for name, value in values.items() if not abs(value) <= layout.MAX_NUMBER)
 
 
-def _at(data: bytes, where: int) -> tuple[Any, Any]:
+def msgpack_at(data: bytes, where: int) -> tuple[Any, Any]:
     """Return the two msgpack values at a position, for a message; None for what can't be decoded."""
     unpacker = msgpack.Unpacker(raw=False, unicode_errors="replace", strict_map_key=False, max_buffer_size=SHOWN_BYTES)
     unpacker.feed(data[where : where + SHOWN_BYTES])

@@ -39,6 +39,7 @@ LOG_LOSS, CORRECT = 2, 3
 CONSTANT_LOG_LOSS, CONSTANT_CORRECT = 4, 5  # those of the share of positives before, (positives + 1) / (all + 2)
 CALIBRATION = 6  # probability less outcome (0 or 1), by bins of the probability
 N_CALIBRATION = 10
+N_MULTICLASS = CALIBRATION + N_CALIBRATION  # of many classes: the same, calibration that of the likeliest class
 NEGATIVES = CALIBRATION + N_CALIBRATION  # importance by bins of the score
 N_SCORES, MAX_SCORE = 512, 16.0  # bins of 1/16 within +-16; what lies beyond is in the first or last one
 POSITIVES = NEGATIVES + N_SCORES
@@ -47,7 +48,7 @@ N_BINARY = POSITIVES + N_SCORES
 
 def new(task: str) -> NDArray[np.float64]:
     """Return the sums of no example."""
-    return np.zeros((3, N_REGRESSION if task == "regression" else N_BINARY))
+    return np.zeros((3, {"regression": N_REGRESSION, "multiclass": N_MULTICLASS}.get(task, N_BINARY)))
 
 
 def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
@@ -56,7 +57,8 @@ def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
     Of a binary task: ``log_loss`` (nats), ``accuracy``, ``auc`` and the bound ``auc_error`` on what is wrong with it,
     ``calibration_error`` (expected calibration error over 10 bins of equal width: Naeini, Cooper, Hauskrecht, 2015,
     "Obtaining well calibrated probabilities using Bayesian binning"), ``constant_log_loss``, ``constant_accuracy``. Of a
-    regression: ``mae``, ``rmse``, ``r2``, ``constant_mae``, ``constant_rmse``. A constant's are those of predicting the
+    regression: ``mae``, ``rmse``, ``r2``, ``constant_mae``, ``constant_rmse``. Of many classes: those of two but for the area,
+    with the calibration that of the likeliest class's probability. A constant's are those of predicting the
     share of positives, or the mean, of the examples before.
 
     >>> sums = new("regression")
@@ -65,7 +67,7 @@ def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
     >>> found["mae"], found["rmse"], found["window_constant_rmse"], found["window_examples"]
     (0.5, 1.0, 2.0, 2)
     """
-    of = _of_regression if task == "regression" else _of_binary
+    of = _of_regression if task == "regression" else _of_classes
     window = {f"window_{name}": figure for name, figure in of(metrics[PREVIOUS:]).items()}
     return of(metrics) | {"window_examples": int(metrics[PREVIOUS:, N].sum())} | window
 
@@ -83,16 +85,21 @@ def _of_regression(rows: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def _of_binary(rows: NDArray[np.float64]) -> dict[str, float]:
+def _of_classes(rows: NDArray[np.float64]) -> dict[str, float]:
     sums = rows.sum(axis=0)
     negatives, positives = sums[NEGATIVES:POSITIVES], sums[POSITIVES:N_BINARY]
-    pairs = negatives.sum() * positives.sum()
-    tied = 0.5 * float(positives @ negatives)
+    area = {}
+    if len(sums) == N_BINARY:
+        pairs = negatives.sum() * positives.sum()
+        tied = 0.5 * float(positives @ negatives)
+        area = {
+            "auc": _ratio(float(positives @ (np.cumsum(negatives) - negatives)) + tied, pairs),
+            "auc_error": _ratio(tied, pairs),
+        }
     return {
         "log_loss": _ratio(sums[LOG_LOSS], sums[WEIGHT]),
         "accuracy": _ratio(sums[CORRECT], sums[WEIGHT]),
-        "auc": _ratio(float(positives @ (np.cumsum(negatives) - negatives)) + tied, pairs),
-        "auc_error": _ratio(tied, pairs),
+        **area,
         "calibration_error": _ratio(np.abs(sums[CALIBRATION:NEGATIVES]).sum(), sums[WEIGHT]),
         "constant_log_loss": _ratio(sums[CONSTANT_LOG_LOSS], sums[WEIGHT]),
         "constant_accuracy": _ratio(sums[CONSTANT_CORRECT], sums[WEIGHT]),

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import featurizers
-from learner import layout, metrics, wire
+from learner import layout, metrics, multiclass, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
 from learner.linear import DECAYS, PARTS, RATES, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
@@ -40,7 +40,7 @@ from learner.neural import NeuralHead
 
 __all__ = ["TASKS", "Model"]
 
-TASKS = {"binary": "logistic", "regression": "squared"}  # task -> its default loss
+TASKS = {"binary": "logistic", "multiclass": "logistic", "regression": "squared"}  # task -> its default loss
 SPEC_VERSION = 1
 MAX_RATES = 12
 
@@ -50,8 +50,9 @@ class Model:
 
     Parameters
     ----------
-    task : {"binary", "regression"}
-        Binary targets are -1 and +1 (0 and 1, booleans and the two `labels` are accepted), others any finite number.
+    task : {"binary", "multiclass", "regression"}
+        Binary targets are -1 and +1 (0 and 1, booleans and the two `labels` are accepted), those of many classes strings or
+        whole numbers, which need not be known beforehand, those of a regression any finite number.
     featurizer : Featurizer, str or mapping, optional
         Makes features of a raw record: a ready featurizer's name, a path to its TOML or JSON, its spec as data, or itself.
         Without one, a record is its features: a map of name to number, or a numpy array of one dimension, whose names are its
@@ -98,13 +99,17 @@ class Model:
     ) -> None:
         if not isinstance(task, str) or task not in TASKS:
             raise SpecError(f"task must be one of {', '.join(TASKS)} (got {show(task)})")
+        if task == "multiclass":
+            multiclass.check(loss, labels, neural, optimizer)
         loss = TASKS[task] if loss is None else loss
-        fitting = [name for name, entry in LOSSES.items() if entry.task == task]
+        fitting = [name for name, entry in LOSSES.items() if entry.task == ("binary" if task == "multiclass" else task)]
         if loss not in fitting:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
         mixture = {"rates": rates, "decays": decays, "parts": parts, "neural": neural}
         if optimizer is not None and (given := [name for name, value in mixture.items() if value is not None]):
-            raise SpecError(f"optimizer must stand alone, without rates, decays, parts or neural (got {', '.join(given)})")
+            raise SpecError(
+                f"optimizer must stand alone, without rates, decays, parts or neural (got {', '.join(given)})"
+            )
         if parts is None:
             parts = PARTS if rates is None else ()
         if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
@@ -133,8 +138,10 @@ class Model:
         self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
         self.task = task
         self.labels = None if labels is None else (str(labels[0]), str(labels[1]))
-        if optimizer is not None:
-            self.linear: Linear = Named(loss, optimizer, self.seed, self.labels)
+        if task == "multiclass":
+            self.linear: Linear = multiclass.MultiClass(self.seed, rates, decays, parts)
+        elif optimizer is not None:
+            self.linear = Named(loss, optimizer, self.seed, self.labels)
         else:
             head = None if neural is None else _head(neural, len(rates), self.seed)
             self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts)
@@ -265,14 +272,19 @@ class Model:
         return self.linear.score_packed(self.pack(x))
 
     def predict_one(self, x: Any) -> Any:
-        """Return the prediction: -1 or +1 (or its label) by the score's sign, or a number within the range of targets seen."""
+        """Return the prediction: -1 or +1 (or its label) by the score's sign, or a number within the range of targets seen.
+
+        Of many classes the likeliest label, None before the first example.
+        """
+        if isinstance(self.linear, multiclass.MultiClass):
+            return self.linear.answer(self.pack(x))["label"]
         score = self.score_one(x)
         if self.task == "regression":
             return self.linear.prediction(score)
         return self.classes[score > 0.0]
 
     def predict_proba_one(self, x: Any) -> dict[Any, float]:
-        """Return the probability of each of the two targets or labels.
+        """Return the probability of each of the two targets or labels, or of every label seen.
 
         Raises
         ------
@@ -280,17 +292,26 @@ class Model:
             For a regression, too.
         """
         if self.task == "regression":
-            raise ExampleError("probabilities are for binary tasks (got a regression)")
+            raise ExampleError("probabilities are for classes (got a regression)")
+        if isinstance(self.linear, multiclass.MultiClass):
+            return self.linear.probabilities_packed(self.pack(x))
         p = self.linear.prediction(self.score_one(x))
         return {self.classes[0]: 1.0 - p, self.classes[1]: p}
 
-    def explain_one(self, x: Any) -> list[Contribution]:
-        """Return what each feature adds to the score, the largest first; the contributions add up to `score_one`."""
+    def explain_one(self, x: Any, label: Any = None) -> list[Contribution]:
+        """Return what each feature adds to the score, the largest first; the contributions add up to `score_one`.
+
+        Of many classes the score is that of a label, by default the likeliest one's.
+        """
+        if label is not None and isinstance(self.linear, multiclass.MultiClass):
+            return self.linear.learner(label).explain_packed(self.pack(x))
         return self.linear.explain_packed(self.pack(x))
 
     @property
-    def classes(self) -> tuple[Any, Any]:
-        """The two targets of a binary task: -1 and +1, or the labels."""
+    def classes(self) -> tuple[Any, ...]:
+        """The two targets of a binary task: -1 and +1, or the labels; or all labels seen."""
+        if isinstance(self.linear, multiclass.MultiClass):
+            return tuple(self.linear.labels_seen)
         return self.labels or (-1, 1)
 
     # ---- what it has learned ----
@@ -364,21 +385,7 @@ class Model:
         """Return all that was learned, as arrays: equal bytes are equal models. Views, not copies."""
         store = self.linear.store
         rows: dict[str, NDArray[Any]] = {"rows": store.matrix, "names": store.names[: store.sizes[1]]}
-        return rows | self._arrays()
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        linear = self.linear
-        return {
-            "totals": linear.totals,
-            "mixer": linear.mixer,
-            "newton": linear.newton,
-            "samples": linear.store.samples,
-            "metrics": linear.metrics,
-        } | self._network()
-
-    def _network(self) -> dict[str, NDArray[Any]]:
-        head = self.linear.head
-        return {"network": head.network, "norms": head.norms} if head else {}
+        return rows | self.linear.arrays()
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what a model of the same spec gave as its `state`; one from before there were `metrics` has counted none.
@@ -388,7 +395,8 @@ class Model:
         StoreError
             When the arrays don't have this model's shapes.
         """
-        arrays = self._arrays()
+        self.linear.fit(state)
+        arrays = self.linear.arrays()
         state = {"metrics": metrics.new(self.task)} | dict(state)
         for name, mine in arrays.items():
             if name not in state or state[name].shape != mine.shape:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.errors import ExampleError
-from learner.linear import Contribution, Linear, by_name, reason
+from learner.linear import Contribution, Linear, by_name
 from learner.optimizers import parse
 
 __all__ = ["Named"]
@@ -62,7 +62,7 @@ class Named(Linear):
             buffer, 0, len(buffer), self.optimizer.normalised, self.keys, self.store.arrays, self._scratch, self._weights
         )  # fmt: skip
         if code != layout.OK:
-            raise ExampleError(reason(code, packed, where, self.loss.code))
+            raise ExampleError(self._reason(code, packed, where))
         if where != len(packed):
             raise ExampleError(f"features must be one msgpack value (got {len(packed) - where} more bytes)")
         return n, 0, score

@@ -33,7 +33,7 @@ class WeightDict:
     """
 
     def __init__(self, width: int, keys: NDArray[np.uint64]) -> None:
-        self.samples = np.zeros((layout.MAX_BINNED, 2 + layout.N_SAMPLES), np.float32)
+        self.samples = np.zeros((1, layout.MAX_BINNED, 2 + layout.N_SAMPLES), np.float32)
         self.width = width
         self.keys = keys
         self.sizes = np.zeros(2, np.int64)
@@ -70,22 +70,37 @@ class WeightDict:
         return found
 
     @property
+    def classes(self) -> NDArray[np.int64]:
+        """For each slot, the class that its row is of in a multi-class model, from 1; else 0."""
+        words = self.matrix.view(np.uint32)[:, layout.DENSE]
+        return (words >> layout.CLASS_SHIFT & layout.CLASS_MASK).astype(np.int64)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory of all arrays, with the room for growth."""
         return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty))
 
-    def slot(self, name: str) -> int | None:
-        """Return the slot of a name, None when it has none."""
+    def slot(self, name: str, of_class: int = 0) -> int | None:
+        """Return the slot of a name, None when it has none; in a multi-class model that of a class, from 1."""
         try:
             h = hash_of(name.encode(), self.keys)
         except UnicodeEncodeError:  # a lone surrogate: no name has one
             return None
+        if of_class:
+            h = int(kernels.blend_hashes(np.uint64(h), np.uint64(of_class)))
         base = int(kernels.find(self.arrays, np.uint64(h), np.uint64(self.width)))
         if base != int(kernels.MISSING):
             return base // self.width
         if " and " not in name and " in [" not in name and " < " not in name and " >= " not in name:
             return None
-        return next((slot for slot in np.flatnonzero(self.derived).tolist() if self.name(slot) == name), None)
+        return next(
+            (
+                slot
+                for slot in np.flatnonzero(self.derived & (self.classes == of_class)).tolist()
+                if self.name(slot) == name
+            ),
+            None,
+        )
 
     def name(self, slot: int) -> str:
         """Return the name of a slot; a derived feature's is made of its parts'."""
@@ -106,7 +121,9 @@ class WeightDict:
         if not place:
             return name
         n_bins = layout.N_BINS if alone else layout.N_CELL_BINS
-        sample = self.samples[int(self.rows.view(np.uint32)[slot * self.width + layout.DENSE]) - 1, 2:]
+        word = int(self.rows.view(np.uint32)[slot * self.width + layout.DENSE])
+        of_class = word >> layout.CLASS_SHIFT & layout.CLASS_MASK
+        sample = self.samples[max(of_class - 1, 0), (word & layout.PLACE_MASK) - 1, 2:]
         bounds = sample[np.arange(1, n_bins) * layout.N_SAMPLES // n_bins]
         if place == 1:
             return f"{name} < {bounds[0]:g}"

@@ -90,8 +90,8 @@ def test_a_string_that_is_no_label_is_refused():
         new(labels=["ham", "spam"]).learn_one({"a": 1}, "eggs")
 
 
-def test_probabilities_are_for_binary_tasks():
-    with pytest.raises(ExampleError, match=r"^probabilities are for binary tasks \(got a regression\)$"):
+def test_probabilities_are_for_classes():
+    with pytest.raises(ExampleError, match=r"^probabilities are for classes \(got a regression\)$"):
         new("regression").predict_proba_one({"a": 1})
 
 
@@ -213,11 +213,7 @@ def test_an_explanation_agrees_with_the_weights(options):
     centred = set()
     for x, _ in records(40, seed=1):  # seen before, so that no value is beyond what the features know
         explained = {c.name: c for c in model.explain_one(x)}
-        derived = {
-            name
-            for name in explained.keys() - x.keys()
-            if " and " in name or " in [" in name or " < " in name or " >= " in name
-        }
+        derived = {name for name in explained if model.linear.store.derived[model.linear.store.slot(name)]}
         assert explained.keys() == x.keys() | {layout.CONSTANT_NAME} | derived
         for name, c in explained.items():
             assert c.weight == pytest.approx(model.weights[name], rel=1e-12)
@@ -405,7 +401,7 @@ DECAYS_RULE = "decays must be 1 to 12 numbers above 0, at most 1"
 LABELS_RULE = "labels must be two different strings of 1 to 256 bytes, of a binary task"
 
 BAD_SPECS = [
-    ({"task": "ranking"}, "task must be one of binary, regression (got 'ranking')"),
+    ({"task": "ranking"}, "task must be one of binary, multiclass, regression (got 'ranking')"),
     ({"loss": "absolute"}, "loss of a binary task must be one of logistic, hinge (got 'absolute')"),
     ({"loss": "squared"}, "loss of a binary task must be one of logistic, hinge (got 'squared')"),
     ({"task": "regression", "loss": "hinge"}, "loss of a regression task must be one of squared (got 'hinge')"),

@@ -261,7 +261,10 @@ def test_a_wrong_optimizer_is_refused_in_words(optimizer, message):
 def test_an_optimizer_stands_alone(other):
     with pytest.raises(SpecError) as caught:
         Model(optimizer="ftrl", **other)
-    assert str(caught.value) == f"optimizer must stand alone, without rates, decays, parts or neural (got {next(iter(other))})"
+    assert (
+        str(caught.value)
+        == f"optimizer must stand alone, without rates, decays, parts or neural (got {next(iter(other))})"
+    )
 
 
 def test_replay_takes_an_optimizer_and_its_options(tmp_path):

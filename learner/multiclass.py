@@ -1,0 +1,252 @@
+"""Many classes, known beforehand or not: one linear learner a class, its label against the rest, over one dict of weights.
+
+A class exists from its label's first example on; its learner has learned the examples since then. An example's features are
+read and hashed once; every class has rows of its own under hashes of its own, made of the feature's and of the class's
+number. The probabilities are those of the classes' learners, divided by their sum (one against the rest: Rifkin and Klautau,
+2004, "In defense of one-vs-all classification"; Zadrozny and Elkan, 2002, "Transforming classifier scores into accurate
+multiclass probability estimates", section 4, for the normalisation).
+
+A label is a string, or a whole number, which is the same as its decimal digits. The first example of a label counts with the
+log loss of an even guess among it and the labels before.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from learner import kernels, layout, metrics
+from learner.errors import ExampleError, SpecError, show
+from learner.linear import CHUNK, DECAYS, PARTS, RATES, Contribution, Linear, Weights, msgpack_at
+from learner.weights import hash_of
+
+__all__ = ["MultiClass"]
+
+
+class MultiClass(Linear):
+    """One learner a class over one weight dict; has the face of a `Linear`, but for what is said of the methods.
+
+    Attributes
+    ----------
+    labels_seen : list of str
+        The labels in order of their first examples: class k from 1 is ``labels_seen[k - 1]``.
+    """
+
+    def __init__(
+        self,
+        seed: bytes,
+        rates: Sequence[float] = RATES,
+        decays: Sequence[float] = DECAYS,
+        parts: Collection[str] = tuple(PARTS),
+    ) -> None:
+        super().__init__("logistic", seed, rates, decays, None, None, parts)
+        self._seed = seed
+        self.metrics = metrics.new("multiclass")
+        self.labels_seen: list[str] = []
+        self._learners: list[Linear] = []
+        self._hashes = np.zeros(0, np.uint64)  # of the labels
+        self._digits = np.zeros(32, np.uint8)
+        self._plain_hashes = np.zeros(layout.MAX_FEATURES + 1, np.uint64)
+        self._binary_metrics = metrics.new("binary")  # every class's own evaluation, which nobody asks for
+        self._totals = np.zeros((0, layout.N_TOTALS))
+        self._mixers = np.zeros((0, *self.mixer.shape))
+        self._newtons = np.zeros((0, *self.newton.shape))
+        self.store.samples = self.store.samples[:0]
+
+    # ---- classes ----
+    def _add(self, labels: Sequence[str]) -> None:
+        """Give labels their classes, whose learners know nothing yet."""
+        first = len(self.labels_seen)
+        totals = np.zeros((len(labels), layout.N_TOTALS))
+        totals[:, layout.CLASS] = np.arange(first + 1, first + len(labels) + 1)
+        self._totals = np.concatenate([self._totals, totals])
+        self._mixers = np.concatenate([self._mixers, [self.mixer] * len(labels)])
+        self._newtons = np.concatenate([self._newtons, [self.newton] * len(labels)])
+        samples = np.zeros((len(labels), *self.store.samples.shape[1:]), np.float32)
+        self.store.samples = np.concatenate([self.store.samples, samples])
+        hashes = [hash_of(label.encode(), self.keys) for label in labels]
+        self._hashes = np.concatenate([self._hashes, np.array(hashes, np.uint64)])
+        self.labels_seen += labels
+        self._results_of_classes = tuple(np.zeros(len(self.labels_seen)) for _ in range(3))
+        self._learners = [self._learner(k) for k in range(len(self.labels_seen))]
+
+    def _learner(self, k: int) -> Linear:
+        """Return a class's learner, on views of the arrays of all."""
+        learner = Linear("logistic", self._seed, self.rates, self.decays.tolist(), None, None, self.parts, self.store)
+        learner.keys = self.keys
+        learner.totals, learner.mixer, learner.newton = self._totals[k], self._mixers[k], self._newtons[k]
+        learner._scratch, learner._mixing = self._scratch, self._mixing
+        learner._deriving = (self.store.samples[k], *self._deriving[1:])
+        return learner
+
+    def learner(self, label: Any) -> Linear:
+        """Return the learner of a label seen.
+
+        Raises
+        ------
+        ExampleError
+            When the label was never seen.
+        """
+        if str(label) not in self.labels_seen:
+            raise ExampleError(f"label must be one of those seen, {show(self.labels_seen)} (got {show(label)})")
+        return self._learners[self.labels_seen.index(str(label))]
+
+    # ---- learning ----
+    def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
+        if not self.labels_seen:
+            self._results_of_classes = (np.zeros(0),) * 3
+        class_scores, probabilities, shares = self._results_of_classes
+        done, position, n_rows, n_bytes, code = kernels.learn_classes(
+            buffer, position, len(buffer), self._parts, self.rates, self.decays, self.keys, self._hashes, self._digits,
+            self.store.arrays, self.totals, self._totals, self._mixers, self._newtons, self.store.samples, self.metrics,
+            self._binary_metrics, self._scratch, self._plain_hashes, self._deriving, self._mixing, self._updating,
+            self._scores, class_scores, probabilities, shares, self._results,
+        )  # fmt: skip
+        if code == layout.NEW_CLASS:
+            if len(self.labels_seen) >= layout.MAX_CLASSES:
+                done, position = self._refuse(buffer, done, position)
+            else:
+                unpacker = msgpack.Unpacker(max_buffer_size=layout.MAX_NAME_BYTES + 16)
+                unpacker.feed(buffer[position : position + layout.MAX_NAME_BYTES + 8].tobytes())
+                unpacker.read_array_header()
+                self._add([_label(unpacker.unpack())])
+        return done, position, n_rows, n_bytes
+
+    def _refuse(self, buffer: NDArray[np.uint8], done: int, position: int) -> tuple[int, int]:
+        """Reject an example of one label too many."""
+        scores, codes, ends, losses, importances = self._results
+        if done == CHUNK:
+            return done, position
+        scores[done] = losses[done] = importances[done] = np.nan
+        codes[done], ends[done] = layout.NEW_CLASS, position + 1
+        self.totals[layout.REJECTED] += 1
+        return done + 1, int(kernels.skip(buffer, position, len(buffer)))
+
+    def _reason(self, code: int, data: bytes, where: int) -> str:
+        if code == layout.BAD_TARGET:
+            came = msgpack_at(data, where)[0]
+            size = layout.MAX_NAME_BYTES
+            return f"target must be a label: a string of 1 to {size} bytes, or a whole number (got {show(came)})"
+        if code == layout.NEW_CLASS:
+            came = msgpack_at(data, where)[0]
+            return f"labels must be at most {layout.MAX_CLASSES} (got {show(came)} after so many others)"
+        return super()._reason(code, data, where)
+
+    # ---- predicting ----
+    def scores_packed(self, packed: bytes) -> dict[str, float]:
+        """Return every label's score, that of its own learner; nothing changes."""
+        if not self._learners:
+            super().score_packed(packed)  # what is wrong with the features is said all the same
+        return {
+            label: learner.score_packed(packed) for label, learner in zip(self.labels_seen, self._learners, strict=True)
+        }
+
+    def probabilities_packed(self, packed: bytes) -> dict[str, float]:
+        """Return the probability of every label seen."""
+        scores = np.array(list(self.scores_packed(packed).values()))
+        probabilities = np.zeros(len(scores))
+        kernels.normalise(scores, probabilities)
+        return dict(zip(self.labels_seen, probabilities.tolist(), strict=True))
+
+    def score_packed(self, packed: bytes) -> float:
+        """Return the largest of the labels' scores; NaN while there is no label."""
+        return max(self.scores_packed(packed).values(), default=float("nan"))
+
+    def prediction(self, score: float) -> float:
+        """Return a probability as it is: the scores that learning reports are those of the labels that came."""
+        return score
+
+    def explain_packed(self, packed: bytes) -> list[Contribution]:
+        """Return what each feature adds to the score of the likeliest label."""
+        probabilities = self.probabilities_packed(packed)
+        if not probabilities:
+            return []
+        return self.learner(max(probabilities, key=probabilities.__getitem__)).explain_packed(packed)
+
+    def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
+        """Return what a request is answered with: the likeliest label, its probability and that of every label."""
+        probabilities = self.probabilities_packed(packed)
+        label = max(probabilities, key=probabilities.__getitem__, default=None)
+        answer: dict[str, Any] = {
+            "score": None if label is None else self.learner(label).score_packed(packed),
+            "prediction": None if label is None else probabilities[label],
+            "label": label,
+            "probabilities": probabilities,
+        }
+        if explain:
+            answer["contributions"] = self.explain_packed(packed)
+        return answer
+
+    @property
+    def weights(self) -> "ClassWeights":  # type: ignore[override]
+        """The effective weights: a mapping from label to a mapping from feature name to weight."""
+        return ClassWeights(self)
+
+    # ---- state in and out ----
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that was learned but the rows and names, as arrays by name."""
+        return {
+            "totals": self.totals,
+            "class_totals": self._totals,
+            "class_mixers": self._mixers,
+            "class_newtons": self._newtons,
+            "samples": self.store.samples,
+            "metrics": self.metrics,
+            "labels": np.frombuffer(json.dumps(self.labels_seen).encode(), np.uint8).copy(),
+        }
+
+    def fit(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Have the classes of a state."""
+        labels = json.loads(state["labels"].tobytes()) if "labels" in state else []
+        if labels[: len(self.labels_seen)] != self.labels_seen:
+            self.__init__(self._seed, self.rates, self.decays.tolist(), self.parts)  # type: ignore[misc]
+        if more := labels[len(self.labels_seen) :]:
+            self._add(more)
+
+
+class ClassWeights(Mapping[str, Weights]):
+    """The effective weights by label, then by feature name; a live view."""
+
+    def __init__(self, model: MultiClass) -> None:
+        self._model = model
+
+    def __len__(self) -> int:
+        return len(self._model.labels_seen)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._model.labels_seen)
+
+    def __getitem__(self, label: str) -> Weights:
+        if label not in self._model.labels_seen:
+            raise KeyError(label)
+        return self._model.learner(label).weights
+
+    def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
+        """Return ``label: name`` and weight, the largest in size first, of names (with their labels) that start so."""
+        every = [(f"{label}: {name}", w) for label, weights in self.items() for name, w in weights.top()]
+        return sorted((item for item in every if item[0].startswith(prefix)), key=lambda item: -abs(item[1]))[:n]
+
+
+def _label(value: Any) -> str:
+    """Return a target as its label: a whole number as its digits, also when it came as a float."""
+    return value if isinstance(value, str) else str(int(value))
+
+
+def check(loss: str | None, labels: Any, neural: Any, optimizer: Any) -> None:
+    """Refuse what a multi-class model has none of.
+
+    Raises
+    ------
+    SpecError
+        When one of them was given.
+    """
+    given = {"loss": loss, "labels": labels, "neural": neural, "optimizer": optimizer}
+    if given["loss"] in ("logistic", None):
+        del given["loss"]
+    if wrong := [name for name, value in given.items() if value is not None]:
+        raise SpecError(
+            f"multiclass task must have the logistic loss and labels of its stream (got {', '.join(wrong)})"
+        )
