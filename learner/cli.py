@@ -82,6 +82,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 format_option = click.option(
     "--format", "file_format", type=click.Choice(FORMATS), help="By default guessed from the name."
 )
+durability_option = click.option(
+    "--durability",
+    type=click.Choice(["crash", "power", "failover"]),
+    help="What an acknowledged write must outlive; see the README.",
+)
+replicas_option = click.option(
+    "--replicas", default=1, show_default=True, type=click.IntRange(min=1), help="That must have it, with failover."
+)
 target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
 
 
@@ -197,18 +205,34 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
 @click.argument("file")
 @format_option
 @target_option
+@click.option(
+    "--id", "identity", help="A name for this push: pushed again under it, the same FILE is not learned again."
+)
+@durability_option
+@replicas_option
 @redis_option
 @json_option
-def push(model: str, file: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool) -> None:
+def push(
+    model: str,
+    file: str,
+    file_format: str | None,
+    target: str,
+    identity: str | None,
+    durability: str | None,
+    replicas: int,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
     """Push the examples of FILE (- is the standard input) onto MODEL's stream.
 
-    Lines that can't be read are named, counted and left out; the exit code is then 2.
+    Lines that can't be read are named, counted and left out; the exit code is then 2. With --id, a push that failed half-way
+    can be repeated.
     """
     from learner.client import Client
     from learner.formats import Source, read
     from learner.show import progress_bar
 
-    client = Client(model, redis_url)
+    client = Client(model, redis_url, durability=durability or "crash", replicas=replicas)
     client.require_model()
     bad: list[str] = []
 
@@ -220,8 +244,9 @@ def push(model: str, file: str, file_format: str | None, target: str, redis_url:
     pushed, started = 0, time.perf_counter()
     with Source(file) as source, progress_bar(source.size, quiet=as_json) as advance:
         examples = read(source, file_format, target=target, on_error=on_error)
-        for kind, run in by_kind(examples):
-            for n in client.push_packed(run, features=kind == "features"):
+        for i, (kind, run) in enumerate(by_kind(examples)):
+            name = identity and f"{identity}/{i}"
+            for n in client.push_packed(run, features=kind == "features", id=name):
                 pushed += n
                 advance(source.position())
     seconds = time.perf_counter() - started
@@ -349,6 +374,54 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
 
     for line in status_lines(found):
         click.echo(line)
+
+
+@main.command()
+@click.argument("model")
+@click.option(
+    "--from-start", "choice", flag_value="from-start", help="Learn what the stream has now, from its beginning."
+)
+@click.option("--skip", "choice", flag_value="skip", help="Skip what the stream has now, learn what comes after.")
+@click.option(
+    "--continue",
+    "choice",
+    flag_value="continue",
+    help="Learn what comes after the last entry learned; what is lost is lost.",
+)
+@click.option("--forget", "choice", flag_value="forget", help="Forget all that was learned, and learn the stream anew.")
+@redis_option
+@json_option
+def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool) -> None:
+    """Say whether MODEL's stream fits what was learned from it, or make it fit in the way chosen.
+
+    A running worker is replaced by a repair: it exits with 4. Without a choice nothing changes; the exit code is 2 when
+    the stream doesn't fit.
+    """
+    from learner import server
+    from learner.store import Store
+    from learner.stream import CHOICES, repair
+
+    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store.spec()
+    if choice:
+        store.take_over()
+        found = repair(store.client, store.keys, choice)
+        store.release()
+    else:
+        found = store.committed_position()
+    if as_json:
+        click.echo(to_json(found.to_dict()))
+    elif found.trouble:
+        click.echo(found.trouble)
+        for name, meaning in CHOICES.items():
+            click.echo(f"  learner repair {model} --{name:11} {meaning}")
+    else:
+        behind = found.added - found.passed
+        click.echo(
+            f"{model}: {found.learned} entries learned up to {found.cursor}, {behind} to come: they fit the stream"
+        )
+    if found.trouble:
+        sys.exit(2)
 
 
 # ---- without Redis ----

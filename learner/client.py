@@ -5,16 +5,19 @@ Any language can do the same with plain Redis commands: `learner.wire` says how.
 
 import itertools
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import redis
+
 from learner import server
+from learner.durability import Durability
 from learner.errors import LearnerError
 from learner.wire import REPLIES, Keys, pack, pack_example
 
 if TYPE_CHECKING:
-    import redis
     from numpy.typing import NDArray
 
 __all__ = ["Client"]
@@ -22,6 +25,7 @@ __all__ = ["Client"]
 BATCH_EXAMPLES = 200  # an entry: large enough that Redis's cost an entry vanishes
 BATCH_BYTES = 256_000
 PIPELINE_ENTRIES = 20
+FIRST_PAUSE_SECONDS = 0.05  # before pushing again; then twice as long each time
 
 
 class Client:
@@ -34,7 +38,11 @@ class Client:
     redis_url : str, optional
         By default the environment's REDIS_URL, else the embedded server.
     timeout : float
-        Seconds to wait for an answer.
+        Seconds to wait for an answer, and for what `durability` asks for; and to push again what has an id.
+    durability : {"crash", "power", "failover"}
+        What an example outlives whose push returned: see `learner.durability`.
+    replicas : int
+        On how many replicas an example is then, with "failover".
 
     Examples
     --------
@@ -46,10 +54,18 @@ class Client:
         spam.predict({"address": "xyz@gmail.com"})
     """
 
-    def __init__(self, model: str, redis_url: str | None = None, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        model: str,
+        redis_url: str | None = None,
+        timeout: float = 5.0,
+        durability: str = "crash",
+        replicas: int = 1,
+    ) -> None:
         self.keys = Keys(model)
+        self.durability = Durability(durability, replicas)
         self.timeout = timeout
-        self.redis: redis.Redis = server.client(server.find_or_start(redis_url), block_ms=int(timeout * 1000))
+        self.redis = server.client(server.find_or_start(redis_url), block_ms=int(timeout * 1000))
         self._replies = f"{REPLIES}{uuid.uuid4().hex}"
         self._ids = itertools.count()
 
@@ -61,6 +77,7 @@ class Client:
         *,
         features: "Mapping[str, float] | NDArray[Any] | None" = None,
         importance: float = 1.0,
+        id: str | None = None,  # noqa: A002  (the field's name)
     ) -> str:
         """Push one example; return its entry id.
 
@@ -73,30 +90,45 @@ class Client:
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float
             The example's weight.
+        id : str, optional
+            Your own name for this example. With one, a push is tried again while the connection is lost, and may be repeated
+            by you: however often it arrives, it is learned once, as far back as the last `learner.recent.CAPACITY` ids.
 
         Raises
         ------
         ExampleError
             When msgpack has no form for it. Other rules are the worker's to check: see the rejected stream.
+        LearnerError
+            When it can't be confirmed to be as durable as asked for: then it may be there or not.
         """
         if features is None:
             fields = {"records": pack([target, record] if importance == 1.0 else [target, record, importance])}
         else:
             fields = {"batch": pack_example(target, pack(features), importance)}
-        entry_id = cast("bytes | None", self.redis.xadd(self.keys.examples, cast("Any", fields), nomkstream=True))
-        if entry_id is None:
-            raise self._no_model()
-        return entry_id.decode()
+        return self._push_entries([fields], None if id is None else [id])[0].decode()
 
-    def push_many(self, examples: Iterable[Sequence[Any]], *, features: bool = False) -> int:
+    def push_many(
+        self,
+        examples: Iterable[Sequence[Any]],
+        *,
+        features: bool = False,
+        id: str | None = None,  # noqa: A002  (as in push)
+    ) -> int:
         """Push many (target, record) or (target, record, importance); return how many.
 
-        With ``features=True`` the second item is a map of feature name to number, or a numpy array.
-        Many examples go into one entry.
+        With ``features=True`` the second item is a map of feature name to number, or a numpy array. Many examples go into one
+        entry. With an `id`, the same examples in the same order may be pushed again: see `push`.
         """
-        return sum(self.push_packed((pack(list(example)) for example in examples), features=features))
+        packed = (pack(list(example)) for example in examples)
+        return sum(self.push_packed(packed, features=features, id=id))
 
-    def push_packed(self, examples: Iterable[bytes], *, features: bool) -> Iterator[int]:
+    def push_packed(
+        self,
+        examples: Iterable[bytes],
+        *,
+        features: bool,
+        id: str | None = None,  # noqa: A002  (as in push)
+    ) -> Iterator[int]:
         """Push examples packed already; yield how many went, batch after batch.
 
         Parameters
@@ -105,11 +137,21 @@ class Client:
             Each ``[target, record or features]`` or ``[.., importance]`` in msgpack.
         features : bool
             Whether they hold features rather than records.
+        id : str, optional
+            A name for all of them; the entries are called ID/0, ID/1 and so on.
         """
         field = "batch" if features else "records"
         entries: list[tuple[bytes, int]] = []
         batch: list[bytes] = []
-        n_bytes = 0
+        n_bytes = n_entries = 0
+
+        def push() -> int:
+            nonlocal n_entries
+            ids = None if id is None else [f"{id}/{n_entries + i}" for i in range(len(entries))]
+            self._push_entries([{field: data} for data, _ in entries], ids)
+            n_entries += len(entries)
+            return sum(n for _, n in entries)
+
         for example in examples:
             batch.append(example)
             n_bytes += len(example)
@@ -117,20 +159,57 @@ class Client:
                 entries.append((b"".join(batch), len(batch)))
                 batch, n_bytes = [], 0
                 if len(entries) == PIPELINE_ENTRIES:
-                    yield self._push_entries(field, entries)
+                    yield push()
                     entries = []
         if batch:
             entries.append((b"".join(batch), len(batch)))
         if entries:
-            yield self._push_entries(field, entries)
+            yield push()
 
-    def _push_entries(self, field: str, entries: list[tuple[bytes, int]]) -> int:
+    def _push_entries(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> list[bytes]:
+        """Push entries, as durably as asked for; those with ids again while the server doesn't answer."""
+        deadline = time.monotonic() + self.timeout
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return self._try_to_push(entries, ids)
+            except (redis.ConnectionError, redis.TimeoutError):
+                if ids is None or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+            pause *= 2
+
+    def _try_to_push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> list[bytes]:
         with self.redis.pipeline(transaction=False) as pipe:
-            for data, _ in entries:
-                pipe.xadd(self.keys.examples, {field: data}, nomkstream=True)
-            if None in pipe.execute():
-                raise self._no_model()
-        return sum(n for _, n in entries)
+            for i, fields in enumerate(entries):
+                identity = {} if ids is None else {"id": ids[i]}
+                pipe.xadd(self.keys.examples, cast("Any", {**fields, **identity}), nomkstream=True)
+            self.durability.queue(pipe, int(self.timeout * 1000))
+            replies = pipe.execute(raise_on_error=False)
+        found = replies[: len(entries)]
+        for reply in found:
+            if isinstance(reply, Exception):
+                raise reply
+        if None in found:
+            raise self._no_model()
+        if self.durability.waits:
+            self._require_confirmed(replies[-1])
+        return found
+
+    def _require_confirmed(self, reply: Any) -> None:
+        level = self.durability.level
+        if isinstance(reply, redis.ResponseError) and "unknown command" in str(reply).lower():
+            raise LearnerError(
+                f"server: durability {level!r} must have WAITAOF, of Redis >= 7.2 or Valkey (it has not): with appendfsync "
+                "always, 'crash' gives as much"
+            )
+        if isinstance(reply, Exception):
+            raise LearnerError(f"examples: durability {level!r} could not be confirmed (got {reply})")
+        if not self.durability.confirmed(reply):
+            raise LearnerError(
+                f"examples must be confirmed as durability {level!r} asks within {self.timeout:g} s (got {reply}): they are on "
+                "the server, but may be lost with it; push again those that have an id"
+            )
 
     def require_model(self) -> None:
         """Make sure that the model exists.
@@ -207,7 +286,8 @@ class Client:
 
         store = Store(self.redis, self.keys.model)
         model = Model.from_spec(store.spec())
-        if committed := store.load(model.fingerprint, model.linear.store.width):
+        committed = store.load(model.fingerprint, model.linear.store.width)
+        if committed and committed.state:
             model.load_state(committed.state)
         return model
 

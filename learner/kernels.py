@@ -116,7 +116,6 @@ SCALE, COUNT, MEAN, DEVIATION = (
     np.uint64(word) for word in (layout.SCALE, layout.COUNT, layout.MEAN, layout.DEVIATION)
 )
 HASH, NAME, DENSE, WEIGHTS = (np.uint64(word) for word in (layout.HASH, layout.NAME, layout.DENSE, layout.HEADER))
-PAGE_BITS = np.uint64(layout.PAGE_BITS)
 DERIVED, PLACE_MASK, CLASS_SHIFT = (np.uint32(word) for word in (layout.DERIVED, layout.PLACE_MASK, layout.CLASS_SHIFT))
 
 JIT = not config.DISABLE_JIT
@@ -554,7 +553,7 @@ def insert(buffer, start, length, h, x, rates, store):
         rows[base + kalman_at(rates) + ONE] = CONSTANT_VARIANCE if length == 0 else VARIANCE
     head_start(base, h, rows)
     enter(table, h, slot)
-    dirty[slot >> PAGE_BITS] = 1
+    dirty[slot] = 1
     return base
 
 
@@ -573,7 +572,7 @@ def insert_derived(h, first, second, bins, rates, store):
     words32[base + DENSE] = DERIVED | bins
     rows[base + kalman_at(rates) + ONE] = VARIANCE
     enter(table, h, slot)
-    dirty[slot >> PAGE_BITS] = 1
+    dirty[slot] = 1
     return base
 
 
@@ -965,7 +964,7 @@ def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
         count = np.float64(words32[base + COUNT])
         if learning:
             words32[base + COUNT] += 1
-            dirty[base // width >> PAGE_BITS] = 1
+            dirty[base // width] = 1
         dense = np.int64(words32[base + DENSE] & PLACE_MASK)
         if crosses and count >= frequent and dense == 0:
             n_tops = keep_frequent(base, count, n_tops, tops, counts)
@@ -1008,7 +1007,7 @@ def prepare(n, learning, rates, parts, store, scratch, deriving, totals):
             if dense <= MAX_BINNED:
                 zs[dense] = min(max(v / deviation, -8.0), 8.0)
             if learning:
-                dirty[base // width >> PAGE_BITS] = 1
+                dirty[base // width] = 1
             n += 1
     if n_tops < np.uint64(N_CROSSED):
         tops[n_tops] = MISSING
@@ -1133,7 +1132,7 @@ def derive(parts, learning, rates, store, deriving, totals):
             bases[i] = base
         if learning and base != MISSING:
             words32[base + COUNT] += 1
-            dirty[base // width >> PAGE_BITS] = 1
+            dirty[base // width] = 1
     return n
 
 
@@ -1561,7 +1560,7 @@ def learn_example(
         n, True, parts, rates, store, totals, mixer, newton, head, scratch, deriving, mixing, scores
     )
     promote(rates, store, deriving, totals)
-    dirty[bases[n] // width >> PAGE_BITS] = 1  # the constant's page
+    dirty[bases[n] // width] = 1  # the constant's row
     before = s
     if loss == losses.SQUARED:
         before = totals[TARGET_MEAN] + target_deviation(totals) * s
@@ -1958,7 +1957,7 @@ def learn_named_example(
         a, b = np.float64(rows[at + ONE]), np.float64(rows[at + ONE + ONE])
         w, a, b = update_feature(code, weights[i], a, b, xs[i], slope, importance, t, updates, scales, options)
         rows[at], rows[at + ONE], rows[at + ONE + ONE] = bounded(w), bounded(a), bounded(b)
-        dirty[bases[i] // WIDTH >> PAGE_BITS] = 1
+        dirty[bases[i] // WIDTH] = 1
     return s, found
 
 

@@ -19,7 +19,7 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
 ``sizes``
     int64: how many rows, and how many bytes of `names`, are in use.
 ``dirty``
-    uint8: for every page of rows, whether it changed since the last commit.
+    uint8: for every row, whether it changed since the last commit.
 ``totals``
     float64: the counters and sums below.
 ``mixer``
@@ -57,7 +57,6 @@ DERIVED = (
 PLACE_MASK = 0xFFFF  # of DENSE: place, or bins
 CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above those: in a multi-class model the class whose row it is, from 1
 CONSTANT_NAME = "(constant)"
-PAGE_BITS = 6  # 64 rows are a page, what a commit writes at a time
 
 MAX_DENSE = 1024  # features that are centred, and so count with 0 where they are left out
 MAX_BINNED = 32  # the first of them, which the Newton expert sees, and whose values are also cut into bins

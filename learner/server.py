@@ -120,6 +120,7 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         "socket_connect_timeout": TIMEOUT_S,
         "health_check_interval": 30,
         "client_name": "learner",
+        "command_packer": Packer(),
         "protocol": 2,  # the same replies from every redis-py; 3 lets a server change timeouts while we wait
     }
     if not url.startswith("unix:"):
@@ -133,6 +134,41 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     except ValueError as error:
         rule = "must be redis://, rediss:// or unix://, with a number for its port"
         raise ServerError(f"server URL: {rule} (got {redact(url)})") from error
+
+
+PASSING = {  # how the server's answer starts: what is the matter
+    "OOM": "the server's memory is full (maxmemory)",
+    "MISCONF": "the server can't write to its disk",
+    "READONLY": "the server is a replica, or a primary no more",
+    "NOREPLICAS": "the server has too few replicas (min-replicas-to-write)",
+    "MASTERDOWN": "the server is a replica without its primary",
+    "CLUSTERDOWN": "the cluster is down",
+    "TRYAGAIN": "the cluster is moving the keys",
+    "LOADING": "the server is loading its data",
+    "BUSY": "the server is busy with a script",
+}
+
+
+def passing_trouble(error: redis.RedisError) -> str | None:
+    """Return what is the matter, in words, when a command may be tried again later; None when that would not help.
+
+    >>> passing_trouble(redis.ConnectionError("refused"))
+    'no connection'
+    >>> passing_trouble(redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"))
+    "the server can't write to its disk"
+    >>> passing_trouble(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+    """
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return PASSING["LOADING"]
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return "no connection"
+    # redis-py takes the code off some answers, which then have a class of their own, and puts its own words before others
+    kinds = {"OutOfMemory": "OOM", "ReadOnly": "READONLY", "TryAgain": "TRYAGAIN"}
+    kinds |= {"MasterDown": "MASTERDOWN", "ClusterDown": "CLUSTERDOWN"}
+    code = kinds.get(
+        type(error).__name__.removesuffix("Error"), str(error).rpartition("caused error: ")[2].split(" ")[0]
+    )
+    return PASSING.get(code)
 
 
 def require_version(connection: redis.Redis) -> str:
@@ -157,6 +193,30 @@ def temporary() -> "Iterator[str]":
             yield embedded.start()
         finally:
             embedded.stop()
+
+
+class Packer:
+    r"""Packs commands as redis-py's own packers do, but has a memoryview sent as it is, without a copy.
+
+    >>> b"".join(Packer().pack("SETRANGE", "key", 0, memoryview(b"large")))
+    b'*4\r\n$8\r\nSETRANGE\r\n$3\r\nkey\r\n$1\r\n0\r\n$5\r\nlarge\r\n'
+    """
+
+    def pack(self, *args: Any) -> "list[bytes | memoryview]":
+        """Return the command in pieces."""
+        if isinstance(args[0], str):
+            args = (*args[0].split(), *args[1:])  # redis-py has names of two words
+        packed: list[bytes | memoryview] = []
+        text = b"*%d\r\n" % len(args)
+        for arg in args:
+            data = arg if isinstance(arg, bytes | bytearray | memoryview) else str(arg).encode()
+            text += b"$%d\r\n" % len(data)
+            if isinstance(data, memoryview):
+                packed += [text, data]
+                text = b"\r\n"
+            else:
+                text += data + b"\r\n"
+        return [*packed, text]
 
 
 class Embedded:

@@ -83,9 +83,12 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
     if "worker" in owner:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(owner["since"])))
         yield f"owner             process {owner['pid']} on {owner['host']} since {since}, epoch {owner['epoch']}"
+        yield f"durability        {owner['durability']}, confirmed up to commit {found['confirmed']} of {found['commits']}"
     else:
         yield "owner             none: start one with 'learner worker " + found["model"] + "'"
     yield f"lag               {found['lag_entries']} entries, {found['requests_waiting']} requests waiting"
+    if found["trouble"]:
+        yield f"trouble           {found['trouble']}: see 'learner repair {found['model']}'"
     if progress:
         yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected"
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"

@@ -5,15 +5,18 @@ learned), what was rejected, the consumer group's position and a progress entry,
 one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic, so entries after the last commit are simply learned
 again after a crash, to the same bits.
 
-Only one worker may commit: taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*).
+Only one worker may commit: taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*). The
+owner says that it lives by changing the key ``lease`` (see `learner.lease`).
 """
 
-import contextlib
+import functools
+import itertools
 import json
 import os
 import secrets
 import socket
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,29 +25,87 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
-from learner import layout
+from learner.durability import Durability
 from learner.errors import FencedError, StoreError
+from learner.journal import Change, Journal
+from learner.lease import LEASE_SECONDS, process_name
+from learner.recent import RecentIds
+from learner.stream import NEVER, Position, create_group, position, stream_id
 from learner.wire import GROUP, Bad, Keys
 
-__all__ = ["Committed", "Store", "stream_id"]
+__all__ = ["NEVER", "Behind", "Committed", "Entries", "Owner", "Snapshot", "Store", "stream_id"]
 
-FORMAT = 1
+FORMAT = 2  # 1 had no journal, no checksums and no ids
 SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
 MAX_REJECTED = 100_000  # entries kept, about
 MAX_PROGRESS = 10_000
 REJECTED_BYTES = 65_536  # of the original entry kept
-NEVER = b"0-0"  # the cursor before the first entry
+OWNED = ("worker", "epoch")  # what says whose a model is
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
 @dataclass
 class Committed:
-    """What a model's last commit says: where it stands, and its arrays."""
+    """What a model's last commit says: where it stands, its arrays, and the last ids learned (see `learner.recent`)."""
 
     cursor: bytes
     n_commits: int
     state: dict[str, NDArray[Any]]
+    ids: NDArray[np.uint64]
+    n_ids: int
+
+
+@dataclass
+class Owner:
+    """Who owns a model (no ``worker`` among the fields: nobody), and the sign of life that must change."""
+
+    fields: dict[str, str]
+    sign: bytes | None
+
+    @property
+    def lease_seconds(self) -> float:
+        """For how long its sign may stay the same."""
+        return float(self.fields.get("lease", LEASE_SECONDS))
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(self.fields["since"])))
+        return f"process {self.fields['pid']} on {self.fields['host']} since {since}, epoch {self.fields['epoch']}"
+
+
+class Behind(Exception):  # noqa: N818  (nobody outside sees it)
+    """The server lost the last commits, so the next one must write everything."""
+
+
+@dataclass
+class Snapshot:
+    """All that one commit writes, copied.
+
+    Parameters
+    ----------
+    slots : array of int64
+        Of the rows that changed.
+    change : Change
+        Those rows, or all of them.
+    names : bytes
+        The new ones.
+    ids : bytes
+        The ring of `learner.recent`.
+    head : mapping
+        What the header says beside the position.
+    """
+
+    cursor: bytes
+    n_entries: int
+    slots: NDArray[np.int64]
+    change: Change
+    names: bytes
+    arrays: dict[str, bytes]
+    ids: bytes
+    n_ids: int
+    head: dict[str, Any]
+    rejected: list[tuple[bytes, Bad]]
+    progress: dict[str, Any]
 
 
 class Store:
@@ -63,9 +124,17 @@ class Store:
         self.keys = Keys(model)
         self.epoch = 0
         self._token = b""
+        self._n_signs = 0
         self.n_commits = 0
-        self.n_entries = 0
+        self.n_entries = 0  # learned up to the last commit
+        self._cursor = NEVER  # of the last commit
         self._names_committed = 0
+        self._ids_committed = 0
+        self._journal = Journal()
+        self._names_sum = 0
+        self._copy = np.empty(0, np.uint8)  # of rows, for a snapshot
+        self.durability = Durability()
+        self.confirmed = 0  # the last commit known to be as durable as that
 
     # ---- the spec ----
     def create(self, spec: Mapping[str, Any]) -> bool:
@@ -73,7 +142,7 @@ class Store:
         if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
             return False
         for stream in (self.keys.examples, self.keys.requests):
-            self._create_group(stream)
+            create_group(self.client, stream)
         return True
 
     def spec(self) -> dict[str, Any]:
@@ -91,47 +160,132 @@ class Store:
             )
         return cast("dict[str, Any]", json.loads(data))
 
-    def _create_group(self, stream: str) -> None:
-        try:
-            self.client.xgroup_create(stream, GROUP, "0", mkstream=True)
-        except redis.ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-
     # ---- owning ----
-    def take_over(self) -> int:
-        """Become the one worker that may commit; return the new epoch."""
-        self._token = secrets.token_hex(8).encode()
+    def owner(self) -> "Owner":
+        """Return who owns the model, and its last sign of life."""
         with self.client.pipeline() as pipe:
-            pipe.hincrby(self.keys.owner, "epoch", 1)
-            pipe.hset(
-                self.keys.owner,
-                mapping={
-                    "worker": self._token,
-                    "host": socket.gethostname(),
-                    "pid": os.getpid(),
-                    "since": f"{time.time():.3f}",
-                },
-            )
+            pipe.hgetall(self.keys.owner)
+            pipe.get(self.keys.lease)
+            found, sign = pipe.execute()
+        return Owner({key.decode(): value.decode() for key, value in found.items()}, sign)
+
+    def take_over(self, lease_seconds: float = LEASE_SECONDS) -> int:
+        """Become the one worker that may commit, whoever was; return the new epoch."""
+        with self.client.pipeline() as pipe:
+            self._queue_ownership(pipe, lease_seconds)
             self.epoch = int(pipe.execute()[0])
-        self._create_group(self.keys.examples)
+        create_group(self.client, self.keys.examples)
         return self.epoch
+
+    def succeed(self, owner: "Owner", lease_seconds: float = LEASE_SECONDS) -> bool:
+        """Become the one worker that may commit after `owner`; return False if another one did already."""
+        token, epoch = (owner.fields[name].encode() if name in owner.fields else None for name in OWNED)
+        pipe: Any
+        with self.client.pipeline() as pipe:
+            try:
+                pipe.watch(self.keys.owner)
+                if self._owned(pipe) != [token, epoch]:
+                    return False
+                pipe.multi()
+                self._queue_ownership(pipe, lease_seconds)
+                self.epoch = int(pipe.execute()[0])
+            except redis.WatchError:  # another one was quicker, or, says redis-py too, the connection was lost
+                return False
+        create_group(self.client, self.keys.examples)
+        return True
+
+    def owned_already(self, owner: "Owner") -> bool:
+        """Tell whether the owner is this one: whose takeover went through though its answer was lost."""
+        if owner.fields.get("worker", "").encode() != self._token or not self._token:
+            return False
+        self.epoch = int(owner.fields["epoch"])
+        return True
+
+    def _queue_ownership(self, pipe: Any, lease_seconds: float) -> None:
+        self._token = secrets.token_hex(8).encode()
+        pipe.hincrby(self.keys.owner, "epoch", 1)
+        owner = {
+            "worker": self._token,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process": process_name(),
+            "since": f"{time.time():.3f}",
+            "lease": f"{lease_seconds:g}",
+            "durability": str(self.durability),
+        }
+        pipe.hset(self.keys.owner, mapping=owner)
+        pipe.set(self.keys.lease, self._sign())
+
+    def _sign(self) -> bytes:
+        self._n_signs += 1
+        return b"%b %d %d" % (self._token, self._n_signs, self.confirmed)
+
+    def beat(self, timeout_ms: int = 1000) -> None:
+        """Say that this worker lives, and have the commits before confirmed, for which it waits at most so long.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        StoreError
+            When the server lost what this worker committed.
+        """
+        there = self.client.exists(self.keys.examples)
+        self._require_ownership(self._owned(self.client))
+        if self.n_entries and not there:
+            self.check_stream(self._cursor)
+        n_commits = self.n_commits
+        if not self.durability.waits:
+            self.confirmed = n_commits
+            self.client.set(self.keys.lease, self._sign())
+            return
+        with self.client.pipeline(transaction=False) as pipe:  # one connection: what comes after the sign confirms it,
+            pipe.set(self.keys.lease, self._sign())  # and so the commits before it
+            self.durability.queue(pipe, timeout_ms)
+            if self.durability.confirmed(pipe.execute()[1]):
+                self.confirmed = n_commits
 
     def release(self) -> None:
         """Stop being the owner, if still so."""
         pipe: Any
         with self.client.pipeline() as pipe:
-            pipe.watch(self.keys.owner)
-            if self._is_owner(pipe):
-                pipe.multi()
-                pipe.hdel(self.keys.owner, "worker", "host", "pid", "since")
-                with contextlib.suppress(redis.WatchError):  # replaced in this very moment: released already
+            try:
+                pipe.watch(self.keys.owner)
+                if self._is_owner(pipe):
+                    pipe.multi()
+                    pipe.hdel(self.keys.owner, "worker", "host", "pid", "process", "since", "lease", "durability")
+                    pipe.delete(self.keys.lease)
                     pipe.execute()
+            except (
+                redis.WatchError
+            ) as error:  # replaced in this very moment, or, says redis-py too, the connection was lost
+                if self._is_owner(self.client):
+                    raise redis.ConnectionError(f"lost while releasing ({error})") from error
 
     def _is_owner(self, client: Any) -> bool:
         """Tell whether the owner is still this one: the epoch may come again when a server goes back, the token doesn't."""
-        found: list[bytes | None] = client.hmget(self.keys.owner, "epoch", "worker")
-        return found == [str(self.epoch).encode(), self._token]
+        return self._owned(client) == [self._token, str(self.epoch).encode()]
+
+    def _owned(self, client: Any) -> list[bytes | None]:
+        found: list[bytes | None] = client.hmget(self.keys.owner, *OWNED)
+        return found
+
+    def _require_ownership(self, owned: list[bytes | None]) -> None:
+        """Make sure that the owner found is this one, or say what happened to it."""
+        epoch = owned[1]
+        if owned == [self._token, str(self.epoch).encode()]:
+            return
+        if int(epoch or 0) < self.epoch:  # a takeover raises it: only older data has a lower one
+            lost = "everything of this model" if epoch is None else f"what came after epoch {epoch.decode()}"
+            raise StoreError(
+                f"server lost {lost} while this worker, of epoch {self.epoch}, had learned {self.n_entries} entries of "
+                f"{self.keys.model!r}: it was emptied, or went back to older data; a worker started now goes on from what "
+                "there is, or says what doesn't fit"
+            )
+        raise FencedError(
+            f"another worker owns {self.keys.model!r} now (epoch {int(epoch or 0)}, this one's is {self.epoch}): nothing of "
+            "this one is committed any more"
+        )
 
     # ---- loading ----
     def load(self, fingerprint: str, width: int) -> Committed | None:
@@ -149,72 +303,119 @@ class Store:
         StoreError
             When the commit doesn't fit the model, or the stream doesn't fit the commit.
         """
-        head, rows, names = self._read_state(width)
+        head, journal, (base, names, ids, *deltas) = self._read_state(width)
         if not head:
             return None
-        if int(head[b"format"]) != FORMAT:
-            raise StoreError(f"state of {self.keys.model!r} must have format {FORMAT} (got {head[b'format'].decode()})")
+        self._cursor = cursor = head[b"cursor"]
+        self.n_entries = int(head[b"entries"])
+        self.check_stream(cursor)
+        none = np.zeros(0, np.uint64)
+        if b"format" not in head:  # a repair said where to start
+            return Committed(cursor, 0, {}, none, 0)
+        version = int(head[b"format"])
+        if not 1 <= version <= FORMAT:
+            raise StoreError(
+                f"state of {self.keys.model!r} must have format 1 to {FORMAT} (got {version}): a newer learner wrote it"
+            )
         if head[b"fingerprint"].decode() != fingerprint:
             raise StoreError(
                 f"state of {self.keys.model!r} was learned with fingerprint {head[b'fingerprint'].decode()}, "
-                f"but the model's is {fingerprint}: its spec was changed; create a new model under another name"
+                f"but the model's is {fingerprint}: its spec was changed; put the old spec back at {self.keys.spec}, or "
+                "create a new model under another name"
             )
-        cursor = head[b"cursor"]
-        self.n_entries = int(head[b"entries"])
-        self.check_stream(cursor)
         self.n_commits = int(head[b"commits"])
-        self._names_committed = len(names)
+        n_bytes = int(head[b"name_bytes"])
+        if len(names) < n_bytes:
+            raise StoreError(
+                f"state of {self.keys.model!r} must have {n_bytes} bytes at {self.keys.names(0)} (got {len(names)})"
+            )
+        names = names[:n_bytes]
+        small = json.loads(head[b"arrays"])
         state: dict[str, NDArray[Any]] = {
-            name: np.frombuffer(head[name.encode()], dtype).reshape(shape)
-            for name, (dtype, shape) in json.loads(head[b"arrays"]).items()
+            name: np.frombuffer(head[name.encode()], dtype).reshape(shape) for name, (dtype, shape) in small.items()
         }
-        state["rows"] = np.frombuffer(rows, np.float32).reshape(-1, width)
+        base = base[: journal.base_rows * width * 4]
+        if version == 1:
+            journal = Journal(journal.base_rows, zlib.crc32(base))
+        sums = self._checksums(zlib.crc32(names), [head[name.encode()] for name in small], ids)
+        try:
+            state["rows"] = journal.rows(int(head[b"features"]), width, base, deltas)
+            if version > 1:
+                _require_checksums(head[b"checksums"].decode(), sums)
+        except StoreError as error:
+            raise StoreError(
+                f"state of {self.keys.model!r} was damaged or written by something else: {error}; restore the server's data, "
+                f"or 'learner repair {self.keys.model} --forget'"
+            ) from error
         state["names"] = np.frombuffer(names, np.uint8)
-        return Committed(cursor, self.n_commits, state)
+        self._journal = journal
+        self._names_committed, self._names_sum = len(names), zlib.crc32(names)
+        n_ids = self._ids_committed = int(head.get(b"n_ids", 0))
+        return Committed(cursor, self.n_commits, state, np.frombuffer(ids, np.uint64) if n_ids else none, n_ids)
 
-    def check_stream(self, cursor: bytes) -> None:
-        """Make sure that the stream still reaches the last entry learned.
+    def _checksums(self, names_sum: int, small: Iterable[bytes], ids: bytes) -> str:
+        """Return the CRCs of names, small arrays and ids as a text; those of rows are the journal's."""
+        crc = functools.reduce(lambda crc, data: zlib.crc32(data, crc), small, 0)
+        return f"{names_sum:08x} {crc:08x} {zlib.crc32(ids):08x}"
+
+    def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
+        """Return where a cursor stands in the stream, so many entries after the last commit."""
+        learned = self.n_entries + n_uncommitted
+        return position(self.client, self.keys, cursor, learned, n_uncommitted, self._cursor)
+
+    def committed_position(self) -> Position:
+        """Return where the last commit's cursor stands in the stream."""
+        while True:
+            cursor, learned = self._committed_cursor()
+            found = position(self.client, self.keys, cursor, learned, 0, cursor)
+            if self._committed_cursor() == (cursor, learned):  # no commit came between
+                return found
+
+    def _committed_cursor(self) -> tuple[bytes, int]:
+        found: list[Any] = cast("list[Any]", self.client.hmget(self.keys.head, ["cursor", "entries"]))
+        return found[0] or NEVER, int(found[1] or 0)
+
+    def check_stream(self, cursor: bytes, n_uncommitted: int = 0) -> None:
+        """Make sure that the stream still fits what was learned, nothing more and nothing less.
 
         Raises
         ------
         StoreError
-            When it was deleted, or the server went back to older data.
+            When it was deleted, the server went back to older data, or entries were removed unlearned.
         """
-        try:
-            info = self.client.xinfo_stream(self.keys.examples)
-            last, added = info["last-generated-id"], int(info["entries-added"])
-        except redis.ResponseError:  # no such key
-            last, added = NEVER, 0
-        if stream_id(last) < stream_id(cursor) or added < self.n_entries:
-            raise StoreError(
-                f"stream {self.keys.examples} ends at {last.decode()} after {added} entries, before the last entry learned "
-                f"({cursor.decode()}, of {self.n_entries}): it was deleted, or the server went back to older data; nothing is "
-                "learned until that is settled"
-            )
+        found = self.position(cursor, n_uncommitted)
+        if found.trouble and self.epoch:  # what another owner did meanwhile must not look like a loss
+            self._require_ownership(self._owned(self.client))
+        found.require(self.keys.model)
 
-    def _read_state(self, width: int) -> tuple[dict[bytes, bytes], bytes, bytes]:
-        """Return head, rows and names of one and the same commit."""
-        n_segments = [0, 0]
+    def _read_state(self, width: int) -> tuple[dict[bytes, bytes], Journal, list[bytes]]:
+        """Return the head, and base, names, ids and deltas of one and the same commit."""
+        head = cast("dict[bytes, bytes]", self.client.hgetall(self.keys.head))
         while True:
-            with self.client.pipeline() as pipe:  # one transaction: no commit comes between
+            wanted = self._parts(head, width)
+            ahead = [
+                self.keys.delta(int(head.get(b"commits", 0)) + i) for i in range(1, 4)
+            ]  # should commits come between
+            keys = list(dict.fromkeys([*itertools.chain(*wanted), *ahead]))
+            with self.client.pipeline() as pipe:  # one transaction: head and parts are of the same commit
                 pipe.hgetall(self.keys.head)
-                for key, n in zip((self.keys.rows, self.keys.names), n_segments, strict=True):
-                    for segment in range(n):
-                        pipe.get(key(segment))
-                head, *parts = pipe.execute()
-            sizes = (int(head.get(b"features", 0)) * width * 4, int(head.get(b"name_bytes", 0)))
-            needed = [-(-size // SEGMENT_BYTES) for size in sizes]
-            if needed[0] <= n_segments[0] and needed[1] <= n_segments[1]:
-                break
-            n_segments = needed
-        data = (
-            b"".join(part or b"" for part in parts[: n_segments[0]]),
-            b"".join(p or b"" for p in parts[n_segments[0] :]),
+                for key in keys:
+                    pipe.get(key)
+                head, *values = pipe.execute()
+            found = dict(zip(keys, values, strict=True))
+            parts = self._parts(head, width)
+            if all(key in found for part in parts for key in part):
+                return head, _journal(head), [b"".join(found[key] or b"" for key in part) for part in parts]
+
+    def _parts(self, head: Mapping[bytes, bytes], width: int) -> list[list[str]]:
+        """Return the keys of base, names and ids, and of each delta, of the commit with this head."""
+        journal = _journal(head)
+        sizes = (journal.base_rows * width * 4, int(head.get(b"name_bytes", 0)))
+        base, names = (
+            [key(segment) for segment in range(-(-size // SEGMENT_BYTES))]
+            for key, size in zip((self.keys.rows, self.keys.names), sizes, strict=True)
         )
-        for key, found, size in zip((self.keys.rows, self.keys.names), data, sizes, strict=True):
-            if len(found) < size:
-                raise StoreError(f"state of {self.keys.model!r} must have {size} bytes at {key(0)} (got {len(found)})")
-        return head, data[0][: sizes[0]], data[1][: sizes[1]]
+        return [base, names, [self.keys.ids], *([self.keys.delta(delta.number)] for delta in journal.deltas)]
 
     # ---- reading ----
     def read(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int | None) -> tuple[Entries, Entries]:
@@ -234,6 +435,7 @@ class Store:
         fingerprint: str,
         rejected: Iterable[tuple[bytes, Bad]],
         progress: Mapping[str, Any],
+        recent: RecentIds | None = None,
     ) -> None:
         """Write all that changed since the last commit, atomically.
 
@@ -248,147 +450,218 @@ class Store:
         state : mapping
             `Model.state`.
         dirty : array of uint8
-            For each page of rows, whether it changed; cleared when the commit is through.
+            For each row, whether it changed; cleared when the commit is through.
         fingerprint : str
             The model's.
         rejected : (entry id, Bad) pairs
             What could not be learned since the last commit.
         progress : mapping
             What `top` and plots read.
+        recent : RecentIds, optional
+            The last ids learned.
 
         Raises
         ------
         FencedError
             When another worker has taken over.
         """
+        while True:
+            snapshot = self.snapshot(cursor, n_entries, state, dirty, fingerprint, rejected, progress, recent)
+            try:
+                return self.write(snapshot)
+            except Behind:
+                dirty[:] = 1
+            except BaseException:
+                dirty[snapshot.slots] = 1
+                raise
+
+    def snapshot(
+        self,
+        cursor: bytes,
+        n_entries: int,
+        state: Mapping[str, NDArray[Any]],
+        dirty: NDArray[np.uint8],
+        fingerprint: str,
+        rejected: Iterable[tuple[bytes, Bad]],
+        progress: Mapping[str, Any],
+        recent: RecentIds | None = None,
+    ) -> "Snapshot":
+        """Return a copy of all that `commit` would write, and clear `dirty`: learning may go on while it is written.
+
+        The copy of the rows is the store's own memory: there may be one snapshot at a time.
+        """
+        rows, names = state["rows"], state["names"]
+        slots = np.flatnonzero(dirty[: len(rows)].view(np.bool_))  # as bool it is several times faster
+        if len(self._copy) < rows.nbytes + 4 * len(rows):
+            self._copy = np.empty((rows.nbytes + 4 * len(rows)) * 5 // 4, np.uint8)
+        change = self._journal.change(rows, slots, self._copy)
+        dirty[:] = 0
+        small = {name: array for name, array in state.items() if name not in ("rows", "names")}
+        return Snapshot(
+            cursor=cursor,
+            n_entries=n_entries,
+            slots=slots,
+            change=change,
+            names=names[self._names_committed :].tobytes(),
+            arrays={name: array.tobytes() for name, array in small.items()},
+            ids=recent.ring.tobytes() if recent and recent.count else b"",
+            n_ids=recent.count if recent else 0,
+            head={
+                "format": FORMAT,
+                "fingerprint": fingerprint,
+                "features": len(rows),
+                "name_bytes": len(names),
+                "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
+            },
+            rejected=list(rejected),
+            progress=dict(progress),
+        )
+
+    def write(self, snapshot: "Snapshot") -> None:
+        """Write a snapshot in one transaction. Safe to repeat, before another snapshot is made.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        Behind
+            When the server lost the last commits: what changed since then is more than the snapshot has.
+        """
+        entries = self.n_entries + snapshot.n_entries
         pipe: Any
         with self.client.pipeline() as pipe:
             try:
                 pipe.watch(self.keys.owner)
-                if not self._is_owner(pipe):
-                    raise FencedError(
-                        f"another worker owns {self.keys.model!r} now: nothing of this one is committed any more"
-                    )
-                head = pipe.hmget(self.keys.head, "commits", "entries")
-                committed = int(head[0] or 0)
+                self._require_ownership(self._owned(pipe))
+                committed = int(pipe.hget(self.keys.head, "commits") or 0)
                 if committed == self.n_commits + 1:  # an earlier attempt got through; its answer was lost
-                    self._done(state, dirty)
+                    self._done(snapshot)
                     return
-                entries = int(head[1] or 0) + n_entries
-                self.n_entries = entries
-                self.check_stream(cursor)
-                if committed != self.n_commits:  # the server lost the last commits: write everything
-                    self._names_committed = 0
-                    dirty[:] = 1
+                self.check_stream(snapshot.cursor, snapshot.n_entries)
+                if committed != self.n_commits:
+                    self._names_committed = self._ids_committed = self._names_sum = 0
+                    self._journal = Journal(
+                        0, 0, _journal(pipe.hgetall(self.keys.head)).deltas
+                    )  # which go with a new base
                     self.n_commits = committed
-                small = {name: array for name, array in state.items() if name not in ("rows", "names")}
+                    raise Behind
                 pipe.multi()
-                self._write_state(pipe, state, dirty)
-                pipe.hset(
-                    self.keys.head,
-                    mapping={
-                        "format": FORMAT,
-                        "fingerprint": fingerprint,
-                        "cursor": cursor,
-                        "commits": self.n_commits + 1,
-                        "entries": entries,
-                        "features": len(state["rows"]),
-                        "name_bytes": len(state["names"]),
-                        "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
-                        "time": f"{time.time():.3f}",
-                    }
-                    | {name: array.tobytes() for name, array in small.items()},
-                )
-                for entry_id, bad in rejected:
-                    pipe.xadd(
-                        self.keys.rejected,
-                        {
-                            "entry": entry_id,
-                            "stage": bad.stage,
-                            "reason": bad.reason,
-                            "data": bad.data[:REJECTED_BYTES],
-                            "bytes": len(bad.data),
-                        },
-                        maxlen=MAX_REJECTED,
-                        approximate=True,
-                    )
-                pipe.xtrim(self.keys.examples, minid=cursor, approximate=False)
-                pipe.xadd(self.keys.progress, dict(progress), maxlen=MAX_PROGRESS, approximate=True)
-                pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, cursor, "ENTRIESREAD", entries)
+                self._queue(pipe, snapshot, entries)
                 *results, grouped = pipe.execute(raise_on_error=False)
-            except redis.WatchError as error:
-                raise FencedError(
-                    f"another worker took {self.keys.model!r} over during a commit; it did not count"
-                ) from error
+            except redis.WatchError as error:  # the owner changed, or, says redis-py too, the connection was lost
+                self._require_ownership(self._owned(self.client))
+                raise redis.ConnectionError(f"lost during a commit ({error})") from error
         for result in results:
             if isinstance(result, redis.RedisError):
                 raise result
         if isinstance(grouped, redis.ResponseError):  # somebody destroyed the group, which only monitors need
-            self._create_group(self.keys.examples)
-        self._done(state, dirty)
+            create_group(self.client, self.keys.examples)
+        self._done(snapshot)
 
-    def _done(self, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
+    def _done(self, snapshot: "Snapshot") -> None:
+        self._journal = self._journal.after(snapshot.change, self.n_commits + 1)
+        self._names_sum = zlib.crc32(snapshot.names, self._names_sum)
+        self._names_committed += len(snapshot.names)
+        self._ids_committed = snapshot.n_ids
+        self._cursor = snapshot.cursor
+        self.n_entries += snapshot.n_entries
         self.n_commits += 1
-        self._names_committed = len(state["names"])
-        dirty[:] = 0
 
-    def _write_state(self, pipe: Any, state: Mapping[str, NDArray[Any]], dirty: NDArray[np.uint8]) -> None:
-        rows = state["rows"]
-        page = 1 << layout.PAGE_BITS
-        row_bytes = rows.shape[1] * 4
-        pages = np.flatnonzero(dirty[: -(-len(rows) // page)])
-        if len(pages):
-            flat = rows.reshape(-1).view(np.uint8)
-            # a clean page between two dirty ones is cheaper to write than one command more
-            breaks = np.flatnonzero(np.diff(pages) > 2) + 1
-            for run in np.split(pages, breaks):
-                start, stop = int(run[0]) * page * row_bytes, (int(run[-1]) + 1) * page * row_bytes
-                self._set_range(pipe, self.keys.rows, flat, start, min(stop, len(flat)))
-        names = state["names"]
-        self._set_range(pipe, self.keys.names, names, self._names_committed, len(names))
+    def _queue(self, pipe: Any, snapshot: "Snapshot", entries: int) -> None:
+        """Queue the commands of a commit."""
+        number = self.n_commits + 1
+        change = snapshot.change
+        if change.whole:
+            self._set_range(pipe, self.keys.rows, change.data, 0)
+            if self._journal.deltas:
+                pipe.unlink(*(self.keys.delta(delta.number) for delta in self._journal.deltas))
+        elif change.n_rows:
+            pipe.set(self.keys.delta(number), change.data)
+        self._set_range(pipe, self.keys.names, snapshot.names, self._names_committed)
+        if snapshot.n_ids > self._ids_committed:
+            self._write_ids(pipe, snapshot.ids, self._ids_committed, snapshot.n_ids)
+        names_sum = zlib.crc32(snapshot.names, self._names_sum)
+        position = {
+            "cursor": snapshot.cursor,
+            "commits": number,
+            "entries": entries,
+            "n_ids": snapshot.n_ids,
+            "journal": self._journal.after(change, number).to_json(),
+            "checksums": self._checksums(names_sum, snapshot.arrays.values(), snapshot.ids),
+            "time": f"{time.time():.3f}",
+        }
+        pipe.hset(self.keys.head, mapping=snapshot.head | position | snapshot.arrays)
+        for entry_id, bad in snapshot.rejected:
+            pipe.xadd(
+                self.keys.rejected,
+                {
+                    "entry": entry_id,
+                    "stage": bad.stage,
+                    "reason": bad.reason,
+                    "data": bad.data[:REJECTED_BYTES],
+                    "bytes": len(bad.data),
+                },
+                maxlen=MAX_REJECTED,
+                approximate=True,
+            )
+        pipe.xtrim(self.keys.examples, minid=snapshot.cursor, approximate=False)
+        pipe.xadd(self.keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
+        pipe.execute_command("XGROUP", "SETID", self.keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", entries)
 
-    def _set_range(self, pipe: Any, key: Any, data: NDArray[np.uint8], start: int, stop: int) -> None:
-        while start < stop:
-            segment, offset = divmod(start, SEGMENT_BYTES)
-            end = min(stop, (segment + 1) * SEGMENT_BYTES)
-            pipe.setrange(key(segment), offset, data[start:end].tobytes())
-            start = end
+    def _write_ids(self, pipe: Any, ring: bytes, start: int, stop: int) -> None:
+        """Queue the places of the ring that changed since it had `start` ids."""
+        n = len(ring) // 8
+        if start == 0 or stop - start >= n:  # at first the whole, so that there is all of it to read
+            pipe.set(self.keys.ids, ring)
+            return
+        a, b = start % n, stop % n
+        for low, high in ((a, b),) if a < b else ((a, n), (0, b)):
+            if low < high:
+                pipe.setrange(self.keys.ids, 8 * low, ring[8 * low : 8 * high])
+
+    def _set_range(self, pipe: Any, key: Any, data: "bytes | memoryview", start: int) -> None:
+        place = 0
+        while place < len(data):
+            segment, offset = divmod(start + place, SEGMENT_BYTES)
+            end = min(len(data), place + SEGMENT_BYTES - offset)
+            pipe.setrange(key(segment), offset, data[place:end])
+            place = end
 
     # ---- looking ----
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner and the lag, without the state."""
+        place = self.committed_position()
         with self.client.pipeline() as pipe:
-            pipe.hmget(self.keys.head, "cursor", "commits", "features", "time")
+            pipe.hmget(self.keys.head, "commits", "features", "time")
             pipe.hgetall(self.keys.owner)
-            pipe.xlen(self.keys.examples)
-            pipe.xrange(self.keys.examples, count=1)
+            pipe.get(self.keys.lease)
             pipe.xlen(self.keys.requests)
             pipe.xlen(self.keys.rejected)
             pipe.xrevrange(self.keys.progress, count=1)
-            head, owner, length, first, requests, rejected, progress = pipe.execute()
-        cursor = head[0] or NEVER
-        behind = length - (1 if first and first[0][0] == cursor else 0)
+            head, owner, sign, requests, rejected, progress = pipe.execute()
         last = {k.decode(): v.decode() for k, v in progress[0][1].items()} if progress else {}
         return {
             "model": self.keys.model,
             "owner": {k.decode(): v.decode() for k, v in owner.items()},
-            "cursor": cursor.decode(),
-            "commits": int(head[1] or 0),
-            "features": int(head[2] or 0),
-            "committed": float(head[3]) if head[3] else None,
-            "lag_entries": behind,
+            "cursor": place.cursor,
+            "commits": int(head[0] or 0),
+            "features": int(head[1] or 0),
+            "committed": float(head[2]) if head[2] else None,
+            "lag_entries": place.added - place.passed,
+            "trouble": place.trouble,
+            "confirmed": int(sign.split()[2]) if sign else None,
             "requests_waiting": requests,
             "rejected_kept": rejected,
             "progress": {key: float(value) for key, value in last.items()},
         }
 
 
-def stream_id(entry_id: bytes | str) -> tuple[int, int]:
-    """Return an entry id as (milliseconds, sequence), which compares as the stream does.
+def _journal(head: Mapping[bytes, bytes]) -> Journal:
+    """Return what a commit's head says of the rows; format 1 had a base alone."""
+    return Journal.from_json(head[b"journal"]) if b"journal" in head else Journal(int(head.get(b"features", 0)))
 
-    >>> stream_id(b"10-2") > stream_id(b"9-3")
-    True
-    """
-    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
-    milliseconds, _, sequence = text.partition("-")
-    return int(milliseconds), int(sequence or 0)
+
+def _require_checksums(wanted: str, got: str) -> None:
+    pairs = zip(("names", "arrays", "ids"), wanted.split(), got.split(), strict=True)
+    if parts := [part for part, a, b in pairs if a != b]:
+        raise StoreError(f"{' and '.join(parts)} must have the checksums {wanted} (got {got})")

@@ -40,7 +40,7 @@ class WeightDict:
         self.table = np.zeros(1 << 11, np.uint64)
         self.names = np.zeros(1 << 14, np.uint8)
         self.rows = _aligned(1 << 10, width)
-        self.dirty = np.zeros((1 << 10 >> layout.PAGE_BITS) + 1, np.uint8)
+        self.dirty = np.zeros(1 << 10, np.uint8)
 
     def __len__(self) -> int:
         return int(self.sizes[0])
@@ -150,7 +150,7 @@ class WeightDict:
             rows = _aligned(capacity, self.width)
             used = len(self) * self.width
             rows[:used] = self.rows[:used]
-            dirty = np.zeros((capacity >> layout.PAGE_BITS) + 1, np.uint8)
+            dirty = np.zeros(capacity, np.uint8)
             dirty[: len(self.dirty)] = self.dirty
             self.rows, self.dirty = rows, dirty
         if need_names > len(self.names):

@@ -17,6 +17,11 @@ An **entry** of ``examples`` has one of these fields:
 ``batch``
     Many at once: msgpack ``[target, {name: value}]`` or ``[.., importance]``, one after another.
 
+Any entry may have an ``id``, a name of the producer's own choice: of entries with the same id only the first is learned, as far
+back as the last 131,072 ids. So a push that nobody answered can be sent again::
+
+    XADD learner:{spam}:examples * record '{"address": "abc@gmail.com"}' target 1 id order-1234
+
 **Features** are a map of name to number or, dense, an array of numbers, whose names are their positions, "0", "1", ...: in
 msgpack only, an extension of type 4, which holds float32s, or 8, float64s, little-endian. A zero in it says as little as one in
 a map. `learner.client` packs a numpy array of one dimension as one. A record may be one, too, where the model has no featurizer
@@ -77,14 +82,20 @@ class Keys:
         self.examples = prefix + "examples"
         self.requests = prefix + "requests"
         self.owner = prefix + "owner"
+        self.lease = prefix + "lease"
         self.rejected = prefix + "rejected"
         self.progress = prefix + "progress"
+        self.ids = prefix + "state:ids"
         self.head = prefix + "state:head"
         self._state = prefix + "state:"
 
     def rows(self, segment: int) -> str:
-        """Return the key of a segment of the committed rows."""
+        """Return the key of a segment of the base of the committed rows (see `learner.journal`)."""
         return f"{self._state}rows:{segment}"
+
+    def delta(self, number: int) -> str:
+        """Return the key of the rows that a commit changed."""
+        return f"{self._state}delta:{number}"
 
     def names(self, segment: int) -> str:
         """Return the key of a segment of the committed names."""

@@ -35,6 +35,7 @@ COMMANDS = [
     "plot",
     "predict",
     "push",
+    "repair",
     "replay",
     "server",
     "status",

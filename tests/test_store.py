@@ -13,6 +13,7 @@ from learner import store as module
 from learner.errors import FencedError, StoreError
 from learner.linear import RATES
 from learner.model import Model
+from learner.recent import RecentIds
 from learner.store import Store, stream_id
 from learner.wire import GROUP, Bad
 from tests.conftest import SEED, state_bytes
@@ -36,16 +37,24 @@ class Pair:
         self.store.take_over()
         self.ids = [client.xadd(self.store.keys.examples, {"x": i}) for i in range(10)]
 
-    def commit(self, n: int, rejected: "list[tuple[bytes, Bad]] | None" = None, store: Store | None = None) -> None:
+    def commit(
+        self,
+        n: int,
+        rejected: "list[tuple[bytes, Bad]] | None" = None,
+        store: Store | None = None,
+        recent: RecentIds | None = None,
+    ) -> None:
         """Commit the model as it is, up to entry number n."""
-        (store or self.store).commit(
+        store = store or self.store
+        store.commit(
             self.ids[n],
-            1,
+            n + 1 - store.n_entries,
             self.model.state(),
             self.model.linear.store.dirty,
             self.model.fingerprint,
             rejected or [],
             {"n": n},
+            recent,
         )
 
     def load(self) -> "module.Committed | None":
@@ -137,26 +146,39 @@ def test_a_commit_of_a_model_that_learned_nothing_is_loaded(pair):
     assert pair.holds()
 
 
-def test_a_commit_writes_only_the_pages_and_names_that_changed(pair, written):
+def test_a_commit_writes_only_the_rows_and_names_that_changed(pair, written):
     learn(pair.model, [f"n{i:04}" for i in range(2000)])
     pair.commit(1)
     row_bytes = WIDTH * 4
     assert sum(n for _, _, n in written) == pair.model.n_features * row_bytes + len(pair.model.state()["names"])
     written.clear()
 
-    learn(pair.model, ["n1990", "brand new"])  # the constant's page, an old page, and the last
+    learn(pair.model, ["n1990", "brand new"])
     pair.commit(2)
-    page_bytes = (1 << layout.PAGE_BITS) * row_bytes
-    rows = [write for write in written if write[0].startswith(pair.store.keys.rows(0)[:-1])]
-    names = [write for write in written if write not in rows]
-    assert 0 < sum(n for _, _, n in rows) <= 4 * page_bytes
-    assert [n for _, _, n in names] == [2 + len("brand new")]
+    assert pair.client.strlen(pair.store.keys.delta(2)) == 3 * (4 + row_bytes)  # the constant's, an old and a new row
+    assert [n for _, _, n in written] == [2 + len("brand new")]
     assert pair.holds()
     written.clear()
 
     pair.commit(3)
     assert written == []
+    assert not pair.client.exists(pair.store.keys.delta(3))
     assert pair.holds()
+
+
+def test_what_changed_becomes_one_base_again_before_it_is_more_than_the_model(pair):
+    names = [f"n{i}" for i in range(300)]
+    learn(pair.model, names)
+    sizes = []
+    for n in range(9):
+        learn(pair.model, [*names[:40], f"new{n}"])
+        pair.commit(n)
+        assert pair.holds()
+        sizes.append([pair.client.strlen(key) for key in sorted(pair.client.keys("*delta*"))])
+    row_bytes = 4 + WIDTH * 4
+    assert [len(found) for found in sizes] == [0, 1, 2, 3, 4, 5, 6, 7, 0]
+    assert sizes[1] == [42 * row_bytes]
+    assert all(sum(found) <= 302 * row_bytes for found in sizes)
 
 
 def test_a_commit_that_follows_many_others_holds_all_that_was_learned(pair):
@@ -175,9 +197,10 @@ def test_state_that_spans_segments_is_loaded_as_it_was(pair, written, monkeypatc
         pair.commit(n)
         assert pair.holds()
     assert all(offset + n <= segment_bytes for _, offset, n in written)
-    assert len({key for key, _, _ in written if ":rows:" in key}) == -(
-        -pair.model.n_features * WIDTH * 4 // segment_bytes
+    n_bytes = max(
+        offset + n + int(key.rpartition(":")[2]) * segment_bytes for key, offset, n in written if ":rows:" in key
     )
+    assert len({key for key, _, _ in written if ":rows:" in key}) == -(-n_bytes // segment_bytes)
 
 
 def test_what_was_rejected_is_in_the_same_commit_cut_to_a_bound(pair):
@@ -264,15 +287,15 @@ def test_a_second_owner_fences_the_first_which_writes_nothing(pair):
 def test_an_owner_that_is_replaced_during_a_commit_writes_nothing(pair, monkeypatch):
     learn(pair.model, ["a"])
     other = Store(pair.client, "m")
-    is_owner = pair.store._is_owner
+    owned = pair.store._owned
 
     def then_replaced(client):
-        answer = is_owner(client)
+        answer = owned(client)
         other.take_over()
         return answer
 
-    monkeypatch.setattr(pair.store, "_is_owner", then_replaced)
-    with pytest.raises(FencedError, match="during a commit"):
+    monkeypatch.setattr(pair.store, "_owned", then_replaced)
+    with pytest.raises(FencedError, match="another worker owns"):
         pair.commit(1)
     assert pair.load() is None
     assert len(pair.client.xrange(pair.store.keys.examples)) == 10
@@ -294,14 +317,14 @@ def test_one_that_was_replaced_does_not_release_its_successor(pair):
 
 def test_one_that_is_replaced_while_it_releases_stops_quietly(pair, monkeypatch):
     other = Store(pair.client, "m")
-    is_owner = pair.store._is_owner
+    owned = pair.store._owned
 
     def then_replaced(client):
-        answer = is_owner(client)
+        answer = owned(client)
         other.take_over()
         return answer
 
-    monkeypatch.setattr(pair.store, "_is_owner", then_replaced)
+    monkeypatch.setattr(pair.store, "_owned", then_replaced)
     with contextlib.suppress(FencedError):
         pair.store.release()
     assert "pid" in other.status()["owner"]
@@ -345,7 +368,7 @@ def test_a_commit_whose_answer_was_lost_counts_once_when_repeated(pair, monkeypa
     assert pair.load().n_commits == 1
     assert pair.client.xlen(pair.store.keys.rejected) == 1
     assert pair.client.xlen(pair.store.keys.progress) == 1
-    assert pair.client.hget(pair.store.keys.head, "entries") == b"1"
+    assert pair.client.hget(pair.store.keys.head, "entries") == b"4"
     assert pair.holds()
     learn(pair.model, ["c"])
     pair.commit(5)
@@ -389,14 +412,14 @@ def test_a_stream_that_ends_before_the_cursor_is_refused(pair, empty):
 def test_another_model_s_commit_is_refused(pair):
     learn(pair.model, ["a"])
     pair.commit(1)
-    with pytest.raises(StoreError, match="its spec was changed; create a new model under another name"):
+    with pytest.raises(StoreError, match=r"its spec was changed; .* create a new model under another name"):
         Store(pair.client, "m").load("0" * 32, WIDTH)
 
 
 def test_a_commit_of_another_format_is_refused(pair):
     pair.commit(1)
     pair.client.hset(pair.store.keys.head, "format", 99)
-    with pytest.raises(StoreError, match=r"must have format 1 \(got 99\)"):
+    with pytest.raises(StoreError, match=r"must have format 1 to 2 \(got 99\)"):
         pair.load()
 
 
@@ -405,7 +428,7 @@ def test_state_that_is_not_all_there_is_refused(pair, key):
     learn(pair.model, ["a", "b"])
     pair.commit(1)
     pair.client.delete(getattr(pair.store.keys, key)(0))
-    with pytest.raises(StoreError, match=r"must have \d+ bytes at .*\(got 0\)"):
+    with pytest.raises(StoreError, match=r"must have \d+ bytes.*\(got 0\)"):
         pair.load()
 
 
@@ -431,3 +454,76 @@ def test_entry_ids_compare_as_the_stream_does():
     ids = [b"0-0", b"9-3", b"10-2", b"10-11", "11-0"]
     assert sorted(ids, key=stream_id) == ids
     assert stream_id("7") == (7, 0)
+
+
+# ---- checksums and formats ---------------------------------------------------------------------------------------------------
+def damage(client: redis.Redis, key: str, place: int) -> None:
+    byte = client.getrange(key, place, place)[0]
+    client.setrange(key, place, bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("part", ["rows", "names", "arrays", "ids"])
+def test_a_damaged_byte_is_found_and_the_part_named(pair, part):
+    recent = RecentIds(SEED, capacity=64)
+    for n in range(3):  # pages and names that change, and some that don't
+        learn(pair.model, [f"n{i}" for i in range(100 * n, 300)])
+        recent.add(b"%d" % n)
+        pair.commit(n, recent=recent)
+    assert pair.holds()
+    keys = pair.store.keys
+    if part == "arrays":
+        totals = bytearray(pair.client.hget(keys.head, "totals"))
+        totals[0] ^= 1
+        pair.client.hset(keys.head, "totals", bytes(totals))
+    else:
+        damage(
+            pair.client,
+            {"rows": keys.rows(0), "names": keys.names(0), "ids": keys.ids}[part],
+            8 if part == "ids" else 300,
+        )
+    found = "rows of the base must have the CRC" if part == "rows" else f"{part} must have the checksums"
+    with pytest.raises(StoreError, match=rf"was damaged or written by something else: {found}"):
+        pair.load()
+
+
+def test_a_change_that_is_missing_or_damaged_is_found(pair):
+    learn(pair.model, [f"n{i}" for i in range(200)])
+    pair.commit(1)
+    learn(pair.model, ["n7"])
+    pair.commit(2)
+    key = pair.store.keys.delta(2)
+    damage(pair.client, key, 9)
+    with pytest.raises(StoreError, match=r"rows of delta 2 must have the CRC [0-9a-f]{8} \(got"):
+        pair.load()
+    pair.client.delete(key)
+    with pytest.raises(StoreError, match=r"rows of delta 2 must have 136 bytes \(got 0\)"):
+        pair.load()
+
+
+def test_a_commit_of_the_format_before_is_loaded_and_the_next_one_is_of_today_s(pair):
+    learn(pair.model, [f"n{i}" for i in range(300)])
+    pair.commit(1)
+    keys = pair.store.keys
+    pair.client.hset(keys.head, "format", 1)  # what it had: all rows at once, no checksums, no ids
+    assert pair.client.hdel(keys.head, "journal", "checksums", "n_ids") == 3
+    store = Store(pair.client, "m")
+    found = store.load(pair.model.fingerprint, WIDTH)
+    assert state_bytes(found.state) == state_bytes(pair.model)
+    assert (found.n_ids, len(found.ids)) == (0, 0)
+    store.take_over()
+    learn(pair.model, ["n7"])
+    pair.commit(3, store=store)
+    assert pair.client.hget(keys.head, "format") == b"2"
+    assert pair.holds()
+
+
+def test_the_last_ids_are_committed_as_the_ring_has_them(pair):
+    recent = RecentIds(SEED, capacity=8)
+    for n in range(8):
+        for i in range(n * 3):  # none, few, more than there is room for, round and round
+            recent.add(b"%d/%d" % (n, i))
+        pair.commit(n, recent=recent)
+        found = pair.load()
+        again = RecentIds(SEED, capacity=8)
+        again.load(found.ids, found.n_ids)
+        assert (again.count, again.ring.tobytes(), again._seen) == (recent.count, recent.ring.tobytes(), recent._seen)

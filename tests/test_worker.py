@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import fakeredis
@@ -29,6 +30,9 @@ from learner.store import Store
 from learner.wire import REPLIES, Keys, encode_reply, pack
 from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 KEYS = Keys("m")
 PROGRAM = str(Path(__file__).parent.parent / "worker.py")
@@ -602,6 +606,26 @@ def test_a_signal_under_load_commits_all_that_was_read_and_loses_nothing(
     assert state_bytes(committed()) == state_bytes(undisturbed)
 
 
+def test_a_stop_in_the_middle_of_what_was_read_commits_up_to_there(client, create, serving, committed):
+    reference = create()
+    examples = zipf_examples(300, 5, 2)
+    owner = Worker(Store(client, "m"), 1000.0)
+    push_batches(client, "batch", examples, 10)
+    features = owner.model.learn_packed
+
+    def then_stopped(data):
+        owner.stopping = owner.model.n_examples >= 100
+        return features(data)
+
+    owner.model.learn_packed = then_stopped
+    owner.run()
+    n = committed().n_examples
+    assert 100 <= n < 300
+    reference.learn_packed(b"".join(examples[:n]))
+    assert state_bytes(committed()) == state_bytes(reference)
+    assert client.hget(KEYS.head, "entries") == b"%d" % (n // 10)
+
+
 def test_what_was_committed_at_a_stop_is_where_the_next_one_starts(client, redis_url, create, start_worker):
     create()
     push_batches(client, "batch", zipf_examples(500, 5, 1), 10)
@@ -616,25 +640,6 @@ def test_what_was_committed_at_a_stop_is_where_the_next_one_starts(client, redis
     assert worker.wait(5) == 0
     assert client.hget(KEYS.head, "commits") is not None
     assert client.hget(KEYS.head, "entries") == b"50"
-
-
-def test_a_second_worker_takes_over_and_the_first_exits_with_4(client, redis_url, create, start_worker, committed):
-    examples = zipf_examples(3000, 8, 5)
-    undisturbed = create()
-    first = start_worker(redis_url, "m", "--commit-seconds", "0.01")
-    push_batches(client, "batch", examples[:1000], 10)
-    wait_until(lambda: client.exists(KEYS.head))
-    second = start_worker(redis_url, "m", "--commit-seconds", "0.01")
-    push_batches(client, "batch", examples[1000:], 10)
-    _, err = first.communicate(timeout=10)
-    assert first.returncode == 4
-    assert "Error: another worker" in err.splitlines()[-1]
-    assert "Traceback" not in err
-    wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
-    second.terminate()
-    assert second.wait(5) == 0
-    undisturbed.learn_packed(b"".join(examples))
-    assert state_bytes(committed()) == state_bytes(undisturbed)
 
 
 def test_a_fenced_worker_raises_and_commits_nothing(client, redis_url, create, drain, committed):
@@ -777,3 +782,50 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     _, err = worker.communicate(timeout=10)
     assert worker.returncode == 2
     assert err.splitlines()[-1].startswith("Error: 10 entries learned must be learned again")
+
+
+@pytest.fixture
+def hanging(tmp_path) -> "Iterator[tuple[str, Callable[[], None]]]":
+    """The URL of a server of its own, and what makes it hang from then on."""
+    embedded = Embedded(tmp_path / "server")
+    url = embedded.start()
+    pid = embedded.running()["pid"]
+    yield url, lambda: os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGCONT)
+    embedded.stop()
+
+
+def start_with_something_to_commit(url, start_worker):
+    client = servers.client(url)
+    Store(client, "m").create(Model("binary", seed=SEED).to_spec())
+    worker = start_worker(url, "m", "--commit-seconds", "1000")
+    push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
+    wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 2)
+    return worker
+
+
+def test_a_server_that_hangs_does_not_hold_a_stop_up(hanging, start_worker):
+    url, hang = hanging
+    works = start_with_something_to_commit(url, start_worker)
+    waits = start_worker(url, "m")
+    hang()
+    started = time.monotonic()
+    works.terminate()
+    waits.terminate()
+    _, err = works.communicate(timeout=10)
+    assert time.monotonic() - started < 5
+    assert works.returncode == 2
+    assert err.splitlines()[-1].startswith(
+        "Error: 10 entries learned must be learned again: they could not be committed"
+    )
+    assert waits.wait(5) == 0
+
+
+def test_a_second_signal_ends_a_worker_at_once(hanging, start_worker):
+    url, hang = hanging
+    worker = start_with_something_to_commit(url, start_worker)
+    hang()
+    worker.terminate()
+    time.sleep(0.5)
+    worker.terminate()
+    assert worker.wait(1) == -signal.SIGTERM

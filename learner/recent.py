@@ -1,0 +1,57 @@
+"""The ids of the last entries learned, so that an entry pushed again, because nobody answered, is not learned again.
+
+A ring of 64-bit keyed hashes, committed with the state: what was seen is known after a crash too, as far back as the ring goes.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CAPACITY", "RecentIds"]
+
+CAPACITY = 1 << 17  # entries with an id that are remembered: 1 MiB in the server, about 10 MB in the worker
+
+
+class RecentIds:
+    """The last ids, oldest forgotten first.
+
+    Parameters
+    ----------
+    key : bytes
+        The model's secret, so that nobody can make two ids look the same; at most 64 bytes of it count.
+    capacity : int
+        How many are remembered.
+
+    Examples
+    --------
+    >>> recent = RecentIds(b"secret", capacity=2)
+    >>> [recent.add(name) for name in (b"a", b"b", b"a", b"c", b"a")]
+    [True, True, False, True, True]
+    """
+
+    def __init__(self, key: bytes, capacity: int = CAPACITY) -> None:
+        self._key = key[:64]
+        self.ring = np.zeros(capacity, np.uint64)
+        self.count = 0  # ids ever added; the next one's place is count % capacity
+        self._seen: set[int] = set()
+
+    def add(self, identity: bytes) -> bool:
+        """Remember an id; return False if it is among the last ones already."""
+        digest = int.from_bytes(hashlib.blake2b(identity, digest_size=8, key=self._key).digest(), "little")
+        if digest in self._seen:
+            return False
+        place = self.count % len(self.ring)
+        if self.count >= len(self.ring):
+            self._seen.discard(int(self.ring[place]))
+        self.ring[place] = digest
+        self._seen.add(digest)
+        self.count += 1
+        return True
+
+    def load(self, ring: NDArray[np.uint64], count: int) -> None:
+        """Take over what `ring` and `count` were."""
+        self.ring[:] = 0
+        self.ring[: len(ring)] = ring
+        self.count = count
+        self._seen = set(self.ring[: min(count, len(self.ring))].tolist())

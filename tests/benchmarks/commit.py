@@ -1,0 +1,174 @@
+"""What commits and restarts cost: ``python -m tests.benchmarks.commit``.
+
+A real server and a worker on the same machine. For each size, a model of so many features is committed; then
+
+- the *rate*: examples of 25 features drawn among those by Zipf's law (exponent 1.24, as `tests.benchmarks.streams`) are learned
+  from the stream as fast as they come, once with a commit a second and once without any, in pairs; their median is quoted;
+- the *pause*: how long learning stands still for a commit (the copy of what changed), and how long its writing takes beside it;
+- *few*: the same when only 1,000 examples came in between;
+- *restart*: from the start of the command to its first line, which says that it is ready, on compiled loops from the cache.
+
+Caveats: the server, and the thread that writes, take their share of the cores there are.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from learner import server
+from learner.model import Model
+from learner.store import Snapshot, Store
+from learner.wire import Keys
+from worker import Worker
+
+SIZES = (10_000, 100_000, 1_000_000)
+KEYS = Keys("m")
+WIDTH = 25
+
+
+class Timed(Worker):
+    """A worker that notes how long its commits hold it up, and when it had learned all."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.pauses: list[float] = []
+        self.writes: list[float] = []
+        self.bytes: list[int] = []
+        self.finished = 0.0
+        write = self.store.write
+
+        def timed_write(snapshot: Snapshot) -> None:
+            started = time.perf_counter()
+            write(snapshot)
+            self.writes.append(time.perf_counter() - started)
+            self.bytes.append(len(snapshot.change.data) + len(snapshot.names))
+
+        self.store.write = timed_write  # type: ignore[method-assign]
+
+    def _begin_commit(self) -> None:
+        started = time.perf_counter()
+        super()._begin_commit()
+        self.pauses.append(time.perf_counter() - started)
+
+    def commit(self) -> None:
+        self.finished = time.perf_counter()
+        super().commit()
+
+
+def push(client: Any, examples: list[bytes]) -> None:
+    """Push examples, 200 an entry."""
+    for i in range(0, len(examples), 4000):
+        with client.pipeline(transaction=False) as pipe:
+            for j in range(i, min(i + 4000, len(examples)), 200):
+                pipe.xadd(KEYS.examples, {"batch": b"".join(examples[j : j + 200])})
+            pipe.execute()
+
+
+def draw(n_features: int, n_examples: int, seed: int) -> list[bytes]:
+    """Return examples of features there are already."""
+    rng = np.random.default_rng(seed)
+    ranks = np.cumsum(np.arange(1, n_features + 1) ** -1.24)
+    ids = np.searchsorted(ranks / ranks[-1], rng.random((n_examples, WIDTH)))
+    return [msgpack.packb([1 if row[0] % 2 else -1, {f"n{i}": 1.0 for i in row}]) for row in ids.tolist()]
+
+
+def run(url: str, commit_seconds: float) -> tuple[float, Timed]:
+    """Learn what there is; return the examples per second and the worker."""
+    with server.client(url) as client:
+        worker = Timed(Store(client, "m"), commit_seconds)
+        before = worker.model.n_examples
+        started = time.perf_counter()
+        worker.run(burst=True)
+    return (worker.model.n_examples - before) / (worker.finished - started), worker
+
+
+def measure(url: str, n_features: int, n_examples: int, pairs: int) -> dict[str, Any]:
+    """Return the figures of one size."""
+    with server.client(url) as client:
+        client.flushall()
+        model = Model("binary")
+        Store(client, "m").create(model.to_spec())
+        names = [f"n{i}" for i in range(n_features)]
+        push(client, [msgpack.packb([1, dict.fromkeys(names[i : i + 50], 1.0)]) for i in range(0, n_features, 50)])
+        run(url, 1e6)
+        examples = draw(n_features, n_examples, 1)
+        ratios, rates, busy = [], [], None
+        for _ in range(pairs):
+            pair = []
+            for seconds in (1e6, 1.0):
+                push(client, examples)
+                rate, busy = run(url, seconds)
+                pair.append(rate)
+            rates.append(pair[1])
+            ratios.append(pair[1] / pair[0])
+        assert busy is not None
+        with server.client(url) as quiet:
+            few = Timed(Store(quiet, "m"), 1e6)
+            for i in range(7):
+                push(client, examples[1000 * i : 1000 * (i + 1)])
+                few.run(burst=True)
+                few.store.take_over()
+        return {
+            "features": n_features,
+            "rate": round(statistics.median(rates)),
+            "rate_kept": round(statistics.median(ratios), 3),
+            "pause_ms": round(1000 * statistics.median(busy.pauses), 2),
+            "write_ms": round(1000 * statistics.median(busy.writes), 1),
+            "megabytes": round(statistics.median(busy.bytes) / 1e6, 2),
+            "few_pause_ms": round(1000 * statistics.median(few.pauses), 2),
+            "few_write_ms": round(1000 * statistics.median(few.writes), 1),
+            "few_megabytes": round(statistics.median(few.bytes) / 1e6, 2),
+            "restart_s": round(statistics.median(restart(url) for _ in range(3)), 2),
+        }
+
+
+def restart(url: str) -> float:
+    """Return the seconds from a worker's start to the line that says that it is ready."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "learner.cli", "worker", "m"],
+        env={**os.environ, "REDIS_URL": url},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    seconds = time.perf_counter() - started
+    process.terminate()
+    process.communicate()
+    assert "epoch" in line, line
+    return seconds
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--examples", type=int, default=1_000_000, help="a run; by default a million")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with server.temporary() as url:
+        rows = [measure(url, n, options.examples, options.pairs) for n in SIZES]
+    if options.json:
+        print(json.dumps(rows))
+        return
+    print("| features | examples/s kept | pause, write ms (MB) a commit | after 1,000 examples | restart s |")
+    print("| --- | --- | --- | --- | --- |")
+    for row in rows:
+        print(
+            f"| {row['features']:,} | {row['rate_kept']:.1%} of {row['rate'] / row['rate_kept']:,.0f} "
+            f"| {row['pause_ms']}, {row['write_ms']} ({row['megabytes']}) "
+            f"| {row['few_pause_ms']}, {row['few_write_ms']} ({row['few_megabytes']}) | {row['restart_s']} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
