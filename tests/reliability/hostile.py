@@ -68,6 +68,7 @@ class Judge:
 
     def __init__(self, featurizer: str | None) -> None:
         options = {"featurizer": featurizer, "labels": LABELS, "seed": SEED}
+        self.takes_arrays = featurizer in (None, "fields")
         self.worker = worker_without_server(Model("binary", **options))
         self.reference = Model("binary", **options)
         self.n_learned = self.n_rejected = 0
@@ -76,7 +77,7 @@ class Judge:
         """Give the worker an entry; return what it did wrong, None if nothing."""
         model = self.worker.model
         before = model.n_examples, model.n_rejected
-        wanted = strict.outcomes(fields, self.reference.features, LABELS)
+        wanted = strict.outcomes(fields, self.reference.features, LABELS, self.takes_arrays)
         try:
             with time_limit(ENTRY_SECONDS):
                 self.worker.learn([(entry_id, fields)])

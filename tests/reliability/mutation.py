@@ -61,7 +61,17 @@ class Mutator:
             return self.choice([1, 1.0, 2, -3, 0.25, self.rng.uniform(-200, 200)])
         return self.choice(NUMBERS) if self.chance() < 0.6 else self.rng.uniform(-200, 200)
 
-    def features(self) -> dict[str, Any]:
+    def array(self) -> "Ext":
+        code = self.choice([4, 8])
+        numbers = [self.number() for _ in range(self.rng.choice([0, 1, 2, 4, 9]))]
+        fitting = [float(x) for x in numbers if code == 8 or not abs(x) > 3e38]
+        return Ext(
+            code if self.chance() < 0.97 else 5, struct.pack(f"<{len(fitting)}{'f' if code == 4 else 'd'}", *fitting)
+        )
+
+    def features(self) -> Any:
+        if self.chance() < 0.1:
+            return self.array()
         found = {self.name(): self.number() for _ in range(self.rng.choice([0, 1, 2, 3, 5, 17]))}
         if self.chance() < 0.05:
             found[self.name()] = self.value(3)
@@ -69,7 +79,7 @@ class Mutator:
 
     def record(self) -> Any:
         if self.chance() < 0.1:
-            return self.value(4)
+            return self.value(4) if self.chance() < 0.5 else self.array()
         found = {"lat": round(self.rng.uniform(-91, 91), 3), "lon": round(self.rng.uniform(-185, 185), 3)}
         while self.chance() < 0.4:
             found[self.name()] = self.value(3)

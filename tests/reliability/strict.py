@@ -36,7 +36,7 @@ class Pairs(list[tuple[Any, Any]]):
 
 
 class Ext(tuple[int, bytes]):
-    """An extension: nothing that anybody knows what to do with."""
+    """An extension: a time, an array of features, or nothing that anybody knows what to do with."""
 
 
 class BadText(bytes):
@@ -274,6 +274,8 @@ def example(target: Any, features: Any, importance: Any, labels: tuple[str, str]
             raise Refused("a target must be one")
     elif target not in labels or isinstance(target, BadText):
         raise Refused("a label must be known")
+    if isinstance(features, Ext):
+        features = numbered(features)
     pairs = list(features.items()) if isinstance(features, dict) else features
     if not isinstance(features, Pairs | dict) or len(pairs) > FEATURES:
         raise Refused("features must be a map, not too large")
@@ -315,7 +317,9 @@ def deep_stack() -> Iterator[None]:
 
 
 @deep_stack()
-def outcomes(fields: dict[bytes, bytes], featurize: Callable[[Any], Any], labels: tuple[str, str]) -> list[Outcome]:
+def outcomes(
+    fields: dict[bytes, bytes], featurize: Callable[[Any], Any], labels: tuple[str, str], takes_arrays: bool
+) -> list[Outcome]:
     """Return what must become of each example of an entry.
 
     Parameters
@@ -326,6 +330,8 @@ def outcomes(fields: dict[bytes, bytes], featurize: Callable[[Any], Any], labels
         The model's featurizer; whatever it raises is a refusal.
     labels : (negative, positive)
         The model's.
+    takes_arrays : bool
+        Whether a record may be an array of features.
     """
     if sum(len(name) + len(value) for name, value in fields.items()) > ENTRY_BYTES:
         return [None]
@@ -345,7 +351,7 @@ def outcomes(fields: dict[bytes, bytes], featurize: Callable[[Any], Any], labels
                     value = value_of(data[start:end])
                     for item in (value[0], *value[2:]):
                         packable(item)
-                    features = features_of(value[1], featurize)
+                    features = features_of(value[1], featurize, takes_arrays)
                 else:
                     features = value[1]
                 found.append(example(value[0], features, value[2] if len(value) > 2 else 1.0, labels))
@@ -371,14 +377,25 @@ def outcomes(fields: dict[bytes, bytes], featurize: Callable[[Any], Any], labels
             else:
                 features = value_of(data)
         else:
-            features = features_of(value_of(fields[b"record"]), featurize)
+            features = features_of(value_of(fields[b"record"]), featurize, takes_arrays)
         return [example(target, features, importance, labels)]
     except Refused:
         return [None]
 
 
-def features_of(record: Any, featurize: Callable[[Any], Any]) -> dict[str, float]:
+def numbered(array: Ext) -> dict[str, float]:
+    """Return the features of an array, by their positions, or refuse it."""
+    code, data = array
+    if code not in (4, 8) or len(data) % code or len(data) // code > FEATURES:
+        raise Refused("an array must be of float32s or float64s, not too many")
+    numbers = struct.unpack(f"<{len(data) // code}{'f' if code == 4 else 'd'}", data)
+    return {str(i): number for i, number in enumerate(numbers)}
+
+
+def features_of(record: Any, featurize: Callable[[Any], Any], takes_arrays: bool) -> Any:
     """Return a record's features, or refuse it."""
+    if isinstance(record, Ext) and takes_arrays:
+        return record
     try:
         return dict(featurize(record))
     except Exception as error:
