@@ -252,6 +252,7 @@ class Worker:
                     self._begin_commit()
             if burst and asked is not None and not examples and not requests and not self.waiting:
                 break
+        self._require_ownership()
         self.commit()
         self.close()
         self.store.release()

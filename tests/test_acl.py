@@ -4,6 +4,7 @@ import json
 
 import pytest
 import redis
+from click.testing import CliRunner
 
 from learner.acl import ROLES, set_user
 from learner.cli import main
@@ -25,7 +26,7 @@ def roles(client, redis_url, create):
     client.execute_command("ACL", "DELUSER", *(f"m-{role}" for role in ROLES))
 
 
-def test_each_role_does_its_work_through_our_own_programs(client, roles, start_worker, monkeypatch):
+def test_each_role_does_its_work_through_our_own_programs(client, roles, start_worker, monkeypatch, tmp_path):
     worker = start_worker(roles["worker"], "m", "--commit-seconds", "0.05")
     producer = Client("m", roles["producer"])
     producer.require_model()
@@ -39,10 +40,8 @@ def test_each_role_does_its_work_through_our_own_programs(client, roles, start_w
     monitor = Store(connect(roles["monitor"]), "m")
     status = monitor.status()
     assert (status["progress"]["examples"], status["lag_entries"], status["rejected_kept"]) == (501, 0, 1)
-    from click.testing import CliRunner
-
     monkeypatch.setenv("REDIS_URL", roles["monitor"])
-    for arguments in (["status", "m", "--json"], ["plot", "progress", "m", "--json"]):
+    for arguments in (["status", "m", "--json"], ["plot", "progress", "m", "--json", "--out", str(tmp_path / "p.png")]):
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, result.output
         json.loads(result.stdout)

@@ -613,9 +613,9 @@ def test_a_stop_in_the_middle_of_what_was_read_commits_up_to_there(client, creat
     push_batches(client, "batch", examples, 10)
     features = owner.model.learn_packed
 
-    def then_stopped(data):
+    def then_stopped(data, most=None):
         owner.stopping = owner.model.n_examples >= 100
-        return features(data)
+        return features(data, most)
 
     owner.model.learn_packed = then_stopped
     owner.run()
