@@ -390,9 +390,7 @@ class Reference:
         """The name of a feature; of a derived one, made of its parts'."""
         if isinstance(name, str):
             return name
-        return " and ".join(
-            self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name
-        )
+        return " and ".join(self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name)
 
     def interval(self, name: str, place: int, n_bins: int) -> str:
         if place == 0:
