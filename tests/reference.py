@@ -104,7 +104,8 @@ class Filter:
             a[i] += Pv[i] * error * gain
             for j in indices:
                 P[i][j] -= curvature * Pv[i] * Pv[j] * gain
-            P[i][i] *= 1.0001
+            if P[i][i] < 1.0:
+                P[i][i] *= 1.0001
 
 
 class Reference:
