@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from learner.errors import FencedError, FormatError, LearnerError
+from learner.errors import FormatError, LearnerError
 
 if TYPE_CHECKING:
     from learner.formats import Packed
     from learner.model import Model
 
+WAIT_NOTE_SECONDS = 5.0
 FORMATS = ("jsonl", "csv", "tsv", "vw", "libsvm", "msgpack")
 
 
@@ -48,12 +49,12 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error a user can mend is one line and exit code 2 (4 when fenced)."""
+        """Run a command; an error a user can mend is one line and an exit code."""
         return errors_as_lines(super().invoke)(ctx)
 
 
 def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors that a user can mend into one line and an exit code: 4 when fenced, else 2."""
+    """Turn the errors that a user can mend into one line and their exit code."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -61,7 +62,7 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except LearnerError as error:
             click.echo(f"Error: {error}", err=True)
-            sys.exit(4 if isinstance(error, FencedError) else 2)
+            sys.exit(error.exit_code)
         except Exception as error:
             if type(error).__module__.partition(".")[0] != "redis":  # asked by name: importing redis takes time
                 raise
@@ -77,7 +78,20 @@ def main() -> None:
     """Learn online from a stream on Redis, and ask for predictions while it learns."""
 
 
-redis_option = click.option("--redis-url", help="The server; by default REDIS_URL, else the embedded one.")
+def _url_option(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    if url is not None:
+        from learner.server import has_password
+
+        if has_password(url):
+            click.echo(
+                "Warning: every user of this machine sees a password on the command line: use REDIS_URL", err=True
+            )
+    return url
+
+
+redis_option = click.option(
+    "--redis-url", callback=_url_option, help="The server; by default REDIS_URL, else the embedded one."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 format_option = click.option(
     "--format", "file_format", type=click.Choice(FORMATS), help="By default guessed from the name."
@@ -210,6 +224,9 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
 )
 @durability_option
 @replicas_option
+@click.option(
+    "--max-lag", type=click.IntRange(min=0), help="Wait while MODEL's stream holds more entries that are not learned."
+)
 @redis_option
 @json_option
 def push(
@@ -220,6 +237,7 @@ def push(
     identity: str | None,
     durability: str | None,
     replicas: int,
+    max_lag: int | None,
     redis_url: str | None,
     as_json: bool,
 ) -> None:
@@ -241,12 +259,20 @@ def push(
         if len(bad) <= 10:
             click.echo(f"Error: {bad[-1]}", err=True)
 
+    told = 0.0
+
+    def on_wait(lag: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > WAIT_NOTE_SECONDS and sys.stderr.isatty() and not as_json:
+            told = time.monotonic()
+            click.echo(f"waiting: {lag} entries are not learned yet (--max-lag {max_lag})", err=True)
+
     pushed, started = 0, time.perf_counter()
     with Source(file) as source, progress_bar(source.size, quiet=as_json) as advance:
         examples = read(source, file_format, target=target, on_error=on_error)
         for i, (kind, run) in enumerate(by_kind(examples)):
             name = identity and f"{identity}/{i}"
-            for n in client.push_packed(run, features=kind == "features", id=name):
+            for n in client.push_packed(run, features=kind == "features", id=name, max_lag=max_lag, on_wait=on_wait):
                 pushed += n
                 advance(source.position())
     seconds = time.perf_counter() - started
@@ -422,6 +448,97 @@ def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool)
         )
     if found.trouble:
         sys.exit(2)
+
+
+# ---- what was rejected, and who may do what ----
+@main.group()
+def rejected() -> None:
+    """Look at what could not be learned, or put it back onto the stream."""
+
+
+@rejected.command("list")
+@click.argument("model")
+@click.option("-n", "n", default=20, show_default=True, type=click.IntRange(min=1), help="How many, the latest last.")
+@redis_option
+@json_option
+def list_rejected(model: str, n: int, redis_url: str | None, as_json: bool) -> None:
+    """Print what of MODEL's examples was rejected: where it failed, why, and what came."""
+    from learner import server
+    from learner.rejected import listed
+    from learner.show import rejected_lines
+    from learner.store import Store
+
+    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store.spec()
+    for found in listed(store, n):
+        for line in [to_json(found)] if as_json else rejected_lines(found):
+            click.echo(line)
+
+
+@rejected.command("push")
+@click.argument("model")
+@click.argument("ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All but those that killed a worker.")
+@redis_option
+@json_option
+def push_rejected(model: str, ids: tuple[str, ...], everything: bool, redis_url: str | None, as_json: bool) -> None:
+    """Put back onto MODEL's stream what was rejected under IDS, or --all: as when what it needs has been mended.
+
+    Each is put back once, whatever happens. The exit code is 2 when one can't be.
+    """
+    from learner import server
+    from learner.rejected import put_back
+    from learner.store import Store
+
+    if bool(ids) == everything:
+        raise LearnerError("what to put back must be ids or --all (got " + ("both)" if ids else "neither)"))
+    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store.spec()
+    kept = {}
+    pushed = 0
+    for entry_id, why in put_back(store, None if everything else ids):
+        pushed += why is None
+        if why is not None:
+            kept[entry_id] = why
+            click.echo(f"Error: rejected entry {entry_id} stays: {why}", err=True)
+    if as_json:
+        click.echo(to_json({"model": model, "pushed": pushed, "kept": kept}))
+    else:
+        click.echo(f"put back {pushed} of {pushed + len(kept)} rejected entries")
+    if kept:
+        sys.exit(2)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--role", type=click.Choice(["producer", "worker", "asker", "monitor"]), help="Only this one.")
+@click.option(
+    "--passwords",
+    "path",
+    type=click.Path(dir_okay=False),
+    help="A JSON file of passwords by role; those missing are made up and written there, for your eyes only.",
+)
+@json_option
+def acl(model: str, role: str | None, path: str | None, as_json: bool) -> None:
+    """Print the server's access rules for those who work with MODEL, for redis-cli or valkey-cli to run.
+
+    Passwords come from the file of --passwords, or LEARNER_PRODUCER_PASSWORD and so on; the rules hold their SHA-256 only.
+    """
+    import os
+    import shlex
+
+    from learner.acl import ROLES, passwords_of, set_user
+    from learner.show import password_file
+
+    roles = [role] if role else list(ROLES)
+    passwords = passwords_of(os.environ)
+    if path:
+        passwords = password_file(path, roles, passwords)
+    for name in roles:
+        command = set_user(model, name, passwords.get(name))
+        click.echo(to_json({"role": name, "user": command[2], "command": command}) if as_json else shlex.join(command))
+        if name not in passwords:
+            click.echo(f"Warning: {command[2]} has no password yet: give --passwords FILE", err=True)
 
 
 # ---- without Redis ----

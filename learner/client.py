@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
@@ -15,7 +15,7 @@ import redis
 from learner import server
 from learner.durability import Durability
 from learner.errors import LearnerError
-from learner.wire import REPLIES, Keys, pack, pack_example
+from learner.wire import GROUP, REPLIES, Keys, pack, pack_example
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ BATCH_EXAMPLES = 200  # an entry: large enough that Redis's cost an entry vanish
 BATCH_BYTES = 256_000
 PIPELINE_ENTRIES = 20
 FIRST_PAUSE_SECONDS = 0.05  # before pushing again; then twice as long each time
+LAG_SECONDS = 0.1  # between looks at how much is not learned yet
 
 
 class Client:
@@ -113,14 +114,17 @@ class Client:
         *,
         features: bool = False,
         id: str | None = None,  # noqa: A002  (as in push)
+        max_lag: int | None = None,
+        on_wait: Callable[[int], None] | None = None,
     ) -> int:
         """Push many (target, record) or (target, record, importance); return how many.
 
         With ``features=True`` the second item is a map of feature name to number, or a numpy array. Many examples go into one
-        entry. With an `id`, the same examples in the same order may be pushed again: see `push`.
+        entry. With an `id`, the same examples in the same order may be pushed again: see `push`. With `max_lag`, wait while the
+        stream holds more entries than that which are not learned, and tell `on_wait` how many.
         """
         packed = (pack(list(example)) for example in examples)
-        return sum(self.push_packed(packed, features=features, id=id))
+        return sum(self.push_packed(packed, features=features, id=id, max_lag=max_lag, on_wait=on_wait))
 
     def push_packed(
         self,
@@ -128,6 +132,8 @@ class Client:
         *,
         features: bool,
         id: str | None = None,  # noqa: A002  (as in push)
+        max_lag: int | None = None,
+        on_wait: Callable[[int], None] | None = None,
     ) -> Iterator[int]:
         """Push examples packed already; yield how many went, batch after batch.
 
@@ -139,6 +145,10 @@ class Client:
             Whether they hold features rather than records.
         id : str, optional
             A name for all of them; the entries are called ID/0, ID/1 and so on.
+        max_lag : int, optional
+            Wait while the stream holds more entries than that which are not learned; at most 20 entries go at a time.
+        on_wait : callable, optional
+            Told, several times a second while waiting, how many there are.
         """
         field = "batch" if features else "records"
         entries: list[tuple[bytes, int]] = []
@@ -147,6 +157,7 @@ class Client:
 
         def push() -> int:
             nonlocal n_entries
+            self._wait(max_lag, on_wait)
             ids = None if id is None else [f"{id}/{n_entries + i}" for i in range(len(entries))]
             self._push_entries([{field: data} for data, _ in entries], ids)
             n_entries += len(entries)
@@ -211,6 +222,31 @@ class Client:
                 "the server, but may be lost with it; push again those that have an id"
             )
 
+    def lag(self) -> int:
+        """Return how many entries of the stream are not learned, or learned and not committed.
+
+        Raises
+        ------
+        LearnerError
+            When there is no such model.
+        """
+        try:
+            groups = self.redis.xinfo_groups(self.keys.examples)
+        except redis.ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            raise self._no_model() from error
+        for group in groups:
+            if group["name"] == GROUP.encode() and group["lag"] is not None:
+                return int(group["lag"])
+        raise LearnerError(f"model {self.keys.model!r} must have had a worker for its lag to be known")
+
+    def _wait(self, max_lag: int | None, on_wait: Callable[[int], None] | None) -> None:
+        while max_lag is not None and (lag := self.lag()) > max_lag:
+            if on_wait:
+                on_wait(lag)
+            time.sleep(LAG_SECONDS)
+
     def require_model(self) -> None:
         """Make sure that the model exists.
 
@@ -236,7 +272,8 @@ class Client:
             When no worker answers in time, or it answers with an error.
         """
         identity = str(next(self._ids))
-        request: Any = {**fields, "reply": self._replies, "id": identity}
+        deadline = f"{self.timeout * 1000:g}"  # nobody listens then: the worker need not answer
+        request: Any = {**fields, "reply": self._replies, "id": identity, "deadline_ms": deadline}
         if self.redis.xadd(self.keys.requests, request, nomkstream=True) is None:
             raise self._no_model()
         while True:

@@ -8,7 +8,8 @@
     ├── ExampleError        an example was decoded but can't be learned or predicted
     ├── ServerError         no Redis or Valkey server could be found or started
     ├── StoreError          what is committed doesn't fit: another featurizer, a vanished stream
-    └── FencedError         another worker owns the model now (exit code 4)
+    ├── FencedError         another worker owns the model now (exit code 4)
+    └── RejectedError       too many of the examples that come can't be learned (exit code 5)
 
 Messages name what, the rule, and what came: ``entry 1699-0: field 'lat' must be within [-90, 90] (got 91.2)``.
 """
@@ -18,6 +19,8 @@ import reprlib
 
 class LearnerError(Exception):
     """The root of all errors of this package."""
+
+    exit_code = 2
 
 
 class SpecError(LearnerError):
@@ -42,6 +45,14 @@ class StoreError(LearnerError):
 
 class FencedError(LearnerError):
     """Another worker owns the model now."""
+
+    exit_code = 4
+
+
+class RejectedError(LearnerError):
+    """Too many of the examples that come can't be learned."""
+
+    exit_code = 5
 
 
 def show(value: object) -> str:

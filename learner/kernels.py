@@ -1507,8 +1507,9 @@ def update_filter(n, inputs, curvature, error, matrix, work):
     """One step of an extended Kalman filter over weights a and their covariance P, columns 0 and 1.. of a matrix.
 
     With curvature H and error e of the loss at ``a . v``: ``a += P v e / (1 + H v'Pv)``, ``P -= H (Pv)(Pv)' / (1 + H v'Pv)``,
-    then P's diagonal grows by 1 in 10,000, so that the weights can follow a drift (Haykin, 2001, "Kalman filtering and neural
-    networks", section 2.3).
+    then P's diagonal, where it is below 1, grows by 1 in 10,000, so that the weights can follow a drift (Haykin, 2001, "Kalman
+    filtering and neural networks", section 2.3). The bound is for inputs that are always 0 or the same as another: nothing is
+    ever learned of those directions, whose variance would grow for ever.
     """
     vpv = 0.0
     for i in range(n):
@@ -1517,13 +1518,14 @@ def update_filter(n, inputs, curvature, error, matrix, work):
             pv += matrix[i, 1 + j] * inputs[j]
         work[i] = pv
         vpv += pv * inputs[i]
-    gain = 1.0 / (1.0 + curvature * vpv)
+    gain = 1.0 / (1.0 + curvature * max(vpv, 0.0))
     for i in range(n):
         matrix[i, 0] += work[i] * error * gain
         f = curvature * gain * work[i]
         for j in range(n):
             matrix[i, 1 + j] -= f * work[j]
-        matrix[i, 1 + i] += 1e-4 * matrix[i, 1 + i]
+        if matrix[i, 1 + i] < 1.0:
+            matrix[i, 1 + i] += 1e-4 * matrix[i, 1 + i]
 
 
 @inlined

@@ -172,7 +172,7 @@ class Linear:
         self._updating = (np.zeros(n_rates, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
         self._scores = np.zeros(n_inputs)
         integers = (np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
-        self._results = (np.zeros(CHUNK), *integers, np.zeros(CHUNK), np.zeros(CHUNK))
+        self._results: tuple[NDArray[Any], ...] = (np.zeros(CHUNK), *integers, np.zeros(CHUNK), np.zeros(CHUNK))
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
@@ -180,7 +180,7 @@ class Linear:
         self.score_packed(b"\x80")
 
     # ---- learning ----
-    def learn_packed(self, data: bytes) -> Learned:
+    def learn_packed(self, data: bytes, most: int | None = None) -> Learned:
         """Learn msgpack examples that follow one another, each predicted before it is learned.
 
         Parameters
@@ -188,12 +188,24 @@ class Linear:
         data : bytes
             Any number of ``[target, {name: value}]`` or ``[target, {name: value}, importance]``, or with an array in place of
             the map (see `learner.wire`).
+        most : int, optional
+            At most so many of them are learned; what follows is one rejection.
         """
         buffer = np.frombuffer(data, np.uint8)
         found: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each round
         rejections: list[Rejection] = []
         position = n_done = 0
+        results = self._results
         while position < len(buffer):
+            if most is not None:  # the loop stops where there is no room for results
+                self._results = tuple(array[: most - n_done] for array in results)
+            if n_done == most:
+                self.totals[layout.REJECTED] += 1.0
+                found.append([np.full((1, *results[i].shape[1:]), np.nan) for i in (0, 3, 4)])
+                rejections.append(
+                    Rejection(n_done, f"examples must be at most {most} at once (got more)", data[position:])
+                )
+                break
             start = position
             done, position, n_rows, n_bytes = self._learn(buffer, position)
             scores, all_codes, all_ends, losses, importances = self._results
@@ -204,6 +216,7 @@ class Linear:
             n_done += done
             if n_rows:
                 self.store.reserve(n_rows, n_bytes)
+        self._results = results
         found = found or [[np.zeros(0)] * 3]
         columns = found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
         return Learned(columns[0], rejections, columns[1], columns[2])

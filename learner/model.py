@@ -107,9 +107,7 @@ class Model:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
         mixture = {"rates": rates, "decays": decays, "parts": parts, "neural": neural}
         if optimizer is not None and (given := [name for name, value in mixture.items() if value is not None]):
-            raise SpecError(
-                f"optimizer must stand alone, without rates, decays, parts or neural (got {', '.join(given)})"
-            )
+            raise SpecError(f"optimizer must stand alone, without {', '.join(mixture)} (got {', '.join(given)})")
         if parts is None:
             parts = PARTS if rates is None else ()
         if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
@@ -257,15 +255,15 @@ class Model:
         if rejections := self.linear.learn_packed(wire.pack_example(y, self.pack(x), importance)).rejections:
             raise ExampleError(rejections[0].reason)
 
-    def learn_packed(self, data: bytes) -> Learned:
-        """Learn many examples at once, ``[target, {name: value}]`` in msgpack, one after another.
+    def learn_packed(self, data: bytes, most: int | None = None) -> Learned:
+        """Learn many examples at once, ``[target, {name: value}]`` in msgpack, one after another; at most so many.
 
         Returns
         -------
         Learned
             The scores before learning, and the examples that could not be learned with their reasons.
         """
-        return self.linear.learn_packed(data)
+        return self.linear.learn_packed(data, most)
 
     def score_one(self, x: Any) -> float:
         """Return the score ``w . phi(x)``, for a regression in the target's units; nothing changes."""

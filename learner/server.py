@@ -65,6 +65,7 @@ appendfsync everysec
 aof-load-truncated yes
 save ""
 maxmemory-policy noeviction
+proto-max-bulk-len 256mb
 """
 
 
@@ -104,13 +105,41 @@ def redact(url: str) -> str:
     return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"^(\w+://)?([^:@/]*):.*@", r"\1\2:***@", url))
 
 
+def has_password(url: str) -> bool:
+    """Tell whether a URL has a password in it.
+
+    >>> has_password("redis://:secret@example.org/0"), has_password("rediss://ann@example.org/0")
+    (True, False)
+    """
+    return re.search(r"://[^:@/]*:[^@]+@|[?&]password=[^&]", url) is not None
+
+
+def _credentials(url: str) -> dict[str, str]:
+    """Return username and password of the environment, for a URL that has none of its own."""
+    if has_password(url):
+        return {}
+    password, path = os.environ.get("REDIS_PASSWORD"), os.environ.get("REDIS_PASSWORD_FILE")
+    if password is None and path:
+        try:
+            password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise ServerError(f"REDIS_PASSWORD_FILE: must be a file with the password (got {error})") from error
+    if not password:
+        return {}
+    username = os.environ.get("REDIS_USERNAME")
+    return {"password": password} | ({"username": username} if username else {})
+
+
 def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     """Return a connection that never repeats a command by itself.
 
     Parameters
     ----------
     url : str
-        ``redis://``, ``rediss://`` or ``unix://``.
+        ``redis://``, ``rediss://`` or ``unix://``. Without a password in it, those of the environment are used:
+        ``REDIS_USERNAME`` and ``REDIS_PASSWORD``, or ``REDIS_PASSWORD_FILE``, the path of a file that holds it. For
+        ``rediss://`` the certificate must be the host's, by an authority that the system knows, or that of the URL's
+        ``?ssl_ca_certs=FILE``; ``ssl_certfile`` and ``ssl_keyfile`` give the client's own.
     block_ms : int, optional
         The longest time a command sent over it may block at the server.
     """
@@ -123,6 +152,9 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         "command_packer": Packer(),
         "protocol": 2,  # the same replies from every redis-py; 3 lets a server change timeouts while we wait
     }
+    options |= _credentials(url)
+    if url.startswith("rediss:"):
+        options["ssl_check_hostname"] = True  # redis-py's default since version 6
     if not url.startswith("unix:"):
         keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
         options["socket_keepalive"] = True

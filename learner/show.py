@@ -1,15 +1,30 @@
 """What commands print for people."""
 
 import contextlib
+import json
+import secrets
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-__all__ = ["explanation", "figure_lines", "printable", "progress_bar", "status_lines"]
+from learner.errors import LearnerError
+
+__all__ = [
+    "explanation",
+    "figure_lines",
+    "password_file",
+    "printable",
+    "progress_bar",
+    "rejected_lines",
+    "status_lines",
+]
+
+DATA_CHARACTERS = 100  # of what was rejected shown
 
 FIGURES = {  # name in `learner.metrics.figures` -> what it is called, and a constant's where that is no figure
     "log_loss": ("log loss", None),
@@ -74,6 +89,37 @@ def figure_lines(figures: dict[str, float]) -> Iterator[str]:
             beside = [figures.get(f"{window}constant_{name}", constant) for window in ("", "window_")]
             shown = [f"{'' if value is None else format(value, '.6g'):>12}" for value in beside]
             yield f"{row} {shown[0]} {figures['window_' + name]:12.6g} {shown[1]}".rstrip()
+
+
+def rejected_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of an entry of ``learner rejected list``."""
+    yield f"{found['id']}  {found['stage']}: {printable(found['reason'])}"
+    data = printable(found["data"])
+    cut = f" ... ({found['bytes']} bytes)" if len(data) > DATA_CHARACTERS else ""
+    yield f"    entry {found['entry']}, {found['field']}: {data[:DATA_CHARACTERS]}{cut}"
+
+
+def password_file(path: str, roles: list[str], given: dict[str, str]) -> dict[str, str]:
+    """Return the passwords by role of a JSON file, after writing there those that were missing: the ones given, or new ones.
+
+    Raises
+    ------
+    LearnerError
+        When it can't be read or written, or others may read it.
+    """
+    file = Path(path)
+    try:
+        passwords = json.loads(file.read_bytes()) if file.exists() else {}
+        if not isinstance(passwords, dict) or not all(isinstance(value, str) and value for value in passwords.values()):
+            raise LearnerError(f"file {path} must be a JSON map of role to password")
+        if file.exists() and file.stat().st_mode & 0o077:
+            raise LearnerError(f"file {path} must be for your eyes only (got mode {file.stat().st_mode & 0o777:o})")
+        passwords |= {role: given.get(role) or secrets.token_urlsafe(32) for role in roles if role not in passwords}
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(passwords, indent=2))
+    except (OSError, ValueError) as error:
+        raise LearnerError(f"file {path} must be a JSON map of role to password (got {error})") from error
+    return passwords
 
 
 def status_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -31,18 +31,47 @@ from learner.journal import Change, Journal
 from learner.lease import LEASE_SECONDS, process_name
 from learner.recent import RecentIds
 from learner.stream import NEVER, Position, create_group, position, stream_id
-from learner.wire import GROUP, Bad, Keys
+from learner.wire import GROUP, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE, Bad, Keys
 
 __all__ = ["NEVER", "Behind", "Committed", "Entries", "Owner", "Snapshot", "Store", "stream_id"]
 
 FORMAT = 2  # 1 had no journal, no checksums and no ids
 SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
-MAX_REJECTED = 100_000  # entries kept, about
+MAX_REJECTED = 20_000  # entries kept, about
 MAX_PROGRESS = 10_000
-REJECTED_BYTES = 65_536  # of the original entry kept
 OWNED = ("worker", "epoch")  # what says whose a model is
+UNMEASURED_ENTRIES = 16  # read at once before a look at their sizes
+READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wait long behind examples
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+# For each stream, the entries after an id until there are `count` of them or so many bytes; of one too large only its size and
+# the start of its first field. Four at a time, so that the server never holds many that are large.
+READ_BOUNDED = """
+local most, largest, kept, name = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local streams = {}
+for k = 1, #KEYS do
+  local count, after, room, found = tonumber(ARGV[3 + 2 * k]), ARGV[4 + 2 * k], most, {}
+  while room > 0 and #found < count do
+    local some = redis.call('XRANGE', KEYS[k], '(' .. after, '+', 'COUNT', math.min(4, count - #found))
+    if #some == 0 then break end
+    for i = 1, #some do
+      local entry, size = some[i], 0
+      for j = 1, #entry[2] do size = size + #entry[2][j] end
+      if size > largest then
+        entry = {entry[1], {string.sub(entry[2][1], 1, kept), string.sub(entry[2][2], 1, kept), name, tostring(size)}}
+        size = kept
+      end
+      found[#found + 1] = entry
+      room = room - size
+      after = entry[1]
+      if room <= 0 then break end
+    end
+  end
+  streams[k] = found
+end
+return streams
+"""
 
 
 @dataclass
@@ -108,6 +137,28 @@ class Snapshot:
     progress: dict[str, Any]
 
 
+@dataclass
+class Attempt:
+    """What a worker noted before it died: what it had learned when it read on, and the entry it was about to learn.
+
+    Parameters
+    ----------
+    reading : bytes
+        Everything up to this entry had been learned.
+    entry : bytes
+        An entry that was to be learned by itself.
+    times : int
+        How many times it was begun.
+    request : bytes
+        A request that was to be answered by itself.
+    """
+
+    reading: bytes = NEVER
+    entry: bytes = b""
+    times: int = 0
+    request: bytes = b""
+
+
 class Store:
     """A model's place in Redis.
 
@@ -135,6 +186,7 @@ class Store:
         self._copy = np.empty(0, np.uint8)  # of rows, for a snapshot
         self.durability = Durability()
         self.confirmed = 0  # the last commit known to be as durable as that
+        self._reading = b""
 
     # ---- the spec ----
     def create(self, spec: Mapping[str, Any]) -> bool:
@@ -255,6 +307,7 @@ class Store:
                     pipe.multi()
                     pipe.hdel(self.keys.owner, "worker", "host", "pid", "process", "since", "lease", "durability")
                     pipe.delete(self.keys.lease)
+                    pipe.delete(self.keys.attempt)
                     pipe.execute()
             except (
                 redis.WatchError
@@ -418,12 +471,87 @@ class Store:
         return [base, names, [self.keys.ids], *([self.keys.delta(delta.number)] for delta in journal.deltas)]
 
     # ---- reading ----
-    def read(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int | None) -> tuple[Entries, Entries]:
-        """Return the next examples and requests; wait up to `block_ms` while there is neither (None: don't wait)."""
-        streams: Any = {self.keys.examples: cursor, self.keys.requests: requests_after}
-        reply: Any = self.client.xread(streams, count=count, block=block_ms) or []
-        found: dict[bytes, Entries] = dict(reply)
+    def read(
+        self,
+        cursor: bytes,
+        requests_after: bytes | None,
+        n_examples: int,
+        n_requests: int,
+        block_ms: int | None,
+        measured: bool = False,
+    ) -> tuple[Entries, Entries]:
+        """Return the next examples and requests; wait up to `block_ms` while there is neither (None: don't wait).
+
+        Memory is bounded: more than a few entries, or any if they must be `measured`, are read by a script that looks at
+        their sizes first.
+
+        Parameters
+        ----------
+        cursor, requests_after : bytes
+            The last ones had; None for no requests.
+        n_examples, n_requests : int
+            At most so many of them.
+        block_ms : int or None
+            For how long to wait.
+        measured : bool
+            Whether even a few could be too much.
+        """
+        streams: Any = {self.keys.examples: cursor}
+        if requests_after is not None:
+            streams[self.keys.requests] = requests_after
+        count = min(n_examples, n_requests)
+        if measured or max(n_examples, n_requests) > UNMEASURED_ENTRIES:
+            self._note(self.client, cursor)
+            bounds = (READ_BYTES, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE)
+            places: Any = (n_examples, cursor, n_requests, requests_after)[: 2 * len(streams)]
+            reply: Any = self.client.eval(READ_BOUNDED, len(streams), *streams, *bounds, *places)
+            lists = [[(key, dict(zip(f[::2], f[1::2], strict=True))) for key, f in found] for found in reply]
+            if any(lists) or block_ms is None:
+                return lists[0], lists[1] if len(lists) > 1 else []
+            count = 1 if measured else min(count, UNMEASURED_ENTRIES)
+        with self.client.pipeline(transaction=False) as pipe:
+            self._note(pipe, cursor)
+            pipe.xread(streams, count=count, block=block_ms)
+            reply = pipe.execute(raise_on_error=False)[-1]
+        if isinstance(reply, Exception):
+            raise reply
+        found: dict[bytes, Entries] = dict(reply or [])
         return found.get(self.keys.examples.encode(), []), found.get(self.keys.requests.encode(), [])
+
+    def now_ms(self) -> float:
+        """Return the Unix time in milliseconds by the server's clock, which stream ids are made of."""
+        seconds, microseconds = self.client.time()
+        return seconds * 1e3 + microseconds / 1e3
+
+    # ---- after a crash ----
+    def begin(self) -> "Attempt | None":
+        """Note that this worker begins; return what the one before it noted, None if that one ended as it should."""
+        with self.client.pipeline() as pipe:
+            pipe.hgetall(self.keys.attempt)
+            pipe.hset(self.keys.attempt, "worker", self._token)
+            found = pipe.execute()[0]
+        if not found:
+            return None
+        return Attempt(
+            found.get(b"reading", NEVER),
+            found.get(b"entry", b""),
+            int(found.get(b"times", 0)),
+            found.get(b"request", b""),
+        )
+
+    def mark(self, entry_id: bytes, times: int) -> None:
+        """Note that an entry is about to be learned for the so many-th time without a commit."""
+        self.client.hset(self.keys.attempt, mapping={"entry": entry_id, "times": times})
+
+    def mark_request(self, entry_id: bytes) -> None:
+        """Note that a request is about to be answered."""
+        self.client.hset(self.keys.attempt, "request", entry_id)
+
+    def _note(self, client: Any, cursor: bytes) -> None:
+        """Note, with what is sent anyway, that everything up to the cursor was learned and did not kill."""
+        if cursor != self._reading:
+            self._reading = cursor
+            client.hset(self.keys.attempt, "reading", cursor)
 
     # ---- committing ----
     def commit(
@@ -592,14 +720,16 @@ class Store:
         }
         pipe.hset(self.keys.head, mapping=snapshot.head | position | snapshot.arrays)
         for entry_id, bad in snapshot.rejected:
+            kept = bad.cut()
             pipe.xadd(
                 self.keys.rejected,
                 {
                     "entry": entry_id,
-                    "stage": bad.stage,
-                    "reason": bad.reason,
-                    "data": bad.data[:REJECTED_BYTES],
-                    "bytes": len(bad.data),
+                    "stage": kept.stage,
+                    "reason": kept.reason,
+                    "field": kept.field,
+                    "data": kept.data,
+                    "bytes": kept.size,
                 },
                 maxlen=MAX_REJECTED,
                 approximate=True,

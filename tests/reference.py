@@ -1,8 +1,9 @@
 """The learner once more, slow and obvious: dicts, lists and float64, to hold the compiled loops against.
 
-The formulas are those of the docstrings in `learner.losses`, `learner.kernels` and `learner.linear`; nothing of them is imported.
-There are no fast paths: an indicator goes the way of any number, a feature keeps the sum of its squared deviations rather
-than the standard deviation, and the root of the logistic step is found by bisection. A derived feature's name is a tuple.
+The formulas are those of the docstrings in `learner.losses`, `learner.kernels` and `learner.linear`; nothing of them is
+imported. There are no fast paths: an indicator goes the way of any number, a feature keeps the sum of its squared
+deviations rather than the standard deviation, and the root of the logistic step is found by bisection. A derived
+feature's name is a tuple.
 """
 
 import bisect
@@ -103,7 +104,8 @@ class Filter:
             a[i] += Pv[i] * error * gain
             for j in indices:
                 P[i][j] -= curvature * Pv[i] * Pv[j] * gain
-            P[i][i] *= 1.0001
+            if P[i][i] < 1.0:
+                P[i][i] *= 1.0001
 
 
 class Reference:
@@ -389,9 +391,7 @@ class Reference:
         """The name of a feature; of a derived one, made of its parts'."""
         if isinstance(name, str):
             return name
-        return " and ".join(
-            self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name
-        )
+        return " and ".join(self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name)
 
     def interval(self, name: str, place: int, n_bins: int) -> str:
         if place == 0:

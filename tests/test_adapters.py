@@ -284,9 +284,7 @@ def test_what_cannot_be_learned_is_said_in_words():
     from learner.adapters.sklearn import LearnerClassifier, LearnerRegressor
 
     X, y = matrix(20)
-    with pytest.raises(ValueError, match=r"Only binary classification is supported: .*\(got 3 classes\)"):
-        LearnerClassifier().fit(X, np.arange(20) % 3)
-    with pytest.raises(ValueError, match=r"y must have two classes \(got 1 class\)"):
+    with pytest.raises(ValueError, match=r"y must have two classes or more \(got 1 class\)"):
         LearnerClassifier().fit(X, [1] * 20)
     model = LearnerClassifier().partial_fit(X, y)
     with pytest.raises(ValueError, match=r"y must be of the classes \['no', 'yes'\] \(got np.str_\('maybe'\)\)"):
@@ -302,3 +300,33 @@ def test_what_cannot_be_learned_is_said_in_words():
     with pytest.raises(ValueError, match="row 1: field 'a' must be"):
         LearnerRegressor().fit([{"a": 1}, {"a": object()}], [1, 2])
     assert math.isfinite(model.decision_function(X).sum())
+
+
+@needs_sklearn
+def test_many_classes_of_scikit_learn_are_learned_and_their_probabilities_sum_to_one():
+    from sklearn.datasets import load_iris
+
+    from learner.adapters.sklearn import LearnerClassifier
+
+    X, y = load_iris(return_X_y=True)
+    order = np.random.default_rng(1).permutation(len(y))
+    X, y = X[order], np.array(["setosa", "versicolor", "virginica"])[y[order]]
+    model = LearnerClassifier(random_state=1).fit(X, y)
+    assert model.decision_function(X).shape == model.predict_proba(X).shape == (150, 3)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
+    assert model.score(X, y) > 0.9
+    late = LearnerClassifier(random_state=1).partial_fit(X[:1], y[:1], classes=np.unique(y))
+    assert late.predict_proba(X[:1]).max() == 1.0  # of the classes without an example yet it is 0
+
+
+@needs_river
+def test_many_classes_of_river_are_any_values_and_appear_as_they_come():
+    from river import evaluate, metrics
+
+    from learner.adapters.river import LearnerMultiClassifier
+
+    examples = [({"w": str(label), "x": i % 5}, label) for i in range(100) for label in ("a", 2, (3, 4))]
+    model = LearnerMultiClassifier(seed=1)
+    assert evaluate.progressive_val_score(examples, model, metrics.Accuracy()).get() > 0.9
+    assert model.predict_one({"w": "(3, 4)", "x": 1}) == (3, 4)
+    assert set(model.predict_proba_one({"w": "2"})) == {"a", 2, (3, 4)}

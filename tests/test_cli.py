@@ -29,12 +29,14 @@ from tests.conftest import SEED, state_bytes, wait_until
 
 KEYS = Keys("m")
 COMMANDS = [
+    "acl",
     "create",
     "demo",
     "explain",
     "plot",
     "predict",
     "push",
+    "rejected",
     "repair",
     "replay",
     "server",
@@ -140,7 +142,7 @@ def test_every_command_has_help(run, name):
     assert run(name, "-h").output == output
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("warm", "server")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("warm", "server", "rejected")])
 def test_every_command_that_prints_for_people_prints_json_for_programs(run, name):
     assert "--json" in run(name, "--help").output
 

@@ -37,7 +37,7 @@ def test_the_worker_waits_for_a_server_that_has_loaded_its_data():
 def test_a_second_worker_may_wait_and_one_that_was_replaced_is_started_again():
     assert not any(line.startswith("container_name") for line in lines("compose.yaml"))
     assert "Restart=on-failure" in lines(UNIT)
-    assert not any(line.startswith("RestartPreventExitStatus") for line in lines(UNIT))
+    assert [line for line in lines(UNIT) if line.startswith("RestartPrevent")] == ["RestartPreventExitStatus=5"]
 
 
 def test_the_last_commit_has_its_time():

@@ -224,6 +224,22 @@ def assert_finite_after(examples, loss="logistic"):
     assert np.isfinite(floats).all()
 
 
+@pytest.mark.skipif(not kernels.JIT, reason="too many examples for plain Python")
+@pytest.mark.parametrize("rates", [RATES, (16.0, 16.0)])
+def test_nothing_grows_for_ever(rates):
+    """Inputs of the filters that are always 0, or the same as another, have no variance that grows: a stream has no end."""
+    model, r = Model(rates=rates, parts=PARTS, seed=SEED), random.Random(5)
+    examples = pack(*((r.choice([-1, 1, 1]), {f"w{r.randrange(50)}": 1}) for _ in range(20_000)))
+    model.learn_packed(examples)
+    first = model.progressive_loss
+    for _ in range(14):
+        model.learn_packed(examples)
+    assert model.progressive_loss == pytest.approx(first, rel=0.02)
+    for matrix in (model.linear.mixer, model.linear.newton):
+        assert np.abs(matrix[:, 1:]).max() <= 5.0
+        assert np.linalg.eigvalsh(matrix[:, 1:]).min() > -1e-9
+
+
 # ---- batches ---------------------------------------------------------------------------------------------------------
 def test_batch_boundaries_do_not_matter():
     """Whatever way the examples are cut into calls, the state is the same bit for bit; growth in mid-batch too."""

@@ -219,7 +219,7 @@ def test_what_was_rejected_is_in_the_same_commit_cut_to_a_bound(pair):
 def test_a_commit_trims_what_is_learned_and_keeps_what_is_after_the_cursor(pair):
     pair.commit(6)
     assert [entry_id for entry_id, _ in pair.client.xrange(pair.store.keys.examples)] == pair.ids[6:]
-    assert pair.store.read(pair.load().cursor, b"0-0", 100, None)[0] == [
+    assert pair.store.read(pair.load().cursor, b"0-0", 100, 100, None)[0] == [
         (pair.ids[i], {b"x": b"%d" % i}) for i in (7, 8, 9)
     ]
 

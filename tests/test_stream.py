@@ -139,7 +139,7 @@ def test_after_a_repair_a_worker_goes_on_as_chosen(client, learned, drain, commi
         main, ["repair", "m", f"--{choice}", "--json", "--redis-url", url(client)], catch_exceptions=False
     )
     assert result.exit_code == 0
-    assert json.loads(result.output)["trouble"] is None
+    assert json.loads(result.stdout)["trouble"] is None
     drain()
     assert Store(client, "m").status()["lag_entries"] == 0
     push(client, EXAMPLES[:3])

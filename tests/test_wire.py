@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import time
+import tracemalloc
 
 import msgpack
 import numpy as np
@@ -13,9 +15,18 @@ from hypothesis import strategies as st
 from learner.errors import ExampleError, FormatError, SpecError
 from learner.model import Model
 from learner.wire import (
+    MAX_BATCH,
+    MAX_DEPTH,
+    MAX_ENTRY_BYTES,
+    MAX_REASON,
+    MAX_SHORT_BYTES,
+    MAX_VALUE_BYTES,
+    REJECTED_BYTES,
     REPLIES,
     Bad,
+    Example,
     Keys,
+    deadline_ms,
     decode_entry,
     decode_request,
     decode_target,
@@ -55,7 +66,7 @@ def nested(depth: int) -> bytes:
 def examples(fields: dict[bytes, bytes], features=FIELDS) -> list:
     """What an entry decodes to, unpacked where it is an example."""
     return [
-        part if isinstance(part, Bad) else msgpack.unpackb(part, strict_map_key=False)
+        part if isinstance(part, Bad) else msgpack.unpackb(part.packed, strict_map_key=False)
         for part in decode_entry(fields, features)
     ]
 
@@ -213,13 +224,13 @@ def test_every_form_of_an_entry_decodes_to_its_examples():
 
 
 def test_a_batch_is_passed_on_unopened():
-    assert list(decode_entry({b"batch": b"\xc1anything"}, FIELDS)) == [b"\xc1anything"]
+    assert list(decode_entry({b"batch": b"\xc1anything"}, FIELDS)) == [Example(b"\xc1anything", b"\xc1anything")]
 
 
 def test_features_in_msgpack_are_passed_on_as_they_came():
     packed = b"\xde\x00\x01\xd9\x01a\xcb" + b"\x3f\xf0" + bytes(6)  # forms that Python's packer would write shorter
     (part,) = decode_entry({b"features": packed, b"target": b"1"}, FIELDS)
-    assert part == b"\x92\x01" + packed
+    assert part.packed == b"\x92\x01" + packed
 
 
 def test_an_importance_as_text_goes_along():
@@ -242,18 +253,33 @@ def test_an_importance_as_text_goes_along():
         ({b"record": b"[1, 2]", b"target": b"1"}, "featurize", "record must be a map"),
         ({b"record": b'"text"', b"target": b"1"}, "featurize", "record must be a map"),
         ({b"record": b'{"a": ' + b"9" * 400 + b"}", b"target": b"1"}, "featurize", "field 'a' must be finite"),
-        ({b"record": b'{"a":' * 500 + b"1" + b"}" * 500, b"target": b"1"}, "featurize", "nested"),
+        ({b"record": b'{"a":' * 500 + b"1" + b"}" * 500, b"target": b"1"}, "decode", "nested"),
+        ({b"record": b'{"a": 1}', b"target": b"x" * 257}, "decode", "target must be at most 256 bytes"),
+        (
+            {b"record": b'{"a": 1}', b"target": b"1", b"importance": b"1" * 257},
+            "decode",
+            "importance must be at most 256",
+        ),
+        ({b"record": b'{"a": 1, "b": 2, "a": 3}', b"target": b"1"}, "decode", "'a' is there twice"),
+        ({b"record": b"\x82\xa1a\x01\xa1a\x02", b"target": b"1"}, "decode", "'a' is there twice"),
+        ({b"record": b"\x81\xa1a\x01\x02", b"target": b"1"}, "decode", "1 more bytes follow"),
+        ({b"features": b"\x81\xa1a\x01\x02", b"target": b"1"}, "decode", "features must be one msgpack map"),
+        ({b"x\xff": b"1", b"target": b"1"}, "decode", "got the fields target, x"),
         ({b"features": b'{"a": 1e400}', b"target": b"1", b"importance": b"9" * 60}, "decode", "value must be numbers"),
         ({b"features": b'{"a": ' + b"9" * 400 + b"}", b"target": b"1"}, "decode", "value must be numbers"),
         ({b"features": b'{"a": "\\ud800"}', b"target": b"1"}, "decode", "value must be numbers"),
-        ({b"features": b"\x81\xa1a", b"target": b"1"}, "decode", "must be JSON or msgpack"),
+        ({b"features": b"\x81\xa1a", b"target": b"1"}, "decode", "must be whole msgpack"),
     ],
 )
 def test_a_bad_entry_is_one_bad_with_its_stage_its_reason_and_all_of_its_fields(fields, stage, reason):
     (bad,) = decode_entry(fields, FIELDS)
     assert bad.stage == stage
     assert re.search(reason, bad.reason)
-    assert msgpack.unpackb(bad.data) == {name.decode(): value for name, value in fields.items()}
+    kept = {
+        name if isinstance(name, bytes) else name.encode(): value for name, value in msgpack.unpackb(bad.data).items()
+    }
+    assert kept == fields
+    assert bad.field == "entry"
 
 
 def test_a_featurizer_s_refusal_has_the_stage_featurize():
@@ -329,8 +355,102 @@ def test_any_entry_decodes_to_whole_examples_and_bads(fields, features):
             assert part.stage in ("decode", "featurize")
             assert part.reason
         else:
-            assert part[0] in (0x92, 0x93)
-            msgpack.unpackb(part, strict_map_key=False)  # exactly one value: it must not reach into the next
+            assert part.packed[0] in (0x92, 0x93)
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(part.packed)
+            unpacker.skip()
+            assert unpacker.tell() == len(part.packed)  # exactly one value: it must not reach into the next
+
+
+# ---- bounds ----------------------------------------------------------------------------------------------------------------
+def only_bad(fields: dict[bytes, bytes], features=FIELDS) -> Bad:
+    (bad,) = decode_entry(fields, features)
+    assert isinstance(bad, Bad)
+    return bad.cut()
+
+
+def test_an_entry_has_at_most_so_many_bytes_whatever_its_fields():
+    for field in (b"batch", b"records", b"record", b"features", b"anything"):
+        bad = only_bad({field: bytes(MAX_ENTRY_BYTES), b"target": b"1"})
+        size = MAX_ENTRY_BYTES + len(field) + 7
+        assert bad.reason == f"entry must be at most {MAX_ENTRY_BYTES} bytes (got {size})"
+        assert (len(bad.data), bad.size) == (REJECTED_BYTES, size)
+    whole = b"\x92\x01\x80" * 2000
+    assert list(decode_entry({b"batch": whole}, FIELDS)) == [Example(whole, whole)]
+
+
+def test_an_entry_too_large_to_be_read_says_its_size():
+    bad = only_bad({b"record": b"{", b"(bytes)": b"536870912"})
+    assert bad.reason == f"entry must be at most {MAX_ENTRY_BYTES} bytes (got 536870912)"
+    assert bad.size == 536870912
+
+
+@pytest.mark.parametrize("field", [b"record", b"features"])
+def test_a_record_has_at_most_so_many_bytes(field):
+    text = json.dumps({"a": "x" * MAX_VALUE_BYTES}).encode()
+    assert (
+        f"{field.decode()} must be at most {MAX_VALUE_BYTES} bytes" in only_bad({field: text, b"target": b"1"}).reason
+    )
+    (good,) = decode_entry({b"record": text[: MAX_VALUE_BYTES - 2] + b'"}', b"target": b"1"}, FIELDS)
+    assert isinstance(good, Example)
+
+
+def test_a_record_is_nested_at_most_so_deep():
+    def deep(depth: int) -> object:
+        value: object = 1
+        for i in range(depth):
+            value = {"a": value} if i % 2 else [value]
+        return value
+
+    for encode in (lambda value: json.dumps(value).encode(), msgpack.packb):
+        assert decode_value(encode(deep(MAX_DEPTH)), "record") == deep(MAX_DEPTH)
+        with pytest.raises(FormatError, match=f"record must be nested at most {MAX_DEPTH} deep"):
+            decode_value(encode(deep(MAX_DEPTH + 1)), "record")
+
+
+def test_an_entry_or_a_request_has_at_most_so_many_examples():
+    one = msgpack.packb([1, {"a": 1}])
+    assert len(examples({b"records": one * MAX_BATCH})) == MAX_BATCH
+    *good, bad = examples({b"records": one * (MAX_BATCH + 2)})
+    assert good == [[1, {"a": 1.0}]] * MAX_BATCH
+    assert bad.reason == f"records must be at most {MAX_BATCH} at once (got more)"
+    assert (bad.data, bad.field) == (one * 2, "records")
+    found, _ = decode_request({b"batch": b"\x80" * (MAX_BATCH + 5)}, FIELDS)
+    assert found[:-1] == [b"\x80"] * MAX_BATCH
+    assert found[-1].data == b"\x80" * 5
+
+
+def test_no_room_is_made_for_what_is_only_announced():
+    bomb = b"\xdd\x00\x0f\xff\xff" * 1000 + bytes(MAX_VALUE_BYTES // 2)  # a thousand lists of a million in one another
+    tracemalloc.start()
+    try:
+        assert "whole" in only_bad({b"records": bomb}).reason
+        assert "msgpack" in only_bad({b"record": bomb, b"target": b"1"}).reason
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(bomb)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_key_that_is_there_twice_is_found_in_a_large_map_at_once():
+    pairs = [f'"k{i}": 1' for i in range(60_000)]
+    started = time.process_time()
+    bad = only_bad({b"record": ("{" + ", ".join([*pairs, pairs[-1]]) + "}").encode(), b"target": b"1"})
+    assert "'k59999' is there twice" in bad.reason
+    assert time.process_time() - started < 20  # it took minutes when every key was counted
+
+
+def test_what_is_kept_of_the_rejected_is_bounded():
+    bad = Bad("decode", "x" * 10_000, bytes(10 * REJECTED_BYTES)).cut()
+    assert (len(bad.reason), len(bad.data), bad.size) == (MAX_REASON, REJECTED_BYTES, 10 * REJECTED_BYTES)
+    assert bad.cut() == bad
+    names = {b"%d" % i * 100: b"" for i in range(1000)}
+    assert len(only_bad(names).reason) < 400
+
+
+def test_a_deadline_is_counted_from_the_request_s_own_time():
+    assert deadline_ms(b"1700000000000-3", {b"deadline_ms": b"250.5"}) == 1700000000250.5
+    for odd in ({}, {b"deadline_ms": b"soon"}, {b"deadline_ms": b""}, {b"deadline_ms": b"1" * (MAX_SHORT_BYTES + 1)}):
+        assert deadline_ms(b"1700000000000-3", odd) is None
 
 
 # ---- requests --------------------------------------------------------------------------------------------------------------
@@ -352,7 +472,7 @@ def test_a_request_is_for_one_or_for_many():
         {b"record": b""},
         {b"record": b"[1]"},
         {b"features": b"\xc1"},
-        {b"features": UNHASHABLE},
+        {b"features": b"\x81\xa1a"},
         {b"x": b"1"},
     ],
 )

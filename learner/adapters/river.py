@@ -16,7 +16,7 @@ from river import base
 from learner.errors import ExampleError, show
 from learner.model import Model
 
-__all__ = ["LearnerClassifier", "LearnerRegressor"]
+__all__ = ["LearnerClassifier", "LearnerMultiClassifier", "LearnerRegressor"]
 
 
 class _Learner(base.Estimator):
@@ -120,6 +120,54 @@ class LearnerClassifier(_Learner, base.Classifier):
             return dict.fromkeys(targets, 1.0)
         p = self._model.predict_proba_one(_record(x))
         return {label: p[target] for label, target in targets.items()}
+
+
+class LearnerMultiClassifier(_Learner, base.Classifier):
+    """A `learner.Model` of many classes, which need not be known beforehand.
+
+    Parameters
+    ----------
+    featurizer, rates, seed
+        As of `LearnerClassifier`.
+
+    Examples
+    --------
+    >>> model = LearnerMultiClassifier()
+    >>> for _ in range(20):
+    ...     for country in ("no", "se", "dk"):
+    ...         model.learn_one({"country": country, "price": 2.5}, country.upper())
+    >>> model.predict_one({"country": "se", "price": 2.5})
+    'SE'
+    """
+
+    task = "multiclass"
+
+    def __init__(
+        self, featurizer: str | None = "fields", rates: Sequence[float] | None = None, seed: int | None = None
+    ) -> None:
+        super().__init__(None, featurizer, rates, None, seed)
+        self._labels: list[Any] = []
+
+    @property
+    def _multiclass(self) -> bool:
+        return True
+
+    def learn_one(self, x: Mapping[Any, Any], y: Any, w: float = 1.0) -> None:
+        """Learn one example, of weight w.
+
+        Raises
+        ------
+        ExampleError
+            When it can't be learned.
+        """
+        labels = self._labels if y in self._labels else [*self._labels, y]
+        self._model.learn_one(_record(x), labels.index(y), w)
+        self._labels = labels
+
+    def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[Any, float]:
+        """Return the probability of each label seen."""
+        found = self._model.predict_proba_one(_record(x))
+        return {self._labels[int(place)]: p for place, p in found.items()}
 
 
 class LearnerRegressor(_Learner, base.Regressor):

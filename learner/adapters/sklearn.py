@@ -15,8 +15,8 @@ rows are packed for the compiled loop at once: no name or value of a matrix is a
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self, TypeVar, cast
 
 import msgpack
 import numpy as np
@@ -29,17 +29,17 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 
 from learner.errors import ExampleError
 from learner.model import Model
+from learner.multiclass import MultiClass
 
 __all__ = ["LearnerClassifier", "LearnerRegressor"]
 
 BLOCK_ROWS, BLOCK_VALUES = 4096, 1 << 18  # so much is packed at once, at most
 FLOAT64 = b"\xcb"
+T = TypeVar("T")
 
 
 class _Learner(BaseEstimator):
     """What both have: packing what scikit-learn users hold, and learning it in one pass."""
-
-    task: str
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class _Learner(BaseEstimator):
         tags.input_tags.dict = True
         return tags
 
-    def _new(self) -> Model:
+    def _new(self, task: str) -> Model:
         seed = None if self.random_state is None else check_random_state(self.random_state).bytes(16)
         return Model(
-            self.task,
+            task,
             loss=self.loss,
             featurizer=self.featurizer,
             rates=self.rates,
@@ -100,19 +100,24 @@ class _Learner(BaseEstimator):
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        score = self.model_.linear.score_packed
-        scores: list[float] = []
-        for features in _packed(X, self._names(), self.model_):
-            try:
-                scores.extend(map(score, _rows(features)))
-            except ExampleError as error:
-                raise ValueError(str(error)) from error
-        return np.array(scores)
+        return np.array(
+            _by_row(self._validated(X, reset=False), self._names(), self.model_, self.model_.linear.score_packed)
+        )
+
+
+def _by_row(X: Any, names: list[str] | None, model: Model, function: Callable[[bytes], T]) -> list[T]:
+    """Return what a function makes of each row's features, packed."""
+    found: list[T] = []
+    for features in _packed(X, names, model):
+        try:
+            found.extend(map(function, _rows(features)))
+        except ExampleError as error:
+            raise ValueError(str(error)) from error
+    return found
 
 
 class LearnerClassifier(ClassifierMixin, _Learner):
-    """A `learner.Model` of a binary task.
+    """A `learner.Model` of two classes, or of many.
 
     `fit` learns from an empty model in one pass, in the order of the rows, as `partial_fit` would. X is a matrix (dense,
     sparse, a frame), or a list of records: maps of name to value.
@@ -120,33 +125,27 @@ class LearnerClassifier(ClassifierMixin, _Learner):
     Parameters
     ----------
     loss : {"logistic", "hinge"}, optional
-        By default logistic.
+        By default logistic, which alone is for more than two classes.
     featurizer : str, optional
         Makes features of a record, see `learner.Model`; matrices have theirs already. By default every field is one: a number
         as it is, a string as a category, ``name=string``.
     rates : sequence of float, optional
         Fixes one or more learning rates in place of the default.
     neural : sequence of int, optional
-        Hidden units of a neural head, a number a layer.
+        Hidden units of a neural head, a number a layer; of two classes only.
     random_state : int or RandomState, optional
         Of the names' hash and of a neural head's first weights; by default drawn at random.
 
     Attributes
     ----------
     model_ : Model
-        The model itself, which also explains its predictions, knows its weights by name and its progressive evaluation.
-    classes_ : array, (2,)
-        The labels; the second one's probability grows with the score.
+        The model itself, which also explains its predictions, knows its weights by name and its progressive evaluation. Of more
+        than two classes its labels are their places in `classes_`.
+    classes_ : array, (classes,)
+        The labels; of two the second one's probability grows with the score.
     n_features_in_, feature_names_in_
         As scikit-learn has them; not of records.
     """
-
-    task = "binary"
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn the rows in one pass, forgetting all that was learned before."""
@@ -157,7 +156,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Learn some more rows; the first time, `classes` or y must hold both labels.
+        """Learn some more rows; the first time, `classes` or y must hold all labels.
 
         Raises
         ------
@@ -175,30 +174,51 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         return self
 
     def _begin(self, classes: NDArray[Any]) -> None:
-        if len(classes) != 2:
-            kind = "Only binary classification is supported: " if len(classes) > 2 else ""
-            plural = "class" if len(classes) == 1 else "classes"
-            raise ValueError(f"{kind}y must have two classes (got {len(classes)} {plural})")
+        if len(classes) < 2:
+            raise ValueError(f"y must have two classes or more (got {len(classes)} class)")
         self.classes_ = classes
-        self.model_ = self._new()
+        self.model_ = self._new("binary" if len(classes) == 2 else "multiclass")
 
     def _targets(self, y: NDArray[Any]) -> NDArray[np.float64]:
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y must be of the classes {self.classes_.tolist()} (got {unknown[0]!r})")
+        if len(self.classes_) > 2:
+            return np.searchsorted(self.classes_, y).astype(np.float64)
         return np.where(y == self.classes_[1], 1.0, -1.0)
 
+    def _by_class(
+        self, X: Any, figures: Callable[[MultiClass, bytes], dict[str, float]], none: float
+    ) -> NDArray[np.float64]:
+        """Return a figure a row and class; `none` for a class of which there was no example yet."""
+        check_is_fitted(self)
+        found = _by_row(
+            self._validated(X, reset=False),
+            self._names(),
+            self.model_,
+            lambda packed: figures(cast("MultiClass", self.model_.linear), packed),
+        )
+        return np.array([[row.get(str(k), none) for k in range(len(self.classes_))] for row in found])
+
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return the score of each row: above 0 for the second class."""
-        return self._scores(X)
+        """Return the score of each row: above 0 for the second class; of many classes one a class, (rows, classes)."""
+        check_is_fitted(self)
+        return self._scores(X) if len(self.classes_) == 2 else self._by_class(X, MultiClass.scores_packed, -np.inf)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probabilities of the two classes, (rows, 2)."""
+        """Return the probabilities of the classes, (rows, classes)."""
+        check_is_fitted(self)
+        if len(self.classes_) > 2:
+            return self._by_class(X, MultiClass.probabilities_packed, 0.0)
         p = np.array([self.model_.linear.prediction(score) for score in self._scores(X)])
         return np.column_stack([1.0 - p, p])
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the more probable class of each row."""
+        """Return the most probable class of each row."""
+        check_is_fitted(self)
+        if len(self.classes_) > 2:
+            likeliest: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+            return likeliest
         positive = self._scores(X) > 0.0
         labels: NDArray[Any] = self.classes_[positive.astype(int)]
         return labels
@@ -222,13 +242,11 @@ class LearnerRegressor(RegressorMixin, _Learner):
         As of `LearnerClassifier`.
     """
 
-    task = "regression"
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn the rows in one pass, forgetting all that was learned before."""
         X = self._validated(X, reset=True)
         targets = _numbers(y)
-        self.model_ = self._new()
+        self.model_ = self._new("regression")
         self._learn(X, targets, sample_weight)
         return self
 
@@ -238,7 +256,7 @@ class LearnerRegressor(RegressorMixin, _Learner):
         X = self._validated(X, reset=new)
         targets = _numbers(y)
         if new:
-            self.model_ = self._new()
+            self.model_ = self._new("regression")
         self._learn(X, targets, sample_weight)
         return self
 
@@ -254,7 +272,7 @@ def _labels(y: Any) -> NDArray[Any]:
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y", raise_unknown=True)
     if kind not in ("binary", "multiclass"):
-        raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+        raise ValueError(f"y must be labels, one a row. The type of the target is {kind}.")
     return np.asarray(column_or_1d(y, warn=True))
 
 

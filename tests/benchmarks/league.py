@@ -4,6 +4,9 @@ FOLDER holds ``streams.py`` (functions in a list STREAMS that yield (target, {na
 ``peers.json`` (for each stream and peer: progressive loss, seconds). The figure is our progressive loss at default settings
 over the smallest of the peers': log loss for binary targets, root mean squared error for regression. River's runs were
 stopped after 30,000 examples, so they count only on streams no longer than that.
+
+``--without`` adds what each part of the mixture is worth: the same with each expert and each kind of derived feature left out
+in turn, with one fixed rate, and with each single named algorithm at its defaults.
 """
 
 import argparse
@@ -20,7 +23,9 @@ from typing import Any
 
 import msgpack
 
+from learner.linear import DECAYS, PARTS, RATES
 from learner.model import Model
+from learner.optimizers import OPTIMIZERS
 
 RIVER_EXAMPLES = 30_000
 BLOCK = 1000
@@ -49,11 +54,68 @@ def learn(examples: Iterable[tuple[float, dict[str, float]]], task: str, **optio
     return model, seconds
 
 
+def alternatives() -> dict[str, dict[str, Any]]:
+    """Return the models that show what the parts of the mixture are worth, by name."""
+    found: dict[str, dict[str, Any]] = {"default": {}}
+    for part in PARTS:
+        found[f"without {part}"] = {"parts": [other for other in PARTS if other != part]}
+    found["without derived"] = {"parts": [part for part in PARTS if part not in ("bins", "cells", "crosses")]}
+    found[f"without rate {RATES[0]:g}"] = {
+        "rates": [RATES[1], RATES[1]],
+        "decays": [DECAYS[1]] * 2,
+        "parts": list(PARTS),
+    }
+    found[f"without rate {RATES[1]:g}"] = {
+        "rates": [RATES[0], RATES[0]],
+        "decays": [DECAYS[0]] * 2,
+        "parts": list(PARTS),
+    }
+    found["rates alone"] = {"parts": []}
+    found |= {f"one rate, {rate:g}": {"rates": [rate]} for rate in (0.5, 2.0, 8.0)}
+    return found | {name: {"optimizer": name} for name in OPTIMIZERS}
+
+
+def compare_alternatives(streams: ModuleType, best: dict[str, float], as_json: bool) -> None:
+    """Print the ratios of every alternative on every stream, and the time it took over the default's."""
+    packed = {
+        stream.__name__: [msgpack.packb(example) for example in stream() if example[1]]
+        for stream in streams.STREAMS
+        if stream.__name__ in best
+    }
+    table: dict[str, dict[str, float]] = {}
+    if not as_json:
+        print(f"\n{'':18}" + "".join(f"{name:>11}" for name in packed) + f"{'mean':>9}{'worst':>9}{'time':>7}")
+    for name, options in alternatives().items():
+        row: dict[str, float] = {}
+        seconds = 0.0
+        for stream, examples in packed.items():
+            regression = stream in streams.REGRESSION
+            model = Model("regression" if regression else "binary", **options)
+            model.linear.warm()
+            start = time.perf_counter()
+            model.learn_packed(b"".join(examples))
+            seconds += time.perf_counter() - start
+            loss = math.sqrt(model.progressive_loss) if regression else model.progressive_loss
+            row[stream] = loss / best[stream]
+        ratios = [*row.values()]
+        row["mean"] = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        row["worst"] = max(ratios)
+        row["seconds"] = seconds
+        table[name] = row
+        if not as_json:
+            cells = "".join(f"{row[stream]:11.4f}" for stream in packed)
+            time_ratio = seconds / table["default"]["seconds"]
+            print(f"{name:18}{cells}{row['mean']:9.4f}{row['worst']:9.4f}{time_ratio:7.2f}", flush=True)
+    if as_json:
+        print(json.dumps(table))
+
+
 def main() -> None:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("streams", nargs="*")
+    parser.add_argument("--without", action="store_true", help="also with each part left out, and single algorithms")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     streams, peers = load(options.folder)
@@ -92,6 +154,9 @@ def main() -> None:
         print(json.dumps({"streams": result, "mean": mean, "worst": max(ratios)}))
     else:
         print(f"geometric mean {mean:.4f}, worst {max(ratios):.4f}")
+    if options.without:
+        best = {name: row["peer_loss"] for name, row in result.items() if row["peer"]}
+        compare_alternatives(streams, best, options.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""What a worker could not learn: looked at, and put back onto the stream once the reason is gone, each exactly once."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgpack
+
+from learner.store import Store
+from learner.wire import Bad
+
+__all__ = ["Rejected", "listed", "put_back"]
+
+PAGE_ENTRIES = 100  # put back in one transaction
+
+Rejected = dict[str, Any]
+
+
+def listed(store: Store, n: int) -> list[Rejected]:
+    """Return the last n entries of the rejected stream, the latest last, as data.
+
+    ``data`` is what came as text, with escapes for bytes that are none; ``base64`` is exact.
+    """
+    found: Any = store.client.xrevrange(store.keys.rejected, count=n)
+    return [_described(entry_id, fields) for entry_id, fields in reversed(found)]
+
+
+def _described(entry_id: bytes, fields: dict[bytes, bytes]) -> Rejected:
+    data = fields.get(b"data", b"")
+    return {
+        "id": entry_id.decode(),
+        **{
+            name: fields.get(name.encode(), b"").decode(errors="replace")
+            for name in ("entry", "stage", "reason", "field")
+        },
+        "bytes": int(fields.get(b"bytes", 0)),
+        "data": data.decode(errors="backslashreplace"),
+        "base64": base64.b64encode(data).decode(),
+    }
+
+
+def put_back(store: Store, ids: Iterable[str] | None) -> Iterator[tuple[str, str | None]]:
+    """Put entries of the rejected stream back onto the examples; yield (id, None) for each, or (id, why it stays).
+
+    In one transaction an entry is added to the one and deleted from the other, so that however this ends it is put back once.
+    It is then the last of the stream, without the ``id`` that it may have been pushed with.
+
+    Parameters
+    ----------
+    store : Store
+        The model's.
+    ids : iterable of str, optional
+        Without, all that there are now but those that killed a worker.
+    """
+    pages = _all_ids(store) if ids is None else iter([list(ids)])
+    for page in pages:
+        for start in range(0, len(page), PAGE_ENTRIES):
+            yield from _move(store, page[start : start + PAGE_ENTRIES], spare_killed=ids is None)
+
+
+def _all_ids(store: Store) -> Iterator[list[str]]:
+    last: Any = store.client.xrevrange(store.keys.rejected, count=1)
+    start = "-"
+    while last:
+        page: Any = store.client.xrange(store.keys.rejected, start, last[0][0], count=PAGE_ENTRIES)
+        if not page:
+            return
+        yield [entry_id.decode() for entry_id, _ in page]
+        start = f"({page[-1][0].decode()}"
+
+
+def _move(store: Store, ids: list[str], spare_killed: bool) -> list[tuple[str, str | None]]:
+    outcomes: list[tuple[str, str | None]] = []
+
+    def move(pipe: Any) -> None:
+        outcomes.clear()
+        found = [pipe.xrange(store.keys.rejected, entry_id, entry_id) for entry_id in ids]
+        pipe.multi()
+        for entry_id, entries in zip(ids, found, strict=True):
+            if not entries:
+                outcomes.append((entry_id, "it is not there"))
+                continue
+            fields = entries[0][1]
+            original, why = _original(fields)
+            if spare_killed and fields.get(b"stage") == b"killed":
+                original, why = None, "it killed a worker: put back only by its id"
+            outcomes.append((entry_id, why))
+            if original is not None:
+                pipe.xadd(store.keys.examples, original)
+                pipe.xdel(store.keys.rejected, entry_id)
+
+    store.client.transaction(move, store.keys.rejected)
+    return outcomes
+
+
+def _original(fields: dict[bytes, bytes]) -> tuple[dict[Any, Any] | None, str | None]:
+    """Return the entry to push again, or why there is none."""
+    data, field = fields.get(b"data", b""), fields.get(b"field", b"").decode(errors="replace")
+    if int(fields.get(b"bytes", 0)) > len(data):
+        return None, f"only {len(data)} of its {int(fields[b'bytes'])} bytes were kept"
+    if field in ("records", "batch"):
+        return {field: data}, None
+    if field != Bad._field_defaults["field"]:
+        return None, "it doesn't say what it was"
+    entry = msgpack.unpackb(data)
+    entry.pop("id", None)
+    return (entry, None) if entry else (None, "it has no fields")

@@ -1,0 +1,88 @@
+"""What spoilt data does to the default learner: ``python -m tests.benchmarks.robustness FOLDER``.
+
+FOLDER is as in `tests.benchmarks.league`. Each stream is learned as it is, with every value multiplied by 1e-6 and by 1e6,
+with 1,000 added to every value, with 1% of the targets flipped (of a regression: to the other side of their mean), with 0.1%
+of the values multiplied by 1e9, and with all examples of one class first (of a regression: in order of the target). The
+figures are progressive losses, the constant's beside the flipped ones, since those can't be predicted.
+
+Caveats: adding to a value makes an indicator of 1 one of 1,001, which is the same indicator, but a number's zero is not left
+out any more. The last column is no random order: nothing that was learned from the first half fits the second.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import msgpack
+
+from learner.model import Model
+from tests.benchmarks.league import load
+
+Example = tuple[float, dict[str, float]]
+
+
+def each_value(change: Callable[[random.Random, float], float]) -> Callable[[list[Example]], list[Example]]:
+    """Return what changes every value of a stream."""
+
+    def changed(examples: list[Example]) -> list[Example]:
+        r = random.Random(1)
+        return [(y, {name: change(r, x) for name, x in features.items()}) for y, features in examples]
+
+    return changed
+
+
+def flipped(examples: list[Example]) -> list[Example]:
+    """Turn 1% of the targets over."""
+    r = random.Random(1)
+    regression = any(y not in (-1, 1) for y, _ in examples)
+    mean = sum(y for y, _ in examples) / len(examples) if regression else 0.0
+    return [(2 * mean - y if r.random() < 0.01 else y, features) for y, features in examples]
+
+
+SPOILT: dict[str, Callable[[list[Example]], list[Example]]] = {
+    "as it is": lambda examples: examples,
+    "x 1e-6": each_value(lambda r, x: x * 1e-6),
+    "x 1e6": each_value(lambda r, x: x * 1e6),
+    "+ 1000": each_value(lambda r, x: x + 1000),
+    "1% flipped": flipped,
+    "0.1% x 1e9": each_value(lambda r, x: x * 1e9 if r.random() < 0.001 else x),
+    "sorted by target": lambda examples: sorted(examples, key=lambda example: example[0]),
+}
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--examples", type=int, default=50_000, help="of each stream, at most")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    streams, _ = load(options.folder)
+    table: dict[str, dict[str, float]] = {}
+    if not options.json:
+        print(f"{'stream':14}" + "".join(f"{name:>18}" for name in [*SPOILT, "constant, flipped"]))
+    for stream in streams.STREAMS:
+        examples = list(itertools.islice((example for example in stream() if example[1]), options.examples))
+        regression = stream.__name__ in streams.REGRESSION
+        root = math.sqrt if regression else float
+        row: dict[str, float] = {}
+        for name, spoil in SPOILT.items():
+            model = Model("regression" if regression else "binary")
+            model.learn_packed(b"".join(map(msgpack.packb, spoil(examples))))
+            row[name] = root(model.progressive_loss)
+            if spoil is flipped:
+                constant = root(model.constant_loss)
+        row["constant, flipped"] = constant
+        table[stream.__name__] = row
+        if not options.json:
+            print(f"{stream.__name__:14}" + "".join(f"{loss:18.5f}" for loss in row.values()), flush=True)
+    if options.json:
+        print(json.dumps(table))
+
+
+if __name__ == "__main__":
+    main()
