@@ -70,7 +70,14 @@ def test_a_wrong_level_is_refused(level, replicas):
         Durability(level, replicas)
 
 
-def test_a_push_is_confirmed_or_says_that_it_is_not(client, create):
+@pytest.fixture
+def waitaof(client) -> None:
+    """Skip where the server has no WAITAOF."""
+    if not Durability._has_waitaof(client.info()):
+        pytest.skip("needs Redis >= 7.2 or Valkey")
+
+
+def test_a_push_is_confirmed_or_says_that_it_is_not(client, create, waitaof):
     create()
     Client("m", url(client), durability="power").push(features={"a": 1.0}, target=1)
     assert client.info("commandstats")["cmdstat_waitaof"]["calls"] >= 1
@@ -79,7 +86,7 @@ def test_a_push_is_confirmed_or_says_that_it_is_not(client, create):
     assert client.xlen(KEYS.examples) == 2
 
 
-def test_status_shows_the_level_and_what_is_confirmed(client, redis_url, create, start_worker, start):
+def test_status_shows_the_level_and_what_is_confirmed(client, redis_url, create, waitaof, start_worker, start):
     create()
     worker = start_worker(redis_url, "m", "--durability", "power", "--commit-seconds", "0.01", "--lease-seconds", "0.5")
     client.xadd(KEYS.examples, {"features": '{"a": 1}', "target": "1"})

@@ -112,11 +112,11 @@ def frozen(quick: bool) -> Row:
                 push(client, packed[3000 * i + 1500 : 3000 * (i + 1)])
                 wait_for(lambda: owner_pid(client) not in (0, first.pid), "the second takes over")  # noqa: B023
                 wait_for(lambda: lag(client) == 0, "the second learns all")
-                before = client.dump(KEYS.head)
+                before = client.hgetall(KEYS.head)
                 first.signal(signal.SIGCONT)
                 code, _ = first.end()
                 codes.append(code)
-                wrong += client.dump(KEYS.head) != before
+                wrong += client.hgetall(KEYS.head) != before
                 workers.remove(first)
                 workers.append(Process(server.url, *options).ready())
         finally:
