@@ -17,7 +17,7 @@ import msgpack
 
 ENTRY_BYTES, VALUE_BYTES, DEPTH, BATCH, SHORT_BYTES = 4 * 1024**2, 1024**2, 32, 10_000, 256
 FEATURES, NAME_BYTES, NUMBER, IMPORTANCE = 10_000, 256, 1e30, 1e6
-FRAMED_DEPTH = 1024  # containers in one another, the innermost not empty, beyond which the msgpack library gives up to tell where a value ends
+FRAMED_DEPTH = 1024  # beyond which the msgpack library gives up to tell where a value ends
 
 Outcome = tuple[Any, dict[str, float], Any] | None
 
@@ -88,7 +88,7 @@ def read(data: bytes, at: int, deepest: float = FRAMED_DEPTH, depth: int = 1) ->
     wide = first >= 0xDC
     n = size(2 << first % 2) if wide else first & 15
     is_map = first >= 0xDE if wide else first < 0x90
-    if n and depth > deepest:
+    if depth > deepest:
         raise Broken
     items = []
     for _ in range(2 * n if is_map else n):
