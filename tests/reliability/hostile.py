@@ -93,11 +93,11 @@ class Judge:
                 self.reference.learn_one(Plain(features), target, importance)
         self.n_learned += (learned := model.n_examples - before[0])
         self.n_rejected += (n_rejected := model.n_rejected - before[1])
+        kept = [bad for _, bad in self.worker.rejected]
+        self.worker.rejected.clear()
         n = sum(outcome is not None for outcome in wanted)
         if (learned, n_rejected) != (n, len(wanted) - n):
             return f"wrong: learned {learned} and rejected {n_rejected}, where {n} and {len(wanted) - n} must be"
-        kept = [bad for _, bad in self.worker.rejected]
-        self.worker.rejected.clear()
         if len(kept) != n_rejected or any(len(bad.data) > 65_536 or not bad.reason for bad in kept):
             return f"wrong: what was rejected is not kept as it must be: {kept}"
         return None

@@ -17,7 +17,7 @@ import msgpack
 
 ENTRY_BYTES, VALUE_BYTES, DEPTH, BATCH, SHORT_BYTES = 4 * 1024**2, 1024**2, 32, 10_000, 256
 FEATURES, NAME_BYTES, NUMBER, IMPORTANCE = 10_000, 256, 1e30, 1e6
-FRAMED_DEPTH = 1023  # where the msgpack library gives up to tell where a value ends
+FRAMED_DEPTH = 1024  # beyond which the msgpack library gives up to tell where a value ends
 
 Outcome = tuple[Any, dict[str, float], Any] | None
 
