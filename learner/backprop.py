@@ -86,7 +86,9 @@ __all__ = [
     "minimum",
     "order",
     "parameters",
+    "poisson_loss",
     "power",
+    "quantile_loss",
     "relu",
     "softmax",
     "softplus",
@@ -546,10 +548,25 @@ def hinge_loss(score: Node, y: Operand) -> Node:
     return maximum(0.0, 1.0 - score * y)
 
 
+def quantile_loss(score: Node, y: Operand, level: float = 0.5) -> Node:
+    """Return ``level (y - score)`` below the target and ``(1 - level) (score - y)`` above it; at the kink its slope is 0."""
+    return level * maximum(0.0, y - score) + (1.0 - level) * maximum(0.0, score - y)
+
+
+def poisson_loss(score: Node, y: ArrayLike | Node) -> Node:
+    """Return the deviance ``2 (e^score - y - y (score - log y))``, for targets of at least 0; straight from a score of 32."""
+    targets = np.asarray(y.f if isinstance(y, Node) else y, np.float64)
+    log_y = np.log(np.where(targets > 0.0, targets, 1.0))
+    c = minimum(score, 32.0)
+    return 2.0 * (exp(c) * (1.0 + (score - c)) - (targets + targets * (score - log_y)))
+
+
 LOSSES: dict[str, Callable[[Node, Operand], Node]] = {
     "squared": squared_loss,
     "logistic": logistic_loss,
     "hinge": hinge_loss,
+    "quantile": quantile_loss,
+    "poisson": poisson_loss,
 }
 
 

@@ -107,6 +107,10 @@ replicas_option = click.option(
 target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
 
 
+TASKS = ("binary", "multiclass", "regression", "quantile", "poisson")  # of learner.model: too much to import
+LOSSES = ("logistic", "hinge", "squared", "quantile", "poisson")
+
+
 def to_json(value: Any) -> str:
     """Return a value in JSON; see `learner.wire.to_json`."""
     from learner import wire
@@ -117,10 +121,11 @@ def to_json(value: Any) -> str:
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what a model is."""
     options = (
+        click.option("--task", type=click.Choice(TASKS), default="binary", show_default=True),
         click.option(
-            "--task", type=click.Choice(["binary", "multiclass", "regression"]), default="binary", show_default=True
+            "--level", type=float, help="Of --task quantile: the share to be below it; by default 0.5, the median."
         ),
-        click.option("--loss", type=click.Choice(["logistic", "hinge", "squared"]), help="By default the task's."),
+        click.option("--loss", type=click.Choice(LOSSES), help="By default the task's."),
         click.option(
             "--featurizer",
             help="A ready one's name, or a TOML or JSON file. By default 'fields': every field a feature.",
@@ -144,6 +149,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def make_model(
     task: str,
+    level: float | None,
     loss: str | None,
     featurizer: str | None,
     rates: str | None,
@@ -156,8 +162,7 @@ def make_model(
     """Make a model of the command line's options."""
     from learner.model import Model
 
-    if loss == "squared":
-        task = "regression"
+    task = {"squared": "regression", "quantile": "quantile", "poisson": "poisson"}.get(loss or "", task)
     if neural is None and (activation or neural_only):
         raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")
     head = neural and {
@@ -167,6 +172,7 @@ def make_model(
         task,
         featurizer=featurizer or "fields",
         loss=loss,
+        level=level,
         rates=None if rates is None else _numbers("--rates", rates, float),
         labels=None if labels is None else labels.split(","),
         neural=head or None,
@@ -613,7 +619,7 @@ def warm() -> None:
     """Compile the loops and keep them on disk, so that the first worker starts at once."""
     from learner.model import Model
 
-    for task in ("binary", "regression"):
+    for task in ("binary", "regression"):  # the others run the same loops
         for rates in (None, [0.5]):
             model = Model(task, rates=rates)
             model.learn_one({"a": 1.0}, 1)

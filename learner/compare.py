@@ -30,7 +30,17 @@ FIRST = 1000  # examples without which nothing is said
 
 COLUMNS = {  # figures printed: learner.metrics's name -> title
     "binary": {"accuracy": "accuracy", "auc": "AUC", "calibration_error": "calibration"},
+    "multiclass": {"accuracy": "accuracy", "calibration_error": "calibration"},
     "regression": {"rmse": "RMSE", "mae": "MAE", "r2": "R2"},
+    "quantile": {"covered": "covered"},
+    "poisson": {"mae": "MAE", "rmse": "RMSE"},
+}
+MEASURES = {  # what is compared, and its figure in learner.metrics
+    "binary": ("log loss", "log_loss"),
+    "multiclass": ("log loss", "log_loss"),
+    "regression": ("squared error", "rmse"),
+    "quantile": ("pinball loss", "pinball"),
+    "poisson": ("deviance", "deviance"),
 }
 
 
@@ -114,7 +124,7 @@ class Differences:
 def model_of_file(path: str, first: Model) -> Model:
     """Return the model that a TOML or JSON file describes, as `Model.from_spec` does.
 
-    The task, the labels and the featurizer are the first model's where the file doesn't say.
+    The task (with a quantile's level), the labels and the featurizer are the first model's where the file doesn't say.
 
     Raises
     ------
@@ -134,7 +144,8 @@ def model_of_file(path: str, first: Model) -> Model:
     if not isinstance(spec, dict):
         raise SpecError(f"{path}: spec must be a map of names to values (got {show(spec)})")
     given = first.to_spec()
-    return Model.from_spec({name: given[name] for name in ("task", "labels", "featurizer")} | spec)
+    same = ("task", "level", "labels", "featurizer")
+    return Model.from_spec({name: given[name] for name in same if name in given} | spec)
 
 
 def compare(
@@ -150,7 +161,7 @@ def compare(
     Returns
     -------
     dict
-        ``measure`` (what the loss is: log loss or squared error, whatever a model learns with), ``alpha``, ``constant_loss``,
+        ``measure`` (what the loss is: one of `MEASURES`, whatever a model learns with), ``alpha``, ``constant_loss``,
         ``examples``, ``rejected`` and ``specs``: a mapping a model of ``spec`` (its name), its `Model.summary`, ``loss``,
         ``examples_per_second``, ``difference`` of its loss from the first's, ``low``, ``high`` and ``verdict``.
 
@@ -161,7 +172,7 @@ def compare(
     """
     first = next(iter(models.values()))
     for name, model in models.items():
-        if (model.task, model.classes) != (first.task, first.classes):
+        if _aim(model) != _aim(first):
             raise SpecError(f"--compare must have the task and the labels of the first model ({name!r} has others)")
     seed = first.seed.hex()  # the same initial weights for all: then a model is no other than itself
     runs = [_Run(name, Model.from_spec(model.to_spec() | {"seed": seed})) for name, model in models.items()]
@@ -191,6 +202,11 @@ def compare(
     return result
 
 
+def _aim(model: Model) -> tuple[Any, ...]:
+    """Return what a model predicts: only what is the same can be compared."""
+    return model.task, model.classes, model.linear.level
+
+
 class _Run:
     """One model, what it lost against the first, and what it took."""
 
@@ -213,9 +229,9 @@ class _Run:
         self.differences.add(learned.losses - first.losses, learned.importances)
 
     def loss(self, prefix: str = "") -> float:
-        """Return the mean log loss or squared error."""
-        figures = self.model.figures()
-        return figures[f"{prefix}rmse"] ** 2 if self.model.task == "regression" else figures[f"{prefix}log_loss"]
+        """Return the mean of the measure."""
+        figure = self.model.figures()[prefix + MEASURES[self.model.task][1]]
+        return figure**2 if self.model.task == "regression" else figure
 
     def result(self, alpha: float) -> dict[str, Any]:
         interval = self.differences.interval(alpha)
@@ -270,7 +286,7 @@ class _Table:
 
     def __init__(self, runs: Sequence[_Run], quiet: bool) -> None:
         self.runs, self.quiet, self.shown = runs, quiet, 0
-        self.measure = "squared error" if runs[0].model.task == "regression" else "log loss"
+        self.measure = MEASURES[runs[0].model.task][0]
         if not quiet:
             for i, run in enumerate(runs):
                 click.echo(f"({i}) {run.name}")

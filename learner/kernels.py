@@ -72,6 +72,7 @@ from learner.layout import (
     NEWTON,
     OK,
     POSITION_HASHES,
+    QUANTILE,
     REJECTED,
     RESIDUAL_SUM,
     SCALE_SUM,
@@ -89,10 +90,15 @@ from learner.metrics import (
     CALIBRATION,
     CONSTANT_ABSOLUTE,
     CONSTANT_CORRECT,
+    CONSTANT_COVERED,
+    CONSTANT_DEVIANCE,
     CONSTANT_LOG_LOSS,
+    CONSTANT_PINBALL,
     CONSTANT_SQUARED,
     CORRECT,
+    COVERED,
     CURRENT,
+    DEVIANCE,
     HALF_WINDOW,
     LOG_LOSS,
     MAX_SCORE,
@@ -100,6 +106,7 @@ from learner.metrics import (
     N_SCORES,
     NEGATIVES,
     OLDER,
+    PINBALL,
     POSITIVES,
     PREVIOUS,
     SQUARES,
@@ -122,6 +129,7 @@ JIT = not config.DISABLE_JIT
 
 
 VARIANCE, CONSTANT_VARIANCE = 0.15, 1.0  # of the Kalman expert's weights before their first example
+MAX_RELATIVE_COUNT = 1e6  # a count is learned as at most so many times the mean
 TREND_SHARES = np.array([1.0, 1.0 / 5.0, 1.0 / 50.0])  # of the newest target in the recent means
 
 
@@ -266,7 +274,7 @@ def blend_hashes(a, b):
     return blend(a, b)
 
 
-# ---- losses: the scalar functions of learner.losses, chosen by code -----------------------------------------------------
+# ---- losses: the scalar functions of learner.losses; `loss` is the code that chooses them, and the level of a quantile ----
 _squared_value = compiled(losses.squared_value)
 _squared_derivative = compiled(losses.squared_derivative)
 _squared_step = compiled(losses.squared_step)
@@ -276,37 +284,69 @@ _logistic_step = compiled(losses.logistic_step)
 _hinge_value = compiled(losses.hinge_value)
 _hinge_derivative = compiled(losses.hinge_derivative)
 _hinge_step = compiled(losses.hinge_step)
+_quantile_value = compiled(losses.quantile_value)
+_quantile_derivative = compiled(losses.quantile_derivative)
+_quantile_step = compiled(losses.quantile_step)
+_poisson_value = compiled(losses.poisson_value)
+_poisson_derivative = compiled(losses.poisson_derivative)
+_poisson_step = compiled(losses.poisson_step)
 _logistic = compiled(losses.logistic)
+
+LOGISTIC = (losses.LOGISTIC, 0.5)  # as `loss`
+
+
+@inlined
+def is_binary(loss):
+    """Tell whether the targets are -1 and +1."""
+    return loss[0] == losses.LOGISTIC or loss[0] == losses.HINGE
+
+
+@inlined
+def is_standardised(loss):
+    """Tell whether targets are learned less their mean, over their deviation."""
+    return loss[0] == losses.SQUARED or loss[0] == losses.QUANTILE
 
 
 @compiled
 def value(loss, s, y):
     """Return the loss of a score."""
-    if loss == losses.LOGISTIC:
+    if loss[0] == losses.LOGISTIC:
         return _logistic_value(s, y)
-    if loss == losses.SQUARED:
+    if loss[0] == losses.SQUARED:
         return _squared_value(s, y)
-    return _hinge_value(s, y)
+    if loss[0] == losses.HINGE:
+        return _hinge_value(s, y)
+    if loss[0] == losses.QUANTILE:
+        return _quantile_value(s, y, loss[1])
+    return _poisson_value(s, y)
 
 
 @compiled
 def derivative(loss, s, y):
     """Return d loss / d score."""
-    if loss == losses.LOGISTIC:
+    if loss[0] == losses.LOGISTIC:
         return _logistic_derivative(s, y)
-    if loss == losses.SQUARED:
+    if loss[0] == losses.SQUARED:
         return _squared_derivative(s, y)
-    return _hinge_derivative(s, y)
+    if loss[0] == losses.HINGE:
+        return _hinge_derivative(s, y)
+    if loss[0] == losses.QUANTILE:
+        return _quantile_derivative(s, y, loss[1])
+    return _poisson_derivative(s, y)
 
 
 @compiled
 def step(loss, s, y, q, importance):
     """Return the importance-aware step."""
-    if loss == losses.LOGISTIC:
+    if loss[0] == losses.LOGISTIC:
         return _logistic_step(s, y, q, importance)
-    if loss == losses.SQUARED:
+    if loss[0] == losses.SQUARED:
         return _squared_step(s, y, q, importance)
-    return _hinge_step(s, y, q, importance)
+    if loss[0] == losses.HINGE:
+        return _hinge_step(s, y, q, importance)
+    if loss[0] == losses.QUANTILE:
+        return _quantile_step(s, y, q, importance, loss[1])
+    return _poisson_step(s, y, q, importance)
 
 
 # ---- names and the hash table -------------------------------------------------------------------------------------------
@@ -728,8 +768,9 @@ def read_target(buffer, position, stop, loss, keys):
     if kind == -1:
         return BAD_FRAMING, 0.0, position
     if kind == 1:
-        if loss == losses.SQUARED:
-            return (OK if abs(y) <= MAX_NUMBER else BAD_TARGET), y, after
+        if not is_binary(loss):
+            fits = abs(y) <= MAX_NUMBER and (loss[0] != losses.POISSON or y >= 0.0)
+            return (OK if fits else BAD_TARGET), y, after
         if y == 1.0:
             return OK, 1.0, after
         if y == 0.0 or y == -1.0:
@@ -738,7 +779,7 @@ def read_target(buffer, position, stop, loss, keys):
     length, start = read_string(buffer, position, stop)
     if length == -2:
         return BAD_FRAMING, 0.0, position
-    if length >= 0 and length <= MAX_NAME_BYTES and loss != losses.SQUARED:
+    if length >= 0 and length <= MAX_NAME_BYTES and is_binary(loss):
         h, _ = hash_name(buffer, start, length, keys)
         if h == keys[LABEL_POSITIVE]:
             return OK, 1.0, start + length
@@ -1320,28 +1361,82 @@ def target_deviation(totals):
 
 
 @compiled
-def within_targets(totals, s):
-    """Return the prediction of a regression: the score in the targets' units, within the range seen."""
+def expected_count(totals):
+    """Return the mean of the counts seen and of one of 1, so that it is above 0: (sum + 1) / (importances + 1)."""
+    return (totals[TARGET_MEAN] * totals[TARGET_SUM] + 1.0) / (totals[TARGET_SUM] + 1.0)
+
+
+@compiled
+def unit_and_offset(loss, totals):
+    """Return what a mixed score is multiplied by, and what is then added, to make it a score in the targets' units.
+
+    That of a count is the logarithm of the rate; the mixture's is relative to the mean.
+    """
+    if is_standardised(loss):
+        return target_deviation(totals), totals[TARGET_MEAN]
+    if loss[0] == losses.POISSON:
+        return 1.0, math.log(expected_count(totals))
+    return 1.0, 0.0
+
+
+@compiled
+def within_targets(loss, totals, s):
+    """Return a score within the range of the targets seen; of a log rate only the upper bound, at least the mean, counts."""
+    if loss[0] == losses.POISSON:
+        return min(s, math.log(max(totals[TARGET_MAX], expected_count(totals))))
     return min(max(s, totals[TARGET_MIN]), totals[TARGET_MAX])
+
+
+@compiled
+def deviance(totals, s, y):
+    """Return the Poisson deviance of a log rate, computed relative to the mean."""
+    mean = expected_count(totals)
+    return mean * _poisson_value(s - math.log(mean), y / mean)
+
+
+@compiled
+def follow_quantile(loss, totals, y, importance):
+    """Take a target into the running estimate of the quantile, which the constant's loss is that of.
+
+    Stochastic approximation (Robbins, Monro, 1951): a step of 1 / (n f) along the slope, where f is a quarter of the density
+    at the quantile of an asymmetric Laplace distribution of the same mean loss L, ``level (1 - level) / L``: too long a step
+    costs little, one too short never arrives where the targets drift.
+    """
+    if importance == 0.0:
+        return
+    if totals[TARGET_SUM] == importance:
+        totals[QUANTILE] = y
+        return
+    f = 0.25 * loss[1] * (1.0 - loss[1])
+    gain = totals[CONSTANT_LOSS_SUM] / totals[TARGET_SUM] / f * (importance / totals[TARGET_SUM])
+    q = totals[QUANTILE] - gain * _quantile_derivative(totals[QUANTILE], y, loss[1])
+    totals[QUANTILE] = min(max(q, totals[TARGET_MIN]), totals[TARGET_MAX])
 
 
 @inlined
 def observe(loss, totals, s, y, importance):
     """Count the loss of a score and of the best constant so far, take in the target; return the target to learn.
 
-    That is the target itself, or in a regression the standardised one; the score is in the target's units.
+    That is the target itself, in a regression the standardised one, of a count the one relative to the mean; the score is in
+    the target's units.
     """
-    if loss == losses.SQUARED:
-        error = within_targets(totals, s) - y
-        totals[LOSS_SUM] += importance * error * error
-        error = totals[TARGET_MEAN] - y
-        totals[CONSTANT_LOSS_SUM] += importance * error * error
+    if loss[0] == losses.POISSON:
+        totals[LOSS_SUM] += importance * deviance(totals, within_targets(loss, totals, s), y)
+        totals[CONSTANT_LOSS_SUM] += importance * deviance(totals, math.log(expected_count(totals)), y)
         observe_target(totals, y, importance)
+        return min(y / expected_count(totals), MAX_RELATIVE_COUNT)
+    if is_standardised(loss):
+        constant = totals[QUANTILE] if loss[0] == losses.QUANTILE else totals[TARGET_MEAN]
+        totals[LOSS_SUM] += importance * value(loss, within_targets(loss, totals, s), y)
+        totals[CONSTANT_LOSS_SUM] += importance * value(loss, constant, y)
+        observe_target(totals, y, importance)
+        if loss[0] == losses.QUANTILE:
+            follow_quantile(loss, totals, y, importance)
         return (y - totals[TARGET_MEAN]) / target_deviation(totals)
     totals[LOSS_SUM] += importance * value(loss, s, y)
     positive = 0.5 * (1.0 + totals[TARGET_MEAN]) * totals[TARGET_SUM]
     p = (positive + 1.0) / (totals[TARGET_SUM] + 2.0)
-    if loss == losses.LOGISTIC:
+    if loss[0] == losses.LOGISTIC:
         totals[CONSTANT_LOSS_SUM] -= importance * math.log(p if y > 0.0 else 1.0 - p)
     elif (p >= 0.5) != (y > 0.0):
         totals[CONSTANT_LOSS_SUM] += 2.0 * importance
@@ -1354,7 +1449,7 @@ def observe(loss, totals, s, y, importance):
 def move_up(loss, metrics):
     """Begin a new half of the window: the older half's sums go to those of all examples before."""
     older, previous = metrics[OLDER], metrics[PREVIOUS]
-    if loss == losses.SQUARED and previous[WEIGHT] > 0.0:  # mean and squared deviations of both (Chan et al., 1979)
+    if loss[0] == losses.SQUARED and previous[WEIGHT] > 0.0:  # mean and squared deviations of both (Chan et al., 1979)
         weight = older[WEIGHT] + previous[WEIGHT]
         delta = previous[ROW_MEAN] - older[ROW_MEAN]
         share = previous[WEIGHT] / weight
@@ -1366,13 +1461,13 @@ def move_up(loss, metrics):
         older[i] += previous[i]
         previous[i] = metrics[CURRENT, i]
         metrics[CURRENT, i] = 0.0
-    if loss == losses.SQUARED:
+    if loss[0] == losses.SQUARED:
         older[ROW_MEAN] = mean
 
 
 @inlined
 def evaluate(loss, metrics, totals, s, y, importance):
-    """Count how good a score's prediction and the running constant's are; return the score's log loss or squared error.
+    """Count how good a score's prediction and the running constant's are; return its loss, of a binary task the log loss.
 
     ``totals`` must not have seen the target yet.
     """
@@ -1381,13 +1476,31 @@ def evaluate(loss, metrics, totals, s, y, importance):
     sums = metrics[CURRENT]
     sums[N_EVALUATED] += 1.0
     sums[WEIGHT] += importance
-    if loss == losses.SQUARED:
-        error = within_targets(totals, s) - y
+    if loss[0] == losses.QUANTILE:
+        s = within_targets(loss, totals, s)
+        pinball = _quantile_value(s, y, loss[1])
+        sums[PINBALL] += importance * pinball
+        sums[CONSTANT_PINBALL] += importance * _quantile_value(totals[QUANTILE], y, loss[1])
+        if y <= s:
+            sums[COVERED] += importance
+        if y <= totals[QUANTILE]:
+            sums[CONSTANT_COVERED] += importance
+        return pinball
+    if not is_binary(loss):
+        s = within_targets(loss, totals, s)
+        counts = loss[0] == losses.POISSON
+        mean = expected_count(totals) if counts else totals[TARGET_MEAN]
+        error = (math.exp(s) if counts else s) - y
+        constant = mean - y
         sums[ABSOLUTE] += importance * abs(error)
         sums[SQUARED_ERRORS] += importance * (error * error)
-        constant = totals[TARGET_MEAN] - y
         sums[CONSTANT_ABSOLUTE] += importance * abs(constant)
         sums[CONSTANT_SQUARED] += importance * (constant * constant)
+        if counts:
+            found = deviance(totals, s, y)
+            sums[DEVIANCE] += importance * found
+            sums[CONSTANT_DEVIANCE] += importance * deviance(totals, math.log(mean), y)
+            return found
         if importance > 0.0:
             delta = y - sums[ROW_MEAN]
             sums[ROW_MEAN] += importance * delta / sums[WEIGHT]
@@ -1413,18 +1526,47 @@ def evaluate(loss, metrics, totals, s, y, importance):
 
 @inlined
 def curvature_and_error(loss, s, y, totals):
-    """Return what the Kalman filters take a loss at a score for: its curvature, and the curvature times the residual.
+    """Return what the Kalman filters take a loss at a score for: its curvature, and its slope downwards.
 
     The squared loss's curvature is the inverse of the mean squared residual of the mixed score; the hinge loss is smoothed
-    into its square.
+    into its square. The pinball loss is taken for the negative log likelihood of an asymmetric Laplace distribution (Yu,
+    Moyeed, 2001, "Bayesian quantile regression") whose scale is the mean pinball loss of the mixed score, with the Fisher
+    information as its curvature. The Poisson loss is divided by the dispersion, the mean deviance (Wedderburn, 1974,
+    "Quasi-likelihood functions"; McCullagh, Nelder, 1989, "Generalized linear models", section 2.3); where the target is above
+    the score its curvature is that of the chord of the slope up to the target, so that no step oversteps it.
     """
-    if loss == losses.LOGISTIC:
+    if loss[0] == losses.LOGISTIC:
         p = _logistic(s)
         return max(p * (1.0 - p), 1e-3), (1.0 if y > 0.0 else 0.0) - p
-    if loss == losses.HINGE and y * s >= 1.0:
+    if loss[0] == losses.HINGE and y * s >= 1.0:
         return 0.0, 0.0
-    curvature = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
-    return curvature, curvature * (y - s)
+    inverse = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
+    if loss[0] == losses.QUANTILE:
+        slope = _quantile_derivative(s, y, loss[1])
+        return inverse * inverse * loss[1] * (1.0 - loss[1]), -inverse * slope
+    if loss[0] == losses.POISSON:
+        rate = relative_rate(s)
+        curvature = (y - rate) / math.log(y / rate) if y > rate * 1.000001 else rate
+        return inverse * max(curvature, 1e-3), inverse * (y - rate)
+    return inverse, inverse * (y - s)
+
+
+@inlined
+def relative_rate(s):
+    """Return ``e^s``, within what float32 holds."""
+    return math.exp(min(max(s, -losses.MAX_LOG_RATE), losses.MAX_LOG_RATE))
+
+
+@inlined
+def residual(loss, s, y):
+    """Return what the mean residual of the mixed score is made of: see `curvature_and_error`."""
+    if loss[0] == losses.QUANTILE:
+        return _quantile_value(s, y, loss[1])
+    if loss[0] == losses.POISSON:
+        return _poisson_value(s, y)
+    if loss[0] == losses.LOGISTIC or (loss[0] == losses.HINGE and y * s >= 1.0):
+        return 0.0
+    return (y - s) * (y - s)
 
 
 @inlined
@@ -1530,8 +1672,10 @@ def update_filter(n, inputs, curvature, error, matrix, work):
 
 @inlined
 def follow_target(loss, y, importance, totals):
-    """Take a target, less the mean of all, into the recent means."""
-    if loss != losses.SQUARED:
+    """Take a target, less the mean of all, into the recent means; of a count the logarithm of half of one more."""
+    if loss[0] == losses.POISSON:
+        y = math.log(0.5 * (1.0 + y))
+    elif is_binary(loss):
         y -= totals[TARGET_MEAN]
     for k in range(N_TRENDS):
         share = TREND_SHARES[k]
@@ -1563,11 +1707,13 @@ def learn_example(
     )
     promote(rates, store, deriving, totals)
     dirty[bases[n] // width] = 1  # the constant's row
-    before = s
-    if loss == losses.SQUARED:
-        before = totals[TARGET_MEAN] + target_deviation(totals) * s
+    unit, offset = unit_and_offset(loss, totals)
+    before = unit * s + offset
     found = evaluate(loss, metrics, totals, before, y, importance)
     y = observe(loss, totals, before, y, importance)
+    seen = importance
+    if loss[0] == losses.POISSON and totals[TARGET_MAX] == 0.0:  # zeros alone: the rate has no scale yet
+        importance = 0.0
 
     square = 1.0
     for i in range(n):
@@ -1629,11 +1775,11 @@ def learn_example(
     if mixes(rates) and importance > 0.0:
         curvature, error = curvature_and_error(loss, s, y, totals)
         update_filter(len(mixer), mixing[0], curvature * importance, error * importance, mixer, mixing[1])
-        if loss != losses.LOGISTIC and not (loss == losses.HINGE and y * s >= 1.0):
-            totals[RESIDUAL_SUM] += importance * (y - s) * (y - s)
+        totals[RESIDUAL_SUM] += importance * residual(loss, s, y)
         follow_target(loss, y, importance, totals)
     totals[EXAMPLES] += 1.0
-    totals[IMPORTANCE_SUM] += importance
+    totals[IMPORTANCE_SUM] += seen
+    totals[RESIDUAL_SUM] += seen - importance
     return before, found
 
 
@@ -1729,7 +1875,7 @@ def evaluate_classes(metrics, totals, shares, probabilities, k, importance):
     counts with the loss of an even guess among it and the others.
     """
     if metrics[CURRENT, N_EVALUATED] == HALF_WINDOW:
-        move_up(losses.LOGISTIC, metrics)
+        move_up(LOGISTIC, metrics)
     sums = metrics[CURRENT]
     sums[N_EVALUATED] += 1.0
     sums[WEIGHT] += importance
@@ -1827,7 +1973,7 @@ def learn_classes(
                     deriving[8], deriving[9],
                 )  # fmt: skip
                 before, _ = learn_example(
-                    buffer, n, 1.0 if j == k else -1.0, importance, losses.LOGISTIC, parts, rates, decays, keys, store,
+                    buffer, n, 1.0 if j == k else -1.0, importance, LOGISTIC, parts, rates, decays, keys, store,
                     class_totals[j], mixers[j], newtons[j], binary_metrics, (), scratch, theirs, mixing, updating, scores,
                 )  # fmt: skip
                 class_scores[j] = before
@@ -1863,6 +2009,7 @@ ONE_RATE = (1.0,)  # gives rows of 16 float32s, of which the weight and the algo
 N_OPTIONS = 4  # a tuple of so many, which is not memory: the compiler takes what depends on them alone out of the loop
 WIDTH = np.uint64(layout.row_width(1))
 MAX_STATE = 3e38  # a float32 holds it
+MAX_COUNT = 1e12  # a count is learned as at most this
 
 _rescaled = inlined(optimizers.rescaled)
 
@@ -1938,8 +2085,8 @@ def learn_named_example(
     if importance == 0.0:
         return s, found
     totals[UPDATES] += 1.0
-    slope = derivative(loss, s, y)
-    if loss == losses.LOGISTIC and abs(slope) <= optimizers.MIN_LOGISTIC_SLOPE:
+    slope = derivative(loss, s, y if loss[0] != losses.POISSON else min(y, MAX_COUNT))
+    if loss[0] == losses.LOGISTIC and abs(slope) <= optimizers.MIN_LOGISTIC_SLOPE:
         slope = 0.0
     for i in range(np.uint64(n)):
         if bases[i] != MISSING:

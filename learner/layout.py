@@ -84,7 +84,7 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     LOSS_SUM,  # progressive loss times importance
     CONSTANT_LOSS_SUM,  # the same for the best constant so far
     SCALE_SUM,  # N: sum of u^2
-    RESIDUAL_SUM,  # sum of squared residuals at the mixed score
+    RESIDUAL_SUM,  # at the mixed score: squared residuals, pinball losses, or deviances
     TARGET_SUM,  # sum of importances of the targets in TARGET_MEAN
     TARGET_MEAN,
     TARGET_SQUARES,  # sum of squared deviations
@@ -97,6 +97,7 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     CONSTANT_ROW,  # the constant's slot and 1; 0 before the first example
     TREND,  # recent means of the targets, N_TRENDS of them
 ) = range(18)
+QUANTILE = 20  # running estimate of the targets' quantile at the level
 UPDATES = 23  # examples of an importance above 0 that a named algorithm learned
 DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
 N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1

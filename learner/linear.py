@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout, metrics
 from learner.errors import ExampleError, show
-from learner.losses import LOSSES, SQUARED
+from learner.losses import LOSSES
 from learner.neural import NeuralHead
 from learner.weights import WeightDict, hash_keys
 
-__all__ = ["DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "by_name", "msgpack_at"]
+__all__ = [
+    "DECAYS", "RATES", "SMALL_RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "by_name", "msgpack_at",
+]  # fmt: skip
 
 RATES = (2.0, 16.0)
+SMALL_RATES = (0.5, 4.0)  # of the quantile and the Poisson loss
 DECAYS = (1.0, 0.99)  # of the rates' sums of squared gradients, an example
 PARTS = {
     "kalman": layout.KALMAN,
@@ -60,7 +63,7 @@ class Rejection:
 class Learned(NamedTuple):
     """What `Linear.learn_packed` did: numbers an example, all NaN for a rejected one, and the rejected.
 
-    ``scores`` and ``losses`` (log loss, or squared error) are those before learning.
+    ``scores`` and ``losses`` (log loss, squared error, pinball loss or deviance) are those before learning.
     """
 
     scores: NDArray[np.float64]
@@ -99,6 +102,8 @@ class Linear:
         What there is beside several rates: names in `PARTS`.
     store : WeightDict, optional
         A dict shared with other learners (see `learner.multiclass`).
+    level : float
+        Of the quantile loss.
     seed : bytes
         At least 16 secret bytes, for the hash's keys.
     labels : (negative, positive), optional
@@ -117,6 +122,7 @@ class Linear:
         head: NeuralHead | None = None,
         parts: Collection[str] = tuple(PARTS),
         store: WeightDict | None = None,
+        level: float = 0.5,
     ) -> None:
         n_rates = len(rates)
         several = n_rates > 1
@@ -126,7 +132,8 @@ class Linear:
         self.n_derived = n_rates + 1 if several else 0
         self._kernels = head.kernels if head else kernels
         n_inputs = self.n_experts + self.n_derived + 1 + (1 + layout.N_TRENDS if several else 0)
-        self.loss = LOSSES[loss]
+        self.loss, self.level = LOSSES[loss], level
+        self._loss = (self.loss.code, level)
         self.parts = tuple(part for part in PARTS if part in parts and several)
         self._parts = sum(PARTS[part] for part in self.parts if part != "bayes" or self.loss.task == "binary")
         self.rates = tuple(float(rate) for rate in rates)
@@ -223,7 +230,7 @@ class Linear:
 
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
         found: tuple[int, int, int, int] = self._kernels.learn(
-            buffer, position, len(buffer), self.loss.code, self._parts, self.rates, self.decays, self.keys,
+            buffer, position, len(buffer), self._loss, self._parts, self.rates, self.decays, self.keys,
             self.store.arrays, self.totals, self.mixer, self.newton, self.metrics, self._head, self._scratch,
             self._deriving, self._mixing, self._updating, self._scores, self._results,
         )  # fmt: skip
@@ -247,7 +254,7 @@ class Linear:
         return self.head.arrays if self.head else ()
 
     def _reason(self, code: int, data: bytes, where: int) -> str:
-        return reason(code, data, where, self.loss.code)
+        return reason(code, data, where, self.loss.task)
 
     # ---- state in and out ----
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -289,18 +296,18 @@ class Linear:
 
     def prediction(self, score: float) -> float:
         """Return the prediction that goes with a score: a probability, or a number within the range of targets seen."""
-        if self.loss.code == SQUARED:
-            return float(min(max(score, self.totals[layout.TARGET_MIN]), self.totals[layout.TARGET_MAX]))
+        if self.loss.task != "binary":
+            score = kernels.within_targets(self._loss, self.totals, score)
         return float(self.loss.link(score))
 
     @property
     def _unit(self) -> float:
         """What a score of 1 is in the target's units."""
-        return float(kernels.target_deviation(self.totals)) if self.loss.code == SQUARED else 1.0
+        return float(kernels.unit_and_offset(self._loss, self.totals)[0])
 
     @property
     def _offset(self) -> float:
-        return float(self.totals[layout.TARGET_MEAN]) if self.loss.code == SQUARED else 0.0
+        return float(kernels.unit_and_offset(self._loss, self.totals)[1])
 
     # ---- explaining ----
     @property
@@ -506,17 +513,16 @@ def by_name(features: Any) -> Any:
 
 
 # ---- reasons -------------------------------------------------------------------------------------------------------------
-def reason(code: int, data: bytes, where: int, loss: int) -> str:
+def reason(code: int, data: bytes, where: int, task: str) -> str:
     """Return a rejection in words: what, the rule, and what came."""
     name, value = msgpack_at(data, where)
     if code == layout.BAD_VALUE_FINITE and 0xC7 <= data[where] <= 0xD8:  # an array
         name, value = _bad_value(data, where)
     came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
-    targets = (
-        f"finite, at most {layout.MAX_NUMBER:g} in size"
-        if loss == SQUARED
-        else "-1, 0, 1, true, false or one of the model's labels"
-    )
+    targets = {
+        "binary": "-1, 0, 1, true, false or one of the model's labels",
+        "poisson": f"a number within [0, {layout.MAX_NUMBER:g}]",
+    }.get(task, f"finite, at most {layout.MAX_NUMBER:g} in size")
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
         layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(name)})",

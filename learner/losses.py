@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 __all__ = ["LOSSES", "Loss", "logistic"]
 
+MAX_LOG_RATE = 32.0  # of the Poisson loss: float32 holds the squares of rates up to here
+
 
 def logistic(score: float) -> float:
     """Return the logistic function ``1 / (1 + e^-score)``, a probability in [0, 1].
@@ -28,6 +30,15 @@ def logistic(score: float) -> float:
         return 1.0 / (1.0 + math.exp(-score))
     e = math.exp(score)
     return e / (1.0 + e)
+
+
+def exponential(score: float) -> float:
+    """Return ``e^score``, the rate whose logarithm is the score; finite for every score.
+
+    >>> exponential(0.0)
+    1.0
+    """
+    return math.exp(min(score, 700.0))
 
 
 def identity(score: float) -> float:
@@ -113,6 +124,64 @@ def hinge_step(s: float, y: float, q: float, importance: float) -> float:
     return y * min(importance, m / q)
 
 
+# ---- quantile: level (y - s) above the score, (1 - level) (s - y) below --------------------------------------------------
+def quantile_value(s: float, y: float, level: float = 0.5) -> float:
+    """Return the pinball loss ``max(level (y - s), (level - 1) (y - s))``, least in the mean at that quantile of y.
+
+    Koenker and Bassett, 1978, "Regression quantiles".
+    """
+    return max(level * (y - s), (level - 1.0) * (y - s))
+
+
+def quantile_derivative(s: float, y: float, level: float = 0.5) -> float:
+    """Return ``-level`` below the target, ``1 - level`` above it, 0 at it."""
+    if s == y:
+        return 0.0
+    return -level if y > s else 1.0 - level
+
+
+def quantile_step(s: float, y: float, q: float, importance: float, level: float = 0.5) -> float:
+    """Return the importance-aware step: the slope times the importance, or up to the target (2011, table 1)."""
+    if y > s:
+        return min(level * importance, (y - s) / q)
+    return -min((1.0 - level) * importance, (s - y) / q)
+
+
+# ---- poisson: the deviance 2 (y log(y / e^s) - (y - e^s)), y >= 0 -----------------------------------------------------------
+def poisson_value(s: float, y: float) -> float:
+    """Return the Poisson deviance ``2 (e^s - y - y (s - log y))`` of a rate ``e^s``, for a target of at least 0.
+
+    It is twice the negative log likelihood, less that of the rate y (McCullagh and Nelder, 1989, "Generalized linear models",
+    section 2.3). Beyond `MAX_LOG_RATE` it goes on straight.
+    """
+    c = min(s, MAX_LOG_RATE)
+    v = math.exp(c) * (1.0 + (s - c))
+    if y > 0.0:
+        v -= y + y * (s - math.log(y))
+    return 2.0 * max(v, 0.0)
+
+
+def poisson_derivative(s: float, y: float) -> float:
+    """Return ``2 (e^s - y)``."""
+    return 2.0 * (math.exp(min(s, MAX_LOG_RATE)) - y)
+
+
+def poisson_step(s: float, y: float, q: float, importance: float) -> float:
+    """Return the importance-aware step ``m / q``, for ``q > 0``.
+
+    ``z = e^-s`` follows ``dz/dt = 2 (1 - y z)``, so that over a distance ``d = 2 q importance``
+    ``e^-m = z / z_0 = 1 + k (e^s - y)`` with ``k = (1 - e^(-y d)) / y``, or d for y = 0 (the equation of 2011, section 4, for
+    this loss; it has no entry in table 1).
+    """
+    rate = math.exp(min(max(s, -MAX_LOG_RATE), MAX_LOG_RATE))
+    d = 2.0 * q * importance
+    k = -math.expm1(-y * d) / y if y > 0.0 else d
+    change = k * (rate - y)
+    if change > -0.5:
+        return -math.log1p(change) / q
+    return -math.log(math.exp(-y * d) + k * rate) / q
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A loss and what a learner needs of it; all functions are scalar.
@@ -124,9 +193,10 @@ class Loss:
     code : int
         What the compiled kernels call it.
     task : str
-        ``"binary"`` (targets -1 and +1) or ``"regression"`` (any finite number).
+        ``"binary"`` (targets -1 and +1), ``"regression"`` and ``"quantile"`` (any finite number) or ``"poisson"`` (at least 0).
     value, derivative : callable
-        ``(score, target) -> float``: the loss, and its derivative by the score.
+        ``(score, target) -> float``: the loss, and its derivative by the score. The quantile loss's functions take its level
+        last, by default 0.5.
     step : callable
         ``(score, target, q, importance) -> float``: the importance-aware step.
     link : callable
@@ -142,7 +212,7 @@ class Loss:
     link: Callable[[float], float]
 
 
-SQUARED, LOGISTIC, HINGE = range(3)
+SQUARED, LOGISTIC, HINGE, QUANTILE, POISSON = range(5)
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -150,5 +220,7 @@ LOSSES: dict[str, Loss] = {
         Loss("squared", SQUARED, "regression", squared_value, squared_derivative, squared_step, identity),
         Loss("logistic", LOGISTIC, "binary", logistic_value, logistic_derivative, logistic_step, logistic),
         Loss("hinge", HINGE, "binary", hinge_value, hinge_derivative, hinge_step, logistic),
+        Loss("quantile", QUANTILE, "quantile", quantile_value, quantile_derivative, quantile_step, identity),
+        Loss("poisson", POISSON, "poisson", poisson_value, poisson_derivative, poisson_step, exponential),
     )
 }

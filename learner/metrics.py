@@ -34,6 +34,11 @@ ABSOLUTE, SQUARED = 2, 3  # errors
 CONSTANT_ABSOLUTE, CONSTANT_SQUARED = 4, 5  # those of the mean of the targets before
 MEAN, SQUARES = 6, 7  # of the row's targets: the mean, and the sum of squared deviations from it
 N_REGRESSION = 8
+# of counts (poisson): those four errors too, and
+DEVIANCE, CONSTANT_DEVIANCE = 6, 7
+# of a quantile
+PINBALL, COVERED = 2, 3  # the loss; targets at most the prediction
+CONSTANT_PINBALL, CONSTANT_COVERED = 4, 5  # those of the running estimate of the quantile, by stochastic approximation
 # of a binary task
 LOG_LOSS, CORRECT = 2, 3
 CONSTANT_LOG_LOSS, CONSTANT_CORRECT = 4, 5  # those of the share of positives before, (positives + 1) / (all + 2)
@@ -48,7 +53,8 @@ N_BINARY = POSITIVES + N_SCORES
 
 def new(task: str) -> NDArray[np.float64]:
     """Return the sums of no example."""
-    return np.zeros((3, {"regression": N_REGRESSION, "multiclass": N_MULTICLASS}.get(task, N_BINARY)))
+    sizes = {"binary": N_BINARY, "multiclass": N_MULTICLASS}
+    return np.zeros((3, sizes.get(task, N_REGRESSION)))
 
 
 def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
@@ -57,9 +63,11 @@ def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
     Of a binary task: ``log_loss`` (nats), ``accuracy``, ``auc`` and the bound ``auc_error`` on what is wrong with it,
     ``calibration_error`` (expected calibration error over 10 bins of equal width: Naeini, Cooper, Hauskrecht, 2015,
     "Obtaining well calibrated probabilities using Bayesian binning"), ``constant_log_loss``, ``constant_accuracy``. Of a
-    regression: ``mae``, ``rmse``, ``r2``, ``constant_mae``, ``constant_rmse``. Of many classes: those of two but for the area,
-    with the calibration that of the likeliest class's probability. A constant's are those of predicting the
-    share of positives, or the mean, of the examples before.
+    regression: ``mae``, ``rmse``, ``r2``, ``constant_mae``, ``constant_rmse``. Of counts: ``deviance``, ``mae``, ``rmse``
+    and a constant's. Of a quantile: ``pinball`` (the loss), ``covered`` (the share of targets at most the prediction, at best
+    the level) and a constant's. Of many classes: those of two but for the area, with the calibration that of the likeliest
+    class's probability. A constant's are those of predicting the share of positives, the mean, or a running estimate of the
+    quantile, of the examples before.
 
     >>> sums = new("regression")
     >>> sums[CURRENT, :6] = 2, 2, 1.0, 2.0, 3.0, 8.0
@@ -67,7 +75,7 @@ def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
     >>> found["mae"], found["rmse"], found["window_constant_rmse"], found["window_examples"]
     (0.5, 1.0, 2.0, 2)
     """
-    of = _of_regression if task == "regression" else _of_classes
+    of = {"regression": _of_regression, "quantile": _of_quantile, "poisson": _of_counts}.get(task, _of_classes)
     window = {f"window_{name}": figure for name, figure in of(metrics[PREVIOUS:]).items()}
     return of(metrics) | {"window_examples": int(metrics[PREVIOUS:, N].sum())} | window
 
@@ -80,6 +88,28 @@ def _of_regression(rows: NDArray[np.float64]) -> dict[str, float]:
         "mae": _ratio(sums[ABSOLUTE], sums[WEIGHT]),
         "rmse": math.sqrt(_ratio(sums[SQUARED], sums[WEIGHT])),
         "r2": 1.0 - _ratio(sums[SQUARED], squares),
+        "constant_mae": _ratio(sums[CONSTANT_ABSOLUTE], sums[WEIGHT]),
+        "constant_rmse": math.sqrt(_ratio(sums[CONSTANT_SQUARED], sums[WEIGHT])),
+    }
+
+
+def _of_quantile(rows: NDArray[np.float64]) -> dict[str, float]:
+    sums = rows.sum(axis=0)
+    return {
+        "pinball": _ratio(sums[PINBALL], sums[WEIGHT]),
+        "covered": _ratio(sums[COVERED], sums[WEIGHT]),
+        "constant_pinball": _ratio(sums[CONSTANT_PINBALL], sums[WEIGHT]),
+        "constant_covered": _ratio(sums[CONSTANT_COVERED], sums[WEIGHT]),
+    }
+
+
+def _of_counts(rows: NDArray[np.float64]) -> dict[str, float]:
+    sums = rows.sum(axis=0)
+    return {
+        "deviance": _ratio(sums[DEVIANCE], sums[WEIGHT]),
+        "mae": _ratio(sums[ABSOLUTE], sums[WEIGHT]),
+        "rmse": math.sqrt(_ratio(sums[SQUARED], sums[WEIGHT])),
+        "constant_deviance": _ratio(sums[CONSTANT_DEVIANCE], sums[WEIGHT]),
         "constant_mae": _ratio(sums[CONSTANT_ABSOLUTE], sums[WEIGHT]),
         "constant_rmse": math.sqrt(_ratio(sums[CONSTANT_SQUARED], sums[WEIGHT])),
     }

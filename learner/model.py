@@ -33,14 +33,21 @@ from numpy.typing import NDArray
 import featurizers
 from learner import layout, metrics, multiclass, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
-from learner.linear import DECAYS, PARTS, RATES, Contribution, Learned, Linear, Weights
+from learner.linear import DECAYS, PARTS, RATES, SMALL_RATES, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
 from learner.named import Named
 from learner.neural import NeuralHead
 
 __all__ = ["TASKS", "Model"]
 
-TASKS = {"binary": "logistic", "multiclass": "logistic", "regression": "squared"}  # task -> its default loss
+TASKS = {  # task -> its default loss
+    "binary": "logistic",
+    "multiclass": "logistic",
+    "regression": "squared",
+    "quantile": "quantile",
+    "poisson": "poisson",
+}
+NUMBERS = ("regression", "quantile", "poisson")  # tasks that predict numbers
 SPEC_VERSION = 1
 MAX_RATES = 12
 
@@ -50,15 +57,19 @@ class Model:
 
     Parameters
     ----------
-    task : {"binary", "multiclass", "regression"}
+    task : {"binary", "multiclass", "regression", "quantile", "poisson"}
         Binary targets are -1 and +1 (0 and 1, booleans and the two `labels` are accepted), those of many classes strings or
-        whole numbers, which need not be known beforehand, those of a regression any finite number.
+        whole numbers, which need not be known beforehand, others any finite number, those of ``poisson``, counts or rates, at
+        least 0. A regression predicts the mean, ``quantile`` the quantile at `level`, ``poisson`` the rate, whose logarithm is
+        linear in the features.
     featurizer : Featurizer, str or mapping, optional
         Makes features of a raw record: a ready featurizer's name, a path to its TOML or JSON, its spec as data, or itself.
         Without one, a record is its features: a map of name to number, or a numpy array of one dimension, whose names are its
         positions, "0", "1", ... (as with ``fields``): the same numbers come out either way, and no name is hashed twice.
-    loss : {"logistic", "hinge", "squared"}, optional
-        By default the task's: logistic or squared.
+    loss : {"logistic", "hinge", "squared", "quantile", "poisson"}, optional
+        By default the task's: logistic, squared, quantile or poisson.
+    level : float, optional
+        Of the task ``quantile``, within (0, 1): the share of targets to be below the prediction; by default 0.5, the median.
     rates : sequence of float, optional
         Fixes one or more learning rates in place of the default mixture; one alone is not mixed.
     decays : sequence of float, optional
@@ -89,6 +100,7 @@ class Model:
         *,
         featurizer: "featurizers.Featurizer | str | Mapping[str, Any] | None" = None,
         loss: str | None = None,
+        level: float | None = None,
         rates: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
         parts: Collection[str] | None = None,
@@ -105,6 +117,7 @@ class Model:
         fitting = [name for name, entry in LOSSES.items() if entry.task == ("binary" if task == "multiclass" else task)]
         if loss not in fitting:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
+        level = _level(task, level)
         mixture = {"rates": rates, "decays": decays, "parts": parts, "neural": neural}
         if optimizer is not None and (given := [name for name, value in mixture.items() if value is not None]):
             raise SpecError(f"optimizer must stand alone, without {', '.join(mixture)} (got {', '.join(given)})")
@@ -112,9 +125,10 @@ class Model:
             parts = PARTS if rates is None else ()
         if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
             raise SpecError(f"parts must be of {', '.join(PARTS)} (got {show(parts)})")
+        usual = SMALL_RATES if loss in ("quantile", "poisson") else RATES
         if rates is None and decays is None:
-            rates, decays = RATES, DECAYS
-        rates = _numbers("rates", RATES if rates is None else rates, 1e6)
+            rates, decays = usual, DECAYS
+        rates = _numbers("rates", usual if rates is None else rates, 1e6)
         decays = _numbers("decays", [1.0] * len(rates) if decays is None else decays, 1.0)
         if len(decays) != len(rates):
             raise SpecError(f"decays must be as many as the rates, {len(rates)} (got {len(decays)})")
@@ -139,10 +153,10 @@ class Model:
         if task == "multiclass":
             self.linear: Linear = multiclass.MultiClass(self.seed, rates, decays, parts)
         elif optimizer is not None:
-            self.linear = Named(loss, optimizer, self.seed, self.labels)
+            self.linear = Named(loss, optimizer, self.seed, self.labels, level)
         else:
             head = None if neural is None else _head(neural, len(rates), self.seed)
-            self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts)
+            self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts, level=level)
 
     # ---- the model as data ----
     def to_spec(self) -> dict[str, Any]:
@@ -150,10 +164,12 @@ class Model:
         head = self.linear.head
         neural = head and {"hidden": list(head.hidden), "activation": head.activation, "alone": head.alone}
         named = self.linear if isinstance(self.linear, Named) else None
+        level = {"level": self.linear.level} if self.task == "quantile" else {}
         return {
             "version": SPEC_VERSION,
             "task": self.task,
             "loss": self.linear.loss.name,
+            **level,
             "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
             "rates": None if named else list(self.linear.rates),
             "decays": None if named else [float(str(decay)) for decay in self.linear.decays],
@@ -179,7 +195,19 @@ class Model:
         version = given.pop("version", SPEC_VERSION)
         if version != SPEC_VERSION:
             raise SpecError(f"spec version must be {SPEC_VERSION} (got {show(version)})")
-        known = {"task", "loss", "featurizer", "rates", "decays", "parts", "labels", "neural", "optimizer", "seed"}
+        known = {
+            "task",
+            "loss",
+            "level",
+            "featurizer",
+            "rates",
+            "decays",
+            "parts",
+            "labels",
+            "neural",
+            "optimizer",
+            "seed",
+        }
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
         if given.get("seed") is not None:
@@ -266,7 +294,7 @@ class Model:
         return self.linear.learn_packed(data, most)
 
     def score_one(self, x: Any) -> float:
-        """Return the score ``w . phi(x)``, for a regression in the target's units; nothing changes."""
+        """Return the score ``w . phi(x)``, in the target's units, of ``poisson`` the logarithm of the rate; nothing changes."""
         return self.linear.score_packed(self.pack(x))
 
     def predict_one(self, x: Any) -> Any:
@@ -277,7 +305,7 @@ class Model:
         if isinstance(self.linear, multiclass.MultiClass):
             return self.linear.answer(self.pack(x))["label"]
         score = self.score_one(x)
-        if self.task == "regression":
+        if self.task in NUMBERS:
             return self.linear.prediction(score)
         return self.classes[score > 0.0]
 
@@ -287,10 +315,10 @@ class Model:
         Raises
         ------
         ExampleError
-            For a regression, too.
+            Where numbers are predicted, too.
         """
-        if self.task == "regression":
-            raise ExampleError("probabilities are for classes (got a regression)")
+        if self.task in NUMBERS:
+            raise ExampleError(f"probabilities are for classes (got a {self.task})")
         if isinstance(self.linear, multiclass.MultiClass):
             return self.linear.probabilities_packed(self.pack(x))
         p = self.linear.prediction(self.score_one(x))
@@ -346,12 +374,12 @@ class Model:
 
     @property
     def progressive_loss(self) -> float:
-        """The mean loss of every example's prediction before it was learned: log loss, squared error or hinge; NaN at first."""
+        """The mean loss of every example's prediction before it was learned: log loss, squared error, ...; NaN at first."""
         return self._mean(layout.LOSS_SUM)
 
     @property
     def constant_loss(self) -> float:
-        """The progressive loss of the best constant so far, beside which `progressive_loss` means something."""
+        """The progressive loss of the best constant so far (of a quantile, an estimate of it), beside `progressive_loss`."""
         return self._mean(layout.CONSTANT_LOSS_SUM)
 
     def figures(self) -> dict[str, float]:
@@ -406,6 +434,16 @@ class Model:
         for name, mine in arrays.items():
             mine[:] = state[name]
         self.linear.store.load(state["rows"], state["names"])
+
+
+def _level(task: str, level: float | None) -> float:
+    if level is None:
+        return 0.5
+    if task != "quantile":
+        raise SpecError(f"level must be of a quantile task (got a {task} one)")
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0.0 < level < 1.0:
+        raise SpecError(f"level must be within (0, 1) (got {show(level)})")
+    return float(level)
 
 
 def _is_label(label: Any) -> bool:

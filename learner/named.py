@@ -33,6 +33,8 @@ class Named(Linear):
         At least 16 secret bytes, for the hash's keys.
     labels : (negative, positive), optional
         Strings accepted as the targets -1 and +1.
+    level : float
+        Of the quantile loss.
 
     Raises
     ------
@@ -41,17 +43,22 @@ class Named(Linear):
     """
 
     def __init__(
-        self, loss: str, optimizer: str | Mapping[str, Any], seed: bytes, labels: tuple[str, str] | None = None
+        self,
+        loss: str,
+        optimizer: str | Mapping[str, Any],
+        seed: bytes,
+        labels: tuple[str, str] | None = None,
+        level: float = 0.5,
     ) -> None:
         self.optimizer, self.options = parse(optimizer)
-        super().__init__(loss, seed, kernels.ONE_RATE, (1.0,), labels)
+        super().__init__(loss, seed, kernels.ONE_RATE, (1.0,), labels, level=level)
         values = [*self.options.values(), *[0.0] * kernels.N_OPTIONS]
         self._values = tuple(values[: kernels.N_OPTIONS])
         self._weights = np.zeros(layout.MAX_FEATURES + 1)  # what scored each feature of an example
 
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
         found: tuple[int, int, int, int] = kernels.learn_named(
-            buffer, position, len(buffer), self.loss.code, self.optimizer.code, self.optimizer.normalised, self._values,
+            buffer, position, len(buffer), self._loss, self.optimizer.code, self.optimizer.normalised, self._values,
             self.keys, self.store.arrays, self.totals, self.metrics, self._scratch, self._weights, self._results,
         )  # fmt: skip
         return found

@@ -26,7 +26,12 @@ MOST_POINTS = 200  # of a curve: of more commits, several make one
 MOST_BARS = 100
 MOST_CELLS = 250  # a side of a map, to be drawn cell by cell
 MOST_UNITS, MOST_LAYERS = 4, 3  # of a network whose graph is drawn
-UNITS = {"logistic": "log loss (nats an example)", "squared": "squared error (the target's units, squared)"}
+UNITS = {
+    "logistic": "log loss (nats an example)",
+    "squared": "squared error (the target's units, squared)",
+    "quantile": "pinball loss (the target's units)",
+    "poisson": "deviance (an example)",
+}
 CELL = re.compile(r"lat in \[(.+?),(.+?)\] lon in \[(.+?),(.+?)\]$")
 
 out_option = click.option(
@@ -127,7 +132,7 @@ def graph(
         root, notes = _score_graph(found, _record(record or ""))
         title = f"{model}: one example"
         if target is not None:
-            root = _loss_node(root, loss or found.linear.loss.name, _target(found, target))
+            root = _loss_node(root, loss or found.linear.loss.name, _target(found, target), found.linear.level)
     backward(root)
     if text_format:
         from learner import graph_text
@@ -167,7 +172,7 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
     from learner.backprop import Constant, Parameter, dot, logistic, matmul
     from learner.losses import LOSSES
 
-    regression = loss in LOSSES and LOSSES[loss].task == "regression"
+    regression = loss in LOSSES and LOSSES[loss].task != "binary"
     if not sizes:
         w, phi = Parameter([3.0, 1.0] if regression else [1.0, -1.0], "w"), Constant([1.0, 2.0], "phi")
         return _loss_node(dot(w, phi), loss, 2.0 if regression else 1.0), f"linear predictor, {loss} loss"
@@ -185,13 +190,14 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
     return _loss_node(dot(w, h), loss, 1.0), f"{len(sizes) + 1}-layer network, {loss} loss"
 
 
-def _loss_node(score: "Node", loss: str, y: float) -> "Node":
+def _loss_node(score: "Node", loss: str, y: float, level: float = 0.5) -> "Node":
     """Return the loss of a score, with the lecture's names for what is between."""
-    from learner.backprop import LOSSES, Constant, order
+    from learner.backprop import LOSSES, Constant, order, quantile_loss
 
     if loss not in LOSSES:
         raise LearnerError(f"--loss must be one of {', '.join(LOSSES)} (got {show(loss)})")
-    root = LOSSES[loss](score.named("score"), Constant(y, "y")).named("loss")
+    score, target = score.named("score"), Constant(y, "y")
+    root = (quantile_loss(score, target, level) if loss == "quantile" else LOSSES[loss](score, target)).named("loss")
     for node in order(root):
         if node.op and score in node.operands and not node.name:
             node.named({"subtract": "residual", "multiply": "margin"}.get(node.op.name, ""))
@@ -221,10 +227,11 @@ def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
 
 def _target(model: "Model", text: str) -> float:
     """Return a target given as text as the number that losses take."""
+    from learner.model import NUMBERS
     from learner.wire import decode_target
 
     value = decode_target(text.encode())
-    if model.task == "regression":
+    if model.task in NUMBERS:
         if isinstance(value, str):
             raise LearnerError(f"--target must be a number (got {show(text)})")
         return float(value)
@@ -319,7 +326,10 @@ def weights(model: str, top: int, prefix: str, out: str | None, redis_url: str |
     from learner import pictures
 
     title = f"{model}: the {len(shown)} strongest of {found.n_features:,} weights, {found.n_examples:,} examples"
-    unit = {"logistic": "log-odds", "squared": "the target's units"}.get(found.linear.loss.name, "score")
+    units = {"logistic": "log-odds", "poisson": "log rate"} | dict.fromkeys(
+        ("squared", "quantile"), "the target's units"
+    )
+    unit = units.get(found.linear.loss.name, "score")
     _save(pictures.weights(shown, title, unit), file, as_json)
 
 

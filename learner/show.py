@@ -34,6 +34,9 @@ FIGURES = {  # name in `learner.metrics.figures` -> what it is called, and a con
     "mae": ("MAE", None),
     "rmse": ("RMSE", None),
     "r2": ("R2", 0.0),
+    "deviance": ("deviance", None),
+    "pinball": ("pinball loss", None),
+    "covered": ("covered", None),
 }
 
 

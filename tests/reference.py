@@ -20,13 +20,21 @@ N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
 EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
 
 
+BINARY = ("logistic", "hinge")
+STANDARDISED = ("squared", "quantile")
+
+
 # ---- losses ----------------------------------------------------------------------------------------------------------
 def sigmoid(s: float) -> float:
     return 1.0 / (1.0 + math.exp(-s)) if s >= 0.0 else math.exp(s) / (1.0 + math.exp(s))
 
 
-def slope_of(loss: str, s: float, y: float) -> float:
+def slope_of(loss: str, s: float, y: float, level: float) -> float:
     """d loss / d score."""
+    if loss == "quantile":
+        return 0.0 if s == y else 1.0 - level if s > y else -level
+    if loss == "poisson":
+        return 2.0 * (rate_of(s) - y)
     if loss == "squared":
         return 2.0 * (s - y)
     if loss == "logistic":
@@ -34,9 +42,19 @@ def slope_of(loss: str, s: float, y: float) -> float:
     return -y if y * s < 1.0 else 0.0
 
 
-def step_of(loss: str, s: float, y: float, q: float, importance: float) -> float:
+def rate_of(s: float) -> float:
+    return math.exp(clip(s, 32.0))
+
+
+def step_of(loss: str, s: float, y: float, q: float, importance: float, level: float) -> float:
     """How far following the gradient over a distance ``q importance`` moves the score, divided by q."""
     d = q * importance
+    if loss == "quantile":
+        return (min(level * d, y - s) if y > s else -min((1.0 - level) * d, s - y)) / q
+    if loss == "poisson":  # z = e^-s follows dz/dt = 2 (1 - y z)
+        z = math.exp(-s)
+        z = z + 2.0 * d if y == 0.0 else 1.0 / y + (z - 1.0 / y) * math.exp(-2.0 * y * d)
+        return (-math.log(z) - s) / q
     if loss == "squared":
         return (y - s) * -math.expm1(-2.0 * d) / q
     if loss == "logistic":
@@ -111,9 +129,11 @@ class Filter:
 class Reference:
     """The sparse linear learner, one example at a time."""
 
-    def __init__(self, loss: str, rates: list[float], decays: list[float], parts: Collection[str] = EVERY_PART) -> None:
-        self.loss, self.rates, self.decays = loss, rates, decays
-        self.parts = {part for part in parts if len(rates) > 1 and (part != "bayes" or loss != "squared")}
+    def __init__(
+        self, loss: str, rates: list[float], decays: list[float], parts: Collection[str] = EVERY_PART, level=0.5
+    ) -> None:
+        self.loss, self.rates, self.decays, self.level = loss, rates, decays, level
+        self.parts = {part for part in parts if len(rates) > 1 and (part != "bayes" or loss in BINARY)}
         self.features: dict[str, Feature] = {}  # in order of first update, the constant first
         self.derived: dict[tuple[tuple[str, int], ...], Feature] = {}  # ((name, bin from 1 or 0), ...)
         self.order: list[str | tuple[tuple[str, int], ...]] = []  # of first update
@@ -139,13 +159,21 @@ class Reference:
         return sum(y * importance for y, importance in self.targets) / total if total else 0.0
 
     @property
+    def expected(self) -> float:
+        """The mean of the counts seen and of a 1."""
+        total = sum(importance for _, importance in self.targets)
+        return (self.mean * total + 1.0) / (total + 1.0)
+
+    @property
     def offset(self) -> float:
-        return self.mean if self.loss == "squared" else 0.0
+        if self.loss == "poisson":
+            return math.log(self.expected)
+        return self.mean if self.loss in STANDARDISED else 0.0
 
     @property
     def unit(self) -> float:
         """Their standard deviation; 1 while there is none."""
-        if self.loss != "squared":
+        if self.loss not in STANDARDISED:
             return 1.0
         total, mean = sum(importance for _, importance in self.targets), self.offset
         squares = sum(importance * (y - mean) ** 2 for y, importance in self.targets)
@@ -273,13 +301,16 @@ class Reference:
         self.promoted.clear()
         before, y = self.offset + self.unit * s, target
         self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
-        y = (target - self.offset) / self.unit
+        y = target / self.expected if self.loss == "poisson" else (target - self.offset) / self.unit
+        seen = importance
+        if self.loss == "poisson" and not any(y and k for y, k in self.targets):  # no count above 0 yet
+            importance = 0.0
 
         n = len(self.rates)
         self.n_examples += 1
         self.scale_sum += sum(u * u for u in us.values())
         self.derived_sum += len(derived)
-        if importance > 0.0 and any(slope_of(self.loss, score, y) for score in v[:n]):
+        if importance > 0.0 and any(slope_of(self.loss, score, y, self.level) for score in v[:n]):
             for name in us:
                 if name not in self.features:
                     self.insert(name, features[name])
@@ -291,13 +322,21 @@ class Reference:
         if n > 1 and importance > 0.0:
             H, e = self.curvature_and_error(s, y)
             self.mixer.update(v, importance * e, importance * H)
-            if self.loss == "squared" or (self.loss == "hinge" and y * s < 1.0):
-                self.residual_sum += importance * (y - s) ** 2
-            newest = y - (0.0 if self.loss == "squared" else self.mean)
+            self.residual_sum += importance * self.residual(s, y)
+            newest = math.log(0.5 * (1.0 + y)) if self.loss == "poisson" else y - self.mean * (self.loss in BINARY)
             for k, share in enumerate((1.0, 0.2, 0.02)):
                 self.trends[k] += (1.0 - (1.0 - share) ** importance) * (newest - self.trends[k])
-        self.importance_sum += importance
+        self.importance_sum += seen
+        self.residual_sum += seen - importance
         return before
+
+    def residual(self, s: float, y: float) -> float:
+        """What the mean residual is made of."""
+        if self.loss == "quantile":
+            return max(self.level * (y - s), (self.level - 1.0) * (y - s))
+        if self.loss == "poisson":
+            return 2.0 * (rate_of(s) - y - (y * (s - math.log(y)) if y else 0.0))
+        return (y - s) ** 2 if self.loss == "squared" or (self.loss == "hinge" and y * s < 1.0) else 0.0
 
     def insert(self, name: str, x: float) -> None:
         n = len(self.rates)
@@ -316,14 +355,14 @@ class Reference:
     ) -> None:
         """AdaGrad with an importance-aware step, each on the gradient at its expert's own score."""
         for k, score in enumerate(scores):
-            slope, rate, r = slope_of(self.loss, score, y) * math.sqrt(importance), self.rates[k] * c, []
+            slope, rate, r = slope_of(self.loss, score, y, self.level) * math.sqrt(importance), self.rates[k] * c, []
             for f, u in zip(rows, us, strict=True):
                 f.squares[k] = self.decays[k] * f.squares[k] + (slope * u) ** 2
                 r.append(u / (0.1 + math.sqrt(f.squares[k])))
             if has_constant:
                 r[-1] *= 2.0
             q = rate * sum(x * u for x, u in zip(r, us, strict=True))
-            h = step_of(self.loss, score, y, q, importance)
+            h = step_of(self.loss, score, y, q, importance, self.level)
             for f, x in zip(rows, r, strict=True):
                 f.weights[k] += h * rate * x
 
@@ -378,20 +417,28 @@ class Reference:
             f.variance_of_weight -= H * vu * vu * gain
 
     def curvature_and_error(self, s: float, y: float) -> tuple[float, float]:
-        """The loss's curvature at a score, and its slope downwards; the hinge smoothed into its square."""
+        """The loss's curvature at a score, and its slope downwards: see `learner.kernels.curvature_and_error`."""
         if self.loss == "logistic":
             p = sigmoid(s)
             return max(p * (1.0 - p), 1e-3), (y > 0.0) - p
         if self.loss == "hinge" and y * s >= 1.0:
             return 0.0, 0.0
         H = (1.0 + self.importance_sum) / (1.0 + self.residual_sum)
+        if self.loss == "quantile":
+            return H * H * self.level * (1.0 - self.level), -H * slope_of(self.loss, s, y, self.level)
+        if self.loss == "poisson":
+            rate = rate_of(s)
+            chord = (y - rate) / (math.log(y) - math.log(rate)) if y > rate * 1.000001 else rate
+            return H * max(chord, 1e-3), H * (y - rate)
         return H, H * (y - s)
 
     def called(self, name: str | tuple[tuple[str, int], ...]) -> str:
         """The name of a feature; of a derived one, made of its parts'."""
         if isinstance(name, str):
             return name
-        return " and ".join(self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name)
+        return " and ".join(
+            self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name
+        )
 
     def interval(self, name: str, place: int, n_bins: int) -> str:
         if place == 0:

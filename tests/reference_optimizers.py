@@ -14,6 +14,10 @@ def slope_of(loss, score, y):
     """Return d loss / d score."""
     if loss == "squared":
         return 2 * (score - y)
+    if loss == "quantile":
+        return 0.0 if score == y else 0.5 if score > y else -0.5
+    if loss == "poisson":
+        return 2 * (math.exp(min(score, 32)) - y)
     if loss == "hinge":
         return -y if 1 - y * score > 0 else 0.0
     return -y / (1 + math.exp(y * score)) if y * score < 500 else 0.0

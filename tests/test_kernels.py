@@ -22,6 +22,7 @@ from tests.reference import Reference
 
 SEED = b"sixteen bytes it"
 N_EXAMPLES = 400 if kernels.JIT else 60
+LEVEL = 0.8  # of the quantile loss
 N_TRIES = 200 if kernels.JIT else 15  # hypothesis examples
 
 
@@ -80,8 +81,13 @@ def stream(make, loss, n, seed=1):
     for i in range(n):
         x = make(r, i)
         s = sum((sum(name.encode()) % 7 - 3) * math.atan(value) for name, value in x.items()) + r.gauss(0, 1)
-        target = 1000 + 100 * s if LOSSES[loss].task == "regression" else 1 if s > 0 else -1
-        yield target, x, r.choice([1, 1, 1, 0.5, 3, 0])
+        yield target_of(loss, s), x, r.choice([1, 1, 1, 0.5, 3, 0])
+
+
+def target_of(loss, s):
+    if LOSSES[loss].task == "binary":
+        return 1 if s > 0 else -1
+    return max(0, round(5 + 3 * s)) if loss == "poisson" else 1000 + 100 * s
 
 
 def pack(*examples):
@@ -90,7 +96,10 @@ def pack(*examples):
 
 def new(loss="logistic", n_rates=2, labels=None):
     rates, decays, parts = (None, None, None) if n_rates == 2 else EXPERTS[n_rates]
-    return Model(LOSSES[loss].task, loss=loss, rates=rates, decays=decays, parts=parts, seed=SEED, labels=labels)
+    level = LEVEL if loss == "quantile" else None
+    return Model(
+        LOSSES[loss].task, loss=loss, level=level, rates=rates, decays=decays, parts=parts, seed=SEED, labels=labels
+    )
 
 
 def bits(model):
@@ -111,8 +120,9 @@ def one_rejection(loss, data, labels=None):
 @pytest.mark.parametrize("make", STREAMS)
 def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
     n = N_EXAMPLES // 2 if make is wide else N_EXAMPLES
-    rates, decays, parts = EXPERTS[n_rates]
-    reference, model = Reference(loss, list(rates), list(decays), parts), new(loss, n_rates)
+    _, decays, parts = EXPERTS[n_rates]
+    model = new(loss, n_rates)
+    reference = Reference(loss, list(model.linear.rates), list(decays), parts, LEVEL)
     examples = list(stream(make, loss, n))
 
     expected = [reference.learn(x, y, importance) for y, x, importance in examples]
@@ -154,7 +164,8 @@ def test_the_scale_of_the_features_changes_nothing_to_four_digits(unit):
 def test_a_model_is_finite_within_what_float32_holds(loss):
     """Values from 1e-15 to 1e15 beside each other, importances from 1e-6 to 1e6, one target first."""
     values = [1.0, 1e-15, -1e15, 1e6, -1e-6, 0.0, 3.0]
-    assert_finite_after([({"a": x}, y, 10.0**k) for y in (1, -1) for k in (0, 6, -6) for x in values * 2], loss)
+    ys = (1, 0) if loss == "poisson" else (1, -1)
+    assert_finite_after([({"a": x}, y, 10.0**k) for y in ys for k in (0, 6, -6) for x in values * 2], loss)
 
 
 @pytest.mark.parametrize("value", [0.1, -0.3, 1 / 3, 1e-7, 1e-29, 16_777_217, 1e23])
@@ -203,8 +214,29 @@ def test_a_huge_value_leaves_a_finite_model(x):
 
 @pytest.mark.parametrize("y", [1e200, 1e30, 1e-30, 1e-300])
 def test_a_huge_or_tiny_target_leaves_a_finite_model(y):
-    assert_finite_after([({"a": 1}, target) for target in (y, -y, 1.0, 2.0, y)] * 5, "squared")
-    assert_finite_after([({"a": 1}, target) for target in (y, -y, 3 * y)] * 5, "squared")
+    for loss in ("squared", "quantile", "poisson"):  # of which the last refuses those below 0
+        assert_finite_after([({"a": 1}, target) for target in (y, -y, 1.0, 2.0, y)] * 5, loss)
+        assert_finite_after([({"a": 1}, target) for target in (y, -y, 3 * y)] * 5, loss)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_counts_of_any_size_after_zeros_alone_leave_a_finite_model(seed):
+    r, examples = random.Random(seed), []
+    for i in range(300 if kernels.JIT else 60):
+        y = 0 if i < 40 else r.choice([0, 0, 1, 3, 10.0 ** r.uniform(-30, 30) if seed % 2 else 1e9])
+        importance = r.choice([1, 1, 1e-300, 1e-6, 1e6, 0]) if seed > 2 else 1
+        examples.append(({"a": r.gauss(0, 1), f"w{r.randint(0, 9)}": 10.0 ** r.uniform(-20, 20)}, y, importance))
+    assert_finite_after(examples, "poisson")
+
+
+def test_before_the_first_count_above_zero_nothing_but_the_mean_is_learned():
+    model = new("poisson")
+    for _ in range(50):
+        model.learn_one({"a": 1}, 0)
+    assert list(model.weights) == [layout.CONSTANT_NAME]
+    assert model.predict_one({"a": 1}) == pytest.approx(1 / 51)
+    model.learn_one({"a": 1}, 2)
+    assert model.predict_one({"a": 1}) > 1 / 51
 
 
 @pytest.mark.parametrize("importance", [1e100, 1e300, 1e6, 1e-300])
@@ -403,6 +435,14 @@ def test_the_target_of_a_regression_is_a_number(value):
     assert (
         one_rejection("squared", pack([value, {}])).reason
         == f"target must be finite, at most 1e+30 in size (got {value!r})"
+    )
+
+
+@pytest.mark.parametrize("value", [-1, -1e-9, math.nan, math.inf, 1.1e30, None, "spam"])
+def test_the_target_of_a_count_is_at_least_zero(value):
+    assert (
+        one_rejection("poisson", pack([value, {}])).reason
+        == f"target must be a number within [0, 1e+30] (got {value!r})"
     )
 
 

@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from learner import kernels, metrics
-from learner.model import Model
+from learner import kernels, layout, metrics
+from learner.model import NUMBERS, Model
 from learner.wire import pack_example
 from tests.conftest import SEED, state_bytes
 
@@ -21,7 +21,7 @@ def examples(task, n=N, seed=3, weighted=True):
     for i in range(n):
         x = {"a": r.gauss(0, 1), f"w={r.randrange(50)}": 1.0}
         signal = x["a"] * (1.0 if i < n // 2 else -0.5) + r.gauss(0, 1)
-        y = (1 if signal > 0.4 else -1) if task == "binary" else 1e6 + 10.0 * signal
+        y = {"binary": 1 if signal > 0.4 else -1, "poisson": round(math.exp(signal))}.get(task, 1e6 + 10.0 * signal)
         yield y, x, (r.choice([0.0, 0.5, 1.0, 3.0]) if weighted else 1.0)
 
 
@@ -30,7 +30,12 @@ def replayed(task, loss=None, n=N, weighted=True):
     model = Model(task, loss=loss, seed=SEED)
     rows, total, weight = [], 0.0, 0.0
     for y, x, importance in examples(task, n, weighted=weighted):
-        if task == "binary":
+        if task == "quantile":
+            before, constant = model.predict_one(x), model.linear.totals[layout.QUANTILE]
+        elif task == "poisson":
+            before, constant = model.predict_one(x), (total + 1) / (weight + 1)
+            total += importance * y
+        elif task == "binary":
             before, constant = model.predict_proba_one(x)[1], (total + 1) / (weight + 2)
             total += importance * (y > 0)
         else:
@@ -56,6 +61,27 @@ def reference(task, rows):
             "constant_mae": (w * abs(y - c)).sum() / n,
             "constant_rmse": math.sqrt((w * (y - c) ** 2).sum() / n),
         }
+    if task == "poisson":
+
+        def deviance(p):
+            return 2 * (np.where(y > 0, y * np.log(np.maximum(y, 1) / p), 0.0) - (y - p))
+
+        return {
+            f"{prefix}{name}": value
+            for prefix, of in (("", p), ("constant_", c))
+            for name, value in {
+                "deviance": (w * deviance(of)).sum() / n,
+                "mae": (w * abs(y - of)).sum() / n,
+                "rmse": math.sqrt((w * (y - of) ** 2).sum() / n),
+            }.items()
+        }
+    if task == "quantile":  # at the level 0.5
+        return {
+            "pinball": (w * 0.5 * abs(y - p)).sum() / n,
+            "covered": w[y <= p].sum() / n,
+            "constant_pinball": (w * 0.5 * abs(y - c)).sum() / n,
+            "constant_covered": w[y <= c].sum() / n,
+        }
     t = y > 0
     order = np.argsort(p, kind="stable")
     below = np.cumsum(np.where(t, 0, w)[order])
@@ -70,7 +96,9 @@ def reference(task, rows):
     }
 
 
-@pytest.mark.parametrize(("task", "loss"), [("binary", None), ("binary", "hinge"), ("regression", None)])
+@pytest.mark.parametrize(
+    ("task", "loss"), [("binary", None), ("binary", "hinge"), *((task, None) for task in NUMBERS)]
+)
 def test_the_figures_are_those_of_the_definitions_over_all_and_over_the_window(task, loss):
     model, rows = replayed(task, loss)
     found = model.figures()
@@ -86,7 +114,7 @@ def test_the_figures_are_those_of_the_definitions_over_all_and_over_the_window(t
     assert found.keys() == metrics.figures(metrics.new(task), task).keys()
 
 
-@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("task", ["binary", *NUMBERS])
 def test_neither_batches_nor_a_restart_change_a_bit(task):
     n = N
     packed = [pack_example(y, Model(task, seed=SEED).pack(x), importance) for y, x, importance in examples(task, n)]
@@ -111,7 +139,7 @@ def test_weight_k_counts_as_k_repeats_do():
     assert once.figures()["constant_accuracy"] == pytest.approx(repeated.figures()["constant_accuracy"], abs=0.05)
 
 
-@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("task", ["binary", *NUMBERS])
 def test_without_examples_or_with_a_weight_of_zero_there_are_no_figures(task):
     model = Model(task)
     model.learn_one({"a": 1.0}, 1, 0.0)
@@ -153,5 +181,5 @@ def test_the_losses_that_learning_returns_add_up_to_the_figures():
 def test_a_score_that_is_no_number_is_counted_somewhere():
     sums, totals = metrics.new("binary"), np.zeros(100)
     for score in (math.nan, math.inf, -math.inf, 1e300):
-        kernels.evaluate(1, sums, totals, score, 1.0, 1.0)
+        kernels.evaluate((1, 0.5), sums, totals, score, 1.0, 1.0)
     assert sums[metrics.CURRENT, metrics.POSITIVES :].sum() == 4

@@ -4,11 +4,12 @@ import itertools
 import math
 import random
 import types
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
-from learner import Model, layout
+from learner import Model, kernels, layout
 from learner.errors import ExampleError, SpecError, StoreError
 from learner.linear import DECAYS, PARTS, RATES
 from learner.losses import LOSSES, logistic
@@ -35,8 +36,18 @@ def records(n, seed=1):
 def trained(task="binary", n=150, **options):
     model = new(task, **options)
     for x, score in records(n):
-        model.learn_one(x, score if task == "regression" else score > 0)
+        model.learn_one(x, target_of(task, score))
     return model
+
+
+def target_of(task, score):
+    """A target of the task: counts are exponential in the score."""
+    if task == "poisson":
+        return round(math.exp(1 + 0.3 * score))
+    return score > 0 if task == "binary" else score
+
+
+OTHER_TASKS = [{"task": "regression"}, {"task": "quantile", "level": 0.9}, {"task": "poisson"}]
 
 
 def same(a, b):
@@ -47,14 +58,19 @@ def same(a, b):
 def test_a_model_that_knows_nothing_gives_even_chances():
     assert new().predict_proba_one({"a": 1}) == {-1: 0.5, 1: 0.5}
     assert new().score_one({"a": 1}) == 0.0
-    assert new("regression").predict_one({"a": 1}) == 0.0
+    assert new("regression").predict_one({"a": 1}) == new("quantile").predict_one({"a": 1}) == 0.0
+    assert new("poisson").predict_one({"a": 1}) == 1.0
     assert math.isnan(new().progressive_loss)
     assert math.isnan(new().constant_loss)
 
 
 def test_a_model_learns_what_is_there_to_learn():
     """Its progressive loss goes well below that of the best constant."""
-    for model in (trained(n=300), trained(loss="hinge", n=300), trained("regression", n=300)):
+    for model in (
+        trained(n=300),
+        trained(loss="hinge", n=300),
+        *(trained(n=300, **options) for options in OTHER_TASKS),
+    ):
         assert model.progressive_loss < 0.75 * model.constant_loss
 
 
@@ -101,7 +117,7 @@ def test_importance_k_counts_roughly_like_k_repeats(loss):
     for k in (2, 3):
         weighed, repeated, plain = (new(task, loss=loss) for _ in range(3))
         for x, score in records(120):
-            y = score if task == "regression" else score > 0
+            y = target_of(task, score)
             weighed.learn_one(x, y, importance=k)
             plain.learn_one(x, y)
             for _ in range(k):
@@ -133,8 +149,9 @@ def test_losses_are_counted_as_they_come():
     for loss in LOSSES.values():
         model, total, n = new(loss.task, loss=loss.name), 0.0, 0.0
         for (x, score), importance in zip(records(60), itertools.cycle([1, 2.5]), strict=False):
-            y = score if loss.task == "regression" else math.copysign(1, score)
-            before = model.predict_one(x) if loss.task == "regression" else model.score_one(x)
+            y = math.copysign(1, score) if loss.task == "binary" else target_of(loss.task, score)
+            before = model.score_one(x) if loss.task == "binary" else model.predict_one(x)
+            before = math.log(before) if loss.task == "poisson" else before
             total, n = total + importance * loss.value(before, y), n + importance
             model.learn_one(x, y, importance)
         assert model.progressive_loss == pytest.approx(total / n, rel=1e-9)
@@ -155,6 +172,46 @@ def test_the_constant_loss_is_that_of_the_best_constant_so_far():
         seen.append(y)
         regression.learn_one(x, y)
     assert regression.constant_loss == pytest.approx(total / 50)
+
+
+# ---- quantiles and counts --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_the_share_of_targets_below_a_quantile_is_its_level(level):
+    """And the prediction is the quantile of the noise beside the truth, whose deviation grows with a feature."""
+    model, r = new("quantile", level=level), random.Random(1)
+    for _ in range(8000 if kernels.JIT else 2000):
+        x = {"a": r.uniform(0, 1)}
+        model.learn_one(x, 100 + 10 * x["a"] + (1 + 2 * x["a"]) * r.gauss(0, 1))
+    found = model.figures()
+    assert found["window_covered"] == pytest.approx(level, abs=0.03)
+    assert found["pinball"] < found["constant_pinball"]
+    z = NormalDist().inv_cdf(level)
+    for a in (0.2, 0.5, 0.8):
+        assert model.predict_one({"a": a}) == pytest.approx(100 + 10 * a + (1 + 2 * a) * z, abs=0.8)
+
+
+def test_the_score_of_a_count_is_the_logarithm_of_its_rate():
+    model, r = new("poisson"), np.random.default_rng(1)
+    for a, b in r.uniform(-1, 1, (4000, 2)):
+        model.learn_one({"a": a, "b": b}, int(r.poisson(math.exp(1 + a - 0.5 * b))))
+    for a, b in ((0.5, 0.5), (-0.5, 0.2), (0.0, -0.7)):
+        x = {"a": a, "b": b}
+        assert model.score_one(x) == pytest.approx(1 + a - 0.5 * b, abs=0.15)
+        assert model.predict_one(x) == pytest.approx(math.exp(model.score_one(x)))
+    found = model.figures()
+    assert found["deviance"] < found["constant_deviance"]
+    assert found["mae"] < found["constant_mae"]
+
+
+def test_rates_are_learned_in_any_unit():
+    """After the first thousand, that the mean be made of a 1, too, matters no more."""
+    plain, scaled = new("poisson"), new("poisson")
+    for x, score in records(1000):
+        y = target_of("poisson", score)
+        plain.learn_one(x, y)
+        scaled.learn_one(x, 1000.0 * y)
+    for x, _ in records(20, seed=3):
+        assert scaled.predict_one(x) == pytest.approx(1000.0 * plain.predict_one(x), rel=0.05)
 
 
 # ---- regression in the user's units ----------------------------------------------------------------------------------
@@ -194,7 +251,7 @@ def test_targets_that_never_change_are_predicted():
 
 
 # ---- explaining ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("options", [{}, {"rates": [0.5]}, {"loss": "hinge"}, {"task": "regression"}])
+@pytest.mark.parametrize("options", [{}, {"rates": [0.5]}, {"loss": "hinge"}, *OTHER_TASKS])
 def test_contributions_add_up_to_the_score(options):
     model = trained(**options)
     for x, _ in [*records(60, seed=5), ({}, 0), ({"unseen": 3}, 0), ({"age": 1e9, "w1": -5}, 0)]:
@@ -206,7 +263,7 @@ def test_contributions_add_up_to_the_score(options):
         )
 
 
-@pytest.mark.parametrize("options", [{}, {"rates": [0.5]}, {"task": "regression"}])
+@pytest.mark.parametrize("options", [{}, {"rates": [0.5]}, *OTHER_TASKS])
 def test_an_explanation_agrees_with_the_weights(options):
     """``contribution = weight * (value - mean)``, with the weights of ``model.weights``, where nothing is clipped."""
     model = trained(**options)
@@ -305,7 +362,7 @@ def test_any_mapping_is_a_map_of_features():
 
 
 # ---- saving ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("options", [{}, {"rates": [0.5, 4]}, {"loss": "hinge"}, {"task": "regression"}])
+@pytest.mark.parametrize("options", [{}, {"rates": [0.5, 4]}, {"loss": "hinge"}, *OTHER_TASKS])
 def test_a_loaded_state_goes_on_bit_for_bit(options):
     model = trained(**options)
     copy = Model.from_spec(model.to_spec())
@@ -314,7 +371,7 @@ def test_a_loaded_state_goes_on_bit_for_bit(options):
     assert dict(copy.weights) == dict(model.weights)
     for x, score in records(80, seed=4):
         x["one more " + str(round(score))] = 1
-        y = score if model.task == "regression" else score > 0
+        y = target_of(model.task, score)
         assert copy.score_one(x) == model.score_one(x)
         copy.learn_one(x, y)
         model.learn_one(x, y)
@@ -370,6 +427,7 @@ def test_the_store_of_a_model_is_a_weight_dict():
 # ---- the model as data -----------------------------------------------------------------------------------------------
 SPECS = [
     {}, {"loss": "hinge"}, {"task": "regression"}, {"rates": [1.0]}, {"rates": [1.0, 2.0]}, {"rates": [1.0], "decays": [0.5]},
+    {"task": "quantile"}, {"task": "quantile", "level": 0.9}, {"task": "poisson"},
     {"labels": ["a", "b"]}, {"labels": ["b", "a"]}, {"featurizer": "email"}, {"seed": b"another sixteen b"},
 ]  # fmt: skip
 
@@ -401,7 +459,11 @@ DECAYS_RULE = "decays must be 1 to 12 numbers above 0, at most 1"
 LABELS_RULE = "labels must be two different strings of 1 to 256 bytes, of a binary task"
 
 BAD_SPECS = [
-    ({"task": "ranking"}, "task must be one of binary, multiclass, regression (got 'ranking')"),
+    ({"task": "ranking"}, "task must be one of binary, multiclass, regression, quantile, poisson (got 'ranking')"),
+    ({"level": 0.5}, "level must be of a quantile task (got a binary one)"),
+    ({"task": "quantile", "level": 1}, "level must be within (0, 1) (got 1)"),
+    ({"task": "quantile", "level": math.nan}, "level must be within (0, 1) (got nan)"),
+    ({"task": "quantile", "level": "high"}, "level must be within (0, 1) (got 'high')"),
     ({"loss": "absolute"}, "loss of a binary task must be one of logistic, hinge (got 'absolute')"),
     ({"loss": "squared"}, "loss of a binary task must be one of logistic, hinge (got 'squared')"),
     ({"task": "regression", "loss": "hinge"}, "loss of a regression task must be one of squared (got 'hinge')"),
@@ -449,8 +511,8 @@ def test_a_wrong_featurizer_is_refused():
 def test_a_spec_of_another_version_or_with_other_keys_is_refused():
     with pytest.raises(SpecError, match=r"^spec version must be 1 \(got 2\)$"):
         Model.from_spec(new().to_spec() | {"version": 2})
-    message = "^spec must have no other keys than decays, featurizer, labels, loss, neural, optimizer, parts, rates, "
-    message += "seed, task"
+    message = "^spec must have no other keys than decays, featurizer, labels, level, loss, neural, optimizer, parts, "
+    message += "rates, seed, task"
     with pytest.raises(SpecError, match=rf"{message} \(got colour, size\)$"):
         Model.from_spec(new().to_spec() | {"size": 1, "colour": 2})
 

@@ -13,6 +13,7 @@ import pytest
 
 from learner import Model, backprop, kernels
 from learner.errors import SpecError
+from learner.losses import LOSSES
 from learner.neural import ACTIVATIONS, STARTS, graph
 from tests.conftest import state_bytes
 
@@ -34,11 +35,12 @@ def examples(n, seed=1, n_names=300):
 # a head takes ten seconds to compile: most kinds are tried with the JIT off, in the last test
 @pytest.mark.parametrize("activation", ["tanh"] if kernels.JIT else ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [[5, 4]] if kernels.JIT else [[3], [5, 4], [4, 3, 2]])
-@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared"])
+@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared"] if kernels.JIT else LOSSES)
 def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activation):
     """Score, gradients and update of the compiled head equal the graph's, with the columns that the names draw."""
-    task = "regression" if loss == "squared" else "binary"
-    model = Model(task, loss=loss, neural={"hidden": hidden, "activation": activation, "alone": True}, seed=SEED)
+    model = Model(
+        LOSSES[loss].task, loss=loss, neural={"hidden": hidden, "activation": activation, "alone": True}, seed=SEED
+    )
     head = model.linear.head
     for k in range(3):  # so that the names have rows, and G is not zero
         model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, k % 2)
@@ -63,7 +65,9 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
 
     model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, 1)
     y = 1.0
-    if task == "regression":
+    if loss == "poisson":
+        y = 1.0 / kernels.expected_count(model.linear.totals)
+    elif loss in ("squared", "quantile"):
         y = (1.0 - model.linear._offset) / model.linear._unit
     slope = model.linear.loss.derivative(score, y)
     backprop.backward(root, slope)

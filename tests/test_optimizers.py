@@ -55,7 +55,9 @@ def stream(loss, n, seed=1):
         x = {f"w{int(r.paretovariate(0.7)) % 500}": r.choice([1.0, 1.0, 0.5, -2.0]) for _ in range(5)}
         x |= {"a": r.gauss(0.0, 1.0), "b": r.gauss(1.0, 0.5) * (1.0 + i / n)}
         s = sum((sum(name.encode()) % 7 - 3) * math.atan(value) for name, value in x.items()) + r.gauss(0.0, 1.0)
-        yield x, s if loss == "squared" else 1.0 if s > 0 else -1.0, r.choice([1.0, 1.0, 1.0, 0.5, 3.0, 0.0])
+        number = float(s > 0) if loss == "poisson" else s
+        y = number if LOSSES[loss].task != "binary" else 1.0 if s > 0 else -1.0
+        yield x, y, r.choice([1.0, 1.0, 1.0, 0.5, 3.0, 0.0])
 
 
 def pack(examples):
@@ -170,7 +172,7 @@ def test_whatever_comes_nothing_becomes_infinite(name, loss):
     sizes = [1e30, 1e-30, 1.0, 1e10, 1e-10]
     for _ in range(200):
         x = {f"w{r.randint(0, 5)}": r.choice([-1, 1]) * r.choice(sizes) for _ in range(3)}
-        y = r.choice([-1, 1]) * (r.choice(sizes) if loss == "squared" else 1)
+        y = r.choice([0 if loss == "poisson" else -1, 1]) * (1 if LOSSES[loss].task == "binary" else r.choice(sizes))
         model.learn_one(x, y, r.choice([1e6, 1.0, 1e-6, 0.0]))
         assert math.isfinite(model.score_one(x))
     assert np.isfinite(model.weights.array()).all()
@@ -300,11 +302,11 @@ def oracle():
 
 
 @pytest.mark.skipif(not kernels.JIT, reason="too slow in plain Python")
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "poisson"])  # whose slope is half of ours there
 def test_the_progressive_loss_is_vowpal_wabbits(oracle, loss):
     """To 1e-4 of it; where the definitions are the same, at its defaults."""
     rows = [row for row in oracle.compare("generated", list(oracle.generated(loss, 3000)), loss) if oracle.agrees(row)]
-    assert len(rows) == len(oracle.PEERS) - (loss != "logistic") * 2  # squared: two diverge at a rate of 10
+    assert len(rows) == len(oracle.PEERS) - (loss in ("squared", "hinge")) * 2  # squared: two diverge at a rate of 10
     for row in rows:
         assert abs(row["difference"]) < 1e-4, row
 

@@ -64,7 +64,7 @@ def generated(loss: str, n: int, seed: int = 1) -> Iterator[Example]:
         x = {f"w{int(r.paretovariate(0.6)) % 3000}": 1.0 for _ in range(8)}
         x |= {name: most if i == 0 else r.uniform(-most, most) for name, most in (("a", 1.0), ("b", 2.0), ("c", 0.5))}
         score = sum(truth[name] * value for name, value in x.items()) + r.gauss(0.0, 0.5)
-        yield (score if LOSSES[loss].task == "regression" else 1.0 if score > 0.0 else -1.0), x
+        yield (score if LOSSES[loss].task != "binary" else 1.0 if score > 0.0 else -1.0), x
 
 
 def vw_loss(examples: Iterable[Example], loss: str, arguments: str) -> float:
@@ -114,7 +114,9 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=20_000, help="of each stream at most")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    streams = [(f"generated, {loss}", list(generated(loss, options.examples)), loss) for loss in LOSSES]
+    streams = [
+        (f"generated, {loss}", list(generated(loss, options.examples)), loss) for loss in LOSSES if loss != "poisson"
+    ]
     for path in sorted(options.folder.glob("*.msgpack")) if options.folder else []:
         with path.open("rb") as file:
             unpacker = msgpack.Unpacker(file)
