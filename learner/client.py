@@ -291,7 +291,7 @@ class Client:
             return reply
 
     def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> float:
-        """Return the prediction for a record: the probability of the positive target, or a number in a regression."""
+        """Return the prediction for a record: the probability of the positive target, or a number."""
         return float(self.ask(_one(record, features))["prediction"])
 
     def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[float | None]:

@@ -196,6 +196,8 @@ def test_create_takes_every_option(run, client, file):
         (["--labels", "a,a"], "labels must be two different strings"),
         (["--labels", "a,b,c"], "labels must be two different strings"),
         (["--task", "regression", "--labels", "a,b"], "labels must be"),
+        (["--level", "0.9"], "level must be of a quantile task (got a binary one)"),
+        (["--task", "quantile", "--level", "1.5"], "level must be within (0, 1) (got 1.5)"),
         (["--featurizer", "nosuch"], "nosuch"),
         (["--featurizer", "/nonexistent.toml"], "/nonexistent.toml"),
         (["--redis-url", "http://x"], "must be redis://"),
@@ -472,6 +474,8 @@ def test_replay_of_more_than_a_block_is_the_model_on_the_same_file(file):
     [
         (["--loss", "hinge"], "hinge loss"),
         (["--task", "regression"], "squared error"),
+        (["--task", "quantile"], "pinball loss"),
+        (["--loss", "poisson"], "deviance"),
         (["--loss", "squared"], "squared error"),
         (["--rates", "0.5"], "log loss"),
         (["--rates", "0.5,4"], "log loss"),
@@ -482,13 +486,13 @@ def test_replay_takes_loss_task_and_rates(run, file, options, kind):
     made = {name[2:]: value for name, value in zip(options[::2], options[1::2], strict=True)}
     if "rates" in made:
         made["rates"] = [float(rate) for rate in made["rates"].split(",")]
-    if made.get("loss") == "squared":
-        made["task"] = "regression"
+    if made.get("loss") in ("squared", "poisson"):
+        made["task"] = {"squared": "regression"}.get(made["loss"], made["loss"])
     expected = reference("csv", path, **made)
     assert strictly(run("replay", path, "--json", *options).stdout)["progressive_loss"] == expected.progressive_loss
     text = run("replay", path, *options).stdout
     assert f"progressive loss  {expected.progressive_loss:.6f} ({kind})" in text
-    assert ("R2" if kind == "squared error" else "calibration error") in text
+    assert {"squared error": "R2", "pinball loss": "covered", "deviance": "RMSE"}.get(kind, "calibration error") in text
 
 
 def test_the_progressive_loss_is_the_mean_log_loss_before_each_example_is_learned(run, file):

@@ -13,7 +13,7 @@ from learner import compare as comparing
 from learner.cli import FORMATS, main
 from learner.compare import ALPHA, FIRST, Differences, compare, margin
 from learner.errors import LearnerError, SpecError
-from learner.model import Model
+from learner.model import NUMBERS, Model
 from learner.replay import replay
 from tests.conftest import SEED
 from tests.test_cli import FILES, strictly
@@ -114,7 +114,7 @@ def run():
     return ran
 
 
-@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("task", ["binary", *NUMBERS])
 def test_each_is_what_it_is_alone_and_the_difference_is_that_of_the_losses(tmp_path, task):
     path = write(tmp_path / "x.msgpack", task)
     made = {
@@ -205,6 +205,10 @@ def test_the_table_has_a_line_a_spec(run, tmp_path):
         ("json", "(got 'json')"),
         ("rates=x", "--rates must be numbers with commas"),
         ("loss=cubic", "loss of a binary task must be one of"),
+        (
+            "task=quantile level=0.9",
+            "--compare must have the task and the labels of the first model ('task=quantile level=0.9' has others)",
+        ),
         (
             "task=regression",
             "--compare must have the task and the labels of the first model ('task=regression' has others)",

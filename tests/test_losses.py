@@ -70,8 +70,9 @@ def test_every_function_of_the_module_belongs_to_a_loss():
 def test_losses_are_known_by_their_names_and_by_codes_of_their_own():
     assert all(name == loss.name for name, loss in LOSSES.items())
     assert len({loss.code for loss in LOSSES.values()}) == len(LOSSES)
-    assert {loss.task for loss in LOSSES.values()} == set(TASKS)
-    assert all(LOSSES[name].task == task for task, name in TASKS.items())
+    single = {task: name for task, name in TASKS.items() if task != "multiclass"}  # which is a binary one a class
+    assert {loss.task for loss in LOSSES.values()} == set(single)
+    assert all(LOSSES[name].task == task for task, name in single.items())
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -188,7 +189,7 @@ def test_the_link_of_a_task_gives_its_prediction():
         assert loss.link(3.0) == {"binary": logistic(3.0), "poisson": math.exp(3.0)}.get(loss.task, 3.0)
 
 
-@given(s=st.floats(-30, 30), y=st.floats(0, 1e6), d=st.floats(-12, 6).map(lambda e: 10.0**e))
+@given(s=st.floats(-30, 30), y=st.just(0.0) | st.floats(1e-30, 1e6), d=st.floats(-12, 6).map(lambda e: 10.0**e))
 def test_a_poisson_step_solves_its_equation(s, y, d):
     """``z = e^-s`` follows ``dz/dt = 2 (1 - y z)``: the way that is left to go to ``1 / y`` shrinks by ``e^(-2 y d)``."""
     m = LOSSES["poisson"].step(s, y, d, 1.0) * d
