@@ -122,9 +122,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what a model is."""
     options = (
         click.option("--task", type=click.Choice(TASKS), default="binary", show_default=True),
-        click.option(
-            "--level", type=float, help="Of --task quantile: the share to be below it; by default 0.5, the median."
-        ),
+        click.option("--level", help="Of --task quantile: the share to be below it; by default 0.5, the median."),
         click.option("--loss", type=click.Choice(LOSSES), help="By default the task's."),
         click.option(
             "--featurizer",
@@ -149,7 +147,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def make_model(
     task: str,
-    level: float | None,
+    level: str | None,
     loss: str | None,
     featurizer: str | None,
     rates: str | None,
@@ -172,7 +170,7 @@ def make_model(
         task,
         featurizer=featurizer or "fields",
         loss=loss,
-        level=level,
+        level=None if level is None else _numbers("--level", level, float)[0],
         rates=None if rates is None else _numbers("--rates", rates, float),
         labels=None if labels is None else labels.split(","),
         neural=head or None,
