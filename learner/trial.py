@@ -23,8 +23,8 @@ def how_it_ends(function: Callable[[], Any], seconds: float) -> str | None:
         It is killed if it takes longer.
 
     >>> how_it_ends(lambda: None, 10)
-    >>> how_it_ends(lambda: os.kill(os.getpid(), signal.SIGSEGV), 10)
-    'SIGSEGV'
+    >>> how_it_ends(lambda: os.kill(os.getpid(), signal.SIGKILL), 10)
+    'SIGKILL'
     """
     process = os.fork()
     if process == 0:
