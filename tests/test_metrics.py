@@ -96,9 +96,7 @@ def reference(task, rows):
     }
 
 
-@pytest.mark.parametrize(
-    ("task", "loss"), [("binary", None), ("binary", "hinge"), *((task, None) for task in NUMBERS)]
-)
+@pytest.mark.parametrize(("task", "loss"), [("binary", None), ("binary", "hinge"), *((task, None) for task in NUMBERS)])
 def test_the_figures_are_those_of_the_definitions_over_all_and_over_the_window(task, loss):
     model, rows = replayed(task, loss)
     found = model.figures()
