@@ -539,7 +539,7 @@ class Worker:
             self.model.linear.store.dirty,
             self.model.fingerprint,
             sorted(self.rejected, key=lambda rejection: stream_id(rejection[0])),
-            progress | self.model.figures() | self._norms(),
+            progress | self.model.memory() | self.model.figures() | self._norms(),
             self.recent,
         )
         self.pending = Writing(self.store, snapshot)

@@ -139,6 +139,9 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--optimizer",
             help="A named algorithm in place of the mixture: sgd, adagrad, adam, ftrl, ng, nag; as ftrl:alpha=0.1,l1=1.",
         ),
+        click.option("--max-features", type=int, help="Keep at most so many features: the least useful go."),
+        click.option("--l1", type=float, default=0.0, help="Penalty on weights, which become exactly zero: those go."),
+        click.option("--l2", type=float, default=0.0, help="Penalty on half the squares of weights."),
     )
     for option in reversed(options):
         function = option(function)
@@ -156,6 +159,9 @@ def make_model(
     activation: str | None,
     neural_only: bool,
     optimizer: str | None,
+    max_features: int | None,
+    l1: float,
+    l2: float,
 ) -> "Model":
     """Make a model of the command line's options."""
     from learner.model import Model
@@ -175,6 +181,9 @@ def make_model(
         labels=None if labels is None else labels.split(","),
         neural=head or None,
         optimizer=None if optimizer is None else _optimizer(optimizer),
+        max_features=max_features,
+        l1=l1,
+        l2=l2,
     )
 
 

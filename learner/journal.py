@@ -59,7 +59,9 @@ class Journal:
         n = len(slots)
         size = rows.shape[1] * 4
         whole = sum(delta.n_rows for delta in self.deltas) + n > self.base_rows or len(self.deltas) >= MAX_DELTAS
-        whole = whole or (4 + size) * n > MAX_DELTA_BYTES
+        whole = (
+            whole or (4 + size) * n > MAX_DELTA_BYTES or n == len(rows) > 0
+        )  # all, as after a sweep: there may be fewer
         if whole:
             copy[: rows.nbytes] = rows.reshape(-1).view(np.uint8)
             return Change(True, len(rows), copy[: rows.nbytes].data)

@@ -36,6 +36,7 @@ from learner.layout import (
     BAYES,
     BAYES_SQUARES,
     BINS,
+    BITS_A_SIGHTING,
     CELLS,
     CLASS,
     CONSTANT_HASH,
@@ -44,6 +45,7 @@ from learner.layout import (
     CROSSES,
     DENSE_SLOTS,
     DERIVED_SUM,
+    EVICTED_SHARE,
     EXAMPLES,
     IMPORTANCE_SUM,
     KALMAN,
@@ -62,6 +64,7 @@ from learner.layout import (
     MIN_CROSSED,
     MIN_CROSSED_SHARE,
     MIN_NUMBER,
+    MIN_ROWS_SWEPT,
     N_BINS,
     N_CELL_BINS,
     N_CROSSED,
@@ -73,9 +76,13 @@ from learner.layout import (
     OK,
     POSITION_HASHES,
     QUANTILE,
+    REFUSED,
     REJECTED,
     RESIDUAL_SUM,
     SCALE_SUM,
+    SIGHTINGS,
+    SPARSE,
+    SWEPT_ROWS,
     TARGET_MAX,
     TARGET_MEAN,
     TARGET_MIN,
@@ -124,6 +131,7 @@ SCALE, COUNT, MEAN, DEVIATION = (
 )
 HASH, NAME, DENSE, WEIGHTS = (np.uint64(word) for word in (layout.HASH, layout.NAME, layout.DENSE, layout.HEADER))
 DERIVED, PLACE_MASK, CLASS_SHIFT = (np.uint32(word) for word in (layout.DERIVED, layout.PLACE_MASK, layout.CLASS_SHIFT))
+THREE, SEVEN = np.uint64(3), np.uint64(7)
 
 JIT = not config.DISABLE_JIT
 
@@ -614,6 +622,95 @@ def insert_derived(h, first, second, bins, rates, store):
     enter(table, h, slot)
     dirty[slot] = 1
     return base
+
+
+# ---- bounded memory ------------------------------------------------------------------------------------------------------
+@compiled
+def admitted(h, n_bytes, store, totals, sketch):
+    """Tell whether a new feature is to be stored; count it as seen, or refused.
+
+    It is until the last tenth of the rows, or of the bytes of names, that there may be; then only when its name was seen
+    before, lately, and there is room. Names seen are kept in a sketch of two bits each (Bloom, 1970, "Space/time trade-offs in
+    hash coding with allowable errors"), emptied before an eighth of them is set: half a percent of names seem seen that are
+    not (Einziger, Friedman, 2017, "TinyLFU: a highly efficient cache admission policy", for such a doorkeeper). Where the
+    bits of a name are, nobody knows outside the model: its hash is keyed.
+    """
+    sizes = store[5]
+    rows_free, bytes_free = sizes[2] - sizes[0], sizes[3] - sizes[1]
+    if rows_free <= sizes[2] // EVICTED_SHARE or bytes_free <= sizes[3] // EVICTED_SHARE:
+        seen = True
+        for place in (h, h >> HALF):
+            at = place >> THREE & np.uint64(len(sketch) - 1)
+            bit = ONE << (place & SEVEN)
+            seen = seen and sketch[at] & bit != NOTHING
+            sketch[at] |= bit
+        totals[SIGHTINGS] += 1.0
+        if totals[SIGHTINGS] * BITS_A_SIGHTING >= 8 * len(sketch):
+            totals[SIGHTINGS] = 0.0
+            sketch[:] = 0
+        if not seen:
+            totals[REFUSED] += 1.0
+            return False
+    if rows_free == 0 or n_bytes + 2 > bytes_free:
+        totals[REFUSED] += 1.0
+        return False
+    return True
+
+
+@inlined
+def wants_sweep(parts, store, totals, sketch):
+    """Tell whether rows should be dropped before the next example: by what was learned only, not by the room there is.
+
+    That is when no more fit, but for features that can't be dropped; with L1 when the rows have doubled since the last time.
+    """
+    sizes = store[5]
+    if len(sketch) > 0 and sizes[0] > totals[SWEPT_ROWS]:
+        return sizes[0] == sizes[2] or sizes[1] + MAX_NAME_BYTES + 2 > sizes[3]
+    return parts & SPARSE != 0 and sizes[0] >= max(2.0 * totals[SWEPT_ROWS], np.float64(MIN_ROWS_SWEPT))
+
+
+@inlined
+def room_needed(n, n_derived, lengths, store):
+    """Return the rows and the bytes of names that there are after an example of so many features, at most."""
+    sizes = store[5]
+    n_bytes = np.int64(0)
+    for i in range(n):
+        n_bytes += lengths[i]
+    return min(sizes[0] + n + 1 + n_derived, sizes[2]), min(sizes[1] + n_bytes + 2 * (n + 1), sizes[3])
+
+
+@compiled
+def compact(keep, slots, rows, words32, names, sizes, width):
+    """Move the rows to keep, and their names, together, in order; write where each went, or -1, into ``slots``.
+
+    Derived features go with the features they are made of. The rows after the last one become zero.
+    """
+    n = np.uint64(0)
+    end = np.int64(0)
+    for slot in range(np.uint64(sizes[0])):
+        base, to = slot * np.uint64(width), n * np.uint64(width)
+        slots[slot] = -1
+        if not keep[slot]:
+            continue
+        if words32[base + DENSE] & DERIVED:
+            first, second = slots[words32[base + NAME]], slots[words32[base + MEAN]]
+            if first < 0 or second < 0:
+                continue
+            words32[base + NAME] = first
+            words32[base + MEAN] = second
+        else:
+            start = np.int64(words32[base + NAME])
+            length = 2 + (np.int64(names[start]) | np.int64(names[start + 1]) << 8)
+            words32[base + NAME] = end
+            for i in range(length):
+                names[end + i] = names[start + i]
+            end += length
+        for i in range(np.uint64(width)):
+            words32[to + i] = words32[base + i]
+        slots[slot] = n
+        n += ONE
+    rows[n * np.uint64(width) : np.uint64(sizes[0]) * np.uint64(width)] = 0.0
+    sizes[0], sizes[1] = n, end
 
 
 # ---- msgpack -------------------------------------------------------------------------------------------------------------
@@ -1179,13 +1276,23 @@ def derive(parts, learning, rates, store, deriving, totals):
 
 # ---- scores --------------------------------------------------------------------------------------------------------------
 @inlined
+def is_zero(base, rates, rows):
+    """Tell whether every expert with a gradient weighs a feature with exactly zero."""
+    for k in range(np.uint64(len(rates))):
+        if rows[base + WEIGHTS + k] != 0.0:
+            return False
+    return not mixture(rates) or rows[base + kalman_at(rates)] == 0.0
+
+
+@inlined
 def score_experts(n, parts, rates, store, scratch, totals, scores):
     """Write the score ``w . u`` of every expert of the features into ``scores``; features without a row weigh nothing.
 
     The Bayes expert's weight of a feature is its log odds ratio, ``log((n+ + p) / (n- + 1 - p)) - log(P / N)``, where n+ and n-
     are the importances of positive and negative examples that had it, P and N those of all examples, and p = P / (P + N), all
     with one more of each (naive Bayes: Maron, 1961, "Automatic indexing"; Good, 1965, for the prior). It weighs nothing for
-    centred numbers. Its score is divided by the root mean square of those before, since it grows with the number of features.
+    centred numbers, and with L1 for features that all other experts weigh with zero. Its score is divided by the root mean
+    square of those before, since it grows with the number of features.
     """
     _, rows, _, words32, _, _, _ = store
     bases, us = scratch[4], scratch[6]
@@ -1194,6 +1301,7 @@ def score_experts(n, parts, rates, store, scratch, totals, scores):
         scores[k] = 0.0
     kalman = kalman_at(rates)
     bayes = mixture(rates) and parts & BAYES != 0
+    sparse = parts & SPARSE != 0
     prior = other = odds = np.float32(1.0)
     if bayes:
         prior, other, odds = class_priors(totals)
@@ -1205,7 +1313,7 @@ def score_experts(n, parts, rates, store, scratch, totals, scores):
                 scores[k] += rows[base + WEIGHTS + k] * u
             if mixture(rates):
                 scores[n_rates] += rows[base + kalman] * u
-                if bayes and words32[base + DENSE] & PLACE_MASK == 0:
+                if bayes and words32[base + DENSE] & PLACE_MASK == 0 and not (sparse and is_zero(base, rates, rows)):
                     has, lacks = rows[base + kalman + np.uint64(2)], rows[base + kalman + np.uint64(3)]
                     if has + lacks > np.float32(0.0):
                         scores[n_rates + ONE] += np.log((has + prior) / (lacks + other) * odds) * u
@@ -1634,6 +1742,34 @@ def update_kalman(n, bases, us, curvature, error, rates, store):
         rows[base + ONE] = v - shrink * vu * vu
 
 
+@compiled
+def shrink(n, bases, c, l1, l2, importance, rates, store):
+    """Bring weights nearer to zero after an example, those of its features without the constant: L1 and L2.
+
+    A proximal step for ``l1 |w| + l2 w^2 / 2``, ``w <- sign(w) max(|w| - r l1, 0) / (1 + r l2)``, in each expert's own metric:
+    ``r = rate c / (0.1 + sqrt G)`` for AdaGrad's (Duchi, Singer, 2009, "Efficient online and batch learning using forward
+    backward splitting", section 5; Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods", section 5), and ``r = v``, the
+    weight's variance, for Kalman's. There L2 is one more observation of the weight, 0 with the precision l2, and so v becomes
+    ``v / (1 + v l2)``, too.
+    """
+    rows = store[1]
+    n_rates = np.uint64(len(rates))
+    at = kalman_at(rates)
+    for i in range(np.uint64(n)):
+        base = bases[i] + WEIGHTS
+        for k in range(n_rates):
+            r = importance * rates[np.int64(k)] * c / (0.1 + math.sqrt(np.float64(rows[base + n_rates + k])))
+            w = np.float64(rows[base + k])
+            rows[base + k] = math.copysign(max(abs(w) - r * l1, 0.0), w) / (1.0 + r * l2) + 0.0  # + 0.0: no -0.0
+        if mixture(rates):
+            base = bases[i] + at
+            v = np.float64(rows[base + ONE])
+            r = importance * v
+            w = np.float64(rows[base])
+            rows[base] = math.copysign(max(abs(w) - r * l1, 0.0), w) / (1.0 + r * l2) + 0.0
+            rows[base + ONE] = v / (1.0 + r * l2)
+
+
 @inlined
 def count_for_bayes(n, bases, us, y, importance, rates, store):
     """Count the importance of an example for its features, on the side of its class."""
@@ -1686,8 +1822,8 @@ def follow_target(loss, y, importance, totals):
 
 @inlined
 def learn_example(
-    buffer, n, y, importance, loss, parts, rates, decays, keys, store, totals, mixer, newton, metrics, head, scratch,
-    deriving, mixing, updating, scores,
+    buffer, n, y, importance, loss, parts, rates, decays, penalties, keys, store, totals, sketch, mixer, newton, metrics,
+    head, scratch, deriving, mixing, updating, scores,
 ):  # fmt: skip
     """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
     _, hashes, starts, lengths, bases, xs, us, _ = scratch
@@ -1715,22 +1851,36 @@ def learn_example(
     if loss[0] == losses.POISSON and totals[TARGET_MAX] == 0.0:  # zeros alone: the rate has no scale yet
         importance = 0.0
 
-    square = 1.0
-    for i in range(n):
-        square += us[i] * us[i]
-    totals[SCALE_SUM] += square
-    totals[DERIVED_SUM] += np.float64(n_derived)
     n_experts = experts_of(rates)
     moved = False
     for k in range(len(rates)):
         moved = moved or derivative(loss, scores[k], y) != 0.0
     if head_size() > 0:
         moved = moved or derivative(loss, scores[n_experts - 1], y) != 0.0
-    if moved and importance > 0.0:
-        for i in range(n):
-            if bases[i] == MISSING:
-                bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], rates, store)
-                words32[bases[i] + DENSE] = mine
+    moved = moved and importance > 0.0
+    if moved:
+        constant = bases[n]
+        kept = NOTHING
+        for i in range(np.uint64(n)):
+            base = bases[i]
+            if base == MISSING:
+                if len(sketch) > 0 and not admitted(hashes[i], lengths[i], store, totals, sketch):
+                    continue  # as if it had not been there
+                base = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], rates, store)
+                words32[base + DENSE] = mine
+            bases[kept] = base
+            us[kept] = us[i]
+            kept += ONE
+        n = np.int64(kept)
+        bases[n] = constant
+        us[n] = 1.0
+    square = 1.0
+    for i in range(n):
+        square += us[i] * us[i]
+    totals[SCALE_SUM] += square
+    totals[DERIVED_SUM] += np.float64(n_derived)
+    l1, l2 = penalties
+    if moved:
         if head_size() > 0:
             slope = importance * derivative(loss, scores[n_experts - 1], y)
             head_learn(n, slope, bases, us, store[1], head)
@@ -1748,6 +1898,9 @@ def learn_example(
                 if parts & KALMAN:
                     curvature, error = curvature_and_error(loss, scores[n_rates], y, totals)
                     update_kalman(n + 1, bases, us, curvature * importance, error * importance, rates, store)
+            if l1 > 0.0 or l2 > 0.0:
+                shrink(n, bases, c, l1, l2, importance, rates, store)
+            if mixture(rates):
                 if parts & BAYES:
                     count_for_bayes(n, bases, us, y, importance, rates, store)
                     raw = scores[n_rates + 1] / bayes_scale(totals)
@@ -1757,11 +1910,16 @@ def learn_example(
                     offset = s  # of all but the derived features
                     for k in range(derived_experts(rates)):
                         offset -= mixer[n_experts + k, 0] * derived_scores[k]
-                    for i in range(n_derived):
-                        if d_bases[i] == MISSING:
-                            d_bases[i] = insert_derived(
-                                d_hashes[i], made[0, i], made[1, i], made[2, i] | mine, rates, store
-                            )
+                    n_made = n_derived
+                    n_derived = NOTHING
+                    for i in range(n_made):
+                        base = d_bases[i]
+                        if base == MISSING:
+                            if len(sketch) > 0 and not admitted(d_hashes[i], 0, store, totals, sketch):
+                                continue
+                            base = insert_derived(d_hashes[i], made[0, i], made[1, i], made[2, i] | mine, rates, store)
+                        d_bases[n_derived] = base
+                        n_derived += ONE
                     c = math.sqrt(t / (t + totals[DERIVED_SUM]))
                     update_adagrad(
                         n_derived, d_bases, ones, False, c, offset, loss, y, importance, rates, decays, store,
@@ -1772,6 +1930,8 @@ def learn_example(
                         update_kalman(
                             n_derived, d_bases, ones, curvature * importance, error * importance, rates, store
                         )
+                    if l1 > 0.0 or l2 > 0.0:
+                        shrink(n_derived, d_bases, c, l1, l2, importance, rates, store)
     if mixes(rates) and importance > 0.0:
         curvature, error = curvature_and_error(loss, s, y, totals)
         update_filter(len(mixer), mixing[0], curvature * importance, error * importance, mixer, mixing[1])
@@ -1785,15 +1945,15 @@ def learn_example(
 
 @compiled
 def learn(
-    buffer, position, stop, loss, parts, rates, decays, keys, store, totals, mixer, newton, metrics, head, scratch, deriving,
-    mixing, updating, scores, results,
+    buffer, position, stop, loss, parts, rates, decays, penalties, keys, store, totals, sketch, mixer, newton, metrics, head,
+    scratch, deriving, mixing, updating, scores, results,
 ):  # fmt: skip
     """Learn examples one after another, until the buffer or the room for results or for new features ends.
 
     Returns (examples done, next position, rows needed, bytes of names needed): the last two are 0 unless the next example
-    needs more room than there is. ``results`` has for each example done: the score before
-    learning; OK or why it was rejected; where it ended, or (rejected) where what is wrong with it lies; the loss before
-    learning that `evaluate` returns; and the importance.
+    needs more room than there is, and the rows are -1 when some should be dropped first. ``results`` has for each example
+    done: the score before learning; OK or why it was rejected; where it ended, or (rejected) where what is wrong with it lies;
+    the loss before learning that `evaluate` returns; and the importance.
     """
     table, rows, _, _, names, sizes, _ = store
     lengths = scratch[3]
@@ -1803,16 +1963,15 @@ def learn(
         code, where, n, y, importance = read_example(buffer, position, stop, loss, keys, store, scratch)
         end = where
         if code == OK:
-            n_bytes = np.int64(0)
-            for i in range(n):
-                n_bytes += lengths[i]
-            n_rows = sizes[0] + n + 1 + (MAX_DERIVED if mixture(rates) else 0)
+            if wants_sweep(parts, store, totals, sketch):
+                return done, position, np.int64(-1), np.int64(0)
+            n_rows, n_bytes = room_needed(n, MAX_DERIVED if mixture(rates) else 0, lengths, store)
             full = n_rows * np.int64(width_of(rates)) > len(rows) or 10 * n_rows > 7 * len(table)
-            if full or sizes[1] + n_bytes + 2 * (n + 1) > len(names):
-                return done, position, n_rows - sizes[0], n_bytes
+            if full or n_bytes > len(names):
+                return done, position, n_rows - sizes[0], n_bytes - sizes[1]
             out_scores[done], out_losses[done] = learn_example(
-                buffer, n, y, importance, loss, parts, rates, decays, keys, store, totals, mixer, newton, metrics, head,
-                scratch, deriving, mixing, updating, scores,
+                buffer, n, y, importance, loss, parts, rates, decays, penalties, keys, store, totals, sketch, mixer, newton,
+                metrics, head, scratch, deriving, mixing, updating, scores,
             )  # fmt: skip
             out_importances[done] = importance
         else:
@@ -1827,7 +1986,7 @@ def learn(
         out_ends[done] = where
         position = end
         done += 1
-    return done, position, 0, np.int64(0)
+    return done, position, np.int64(0), np.int64(0)
 
 
 # ---- many classes: one learner a class, over one dict; see learner.multiclass ---------------------------------------------
@@ -1916,9 +2075,9 @@ def normalise(scores, probabilities):
 
 @compiled
 def learn_classes(
-    buffer, position, stop, parts, rates, decays, keys, classes, digits, store, totals, class_totals, mixers, newtons, samples,
-    metrics, binary_metrics, scratch, plain_hashes, deriving, mixing, updating, scores, class_scores, probabilities, shares,
-    results,
+    buffer, position, stop, parts, rates, decays, keys, classes, digits, store, totals, sketch, class_totals, mixers, newtons,
+    samples, metrics, binary_metrics, scratch, plain_hashes, deriving, mixing, updating, scores, class_scores, probabilities,
+    shares, results,
 ):  # fmt: skip
     """Learn examples one after another as `learn` does, every class's learner each one: its own label against the rest.
 
@@ -1956,11 +2115,11 @@ def learn_classes(
                 n_bytes += lengths[i]
                 plain_hashes[i] = hashes[i]
             n_rows = n_classes * (n + 1 + MAX_DERIVED)
-            n_bytes *= n_classes
+            n_bytes = n_classes * n_bytes + 2 * n_rows
             full = (sizes[0] + n_rows) * np.int64(width_of(rates)) > len(rows) or 10 * (sizes[0] + n_rows) > 7 * len(
                 table
             )
-            if full or sizes[1] + n_bytes + 2 * n_rows > len(names):
+            if full or sizes[1] + n_bytes > len(names):
                 return done, start, n_rows, n_bytes, OK
             for j in range(n_classes):
                 of_class = class_totals[j]
@@ -1973,8 +2132,9 @@ def learn_classes(
                     deriving[8], deriving[9],
                 )  # fmt: skip
                 before, _ = learn_example(
-                    buffer, n, 1.0 if j == k else -1.0, importance, LOGISTIC, parts, rates, decays, keys, store,
-                    class_totals[j], mixers[j], newtons[j], binary_metrics, (), scratch, theirs, mixing, updating, scores,
+                    buffer, n, 1.0 if j == k else -1.0, importance, LOGISTIC, parts, rates, decays, (0.0, 0.0), keys, store,
+                    class_totals[j], sketch, mixers[j], newtons[j], binary_metrics, (), scratch, theirs, mixing, updating,
+                    scores,
                 )  # fmt: skip
                 class_scores[j] = before
             normalise(class_scores, probabilities)
@@ -2069,7 +2229,7 @@ def predict_named(buffer, position, stop, normalised, keys, store, scratch, weig
 
 @inlined
 def learn_named_example(
-    buffer, n, y, importance, loss, code, normalised, options, keys, store, totals, metrics, scratch, weights
+    buffer, n, y, importance, loss, code, normalised, options, keys, store, totals, sketch, metrics, scratch, weights
 ):  # fmt: skip
     """Predict one scanned example, then learn it; return its score before, and its loss then."""
     _, rows, _, words32, _, sizes, dirty = store
@@ -2088,11 +2248,21 @@ def learn_named_example(
     slope = derivative(loss, s, y if loss[0] != losses.POISSON else min(y, MAX_COUNT))
     if loss[0] == losses.LOGISTIC and abs(slope) <= optimizers.MIN_LOGISTIC_SLOPE:
         slope = 0.0
+    kept = NOTHING
     for i in range(np.uint64(n)):
-        if bases[i] != MISSING:
-            words32[bases[i] + COUNT] += 1
-        elif slope != 0.0 or normalised != 0.0:
-            bases[i] = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], ONE_RATE, store)
+        base = bases[i]
+        if base != MISSING:
+            words32[base + COUNT] += 1
+        else:
+            if slope == 0.0 and normalised == 0.0:
+                continue
+            if len(sketch) > 0 and not admitted(hashes[i], lengths[i], store, totals, sketch):
+                continue
+            base = insert(buffer, starts[i], lengths[i], hashes[i], xs[i], ONE_RATE, store)
+        bases[kept], xs[kept], weights[kept] = base, xs[i], weights[i]
+        kept += ONE
+    bases[kept], xs[kept], weights[kept] = NOTHING, 1.0, weights[n]  # the constant
+    n = np.int64(kept)
     if normalised != 0.0:
         for i in range(np.uint64(n + 1)):
             x = xs[i]
@@ -2100,8 +2270,6 @@ def learn_named_example(
             totals[SCALE_SUM] += importance * u * u
     t, updates, scales = totals[IMPORTANCE_SUM], totals[UPDATES], totals[SCALE_SUM]
     for i in range(np.uint64(n + 1)):
-        if bases[i] == MISSING:
-            continue
         at = bases[i] + WEIGHTS
         a, b = np.float64(rows[at + ONE]), np.float64(rows[at + ONE + ONE])
         w, a, b = update_feature(code, weights[i], a, b, xs[i], slope, importance, t, updates, scales, options)
@@ -2112,7 +2280,7 @@ def learn_named_example(
 
 @compiled
 def learn_named(
-    buffer, position, stop, loss, code, normalised, options, keys, store, totals, metrics, scratch, weights, results
+    buffer, position, stop, loss, code, normalised, options, keys, store, totals, sketch, metrics, scratch, weights, results
 ):  # fmt: skip
     """Learn examples by a named algorithm; takes and returns what `learn` does."""
     table, rows, _, _, names, sizes, _ = store
@@ -2124,15 +2292,15 @@ def learn_named(
         end = where
         s, found = math.nan, math.nan
         if why == OK:
-            n_bytes = np.int64(0)
-            for i in range(n):
-                n_bytes += lengths[i]
-            n_rows = sizes[0] + n + 1
+            if wants_sweep(0, store, totals, sketch):
+                return done, position, np.int64(-1), np.int64(0)
+            n_rows, n_bytes = room_needed(n, 0, lengths, store)
             full = n_rows * np.int64(WIDTH) > len(rows) or 10 * n_rows > 7 * len(table)
-            if full or sizes[1] + n_bytes + 2 * (n + 1) > len(names):
-                return done, position, n_rows - sizes[0], n_bytes
+            if full or n_bytes > len(names):
+                return done, position, n_rows - sizes[0], n_bytes - sizes[1]
             s, found = learn_named_example(
-                buffer, n, y, importance, loss, code, normalised, options, keys, store, totals, metrics, scratch, weights
+                buffer, n, y, importance, loss, code, normalised, options, keys, store, totals, sketch, metrics, scratch,
+                weights,
             )  # fmt: skip
         else:
             importance = math.nan
@@ -2144,4 +2312,4 @@ def learn_named(
         out_codes[done], out_ends[done] = why, where
         position = end
         done += 1
-    return done, position, 0, np.int64(0)
+    return done, position, np.int64(0), np.int64(0)

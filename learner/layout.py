@@ -17,7 +17,7 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
     float32, (classes or 1, MAX_BINNED, 2 + N_SAMPLES): for each of the first dense features how many of its values are here,
     how many of the bins' bounds differ, and its first values, sorted once they are complete: the bounds of its bins.
 ``sizes``
-    int64: how many rows, and how many bytes of `names`, are in use.
+    int64: how many rows, and how many bytes of `names`, are in use; then how many there may be at most.
 ``dirty``
     uint8: for every row, whether it changed since the last commit.
 ``totals``
@@ -30,6 +30,11 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
     float64, (1 + MAX_BINNED, 2 + MAX_BINNED): the same for a constant and the first dense features, standardised.
 ``metrics``
     float64: the sums that the progressive evaluation is made of, see `learner.metrics`.
+``sketch``
+    uint8, a power of two of them: bits for the names without a row that were seen lately, see `learner.kernels.admitted`. None
+    where the number of features is not bounded, as of the next.
+``aged``
+    float32: for every row that the last sweep left, what of its count is too old to count, see `learner.linear.Linear.sweep`.
 """
 
 # ---- bounds on an example ----
@@ -69,6 +74,7 @@ MAX_DERIVED = MAX_BINNED + MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CRO
 
 # ---- the parts of the mixture, which are on or off: bits ----
 KALMAN, BAYES, NEWTON, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
+SPARSE = 1 << 7  # not a part: L1 makes weights exactly zero
 N_TRENDS = 3
 
 # ---- the hash's keys ----
@@ -100,7 +106,24 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
 QUANTILE = 20  # running estimate of the targets' quantile at the level
 UPDATES = 23  # examples of an importance above 0 that a named algorithm learned
 DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
-N_TOTALS = DENSE_SLOTS + MAX_DENSE + 1
+(
+    REFUSED,  # features that were not stored when they came
+    EVICTED,  # that had a row once
+    SWEEPS,
+    SWEPT_ROWS,  # rows that the last sweep left
+    SIGHTINGS,  # of names without a row, since the sketch was emptied
+) = range(DENSE_SLOTS + MAX_DENSE + 1, DENSE_SLOTS + MAX_DENSE + 6)
+N_TOTALS = DENSE_SLOTS + MAX_DENSE + 6
+
+# ---- bounded memory ----
+MIN_MAX_FEATURES = 100
+MAX_ROWS, MAX_ARENA = 1 << 31, 1 << 32  # that a model can hold: rows, and bytes of names
+NAME_BYTES = 64  # of names and their lengths, a feature of the bound
+MIN_SKETCH, MAX_SKETCH, SKETCH_BYTES = 1 << 12, 1 << 20, 8  # bytes of the sketch; of it, a feature of the bound
+BITS_A_SIGHTING = 16  # of the sketch, until it is emptied
+FORGOTTEN_SHARE = 1 / 32  # of how often a feature came lately, at a sweep
+EVICTED_SHARE = 10  # a sweep leaves one in so many rows free; while fewer are, they are scarce
+MIN_ROWS_SWEPT = 1024  # before L1's zeros are swept for the first time
 
 # ---- why an example was rejected ----
 (

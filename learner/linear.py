@@ -110,6 +110,10 @@ class Linear:
         Strings accepted as the targets -1 and +1.
     head : NeuralHead, optional
         One more expert, whose weight in the mixture starts at 0; or, if it says so, the only one.
+    max_features : int, optional
+        How many features there may be, the constant and derived ones among them: see `sweep`.
+    l1, l2 : float
+        Penalties ``l1 |w| + l2 w^2 / 2`` on every weight of an example's features: see `learner.kernels.shrink`.
     """
 
     def __init__(
@@ -123,6 +127,9 @@ class Linear:
         parts: Collection[str] = tuple(PARTS),
         store: WeightDict | None = None,
         level: float = 0.5,
+        max_features: int | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
         n_rates = len(rates)
         several = n_rates > 1
@@ -136,12 +143,15 @@ class Linear:
         self._loss = (self.loss.code, level)
         self.parts = tuple(part for part in PARTS if part in parts and several)
         self._parts = sum(PARTS[part] for part in self.parts if part != "bayes" or self.loss.task == "binary")
+        self.max_features = max_features
+        self.penalties = (l1, l2)
+        self._parts |= layout.SPARSE if l1 else 0
         self.rates = tuple(float(rate) for rate in rates)
         self.decays = np.array(decays, np.float32)
         self.labels = labels
         self.keys = hash_keys(seed, labels)
         width = layout.row_width(n_rates, head.size if head else 0)
-        self.store = WeightDict(width, self.keys) if store is None else store
+        self.store = WeightDict(width, self.keys, max_features) if store is None else store
         self.totals = np.zeros(layout.N_TOTALS)
         self.mixer = np.hstack([np.zeros((n_inputs, 1)), MIXING_VARIANCE * np.eye(n_inputs)])
         self.mixer[: self.n_linear, 0] = FIRST_WEIGHT if several else 1.0
@@ -221,7 +231,9 @@ class Linear:
             if codes.any():
                 rejections += self._rejections(data, start, position, codes, ends, n_done)
             n_done += done
-            if n_rows:
+            if n_rows < 0:
+                self.sweep()
+            elif n_rows:
                 self.store.reserve(n_rows, n_bytes)
         self._results = results
         found = found or [[np.zeros(0)] * 3]
@@ -230,11 +242,67 @@ class Linear:
 
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
         found: tuple[int, int, int, int] = self._kernels.learn(
-            buffer, position, len(buffer), self._loss, self._parts, self.rates, self.decays, self.keys,
-            self.store.arrays, self.totals, self.mixer, self.newton, self.metrics, self._head, self._scratch,
-            self._deriving, self._mixing, self._updating, self._scores, self._results,
+            buffer, position, len(buffer), self._loss, self._parts, self.rates, self.decays, self.penalties, self.keys,
+            self.store.arrays, self.totals, self.store.sketch, self.mixer, self.newton, self.metrics, self._head,
+            self._scratch, self._deriving, self._mixing, self._updating, self._scores, self._results,
         )  # fmt: skip
         return found
+
+    # ---- bounded memory ----
+    def sweep(self) -> None:
+        """Drop the least useful features, a tenth of `max_features`, and with L1 those whose weights are all zero.
+
+        A feature is as useful as its effective weight is large, on the feature's own scale, times how often it came lately:
+        what it did to all scores together. Counts fade with every sweep, so that what comes no more goes.
+        The constant, the dense numbers, and the parts of what stays are not dropped. The compiled loop asks for it (see
+        `learner.kernels.wants_sweep`), at a moment that depends on nothing but what was learned.
+        """
+        store, n = self.store, len(self.store)
+        words, derived = store.matrix.view(np.uint32), store.derived
+        kept: NDArray[np.bool_] = (words[:, layout.DENSE] & layout.PLACE_MASK > 0) & ~derived
+        kept[0] = True
+        keep = np.ones(n, np.bool_)
+        if self._parts & layout.SPARSE:
+            keep = kept | self._has_weight(store.matrix)
+            keep[words[derived & keep][:, [layout.NAME, layout.MEAN]]] = True  # the parts of what stays
+        if self.max_features:
+            counts = words[:, layout.COUNT] - store.aged[:n]
+            usefulness = self._sizes(slice(None)) * counts
+            for part in (layout.NAME, layout.MEAN):  # as useful as what is made of them
+                np.maximum.at(usefulness, words[derived, part], usefulness[derived])
+            usefulness[~keep], usefulness[kept] = 0.0, np.inf
+            order = np.argsort(usefulness, kind="stable")[: n - np.count_nonzero(kept)]
+            rows_left, bytes_left = (store.sizes[2:] - store.sizes[2:] // layout.EVICTED_SHARE).tolist()
+            freed = np.cumsum(store.name_lengths()[order])
+            keep[order[: max(n - rows_left, int(np.searchsorted(freed, store.sizes[1] - bytes_left)) + 1)]] = False
+            store.aged[:n] += layout.FORGOTTEN_SHARE * counts
+        slots = store.compact(keep)
+        if self.max_features:
+            aged = store.aged[:n][slots >= 0]
+            store.aged[:n] = 0
+            store.aged[: len(aged)] = aged
+        places = slice(layout.DENSE_SLOTS + 1, layout.DENSE_SLOTS + 1 + int(self.totals[layout.N_DENSE]))
+        self.totals[places] = slots[self.totals[places].astype(np.int64)]
+        self.totals[layout.SWEEPS] += 1
+        self.totals[layout.EVICTED] += n - len(store)
+        self.totals[layout.SWEPT_ROWS] = len(store)
+
+    def _has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return of rows whether an expert with a gradient weighs the feature with anything but zero."""
+        n_rates = len(self.rates)
+        columns = [layout.HEADER + k for k in (*range(n_rates), 2 * n_rates)[: n_rates + (n_rates > 1)]]
+        found: NDArray[np.bool_] = np.any(rows[:, columns] != 0, axis=1)
+        return found
+
+    def _sizes(self, slots: Any) -> NDArray[np.float64]:
+        """Return the sizes of effective weights on the features' own scales; with a head, that of their columns, too."""
+        sizes: NDArray[np.float64] = np.abs(self._linear_weights(slots))
+        if self.head:
+            columns = self.store.matrix[slots, self.head.column : self.head.column + self.head.hidden[0]].astype(
+                np.float64
+            )
+            sizes += abs(self._mixing_weights()[self.n_experts - 1]) * np.sqrt((columns * columns).sum(axis=1))
+        return sizes
 
     def _rejections(
         self, data: bytes, start: int, stop: int, codes: NDArray[np.int64], ends: NDArray[np.int64], first: int
@@ -260,13 +328,20 @@ class Linear:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that was learned but the rows and names, as arrays by name."""
         network = {"network": self.head.network, "norms": self.head.norms} if self.head else {}
-        return {
-            "totals": self.totals,
-            "mixer": self.mixer,
-            "newton": self.newton,
-            "samples": self.store.samples,
-            "metrics": self.metrics,
-        } | network
+        bounded: dict[str, NDArray[Any]] = {}
+        if self.max_features:
+            bounded = {"sketch": self.store.sketch, "aged": self.store.aged}
+        return (
+            {
+                "totals": self.totals,
+                "mixer": self.mixer,
+                "newton": self.newton,
+                "samples": self.store.samples,
+                "metrics": self.metrics,
+            }
+            | network
+            | bounded
+        )
 
     def fit(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Give the arrays the shapes that a state needs; here they have them."""
@@ -361,7 +436,10 @@ class Linear:
             weights += a[first + k] * rows[:, column].astype(np.float64)
         if self._parts & layout.BAYES:
             bayes = kernels.bayes_weights(self.totals, rows, layout.HEADER + 2 * n_rates + 2)
-            weights += np.where(dense & layout.PLACE_MASK == 0, a[self.n_linear - 1] * bayes, 0.0)
+            weighed = dense & layout.PLACE_MASK == 0
+            if self._parts & layout.SPARSE:
+                weighed &= self._has_weight(rows)
+            weights += np.where(weighed, a[self.n_linear - 1] * bayes, 0.0)
         return weights
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:

@@ -85,6 +85,13 @@ class Model:
     optimizer : str or mapping, optional
         A named algorithm in place of the mixture, on plain values: one of `learner.optimizers.OPTIMIZERS`, or a mapping of its
         ``name`` and some of its options, as ``{"name": "ftrl", "alpha": 0.1, "l1": 1.0}``.
+    max_features : int, optional
+        The most features kept, at least 100, derived ones among them, with at most 64 bytes of names for each on average. When
+        it is full, the least useful are dropped (see `learner.linear.Linear.sweep`), and new ones are kept from the second
+        time on that they come lately.
+    l1, l2 : float
+        Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features (see `learner.kernels.shrink`). With ``l1``
+        weights become exactly zero; a feature whose weights all are is forgotten.
     seed : bytes, optional
         The secret of the names' hash, at least 16 bytes; by default drawn at random.
 
@@ -107,18 +114,28 @@ class Model:
         labels: Sequence[str] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
+        max_features: int | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
         seed: bytes | None = None,
     ) -> None:
         if not isinstance(task, str) or task not in TASKS:
             raise SpecError(f"task must be one of {', '.join(TASKS)} (got {show(task)})")
         if task == "multiclass":
-            multiclass.check(loss, labels, neural, optimizer)
+            multiclass.check(loss, labels, neural, optimizer, max_features, l1, l2)
         loss = TASKS[task] if loss is None else loss
         fitting = [name for name, entry in LOSSES.items() if entry.task == ("binary" if task == "multiclass" else task)]
         if loss not in fitting:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
         level = _level(task, level)
-        mixture = {"rates": rates, "decays": decays, "parts": parts, "neural": neural}
+        mixture = {
+            "rates": rates,
+            "decays": decays,
+            "parts": parts,
+            "neural": neural,
+            "l1": l1 or None,
+            "l2": l2 or None,
+        }
         if optimizer is not None and (given := [name for name, value in mixture.items() if value is not None]):
             raise SpecError(f"optimizer must stand alone, without {', '.join(mixture)} (got {', '.join(given)})")
         if parts is None:
@@ -140,6 +157,14 @@ class Model:
             raise SpecError(
                 f"labels must be two different strings of 1 to {size} bytes, of a binary task (got {show(labels)})"
             )
+        l1, l2 = (_penalty(name, value) for name, value in (("l1", l1), ("l2", l2)))
+        if l1 and neural is not None:
+            raise SpecError("l1 must come without neural: the columns of the head would be forgotten, too (got both)")
+        if max_features is not None and (
+            type(max_features) is not int or not layout.MIN_MAX_FEATURES <= max_features <= layout.MAX_ROWS
+        ):
+            bounds = f"{layout.MIN_MAX_FEATURES} to {layout.MAX_ROWS}"
+            raise SpecError(f"max_features must be a whole number of {bounds} (got {show(max_features)})")
         self.seed = secrets.token_bytes(16) if seed is None else seed
         if not isinstance(self.seed, bytes) or len(self.seed) < 16:
             raise SpecError("seed must be at least 16 bytes (it is a secret, so not shown)")
@@ -153,10 +178,13 @@ class Model:
         if task == "multiclass":
             self.linear: Linear = multiclass.MultiClass(self.seed, rates, decays, parts)
         elif optimizer is not None:
-            self.linear = Named(loss, optimizer, self.seed, self.labels, level)
+            self.linear = Named(loss, optimizer, self.seed, self.labels, level, max_features)
         else:
             head = None if neural is None else _head(neural, len(rates), self.seed)
-            self.linear = Linear(loss, self.seed, rates, decays, self.labels, head, parts, level=level)
+            self.linear = Linear(
+                loss, self.seed, rates, decays, self.labels, head, parts,
+                level=level, max_features=max_features, l1=l1, l2=l2,
+            )  # fmt: skip
 
     # ---- the model as data ----
     def to_spec(self) -> dict[str, Any]:
@@ -177,6 +205,9 @@ class Model:
             "labels": None if self.labels is None else list(self.labels),
             "neural": neural,
             "optimizer": named and {"name": named.optimizer.name, **named.options},
+            "max_features": self.linear.max_features,
+            "l1": self.linear.penalties[0],
+            "l2": self.linear.penalties[1],
             "seed": self.seed.hex(),
         }
 
@@ -196,18 +227,9 @@ class Model:
         if version != SPEC_VERSION:
             raise SpecError(f"spec version must be {SPEC_VERSION} (got {show(version)})")
         known = {
-            "task",
-            "loss",
-            "level",
-            "featurizer",
-            "rates",
-            "decays",
-            "parts",
-            "labels",
-            "neural",
-            "optimizer",
-            "seed",
-        }
+            "task", "loss", "level", "featurizer", "rates", "decays", "parts", "labels", "neural", "optimizer", "max_features",
+            "l1", "l2", "seed",
+        }  # fmt: skip
         if unknown := sorted(given.keys() - known):
             raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
         if given.get("seed") is not None:
@@ -395,8 +417,16 @@ class Model:
             "rejected": self.n_rejected,
             "features": self.n_features,
             "bytes": self.nbytes,
+            **self.memory(),
             **self.figures(),
         }
+
+    def memory(self) -> dict[str, float]:
+        """Return how many features were stored, not stored, and dropped again: nothing where none is ever dropped."""
+        refused, evicted = (int(self.linear.totals[place]) for place in (layout.REFUSED, layout.EVICTED))
+        if not self.linear.max_features and not self.linear.penalties[0]:
+            return {}
+        return {"admitted": self.n_features + evicted, "refused": refused, "evicted": evicted}
 
     def _mean(self, place: int) -> float:
         total = float(self.linear.totals[layout.IMPORTANCE_SUM])
@@ -462,6 +492,12 @@ def _head(neural: Sequence[int] | Mapping[str, Any], n_rates: int, seed: bytes) 
         raise SpecError(f"neural must be a list of units a layer (got {show(hidden)})")
     activation: Any = given.get("activation", "tanh")
     return NeuralHead(hidden, activation, n_rates, bool(given.get("alone", False)), seed)
+
+
+def _penalty(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1e6:
+        raise SpecError(f"{what} must be a number within [0, 1e+06] (got {show(value)})")
+    return float(value)
 
 
 def _numbers(what: str, values: Any, most: float) -> list[float]:

@@ -101,8 +101,8 @@ class MultiClass(Linear):
         class_scores, probabilities, shares = self._results_of_classes
         done, position, n_rows, n_bytes, code = kernels.learn_classes(
             buffer, position, len(buffer), self._parts, self.rates, self.decays, self.keys, self._hashes, self._digits,
-            self.store.arrays, self.totals, self._totals, self._mixers, self._newtons, self.store.samples, self.metrics,
-            self._binary_metrics, self._scratch, self._plain_hashes, self._deriving, self._mixing, self._updating,
+            self.store.arrays, self.totals, self.store.sketch, self._totals, self._mixers, self._newtons, self.store.samples,
+            self.metrics, self._binary_metrics, self._scratch, self._plain_hashes, self._deriving, self._mixing, self._updating,
             self._scores, class_scores, probabilities, shares, self._results,
         )  # fmt: skip
         if code == layout.NEW_CLASS:
@@ -235,7 +235,7 @@ def _label(value: Any) -> str:
     return value if isinstance(value, str) else str(int(value))
 
 
-def check(loss: str | None, labels: Any, neural: Any, optimizer: Any) -> None:
+def check(loss: str | None, labels: Any, neural: Any, optimizer: Any, max_features: Any, l1: Any, l2: Any) -> None:
     """Refuse what a multi-class model has none of.
 
     Raises
@@ -244,6 +244,7 @@ def check(loss: str | None, labels: Any, neural: Any, optimizer: Any) -> None:
         When one of them was given.
     """
     given = {"loss": loss, "labels": labels, "neural": neural, "optimizer": optimizer}
+    given |= {"max_features": max_features, "l1": l1 or None, "l2": l2 or None}
     if given["loss"] in ("logistic", None):
         del given["loss"]
     if wrong := [name for name, value in given.items() if value is not None]:

@@ -35,6 +35,8 @@ class Named(Linear):
         Strings accepted as the targets -1 and +1.
     level : float
         Of the quantile loss.
+    max_features : int, optional
+        How many features there may be, the constant among them.
 
     Raises
     ------
@@ -49,9 +51,10 @@ class Named(Linear):
         seed: bytes,
         labels: tuple[str, str] | None = None,
         level: float = 0.5,
+        max_features: int | None = None,
     ) -> None:
         self.optimizer, self.options = parse(optimizer)
-        super().__init__(loss, seed, kernels.ONE_RATE, (1.0,), labels, level=level)
+        super().__init__(loss, seed, kernels.ONE_RATE, (1.0,), labels, level=level, max_features=max_features)
         values = [*self.options.values(), *[0.0] * kernels.N_OPTIONS]
         self._values = tuple(values[: kernels.N_OPTIONS])
         self._weights = np.zeros(layout.MAX_FEATURES + 1)  # what scored each feature of an example
@@ -59,7 +62,8 @@ class Named(Linear):
     def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
         found: tuple[int, int, int, int] = kernels.learn_named(
             buffer, position, len(buffer), self._loss, self.optimizer.code, self.optimizer.normalised, self._values,
-            self.keys, self.store.arrays, self.totals, self.metrics, self._scratch, self._weights, self._results,
+            self.keys, self.store.arrays, self.totals, self.store.sketch, self.metrics, self._scratch, self._weights,
+            self._results,
         )  # fmt: skip
         return found
 
@@ -81,6 +85,10 @@ class Named(Linear):
     @property
     def _offset(self) -> float:
         return 0.0
+
+    def _sizes(self, slots: Any) -> NDArray[np.float64]:
+        sizes: NDArray[np.float64] = np.abs(self._linear_weights(slots)) * self.store.matrix[slots, layout.SCALE]
+        return sizes
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
         """Return the weights of some slots."""

@@ -15,7 +15,7 @@ from learner.errors import ExampleError, FormatError, LearnerError
 from learner.formats import Packed, Source, guess, opened, read
 from learner.linear import by_name
 from learner.model import Model
-from learner.show import figure_lines
+from learner.show import figure_lines, memory_lines
 from learner.wire import pack, pack_example
 
 __all__ = ["replay"]
@@ -189,7 +189,8 @@ class _Table(Rejected):
         click.echo(f"best constant's   {result['constant_loss']:.6f}")
         for line in figure_lines(result):
             click.echo(line)
-        click.echo(f"features          {result['features']} in {result['bytes'] / 1e6:.1f} MB")
+        for line in memory_lines(result):
+            click.echo(line)
         if result.get("warning"):
             click.echo(f"warning           {result['warning']}")
         click.echo(f"seconds           {result['seconds']:.2f} ({result['examples_per_second']} examples/s)")

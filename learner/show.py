@@ -17,6 +17,7 @@ from learner.errors import LearnerError
 __all__ = [
     "explanation",
     "figure_lines",
+    "memory_lines",
     "password_file",
     "printable",
     "progress_bar",
@@ -125,6 +126,19 @@ def password_file(path: str, roles: list[str], given: dict[str, str]) -> dict[st
     return passwords
 
 
+def memory_lines(figures: dict[str, float]) -> Iterator[str]:
+    r"""Yield how many features there are, and where some are dropped what became of all that came.
+
+    >>> print(*memory_lines({"features": 9, "bytes": 1e6, "admitted": 12, "refused": 5, "evicted": 3}), sep="\n")
+    features          9 in 1.0 MB
+    features before   12 admitted, 5 times refused, 3 evicted
+    """
+    yield f"features          {figures['features']:.0f} in {figures['bytes'] / 1e6:.1f} MB"
+    if "evicted" in figures:
+        counts = "{admitted:.0f} admitted, {refused:.0f} times refused, {evicted:.0f} evicted".format(**figures)
+        yield f"features before   {counts}"
+
+
 def status_lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner status``."""
     progress, owner = found["progress"], found["owner"]
@@ -143,7 +157,7 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
         yield from figure_lines(progress)
-        yield f"features          {progress['features']:.0f} in {progress['bytes'] / 1e6:.1f} MB"
+        yield from memory_lines(progress)
         norms = [f"{name[5:]} {norm:.3g}" for name, norm in progress.items() if name.startswith("norm_")]
         if norms:
             yield f"gradient norms    {', '.join(norms)}"

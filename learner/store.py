@@ -25,6 +25,7 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
+from learner import layout
 from learner.durability import Durability
 from learner.errors import FencedError, StoreError
 from learner.journal import Change, Journal
@@ -183,6 +184,7 @@ class Store:
         self._ids_committed = 0
         self._journal = Journal()
         self._names_sum = 0
+        self._sweeps = 0.0  # that moved names, up to the last snapshot
         self._copy = np.empty(0, np.uint8)  # of rows, for a snapshot
         self.durability = Durability()
         self.confirmed = 0  # the last commit known to be as durable as that
@@ -403,6 +405,7 @@ class Store:
         state["names"] = np.frombuffer(names, np.uint8)
         self._journal = journal
         self._names_committed, self._names_sum = len(names), zlib.crc32(names)
+        self._sweeps = float(state["totals"][layout.SWEEPS])
         n_ids = self._ids_committed = int(head.get(b"n_ids", 0))
         return Committed(cursor, self.n_commits, state, np.frombuffer(ids, np.uint64) if n_ids else none, n_ids)
 
@@ -623,6 +626,9 @@ class Store:
         if len(self._copy) < rows.nbytes + 4 * len(rows):
             self._copy = np.empty((rows.nbytes + 4 * len(rows)) * 5 // 4, np.uint8)
         change = self._journal.change(rows, slots, self._copy)
+        if state["totals"][layout.SWEEPS] != self._sweeps:  # every name may have another place
+            self._names_committed = self._names_sum = 0
+            self._sweeps = float(state["totals"][layout.SWEEPS])
         dirty[:] = 0
         small = {name: array for name, array in state.items() if name not in ("rows", "names")}
         return Snapshot(

@@ -17,9 +17,6 @@ from learner.errors import LearnerError
 
 __all__ = ["WeightDict"]
 
-MAX_ROWS = 2**31
-MAX_ARENA = 2**32
-
 
 class WeightDict:
     """Names, slots and rows; what the rows mean is the learner's business.
@@ -30,13 +27,20 @@ class WeightDict:
         float32s in a row, a multiple of 16.
     keys : array of uint64
         The hash's secret keys (see `hash_keys`).
+    max_features : int, optional
+        How many rows there may be; `layout.NAME_BYTES` of names for each.
     """
 
-    def __init__(self, width: int, keys: NDArray[np.uint64]) -> None:
+    def __init__(self, width: int, keys: NDArray[np.uint64], max_features: int | None = None) -> None:
         self.samples = np.zeros((1, layout.MAX_BINNED, 2 + layout.N_SAMPLES), np.float32)
         self.width = width
         self.keys = keys
-        self.sizes = np.zeros(2, np.int64)
+        bounds = (max_features, max_features * layout.NAME_BYTES) if max_features else (1 << 62, 1 << 62)
+        self.sizes = np.array([0, 0, *bounds], np.int64)
+        n_bytes = layout.SKETCH_BYTES * (max_features or 0)
+        n_bytes = min(max(1 << (n_bytes - 1).bit_length(), layout.MIN_SKETCH), layout.MAX_SKETCH) if n_bytes else 0
+        self.sketch = np.zeros(n_bytes, np.uint8)
+        self.aged = np.zeros(max_features or 0, np.float32)
         self.table = np.zeros(1 << 11, np.uint64)
         self.names = np.zeros(1 << 14, np.uint8)
         self.rows = _aligned(1 << 10, width)
@@ -78,7 +82,7 @@ class WeightDict:
     @property
     def nbytes(self) -> int:
         """Bytes of memory of all arrays, with the room for growth."""
-        return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty))
+        return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty, self.sketch, self.aged))
 
     def slot(self, name: str, of_class: int = 0) -> int | None:
         """Return the slot of a name, None when it has none; in a multi-class model that of a class, from 1."""
@@ -115,6 +119,13 @@ class WeightDict:
         length = int(self.names[start]) | int(self.names[start + 1]) << 8
         return self.names[start + 2 : start + 2 + length].tobytes().decode() or layout.CONSTANT_NAME
 
+    def name_lengths(self) -> NDArray[np.int64]:
+        """Return how many bytes of `names` each row's takes, its length's two among them: none a derived feature's."""
+        derived = self.derived
+        starts = np.where(derived, 0, self.matrix.view(np.uint32)[:, layout.NAME])
+        lengths = 2 + self.names[starts].astype(np.int64) + (self.names[starts + 1].astype(np.int64) << 8)
+        return np.where(derived, 0, lengths)
+
     def _binned(self, slot: int, place: int, alone: bool = False) -> str:
         """Return the name of a feature, or of one of its bins, which are narrower when it is not one of a pair."""
         name = self.name(slot)
@@ -131,22 +142,23 @@ class WeightDict:
         return f"{name} in [{low:g}, {bounds[place - 1]:g})" if place <= len(bounds) else f"{name} >= {low:g}"
 
     def reserve(self, n_rows: int, n_bytes: int) -> None:
-        """Make room for so many more features, whose names have so many more bytes together.
+        """Make room for so many more rows, and so many more bytes of names and their lengths.
 
         Raises
         ------
         LearnerError
             When a model would exceed 2^31 features or 2^32 bytes of names.
         """
-        need_rows, need_names = len(self) + n_rows, int(self.sizes[1]) + n_bytes + 2 * n_rows
-        if need_rows > MAX_ROWS or need_names > MAX_ARENA:
+        need_rows, need_names = len(self) + n_rows, int(self.sizes[1]) + n_bytes
+        if need_rows > layout.MAX_ROWS or need_names > layout.MAX_ARENA:
             raise LearnerError(
-                f"a model holds at most {MAX_ROWS} features and {MAX_ARENA} bytes of names (got {need_rows})"
+                f"a model holds at most {layout.MAX_ROWS} features and {layout.MAX_ARENA} bytes of names (got {need_rows})"
             )
         capacity = len(self.rows) // self.width
         if need_rows > capacity:
             # half as much again while small; later a quarter, to keep memory a feature low
             capacity = max(need_rows, capacity + (capacity >> 1 if capacity < 100_000 else capacity >> 2))
+            capacity = min(capacity, int(self.sizes[2]))
             rows = _aligned(capacity, self.width)
             used = len(self) * self.width
             rows[:used] = self.rows[:used]
@@ -154,7 +166,7 @@ class WeightDict:
             dirty[: len(self.dirty)] = self.dirty
             self.rows, self.dirty = rows, dirty
         if need_names > len(self.names):
-            names = np.zeros(max(need_names, len(self.names) * 3 // 2), np.uint8)
+            names = np.zeros(min(max(need_names, len(self.names) * 3 // 2), int(self.sizes[3])), np.uint8)
             names[: self.sizes[1]] = self.names[: self.sizes[1]]
             self.names = names
         size = len(self.table)
@@ -166,14 +178,36 @@ class WeightDict:
 
     def load(self, rows: NDArray[np.float32], names: NDArray[np.uint8]) -> None:
         """Take rows and names as `matrix` and `names` had them."""
-        self.sizes[:] = 0
+        self.sizes[:2] = 0
         self.table[:] = 0
         self.rows[:] = 0
         self.reserve(len(rows), len(names))
         self.rows[: rows.size] = rows.ravel()
         self.names[: len(names)] = names
-        self.sizes[:] = len(rows), len(names)
+        self.sizes[:2] = len(rows), len(names)
         kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
+
+    def compact(self, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Drop the rows not to be kept, and the derived features made of them; the others move together, in order.
+
+        Weights stay as they are; every row is dirty afterwards.
+
+        Parameters
+        ----------
+        keep : array of bool
+            For each row.
+
+        Returns
+        -------
+        array of int64
+            For each row its new slot, or -1.
+        """
+        slots = np.empty(len(self), np.int64)
+        kernels.compact(keep, slots, self.rows, self.rows.view(np.uint32), self.names, self.sizes, self.width)
+        self.table[:] = 0
+        kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
+        self.dirty[:] = 1
+        return slots
 
 
 def hash_of(name: bytes, keys: NDArray[np.uint64]) -> int:

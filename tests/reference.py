@@ -130,9 +130,16 @@ class Reference:
     """The sparse linear learner, one example at a time."""
 
     def __init__(
-        self, loss: str, rates: list[float], decays: list[float], parts: Collection[str] = EVERY_PART, level=0.5
+        self,
+        loss: str,
+        rates: list[float],
+        decays: list[float],
+        parts: Collection[str] = EVERY_PART,
+        level=0.5,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
-        self.loss, self.rates, self.decays, self.level = loss, rates, decays, level
+        self.loss, self.rates, self.decays, self.level, self.l1, self.l2 = loss, rates, decays, level, l1, l2
         self.parts = {part for part in parts if len(rates) > 1 and (part != "bayes" or loss in BINARY)}
         self.features: dict[str, Feature] = {}  # in order of first update, the constant first
         self.derived: dict[tuple[tuple[str, int], ...], Feature] = {}  # ((name, bin from 1 or 0), ...)
@@ -257,7 +264,12 @@ class Reference:
 
     def bayes_weight(self, name: str) -> float:
         f = self.features[name]
-        if name == CONSTANT or f.place is not None or f.has + f.lacks == 0.0:
+        if (
+            name == CONSTANT
+            or f.place is not None
+            or f.has + f.lacks == 0.0
+            or (self.l1 and not any([*f.weights, f.kalman]))
+        ):
             return 0.0
         positive = sum(k for y, k in self.targets if y > 0) + 1.0
         negative = sum(k for y, k in self.targets if y < 0) + 1.0
@@ -319,6 +331,7 @@ class Reference:
             self.update_adagrad(rows, list(us.values()), c, v[:n], y, importance, has_constant=True)
             if n > 1:
                 self.update_rest(rows, us, zs, derived, v, s, y, importance)
+            self.shrink(rows[:-1], c, importance)
         if n > 1 and importance > 0.0:
             H, e = self.curvature_and_error(s, y)
             self.mixer.update(v, importance * e, importance * H)
@@ -406,6 +419,21 @@ class Reference:
         self.update_adagrad(made, ones, c, scores[:n], y, importance, has_constant=False)
         if "kalman" in self.parts:
             self.update_kalman(made, ones, scores[n], y, importance)
+        self.shrink(made, c, importance)
+
+    def shrink(self, rows: list[Feature], c: float, importance: float) -> None:
+        """The proximal step of ``l1 |w| + l2 w^2 / 2`` in every expert's own metric; for Kalman's, L2 adds to the precision."""
+        for f in rows:
+            for k, rate in enumerate(self.rates):
+                f.weights[k] = self.proximal(f.weights[k], importance * rate * c / (0.1 + math.sqrt(f.squares[k])))
+            f.kalman = self.proximal(f.kalman, importance * f.variance_of_weight)
+            f.variance_of_weight = 1.0 / (1.0 / f.variance_of_weight + importance * self.l2)
+
+    def proximal(self, w: float, r: float) -> float:
+        """The argmin over v of ``(v - w)^2 / 2r + l1 |v| + l2 v^2 / 2``."""
+        if abs(w) <= r * self.l1:
+            return 0.0
+        return (w - math.copysign(r * self.l1, w)) / (1.0 + r * self.l2)
 
     def update_kalman(self, rows: list[Feature], us: list[float], score: float, y: float, importance: float) -> None:
         """A Kalman filter with the variances alone."""

@@ -260,12 +260,14 @@ def test_a_wrong_optimizer_is_refused_in_words(optimizer, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("other", [{"rates": [0.5]}, {"decays": [0.5] * 2}, {"neural": [4]}, {"parts": []}])
+@pytest.mark.parametrize(
+    "other", [{"rates": [0.5]}, {"decays": [0.5] * 2}, {"neural": [4]}, {"parts": []}, {"l1": 0.1}, {"l2": 0.1}]
+)
 def test_an_optimizer_stands_alone(other):
     with pytest.raises(SpecError) as caught:
         Model(optimizer="ftrl", **other)
     name = next(iter(other))
-    assert str(caught.value) == f"optimizer must stand alone, without rates, decays, parts, neural (got {name})"
+    assert str(caught.value) == f"optimizer must stand alone, without rates, decays, parts, neural, l1, l2 (got {name})"
 
 
 def test_replay_takes_an_optimizer_and_its_options(tmp_path):
