@@ -313,6 +313,10 @@ def test_with_l1_what_says_nothing_weighs_exactly_zero_and_is_forgotten():
         ({"l1": -1}, "l1 must be a number within [0, 1e+06] (got -1)"),
         ({"l2": "a"}, "l2 must be a number within [0, 1e+06] (got 'a')"),
         (
+            {"task": "multiclass", "max_features": 500},
+            "multiclass task must have the logistic loss and labels of its stream (got max_features)",
+        ),
+        (
             {"l1": 1, "neural": [4]},
             "l1 must come without neural: the columns of the head would be forgotten, too (got both)",
         ),

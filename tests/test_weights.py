@@ -133,7 +133,7 @@ def test_too_many_features_are_refused_in_words():
     with pytest.raises(LearnerError, match=r"a model holds at most 2147483648 features and 4294967296 bytes of names"):
         WeightDict(16, hash_keys(SEED)).reserve(2**31 + 1, 0)
     with pytest.raises(LearnerError, match=r"a model holds at most"):
-        WeightDict(16, hash_keys(SEED)).reserve(1, 2**32)
+        WeightDict(16, hash_keys(SEED)).reserve(1, 2**32 + 1)
 
 
 # ---- what is not stored ----------------------------------------------------------------------------------------------
