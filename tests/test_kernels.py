@@ -67,11 +67,11 @@ def wide(r, i):
 
 
 STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
-EXPERTS = {
+EXPERTS = {  # each number of rates is compiled anew, which takes its time
     1: ([0.5], [1.0], ()),
     2: (RATES, DECAYS, PARTS),
-    3: ([0.5, 2, 32], [1, 0.9, 1], ()),
-    5: ([0.1, 0.5, 2, 8, 32], [1, 0.9, 1, 0.99, 1], ("kalman", "cells")),
+    "two alone": ([0.5, 16], [1, 0.9], ()),
+    3: ([0.1, 2, 32], [1, 0.9, 0.99], ("kalman", "cells")),
 }
 
 
@@ -137,7 +137,7 @@ def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
         assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
 
 
-@pytest.mark.parametrize(("value", "n_rates"), [(1.0, 2), (0.5, 2), (3.0, 2), (-3.0, 3)])
+@pytest.mark.parametrize(("value", "n_rates"), [(1.0, 2), (0.5, 2), (3.0, 2), (-3.0, "two alone")])
 def test_an_indicator_costs_the_same_whatever_its_value(value, n_rates):
     """Scaling a feature that has one value scales nothing but its weight; naive Bayes knows positive ones only."""
     plain, scaled = new(n_rates=n_rates), new(n_rates=n_rates)

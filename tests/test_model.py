@@ -511,7 +511,9 @@ def test_a_wrong_featurizer_is_refused():
 def test_a_spec_of_another_version_or_with_other_keys_is_refused():
     with pytest.raises(SpecError, match=r"^spec version must be 1 \(got 2\)$"):
         Model.from_spec(new().to_spec() | {"version": 2})
-    message = "^spec must have no other keys than decays, featurizer, l1, l2, labels, level, loss, max_features, neural, "
+    message = (
+        "^spec must have no other keys than decays, featurizer, l1, l2, labels, level, loss, max_features, neural, "
+    )
     message += "optimizer, parts, rates, seed, task"
     with pytest.raises(SpecError, match=rf"{message} \(got colour, size\)$"):
         Model.from_spec(new().to_spec() | {"size": 1, "colour": 2})
