@@ -626,8 +626,8 @@ def warm() -> None:
     """Compile the loops and keep them on disk, so that the first worker starts at once."""
     from learner.model import Model
 
-    for task in ("binary", "regression"):  # the others run the same loops
-        for rates in (None, [0.5]):
+    for task in ("binary", "multiclass", "regression"):  # the others run the same loops
+        for rates in (None, [0.5]) if task != "multiclass" else (None,):
             model = Model(task, rates=rates)
             model.learn_one({"a": 1.0}, 1)
             model.score_one({"a": 1.0})

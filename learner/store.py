@@ -291,10 +291,10 @@ class Store:
         n_commits = self.n_commits
         if not self.durability.waits:
             self.confirmed = n_commits
-            self.client.set(self.keys.lease, self._sign())
+            self.client.set(self.keys.lease, self._sign(), xx=True)  # taking over made it: a beat makes none anew
             return
         with self.client.pipeline(transaction=False) as pipe:  # one connection: what comes after the sign confirms it,
-            pipe.set(self.keys.lease, self._sign())  # and so the commits before it
+            pipe.set(self.keys.lease, self._sign(), xx=True)  # and so the commits before it
             self.durability.queue(pipe, timeout_ms)
             if self.durability.confirmed(pipe.execute()[1]):
                 self.confirmed = n_commits
