@@ -328,7 +328,8 @@ def _table(stream: io.BufferedReader, delimiter: str, target: str, on_error: OnE
     if isinstance(header, csv.Error):
         raise FormatError(f"line {number}: the header must be csv ({header})")
     names = [name.strip() for name in header]
-    if "" in names or len(set(names)) < len(names):
+    numbered = len(names) > 1 and not names[0]  # R and pandas write row numbers so: no field
+    if "" in names[numbered:] or len(set(names)) < len(names):
         raise FormatError(f"line {number}: every column must have a name of its own (got {names})")
 
     def parse(row: list[str] | csv.Error) -> Example:
@@ -336,7 +337,8 @@ def _table(stream: io.BufferedReader, delimiter: str, target: str, on_error: OnE
             raise FormatError(f"must be csv ({row})")
         if len(row) != len(names):
             raise FormatError(f"must have the header's {len(names)} columns (got {len(row)})")
-        record = {name: _cell(text) for name, text in zip(names, row, strict=True) if text and not text.isspace()}
+        cells = zip(names[numbered:], row[numbered:], strict=True)
+        record = {name: _cell(text) for name, text in cells if text and not text.isspace()}
         return "record", _outcome(record.pop(target, None)), record, 1
 
     yield from _parsed(rows, parse, on_error)
