@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -747,7 +748,8 @@ def test_a_server_that_is_killed_and_started_again_is_found_and_all_is_learned(t
         push_batches(client, "batch", examples[:2000], 10)
         wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
         push_batches(client, "batch", examples[2000:4000], 10)
-        client.execute_command("WAITAOF", 1, 0, 5000)  # what was pushed must survive: only commits may be lost
+        with suppress(redis.ResponseError):  # Redis 7.0 has none; there the kernel has what was pushed, and lives on
+            client.execute_command("WAITAOF", 1, 0, 5000)  # what was pushed must survive: only commits may be lost
         running = embedded.running()
         os.kill(running["pid"], signal.SIGKILL)
         wait_until(lambda: not embedded._alive())
