@@ -21,9 +21,9 @@ from learner.weights import hash_keys, hash_of
 from tests.reference import Reference
 
 SEED = b"sixteen bytes it"
-N_EXAMPLES = 400 if kernels.JIT else 60
+N_EXAMPLES = 400 if kernels.JIT else 40
 LEVEL = 0.8  # of the quantile loss
-N_TRIES = 200 if kernels.JIT else 15  # hypothesis examples
+N_TRIES = 200 if kernels.JIT else 10  # hypothesis examples
 
 
 # ---- streams ---------------------------------------------------------------------------------------------------------
