@@ -51,7 +51,7 @@ def _under(major: int) -> Test:
         if quick:
             return _row(f"redis-py {major}", None)
         with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
-            command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder]
+            command = [sys.executable, "-m", "pip", "install", "-q", "--target", folder]
             done = subprocess.run([*command, f"redis>={major},<{major + 1}"], capture_output=True, text=True)
             if done.returncode:
                 return Row(
