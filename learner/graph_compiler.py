@@ -40,13 +40,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from learner.backprop import Constant, Flat, Node, Op, Parameter, order, sparse_product
 
-__all__ = ["Program", "cache_folder", "generate", "load"]
+__all__ = ["Program", "generate", "load"]
 
 HEAD = '''"""Written by learner.graph_compiler from a computation graph; not for editing."""
 
@@ -441,37 +440,24 @@ def _index(node: Node, letters: str) -> str:
 
 
 # ---- from text to functions ------------------------------------------------------------------------------------------------
-def cache_folder() -> Path:
-    """Return where generated modules and, beside them, their machine code are kept."""
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    return (Path(given) if given else platformdirs.user_cache_path("learner")) / "kernels"
-
-
-def load(source: str, decorate: Mapping[str, Callable[..., Any]], folder: Path | None = None) -> ModuleType:
-    """Return a module of generated source, some of its functions replaced by what a decorator makes of them.
+def load(source: str, link: Callable[[ModuleType], None], folder: Path) -> ModuleType:
+    """Return a module of generated source, linked: some of its functions replaced by compiled ones.
 
     The source is kept in a file named by its digest: numba keeps machine code for functions of files only, and finds it again
-    by the file's path, time and size. A file that is there is not written again.
-
-    Machine code is kept for this text alone. A source that calls what it imports should name that one's version in a comment,
-    so that other functions there make it another text.
+    by the file's path, time and size. A file that is there is not written again. Machine code is kept for this text alone, so
+    the text must name all that it depends on.
 
     Parameters
     ----------
     source : str
         A `Program.source`, perhaps with more functions appended: a loop over examples that calls ``forward`` and ``backward``
         is best one function with them.
-    decorate : mapping of str to callable
-        The functions to replace, callees first, such as ``{"forward": kernels.inlined, "backward": kernels.inlined}``.
-    folder : Path, optional
-        `cache_folder` by default.
+    link : callable
+        Takes the module and replaces its functions.
+    folder : Path
+        Where the source is kept, and who else may write there may run code as us: it is made for the user alone.
     """
-    by = "".join(f"# {name}: {function.__module__}.{function.__qualname__}\n" for name, function in decorate.items())
-    source += "\n\n" + by
     name = "learner_graph_" + hashlib.sha256(source.encode()).hexdigest()[:24]
-    if name in sys.modules:
-        return sys.modules[name]
-    folder = folder or cache_folder()
     path = folder / f"{name}.py"
     if not path.exists() or path.read_text("utf-8") != source:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -483,7 +469,6 @@ def load(source: str, decorate: Mapping[str, Callable[..., Any]], folder: Path |
     # The text comes from the table of operations and from the program that calls us, never from data (names of nodes get in
     # only as identifiers within comments); and it is the text in hand that runs, not what may lie in the folder.
     exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102
-    for function_name, decorator in decorate.items():
-        setattr(module, function_name, decorator(getattr(module, function_name)))
     sys.modules[name] = module  # where numba looks up a function's globals
+    link(module)
     return module

@@ -44,6 +44,8 @@ MAX_NUMBER = 1e30  # of values and targets, in size: their squares must not over
 MIN_NUMBER = 1e-30  # a value nearer to zero is zero
 MAX_IMPORTANCE = 1e6
 MAX_CLASSES = 1000  # of a multi-class model
+MAX_RATES = 12  # of a mixture
+MAX_INPUTS = 64  # of the mixer, whatever experts there are
 
 # ---- a row: the header's words (as float32 unless said) ----
 SCALE = 0  # the largest |x - mean| seen: weights live in units of x / scale
@@ -56,6 +58,7 @@ DENSE = (
     7  # as uint32: in the low 16 bits its place among the dense features, from 1, or 0; in a derived row see DERIVED
 )
 HEADER = 8
+LINE = 16  # float32s in a cache line
 DERIVED = (
     1 << 31
 )  # in DENSE: made of other features. Then bits 0-7 and 8-15 are the bins of both, from 1, or 0 for none
@@ -75,6 +78,7 @@ MAX_DERIVED = MAX_BINNED + MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CRO
 # ---- the parts of the mixture, which are on or off: bits ----
 KALMAN, BAYES, NEWTON, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
 SPARSE = 1 << 7  # not a part: L1 makes weights exactly zero
+ALONE = 1 << 8  # not a part: the neural head's score is the model's, and no other expert learns
 N_TRENDS = 3
 
 # ---- the hash's keys ----
@@ -144,20 +148,3 @@ MIN_ROWS_SWEPT = 1024  # before L1's zeros are swept for the first time
     NEW_CLASS,  # no fault: a target that was never seen before, to be given a class
 ) = range(15)
 
-
-def n_weights(n_rates: int) -> int:
-    """Return the float32s that the linear experts have in a row; several rates have the Kalman and the Bayes expert beside.
-
-    >>> n_weights(1), n_weights(2)
-    (2, 8)
-    """
-    return 2 * n_rates + (4 if n_rates > 1 else 0)
-
-
-def row_width(n_rates: int, head_size: int = 0) -> int:
-    """Return the float32s in a row of so many rates and of a neural head: a multiple of 16, one cache line.
-
-    >>> row_width(1), row_width(2), row_width(4)
-    (16, 16, 32)
-    """
-    return -(-(HEADER + n_weights(n_rates) + head_size) // 16) * 16

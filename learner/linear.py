@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout, metrics
 from learner.errors import ExampleError, show
+from learner.kernels import experts, mixer, records, tasks
 from learner.losses import LOSSES
 from learner.neural import NeuralHead
 from learner.weights import WeightDict, hash_keys
@@ -31,9 +32,7 @@ __all__ = [
 RATES = (2.0, 16.0)
 SMALL_RATES = (0.5, 4.0)  # of the quantile and the Poisson loss
 DECAYS = (1.0, 0.99)  # of the rates' sums of squared gradients, an example
-PARTS = {
-    "kalman": layout.KALMAN,
-    "bayes": layout.BAYES,
+PARTS = {expert.__name__.rpartition(".")[2]: expert.PART for expert in experts.EXPERTS} | {
     "newton": layout.NEWTON,
     "trends": layout.TRENDS,
     "bins": layout.BINS,
@@ -41,10 +40,9 @@ PARTS = {
     "crosses": layout.CROSSES,
 }
 FIRST_WEIGHT = 0.1  # of every expert in the mixture
-MIXING_VARIANCE, BAYES_VARIANCE = 0.1, 5.0  # of the mixing weights, at first
+MIXING_VARIANCE = 0.1  # of the mixing weights, at first; an expert may have another
 SHOWN_BYTES = 4096  # of what is wrong, looked at for a message
 NETWORK_NAME = "(network)"
-CHUNK = 4096  # examples a call of the compiled loop
 ARRAY_TYPES: dict[int, Literal["f", "d"]] = {
     4: "f",
     8: "d",
@@ -113,7 +111,7 @@ class Linear:
     max_features : int, optional
         How many features there may be, the constant and derived ones among them: see `sweep`.
     l1, l2 : float
-        Penalties ``l1 |w| + l2 w^2 / 2`` on every weight of an example's features: see `learner.kernels.shrink`.
+        Penalties ``l1 |w| + l2 w^2 / 2`` on every weight of an example's features: see `learner.kernels.experts.penalties`.
     """
 
     def __init__(
@@ -134,67 +132,43 @@ class Linear:
         n_rates = len(rates)
         several = n_rates > 1
         self.head = head
-        self.n_linear = n_rates + 2 if several else 1
-        self.n_experts = self.n_linear + (1 if head else 0)
-        self.n_derived = n_rates + 1 if several else 0
-        self._kernels = head.kernels if head else kernels
-        n_inputs = self.n_experts + self.n_derived + 1 + (1 + layout.N_TRENDS if several else 0)
+        self.places = mixer.places(n_rates, 1 if head else 0)
+        self._kernels: Any = head.kernels if head else kernels
         self.loss, self.level = LOSSES[loss], level
-        self._loss = (self.loss.code, level)
         self.parts = tuple(part for part in PARTS if part in parts and several)
         self._parts = sum(PARTS[part] for part in self.parts if part != "bayes" or self.loss.task == "binary")
-        self.max_features = max_features
-        self.penalties = (l1, l2)
         self._parts |= layout.SPARSE if l1 else 0
+        self._parts |= layout.ALONE if head and head.alone else 0
+        self.max_features = max_features
+        self.penalties = (float(l1), float(l2))
         self.rates = tuple(float(rate) for rate in rates)
         self.decays = np.array(decays, np.float32)
         self.labels = labels
         self.keys = hash_keys(seed, labels)
-        width = layout.row_width(n_rates, head.size if head else 0)
+        width = experts.row_width(n_rates, head.size if head else 0)
         self.store = WeightDict(width, self.keys, max_features) if store is None else store
+        self._settings = (
+            (self.loss.code, float(level)), tasks.CODES[self.loss.task], self._parts, self.rates, self.decays, *self.penalties,
+            (0,) * (width // layout.LINE),
+        )  # fmt: skip
         self.totals = np.zeros(layout.N_TOTALS)
-        self.mixer = np.hstack([np.zeros((n_inputs, 1)), MIXING_VARIANCE * np.eye(n_inputs)])
-        self.mixer[: self.n_linear, 0] = FIRST_WEIGHT if several else 1.0
+        self.mixer = np.hstack([np.zeros((self.places.end, 1)), MIXING_VARIANCE * np.eye(self.places.end)])
+        self.mixer[0, 0] = 1.0
         if several:
-            self.mixer[self.n_experts : self.n_experts + self.n_derived + 1, 0] = FIRST_WEIGHT
-            self.mixer[n_rates + 1, n_rates + 2] = BAYES_VARIANCE
-        n_zs = 1 + layout.MAX_BINNED
-        self.newton = np.hstack([np.zeros((n_zs, 1)), np.eye(n_zs)])
+            self.mixer[: self.places.head, 0] = FIRST_WEIGHT
+            self.mixer[self.places.derived : self.places.one, 0] = FIRST_WEIGHT
+            for k, expert in enumerate(experts.EXPERTS, n_rates):
+                self.mixer[k, 1 + k] = expert.MIXING_VARIANCE
+        n_inputs = 1 + layout.MAX_BINNED
+        self.dense_filter = np.hstack([np.zeros((n_inputs, 1)), np.eye(n_inputs)])
         self.metrics = metrics.new(self.loss.task)
-        # scratch for one example: what the kernels call scratch, mixing, updating, scores and results
-        n = layout.MAX_FEATURES + layout.MAX_DENSE + 1
-        self._scratch = (
-            np.zeros(1 << 15, np.uint64),  # the names' hashes seen
-            np.zeros(n, np.uint64),  # hashes
-            np.zeros(n, np.int64),  # starts of names
-            np.zeros(n, np.int64),  # lengths of names
-            np.zeros(n, np.uint64),  # bases: where rows start
-            np.zeros(n),  # values x
-            np.zeros(n, np.float32),  # scaled values u
-            np.zeros(layout.MAX_DENSE + 1, np.uint8),  # whether a dense feature is in the example
-        )
-        self._deriving = (
-            self.store.samples[0],
-            np.zeros(layout.MAX_DERIVED, np.uint64),  # hashes
-            np.zeros(layout.MAX_DERIVED, np.uint64),  # bases
-            np.zeros((3, layout.MAX_DERIVED), np.uint32),  # what each is made of
-            np.zeros(layout.MAX_BINNED + 1),  # the numbers' values by place
-            np.zeros(layout.N_CROSSED, np.uint64),  # bases of the most frequent features
-            np.zeros(layout.N_CROSSED),  # their counts
-            np.ones(layout.MAX_DERIVED, np.float32),  # every derived feature's value
-            np.zeros(n_zs),  # 1, and the standardised numbers by place
-            np.zeros(n + 1, np.uint64),  # bases of the features that become dense
-        )
-        self._mixing = (np.zeros(n_inputs), np.zeros(max(n_inputs, n_zs)))
-        self._updating = (np.zeros(n_rates, np.float32), np.zeros(n_rates), np.zeros(n * n_rates, np.float32))
-        self._scores = np.zeros(n_inputs)
-        integers = (np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64))
-        self._results: tuple[NDArray[Any], ...] = (np.zeros(CHUNK), *integers, np.zeros(CHUNK), np.zeros(CHUNK))
+        self.samples = self.store.samples[0]
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
-        self._learn(np.frombuffer(b"\xc0", np.uint8), 1)
+        self._learn(np.frombuffer(b"\xc0", np.uint8), 1, records.results())
         self.score_packed(b"\x80")
+        self.store.warm()
 
     # ---- learning ----
     def learn_packed(self, data: bytes, most: int | None = None) -> Learned:
@@ -209,44 +183,47 @@ class Linear:
             At most so many of them are learned; what follows is one rejection.
         """
         buffer = np.frombuffer(data, np.uint8)
-        found: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each round
+        rounds: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each call of the loop
         rejections: list[Rejection] = []
         position = n_done = 0
-        results = self._results
         while position < len(buffer):
+            results = records.results()
             if most is not None:  # the loop stops where there is no room for results
-                self._results = tuple(array[: most - n_done] for array in results)
+                results = records.Results(*(array[: most - n_done] for array in results))
             if n_done == most:
                 self.totals[layout.REJECTED] += 1.0
-                found.append([np.full((1, *results[i].shape[1:]), np.nan) for i in (0, 3, 4)])
+                rounds.append([np.full(1, np.nan)] * 3)
                 rejections.append(
                     Rejection(n_done, f"examples must be at most {most} at once (got more)", data[position:])
                 )
                 break
             start = position
-            done, position, n_rows, n_bytes = self._learn(buffer, position)
-            scores, all_codes, all_ends, losses, importances = self._results
-            found.append([numbers[:done].copy() for numbers in (scores, losses, importances)])
-            codes, ends = all_codes[:done], all_ends[:done]
+            done, position, n_rows, n_bytes = self._learn(buffer, position, results)
+            rounds.append([numbers[:done].copy() for numbers in (results.scores, results.losses, results.importances)])
+            codes = results.codes[:done]
             if codes.any():
-                rejections += self._rejections(data, start, position, codes, ends, n_done)
+                rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
             n_done += done
             if n_rows < 0:
                 self.sweep()
-            elif n_rows:
+            elif n_rows or n_bytes:
                 self.store.reserve(n_rows, n_bytes)
-        self._results = results
-        found = found or [[np.zeros(0)] * 3]
-        columns = found[0] if len(found) == 1 else [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        rounds = rounds or [[np.zeros(0)] * 3]
+        columns = rounds[0] if len(rounds) == 1 else [np.concatenate(parts) for parts in zip(*rounds, strict=True)]
         return Learned(columns[0], rejections, columns[1], columns[2])
 
-    def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
-        found: tuple[int, int, int, int] = self._kernels.learn(
-            buffer, position, len(buffer), self._loss, self._parts, self.rates, self.decays, self.penalties, self.keys,
-            self.store.arrays, self.totals, self.store.sketch, self.mixer, self.newton, self.metrics, self._head,
-            self._scratch, self._deriving, self._mixing, self._updating, self._scores, self._results,
-        )  # fmt: skip
-        return found
+    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
+        """Call the compiled loop; return (examples done, next position, rows and bytes of names needed)."""
+        done, position, n_rows, n_bytes, _ = self._kernels.learn(
+            buffer, position, self._plain, records.plain_work(), tuple(results)
+        )
+        return done, position, n_rows, n_bytes
+
+    @property
+    def _plain(self) -> tuple[Any, ...]:
+        """What the loops take: a `learner.kernels.records.Learner` as plain tuples."""
+        state = self.totals, self.mixer, self.dense_filter, self.metrics, self.samples
+        return self._settings, self.keys, self.store.arrays, state, self.head.arrays if self.head else ()
 
     # ---- bounded memory ----
     def sweep(self) -> None:
@@ -255,7 +232,7 @@ class Linear:
         A feature is as useful as its effective weight is large, on the feature's own scale, times how often it came lately:
         what it did to all scores together. Counts fade with every sweep, so that what comes no more goes.
         The constant, the dense numbers, and the parts of what stays are not dropped. The compiled loop asks for it (see
-        `learner.kernels.wants_sweep`), at a moment that depends on nothing but what was learned.
+        `learner.kernels.room.wants_sweep`), at a moment that depends on nothing but what was learned.
         """
         store, n = self.store, len(self.store)
         words, derived = store.matrix.view(np.uint32), store.derived
@@ -289,10 +266,8 @@ class Linear:
 
     def _has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return of rows whether an expert with a gradient weighs the feature with anything but zero."""
-        n_rates = len(self.rates)
-        columns = [layout.HEADER + k for k in (*range(n_rates), 2 * n_rates)[: n_rates + (n_rates > 1)]]
-        found: NDArray[np.bool_] = np.any(rows[:, columns] != 0, axis=1)
-        return found
+        weighs: NDArray[np.bool_] = np.any(rows[:, experts.gradient_columns(len(self.rates))] != 0, axis=1)
+        return weighs
 
     def _sizes(self, slots: Any) -> NDArray[np.float64]:
         """Return the sizes of effective weights on the features' own scales; with a head, that of their columns, too."""
@@ -301,7 +276,7 @@ class Linear:
             columns = self.store.matrix[slots, self.head.column : self.head.column + self.head.hidden[0]].astype(
                 np.float64
             )
-            sizes += abs(self._mixing_weights()[self.n_experts - 1]) * np.sqrt((columns * columns).sum(axis=1))
+            sizes += abs(self._mixing_weights()[self.places.head]) * np.sqrt((columns * columns).sum(axis=1))
         return sizes
 
     def _rejections(
@@ -312,14 +287,10 @@ class Linear:
             if code == layout.OK:
                 start = end
                 continue
-            after = int(kernels.skip(buffer, start, len(buffer)))
+            after = int(kernels.skip(buffer, start))
             after = stop if after < 0 else after
             yield Rejection(first + i, self._reason(code, data, end), data[start:after])
             start = after
-
-    @property
-    def _head(self) -> tuple[NDArray[Any], ...]:
-        return self.head.arrays if self.head else ()
 
     def _reason(self, code: int, data: bytes, where: int) -> str:
         return reason(code, data, where, self.loss.task)
@@ -335,7 +306,7 @@ class Linear:
             {
                 "totals": self.totals,
                 "mixer": self.mixer,
-                "newton": self.newton,
+                "newton": self.dense_filter,
                 "samples": self.store.samples,
                 "metrics": self.metrics,
             }
@@ -348,11 +319,13 @@ class Linear:
 
     # ---- predicting ----
     def _predict(self, packed: bytes) -> tuple[int, int, float]:
-        buffer = np.frombuffer(packed, np.uint8)
+        """Score a msgpack map; return (features, derived features, score in the mixture's own units).
+
+        What the score is made of stays in this thread's work arrays.
+        """
         code, where, n, n_derived, score = self._kernels.predict(
-            buffer, 0, len(buffer), self._parts, self.rates, self.keys, self.store.arrays, self.totals, self.mixer,
-            self.newton, self._head, self._scratch, self._deriving, self._mixing, self._scores,
-        )  # fmt: skip
+            np.frombuffer(packed, np.uint8), self._plain, records.plain_work()
+        )
         if code != layout.OK:
             raise ExampleError(self._reason(code, packed, where))
         if where != len(packed):
@@ -367,37 +340,39 @@ class Linear:
         ExampleError
             When the map breaks a rule.
         """
-        return float(self._offset + self._unit * self._predict(packed)[2])
+        unit, offset = self._unit_and_offset
+        return float(offset + unit * self._predict(packed)[2])
 
     def prediction(self, score: float) -> float:
         """Return the prediction that goes with a score: a probability, or a number within the range of targets seen."""
-        if self.loss.task != "binary":
-            score = kernels.within_targets(self._loss, self.totals, score)
-        return float(self.loss.link(score))
+        return float(self.loss.link(tasks.within_targets(tasks.CODES[self.loss.task], self.totals, score)))
 
     @property
-    def _unit(self) -> float:
-        """What a score of 1 is in the target's units."""
-        return float(kernels.unit_and_offset(self._loss, self.totals)[0])
-
-    @property
-    def _offset(self) -> float:
-        return float(kernels.unit_and_offset(self._loss, self.totals)[1])
+    def _unit_and_offset(self) -> tuple[float, float]:
+        """What a score of 1 is in the target's units, and what is then added."""
+        unit, offset = tasks.unit_and_offset(tasks.CODES[self.loss.task], self.totals)
+        return float(unit), float(offset)
 
     # ---- explaining ----
     @property
     def _mixes(self) -> bool:
-        return self.n_experts > 1 and not (self.head and self.head.alone)
+        return (len(self.rates) > 1 or self.head is not None) and not self._parts & layout.ALONE
+
+    @property
+    def _experts(self) -> list[tuple[int, Any]]:
+        """The experts beside AdaGrad's that are on, with the places of their scores."""
+        places = enumerate(experts.EXPERTS, len(self.rates))
+        return [(place, expert) for place, expert in places if self._parts & expert.PART]
 
     def _mixing_weights(self) -> NDArray[np.float64]:
         """Return the weights of the experts' plain scores; without a mixer, 1 for the last expert, which is the score."""
         if self._mixes:
             a = self.mixer[:, 0].copy()
-            if self._parts & layout.BAYES:
-                a[self.n_linear - 1] *= kernels.bayes_scale(self.totals)
+            for place, expert in self._experts:
+                a[place] *= expert.scale(self.totals)
             return a
         a = np.zeros(len(self.mixer))
-        a[self.n_experts - 1] = 1.0
+        a[self.places.derived - 1] = 1.0
         return a
 
     @property
@@ -414,32 +389,32 @@ class Linear:
         slot = self.constant_slot
         score = 0.0 if slot is None else float(self._linear_weights(slice(slot, slot + 1))[0])
         if self._mixes:
-            place = self.n_experts + self.n_derived
             if self._parts & layout.NEWTON:
-                score += float(self.mixer[place, 0] * self.newton[0, 0])
-            place += len(self.rates) > 1
-            score += float(self.mixer[place, 0])
+                score += float(self.mixer[self.places.dense_filter, 0] * self.dense_filter[0, 0])
+            score += float(self.mixer[self.places.one, 0])
             if self._parts & layout.TRENDS:
                 trends = self.totals[layout.TREND : layout.TREND + layout.N_TRENDS]
-                score += float(self.mixer[place + 1 :, 0] @ trends)
-        return self._offset + self._unit * score
+                score += float(self.mixer[self.places.trends :, 0] @ trends)
+        unit, offset = self._unit_and_offset
+        return offset + unit * score
 
     def _linear_weights(self, slots: Any) -> NDArray[np.float64]:
         """Return ``sum_k a_k w_k`` of some slots, on the features' own scales; the same bits for one slot as for many."""
         a, rows = self._mixing_weights(), self.store.matrix[slots]
-        n_rates, several = len(self.rates), len(self.rates) > 1
-        dense = rows.view(np.uint32)[:, layout.DENSE]
-        first = np.where(dense & layout.DERIVED, self.n_experts, 0)  # the experts that a row belongs to
+        n_rates = len(self.rates)
+        derived = rows.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED
+        silent = np.zeros(len(rows), np.bool_)
+        if self._parts & layout.SPARSE:
+            silent = ~self._has_weight(rows)
         weights = np.zeros(len(rows))
-        for k in range(n_rates + several):
-            column = layout.HEADER + (k if k < n_rates else 2 * n_rates)
-            weights += a[first + k] * rows[:, column].astype(np.float64)
-        if self._parts & layout.BAYES:
-            bayes = kernels.bayes_weights(self.totals, rows, layout.HEADER + 2 * n_rates + 2)
-            weighed = dense & layout.PLACE_MASK == 0
-            if self._parts & layout.SPARSE:
-                weighed &= self._has_weight(rows)
-            weights += np.where(weighed, a[self.n_linear - 1] * bayes, 0.0)
+        for k in range(n_rates):
+            weights += a[np.where(derived, self.places.derived, 0) + k] * rows[:, layout.HEADER + k].astype(np.float64)
+        for place, expert in self._experts:
+            column = experts.column_of(expert, n_rates)
+            mixing: Any = a[place]
+            if expert.LEARNS_DERIVED:
+                mixing = a[np.where(derived, self.places.derived + n_rates + experts.DERIVED.index(expert), place)]
+            weights += mixing * expert.weights(rows, column, self.totals, silent)
         return weights
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
@@ -447,18 +422,18 @@ class Linear:
         rows = self.store.matrix[slots]
         scale, deviation = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.DEVIATION].astype(np.float64)
         weights = self._linear_weights(slots) / np.where(scale > 0, scale, 1)
-        weights += self._newton_weights(rows) / np.where(deviation > 0, deviation, 1)
-        result: NDArray[np.float64] = self._unit * weights
+        weights += self._dense_filter_weights(rows) / np.where(deviation > 0, deviation, 1)
+        result: NDArray[np.float64] = self._unit_and_offset[0] * weights
         return result
 
-    def _newton_weights(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _dense_filter_weights(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the weights of the standardised numbers in the mixed score; 0 for other features."""
         place = _places(rows)
         mine = (place > 0) & (place <= layout.MAX_BINNED) & self._is_centred(rows)
         if not self._parts & layout.NEWTON or not self._mixes:
             return np.zeros(len(rows))
-        a = self.mixer[self.n_experts + self.n_derived, 0]
-        return np.where(mine, a * self.newton[np.where(mine, place, 0), 0], 0.0)
+        a = self.mixer[self.places.dense_filter, 0]
+        return np.where(mine, a * self.dense_filter[np.where(mine, place, 0), 0], 0.0)
 
     def _is_centred(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         count = rows.view(np.uint32)[:, layout.COUNT]
@@ -472,7 +447,8 @@ class Linear:
         in it the gradient of the network's score by its value, times the value; the rest of that score is ``(network)``.
         """
         n, n_derived, _ = self._predict(packed)
-        bases, xs, us = (self._scratch[place][:n] for place in (4, 5, 6))
+        work = records.work()
+        bases, xs, us = work.features.bases[:n], work.features.values[:n], work.features.scaled[:n]
         given: dict[str, float] = by_name(msgpack.unpackb(packed, strict_map_key=False))
         names = [name for name, value in given.items() if abs(value) >= layout.MIN_NUMBER]
         xs[len(names) :] = 0.0  # then come the dense features that are left out of it
@@ -481,21 +457,21 @@ class Linear:
         slots = (bases[known] // np.uint64(self.store.width)).astype(np.int64)
         rows = self.store.matrix[slots]
         place = _places(rows)
-        zs = self._deriving[8][np.where(place <= layout.MAX_BINNED, place, 0)]
-        added = self._linear_weights(slots) * us[known] + self._newton_weights(rows) * zs
+        zs = work.derived.standardized[np.where(place <= layout.MAX_BINNED, place, 0)]
+        added = self._linear_weights(slots) * us[known] + self._dense_filter_weights(rows) * zs
         columns = np.zeros((3, n))  # mean, weight, contribution
         columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
         columns[1, known] = self.effective_weights(slots)
-        rest = 0.0
+        unit, rest = self._unit_and_offset[0], 0.0
         if self.head:  # what the network adds: the gradient by each input times the input, and what that leaves
-            weight = self._mixing_weights()[self.n_experts - 1]
+            weight = self._mixing_weights()[self.places.head]
             V = rows[:, self.head.column : self.head.column + self.head.hidden[0]]
             through = weight * (V @ self.head.input_gradients()) * us[known]
-            rest = self._unit * (weight * self._scores[self.n_experts - 1] - float(through.sum()))
+            rest = unit * (weight * work.scores[self.places.head] - float(through.sum()))
             added += through
-        columns[2, known] = self._unit * added
+        columns[2, known] = unit * added
         contributions = [Contribution(*values) for values in zip(names, xs.tolist(), *columns.tolist(), strict=True)]
-        for base in self._deriving[2][:n_derived].tolist():
+        for base in work.derived.bases[:n_derived].tolist():
             if base != int(kernels.MISSING):
                 slot = base // self.store.width
                 weight = float(self.effective_weights(slice(slot, slot + 1))[0])
@@ -623,7 +599,7 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
 
 def _bad_value(data: bytes, where: int) -> tuple[str, float]:
     """Return the first value of an array that breaks the rule, and its name."""
-    end = int(kernels.skip(np.frombuffer(data, np.uint8), where, len(data)))
+    end = int(kernels.skip(np.frombuffer(data, np.uint8), where))
     values: dict[str, float] = by_name(msgpack.unpackb(data[where:end]))
     return next((name, value) for name, value in values.items() if not abs(value) <= layout.MAX_NUMBER)
 

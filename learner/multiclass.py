@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout, metrics
 from learner.errors import ExampleError, SpecError, show
-from learner.linear import CHUNK, DECAYS, PARTS, RATES, Contribution, Linear, Weights, msgpack_at
+from learner.kernels import records
+from learner.linear import DECAYS, PARTS, RATES, Contribution, Linear, Weights, msgpack_at
 from learner.weights import hash_of
 
 __all__ = ["MultiClass"]
@@ -48,12 +49,11 @@ class MultiClass(Linear):
         self.labels_seen: list[str] = []
         self._learners: list[Linear] = []
         self._hashes = np.zeros(0, np.uint64)  # of the labels
-        self._digits = np.zeros(32, np.uint8)
-        self._plain_hashes = np.zeros(layout.MAX_FEATURES + 1, np.uint64)
+        self._answers = np.zeros((3, 0))  # room for an example's scores, probabilities and shares
         self._binary_metrics = metrics.new("binary")  # every class's own evaluation, which nobody asks for
         self._totals = np.zeros((0, layout.N_TOTALS))
         self._mixers = np.zeros((0, *self.mixer.shape))
-        self._newtons = np.zeros((0, *self.newton.shape))
+        self._dense_filters = np.zeros((0, *self.dense_filter.shape))
         self.store.samples = self.store.samples[:0]
 
     # ---- classes ----
@@ -64,22 +64,21 @@ class MultiClass(Linear):
         totals[:, layout.CLASS] = np.arange(first + 1, first + len(labels) + 1)
         self._totals = np.concatenate([self._totals, totals])
         self._mixers = np.concatenate([self._mixers, [self.mixer] * len(labels)])
-        self._newtons = np.concatenate([self._newtons, [self.newton] * len(labels)])
+        self._dense_filters = np.concatenate([self._dense_filters, [self.dense_filter] * len(labels)])
         samples = np.zeros((len(labels), *self.store.samples.shape[1:]), np.float32)
         self.store.samples = np.concatenate([self.store.samples, samples])
         hashes = [hash_of(label.encode(), self.keys) for label in labels]
         self._hashes = np.concatenate([self._hashes, np.array(hashes, np.uint64)])
         self.labels_seen += labels
-        self._results_of_classes = tuple(np.zeros(len(self.labels_seen)) for _ in range(3))
+        self._answers = np.zeros((3, len(self.labels_seen)))
         self._learners = [self._learner(k) for k in range(len(self.labels_seen))]
 
     def _learner(self, k: int) -> Linear:
         """Return a class's learner, on views of the arrays of all."""
         learner = Linear("logistic", self._seed, self.rates, self.decays.tolist(), None, None, self.parts, self.store)
         learner.keys = self.keys
-        learner.totals, learner.mixer, learner.newton = self._totals[k], self._mixers[k], self._newtons[k]
-        learner._scratch, learner._mixing = self._scratch, self._mixing
-        learner._deriving = (self.store.samples[k], *self._deriving[1:])
+        learner.totals, learner.mixer, learner.dense_filter = self._totals[k], self._mixers[k], self._dense_filters[k]
+        learner.samples = self.store.samples[k]
         return learner
 
     def learner(self, label: Any) -> Linear:
@@ -95,19 +94,20 @@ class MultiClass(Linear):
         return self._learners[self.labels_seen.index(str(label))]
 
     # ---- learning ----
-    def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
-        if not self.labels_seen:
-            self._results_of_classes = (np.zeros(0),) * 3
-        class_scores, probabilities, shares = self._results_of_classes
+    @property
+    def _plain_classes(self) -> tuple[Any, ...]:
+        """What the loop takes: a `learner.kernels.classes.Classes` as plain tuples."""
+        stacked = self._totals, self._mixers, self._dense_filters, self._binary_metrics, self.store.samples
+        learner = self._settings, self.keys, self.store.arrays, stacked, ()
+        return learner, (self.totals, self.metrics), self._hashes, self._answers
+
+    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, code = kernels.learn_classes(
-            buffer, position, len(buffer), self._parts, self.rates, self.decays, self.keys, self._hashes, self._digits,
-            self.store.arrays, self.totals, self.store.sketch, self._totals, self._mixers, self._newtons, self.store.samples,
-            self.metrics, self._binary_metrics, self._scratch, self._plain_hashes, self._deriving, self._mixing, self._updating,
-            self._scores, class_scores, probabilities, shares, self._results,
-        )  # fmt: skip
+            buffer, position, self._plain_classes, records.plain_work(), tuple(results)
+        )
         if code == layout.NEW_CLASS:
             if len(self.labels_seen) >= layout.MAX_CLASSES:
-                done, position = self._refuse(buffer, done, position)
+                done, position = self._refuse(buffer, done, position, results)
             else:
                 unpacker = msgpack.Unpacker(max_buffer_size=layout.MAX_NAME_BYTES + 16)
                 unpacker.feed(buffer[position : position + layout.MAX_NAME_BYTES + 8].tobytes())
@@ -115,15 +115,16 @@ class MultiClass(Linear):
                 self._add([_label(unpacker.unpack())])
         return done, position, n_rows, n_bytes
 
-    def _refuse(self, buffer: NDArray[np.uint8], done: int, position: int) -> tuple[int, int]:
+    def _refuse(
+        self, buffer: NDArray[np.uint8], done: int, position: int, results: records.Results
+    ) -> tuple[int, int]:
         """Reject an example of one label too many."""
-        scores, codes, ends, losses, importances = self._results
-        if done == CHUNK:
+        if done == len(results.scores):
             return done, position
-        scores[done] = losses[done] = importances[done] = np.nan
-        codes[done], ends[done] = layout.NEW_CLASS, position + 1
+        results.scores[done] = results.losses[done] = results.importances[done] = np.nan
+        results.codes[done], results.ends[done] = layout.NEW_CLASS, position + 1
         self.totals[layout.REJECTED] += 1
-        return done + 1, int(kernels.skip(buffer, position, len(buffer)))
+        return done + 1, int(kernels.skip(buffer, position))
 
     def _reason(self, code: int, data: bytes, where: int) -> str:
         if code == layout.BAD_TARGET:
@@ -192,7 +193,7 @@ class MultiClass(Linear):
             "totals": self.totals,
             "class_totals": self._totals,
             "class_mixers": self._mixers,
-            "class_newtons": self._newtons,
+            "class_newtons": self._dense_filters,
             "samples": self.store.samples,
             "metrics": self.metrics,
             "labels": np.frombuffer(json.dumps(self.labels_seen).encode(), np.uint8).copy(),

@@ -1,7 +1,7 @@
 """One named algorithm in place of the mixture: plain values, one weight a feature, no scaling, centring, or derived features.
 
 The dict of weights, the counters, the evaluation, rejections and saving are those of `learner.linear`; the loops are
-`learner.kernels.learn_named` and `predict_named`, the algorithms `learner.optimizers`. In a row the header is followed by the
+`learner.kernels.learn_by_algorithm` and `predict_by_algorithm`, the algorithms `learner.optimizers`. In a row the header is followed by the
 weight, in the user's units, and the algorithm's two numbers.
 """
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.errors import ExampleError
+from learner.kernels import optimizer as algorithms
+from learner.kernels import records
 from learner.linear import Contribution, Linear, by_name
 from learner.optimizers import parse
 
@@ -54,24 +56,26 @@ class Named(Linear):
         max_features: int | None = None,
     ) -> None:
         self.optimizer, self.options = parse(optimizer)
-        super().__init__(loss, seed, kernels.ONE_RATE, (1.0,), labels, level=level, max_features=max_features)
-        values = [*self.options.values(), *[0.0] * kernels.N_OPTIONS]
-        self._values = tuple(values[: kernels.N_OPTIONS])
+        super().__init__(loss, seed, algorithms.ONE_RATE, (1.0,), labels, level=level, max_features=max_features)
+        values = [*self.options.values(), *[0.0] * algorithms.N_OPTIONS]
+        self._values = tuple(values[: algorithms.N_OPTIONS])
         self._weights = np.zeros(layout.MAX_FEATURES + 1)  # what scored each feature of an example
 
-    def _learn(self, buffer: NDArray[np.uint8], position: int) -> tuple[int, int, int, int]:
-        found: tuple[int, int, int, int] = kernels.learn_named(
-            buffer, position, len(buffer), self._loss, self.optimizer.code, self.optimizer.normalised, self._values,
-            self.keys, self.store.arrays, self.totals, self.store.sketch, self.metrics, self._scratch, self._weights,
-            self._results,
-        )  # fmt: skip
-        return found
+    @property
+    def _plain(self) -> tuple[Any, ...]:
+        """What the loops take: a `learner.kernels.optimizer.Algorithm` as plain tuples."""
+        return super()._plain, self.optimizer.code, self.optimizer.normalised, self._values, self._weights
+
+    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
+        done, position, n_rows, n_bytes, _ = kernels.learn_by_algorithm(
+            buffer, position, self._plain, records.plain_work(), tuple(results)
+        )
+        return done, position, n_rows, n_bytes
 
     def _predict(self, packed: bytes) -> tuple[int, int, float]:
-        buffer = np.frombuffer(packed, np.uint8)
-        code, where, n, score = kernels.predict_named(
-            buffer, 0, len(buffer), self.optimizer.normalised, self.keys, self.store.arrays, self._scratch, self._weights
-        )  # fmt: skip
+        code, where, n, score = kernels.predict_by_algorithm(
+            np.frombuffer(packed, np.uint8), self._plain, records.plain_work()
+        )
         if code != layout.OK:
             raise ExampleError(self._reason(code, packed, where))
         if where != len(packed):
@@ -79,12 +83,8 @@ class Named(Linear):
         return n, 0, score
 
     @property
-    def _unit(self) -> float:
-        return 1.0
-
-    @property
-    def _offset(self) -> float:
-        return 0.0
+    def _unit_and_offset(self) -> tuple[float, float]:
+        return 1.0, 0.0
 
     def _sizes(self, slots: Any) -> NDArray[np.float64]:
         sizes: NDArray[np.float64] = np.abs(self._linear_weights(slots)) * self.store.matrix[slots, layout.SCALE]
@@ -103,7 +103,7 @@ class Named(Linear):
         n, _, _ = self._predict(packed)
         given: dict[str, float] = by_name(msgpack.unpackb(packed, strict_map_key=False))
         names = [name for name, value in given.items() if abs(value) >= layout.MIN_NUMBER]
-        xs, weights = self._scratch[5][: n + 1].tolist(), self._weights[: n + 1].tolist()
+        xs, weights = records.work().features.values[: n + 1].tolist(), self._weights[: n + 1].tolist()
         contributions = [
             Contribution(name, x, 0.0, w, w * x)
             for name, x, w in zip([*names, layout.CONSTANT_NAME], xs, weights, strict=True)

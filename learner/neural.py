@@ -2,15 +2,12 @@
 
 V_1 is sparse and grows like the weights: one column a feature name, in the feature's row of the weight dict, drawn small and
 at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features that
-have no row add nothing. The graph of `learner.backprop` is written out as flat loops by `learner.graph_compiler`; those and
-the loops of `learner.kernels` that call them become one module of machine code, which learns an example at a time, in stream
-order.
+have no row add nothing. The graph of `learner.backprop` is written out as flat loops by `learner.graph_compiler`; the loops of
+`learner.kernels` are compiled around those, and learn an example at a time, in stream order.
 
 Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns and the layers alike.
 """
 
-import hashlib
-import inspect
 import itertools
 import math
 import random
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 
 from learner import backprop, graph_compiler, kernels, layout
 from learner.errors import SpecError, show
+from learner.kernels import experts, heads, jit
 
 __all__ = ["ACTIVATIONS", "NeuralHead"]
 
@@ -36,73 +34,24 @@ STARTS = {
     "tanh": (0.2, 1.0),
 }  # V_1, b_1 start uniform in +- this: see `graph`
 NORM_DECAY = 0.999  # of the running mean squares of the gradients
-HOOKS = ("head_size", "head_alone", "head_start", "head_score", "head_learn")
 
-TEXT = """
-from learner import kernels
+# What the head's own module has beside its graph: the doors, which the loops are compiled into, and the numbers that they are
+# made for, so that other numbers are another text.
+DOORS = """
 
-globals().update({{name: value for name, value in vars(kernels).items() if not name.startswith("__")}})  # version {version}
-COLUMN = np.uint64({column})
-DELTA = np.uint64({delta})
+# {shape}
 
 
-@inlined
-def head_size():
-    return {size}
+def learn(buffer, position, learner, work, results):
+    return learn_of_head(buffer, position, learner, work, results)
 
 
-@inlined
-def head_alone():
-    return {alone}
+def predict(buffer, learner, work):
+    return predict_of_head(buffer, learner, work)
 
 
-@inlined
-def head_start(base, h, rows):
-    for i in range(np.uint64({units})):
-        bits = spread(spread(h ^ (i + ONE)))
-        rows[base + COLUMN + i] = {column_size} * (np.float64(bits >> np.uint64(11)) * 2.0**-52 - 1.0)
-
-
-@inlined
-def head_score(n, bases, us, rows, head):
-    parameters, _, _, scratch, sizes, columns, values, _, _ = head
-    k = np.uint64(0)
-    for i in range(np.uint64(n)):
-        if bases[i] != MISSING:
-            columns[k] = bases[i] + COLUMN
-            values[k] = us[i]
-            k += ONE
-    return np.float64(forward(k, columns, values, rows, parameters, parameters, scratch, sizes))
-
-
-@inlined
-def head_learn(n, slope, bases, us, rows, head):
-    parameters, squares, gradients, scratch, sizes, _, _, layers, norms = head
-    backward(np.float32(slope), parameters, parameters, scratch, gradients, sizes)
-    units = layers[0]
-    square = 0.0
-    for i in range(np.uint64(n)):
-        column = bases[i] + COLUMN
-        u = us[i]
-        square += u * u
-        for k in range(units):
-            g = u * scratch[DELTA + k]
-            G = rows[column + units + k] + g * g
-            rows[column + units + k] = G
-            rows[column + k] -= np.float32({rate}) * g / (np.float32(1e-3) + np.sqrt(G))
-    delta = 0.0
-    for k in range(units):
-        delta += scratch[DELTA + k] * scratch[DELTA + k]
-    norms[0] += {norm_weight} * (square * delta - norms[0])
-    for layer in range(1, len(norms)):
-        square = 0.0
-        for i in range(layers[layer], layers[layer + 1]):
-            g = gradients[i]
-            square += g * g
-            G = squares[i] + g * g
-            squares[i] = G
-            parameters[i] -= np.float32({rate}) * g / (np.float32(1e-3) + np.sqrt(G))
-        norms[layer] += {norm_weight} * (square - norms[layer])
+def pull_back(d, inputs, parameters, scratch, gradients, sizes):
+    backward(d, inputs, parameters, scratch, gradients, sizes)
 """
 
 
@@ -129,7 +78,7 @@ class NeuralHead:
     norms : float64 array, (layers,)
         Running means of the squared norms of the gradients: of V_1, of b_1, then of a layer upwards each.
     kernels : module
-        `learner.kernels` with this head in it.
+        The doors of `learner.kernels` that this kind of head has of its own.
     """
 
     def __init__(self, hidden: Sequence[int], activation: str, n_rates: int, alone: bool, seed: bytes) -> None:
@@ -145,7 +94,7 @@ class NeuralHead:
         )
         self.network[0] = self.program.pack(self.program.parameters)
         self.norms = np.zeros(len(layers) + 1)
-        self.column = layout.HEADER + layout.n_weights(n_rates)
+        self.column = layout.HEADER + experts.n_columns(n_rates)
         starts = [self.program.parameters[layer[0]].start for layer in layers]
         # where each layer's parameters start; the first number is the width of a column instead
         self._layers = np.array([self.hidden[0], *starts, self.network.shape[1]], np.uint64)
@@ -163,17 +112,17 @@ class NeuralHead:
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What the kernels call ``head``."""
+        """What the loops take: a `learner.kernels.heads.Head` as a plain tuple."""
         parameters, squares = self.network
         return (
-            parameters, squares, self._gradients, self._scratch, self.program.sizes, self._columns, self._values,
-            self._layers, self.norms,
+            parameters, squares, self.norms, self._gradients, self._scratch, self.program.sizes, self._columns, self._values,
+            self._layers,
         )  # fmt: skip
 
     def input_gradients(self) -> NDArray[np.float32]:
         """Return d score / d (V_1 phi(x)) at the example that was scored last, one number a unit of the first layer."""
         parameters = self.network[0]
-        self.kernels.backward(np.float32(1), parameters, parameters, self._scratch, self._gradients, self.program.sizes)
+        self.kernels.pull_back(np.float32(1), parameters, parameters, self._scratch, self._gradients, self.program.sizes)
         return self._scratch[self.program.delta].copy()
 
     def layer_norms(self) -> dict[str, float]:
@@ -196,20 +145,19 @@ class NeuralHead:
         return ""
 
     def _compile(self) -> ModuleType:
-        hooks = TEXT.format(
-            version=hashlib.sha256(inspect.getsource(kernels).encode()).hexdigest()[:16],
-            column=self.column,
-            delta=self.program.delta.start,
-            size=self.size,
-            units=self.hidden[0],
-            alone=self.alone,
-            column_size=STARTS[self.activation][0],
-            rate=RATE,
-            norm_weight=1.0 - NORM_DECAY,
+        """Return a module with the doors `learn`, `predict` and `pull_back` of this kind of head."""
+        shape = heads.Shape(
+            self.column, self.hidden[0], self.program.delta.start, STARTS[self.activation][0], RATE, 1.0 - NORM_DECAY
         )
-        text = "\n\n".join([self.program.source, hooks, *_callers()])
-        inlined = {"forward": kernels.inlined, "backward": kernels.inlined}
-        return graph_compiler.load(text, inlined)
+
+        def link(module: ModuleType) -> None:
+            functions = heads.functions(shape, jit.inlined(module.forward), backward := jit.inlined(module.backward))
+            module.backward = backward  # type: ignore[attr-defined]
+            module.learn_of_head, module.predict_of_head = kernels.of_head(functions)  # type: ignore[attr-defined]
+            for name in ("learn", "predict", "pull_back"):
+                setattr(module, name, jit.door(getattr(module, name)))
+
+        return graph_compiler.load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
 
 
 def graph(hidden: Sequence[int], activation: str, seed: bytes) -> tuple[backprop.Node, list[list[backprop.Parameter]]]:
@@ -238,20 +186,3 @@ def graph(hidden: Sequence[int], activation: str, seed: bytes) -> tuple[backprop
     top = [draw.uniform(-bound, bound) for _ in range(hidden[-1])]
     layers.append([backprop.Parameter(top, "w"), backprop.Parameter(0.0, "b")])
     return (backprop.dot(layers[-1][0], h) + layers[-1][1]).named("score"), layers
-
-
-def _callers() -> list[str]:
-    """Return the source of the compiled loops that call the head, directly or not: they are compiled anew around it."""
-    plain = {name: getattr(value, "py_func", value) for name, value in vars(kernels).items()}
-    functions = {
-        name: value
-        for name, value in plain.items()
-        if inspect.isfunction(value) and value.__module__ == kernels.__name__
-    }
-    found = set(HOOKS)
-    while True:
-        more = {name for name, f in functions.items() if name not in found and found & set(f.__code__.co_names)}
-        if not more:
-            break
-        found |= more
-    return [inspect.getsource(functions[name]) for name in functions if name in found and name not in HOOKS]

@@ -58,9 +58,9 @@ class WeightDict:
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What the kernels call ``store``."""
+        """What the loops take: a `learner.kernels.records.Table` as a plain tuple."""
         words64, words32 = self.rows.view(np.uint64), self.rows.view(np.uint32)
-        return self.table, self.rows, words64, words32, self.names, self.sizes, self.dirty
+        return self.table, self.rows, words64, words32, self.names, self.sizes, self.dirty, self.sketch
 
     @property
     def matrix(self) -> NDArray[np.float32]:
@@ -141,6 +141,13 @@ class WeightDict:
         low = bounds[place - 2]
         return f"{name} in [{low:g}, {bounds[place - 1]:g})" if place <= len(bounds) else f"{name} >= {low:g}"
 
+    def warm(self) -> None:
+        """Compile what the dict itself calls, or load it from disk."""
+        kernels.rebuild(np.zeros(1, np.uint64), self.rows.view(np.uint64), 0, self.width)
+        self.slot("")
+        if len(self.sketch):
+            kernels.compact(np.zeros(0, np.bool_), np.zeros(0, np.int64), self.arrays, self.width)
+
     def reserve(self, n_rows: int, n_bytes: int) -> None:
         """Make room for so many more rows, and so many more bytes of names and their lengths.
 
@@ -203,7 +210,7 @@ class WeightDict:
             For each row its new slot, or -1.
         """
         slots = np.empty(len(self), np.int64)
-        kernels.compact(keep, slots, self.rows, self.rows.view(np.uint32), self.names, self.sizes, self.width)
+        kernels.compact(keep, slots, self.arrays, self.width)
         self.table[:] = 0
         kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
         self.dirty[:] = 1
@@ -211,9 +218,8 @@ class WeightDict:
 
 
 def hash_of(name: bytes, keys: NDArray[np.uint64]) -> int:
-    """Return the keyed hash of a name (see `learner.kernels.hash_name`)."""
-    h, _ = kernels.hash_name(np.frombuffer(name, np.uint8), 0, len(name), keys)
-    return int(h)
+    """Return the keyed hash of a name (see `learner.kernels.hashing`)."""
+    return int(kernels.hash_name(np.frombuffer(name, np.uint8), keys))
 
 
 def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.uint64]:

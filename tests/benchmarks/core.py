@@ -1,93 +1,460 @@
-"""Speed and memory of the learner alone, beside Vowpal Wabbit on the same examples: ``python -m tests.benchmarks.core``.
+"""Speed and memory of the learner beside Vowpal Wabbit's on the same examples: ``python -m tests.benchmarks.core``.
 
-Ours goes from msgpack bytes in memory to updated weights, on one core. Vowpal Wabbit goes from its text file to updated
-weights, in a process of its own (its start, about 0.05 s, is measured on an empty file and taken off), on its two threads. Runs
-are taken in pairs, one of each after the other, and the median of the pairs' ratios is quoted.
+Vowpal Wabbit runs as its users run it: as a process of its own, with logistic loss and otherwise its default settings,
+with the 2^18 weights that it has by default and with 2^22, from its text file and from the binary cache that it makes
+of one. What is timed is the wall clock of the whole process, less the wall clock of the same process on an empty file:
+what is left is the pass over the examples. A second table leaves the start in.
 
-Caveats: text costs Vowpal Wabbit its parsing, as msgpack costs us ours: each is given the format it is made for. Vowpal
-Wabbit keeps no names and hashes into 2^24 weights without looking for collisions.
+Ours is a process of its own, too. Before the clock starts, it has loaded its compiled loops, and the examples as
+msgpack bytes into memory; what is timed is one pass, from those bytes to updated weights. There are two streams of
+200,000 examples (see `tests.benchmarks.streams`):
+
+- sparse, 25 features an example out of about 240,000 names: learned by the default model, with one learning rate
+  (``rates=[0.5]``), and with a neural head of 16 units, mixed with the linear experts and alone. All four are compared
+  with the same plain Vowpal Wabbit, which has no neural head here;
+- dense, 30 numbers an example, arrays of float32: learned by the default model and with one learning rate.
+
+In every pair ours runs, then Vowpal Wabbit in its four ways. Quoted are our examples a second over its examples a
+second, medians over the pairs: above 1, ours is the quicker.
+
+Then, from Python, the microseconds of one call on a model that has learned 10,000 examples, medians over batches of 100
+calls: ``learn_packed`` and ``score_packed`` of a packed example, ``learn_one`` and ``score_one`` of a dict or an array.
+
+With ``--against PATH``, another checkout of this project, such as a clone at an earlier commit, that checkout's learner
+runs in turn with this one's, on the same data in the same pairs, and each figure is printed as ``before → after``, the
+other checkout's first.
+
+Caveats:
+
+- Text costs Vowpal Wabbit its parsing, as msgpack costs us ours. Its cache is parsed already and holds hashes, not
+  names.
+- Vowpal Wabbit keeps no names and does not look for collisions: with 2^18 weights many of the sparse stream's names
+  share one. With 2^24 or more, most of the time would be the operating system's, which hands out the memory.
+- Vowpal Wabbit runs on two threads, one that parses and one that learns; ours on one. ``CPU/wall`` says how busy they
+  were. Where the system has both on one processor, ``CPU/wall`` is 1 and its pass may take twice as long as where each
+  has its own. Either happens on the same machine, within a minute: its lowest and highest rates are printed, too.
+- Ours has read its file before the clock starts; Vowpal Wabbit reads while it learns, out of the system's file cache.
+- Other work on the machine disturbs both. Ratios are steadier than examples a second.
 """
 
 import argparse
+import importlib.metadata
+import importlib.util
 import json
+import os
+import platform
+import re
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.benchmarks.streams import write_dense, write_zipf
+
+__all__ = ["ROOT", "machine", "progress_bar", "require_checkout", "run_ours", "table"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {  # our row: its stream, and the model's options
+    "default": ("sparse", {}),
+    "one rate": ("sparse", {"rates": [0.5]}),
+    "neural, mixed": ("sparse", {"neural": [16]}),
+    "neural, alone": ("sparse", {"neural": {"hidden": [16], "alone": True}}),
+    "dense": ("dense", {}),
+    "dense, one rate": ("dense", {"rates": [0.5]}),
+}
+WRITERS = {"sparse": write_zipf, "dense": write_dense}
+CALLS = ("learn_packed", "learn_one", "score_packed", "score_one")
+PEERS = {  # Vowpal Wabbit's column: bits, if not its own default of 18, and whether it reads its cache
+    "18 bits, text": ([], False),
+    "18 bits, cache": ([], True),
+    "22 bits, text": (["-b", "22"], False),
+    "22 bits, cache": (["-b", "22"], True),
+}
+
+# Run as `python -c` in the folder of the checkout whose learner is to be imported: options, file of examples.
+OURS = """
+import itertools, json, statistics, sys, time
+
+import msgpack
+import numpy as np
+
+import learner
 from learner.model import Model
-from tests.benchmarks.streams import write_zipf
+
+options = {"seed": b"sixteen bytes it"} | json.loads(sys.argv[1])
+with open(sys.argv[2], "rb") as file:
+    data = file.read()
+
+model = Model(**options)
+model.linear.warm()
+cpu, wall = time.process_time(), time.perf_counter()
+model.learn_packed(data)
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+found = {
+    "file": learner.__file__,
+    "seconds": wall,
+    "cpu": cpu,
+    "examples": model.n_examples,
+    "features": model.n_features,
+    "bytes_per_feature": model.nbytes / model.n_features,
+    "progressive_loss": model.progressive_loss,
+}
+
+BEFORE, N, BATCH = 10_000, 2500, 100
+unpacker = msgpack.Unpacker(max_buffer_size=len(data))
+unpacker.feed(data)
+ends = [0]
+for _ in range(BEFORE + 3 * N):
+    unpacker.skip()
+    ends.append(unpacker.tell())
+packed = [data[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def seconds_of_ours(data: bytes, rates: list[float] | None) -> tuple[float, Model]:
-    """Return how long one pass took, and the model."""
-    model = Model("binary", rates=rates)
-    model.linear.warm()
-    start = time.perf_counter()
-    model.learn_packed(data)
-    return time.perf_counter() - start, model
+def as_given(features):
+    if isinstance(features, msgpack.ExtType):
+        return np.frombuffer(features.data, "<f4")
+    return features
 
 
-def seconds_of_vw(path: Path) -> float:
-    """Return how long Vowpal Wabbit took for one pass at its default settings."""
-    command = [
-        sys.executable,
-        "-m",
-        "vowpalwabbit",
-        "-b",
-        "24",
-        "--loss_function",
-        "logistic",
-        "--quiet",
-        "-d",
-        str(path),
-    ]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - start
+examples = [(as_given(x), y) for y, x in map(msgpack.unpackb, packed[BEFORE:])]
+
+
+def microseconds(call, items):
+    found = []
+    for first in range(0, len(items), BATCH):
+        batch = items[first : first + BATCH]
+        start = time.perf_counter()
+        for item in batch:
+            call(item)
+        found.append((time.perf_counter() - start) / len(batch) * 1e6)
+    return statistics.median(found)
+
+
+model = Model(**options)
+model.learn_packed(data[: ends[BEFORE]])
+asked = [x for x, _ in examples[2 * N :]]
+found["microseconds"] = {
+    "learn_packed": microseconds(model.learn_packed, packed[BEFORE : BEFORE + N]),
+    "learn_one": microseconds(lambda example: model.learn_one(*example), examples[N : 2 * N]),
+    "score_packed": microseconds(model.linear.score_packed, [model.pack(x) for x in asked]),
+    "score_one": microseconds(model.score_one, asked),
+}
+assert model.n_examples == BEFORE + 2 * N and not model.n_rejected
+print(json.dumps(found))
+"""
+
+
+class Run(NamedTuple):
+    """One run of a process: seconds on the clock, and of the processors."""
+
+    wall: float
+    cpu: float
+    output: str
+
+
+def run(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> Run:
+    """Run a command to its end and measure it; show what it wrote if it fails."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)[:200]}: must end with 0 (got {done.returncode}):\n{done.stderr or done.stdout}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(wall, cpu, done.stdout + done.stderr)
+
+
+# ---- ours ------------------------------------------------------------------------------------------------------------------
+def run_ours(program: str, arguments: Sequence[str], root: Path, env: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run a program with the learner of a checkout; return the JSON object that it prints, with its ``file`` checked.
+
+    With ``-c`` the current folder comes first among those that modules are looked for in, before any that is installed.
+    """
+    done = run([sys.executable, "-c", program, *arguments], root, env)
+    found: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
+    if not Path(found["file"]).resolve().is_relative_to(root):
+        sys.exit(f"learner must be imported from {root} (got {found['file']})")
+    return found | {"process": {"wall": done.wall, "cpu": done.cpu}}
+
+
+def require_checkout(path: Path | None) -> dict[str, Path]:
+    """Return the checkouts to measure: this one as ``after``, and the other one, if given, as ``before``."""
+    if path is None:
+        return {"after": ROOT}
+    if not (path / "learner" / "model.py").is_file():
+        sys.exit(f"--against must be a checkout of this project, with learner/model.py (got {path})")
+    return {"before": path.resolve(), "after": ROOT}
+
+
+# ---- Vowpal Wabbit ---------------------------------------------------------------------------------------------------------
+class Peer:
+    """Vowpal Wabbit with so many bits, on a stream's text or on the cache made of it.
+
+    Parameters
+    ----------
+    text, empty : Path
+        The examples, and a file without any.
+    bits : list of str
+        What sets the bits on the command line.
+    cached : bool
+        Whether to make a cache of either file, and read that.
+    """
+
+    def __init__(self, text: Path, empty: Path, bits: list[str], cached: bool) -> None:
+        self.command = [sys.executable, "-m", "vowpalwabbit", *bits, "--loss_function", "logistic"]
+        self.full, self.start = ["-d", str(text)], ["-d", str(empty)]
+        if cached:
+            name = "".join(bits)
+            for data, path in ((self.full, text), (self.start, empty)):
+                cache = ["--cache_file", f"{path}{name}.cache"]
+                run([*self.command, "--quiet", *data, *cache, "--kill_cache"])
+                data += cache
+        self.told = run([*self.command, *self.full]).output
+        if cached:  # its cache must be what it reads: beside a text without examples it finds them all the same
+            alone = run([*self.command, *self.start[:2], *self.full[2:]]).output
+            if self.number("number of examples", alone) != self.number("number of examples"):
+                sys.exit(f"Vowpal Wabbit must read its cache (got {alone})")
+
+    def number(self, name: str, told: str | None = None) -> float:
+        """Return one of the figures that it prints at its end."""
+        found = re.search(rf"{name} = ([0-9.e+-]+)", self.told if told is None else told)
+        if not found:
+            sys.exit(f"Vowpal Wabbit must print its {name} (got {self.told if told is None else told})")
+        return float(found[1])
+
+    def measure(self) -> tuple[Run, Run]:
+        """Run it on the examples, and on none."""
+        return run([*self.command, "--quiet", *self.full]), run([*self.command, "--quiet", *self.start])
+
+
+# ---- the machine, and what is printed --------------------------------------------------------------------------------------
+def machine(*packages: str) -> dict[str, Any]:
+    """Return the processor's name, how many processors may be used, and the versions of Python and of packages."""
+    name = ""
+    if sys.platform == "darwin":
+        name = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
+    elif (information := Path("/proc/cpuinfo")).exists():
+        found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", information.read_text(), re.MULTILINE)
+        name = found[1] if found else ""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": name.strip() or platform.processor() or platform.machine(),
+        "processors": usable,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, in columns of even width.
+
+    >>> print(table(["what", "s"], [["cold", "1.5"], ["warm", "10.5"]]))
+    | what |    s |
+    | ---- | ---: |
+    | cold |  1.5 |
+    | warm | 10.5 |
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def line(cells: Sequence[str]) -> str:
+        rest = (f" {cell:>{width}} |" for cell, width in zip(cells[1:], widths[1:], strict=True))
+        return f"| {cells[0]:<{widths[0]}} |" + "".join(rest)
+
+    return "\n".join(map(line, [header, rule, *rows]))
+
+
+def progress_bar(total: int, quiet: bool = False) -> tuple[Progress, Callable[[str], None]]:
+    """Return a bar on standard error, shown if that is a terminal, and what to call before each step with its name."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    task = progress.add_task("", total=total)
+    steps = -1
+
+    def step(name: str) -> None:
+        nonlocal steps
+        steps += 1
+        progress.update(task, description=name, completed=steps)
+
+    return progress, step
+
+
+# ---- measuring -------------------------------------------------------------------------------------------------------------
+def measure(pairs: int, checkouts: dict[str, Path], quiet: bool = False) -> dict[str, Any]:
+    """Run everything, and return the figures."""
+    n_steps = len(WRITERS) * (1 + len(PEERS)) + len(KINDS) * (len(checkouts) + pairs * (len(checkouts) + len(PEERS)))
+    progress, step = progress_bar(n_steps, quiet)
+    with tempfile.TemporaryDirectory() as place, progress:
+        files, peers = {}, {}
+        for stream, write in WRITERS.items():
+            folder = Path(place) / stream
+            folder.mkdir()
+            step(f"writing the {stream} stream")
+            files[stream], text = write(folder)
+            empty = folder / "empty.vw"
+            empty.write_text("")
+            for name, (bits, cached) in PEERS.items():
+                step(f"Vowpal Wabbit, {stream}, {name}: trying")
+                peers[stream, name] = Peer(text, empty, bits, cached)
+
+        def ours(kind: str, which: str) -> dict[str, Any]:
+            stream, options = KINDS[kind]
+            return run_ours(OURS, [json.dumps(options), str(files[stream])], checkouts[which])
+
+        for kind in KINDS:  # the first run of each compiles
+            for which in checkouts:
+                step(f"{kind}, {which}: compiling")
+                ours(kind, which)
+        runs: dict[tuple[str, str], list[Any]] = {}
+        for i in range(pairs):
+            for kind, (stream, _) in KINDS.items():
+                for which in list(checkouts)[:: -1 if i % 2 else 1]:  # each goes first in turn
+                    step(f"{kind}, {which}")
+                    runs.setdefault((kind, which), []).append(ours(kind, which))
+                for name in PEERS:
+                    step(f"{kind}: Vowpal Wabbit, {name}")
+                    runs.setdefault((kind, name), []).append(peers[stream, name].measure())
+    result: dict[str, Any] = {"machine": machine("numba", "numpy", "vowpalwabbit"), "pairs": pairs}
+    for which in checkouts:
+        result[which] = {kind: ours_figures(runs, kind, which) for kind in KINDS}
+    if "before" in checkouts:
+        result["after_over_before"] = {
+            kind: statistics.median(
+                before["seconds"] / after["seconds"]
+                for before, after in zip(runs[kind, "before"], runs[kind, "after"], strict=True)
+            )
+            for kind in KINDS
+        }
+    result["vw"] = {
+        stream: {
+            name: vw_figures(
+                peers[stream, name], [pair for kind in KINDS if KINDS[kind][0] == stream for pair in runs[kind, name]]
+            )
+            for name in PEERS
+        }
+        for stream in WRITERS
+    }
+    return result
+
+
+def ours_figures(runs: dict[tuple[str, str], list[Any]], kind: str, which: str) -> dict[str, Any]:
+    """Return what the runs of one kind of ours, of one checkout, come to."""
+    found = runs[kind, which]
+    last = found[-1]
+    ratios, ranges, whole = {}, {}, {}
+    for name in PEERS:
+        pairs = list(zip(found, runs[kind, name], strict=True))
+        each = [(full.wall - start.wall) / mine["seconds"] for mine, (full, start) in pairs]
+        ratios[name], ranges[name] = statistics.median(each), [min(each), max(each)]
+        whole[name] = statistics.median(full.wall / mine["seconds"] for mine, (full, _) in pairs)
+    return {
+        "examples_per_second": statistics.median(mine["examples"] / mine["seconds"] for mine in found),
+        "over_vw": ratios,
+        "over_vw_ranges": ranges,
+        "over_vw_with_its_start": whole,
+        "cpu_over_wall": statistics.median(mine["cpu"] / mine["seconds"] for mine in found),
+        **{key: last[key] for key in ("examples", "features", "bytes_per_feature", "progressive_loss")},
+        "microseconds": {call: statistics.median(mine["microseconds"][call] for mine in found) for call in CALLS},
+    }
+
+
+def vw_figures(peer: Peer, runs: list[tuple[Run, Run]]) -> dict[str, float]:
+    """Return what Vowpal Wabbit's runs come to."""
+    n = peer.number("number of examples")
+    rates = [n / (full.wall - start.wall) for full, start in runs]
+    return {
+        "examples_per_second": statistics.median(rates),
+        "lowest": min(rates),
+        "highest": max(rates),
+        "examples_per_second_with_its_start": statistics.median(n / full.wall for full, _ in runs),
+        "start_seconds": statistics.median(start.wall for _, start in runs),
+        "cpu_over_wall": statistics.median((full.cpu - start.cpu) / (full.wall - start.wall) for full, start in runs),
+        "progressive_loss": peer.number("average loss"),
+    }
+
+
+# ---- printing --------------------------------------------------------------------------------------------------------------
+def show(result: dict[str, Any]) -> str:
+    """Return the tables."""
+    sides = [result[which] for which in ("before", "after") if which in result]
+
+    def cell(kind: str, form: str, *path: str) -> str:
+        values = []
+        for side in sides:
+            value = side[kind]
+            for key in path:
+                value = value[key]
+            values.append(format(value, form))
+        return " → ".join(values)
+
+    def shown(name: str, *columns: tuple[str, str, tuple[str, ...]]) -> str:
+        header = [name, *(title for title, _, _ in columns)]
+        return table(header, [[kind, *(cell(kind, form, *path) for _, form, path in columns)] for kind in KINDS])
+
+    machine, pairs = result["machine"], result["pairs"]
+    quoted = f"medians of {pairs} pair{'s' if pairs > 1 else ''}" + (", before → after" if len(sides) > 1 else "")
+    parts = [
+        "{processor}, {processors} processors, {system}; Python {python}, numba {numba}, numpy {numpy}, "
+        "Vowpal Wabbit {vowpalwabbit}".format(**machine),
+        f"Examples a second over Vowpal Wabbit's, its start taken off; {quoted}:\n\n"
+        + shown("ours", *((name, ".2f", ("over_vw", name)) for name in PEERS)),
+        "The same with its start left in (ours is without one):\n\n"
+        + shown("ours", *((name, ".2f", ("over_vw_with_its_start", name)) for name in PEERS)),
+        "Ours, on one thread:\n\n"
+        + shown(
+            "ours",
+            ("examples/s", ",.0f", ("examples_per_second",)),
+            ("CPU/wall", ".2f", ("cpu_over_wall",)),
+            ("features", ",", ("features",)),
+            ("bytes each", ".1f", ("bytes_per_feature",)),
+            ("log loss", ".5f", ("progressive_loss",)),
+        ),
+        "Microseconds of a call from Python, after 10,000 examples:\n\n"
+        + shown("ours", *((call, ".2f", ("microseconds", call)) for call in CALLS)),
+        "Vowpal Wabbit, on its two threads:\n\n"
+        + table(
+            ["stream", "examples/s", "lowest", "highest", "with its start", "start, s", "CPU/wall", "log loss"],
+            [
+                [
+                    f"{stream}, {name}", f"{row['examples_per_second']:,.0f}",
+                    f"{row['lowest']:,.0f}", f"{row['highest']:,.0f}",
+                    f"{row['examples_per_second_with_its_start']:,.0f}", f"{row['start_seconds']:.3f}",
+                    f"{row['cpu_over_wall']:.2f}", f"{row['progressive_loss']:.5f}",
+                ]
+                for stream, rows in result["vw"].items()
+                for name, row in rows.items()
+            ],
+        ),
+    ]  # fmt: skip
+    if "after_over_before" in result:
+        ratios = [[kind, f"{ratio:.2f}"] for kind, ratio in result["after_over_before"].items()]
+        parts.insert(1, "Examples a second, after over before:\n\n" + table(["ours", "ratio"], ratios))
+    return "\n\n".join(parts)
 
 
 def main() -> None:
-    """Print the table, or JSON."""
+    """Print the tables, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=5, help="how often each is run")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout, measured beside this one")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        packed, text = write_zipf(Path(folder))
-        empty = Path(folder) / "empty.vw"
-        empty.write_text("")
-        data = packed.read_bytes()
-        result = {}
-        for name, rates in (("default", None), ("--rates 0.5", [0.5])):
-            ours, peers = [], []
-            seconds_of_ours(data, rates)
-            seconds_of_vw(text)
-            for _ in range(options.pairs):
-                seconds, model = seconds_of_ours(data, rates)
-                ours.append(model.n_examples / seconds)
-                peers.append(model.n_examples / (seconds_of_vw(text) - seconds_of_vw(empty)))
-            result[name] = {
-                "examples_per_second": round(statistics.median(ours)),
-                "vw_examples_per_second": round(statistics.median(peers)),
-                "ratio": round(statistics.median(a / b for a, b in zip(ours, peers, strict=True)), 3),
-                "features": model.n_features,
-                "bytes_per_feature": round(model.nbytes / model.n_features, 1),
-                "progressive_loss": round(model.progressive_loss, 5),
-            }
-    if options.json:
-        print(json.dumps(result))
-        return
-    print(
-        f"{'settings':12} {'examples/s':>11} {'VW':>9} {'ratio':>6} {'features':>9} {'bytes each':>10} {'log loss':>9}"
-    )
-    for name, row in result.items():
-        print(
-            f"{name:12} {row['examples_per_second']:11,} {row['vw_examples_per_second']:9,} {row['ratio']:6.2f} "
-            f"{row['features']:9,} {row['bytes_per_feature']:10} {row['progressive_loss']:9.5f}"
-        )
+    if options.pairs < 1:
+        parser.error(f"--pairs must be at least 1 (got {options.pairs})")
+    if not importlib.util.find_spec("vowpalwabbit"):
+        sys.exit("Vowpal Wabbit must be installed: pip install '.[bench]'")
+    result = measure(options.pairs, require_checkout(options.against))
+    print(json.dumps(result) if options.json else show(result))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
-"""A generated stream for the benchmarks: sparse binary features whose names follow Zipf's law."""
+"""Generated streams for the benchmarks, each written both as msgpack and as Vowpal Wabbit's text.
+
+Caveats: they are drawn from known distributions, and nothing drifts in them. They are for measuring time and memory;
+how good the predictions are on real data, `tests.benchmarks.league` says.
+"""
 
 from pathlib import Path
 
 import msgpack
 import numpy as np
 
-__all__ = ["write_zipf"]
+__all__ = ["write_dense", "write_zipf"]
 
 
 def write_zipf(
     folder: Path, n_examples: int = 200_000, n_features: int = 25, exponent: float = 1.24
 ) -> tuple[Path, Path]:
-    """Write the same examples as msgpack and as Vowpal Wabbit's text; return both paths.
+    """Write sparse binary features whose names follow Zipf's law; return the paths of the msgpack and of the text.
 
     With the defaults about 240,000 names occur. Targets are drawn from a logistic model over half of the names.
     """
@@ -28,4 +32,24 @@ def write_zipf(
             names = [f"w={i}" for i in ids]
             binary.write(msgpack.packb((target, dict.fromkeys(names, 1.0))))
             lines.write(f"{target} | {' '.join(names)}\n")
+    return packed, text
+
+
+def write_dense(folder: Path, n_examples: int = 200_000, n_features: int = 30) -> tuple[Path, Path]:
+    """Write dense numbers, as arrays of float32 in the msgpack and as ``x0:1.234`` in the text; return the two paths.
+
+    Each has a mean and a spread of its own, and four digits in both files. Targets are drawn from a logistic model.
+    """
+    rng = np.random.default_rng(1)
+    spreads = 10.0 ** rng.uniform(-1.0, 1.0, n_features)
+    numbers = spreads * (rng.normal(size=(n_examples, n_features)) + rng.normal(size=n_features))
+    scores = (numbers - numbers.mean(axis=0)) / spreads @ rng.normal(0.0, 0.4, n_features)
+    targets = np.where(rng.random(n_examples) < 1.0 / (1.0 + np.exp(-scores)), 1, -1)
+    packed, text = folder / "dense.msgpack", folder / "dense.vw"
+    with packed.open("wb") as binary, text.open("w") as lines:
+        for target, row in zip(targets.tolist(), numbers.tolist(), strict=True):
+            digits = [f"{number:.4g}" for number in row]
+            array = np.array([float(number) for number in digits], "<f4")
+            binary.write(msgpack.packb((target, msgpack.ExtType(4, array.tobytes()))))
+            lines.write(f"{target} | {' '.join(f'x{i}:{number}' for i, number in enumerate(digits))}\n")
     return packed, text

@@ -1,0 +1,158 @@
+"""The compiled loops: from msgpack bytes to scores and updated weights, with no Python object a feature.
+
+Here are the doors, the functions that Python calls. A door takes plain tuples in the order of the records of
+`learner.kernels.records`, names them, and hands on. Read `learner.kernels.mixture` next: `learn_example` is the algorithm.
+
+==============  ======================================================================================================
+``example``     msgpack bytes to hashes, values and a target, checked before anything is changed; ``scanner``, ``hashing``
+``table``       the hash table from names to rows; ``room``: bounded memory
+``scaling``     values on their features' own scales; ``derived``: bins, cells, pairs
+``experts``     learners side by side; ``mixer``: one linear model of them; ``heads``: a network among them
+``tasks``       targets and their evaluation, ``targets`` and ``evaluation``: what they share; ``losses``: `learner.losses`
+``mixture``     all of that, for one example; ``classes``: many classes; ``optimizer``: a named algorithm in its place
+``learning``    the outer loop
+``records``     what functions take; ``jit``: how they are compiled, and where machine code is kept; ``bits``: intrinsics
+==============  ======================================================================================================
+
+Only this package knows numba. With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
+"""
+
+import numpy as np
+
+from learner.kernels import classes as _classes
+from learner.kernels import example as _example
+from learner.kernels import hashing as _hashing
+from learner.kernels import heads as _heads
+from learner.kernels import mixture as _mixture
+from learner.kernels import optimizer as _optimizer
+from learner.kernels import room as _room
+from learner.kernels import scanner as _scanner
+from learner.kernels import table as _table
+from learner.kernels.bits import MISSING, PRIME
+from learner.kernels.bits import blend as _blend
+from learner.kernels.jit import JIT, door, inlined, listening
+from learner.kernels.learning import stream as _stream
+from learner.kernels.records import Learner, Results, Table, named, named_work
+from learner.layout import OK
+
+__all__ = [
+    "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "find", "hash_name", "learn", "learn_by_algorithm",
+    "learn_classes", "listening", "normalise", "of_head", "predict", "predict_by_algorithm", "rebuild", "skip",
+]  # fmt: skip
+
+# ---- learning and predicting ---------------------------------------------------------------------------------------------
+_plain = _mixture.loops(_heads.NONE)
+_learn = _stream(_example.read, _mixture.rows_of, _plain.learn_example)
+_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_example))
+_learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
+
+
+@door
+def learn(buffer, position, learner, work, results):
+    """Learn examples one after another, until the buffer or the room for results or for new features ends.
+
+    Returns (examples done, next position, rows needed, bytes of names needed, code): see `learner.kernels.learning.stream`.
+    """
+    return _learn(buffer, position, named(learner), named_work(work), Results(*results))
+
+
+@door
+def predict(buffer, learner, work):
+    """Score one map of features, changing nothing. What the score is made of stays in the work arrays.
+
+    Returns (code, where, features, derived features, score): where the map ends, or what is wrong with it lies.
+    """
+    return _plain.predict(buffer, named(learner), named_work(work))
+
+
+@door
+def learn_classes(buffer, position, classes, work, results):
+    """Learn examples of many classes as `learn` does; the code is NEW_CLASS at a label that has no class yet."""
+    return _learn_classes(buffer, position, _classes.named_classes(classes), named_work(work), Results(*results))
+
+
+@door
+def learn_by_algorithm(buffer, position, algorithm, work, results):
+    """Learn examples by a named algorithm as `learn` does."""
+    return _learn_by_algorithm(buffer, position, _optimizer.named_algorithm(algorithm), named_work(work), Results(*results))
+
+
+@door
+def predict_by_algorithm(buffer, algorithm, work):
+    """Score one map of features; returns (code, where, features, score)."""
+    algorithm, features = _optimizer.named_algorithm(algorithm), named_work(work).features
+    code, where, n = _example.scan(buffer, np.int64(0), algorithm.keys, algorithm.table, features)
+    score = _optimizer.score_features(n, algorithm, features) if code == OK else 0.0
+    return code, where, n, score
+
+
+def of_head(functions):
+    """Return what `learn` and `predict` of a neural head hand on to: it is compiled into doors of the head's own module."""
+    headed = _mixture.loops(functions)
+    learn_headed = _stream(_example.read, _mixture.rows_of, headed.learn_example)
+
+    @inlined
+    def with_head(learner):
+        settings, keys, table, state, head = named(learner)
+        return Learner(settings, keys, table, state, _heads.Head(*head))
+
+    @inlined
+    def learn_of_head(buffer, position, learner, work, results):
+        return learn_headed(buffer, position, with_head(learner), named_work(work), Results(*results))
+
+    @inlined
+    def predict_of_head(buffer, learner, work):
+        return headed.predict(buffer, with_head(learner), named_work(work))
+
+    return learn_of_head, predict_of_head
+
+
+# ---- the dict ------------------------------------------------------------------------------------------------------------
+@door
+def hash_name(name, keys):
+    """Return the keyed hash of a name, an array of bytes."""
+    h, _ = _hashing.hash_name(name, np.int64(0), len(name), keys)
+    return h
+
+
+@door
+def blend_hashes(a, b):
+    """Return the hash of two hashes, in order."""
+    return _blend(a, b)
+
+
+@door
+def find(table, h, width):
+    """Return where the row of the name with this hash starts, or MISSING."""
+    return _table.find(Table(*table), h, width)
+
+
+@door
+def rebuild(buckets, words64, n_rows, width):
+    """Fill an empty hash table with the first rows."""
+    _table.rebuild(buckets, words64, n_rows, width)
+
+
+@door
+def compact(keep, slots, table, width):
+    """Drop the rows not to be kept, and what is derived of them: see `learner.kernels.room.compact`."""
+    _room.compact(keep, slots, Table(*table), width)
+
+
+# ---- msgpack -------------------------------------------------------------------------------------------------------------
+@door
+def skip(buffer, position):
+    """Return where the msgpack value at a position ends, or -1 when it is cut off or not msgpack."""
+    return _scanner.skip(buffer, position)
+
+
+@door
+def boundaries(buffer, ends):
+    """Write where msgpack values that follow one another end, as many as ``ends`` holds; return how many are whole."""
+    return _scanner.boundaries(buffer, ends)
+
+
+@door
+def normalise(scores, probabilities):
+    """Write the classes' probabilities, given their scores."""
+    _classes.normalise(scores, probabilities)

@@ -1,0 +1,212 @@
+"""Many classes: a mixture a class, its label against the rest, over one dict; see `learner.multiclass`."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from learner.kernels.evaluation import count_example
+from learner.kernels.example import read_header, read_rest
+from learner.kernels.hashing import hash_name, is_utf8, n_digits, write_digits
+from learner.kernels.jit import compiled, inlined
+from learner.kernels.mixture import salt
+from learner.kernels.records import Example, Learner, State, named
+from learner.kernels.scanner import read_number, read_string
+from learner.kernels.targets import positives
+from learner.kernels.tasks.binary import probability
+from learner.layout import (
+    BAD_FRAMING,
+    BAD_TARGET,
+    CONSTANT_LOSS_SUM,
+    EXAMPLES,
+    IMPORTANCE_SUM,
+    LOSS_SUM,
+    MAX_DERIVED,
+    MAX_NAME_BYTES,
+    NEW_CLASS,
+    OK,
+)
+from learner.metrics import (
+    CALIBRATION,
+    CONSTANT_CORRECT,
+    CONSTANT_LOG_LOSS,
+    CORRECT,
+    CURRENT,
+    LOG_LOSS,
+    N_CALIBRATION,
+)
+
+__all__ = ["Classes", "named_classes", "normalise", "read", "rows_of", "through"]
+
+MAX_LABEL = 1e15  # of a whole number as a label, in size: a float64 holds all of its digits
+FALSE, TRUE, MINUS = 0xC2, 0xC3, 45  # msgpack's first bytes; the character
+
+
+class Shared(NamedTuple):
+    """What is counted of all classes together."""
+
+    totals: Any
+    metrics: Any
+
+
+class Classes(NamedTuple):
+    """A multi-class model."""
+
+    settings: Any  # of every class's learner
+    keys: Any
+    table: Any  # the rows of all classes
+    state: Any  # a `Shared`
+    stacked: Any  # a `State` of the classes' arrays, a row a class; but of metrics one for all, which nobody asks for
+    labels: Any  # uint64: the labels' hashes, in order of their first examples
+    answers: Any  # float64, (3, classes): scores, probabilities and shares at the example at hand
+
+
+SCORES, PROBABILITIES, SHARES = range(3)  # of the answers
+
+
+@inlined
+def named_classes(classes):
+    """Return the record of a multi-class model that a door was given as plain tuples."""
+    learner, state, labels, answers = classes
+    settings, keys, table, stacked, _ = named(learner)
+    return Classes(settings, keys, table, Shared(*state), stacked, labels, answers)
+
+
+@inlined
+def of_class(classes, j):
+    """Return the learner of a class."""
+    stacked = classes.stacked
+    state = State(
+        stacked.totals[j], stacked.mixer[j], stacked.dense_filter[j], stacked.metrics, stacked.samples[j]
+    )
+    return Learner(classes.settings, classes.keys, classes.table, state, ())
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------------
+@inlined
+def write_label(number, text):
+    """Write the digits of a whole number, with its sign; return how many characters they are."""
+    n_signs = np.int64(1 if number < 0.0 else 0)
+    text[0] = MINUS
+    size = np.int64(abs(number))
+    length = n_digits(size)
+    write_digits(text, n_signs, length, size)
+    return n_signs + length
+
+
+@compiled
+def class_of(buffer, position, keys, labels, text):
+    """Return (code, class, next position) of a label: a string, or a whole number, which is its decimal digits.
+
+    The class is -1 for a label that was never seen, and the code then NEW_CLASS.
+    """
+    kind, y, after = read_number(buffer, position)
+    if kind == -1:
+        return BAD_FRAMING, -1, position
+    if kind == 1:
+        if y != np.floor(y) or abs(y) > MAX_LABEL or buffer[position] == FALSE or buffer[position] == TRUE:
+            return BAD_TARGET, -1, position
+        h, _ = hash_name(text, np.int64(0), write_label(y, text), keys)
+    else:
+        length, start = read_string(buffer, position)
+        if length == -2:
+            return BAD_FRAMING, -1, position
+        if length < 1 or length > MAX_NAME_BYTES or not is_utf8(buffer, start, length):
+            return BAD_TARGET, -1, position
+        h, _ = hash_name(buffer, start, length, keys)
+        after = start + length
+    for k in range(len(labels)):
+        if labels[k] == h:
+            return OK, k, after
+    return NEW_CLASS, -1, after
+
+
+@inlined
+def read(buffer, position, classes, work):
+    """Return (code, where, number of features, class, importance) of an example; leave its plain hashes in the work arrays."""
+    code, after, with_importance = read_header(buffer, position)
+    if code != OK:
+        return code, after, np.int64(0), -1, 0.0
+    of_label, k, where = class_of(buffer, after, classes.keys, classes.labels, work.features.text)
+    if of_label != OK and of_label != NEW_CLASS:
+        return of_label, after, np.int64(0), k, 0.0
+    code, where, n, importance = read_rest(buffer, where, with_importance, classes.keys, classes.table, work.features)
+    for i in range(n):
+        work.hashes[i] = work.features.hashes[i]
+    return (of_label if code == OK else code), where, n, k, importance
+
+
+@inlined
+def rows_of(n, classes):
+    """Return (rows, how often the bytes of its names) that an example may need at most."""
+    n_classes = len(classes.labels)
+    return n_classes * (n + 1 + MAX_DERIVED), n_classes
+
+
+# ---- learning ------------------------------------------------------------------------------------------------------------
+@compiled
+def normalise(scores, probabilities):
+    """Write the classes' probabilities: each learner's own, divided by their sum."""
+    whole = 0.0
+    for k in range(len(scores)):
+        probabilities[k] = probability(scores[k])
+        whole += probabilities[k]
+    for k in range(len(scores)):
+        probabilities[k] = probabilities[k] / whole if whole > 0.0 else 1.0 / len(scores)
+
+
+@inlined
+def evaluate(state, answers, k, importance):
+    """Count how good the classes' probabilities and their running shares are for the class k; return the log loss.
+
+    The first example of a class counts with the loss of an even guess among it and the others.
+    """
+    totals, probabilities, shares = state.totals, answers[PROBABILITIES], answers[SHARES]
+    count_example(state.metrics, importance)
+    sums = state.metrics[CURRENT]
+    n = len(probabilities)
+    best = likeliest = 0
+    for j in range(n):
+        if probabilities[j] > probabilities[best]:
+            best = j
+        if shares[j] > shares[likeliest]:
+            likeliest = j
+    log_loss = constant = math.log(np.float64(n))
+    correct = 0.0
+    if shares[k] >= 0.0:
+        log_loss = -math.log(max(probabilities[k], 1e-300))
+        constant = -math.log((shares[k] + 1.0) / (totals[IMPORTANCE_SUM] + n))
+        correct = 1.0 if best == k else 0.0
+        sums[CONSTANT_CORRECT] += importance if likeliest == k else 0.0
+    sums[LOG_LOSS] += importance * log_loss
+    sums[CORRECT] += importance * correct
+    sums[CONSTANT_LOG_LOSS] += importance * constant
+    place = min(np.int64(probabilities[best] * N_CALIBRATION), N_CALIBRATION - 1)
+    sums[CALIBRATION + place] += importance * (probabilities[best] - correct)
+    totals[LOSS_SUM] += importance * log_loss
+    totals[CONSTANT_LOSS_SUM] += importance * constant
+    return log_loss
+
+
+def through(learn_example: Any) -> Any:
+    """Return the compiled function that learns an example of many classes by that of one class's."""
+
+    @inlined
+    def learn_example_of_classes(example, classes, work):  # type: ignore[no-untyped-def]
+        """Let every class's learner learn the example: its own label against the rest."""
+        totals, answers, k = classes.state.totals, classes.answers, example.y
+        for j in range(len(classes.labels)):
+            learner = of_class(classes, j)
+            own = learner.state.totals
+            answers[SHARES, j] = positives(own) if own[EXAMPLES] > 0.0 else -1.0
+            salt(example.n, work.hashes, work.features.hashes, own)
+            y = 1.0 if j == k else -1.0
+            one = Example(example.buffer, example.n, y, example.importance)
+            answers[SCORES, j], _ = learn_example(one, learner, work)
+        normalise(answers[SCORES], answers[PROBABILITIES])
+        loss = evaluate(classes.state, answers, k, example.importance)
+        totals[EXAMPLES] += 1.0
+        totals[IMPORTANCE_SUM] += example.importance
+        return answers[PROBABILITIES, k], loss
+
+    return learn_example_of_classes

@@ -1,0 +1,29 @@
+"""Progressive evaluation: what all tasks count, example by example; see `learner.metrics` for where each sum lies."""
+
+from learner.kernels.jit import compiled, inlined
+from learner.metrics import CURRENT, HALF_WINDOW, OLDER, PREVIOUS, WEIGHT, N
+
+
+@inlined
+def is_full(metrics):
+    """Tell whether the younger half of the window has as many examples as it takes."""
+    return metrics[CURRENT, N] == HALF_WINDOW
+
+
+@compiled
+def move_up(metrics):
+    """Begin a new half of the window: the older half's sums go to those of all examples before."""
+    older, previous = metrics[OLDER], metrics[PREVIOUS]
+    for i in range(metrics.shape[1]):
+        older[i] += previous[i]
+        previous[i] = metrics[CURRENT, i]
+        metrics[CURRENT, i] = 0.0
+
+
+@inlined
+def count_example(metrics, importance):
+    """Count an example; what becomes of it is to be taken into the sums of the current row."""
+    if is_full(metrics):
+        move_up(metrics)
+    metrics[CURRENT, N] += 1.0
+    metrics[CURRENT, WEIGHT] += importance

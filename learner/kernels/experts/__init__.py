@@ -1,0 +1,192 @@
+"""The experts: learners side by side over the same rows, each with numbers of its own in them. A file an expert.
+
+AdaGrad's experts, one a learning rate, come first. In a mixture, which several rates make, those of the table `EXPERTS` come
+beside them; the table gives an expert its columns in a row and its score among the mixer's inputs. Its module has
+
+``start(column, is_constant, base, rows)``
+    begin a feature's row;
+``score(column, place, inputs, learner, work)``
+    write its score into ``work.scores[place]``;
+``learn(column, place, inputs, update, learner, work)``
+    learn an example whose scores are there;
+``penalize(column, inputs, update, learner)``
+    bring weights nearer to zero, with L1 or L2;
+``weights(matrix, column, totals, silent)`` and ``scale(totals)``
+    for Python: the weights of rows, some of which are silent (see `mark_silent`), and what the score is multiplied by;
+
+and the constants ``PART`` (the bit that switches it on), ``N_COLUMNS``, ``HAS_GRADIENT`` (whether its weights move along the
+gradient alone), ``LEARNS_DERIVED`` and ``MIXING_VARIANCE`` (of its weight in the mixture, at first). The dense filter has no
+columns in the rows, and so no line in the table.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from learner.kernels.bits import MISSING
+from learner.kernels.experts import adagrad, bayes, dense_filter, kalman
+from learner.kernels.jit import inlined
+from learner.layout import HEADER, LINE
+
+__all__ = [
+    "DERIVED", "EXPERTS", "adagrad", "column_of", "dense_filter", "gradient_columns", "is_mixture", "learn", "learn_derived",
+    "mark_silent", "n_columns", "row_width", "score", "score_derived", "start",
+]  # fmt: skip
+
+EXPERTS: tuple[Any, ...] = (kalman, bayes)
+DERIVED = tuple(expert for expert in EXPERTS if expert.LEARNS_DERIVED)  # those that learn the derived features, too
+
+
+# ---- where their numbers lie ---------------------------------------------------------------------------------------------
+def _offset(expert: Any) -> int:
+    """Return how many columns lie between AdaGrad's and an expert's."""
+    return sum(before.N_COLUMNS for before in EXPERTS[: EXPERTS.index(expert)])
+
+
+def column_of(expert: Any, n_rates: int) -> int:
+    """Return where in a row an expert's columns begin."""
+    return HEADER + 2 * n_rates + _offset(expert)
+
+
+def n_columns(n_rates: int) -> int:
+    """Return the float32s that the experts have in a row.
+
+    >>> n_columns(1), n_columns(2)
+    (2, 8)
+    """
+    return 2 * n_rates + (sum(expert.N_COLUMNS for expert in EXPERTS) if n_rates > 1 else 0)
+
+
+def row_width(n_rates: int, head_size: int = 0) -> int:
+    """Return the float32s in a row of so many rates and of a neural head: a multiple of a cache line's.
+
+    >>> row_width(1), row_width(2), row_width(4)
+    (16, 16, 32)
+    """
+    return -(-(HEADER + n_columns(n_rates) + head_size) // LINE) * LINE
+
+
+@inlined
+def is_mixture(settings):
+    """Tell whether there are several rates, and so the experts beside them: a constant once compiled."""
+    return len(settings.rates) > 1
+
+
+@inlined
+def first_column(settings):
+    """Return where in a row the columns of the experts beside AdaGrad begin: a constant once compiled."""
+    return np.uint64(HEADER + 2 * len(settings.rates))
+
+
+# ---- all of them, in turn ------------------------------------------------------------------------------------------------
+def _in_turn(experts: tuple[Any, ...], function: str, takes_place: bool = True, index: int = 0) -> Any:
+    """Return one compiled function that calls a function of every expert.
+
+    It takes where the experts' columns begin and (with a place) the first one's score, then the function's other arguments.
+    """
+    this, offset, place = getattr(experts[index], function), np.uint64(_offset(experts[index])), np.uint64(index)
+    others = _in_turn(experts, function, takes_place, index + 1) if index + 1 < len(experts) else _nothing
+
+    if takes_place:
+
+        @inlined
+        def with_place(column, first, *arguments):  # type: ignore[no-untyped-def]
+            this(column + offset, first + place, *arguments)
+            others(column, first, *arguments)
+
+        return with_place
+
+    @inlined
+    def without_place(column, *arguments):  # type: ignore[no-untyped-def]
+        this(column + offset, *arguments)
+        others(column, *arguments)
+
+    return without_place
+
+
+@inlined
+def _nothing(*arguments):
+    """Do nothing: the last of the experts was called."""
+
+
+_start = _in_turn(EXPERTS, "start", takes_place=False)
+_score, _score_derived = _in_turn(EXPERTS, "score"), _in_turn(DERIVED, "score")
+_learn, _learn_derived = _in_turn(EXPERTS, "learn"), _in_turn(DERIVED, "learn")
+_penalize = _in_turn(EXPERTS, "penalize", takes_place=False)
+_penalize_derived = _in_turn(DERIVED, "penalize", takes_place=False)
+
+
+@inlined
+def start(is_constant, base, settings, rows):
+    """Begin a feature's row."""
+    if is_mixture(settings):
+        _start(first_column(settings), is_constant, base, rows)
+
+
+@inlined
+def score(first, inputs, learner, work):
+    """Write the scores of all experts of the features, the first one's at a place."""
+    settings = learner.settings
+    adagrad.score(inputs, first, settings, learner.table.rows, work.scores)
+    if is_mixture(settings):
+        _score(first_column(settings), first + np.uint64(len(settings.rates)), inputs, learner, work)
+
+
+@inlined
+def score_derived(first, inputs, learner, work):
+    """Write the scores of all experts of the derived features of a mixture."""
+    settings = learner.settings
+    adagrad.score(inputs, first, settings, learner.table.rows, work.scores)
+    _score_derived(first_column(settings), first + np.uint64(len(settings.rates)), inputs, learner, work)
+
+
+@inlined
+def learn(first, inputs, update, learner, work):
+    """Let all experts of the features learn an example, whose scores are there."""
+    settings, rows = learner.settings, learner.table.rows
+    penalties = settings.l1 > 0.0 or settings.l2 > 0.0
+    adagrad.learn(inputs, update, first, settings, rows, work)
+    if penalties:
+        adagrad.penalize(inputs, update, settings, rows)
+    if is_mixture(settings):
+        _learn(first_column(settings), first + np.uint64(len(settings.rates)), inputs, update, learner, work)
+        if penalties:
+            _penalize(first_column(settings), inputs, update, learner)
+
+
+@inlined
+def learn_derived(first, inputs, update, learner, work):
+    """Let all experts of the derived features of a mixture learn an example."""
+    settings, rows = learner.settings, learner.table.rows
+    adagrad.learn(inputs, update, first, settings, rows, work)
+    _learn_derived(first_column(settings), first + np.uint64(len(settings.rates)), inputs, update, learner, work)
+    if settings.l1 > 0.0 or settings.l2 > 0.0:
+        adagrad.penalize(inputs, update, settings, rows)
+        _penalize_derived(first_column(settings), inputs, update, learner)
+
+
+# ---- weights of zero -----------------------------------------------------------------------------------------------------
+def gradient_columns(n_rates: int) -> list[int]:
+    """Return the columns of the weights that move along a gradient, which L1 brings to zero."""
+    beside = [column_of(expert, n_rates) for expert in EXPERTS if expert.HAS_GRADIENT] if n_rates > 1 else []
+    return [*range(HEADER, HEADER + n_rates), *beside]
+
+
+OFFSETS = tuple(np.uint64(_offset(expert)) for expert in EXPERTS if expert.HAS_GRADIENT)
+
+
+@inlined
+def mark_silent(inputs, settings, rows, silent):
+    """Mark the features that every expert with a gradient weighs with exactly zero."""
+    for i in range(inputs.n):
+        base = inputs.bases[i]
+        silent[i] = 0
+        if base == MISSING:
+            continue
+        found = False
+        for k in range(np.uint64(len(settings.rates))):
+            found = found or rows[base + adagrad.WEIGHTS + k] != 0.0
+        if is_mixture(settings):
+            for offset in OFFSETS:
+                found = found or rows[base + first_column(settings) + offset] != 0.0
+        silent[i] = 0 if found else 1

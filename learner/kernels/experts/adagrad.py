@@ -1,0 +1,94 @@
+"""AdaGrad with importance-aware steps: one expert a learning rate, each on the gradient at its own score.
+
+In a row lie the weights ``w_1 .. w_R``, then the decayed sums of squared gradients ``G_1 .. G_R``.
+"""
+
+import math
+
+import numpy as np
+
+from learner.kernels.bits import MISSING, NOTHING, ONE
+from learner.kernels.experts.penalties import penalized
+from learner.kernels.jit import compiled, inlined
+from learner.kernels.losses import derivative, step
+from learner.layout import HEADER
+
+WEIGHTS = np.uint64(HEADER)
+EPSILON = np.float32(0.1)
+
+
+@inlined
+def score(inputs, first, settings, rows, scores):
+    """Write the scores ``w_k . u`` of all rates; features without a row weigh nothing."""
+    n_rates = np.uint64(len(settings.rates))
+    for k in range(n_rates):
+        scores[first + k] = 0.0
+    for i in range(inputs.n):
+        base = inputs.bases[i]
+        if base != MISSING:
+            u = inputs.scaled[i]
+            for k in range(n_rates):
+                scores[first + k] += rows[base + WEIGHTS + k] * u
+
+
+@inlined
+def moves(first, y, settings, scores):
+    """Tell whether any rate has a gradient."""
+    moved = False
+    for k in range(np.uint64(len(settings.rates))):
+        moved = moved or derivative(settings.loss, scores[first + k], y) != 0.0
+    return moved
+
+
+@inlined
+def learn(inputs, update, first, settings, rows, work):
+    """One step of every rate.
+
+    ``G <- decay G + (g u)^2``, ``r = u / (0.1 + sqrt G)``, doubled for the constant, which comes last; then
+    ``w += h rate c r`` where ``h`` is the loss's importance-aware step over the distance ``q = rate c sum r u`` and c the
+    update's pace (Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods"; Ross, Mineiro, Langford, 2013, "Normalized
+    online learning", for c).
+    """
+    slopes, paths, steps, scores = work.slopes, work.paths, work.steps, work.scores
+    n_rates = np.uint64(len(settings.rates))
+    squares = WEIGHTS + n_rates
+    for k in range(n_rates):
+        paths[k] = 0.0
+        slopes[k] = derivative(settings.loss, update.offset + scores[first + k], update.y) * math.sqrt(update.importance)
+    last = inputs.n - ONE if inputs.n_constants > NOTHING else MISSING
+    for i in range(inputs.n):
+        base = inputs.bases[i] + squares
+        u = inputs.scaled[i]
+        at = i * n_rates
+        for k in range(n_rates):
+            gu = slopes[k] * u
+            G = settings.decays[k] * rows[base + k] + gu * gu
+            rows[base + k] = G
+            r = u / (EPSILON + np.sqrt(G))
+            if i == last:
+                r += r
+            steps[at + k] = r
+            paths[k] += r * u
+    for k in range(n_rates):
+        rate = settings.rates[np.int64(k)] * update.pace
+        q = rate * paths[k]
+        slopes[k] = 0.0
+        if q > 0.0:
+            slopes[k] = step(settings.loss, update.offset + scores[first + k], update.y, q, update.importance) * rate
+    for i in range(inputs.n):
+        base = inputs.bases[i] + WEIGHTS
+        at = i * n_rates
+        for k in range(n_rates):
+            rows[base + k] += slopes[k] * steps[at + k]
+
+
+@compiled
+def penalize(inputs, update, settings, rows):
+    """Bring the weights of an example's features nearer to zero, in AdaGrad's metric ``r = rate c / (0.1 + sqrt G)``."""
+    n_rates = np.uint64(len(settings.rates))
+    for i in range(inputs.n - inputs.n_constants):
+        base = inputs.bases[i] + WEIGHTS
+        for k in range(n_rates):
+            root = math.sqrt(np.float64(rows[base + n_rates + k]))
+            r = update.importance * settings.rates[np.int64(k)] * update.pace / (0.1 + root)
+            rows[base + k] = penalized(np.float64(rows[base + k]), r, settings)

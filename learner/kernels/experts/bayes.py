@@ -1,0 +1,101 @@
+"""Naive Bayes over the features (Maron, 1961, "Automatic indexing"; Good, 1965, for the prior).
+
+In a row lie the importances of the positive and of the negative examples that had the feature. Its weight is its log odds ratio,
+``log((n+ + p) / (n- + 1 - p)) - log(P / N)``, where n+ and n- are those importances, P and N those of all examples, and
+p = P / (P + N), all with one more of each. It weighs nothing for centred numbers, and with L1 for features that all experts
+with a gradient weigh with zero. The score is divided by the root mean square of those before, since it grows with the number
+of features.
+"""
+
+import math
+
+import numpy as np
+
+from learner.kernels.bits import MISSING, ONE
+from learner.kernels.jit import door, inlined
+from learner.kernels.table import DENSE, PLACE_MASK
+from learner.kernels.targets import positives
+from learner.layout import BAYES, BAYES_SQUARES, IMPORTANCE_SUM, SPARSE, TARGET_SUM
+
+PART = BAYES
+N_COLUMNS = 2
+HAS_GRADIENT = False
+LEARNS_DERIVED = False
+MIXING_VARIANCE = 5.0  # of the expert's weight in the mixture, at first
+
+
+@inlined
+def start(column, is_constant, base, rows):
+    """Begin a feature's row: both importances are zero."""
+
+
+@inlined
+def priors(totals):
+    """Return the share of positives, of negatives, and the odds against a positive, with one more of each."""
+    positive = positives(totals) + 1.0
+    negative = totals[TARGET_SUM] + 2.0 - positive
+    prior = np.float32(positive / (positive + negative))
+    return prior, np.float32(1.0) - prior, np.float32(negative / positive)
+
+
+@inlined
+def scale(totals):
+    """Return what the scores are multiplied by."""
+    return 1.0 / math.sqrt(1.0 + totals[BAYES_SQUARES] / max(totals[IMPORTANCE_SUM], 1.0))
+
+
+@inlined
+def score(column, place, inputs, learner, work):
+    """Write the score; a feature without a row, or that no example of an importance had, weighs nothing."""
+    parts, rows, words32 = learner.settings.parts, learner.table.rows, learner.table.words32
+    totals, silent = learner.state.totals, work.features.silent
+    work.scores[place] = 0.0
+    if parts & PART == 0:
+        return
+    prior, other, odds = priors(totals)
+    s = 0.0
+    for i in range(inputs.n):
+        base = inputs.bases[i]
+        if base == MISSING or words32[base + DENSE] & PLACE_MASK != 0 or (parts & SPARSE != 0 and silent[i] != 0):
+            continue
+        has, lacks = rows[base + column], rows[base + column + ONE]
+        if has + lacks > np.float32(0.0):
+            s += np.log((has + prior) / (lacks + other) * odds) * inputs.scaled[i]
+    work.scores[place] = s * scale(totals)
+
+
+@inlined
+def learn(column, place, inputs, update, learner, work):
+    """Count the importance of an example for its features, on the side of its class."""
+    rows, totals = learner.table.rows, learner.state.totals
+    if learner.settings.parts & PART == 0:
+        return
+    side = column if update.y > 0.0 else column + ONE
+    for i in range(inputs.n - inputs.n_constants):
+        if inputs.scaled[i] > 0.0:
+            rows[inputs.bases[i] + side] += update.importance * inputs.scaled[i]
+    raw = work.scores[place] / scale(totals)
+    totals[BAYES_SQUARES] += update.importance * raw * raw
+
+
+@inlined
+def penalize(column, inputs, update, learner):
+    """Do nothing: counts are no weights."""
+
+
+@door
+def write_weights(totals, matrix, column, weights):
+    """Write the log odds ratios of rows."""
+    prior, other, odds = priors(totals)
+    for i in range(len(matrix)):
+        has, lacks = matrix[i, column], matrix[i, column + 1]
+        if has + lacks > np.float32(0.0):
+            weights[i] = np.log((has + prior) / (lacks + other) * odds)
+
+
+def weights(matrix, column, totals, silent):
+    """Return the weights of rows, on the features' own scales."""
+    found = np.zeros(len(matrix))
+    write_weights(totals, matrix, column, found)
+    weighs = matrix.view(np.uint32)[:, int(DENSE)] & PLACE_MASK == 0
+    return np.where(weighs & ~silent, found, 0.0)

@@ -1,0 +1,203 @@
+"""How the loops are compiled, and where their machine code is kept.
+
+Three decorators say who calls a function. A `door` is called from Python; its machine code is kept on disk. What is
+`inlined` or `compiled` is called by compiled code only: it gets no wrapper for Python, which would be a sixth of the time
+that compiling takes. Called from Python all the same, it runs as the plain Python that it is.
+
+Nothing that is compiled allocates memory, so all of it does without numba's runtime (``_nrt=False``): counting references to
+the arrays, which numba does with locked instructions at every call, took 62% of the time of the loops.
+
+Machine code is kept in a folder whose name is a digest of every source that is compiled (see `sources`): numba itself looks
+at the file of the door alone, so that an edit of a loss would leave old machine code running.
+"""
+
+import functools
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+from numba import njit
+from numba.core import event
+
+__all__ = ["JIT", "Door", "cache_folder", "compiled", "door", "inlined", "listening", "no", "sources", "switch", "yes"]
+
+JIT = not numba.config.DISABLE_JIT
+LEARNER = Path(__file__).parent.parent
+# no fast-math: every run gives the same bits; divisions by zero give infinity or NaN; other threads may run
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
+WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function that only compiled code calls."""
+    return _inner(njit(**OPTIONS, **WITHOUT_WRAPPERS)(function))
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into its callers: handing over a dozen arrays would cost as much as the work."""
+    return _inner(njit(forceinline=True, **OPTIONS, **WITHOUT_WRAPPERS)(function))
+
+
+def _inner(dispatcher: Any) -> Any:
+    """Return a dispatcher that runs plain Python when Python calls it: machine code without a wrapper would crash."""
+    if JIT:
+        dispatcher.__class__ = _inner_class(type(dispatcher))
+    return dispatcher
+
+
+@functools.cache
+def _inner_class(base: type) -> type:
+    return type("Inner", (base,), {"__call__": lambda self, *arguments: self.py_func(*arguments)})
+
+
+class Door:
+    """A compiled function that Python calls. It is compiled, or loaded from disk, when it is called first."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self._dispatcher: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._dispatcher is None:
+            self._dispatcher = self._decorated()
+        return self._dispatcher(*arguments)
+
+    def _decorated(self) -> Any:
+        if not JIT:
+            return self.py_func
+        with _LOCK:
+            before = numba.config.CACHE_DIR
+            numba.config.CACHE_DIR = str(cache_folder() / _digest())
+            try:
+                return njit(cache=True, **OPTIONS)(self.py_func)
+            finally:
+                numba.config.CACHE_DIR = before
+
+
+def door(function: Callable[..., Any]) -> Door:
+    """Make a function one that Python calls."""
+    return Door(function)
+
+
+# ---- where machine code is kept ------------------------------------------------------------------------------------------
+_LOCK = threading.Lock()  # numba's setting is the process's
+
+
+def sources() -> list[Path]:
+    """Return the files that are compiled, or whose constants are: an edit of one makes all machine code anew."""
+    modules = ("layout", "metrics", "optimizers")
+    return [
+        *sorted((LEARNER / "kernels").rglob("*.py")),
+        *sorted((LEARNER / "losses").rglob("*.py")),
+        *(LEARNER / f"{module}.py" for module in modules),
+    ]
+
+
+@functools.cache
+def _digest() -> str:
+    """Return 16 hex digits that change with every edit of a source."""
+    digest = hashlib.sha256()
+    for path in sources():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(LEARNER)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Return the folder of machine code: ``LEARNER_CACHE``, else one among the user's caches.
+
+    It belongs to the user and nobody else may read or write it: numba reads a pickle there, and runs what it finds. Where no
+    such folder can be had, it is a temporary one that goes with the process.
+    """
+    given = os.environ.get("LEARNER_CACHE")
+    folder = Path(given).absolute() if given else platformdirs.user_cache_path("learner") / "compiled"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.getuid():
+            folder.chmod(0o700)
+            if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                return folder
+    except OSError:
+        pass
+    _temporary.append(tempfile.TemporaryDirectory(prefix="learner-"))
+    return Path(_temporary[0].name)
+
+
+_temporary: list[tempfile.TemporaryDirectory[str]] = []  # goes when the process ends
+
+
+# ---- saying so -----------------------------------------------------------------------------------------------------------
+class _Listener(event.Listener):  # type: ignore[misc]
+    """Calls back when compiling begins, and when it ends: once for all that a door compiles."""
+
+    def __init__(self, started: Callable[[str], None], ended: Callable[[str, float], None]) -> None:
+        self._started, self._ended = started, ended
+        self._depth, self._since = 0, 0.0
+
+    def on_start(self, event: Any) -> None:
+        if not self._depth:
+            self._since = time.perf_counter()
+            self._started(event.data["dispatcher"].py_func.__name__)
+        self._depth += 1
+
+    def on_end(self, event: Any) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._ended(event.data["dispatcher"].py_func.__name__, time.perf_counter() - self._since)
+
+
+@contextmanager
+def listening(started: Callable[[str], None], ended: Callable[[str, float], None]) -> Iterator[None]:
+    """Have a function called before something is compiled, with its name, and one after it, with the seconds that it took.
+
+    What is loaded from disk is not compiled.
+    """
+    with event.install_listener("numba:compile", _Listener(started, ended)):
+        yield
+
+
+# ---- tables of functions -------------------------------------------------------------------------------------------------
+def switch(functions: Sequence[Any], first: int = 0) -> Any:
+    """Return a compiled function that calls one of several compiled functions, chosen by its place in the sequence.
+
+    ``switch([f, g])(1, x)`` is ``g(x)``. The place is a value, not a type: one compilation serves them all.
+    """
+    if len(functions) == 1:
+        only = functions[0]
+
+        @inlined
+        def last(place, *arguments):  # type: ignore[no-untyped-def]
+            return only(*arguments)
+
+        return last
+    this, others = functions[0], switch(functions[1:], first + 1)
+
+    @inlined
+    def chosen(place, *arguments):  # type: ignore[no-untyped-def]
+        if place == first:
+            return this(*arguments)
+        return others(place, *arguments)
+
+    return chosen
+
+
+@inlined
+def yes():  # type: ignore[no-untyped-def]
+    """Return True: a constant that is no type, as the literal is, for which a callee would be compiled anew."""
+    return True
+
+
+@inlined
+def no():  # type: ignore[no-untyped-def]
+    """Return False: see `yes`."""
+    return False

@@ -1,0 +1,157 @@
+"""A named algorithm in place of the mixture: the scalar functions of `learner.optimizers`, compiled, and chosen by code.
+
+A row has the weight, in the user's units, and the algorithm's two numbers behind the header.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from learner import optimizers
+from learner.kernels.bits import MISSING, NOTHING, ONE
+from learner.kernels.jit import inlined, switch
+from learner.kernels.losses import derivative
+from learner.kernels.records import named
+from learner.kernels.room import is_admitted
+from learner.kernels.table import COUNT, find_again, insert, look_up, width_of
+from learner.kernels.tasks import evaluate
+from learner.layout import CONSTANT_HASH, CONSTANT_ROW, EXAMPLES, HEADER, IMPORTANCE_SUM, SCALE_SUM, UPDATES
+from learner.losses import LOSSES
+
+__all__ = ["N_OPTIONS", "ONE_RATE", "Algorithm", "learn_example", "named_algorithm", "rows_of", "score_features"]
+
+ONE_RATE = (1.0,)  # gives rows of one cache line
+N_OPTIONS = 4  # a tuple of so many, which is not memory: the compiler takes what depends on them alone out of the loop
+WEIGHT, FIRST, SECOND = (np.uint64(HEADER + k) for k in range(3))  # columns: the weight, and the algorithm's two numbers
+MAX_STATE = 3e38  # a float32 holds it
+MAX_COUNT = 1e12  # a count is learned as at most this
+LOGISTIC, POISSON = LOSSES["logistic"].code, LOSSES["poisson"].code
+
+_rescaled = inlined(optimizers.rescaled)
+_update = switch([inlined(optimizer.update) for optimizer in optimizers.OPTIMIZERS.values()])
+
+
+class Algorithm(NamedTuple):
+    """A learner by a named algorithm: a `Learner`'s fields, but for the head, and the algorithm."""
+
+    settings: Any
+    keys: Any
+    table: Any
+    state: Any
+    code: Any  # its place in `learner.optimizers.OPTIMIZERS`
+    normalised: Any  # the power of `learner.optimizers.rescaled`; 0 without
+    options: Any  # a tuple of N_OPTIONS numbers
+    weights: Any  # float64: what scored each feature of the example at hand, the constant last
+
+
+@inlined
+def named_algorithm(algorithm):
+    """Return the record of a learner by a named algorithm that a door was given as plain tuples."""
+    learner, code, normalised, options, weights = algorithm
+    settings, keys, table, state, _ = named(learner)
+    return Algorithm(settings, keys, table, state, code, normalised, options, weights)
+
+
+@inlined
+def rows_of(n, algorithm):
+    """Return (rows, how often the bytes of its names) that an example may need at most."""
+    return n + 1, 1
+
+
+@inlined
+def bounded(number):
+    """Return what a row takes of a number: never infinite."""
+    return min(max(number, -MAX_STATE), MAX_STATE)
+
+
+@inlined
+def score_features(n, algorithm, features):
+    """Return the score of a scanned example, the constant behind its features; leave what scored each in ``weights``."""
+    table, rows, weights = algorithm.table, algorithm.table.rows, algorithm.weights
+    width = width_of(algorithm.settings)
+    look_up(np.uint64(n), features.hashes, features.bases, table, width)
+    s = 0.0
+    for i in range(np.uint64(n)):
+        base = find_again(i, features.hashes, features.bases, table, width)
+        weights[i] = 0.0
+        if base != MISSING:
+            w, scale = np.float64(rows[base + WEIGHT]), np.float64(rows[base + FIRST])
+            weights[i] = _rescaled(algorithm.normalised, w, scale, features.values[i])
+        s += weights[i] * features.values[i]
+    features.bases[n] = NOTHING  # the constant: row 0, always 1
+    features.values[n] = 1.0
+    weights[n] = _rescaled(algorithm.normalised, np.float64(rows[WEIGHT]), np.float64(rows[FIRST]), 1.0)
+    return s + weights[n]
+
+
+@inlined
+def keep_rows(example, slope, algorithm, features):
+    """Count the features, and give new ones their rows; return how many have one, now in front, the constant behind them.
+
+    Without a gradient a new feature is not stored, but for an algorithm that learns its scale all the same.
+    """
+    table, totals, weights, n = algorithm.table, algorithm.state.totals, algorithm.weights, example.n
+    of_constant = weights[n]
+    kept = NOTHING
+    for i in range(np.uint64(n)):
+        base = features.bases[i]
+        if base != MISSING:
+            table.words32[base + COUNT] += 1
+        else:
+            if slope == 0.0 and algorithm.normalised == 0.0:
+                continue
+            if not is_admitted(features.hashes[i], features.lengths[i], table, totals):
+                continue
+            base = insert(example.buffer, i, features, table, width_of(algorithm.settings))
+        features.bases[kept], features.values[kept], weights[kept] = base, features.values[i], weights[i]
+        kept += ONE
+    features.bases[kept], features.values[kept], weights[kept] = NOTHING, 1.0, of_constant
+    return kept
+
+
+@inlined
+def update_features(n, example, slope, algorithm, features):
+    """Let the algorithm update every feature and the constant."""
+    table, rows, totals, weights = algorithm.table, algorithm.table.rows, algorithm.state.totals, algorithm.weights
+    width = width_of(algorithm.settings)
+    if algorithm.normalised != 0.0:
+        for i in range(n + ONE):
+            x = features.values[i]
+            u = x / max(np.float64(rows[features.bases[i] + FIRST]), abs(x))
+            totals[SCALE_SUM] += example.importance * u * u
+    t, updates, scales = totals[IMPORTANCE_SUM], totals[UPDATES], totals[SCALE_SUM]
+    for i in range(n + ONE):
+        base = features.bases[i]
+        a, b = np.float64(rows[base + FIRST]), np.float64(rows[base + SECOND])
+        w, a, b = _update(
+            algorithm.code, weights[i], a, b, features.values[i], slope, example.importance, t, updates, scales,
+            algorithm.options,
+        )  # fmt: skip
+        rows[base + WEIGHT], rows[base + FIRST], rows[base + SECOND] = bounded(w), bounded(a), bounded(b)
+        table.dirty[base // width] = 1
+
+
+@inlined
+def learn_example(example, algorithm, work):
+    """Predict one scanned example, then learn it; return its score before, and its loss then."""
+    settings, table, features, n = algorithm.settings, algorithm.table, work.features, np.uint64(example.n)
+    totals = algorithm.state.totals
+    if table.sizes[0] == 0:
+        features.hashes[n] = algorithm.keys[CONSTANT_HASH]
+        features.starts[n], features.lengths[n], features.values[n] = 0, 0, 1.0
+        insert(example.buffer, n, features, table, width_of(settings))
+        totals[CONSTANT_ROW] = 1.0
+    s = score_features(n, algorithm, features)
+    loss, _ = evaluate(settings.task, settings.loss, algorithm.state, s, example.y, example.importance)
+    totals[EXAMPLES] += 1.0
+    totals[IMPORTANCE_SUM] += example.importance
+    if example.importance > 0.0:
+        totals[UPDATES] += 1.0
+        y = min(example.y, MAX_COUNT) if settings.loss.code == POISSON else example.y
+        slope = derivative(settings.loss, s, y)
+        if settings.loss.code == LOGISTIC and abs(slope) <= optimizers.MIN_LOGISTIC_SLOPE:
+            slope = 0.0
+        kept = keep_rows(example, slope, algorithm, features)
+        update_features(kept, example, slope, algorithm, features)
+    return s, loss

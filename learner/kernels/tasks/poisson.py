@@ -1,0 +1,78 @@
+"""Counts and rates, at least 0: the rate is predicted, whose logarithm is the score. Targets are learned relative to their mean."""
+
+import math
+
+from learner.kernels.evaluation import count_example
+from learner.kernels.jit import compiled
+from learner.kernels.losses import value
+from learner.kernels.targets import observe_target
+from learner.layout import CONSTANT_LOSS_SUM, LOSS_SUM, MAX_NUMBER, TARGET_MAX, TARGET_MEAN, TARGET_SUM
+from learner.metrics import (
+    ABSOLUTE,
+    CONSTANT_ABSOLUTE,
+    CONSTANT_DEVIANCE,
+    CONSTANT_SQUARED,
+    CURRENT,
+    DEVIANCE,
+    SQUARED,
+)
+
+MAX_RELATIVE_COUNT = 1e6  # a count is learned as at most so many times the mean
+
+
+def accept(y):
+    """Take any number from 0 that isn't huge."""
+    return 0.0 <= y <= MAX_NUMBER, y
+
+
+@compiled
+def expected_count(totals):
+    """Return the mean of the counts seen and of one of 1, so that it is above 0: (sum + 1) / (importances + 1)."""
+    return (totals[TARGET_MEAN] * totals[TARGET_SUM] + 1.0) / (totals[TARGET_SUM] + 1.0)
+
+
+@compiled
+def deviance(loss, mean, s, y):
+    """Return the Poisson deviance of a log rate, computed relative to the mean."""
+    return mean * value(loss, s - math.log(mean), y / mean)
+
+
+def unit_and_offset(totals):
+    """Scores are logarithms of rates, relative to the mean."""
+    return 1.0, math.log(expected_count(totals))
+
+
+def within_targets(totals, s):
+    """Keep a log rate at most at that of the largest target seen, or of the mean."""
+    return min(s, math.log(max(totals[TARGET_MAX], expected_count(totals))))
+
+
+def evaluate(loss, state, s, y, importance):
+    """Count the deviance, and the errors of the rate; the target is learned relative to the mean."""
+    totals = state.totals
+    mean = expected_count(totals)
+    s = min(s, math.log(max(totals[TARGET_MAX], mean)))
+    error, constant = math.exp(s) - y, mean - y
+    count_example(state.metrics, importance)
+    sums = state.metrics[CURRENT]
+    sums[ABSOLUTE] += importance * abs(error)
+    sums[SQUARED] += importance * (error * error)
+    sums[CONSTANT_ABSOLUTE] += importance * abs(constant)
+    sums[CONSTANT_SQUARED] += importance * (constant * constant)
+    answered, of_constant = deviance(loss, mean, s, y), deviance(loss, mean, math.log(mean), y)
+    sums[DEVIANCE] += importance * answered
+    sums[CONSTANT_DEVIANCE] += importance * of_constant
+    totals[LOSS_SUM] += importance * answered
+    totals[CONSTANT_LOSS_SUM] += importance * of_constant
+    observe_target(totals, y, importance)
+    return answered, min(y / expected_count(totals), MAX_RELATIVE_COUNT)
+
+
+def trend(totals, y):
+    """Follow the logarithm of half of one more."""
+    return math.log(0.5 * (1.0 + y))
+
+
+def has_scale(totals):
+    """Tell whether a count above 0 has come: of zeros alone the rate has no scale."""
+    return totals[TARGET_MAX] != 0.0

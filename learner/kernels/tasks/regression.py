@@ -1,0 +1,82 @@
+"""Numbers: the mean is predicted. Targets are learned less their mean, over their deviation."""
+
+from learner.kernels.evaluation import count_example, is_full
+from learner.kernels.jit import inlined
+from learner.kernels.losses import value
+from learner.kernels.targets import observe_target, target_deviation, within_range
+from learner.layout import CONSTANT_LOSS_SUM, LOSS_SUM, MAX_NUMBER, TARGET_MEAN
+from learner.metrics import (
+    ABSOLUTE,
+    CONSTANT_ABSOLUTE,
+    CONSTANT_SQUARED,
+    CURRENT,
+    MEAN,
+    OLDER,
+    PREVIOUS,
+    SQUARED,
+    SQUARES,
+    WEIGHT,
+)
+
+
+def accept(y):
+    """Take any finite number that isn't huge."""
+    return abs(y) <= MAX_NUMBER, y
+
+
+def unit_and_offset(totals):
+    """Scores are in deviations from the mean."""
+    return target_deviation(totals), totals[TARGET_MEAN]
+
+
+def within_targets(totals, s):
+    """Keep a score within the range of the targets seen."""
+    return within_range(totals, s)
+
+
+def evaluate(loss, state, s, y, importance):
+    """Count absolute and squared errors, and the targets' variance; the target is learned standardised."""
+    totals = state.totals
+    s = within_range(totals, s)
+    mean = totals[TARGET_MEAN]
+    error, constant = s - y, mean - y
+    count(state.metrics, importance)
+    sums = state.metrics[CURRENT]
+    sums[ABSOLUTE] += importance * abs(error)
+    sums[SQUARED] += importance * (error * error)
+    sums[CONSTANT_ABSOLUTE] += importance * abs(constant)
+    sums[CONSTANT_SQUARED] += importance * (constant * constant)
+    if importance > 0.0:
+        delta = y - sums[MEAN]
+        sums[MEAN] += importance * delta / sums[WEIGHT]
+        sums[SQUARES] += importance * delta * (y - sums[MEAN])
+    totals[LOSS_SUM] += importance * value(loss, s, y)
+    totals[CONSTANT_LOSS_SUM] += importance * value(loss, mean, y)
+    observe_target(totals, y, importance)
+    return error * error, (y - totals[TARGET_MEAN]) / target_deviation(totals)
+
+
+@inlined
+def count(metrics, importance):
+    """Count an example as `count_example` does; two rows' means and squared deviations become one's (Chan et al., 1979)."""
+    older, previous = metrics[OLDER], metrics[PREVIOUS]
+    full, mean = is_full(metrics), older[MEAN]
+    if full and previous[WEIGHT] > 0.0:
+        weight = older[WEIGHT] + previous[WEIGHT]
+        delta = previous[MEAN] - older[MEAN]
+        share = previous[WEIGHT] / weight
+        mean = older[MEAN] + delta * share
+        older[SQUARES] += delta * delta * older[WEIGHT] * share
+    count_example(metrics, importance)
+    if full:
+        older[MEAN] = mean
+
+
+def trend(totals, y):
+    """Follow the standardised target."""
+    return y
+
+
+def has_scale(totals):
+    """One target is enough."""
+    return True
