@@ -58,11 +58,11 @@ def combine(learner, work):
     One expert alone is not mixed.
     """
     settings, totals, mixer = learner.settings, learner.state.totals, learner.state.mixer
-    at, inputs = places_of(learner), work.inputs
+    at, scores, inputs = places_of(learner), work.scores, work.inputs
     if not is_mixed(learner):
-        return work.scores[at.head if len(learner.head) > 0 else 0]
+        return scores[at.derived - 1]
     for k in range(at.one):
-        inputs[k] = work.scores[k]
+        inputs[k] = scores[k]
     inputs[at.one] = 1.0
     if is_mixture(settings):
         for k in range(N_TRENDS):
@@ -74,11 +74,10 @@ def combine(learner, work):
 
 
 @inlined
-def learn_mixing(s, update, learner, work):
+def learn_mixing(s, update, settings, state, inputs, products):
     """One step of the mixer's filter at the mixed score; take the target into the recent means."""
-    settings, totals, mixer = learner.settings, learner.state.totals, learner.state.mixer
+    totals, mixer = state.totals, state.mixer
     curvature, error, residual = quadratic(settings.loss, s, update.y, update.precision)
-    curvature, error = curvature * update.importance, error * update.importance
-    update_filter(len(mixer), work.inputs, curvature, error, mixer, work.products)
+    update_filter(len(mixer), inputs, curvature * update.importance, error * update.importance, mixer, products)
     totals[RESIDUAL_SUM] += update.importance * residual
     follow_trends(totals, trend(settings.task, totals, update.y), update.importance)

@@ -18,7 +18,7 @@ from learner.kernels.experts import is_mixture
 from learner.kernels.jit import inlined, no, yes
 from learner.kernels.losses import derivative
 from learner.kernels.mixer import combine, is_mixed, learn_mixing, places_of
-from learner.kernels.records import Inputs, Update
+from learner.kernels.records import Inputs, Update, panel_of
 from learner.kernels.room import is_admitted
 from learner.kernels.scaling import promote, scale_features
 from learner.kernels.table import DENSE, insert, insert_derived, look_up, width_of
@@ -97,6 +97,16 @@ def find_features(learning, n, learner, work):
     return n
 
 
+@inlined
+def moves(y, learner, scores):
+    """Tell whether any expert has a gradient."""
+    settings = learner.settings
+    moved = experts.adagrad.moves(NOTHING, y, settings, scores)
+    if len(learner.head) > 0:
+        moved = moved or derivative(settings.loss, scores[places_of(learner).head], y) != 0.0
+    return moved
+
+
 # ---- rows for new features -----------------------------------------------------------------------------------------------
 @inlined
 def class_bits(totals):
@@ -150,12 +160,14 @@ def loops(head: heads.Functions) -> Loops:
         inputs = inputs_of(n, work.features)
         if settings.parts & SPARSE != 0:
             experts.mark_silent(inputs, settings, table.rows, work.features.silent)
-        experts.score(NOTHING, inputs, learner, work)
+        panel = panel_of(learner, work)
+        experts.score(NOTHING, inputs, panel)
         n_derived = NOTHING
         if is_mixture(settings) and settings.parts & ALONE == 0:
             n_derived = derive(learning, settings, table, learner.state, work.derived)
-            experts.score_derived(np.uint64(at.derived), derived_inputs(n_derived, work.derived), learner, work)
-            experts.dense_filter.score(at.dense_filter, learner, work)
+            experts.score_derived(np.uint64(at.derived), derived_inputs(n_derived, work.derived), panel)
+            standardized = work.derived.standardized
+            work.scores[at.dense_filter] = experts.dense_filter.score(settings.parts, learner.state, standardized)
         if len(learner.head) > 0:
             work.scores[at.head] = score_head(inputs, table.rows, learner.head)
         return Scored(n, n_derived, combine(learner, work))
@@ -201,15 +213,6 @@ def loops(head: heads.Functions) -> Loops:
             totals[CONSTANT_ROW] = base // width_of(learner.settings) + ONE
 
     @inlined
-    def moves(y, learner, work):  # type: ignore[no-untyped-def]
-        """Tell whether any expert has a gradient."""
-        settings, head = learner.settings, places_of(learner).head
-        moved = experts.adagrad.moves(NOTHING, y, settings, work.scores)
-        if len(learner.head) > 0:
-            moved = moved or derivative(settings.loss, work.scores[head], y) != 0.0
-        return moved
-
-    @inlined
     def learn_features(n, update, learner, work):  # type: ignore[no-untyped-def]
         """Let the experts of the features learn, and the head."""
         settings, table, at = learner.settings, learner.table, places_of(learner)
@@ -218,9 +221,10 @@ def loops(head: heads.Functions) -> Loops:
             slope = update.importance * derivative(settings.loss, work.scores[at.head], update.y)
             learn_head(inputs, slope, table.rows, learner.head)
         if settings.parts & ALONE == 0:
-            experts.learn(NOTHING, inputs, update, learner, work)
+            experts.learn(NOTHING, inputs, update, panel_of(learner, work))
             if is_mixture(settings):
-                experts.dense_filter.learn(at.dense_filter, update, learner, work)
+                s, standardized = work.scores[at.dense_filter], work.derived.standardized
+                experts.dense_filter.learn(s, update, settings, learner.state, standardized, work.products)
 
     @inlined
     def learn_derived(n_derived, s, update, learner, work):  # type: ignore[no-untyped-def]
@@ -233,7 +237,7 @@ def loops(head: heads.Functions) -> Loops:
         t = totals[EXAMPLES] + 1.0
         pace = pace_of(t, t + totals[DERIVED_SUM])
         residual = Update(update.y, update.importance, offset, pace, update.precision)
-        experts.learn_derived(np.uint64(at.derived), derived_inputs(n, work.derived), residual, learner, work)
+        experts.learn_derived(np.uint64(at.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
 
     @inlined
     def learn_example(example, learner, work):  # type: ignore[no-untyped-def]
@@ -248,7 +252,7 @@ def loops(head: heads.Functions) -> Loops:
         before = unit * s + offset
         loss, y = evaluate(settings.task, settings.loss, state, before, example.y, example.importance)
         importance = example.importance if has_scale(settings.task, totals) else 0.0
-        moved = moves(y, learner, work) and importance > 0.0
+        moved = moves(y, learner, work.scores) and importance > 0.0
         if moved:
             n = keep_rows(example.buffer, n, learner, features)
         totals[SCALE_SUM] += squared_length(n, features.scaled)
@@ -260,7 +264,7 @@ def loops(head: heads.Functions) -> Loops:
             if n_derived > NOTHING:
                 learn_derived(n_derived, s, update, learner, work)
         if is_mixed(learner) and importance > 0.0:
-            learn_mixing(s, update, learner, work)
+            learn_mixing(s, update, settings, state, work.inputs, work.products)
         totals[EXAMPLES] += 1.0
         totals[IMPORTANCE_SUM] += example.importance
         totals[RESIDUAL_SUM] += example.importance - importance

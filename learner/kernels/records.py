@@ -14,8 +14,8 @@ from learner.kernels.jit import inlined
 from learner.layout import MAX_BINNED, MAX_DENSE, MAX_DERIVED, MAX_FEATURES, MAX_INPUTS, MAX_RATES, N_CROSSED
 
 __all__ = [
-    "CHUNK", "Derived", "Example", "Features", "Inputs", "Learner", "Loss", "Results", "Settings", "State", "Table", "Update", "Work",
-    "named", "named_work", "plain_work", "results", "work",
+    "CHUNK", "Derived", "Example", "Features", "Inputs", "Learner", "Loss", "Panel", "Results", "Settings", "State", "Table", "Update", "Work",
+    "named", "named_work", "panel_of", "plain_work", "results", "work",
 ]  # fmt: skip
 
 CHUNK = 4096  # examples that one call of a loop learns at most
@@ -104,6 +104,20 @@ class Update(NamedTuple):
     precision: Any  # the inverse of the mean residual so far
 
 
+class Panel(NamedTuple):
+    """What the experts read and write, of the model and of the work arrays."""
+
+    settings: Any
+    rows: Any
+    words32: Any
+    totals: Any
+    scores: Any
+    silent: Any
+    slopes: Any
+    paths: Any
+    steps: Any
+
+
 # ---- room to work in -----------------------------------------------------------------------------------------------------
 class Features(NamedTuple):
     """The features of the example at hand; of as many as it has, and one more for the constant."""
@@ -172,6 +186,16 @@ def named_work(work):
     """Return the record of the work arrays that a door was given as plain tuples."""
     features, derived, scores, inputs, products, slopes, paths, steps, hashes = work
     return Work(Features(*features), Derived(*derived), scores, inputs, products, slopes, paths, steps, hashes)
+
+
+@inlined
+def panel_of(learner, work):
+    """Return what the experts read and write."""
+    table = learner.table
+    return Panel(
+        learner.settings, table.rows, table.words32, learner.state.totals, work.scores, work.features.silent, work.slopes,
+        work.paths, work.steps,
+    )  # fmt: skip
 
 
 _thread = threading.local()

@@ -5,11 +5,11 @@ beside them; the table gives an expert its columns in a row and its score among 
 
 ``start(column, is_constant, base, rows)``
     begin a feature's row;
-``score(column, place, inputs, learner, work)``
-    write its score into ``work.scores[place]``;
-``learn(column, place, inputs, update, learner, work)``
+``score(column, place, inputs, panel)``
+    write its score into ``panel.scores[place]``;
+``learn(column, place, inputs, update, panel)``
     learn an example whose scores are there;
-``penalize(column, inputs, update, learner)``
+``penalize(column, inputs, update, settings, rows)``
     bring weights nearer to zero, with L1 or L2;
 ``weights(matrix, column, totals, silent)`` and ``scale(totals)``
     for Python: the weights of rows, some of which are silent (see `mark_silent`), and what the score is multiplied by;
@@ -78,6 +78,12 @@ def first_column(settings):
     return np.uint64(HEADER + 2 * len(settings.rates))
 
 
+@inlined
+def first_beside(first, settings):
+    """Return the place of the first score beside AdaGrad's, which begin at a place."""
+    return first + np.uint64(len(settings.rates))
+
+
 # ---- all of them, in turn ------------------------------------------------------------------------------------------------
 def _in_turn(experts: tuple[Any, ...], function: str, takes_place: bool = True, index: int = 0) -> Any:
     """Return one compiled function that calls a function of every expert.
@@ -124,45 +130,42 @@ def start(is_constant, base, settings, rows):
 
 
 @inlined
-def score(first, inputs, learner, work):
+def score(first, inputs, panel):
     """Write the scores of all experts of the features, the first one's at a place."""
-    settings = learner.settings
-    adagrad.score(inputs, first, settings, learner.table.rows, work.scores)
-    if is_mixture(settings):
-        _score(first_column(settings), first + np.uint64(len(settings.rates)), inputs, learner, work)
+    adagrad.score(first, inputs, panel)
+    if is_mixture(panel.settings):
+        _score(first_column(panel.settings), first_beside(first, panel.settings), inputs, panel)
 
 
 @inlined
-def score_derived(first, inputs, learner, work):
+def score_derived(first, inputs, panel):
     """Write the scores of all experts of the derived features of a mixture."""
-    settings = learner.settings
-    adagrad.score(inputs, first, settings, learner.table.rows, work.scores)
-    _score_derived(first_column(settings), first + np.uint64(len(settings.rates)), inputs, learner, work)
+    adagrad.score(first, inputs, panel)
+    _score_derived(first_column(panel.settings), first_beside(first, panel.settings), inputs, panel)
 
 
 @inlined
-def learn(first, inputs, update, learner, work):
+def learn(first, inputs, update, panel):
     """Let all experts of the features learn an example, whose scores are there."""
-    settings, rows = learner.settings, learner.table.rows
-    penalties = settings.l1 > 0.0 or settings.l2 > 0.0
-    adagrad.learn(inputs, update, first, settings, rows, work)
-    if penalties:
-        adagrad.penalize(inputs, update, settings, rows)
+    settings = panel.settings
+    adagrad.learn(first, inputs, update, panel)
     if is_mixture(settings):
-        _learn(first_column(settings), first + np.uint64(len(settings.rates)), inputs, update, learner, work)
-        if penalties:
-            _penalize(first_column(settings), inputs, update, learner)
+        _learn(first_column(settings), first_beside(first, settings), inputs, update, panel)
+    if settings.l1 > 0.0 or settings.l2 > 0.0:
+        adagrad.penalize(inputs, update, settings, panel.rows)
+        if is_mixture(settings):
+            _penalize(first_column(settings), inputs, update, settings, panel.rows)
 
 
 @inlined
-def learn_derived(first, inputs, update, learner, work):
+def learn_derived(first, inputs, update, panel):
     """Let all experts of the derived features of a mixture learn an example."""
-    settings, rows = learner.settings, learner.table.rows
-    adagrad.learn(inputs, update, first, settings, rows, work)
-    _learn_derived(first_column(settings), first + np.uint64(len(settings.rates)), inputs, update, learner, work)
+    settings = panel.settings
+    adagrad.learn(first, inputs, update, panel)
+    _learn_derived(first_column(settings), first_beside(first, settings), inputs, update, panel)
     if settings.l1 > 0.0 or settings.l2 > 0.0:
-        adagrad.penalize(inputs, update, settings, rows)
-        _penalize_derived(first_column(settings), inputs, update, learner)
+        adagrad.penalize(inputs, update, settings, panel.rows)
+        _penalize_derived(first_column(settings), inputs, update, settings, panel.rows)
 
 
 # ---- weights of zero -----------------------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ EPSILON = np.float32(0.1)
 
 
 @inlined
-def score(inputs, first, settings, rows, scores):
+def score(first, inputs, panel):
     """Write the scores ``w_k . u`` of all rates; features without a row weigh nothing."""
-    n_rates = np.uint64(len(settings.rates))
+    rows, scores = panel.rows, panel.scores
+    n_rates = np.uint64(len(panel.settings.rates))
     for k in range(n_rates):
         scores[first + k] = 0.0
     for i in range(inputs.n):
@@ -41,7 +42,7 @@ def moves(first, y, settings, scores):
 
 
 @inlined
-def learn(inputs, update, first, settings, rows, work):
+def learn(first, inputs, update, panel):
     """One step of every rate.
 
     ``G <- decay G + (g u)^2``, ``r = u / (0.1 + sqrt G)``, doubled for the constant, which comes last; then
@@ -49,7 +50,8 @@ def learn(inputs, update, first, settings, rows, work):
     update's pace (Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods"; Ross, Mineiro, Langford, 2013, "Normalized
     online learning", for c).
     """
-    slopes, paths, steps, scores = work.slopes, work.paths, work.steps, work.scores
+    settings, rows, scores = panel.settings, panel.rows, panel.scores
+    slopes, paths, steps = panel.slopes, panel.paths, panel.steps
     n_rates = np.uint64(len(settings.rates))
     squares = WEIGHTS + n_rates
     for k in range(n_rates):

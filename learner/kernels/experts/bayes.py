@@ -45,11 +45,10 @@ def scale(totals):
 
 
 @inlined
-def score(column, place, inputs, learner, work):
+def score(column, place, inputs, panel):
     """Write the score; a feature without a row, or that no example of an importance had, weighs nothing."""
-    parts, rows, words32 = learner.settings.parts, learner.table.rows, learner.table.words32
-    totals, silent = learner.state.totals, work.features.silent
-    work.scores[place] = 0.0
+    parts, rows, words32, totals, silent = panel.settings.parts, panel.rows, panel.words32, panel.totals, panel.silent
+    panel.scores[place] = 0.0
     if parts & PART == 0:
         return
     prior, other, odds = priors(totals)
@@ -61,25 +60,25 @@ def score(column, place, inputs, learner, work):
         has, lacks = rows[base + column], rows[base + column + ONE]
         if has + lacks > np.float32(0.0):
             s += np.log((has + prior) / (lacks + other) * odds) * inputs.scaled[i]
-    work.scores[place] = s * scale(totals)
+    panel.scores[place] = s * scale(totals)
 
 
 @inlined
-def learn(column, place, inputs, update, learner, work):
+def learn(column, place, inputs, update, panel):
     """Count the importance of an example for its features, on the side of its class."""
-    rows, totals = learner.table.rows, learner.state.totals
-    if learner.settings.parts & PART == 0:
+    rows, totals = panel.rows, panel.totals
+    if panel.settings.parts & PART == 0:
         return
     side = column if update.y > 0.0 else column + ONE
     for i in range(inputs.n - inputs.n_constants):
         if inputs.scaled[i] > 0.0:
             rows[inputs.bases[i] + side] += update.importance * inputs.scaled[i]
-    raw = work.scores[place] / scale(totals)
+    raw = panel.scores[place] / scale(totals)
     totals[BAYES_SQUARES] += update.importance * raw * raw
 
 
 @inlined
-def penalize(column, inputs, update, learner):
+def penalize(column, inputs, update, settings, rows):
     """Do nothing: counts are no weights."""
 
 

@@ -42,22 +42,19 @@ def n_inputs(totals):
 
 
 @inlined
-def score(place, learner, work):
-    """Write the score of the filter over the numbers."""
-    state, standardized = learner.state, work.derived.standardized
+def score(parts, state, standardized):
+    """Return the score of the filter over the numbers."""
     s = 0.0
-    if learner.settings.parts & NEWTON:
+    if parts & NEWTON:
         for i in range(n_inputs(state.totals)):
             s += state.dense_filter[i, 0] * standardized[i]
-    work.scores[place] = s
+    return s
 
 
 @inlined
-def learn(place, update, learner, work):
-    """One step of the filter over the numbers."""
-    settings, state = learner.settings, learner.state
+def learn(s, update, settings, state, standardized, products):
+    """One step of the filter over the numbers, whose score was s."""
     if settings.parts & NEWTON and state.totals[N_DENSE] > 0.0:
-        curvature, error, _ = quadratic(settings.loss, work.scores[place], update.y, update.precision)
+        curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
         curvature, error = curvature * update.importance, error * update.importance
-        n = n_inputs(state.totals)
-        update_filter(n, work.derived.standardized, curvature, error, state.dense_filter, work.products)
+        update_filter(n_inputs(state.totals), standardized, curvature, error, state.dense_filter, products)

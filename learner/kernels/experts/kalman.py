@@ -26,29 +26,29 @@ def start(column, is_constant, base, rows):
 
 
 @inlined
-def score(column, place, inputs, learner, work):
+def score(column, place, inputs, panel):
     """Write the score ``w . u``; features without a row weigh nothing."""
-    rows = learner.table.rows
+    rows = panel.rows
     s = 0.0
     for i in range(inputs.n):
         base = inputs.bases[i]
         if base != MISSING:
             s += rows[base + column] * inputs.scaled[i]
-    work.scores[place] = s
+    panel.scores[place] = s
 
 
 @inlined
-def learn(column, place, inputs, update, learner, work):
+def learn(column, place, inputs, update, panel):
     """One step of the filter, then the penalties.
 
     ``w += v u e / (1 + H sum v u^2)``, ``v -= H (v u)^2 / (1 + H sum v u^2)`` with the loss's curvature H and error e (Haykin,
     2001, "Kalman filtering and neural networks", section 2.5, decoupled; Dredze, Crammer, Pereira, 2008, "Confidence-weighted
     linear classification", for keeping variances only).
     """
-    settings, rows = learner.settings, learner.table.rows
+    settings, rows = panel.settings, panel.rows
     if settings.parts & PART == 0:
         return
-    s = update.offset + work.scores[place]
+    s = update.offset + panel.scores[place]
     curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
     curvature, error = curvature * update.importance, error * update.importance
     variance = 0.0  # of the score
@@ -67,12 +67,11 @@ def learn(column, place, inputs, update, learner, work):
 
 
 @compiled
-def penalize(column, inputs, update, learner):
+def penalize(column, inputs, update, settings, rows):
     """Bring the weights of an example's features nearer to zero, in the metric of their variances.
 
     There L2 is one more observation of the weight, 0 with the precision l2, and so ``v`` becomes ``v / (1 + v l2)``, too.
     """
-    settings, rows = learner.settings, learner.table.rows
     for i in range(inputs.n - inputs.n_constants):
         base = inputs.bases[i] + column
         v = np.float64(rows[base + ONE])
