@@ -102,12 +102,14 @@ class Worker:
         max_rejected: float = MAX_REJECTED_SHARE,
         rejected_window: int = REJECTED_WINDOW,
     ) -> None:
-        from learner.model import Model  # numba: only now, so that commands which don't learn start at once
-
         self.store = store
         self.commit_seconds = commit_seconds
         self.lease_seconds = lease_seconds
-        self.model = Model.from_spec(store.spec())
+        spec = store.spec()
+        store.note_state("starting")
+        from learner.model import Model  # numba: only now, so that commands which don't learn start at once
+
+        self.model = Model.from_spec(spec)
         self.model.linear.warm()
         if not commit_seconds < float("inf"):
             raise LearnerError(f"seconds between commits must be a number (got {commit_seconds})")
@@ -163,12 +165,14 @@ class Worker:
                 if mine or self.store.succeed(owner, self.lease_seconds):
                     self._start_heart()  # before loading, which may take longer than the lease
                     self.load()
+                    self.store.note_state("running")
                     return True
                 continue
             if not wait:
                 raise LearnerError(f"model {self.store.keys.model!r} has a worker already: {owner}")
             if told != owner.fields["worker"]:
                 told = owner.fields["worker"]
+                self.store.note_state("waiting")
                 click.echo(f"worker of {self.store.keys.model}: waiting, in place of {owner}", err=True)
             time.sleep(WAIT_POLL_SECONDS)
         return False
@@ -256,6 +260,7 @@ class Worker:
         self.commit()
         self.close()
         self.store.release()
+        self.store.note_state(None)
 
     # ---- learning ----
     def take(self, entries: Entries) -> None:

@@ -61,6 +61,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 ),
                 (["watch", "hgetall", "hmget", "hincrby", "hset", "hdel"], [("RW", keys.owner)]),
                 (["get", "set", "del"], [("RW", keys.lease)]),
+                (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
                 (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
                 (["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"], [("RW", anything_of_state)]),
                 (["xadd"], [("W", keys.rejected), ("W", keys.progress)]),
@@ -76,7 +77,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             "selectors": [
                 (["get"], [("R", keys.spec), ("R", keys.lease)]),
                 (["hmget"], [("R", keys.head)]),
-                (["hgetall"], [("R", keys.owner)]),
+                (["hgetall"], [("R", keys.owner), ("R", keys.workers)]),
                 (["xinfo|stream", "xinfo|groups", "xrange"], [("R", keys.examples)]),
                 (["xlen"], [("R", keys.requests), ("R", keys.rejected)]),
                 (["xrange", "xrevrange"], [("R", keys.progress)]),

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from learner import compiling
 from learner.errors import FormatError, LearnerError
+from learner.losses import LOSSES
+from learner.tasks import TASKS
 
 if TYPE_CHECKING:
     from learner.formats import Packed
@@ -76,6 +79,8 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(package_name="learner")
 def main() -> None:
     """Learn online from a stream on Redis, and ask for predictions while it learns."""
+    compiling.choose_target()
+    compiling.announcer = compiling.Announcer()
 
 
 def _url_option(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
@@ -105,10 +110,6 @@ replicas_option = click.option(
     "--replicas", default=1, show_default=True, type=click.IntRange(min=1), help="That must have it, with failover."
 )
 target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
-
-
-TASKS = ("binary", "multiclass", "regression", "quantile", "poisson")  # of learner.model: too much to import
-LOSSES = ("logistic", "hinge", "squared", "quantile", "poisson")
 
 
 def to_json(value: Any) -> str:
@@ -166,7 +167,8 @@ def make_model(
     """Make a model of the command line's options."""
     from learner.model import Model
 
-    task = {"squared": "regression", "quantile": "quantile", "poisson": "poisson"}.get(loss or "", task)
+    if loss and LOSSES[loss].task != "binary":
+        task = LOSSES[loss].task
     if neural is None and (activation or neural_only):
         raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")
     head = neural and {
@@ -622,16 +624,29 @@ def _models(specs: tuple[str, ...], options: dict[str, Any]) -> "dict[str, Model
 
 
 @main.command()
-def warm() -> None:
+@click.option("--neural", help="Also for a neural head with so many hidden units, as 16, or a layer each, as 32,16.")
+@click.option(
+    "--activation", type=click.Choice(["relu", "logistic", "tanh"]), help="Of the neural head; by default tanh."
+)
+@json_option
+def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
     """Compile the loops and keep them on disk, so that the first worker starts at once."""
+    from learner.kernels.jit import cache_folder
     from learner.model import Model
 
-    for task in ("binary", "multiclass", "regression"):  # the others run the same loops
-        for rates in (None, [0.5]) if task != "multiclass" else (None,):
-            model = Model(task, rates=rates)
-            model.learn_one({"a": 1.0}, 1)
-            model.score_one({"a": 1.0})
-            model.load_state(Model(task, rates=rates).state())
+    kinds: list[dict[str, Any]] = [{}, {"rates": [0.5]}, {"task": "multiclass"}, {"optimizer": "adagrad"}]
+    kinds.append({"max_features": 100})  # the tasks and the losses are values: they run the same loops
+    if neural:
+        head = {"hidden": _numbers("--neural", neural, int), "activation": activation or "tanh"}
+        kinds += [{"neural": head}, {"neural": head | {"alone": True}}]
+    started = time.perf_counter()
+    for kind in kinds:
+        Model(**kind).linear.warm()
+    seconds = time.perf_counter() - started
+    if as_json:
+        click.echo(to_json({"folder": str(cache_folder()), "seconds": round(seconds, 3)}))
+    else:
+        click.echo(f"ready in {seconds:.1f} s: the loops are in {cache_folder()}")
 
 
 # ---- the server and the demo ----

@@ -21,27 +21,13 @@ from learner.errors import ExampleError, LearnerError, SpecError, show
 from learner.formats import Packed, Source, guess, opened, read
 from learner.model import Model
 from learner.replay import BLOCK, Rejected, packed_example, whole
+from learner.tasks import TASKS
 
 __all__ = ["ALPHA", "Differences", "Interval", "compare", "margin", "model_of_file"]
 
 ALPHA = 0.05  # the probability that an interval is ever wrong, at most: of all the intervals of a comparison together
 PEAK = 10_000  # examples at which the intervals are narrowest beside those for a fixed number of examples
 FIRST = 1000  # examples without which nothing is said
-
-COLUMNS = {  # figures printed: learner.metrics's name -> title
-    "binary": {"accuracy": "accuracy", "auc": "AUC", "calibration_error": "calibration"},
-    "multiclass": {"accuracy": "accuracy", "calibration_error": "calibration"},
-    "regression": {"rmse": "RMSE", "mae": "MAE", "r2": "R2"},
-    "quantile": {"covered": "covered"},
-    "poisson": {"mae": "MAE", "rmse": "RMSE"},
-}
-MEASURES = {  # what is compared, and its figure in learner.metrics
-    "binary": ("log loss", "log_loss"),
-    "multiclass": ("log loss", "log_loss"),
-    "regression": ("squared error", "rmse"),
-    "quantile": ("pinball loss", "pinball"),
-    "poisson": ("deviance", "deviance"),
-}
 
 
 def margin(n: Any, alpha: float) -> Any:
@@ -161,7 +147,7 @@ def compare(
     Returns
     -------
     dict
-        ``measure`` (what the loss is: one of `MEASURES`, whatever a model learns with), ``alpha``, ``constant_loss``,
+        ``measure`` (what the loss is: the `measure` of its task, whatever a model learns with), ``alpha``, ``constant_loss``,
         ``examples``, ``rejected`` and ``specs``: a mapping a model of ``spec`` (its name), its `Model.summary`, ``loss``,
         ``examples_per_second``, ``difference`` of its loss from the first's, ``low``, ``high`` and ``verdict``.
 
@@ -230,8 +216,9 @@ class _Run:
 
     def loss(self, prefix: str = "") -> float:
         """Return the mean of the measure."""
-        figure = self.model.figures()[prefix + MEASURES[self.model.task][1]]
-        return figure**2 if self.model.task == "regression" else figure
+        _, name = TASKS[self.model.task].measure
+        figure = self.model.figures()[prefix + name]
+        return figure**2 if name == "rmse" else figure
 
     def result(self, alpha: float) -> dict[str, Any]:
         interval = self.differences.interval(alpha)
@@ -286,7 +273,7 @@ class _Table:
 
     def __init__(self, runs: Sequence[_Run], quiet: bool) -> None:
         self.runs, self.quiet, self.shown = runs, quiet, 0
-        self.measure = MEASURES[runs[0].model.task][0]
+        self.measure = TASKS[runs[0].model.task].measure[0]
         if not quiet:
             for i, run in enumerate(runs):
                 click.echo(f"({i}) {run.name}")
@@ -307,7 +294,7 @@ class _Table:
 
 
 def _print(result: dict[str, Any], task: str) -> None:
-    columns = COLUMNS[task]
+    columns = TASKS[task].columns
     width = max(len(row["spec"]) for row in result["specs"]) + 4
     titles = "".join(f"{title:>12}" for title in columns.values())
     click.echo(

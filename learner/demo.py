@@ -38,7 +38,8 @@ MODEL = "flights"
 LATE_MINUTES = 15
 POLL_SECONDS = 0.25
 COMMIT_SECONDS = "0.5"
-PATIENCE_SECONDS = 60.0  # without any progress
+PATIENCE_SECONDS = 60.0  # without any progress, once the worker runs
+TOLD_SECONDS = 5.0  # between two lines of progress
 NUMBERS = {"distance": int, "lat": float, "lon": float}
 
 
@@ -84,6 +85,8 @@ def run(n_examples: int | None, as_json: bool) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what was started is ended
     console.print("reading the flights ...")
     total = sum(1 for _ in itertools.islice(flights(), n_examples))
+    _model().linear.warm()  # compiles here, where it is told; the worker finds the machine code on disk
+    console.print("starting a server, a producer and a worker ...")
     started = time.perf_counter()
     with ExitStack() as stack:
         url = stack.enter_context(server.temporary())
@@ -106,7 +109,7 @@ def run(n_examples: int | None, as_json: bool) -> None:
         worker.wait()
         model = client.committed()
     console.print("learning the same flights again without a server or a kill, to compare ...")
-    undisturbed = _undisturbed(model.to_spec(), n_examples)
+    undisturbed = _undisturbed(model.to_spec(), n_examples, console)
     result = {
         "examples": model.n_examples,
         "pushed": total,
@@ -149,21 +152,28 @@ def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
 
 # ---- processes -----------------------------------------------------------------------------------------------------------
 def _command(url: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    """Start one of our commands in a process of its own, which the terminal's Ctrl-C doesn't reach."""
-    return subprocess.Popen(  # noqa: S603  (our own program)
-        [sys.executable, "-m", "learner.cli", *arguments],
-        env={**os.environ, "REDIS_URL": url},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    """Start one of our commands in a process of its own."""
+    return _python(url, "learner.cli", *arguments, stderr=subprocess.DEVNULL)
 
 
 def _producer(url: str, n_examples: int | None) -> "subprocess.Popen[bytes]":
+    return _python(url, "learner.demo", str(n_examples or 0))
+
+
+def _python(url: str, module: str, *arguments: str, stderr: int | None = None) -> "subprocess.Popen[bytes]":
+    """Run a module of ours in a process of its own, which the terminal's Ctrl-C doesn't reach.
+
+    It is the module that runs here, whatever lies in the working folder, and it finds what was compiled here.
+    """
+    from learner.kernels.jit import cache_folder
+
+    ours = str(Path(__file__).parent.parent)
+    path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(  # noqa: S603  (our own program)
-        [sys.executable, "-m", "learner.demo", str(n_examples or 0)],
-        env={**os.environ, "REDIS_URL": url},
+        [sys.executable, "-P", "-m", module, *arguments],
+        env={**os.environ, "REDIS_URL": url, "PYTHONPATH": path, "LEARNER_CACHE": str(cache_folder())},
         stdout=subprocess.DEVNULL,
+        stderr=stderr,
         start_new_session=True,
     )
 
@@ -207,7 +217,7 @@ class _Watch:
                 for process in processes:
                     if process.poll() not in (None, 0):
                         raise LearnerError(f"process {process.args!r} must run (it ended with {process.returncode})")
-                if n != n_before:
+                if n != n_before or not any(worker["state"] == "running" for worker in status["workers"]):
                     n_before, changed = n, time.monotonic()
                 if time.monotonic() - changed > PATIENCE_SECONDS:
                     raise LearnerError(
@@ -252,14 +262,24 @@ class _Watch:
 
 
 # ---- the same without a service ------------------------------------------------------------------------------------------
-def _undisturbed(spec: dict[str, Any], n_examples: int | None) -> Any:
+def _model() -> Any:
+    """Return a model like the worker's, that knows nothing."""
+    from learner.model import Model
+
+    return Model(featurizer=MODEL)
+
+
+def _undisturbed(spec: dict[str, Any], n_examples: int | None, console: Console) -> Any:
     from learner.model import Model
     from learner.wire import pack, pack_example
 
-    model = Model.from_spec(spec)
+    model, told = Model.from_spec(spec), time.monotonic()
     examples = (pack_example(y, pack(model.features(x))) for y, x in itertools.islice(flights(), n_examples))
     while block := b"".join(itertools.islice(examples, BATCH_EXAMPLES)):
         model.learn_packed(block)
+        if time.monotonic() - told > TOLD_SECONDS:
+            told = time.monotonic()
+            console.print(f"{model.n_examples:9,.0f} examples learned again", highlight=False)
     return model
 
 

@@ -147,4 +147,3 @@ MIN_ROWS_SWEPT = 1024  # before L1's zeros are swept for the first time
     BAD_DUPLICATE,
     NEW_CLASS,  # no fault: a target that was never seen before, to be given a class
 ) = range(15)
-

@@ -23,14 +23,14 @@ from learner.errors import ExampleError, show
 from learner.kernels import experts, mixer, records, tasks
 from learner.losses import LOSSES
 from learner.neural import NeuralHead
+from learner.tasks import TASKS
 from learner.weights import WeightDict, hash_keys
 
 __all__ = [
-    "DECAYS", "RATES", "SMALL_RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "by_name", "msgpack_at",
+    "DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "by_name", "msgpack_at",
 ]  # fmt: skip
 
-RATES = (2.0, 16.0)
-SMALL_RATES = (0.5, 4.0)  # of the quantile and the Poisson loss
+RATES = TASKS["binary"].rates
 DECAYS = (1.0, 0.99)  # of the rates' sums of squared gradients, an example
 PARTS = {expert.__name__.rpartition(".")[2]: expert.PART for expert in experts.EXPERTS} | {
     "newton": layout.NEWTON,
@@ -573,14 +573,10 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
     if code == layout.BAD_VALUE_FINITE and 0xC7 <= data[where] <= 0xD8:  # an array
         name, value = _bad_value(data, where)
     came = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
-    targets = {
-        "binary": "-1, 0, 1, true, false or one of the model's labels",
-        "poisson": f"a number within [0, {layout.MAX_NUMBER:g}]",
-    }.get(task, f"finite, at most {layout.MAX_NUMBER:g} in size")
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
         layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(name)})",
-        layout.BAD_TARGET: f"target must be {targets} (got {came})",
+        layout.BAD_TARGET: f"target must be {TASKS[task].targets} (got {came})",
         layout.BAD_IMPORTANCE: f"importance must be a number within [0, {layout.MAX_IMPORTANCE:g}] (got {came})",
         layout.BAD_MAP: "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64) "
         f"(got {show(name)})",

@@ -15,6 +15,7 @@ positive and a negative that lie in one bin; mostly it is far nearer.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,7 @@ N_BINARY = POSITIVES + N_SCORES
 
 def new(task: str) -> NDArray[np.float64]:
     """Return the sums of no example."""
-    sizes = {"binary": N_BINARY, "multiclass": N_MULTICLASS}
-    return np.zeros((3, sizes.get(task, N_REGRESSION)))
+    return np.zeros((3, EVALUATIONS[task][0]))
 
 
 def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
@@ -75,7 +75,7 @@ def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
     >>> found["mae"], found["rmse"], found["window_constant_rmse"], found["window_examples"]
     (0.5, 1.0, 2.0, 2)
     """
-    of = {"regression": _of_regression, "quantile": _of_quantile, "poisson": _of_counts}.get(task, _of_classes)
+    _, of = EVALUATIONS[task]
     window = {f"window_{name}": figure for name, figure in of(metrics[PREVIOUS:]).items()}
     return of(metrics) | {"window_examples": int(metrics[PREVIOUS:, N].sum())} | window
 
@@ -138,3 +138,14 @@ def _of_classes(rows: NDArray[np.float64]) -> dict[str, float]:
 
 def _ratio(a: Any, b: Any) -> float:
     return float(a) / float(b) if b else math.nan
+
+
+EVALUATIONS: dict[
+    str, tuple[int, Callable[[NDArray[np.float64]], dict[str, float]]]
+] = {  # task -> its sums, their figures
+    "binary": (N_BINARY, _of_classes),
+    "multiclass": (N_MULTICLASS, _of_classes),
+    "regression": (N_REGRESSION, _of_regression),
+    "quantile": (N_REGRESSION, _of_quantile),
+    "poisson": (N_REGRESSION, _of_counts),
+}

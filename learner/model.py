@@ -33,23 +33,15 @@ from numpy.typing import NDArray
 import featurizers
 from learner import layout, metrics, multiclass, wire
 from learner.errors import ExampleError, SpecError, StoreError, show
-from learner.linear import DECAYS, PARTS, RATES, SMALL_RATES, Contribution, Learned, Linear, Weights
+from learner.linear import DECAYS, PARTS, Contribution, Learned, Linear, Weights
 from learner.losses import LOSSES
 from learner.named import Named
 from learner.neural import NeuralHead
+from learner.tasks import TASKS
 
-__all__ = ["TASKS", "Model"]
+__all__ = ["Model"]
 
-TASKS = {  # task -> its default loss
-    "binary": "logistic",
-    "multiclass": "logistic",
-    "regression": "squared",
-    "quantile": "quantile",
-    "poisson": "poisson",
-}
-NUMBERS = ("regression", "quantile", "poisson")  # tasks that predict numbers
 SPEC_VERSION = 1
-MAX_RATES = 12
 
 
 class Model:
@@ -123,8 +115,8 @@ class Model:
             raise SpecError(f"task must be one of {', '.join(TASKS)} (got {show(task)})")
         if task == "multiclass":
             multiclass.check(loss, labels, neural, optimizer, max_features, l1, l2)
-        loss = TASKS[task] if loss is None else loss
-        fitting = [name for name, entry in LOSSES.items() if entry.task == ("binary" if task == "multiclass" else task)]
+        loss = TASKS[task].loss if loss is None else loss
+        fitting = [name for name, entry in LOSSES.items() if entry.task == TASKS[task].learned_as]
         if loss not in fitting:
             raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
         level = _level(task, level)
@@ -142,7 +134,7 @@ class Model:
             parts = PARTS if rates is None else ()
         if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in PARTS for part in parts):
             raise SpecError(f"parts must be of {', '.join(PARTS)} (got {show(parts)})")
-        usual = SMALL_RATES if loss in ("quantile", "poisson") else RATES
+        usual = TASKS[task].rates
         if rates is None and decays is None:
             rates, decays = usual, DECAYS
         rates = _numbers("rates", usual if rates is None else rates, 1e6)
@@ -327,7 +319,7 @@ class Model:
         if isinstance(self.linear, multiclass.MultiClass):
             return self.linear.answer(self.pack(x))["label"]
         score = self.score_one(x)
-        if self.task in NUMBERS:
+        if TASKS[self.task].predicts_numbers:
             return self.linear.prediction(score)
         return self.classes[score > 0.0]
 
@@ -339,7 +331,7 @@ class Model:
         ExampleError
             Where numbers are predicted, too.
         """
-        if self.task in NUMBERS:
+        if TASKS[self.task].predicts_numbers:
             raise ExampleError(f"probabilities are for classes (got a {self.task})")
         if isinstance(self.linear, multiclass.MultiClass):
             return self.linear.probabilities_packed(self.pack(x))
@@ -505,6 +497,8 @@ def _numbers(what: str, values: Any, most: float) -> list[float]:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError, OverflowError) as error:
         raise SpecError(f"{what} must be a list of numbers (got {show(values)})") from error
-    if not 1 <= len(numbers) <= MAX_RATES or not all(0.0 < number <= most for number in numbers):
-        raise SpecError(f"{what} must be 1 to {MAX_RATES} numbers above 0, at most {most:g} (got {show(values)})")
+    if not 1 <= len(numbers) <= layout.MAX_RATES or not all(0.0 < number <= most for number in numbers):
+        raise SpecError(
+            f"{what} must be 1 to {layout.MAX_RATES} numbers above 0, at most {most:g} (got {show(values)})"
+        )
     return numbers

@@ -22,6 +22,7 @@ from learner import kernels, layout, metrics
 from learner.errors import ExampleError, SpecError, show
 from learner.kernels import records
 from learner.linear import DECAYS, PARTS, RATES, Contribution, Linear, Weights, msgpack_at
+from learner.tasks import TASKS
 from learner.weights import hash_of
 
 __all__ = ["MultiClass"]
@@ -115,9 +116,7 @@ class MultiClass(Linear):
                 self._add([_label(unpacker.unpack())])
         return done, position, n_rows, n_bytes
 
-    def _refuse(
-        self, buffer: NDArray[np.uint8], done: int, position: int, results: records.Results
-    ) -> tuple[int, int]:
+    def _refuse(self, buffer: NDArray[np.uint8], done: int, position: int, results: records.Results) -> tuple[int, int]:
         """Reject an example of one label too many."""
         if done == len(results.scores):
             return done, position
@@ -129,12 +128,16 @@ class MultiClass(Linear):
     def _reason(self, code: int, data: bytes, where: int) -> str:
         if code == layout.BAD_TARGET:
             came = msgpack_at(data, where)[0]
-            size = layout.MAX_NAME_BYTES
-            return f"target must be a label: a string of 1 to {size} bytes, or a whole number (got {show(came)})"
+            return f"target must be {TASKS['multiclass'].targets} (got {show(came)})"
         if code == layout.NEW_CLASS:
             came = msgpack_at(data, where)[0]
             return f"labels must be at most {layout.MAX_CLASSES} (got {show(came)} after so many others)"
         return super()._reason(code, data, where)
+
+    def warm(self) -> None:
+        """Compile the loops, or load them from disk."""
+        super().warm()
+        self.probabilities_packed(b"\x80")
 
     # ---- predicting ----
     def scores_packed(self, packed: bytes) -> dict[str, float]:

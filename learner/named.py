@@ -1,8 +1,8 @@
 """One named algorithm in place of the mixture: plain values, one weight a feature, no scaling, centring, or derived features.
 
-The dict of weights, the counters, the evaluation, rejections and saving are those of `learner.linear`; the loops are
-`learner.kernels.learn_by_algorithm` and `predict_by_algorithm`, the algorithms `learner.optimizers`. In a row the header is followed by the
-weight, in the user's units, and the algorithm's two numbers.
+The dict of weights, the counters, the evaluation, rejections and saving are those of `learner.linear`; the loops are in
+`learner.kernels.optimizer`, the algorithms in `learner.optimizers`. In a row the header is followed by the weight, in the
+user's units, and the algorithm's two numbers.
 """
 
 from collections.abc import Mapping

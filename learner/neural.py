@@ -122,7 +122,9 @@ class NeuralHead:
     def input_gradients(self) -> NDArray[np.float32]:
         """Return d score / d (V_1 phi(x)) at the example that was scored last, one number a unit of the first layer."""
         parameters = self.network[0]
-        self.kernels.pull_back(np.float32(1), parameters, parameters, self._scratch, self._gradients, self.program.sizes)
+        self.kernels.pull_back(
+            np.float32(1), parameters, parameters, self._scratch, self._gradients, self.program.sizes
+        )
         return self._scratch[self.program.delta].copy()
 
     def layer_norms(self) -> dict[str, float]:
@@ -150,12 +152,12 @@ class NeuralHead:
             self.column, self.hidden[0], self.program.delta.start, STARTS[self.activation][0], RATE, 1.0 - NORM_DECAY
         )
 
-        def link(module: ModuleType) -> None:
+        def link(module: Any) -> None:
             functions = heads.functions(shape, jit.inlined(module.forward), backward := jit.inlined(module.backward))
-            module.backward = backward  # type: ignore[attr-defined]
-            module.learn_of_head, module.predict_of_head = kernels.of_head(functions)  # type: ignore[attr-defined]
-            for name in ("learn", "predict", "pull_back"):
-                setattr(module, name, jit.door(getattr(module, name)))
+            module.backward = backward
+            module.learn_of_head, module.predict_of_head = kernels.of_head(functions)
+            module.learn, module.predict = jit.loop(module.learn), jit.loop(module.predict)
+            module.pull_back = jit.door(module.pull_back)
 
         return graph_compiler.load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
 

@@ -26,12 +26,6 @@ MOST_POINTS = 200  # of a curve: of more commits, several make one
 MOST_BARS = 100
 MOST_CELLS = 250  # a side of a map, to be drawn cell by cell
 MOST_UNITS, MOST_LAYERS = 4, 3  # of a network whose graph is drawn
-UNITS = {
-    "logistic": "log loss (nats an example)",
-    "squared": "squared error (the target's units, squared)",
-    "quantile": "pinball loss (the target's units)",
-    "poisson": "deviance (an example)",
-}
 CELL = re.compile(r"lat in \[(.+?),(.+?)\] lon in \[(.+?),(.+?)\]$")
 
 out_option = click.option(
@@ -227,11 +221,11 @@ def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
 
 def _target(model: "Model", text: str) -> float:
     """Return a target given as text as the number that losses take."""
-    from learner.model import NUMBERS
+    from learner.tasks import TASKS
     from learner.wire import decode_target
 
     value = decode_target(text.encode())
-    if model.task in NUMBERS:
+    if TASKS[model.task].predicts_numbers:
         if isinstance(value, str):
             raise LearnerError(f"--target must be a number (got {show(text)})")
         return float(value)
@@ -257,11 +251,12 @@ def _record(text: str) -> Any:
 def progress(model: str, over: str, out: str | None, redis_url: str | None, as_json: bool) -> None:
     """Draw MODEL's progressive loss, commit by commit, beside the best constant's."""
     from learner import server
+    from learner.losses import LOSSES
     from learner.store import Store
 
     file = _out(out, f"{model}-progress")
     store = Store(server.client(server.find_or_start(redis_url)), model)
-    loss = store.spec()["loss"]
+    loss = LOSSES[store.spec()["loss"]]
     entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", store.client.xrange(store.keys.progress))
     points = _points(fields for _, fields in entries)
     if points is None:
@@ -270,7 +265,7 @@ def progress(model: str, over: str, out: str | None, redis_url: str | None, as_j
     from learner import pictures
 
     title = f"{model}: progressive loss, {points.examples[-1]:,.0f} examples"
-    unit = UNITS.get(loss, f"{loss} loss (an example)")
+    unit = f"{loss.measure} ({loss.unit})"
     _save(pictures.progress(points, title, unit, over == "time"), file, as_json)
 
 
@@ -326,11 +321,7 @@ def weights(model: str, top: int, prefix: str, out: str | None, redis_url: str |
     from learner import pictures
 
     title = f"{model}: the {len(shown)} strongest of {found.n_features:,} weights, {found.n_examples:,} examples"
-    units = {"logistic": "log-odds", "poisson": "log rate"} | dict.fromkeys(
-        ("squared", "quantile"), "the target's units"
-    )
-    unit = units.get(found.linear.loss.name, "score")
-    _save(pictures.weights(shown, title, unit), file, as_json)
+    _save(pictures.weights(shown, title, found.linear.loss.score_unit), file, as_json)
 
 
 # ---- boundary ----------------------------------------------------------------------------------------------------------

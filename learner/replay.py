@@ -140,15 +140,6 @@ class Rejected:
         self.bad(f"{where}: {message}")
 
 
-KINDS = {  # loss -> what its mean is called
-    "logistic": "log loss",
-    "squared": "squared error",
-    "hinge": "hinge loss",
-    "quantile": "pinball loss",
-    "poisson": "deviance",
-}
-
-
 class _Table(Rejected):
     """The lines that are printed while it goes."""
 
@@ -182,7 +173,7 @@ class _Table(Rejected):
             raise LearnerError(f"file must hold at least one example that can be learned (got {self.n_bad} bad ones)")
         if self.quiet:
             return
-        kind = KINDS[self.model.linear.loss.name]
+        kind = self.model.linear.loss.measure
         click.echo()
         click.echo(f"examples          {result['examples']}" + (f" and {self.n_bad} rejected" if self.n_bad else ""))
         click.echo(f"progressive loss  {result['progressive_loss']:.6f} ({kind})")

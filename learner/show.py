@@ -149,6 +149,10 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"durability        {owner['durability']}, confirmed up to commit {found['confirmed']} of {found['commits']}"
     else:
         yield "owner             none: start one with 'learner worker " + found["model"] + "'"
+    for worker in found["workers"]:
+        if worker["state"] != "running":
+            what = "compiling its loops, or loading" if worker["state"] == "starting" else "in its place when it ends"
+            yield f"{worker['state']:17} process {worker['pid']} on {worker['host']}: {what}"
     yield f"lag               {found['lag_entries']} entries, {found['requests_waiting']} requests waiting"
     if found["trouble"]:
         yield f"trouble           {found['trouble']}: see 'learner repair {found['model']}'"

@@ -9,6 +9,7 @@ Only one worker may commit: taking over raises the owner's epoch, and a commit o
 owner says that it lives by changing the key ``lease`` (see `learner.lease`).
 """
 
+import contextlib
 import functools
 import itertools
 import json
@@ -29,7 +30,7 @@ from learner import layout
 from learner.durability import Durability
 from learner.errors import FencedError, StoreError
 from learner.journal import Change, Journal
-from learner.lease import LEASE_SECONDS, process_name
+from learner.lease import LEASE_SECONDS, process_ended, process_name
 from learner.recent import RecentIds
 from learner.stream import NEVER, Position, create_group, position, stream_id
 from learner.wire import GROUP, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE, Bad, Keys
@@ -40,6 +41,7 @@ FORMAT = 2  # 1 had no journal, no checksums and no ids
 SEGMENT_BYTES = 1 << 26  # a string of Redis holds at most 512 MiB
 MAX_REJECTED = 20_000  # entries kept, about
 MAX_PROGRESS = 10_000
+NOTE_SECONDS = 86_400  # that a process's note of what it does outlives it
 OWNED = ("worker", "epoch")  # what says whose a model is
 UNMEASURED_ENTRIES = 16  # read at once before a look at their sizes
 READ_BYTES = 2 << 20  # read about so much at a time, so that requests don't wait long behind examples
@@ -176,6 +178,7 @@ class Store:
         self.keys = Keys(model)
         self.epoch = 0
         self._token = b""
+        self._process = secrets.token_hex(8)  # under which this process's note lies
         self._n_signs = 0
         self.n_commits = 0
         self.n_entries = 0  # learned up to the last commit
@@ -269,6 +272,39 @@ class Store:
         }
         pipe.hset(self.keys.owner, mapping=owner)
         pipe.set(self.keys.lease, self._sign())
+
+    # ---- what each process does for the model ----
+    def note_state(self, state: str | None) -> None:
+        """Say that this process is starting, waiting, or running as the model's worker; None is that it stops.
+
+        A note outlives its process for a day at most, and is not shown once the process is known to have ended. Where the
+        server's rules don't let this worker leave a note, it works without.
+        """
+        note = {
+            "state": state,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process": process_name(),
+            "since": round(time.time(), 3),
+        }
+        with contextlib.suppress(redis.exceptions.NoPermissionError):
+            if state is None:
+                self.client.hdel(self.keys.workers, self._process)
+                return
+            ended = [name for name, other in self._notes().items() if process_ended(other["process"])]
+            if ended:
+                self.client.hdel(self.keys.workers, *ended)
+            self.client.hset(self.keys.workers, self._process, json.dumps(note))
+            self.client.expire(self.keys.workers, NOTE_SECONDS)
+
+    def _notes(self) -> dict[str, dict[str, Any]]:
+        notes = cast("dict[bytes, bytes]", self.client.hgetall(self.keys.workers))
+        return {name.decode(): json.loads(note) for name, note in notes.items()}
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return what each process does for the model that isn't known to have ended, the eldest first."""
+        notes = [note for note in self._notes().values() if not process_ended(note["process"])]
+        return sorted(notes, key=lambda note: float(note["since"]))
 
     def _sign(self) -> bytes:
         self._n_signs += 1
@@ -779,6 +815,7 @@ class Store:
         return {
             "model": self.keys.model,
             "owner": {k.decode(): v.decode() for k, v in owner.items()},
+            "workers": self.workers(),
             "cursor": place.cursor,
             "commits": int(head[0] or 0),
             "features": int(head[1] or 0),

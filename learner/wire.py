@@ -112,6 +112,7 @@ class Keys:
         self.requests = prefix + "requests"
         self.owner = prefix + "owner"
         self.lease = prefix + "lease"
+        self.workers = prefix + "workers"
         self.rejected = prefix + "rejected"
         self.progress = prefix + "progress"
         self.ids = prefix + "state:ids"

@@ -445,7 +445,7 @@ class Reference:
             f.variance_of_weight -= H * vu * vu * gain
 
     def curvature_and_error(self, s: float, y: float) -> tuple[float, float]:
-        """The loss's curvature at a score, and its slope downwards: see `learner.kernels.curvature_and_error`."""
+        """The loss's curvature at a score, and its slope downwards: see `learner.losses`, ``quadratic``."""
         if self.loss == "logistic":
             p = sigmoid(s)
             return max(p * (1.0 - p), 1e-3), (y > 0.0) - p

@@ -42,9 +42,11 @@ from learner.backprop import (
     threshold,
     total,
 )
-from learner.graph_compiler import cache_folder, generate, load
+from learner.graph_compiler import generate, load
 from learner.graph_text import to_dot, to_mermaid, to_text
+from learner.kernels import jit
 from learner.losses import LOSSES
+from tests import doors
 
 # Every operation is found by inspection. Those that work on each element need nothing here but their domain, if it has a bound;
 # any other must have its cases: shapes of the operands, and settings.
@@ -347,7 +349,7 @@ def test_the_compiled_linear_update_follows_the_gradient_of_the_graph(name):
     w, phi, y = Parameter(r.normal(size=3), "w"), Constant(r.normal(size=3), "phi"), 1.0
     score = dot(w, phi)
     backward(backprop.LOSSES[name](score, y))
-    np.testing.assert_allclose(kernels.derivative((LOSSES[name].code, 0.5), float(score.f), y) * phi.f, w.g, rtol=1e-12)
+    np.testing.assert_allclose(doors.derivative(LOSSES[name].code, 0.5, float(score.f), y) * phi.f, w.g, rtol=1e-12)
 
 
 # ---- following the gradient ------------------------------------------------------------------------------------------------
@@ -395,15 +397,26 @@ def test_adagrad_leaves_what_has_no_gradient():
 
 
 # ---- the graph writes its own kernel ---------------------------------------------------------------------------------------
-def as_it_is(function):
-    """A compiler that leaves the generated text as the plain Python that it is."""
-    return function
+def as_it_is(module):
+    """Leave the generated text as the plain Python that it is."""
 
 
-def run(root, folder, real="float64", compiler=as_it_is, features=None, d=1.7):
+def compiled(module):
+    """Make the generated functions ones that Python calls as machine code."""
+    module.forward, module.backward = jit.door(module.forward), jit.door(module.backward)
+
+
+@pytest.fixture(autouse=True)
+def folder_of_machine_code(monkeypatch, tmp_path_factory):
+    """A test's own: the text of a graph lies in a folder that nobody comes back to."""
+    folder = tmp_path_factory.mktemp("compiled")
+    monkeypatch.setattr(jit, "cache_folder", lambda: folder)
+
+
+def run(root, folder, real="float64", link=as_it_is, features=None, d=1.7):
     """Return score, gradients and the shared gradient of a compiled graph; `features` are the rows of its sparse product."""
     program = generate(root, real)
-    module = load(program.source, {"forward": compiler, "backward": compiler}, folder)
+    module = load(program.source, link, folder)
     n, bases, us, rows = features or (0, np.zeros(1, np.uint64), np.zeros(1, real), np.zeros(1, real))
     inputs, values, scratch = program.pack(program.inputs), program.pack(program.parameters), program.scratch()
     gradients = np.full_like(values, np.nan)  # every one must be set, whatever was there
@@ -475,7 +488,7 @@ def test_the_flat_form_of_a_random_graph_gives_what_the_graph_gives(seed, tmp_pa
 @pytest.mark.parametrize(("seed", "real"), [(101, "float64"), (102, "float32")])
 def test_a_compiled_random_graph_gives_what_the_graph_gives(seed, real, tmp_path):
     rtol = 1e-11 if real == "float64" else 2e-4
-    assert_as_eager(random_graph(seed, 40), tmp_path, rtol, real=real, compiler=kernels.compiled)
+    assert_as_eager(random_graph(seed, 40), tmp_path, rtol, real=real, link=compiled)
 
 
 def neural_head(widths, activation, columns, values, n_columns=8):
@@ -492,7 +505,7 @@ def neural_head(widths, activation, columns, values, n_columns=8):
 
 
 @pytest.mark.parametrize(
-    ("widths", "activation", "real", "compiled"),
+    ("widths", "activation", "real", "machine_code"),
     [
         ((16,), relu, "float64", False),
         ((1,), tanh, "float64", False),
@@ -502,8 +515,8 @@ def neural_head(widths, activation, columns, values, n_columns=8):
         ((32, 16), logistic, "float32", True),
     ],
 )
-def test_the_neural_head_compiled_is_the_graph(widths, activation, real, compiled, tmp_path):
-    if compiled and not kernels.JIT:
+def test_the_neural_head_compiled_is_the_graph(widths, activation, real, machine_code, tmp_path):
+    if machine_code and not kernels.JIT:
         pytest.skip("needs numba")
     columns, values = [5, 0, 3], [0.5, -2.0, 1.5]
     V, root = neural_head(widths, activation, columns, values)
@@ -511,7 +524,7 @@ def test_the_neural_head_compiled_is_the_graph(widths, activation, real, compile
     rows = np.full((8, stride), np.nan, dtype=real)
     rows[:, : widths[0]] = V.f.T
     features = 3, np.array(columns, np.uint64) * np.uint64(stride), np.array(values, dtype=real), rows.ravel()
-    how = {"real": real, "features": features, "compiler": kernels.compiled if compiled else as_it_is}
+    how = {"real": real, "features": features, "link": compiled if machine_code else as_it_is}
     rtol = 1e-11 if real == "float64" else 1e-4
     assert_as_eager(root, tmp_path, rtol, **how)
     program, _, _, scratch = run(root, tmp_path, **how)
@@ -537,7 +550,12 @@ def learn(xs, ys, parameters, scratch, gradients, sizes, bases, rows):
     score = dot(w, tanh(V @ x))
     loss = backprop.squared_loss(score, y)
     program = generate(score, "float64")
-    module = load(program.source + loop, dict.fromkeys(("forward", "backward", "learn"), kernels.compiled), tmp_path)
+
+    def link(module):
+        module.forward, module.backward = jit.compiled(module.forward), jit.inlined(module.backward)
+        module.learn = jit.door(module.learn)
+
+    module = load(program.source + loop, link, tmp_path)
     flat, nothing = program.pack(program.parameters), np.zeros(1)
     module.learn(X, Y, flat, program.scratch(), np.zeros_like(flat), program.sizes, np.zeros(1, np.uint64), nothing)
     for x.f, y.f in zip(X, Y, strict=True):
@@ -554,42 +572,44 @@ def test_generated_source_is_kept_in_a_file_and_not_written_twice(tmp_path, monk
     assert (
         source == generate(neural_head((3,), relu, [1, 2], [1.0, 2.0])[1]).source
     )  # whatever the example and the weights
-    decorate = {"forward": as_it_is, "backward": as_it_is}
-    module = load(source, decorate, tmp_path)
-    assert load(source, decorate, tmp_path) is module
+    linked = []
+    module = load(source, linked.append, tmp_path)
+    assert linked == [module]
+    assert sys.modules[module.__name__] is module
     (path,) = tmp_path.iterdir()
     assert module.__file__ == str(path)
     before = path.stat()
+    again = load(source, linked.append, tmp_path)
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
     monkeypatch.delitem(sys.modules, module.__name__)
-    again = load(source, decorate, tmp_path)
+    again = load(source, linked.append, tmp_path)
+    assert again.__name__ == module.__name__
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     path.write_text("raise SystemExit('what lies in the folder must not run')")
     monkeypatch.delitem(sys.modules, again.__name__)
-    load(source, decorate, tmp_path)
+    load(source, linked.append, tmp_path)
     assert path.read_text().startswith('"""Written by learner.graph_compiler')
 
 
 @pytest.mark.skipif(not kernels.JIT, reason="needs numba")
-def test_machine_code_is_found_again(tmp_path, monkeypatch):
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+def test_machine_code_is_found_again(tmp_path):
     root = dot(Parameter([1.0, 2.0, 4.0], "w"), Constant([0.5, 0.25, 1.0], "x"))
-    first = run(root, tmp_path, compiler=kernels.compiled)
+    begun, ended = [], []
+    with jit.listening(begun.append, lambda name, seconds: ended.append(name)):
+        first = run(root, tmp_path, link=compiled)
+    assert begun == ended == ["forward", "backward"]
     name = next(
         name for name in sys.modules if name.startswith("learner_graph_") and name in str([*tmp_path.iterdir()])
     )
     module = sys.modules.pop(name)
-    assert sum(module.forward.stats.cache_misses.values()) == 1
-    second = run(root, tmp_path, compiler=kernels.compiled)
+    assert sum(module.forward._dispatcher.stats.cache_misses.values()) == 1
+    with jit.listening(begun.append, lambda name, seconds: ended.append(name)):
+        second = run(root, tmp_path, link=compiled)
     module = sys.modules[name]
-    assert sum(module.forward.stats.cache_hits.values()) == 1
+    assert sum(module.forward._dispatcher.stats.cache_hits.values()) == 1
+    assert begun == ended == ["forward", "backward"]  # nothing more was compiled
     assert first[1] == second[1] == 5.0
-
-
-def test_the_folder_of_kernels_follows_numba(monkeypatch, tmp_path):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert cache_folder() == tmp_path / "kernels"
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    assert cache_folder().parts[-2:] == ("learner", "kernels")
 
 
 def test_a_name_of_a_node_can_not_become_code():

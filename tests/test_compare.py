@@ -13,10 +13,13 @@ from learner import compare as comparing
 from learner.cli import FORMATS, main
 from learner.compare import ALPHA, FIRST, Differences, compare, margin
 from learner.errors import LearnerError, SpecError
-from learner.model import NUMBERS, Model
+from learner.model import Model
 from learner.replay import replay
+from learner.tasks import TASKS
 from tests.conftest import SEED
 from tests.test_cli import FILES, strictly
+
+NUMBERS = [task for task, entry in TASKS.items() if entry.predicts_numbers]
 
 
 # ---- the interval ----------------------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ import pytest
 from learner.journal import Journal
 from learner.linear import PARTS
 from learner.losses import LOSSES
-from learner.model import TASKS, Model
+from learner.model import Model
 from learner.optimizers import OPTIMIZERS
 from learner.recent import RecentIds
 from learner.store import Store, stream_id
+from learner.tasks import TASKS
 from learner.wire import MAX_BATCH, Bad, decode_entry
 from tests import goldens
 from tests.conftest import state_bytes
@@ -109,7 +110,7 @@ def test_a_class_may_come_first_after_the_dump(client, drain):
 def test_every_task_loss_part_and_optimizer_is_among_the_kinds():
     tasks = [options.get("task", "binary") for options in KINDS.values()]
     assert set(tasks) == set(TASKS)
-    assert {options.get("loss", TASKS[task]) for options, task in zip(KINDS.values(), tasks, strict=True)} == set(
+    assert {options.get("loss", TASKS[task].loss) for options, task in zip(KINDS.values(), tasks, strict=True)} == set(
         LOSSES
     )
     assert set(goldens.PARTS) == set(PARTS)

@@ -1,10 +1,13 @@
 """The compiled loops: the same numbers as the slow reference, and nothing learned from what breaks a rule."""
 
 import math
+import os
 import random
+import stat
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -14,13 +17,16 @@ from hypothesis import strategies as st
 
 from learner import kernels, layout, linear
 from learner.errors import ExampleError
+from learner.kernels import jit
 from learner.linear import DECAYS, PARTS, RATES
 from learner.losses import LOSSES
 from learner.model import Model
 from learner.weights import hash_keys, hash_of
+from tests import doors
 from tests.reference import Reference
 
 SEED = b"sixteen bytes it"
+ROOT = Path(__file__).parent.parent
 N_EXAMPLES = 400 if kernels.JIT else 40
 LEVEL = 0.8  # of the quantile loss
 N_TRIES = 200 if kernels.JIT else 10  # hypothesis examples
@@ -267,7 +273,7 @@ def test_nothing_grows_for_ever(rates):
     for _ in range(14):
         model.learn_packed(examples)
     assert model.progressive_loss == pytest.approx(first, rel=0.02)
-    for matrix in (model.linear.mixer, model.linear.newton):
+    for matrix in (model.linear.mixer, model.linear.dense_filter):
         assert np.abs(matrix[:, 1:]).max() <= 5.0
         assert np.linalg.eigvalsh(matrix[:, 1:]).min() > -1e-9
 
@@ -478,7 +484,7 @@ def test_a_prediction_breaks_the_same_rules():
 
 @pytest.mark.parametrize("data", [case[1] for case in BAD if case[0] != "FRAMING"])
 def test_a_rejected_example_leaves_no_trace_and_the_next_one_is_learned(data):
-    if kernels.skip(np.frombuffer(data, np.uint8), 0, len(data)) < 0:
+    if kernels.skip(np.frombuffer(data, np.uint8), 0) < 0:
         pytest.skip("nothing comes after what is cut off")
     clean, model = new(), new()
     for y, x, _ in stream(mixed, "logistic", 20):
@@ -537,7 +543,7 @@ def test_any_number_is_read_as_python_reads_it(first, data):
     size = {0xCA: 4, 0xCB: 8}.get(first, 1 << (first - 0xCC & 3))
     packed = bytes([first]) + data.ljust(size, b"\1")[:size]
     expected = float(msgpack.unpackb(packed))
-    kind, value, end = kernels.read_number(np.frombuffer(packed, np.uint8), 0, len(packed))
+    kind, value, end = doors.read_number(np.frombuffer(packed, np.uint8), 0)
     assert (kind, end) == (1, len(packed))
     assert value == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
 
@@ -547,7 +553,7 @@ def test_any_number_is_read_as_python_reads_it(first, data):
 )
 def test_a_large_integer_is_rounded_once(packed):
     packed = bytes.fromhex(packed)
-    assert kernels.read_number(np.frombuffer(packed, np.uint8), 0, 9)[1] == float(msgpack.unpackb(packed))
+    assert doors.read_number(np.frombuffer(packed, np.uint8), 0)[1] == float(msgpack.unpackb(packed))
 
 
 # ---- any example at all, by an oracle in plain Python ----------------------------------------------------------------
@@ -607,8 +613,8 @@ def test_random_bytes_end_and_do_not_depend_on_what_lies_behind_them(data, behin
     for head in (b"", b"\x92\x01", b"\x92\x01\x82\xa1a\x01"):
         whole = np.frombuffer(head + data + behind, np.uint8)
         stop = len(head + data)
-        end = kernels.skip(whole, 0, stop)
-        assert end == kernels.skip(np.frombuffer(head + data, np.uint8), 0, stop)
+        end = kernels.skip(whole[:stop], 0)
+        assert end == kernels.skip(np.frombuffer(head + data, np.uint8), 0)
         assert end == -1 or 0 < end <= stop
         model = new()
         learned = model.learn_packed(head + data)
@@ -641,7 +647,7 @@ def test_values_end_where_msgpack_says(values, data):
         assert kernels.boundaries(buffer[:cut], ends) == n
         assert ends[:n].tolist() == expected[:n]
         if n < len(values):
-            assert kernels.skip(buffer, expected[n - 1] if n else 0, cut) == -1
+            assert kernels.skip(buffer[:cut], expected[n - 1] if n else 0) == -1
         assert kernels.boundaries(buffer, ends[:1]) == 1
 
 
@@ -664,14 +670,14 @@ def test_values_end_where_msgpack_says(values, data):
 def test_every_form_of_a_length_is_skipped(value):
     data = msgpack.packb([value]) + b"\xc0"
     buffer = np.frombuffer(data, np.uint8)
-    assert kernels.skip(buffer, 0, len(data)) == len(data) - 1
-    assert kernels.skip(buffer, 0, len(data) - 2) == -1
+    assert kernels.skip(buffer, 0) == len(data) - 1
+    assert kernels.skip(buffer[:-2], 0) == -1
 
 
 def test_a_value_of_any_depth_is_skipped():
     data = b"\x91" * 200_000 + b"\xc0" if kernels.JIT else b"\x91" * 2_000 + b"\xc0"
-    assert kernels.skip(np.frombuffer(data, np.uint8), 0, len(data)) == len(data)
-    assert kernels.skip(np.frombuffer(data, np.uint8), 0, len(data) - 1) == -1
+    assert kernels.skip(np.frombuffer(data, np.uint8), 0) == len(data)
+    assert kernels.skip(np.frombuffer(data, np.uint8)[:-1], 0) == -1
 
 
 @pytest.mark.parametrize(
@@ -679,7 +685,7 @@ def test_a_value_of_any_depth_is_skipped():
     [b"\xdd\xff\xff\xff\xff" * 50, b"\xdf\xff\xff\xff\xff" * 50, b"\xdb\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff"],
 )
 def test_lengths_of_four_gigabytes_are_cut_off(data):
-    assert kernels.skip(np.frombuffer(data, np.uint8), 0, len(data)) == -1
+    assert kernels.skip(np.frombuffer(data, np.uint8), 0) == -1
 
 
 GUARD = """
@@ -688,6 +694,7 @@ import numpy as np
 from learner import kernels
 from learner.model import Model
 from learner.weights import hash_keys, hash_of
+from tests import doors
 
 page = mmap.PAGESIZE
 memory = mmap.mmap(-1, 2 * page)
@@ -705,13 +712,13 @@ def at_the_end(data):
 
 for length in range(1, 257):
     name = r.randbytes(length)
-    h, _ = kernels.hash_name(np.frombuffer(at_the_end(name), np.uint8), 0, length, keys)
-    assert h == hash_of(name, keys)
-    kernels.is_utf8(np.frombuffer(at_the_end(name[:-1] + r.choice([b"\\xf0", b"\\xe1", b"\\xc3"])), np.uint8), 0, length)
+    buffer = np.frombuffer(at_the_end(name), np.uint8)
+    assert doors.hash_name(buffer, 0, length, keys)[0] == kernels.hash_name(buffer, keys) == hash_of(name, keys)
+    doors.is_utf8(np.frombuffer(at_the_end(name[:-1] + r.choice([b"\\xf0", b"\\xe1", b"\\xc3"])), np.uint8), 0, length)
 for _ in range(20_000):
     data = r.choice(heads) + bytes(r.choice([r.randrange(256), r.randrange(0x80, 256)]) for _ in range(r.randrange(1, 12)))
     view = at_the_end(data)
-    kernels.skip(np.frombuffer(view, np.uint8), 0, len(data))
+    kernels.skip(np.frombuffer(view, np.uint8), 0)
     model.learn_packed(view)
 assert model.n_rejected
 """
@@ -722,7 +729,7 @@ def test_nothing_is_read_behind_the_buffer():
     """With the next page of memory forbidden, reading one byte too many would kill the process."""
     if not kernels.JIT:
         pytest.skip("numpy checks the bounds")
-    subprocess.run([sys.executable, "-c", GUARD], check=True)
+    subprocess.run([sys.executable, "-c", GUARD], check=True, cwd=ROOT)
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -733,7 +740,7 @@ def test_nothing_is_read_behind_the_buffer():
 )
 @settings(max_examples=5 * N_TRIES, deadline=None)
 def test_utf8_is_what_pythons_decoder_takes(data):
-    assert bool(kernels.is_utf8(np.frombuffer(b"\xff" + data + b"\x80", np.uint8), 1, len(data))) == decodes(data)
+    assert bool(doors.is_utf8(np.frombuffer(b"\xff" + data + b"\x80", np.uint8), 1, len(data))) == decodes(data)
 
 
 def test_utf8_of_two_and_three_bytes_is_what_pythons_decoder_takes():
@@ -743,7 +750,7 @@ def test_utf8_of_two_and_three_bytes_is_what_pythons_decoder_takes():
         bytes([a, b, c, 0x80]) for a in leads for b in edges for c in edges
     ]:
         for n in (len(data), len(data) - 1):
-            assert bool(kernels.is_utf8(np.frombuffer(data, np.uint8), 0, n)) == decodes(data[:n]), data[:n]
+            assert bool(doors.is_utf8(np.frombuffer(data, np.uint8), 0, n)) == decodes(data[:n]), data[:n]
 
 
 def decodes(data):
@@ -773,7 +780,7 @@ def test_the_hash_is_the_polynomial_of_its_docstring():
         assert hash_of(name, keys) == polynomial(name, r)
         for before, after in ((0, 0), (3, 0), (0, 3), (5, 20)):  # wherever it lies, up to the very end
             buffer = np.frombuffer(b"\xaa" * before + name + b"\xbb" * after, np.uint8)
-            found, beyond_ascii = kernels.hash_name(buffer, before, length, keys)
+            found, beyond_ascii = doors.hash_name(buffer, before, length, keys)
             assert int(found) == hash_of(name, keys)
             assert bool(beyond_ascii) == (not name.isascii())
     assert {name: hash_of(name.encode(), keys) for name in GOLDEN} == GOLDEN
@@ -814,7 +821,7 @@ def test_the_spread_is_a_bijection():
     undo, r = pow(0x9E3779B97F4A7C15, -1, 2**64), random.Random(6)
     used = 0
     for h in [0, 1, 2**32 - 1, 2**32, 2**61 - 2, 2**64 - 1, *(r.getrandbits(64) for _ in range(200))]:
-        found = int(kernels.spread(np.uint64(h)))
+        found = int(doors.spread(np.uint64(h)))
         back = (found ^ found >> 32) * undo % 2**64
         assert back ^ back >> 32 == h
         used |= found
@@ -829,7 +836,7 @@ def test_a_million_names_have_a_million_hashes():
 
 
 def n_hashes(buffer, keys):
-    return len({int(kernels.hash_name(buffer, start, 7, keys)[0]) for start in range(0, len(buffer), 7)})
+    return len({int(doors.hash_name(buffer, start, 7, keys)[0]) for start in range(0, len(buffer), 7)})
 
 
 def test_names_that_share_their_head_or_tail_or_end_in_zeros_have_their_own_hashes():
@@ -867,3 +874,94 @@ def test_numbered_names_are_spread_over_the_table_for_every_seed(pattern):
         assert 0.68 < 1 - len(free) / len(table) < 0.7
         probes.append(float((runs * (runs + 1) / 2).sum()) / len(table))
     assert max(probes) < 8
+
+
+# ---- machine code ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def chosen_folder(monkeypatch):
+    """Choose where machine code is kept, as a process does once; what is temporary goes with the test."""
+    temporary = []
+    monkeypatch.setattr(jit, "_temporary", temporary)
+    yield jit.cache_folder.__wrapped__
+    for folder in temporary:
+        folder.cleanup()
+
+
+def is_private(folder):
+    """Whether a folder is ours alone: numba reads a pickle there, and runs what it finds."""
+    return folder.stat().st_uid == os.getuid() and stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [None, 0o755, 0o777, 0o500])
+def test_machine_code_is_kept_where_it_is_said(mode, chosen_folder, monkeypatch, tmp_path):
+    given = tmp_path / "given" / "folder"
+    if mode is not None:  # it is there already, and others may write there
+        given.mkdir(parents=True)
+        given.chmod(mode)
+    monkeypatch.setenv("LEARNER_CACHE", str(given))
+    assert chosen_folder() == given
+    assert is_private(given)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEARNER_CACHE", "given/folder")
+    assert chosen_folder() == given
+
+
+def test_machine_code_is_kept_among_the_users_caches_by_default(chosen_folder, monkeypatch, tmp_path):
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("LEARNER_CACHE", "")
+    for _ in range(2):
+        folder = chosen_folder()
+        assert folder.is_relative_to(tmp_path)
+        assert folder.parts[-2:] == ("learner", "compiled")
+        assert is_private(folder)
+        monkeypatch.delenv("LEARNER_CACHE", raising=False)
+
+
+@pytest.mark.parametrize("case", ["a file", "below a file", "of another user", "not ours to write to"])
+def test_machine_code_is_kept_in_a_folder_of_the_process_where_no_other_is_ours(
+    case, chosen_folder, monkeypatch, tmp_path
+):
+    given = tmp_path / "given"
+    if case in ("a file", "below a file"):
+        given.touch()
+        given = given / "folder" if case == "below a file" else given
+    else:
+        given.mkdir(mode=0o755)
+    if case == "of another user":
+        another = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: another)
+    if case == "not ours to write to":
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setenv("LEARNER_CACHE", str(given))
+    folder = chosen_folder()
+    monkeypatch.undo()
+    assert not folder.is_relative_to(tmp_path)
+    assert folder.is_dir()
+    assert is_private(folder)
+    if case == "of another user":
+        assert stat.S_IMODE(given.stat().st_mode) == 0o755
+    if case != "below a file":
+        assert not given.is_dir() or not [*given.iterdir()]
+
+
+def test_a_temporary_folder_of_machine_code_goes_with_the_process(tmp_path):
+    (tmp_path / "file").touch()
+    code = "from learner.kernels import jit; print(jit.cache_folder()); assert jit.cache_folder().is_dir()"
+    environment = os.environ | {"LEARNER_CACHE": str(tmp_path / "file")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert not Path(done.stdout.strip()).exists()
+    assert not done.stderr
+
+
+@pytest.mark.skipif(not kernels.JIT, reason="there is no machine code")
+def test_all_machine_code_is_in_a_folder_of_its_sources(monkeypatch, tmp_path):
+    monkeypatch.setattr(jit, "cache_folder", lambda: tmp_path)
+    count = jit.door(doors.spread.py_func)
+    assert int(count(np.uint64(5))) == int(doors.spread(np.uint64(5)))
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == jit._digest()
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".nbi", ".nbc"}
+    assert {"layout.py", "metrics.py", "optimizers.py", "squared.py", "jit.py", "bayes.py", "binary.py"} <= {
+        path.name for path in jit.sources()
+    }

@@ -46,6 +46,7 @@ from learner.backprop import (
     tanh,
     threshold,
 )
+from learner.kernels.experts import row_width
 from learner.layout import CONSTANT_NAME
 
 SEED = b"sixteen bytes it"
@@ -522,7 +523,7 @@ def experts(model, names):
     """Return the weights w and the sums of squared gradients G of some names, 0 of those without a row."""
     slots = {name: slot for slot, name in enumerate(model.weights)}
     rows = np.array(
-        [model.state()["rows"][slots[name]] if name in slots else np.zeros(layout.row_width(1)) for name in names],
+        [model.state()["rows"][slots[name]] if name in slots else np.zeros(row_width(1)) for name in names],
         np.float64,
     )
     return rows[:, layout.HEADER], rows[:, layout.HEADER + 1]

@@ -4,15 +4,18 @@ import dataclasses
 import inspect
 import itertools
 import math
+import pkgutil
 from functools import partial
+from importlib import import_module
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learner import losses
-from learner.losses import LOSSES, Loss, logistic
-from learner.model import TASKS
+from learner.losses import LOSSES, Loss
+from learner.losses.links import logistic
+from learner.tasks import TASKS
 
 EXPECTED = {  # (score, target): value
     "squared": {(3.0, 1.0): 4.0, (1.0, 1.0): 0.0, (-2.0, 0.5): 6.25},
@@ -34,10 +37,11 @@ EXPECTED = {  # (score, target): value
     "hinge": {(0.0, 1.0): 1.0, (1.0, 1.0): 0.0, (2.0, -1.0): 3.0, (5.0, 1.0): 0.0},
 }
 
+PARTS = ("value", "derivative", "step", "quadratic")  # that take a level
 ALL = LOSSES | {
     f"quantile at {level}": dataclasses.replace(
         LOSSES["quantile"],
-        **{part: partial(getattr(LOSSES["quantile"], part), level=level) for part in ("value", "derivative", "step")},
+        **{part: partial(getattr(LOSSES["quantile"], part), level=level) for part in PARTS},
     )
     for level in (0.03, 0.9)
 }
@@ -60,17 +64,33 @@ def any_target(loss):
     )
 
 
-def test_every_function_of_the_module_belongs_to_a_loss():
+def test_every_function_of_every_file_belongs_to_a_loss():
     """A loss that is written but not listed would be tested by nobody."""
-    listed = {getattr(loss, part) for loss in LOSSES.values() for part in ("value", "derivative", "step", "link")}
-    written = {f for _, f in inspect.getmembers(losses, inspect.isfunction) if f.__module__ == losses.__name__}
-    assert written - {losses.dataclass} == listed
+    files = [import_module(found.name) for found in pkgutil.walk_packages(losses.__path__, f"{losses.__name__}.")]
+    assert {file.__name__.rpartition(".")[2] for file in files} == LOSSES.keys() | {"links"}
+    listed = {getattr(loss, part) for loss in LOSSES.values() for part in (*PARTS, "link")}
+    written = {
+        function
+        for file in (losses, *files)
+        for _, function in inspect.getmembers(file, inspect.isfunction)
+        if function.__module__ == file.__name__
+    }
+    assert written - {losses._table} == listed
+
+
+def test_every_loss_has_the_functions_of_its_own_file():
+    for name, loss in LOSSES.items():
+        file = import_module(f"{losses.__name__}.{name}")
+        assert [getattr(loss, part) for part in PARTS] == [getattr(file, part) for part in PARTS]
+        takes_level = {"level" in inspect.signature(getattr(loss, part)).parameters for part in PARTS}
+        assert takes_level == {loss.has_level}
 
 
 def test_losses_are_known_by_their_names_and_by_codes_of_their_own():
     assert all(name == loss.name for name, loss in LOSSES.items())
     assert len({loss.code for loss in LOSSES.values()}) == len(LOSSES)
-    single = {task: name for task, name in TASKS.items() if task != "multiclass"}  # which is a binary one a class
+    # a multi-class model is a binary one a class
+    single = {task: entry.loss for task, entry in TASKS.items() if task != "multiclass"}
     assert {loss.task for loss in LOSSES.values()} == set(single)
     assert all(LOSSES[name].task == task for task, name in single.items())
 
@@ -92,6 +112,72 @@ def test_a_derivative_is_the_finite_difference(loss):
             assert loss.derivative(s, y) == pytest.approx(difference, rel=1e-6, abs=1e-8), (s, y)
 
 
+# ---- the loss as a filter takes it -----------------------------------------------------------------------------------
+PRECISIONS = (1e-3, 0.5, 1.0, 40.0)
+SCORES = (-30.0, -7.3, -1.01, -0.99, -0.3, 0.0, 0.2, 0.99, 1.01, 5.1, 30.0)
+
+
+def points(loss):
+    """Scores, targets and precisions."""
+    return itertools.product(SCORES, targets(loss), PRECISIONS)
+
+
+@every_loss
+def test_the_slope_downwards_is_the_derivatives_up_to_the_scaling(loss):
+    """Half of the squares over the variance; the pinball loss over its mean; log odds as they are; hinge's value squared."""
+    for s, y, precision in points(loss):
+        scaling = {
+            "squared": 0.5 * precision,
+            "logistic": 1.0,
+            "hinge": precision * loss.value(s, y),
+            "quantile": precision,
+            "poisson": 0.5 * precision,
+        }[loss.name]
+        _, slope, _ = loss.quadratic(s, y, precision)
+        assert slope == pytest.approx(-scaling * loss.derivative(s, y), rel=1e-12, abs=1e-12), (s, y, precision)
+
+
+@every_loss
+def test_the_residual_is_the_loss_itself_where_it_has_a_scale(loss):
+    """That of hinge is squared, as is the loss that is taken in its place; of log odds there is none."""
+    for s, y, precision in points(loss):
+        value = loss.value(s, y)
+        expected = {"logistic": 0.0, "hinge": value * value}.get(loss.name, value)
+        assert loss.quadratic(s, y, precision)[2] == pytest.approx(expected, rel=1e-12, abs=1e-15), (s, y)
+
+
+@every_loss
+def test_the_curvature_is_that_of_the_slope(loss):
+    """Its finite difference; but the Fisher information of a pinball loss, and at least a little where it is steep nowhere."""
+    h = 1e-5
+    for s, y, precision in points(loss):
+        curvature, slope, _ = loss.quadratic(s, y, precision)
+        if loss.name == "quantile":
+            level = -loss.derivative(-1e9, 0.0)
+            assert curvature == pytest.approx(precision * precision * level * (1.0 - level), rel=1e-12)
+            continue
+        if loss.name == "poisson" and y > math.exp(s) * 1.000001:
+            expected = slope / (math.log(y) - s)  # the chord: a step goes to the target, and no further
+        else:
+            expected = (loss.quadratic(s - h, y, precision)[1] - loss.quadratic(s + h, y, precision)[1]) / (2 * h)
+        least = {"logistic": 1e-3, "poisson": 1e-3 * precision}.get(loss.name, 0.0)
+        assert curvature == pytest.approx(max(expected, least), rel=1e-6, abs=1e-9), (s, y, precision)
+
+
+@every_loss
+@given(s=scores, precision=st.floats(-12, 12).map(lambda e: 10.0**e), data=st.data())
+def test_a_filter_gets_finite_numbers_and_a_curvature_that_is_none_or_above(loss, s, precision, data):
+    """Whatever the score; without a curvature there is no slope either, so that a step is always finite."""
+    y = data.draw(any_target(loss))
+    curvature, slope, residual = loss.quadratic(s, y, precision)
+    assert all(map(math.isfinite, (curvature, slope, residual)))
+    assert curvature >= 0.0
+    assert residual >= 0.0
+    assert curvature > 0.0 or slope == 0.0
+    assert slope * -loss.derivative(s, y) >= 0.0 or abs(slope) < 1e-9 * precision
+
+
+# ---- steps -----------------------------------------------------------------------------------------------------------
 def integrate(loss, s, y, distance, n=2000):
     """Follow ``ds/dt = -d loss / d score`` over a distance, by n of Runge's and Kutta's steps."""
     h = distance / n
@@ -172,6 +258,9 @@ def test_the_two_targets_mirror_each_other(loss, s, q):
     assert loss.value(s, 1.0) == loss.value(-s, -1.0)
     assert loss.derivative(s, 1.0) == -loss.derivative(-s, -1.0)
     assert loss.step(s, 1.0, q, 1.0) == -loss.step(-s, -1.0, q, 1.0)
+    curvature, slope, residual = loss.quadratic(s, 1.0, q)
+    mirrored = (curvature, -slope, residual)
+    assert loss.quadratic(-s, -1.0, q) == pytest.approx(mirrored, rel=1e-12, abs=1e-15)
 
 
 @given(st.floats(-1e4, 1e4))

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from learner import kernels, layout, metrics
-from learner.model import NUMBERS, Model
+from learner.kernels.tasks import CODES
+from learner.losses import LOSSES
+from learner.model import Model
+from learner.tasks import TASKS
 from learner.wire import pack_example
+from tests import doors
 from tests.conftest import SEED, state_bytes
 
 N = 12_345 if kernels.JIT else 120
 HALF = metrics.HALF_WINDOW
+NUMBERS = [task for task, entry in TASKS.items() if entry.predicts_numbers]
 
 
 def examples(task, n=N, seed=3, weighted=True):
@@ -179,5 +184,5 @@ def test_the_losses_that_learning_returns_add_up_to_the_figures():
 def test_a_score_that_is_no_number_is_counted_somewhere():
     sums, totals = metrics.new("binary"), np.zeros(100)
     for score in (math.nan, math.inf, -math.inf, 1e300):
-        kernels.evaluate((1, 0.5), sums, totals, score, 1.0, 1.0)
+        doors.evaluate(CODES["binary"], LOSSES["logistic"].code, 0.5, totals, sums, score, 1.0, 1.0)
     assert sums[metrics.CURRENT, metrics.POSITIVES :].sum() == 4

@@ -12,7 +12,8 @@ import pytest
 from learner import Model, kernels, layout
 from learner.errors import ExampleError, SpecError, StoreError
 from learner.linear import DECAYS, PARTS, RATES
-from learner.losses import LOSSES, logistic
+from learner.losses import LOSSES
+from learner.losses.links import logistic
 from learner.weights import WeightDict
 
 SEED = b"sixteen bytes it"

@@ -13,6 +13,7 @@ import pytest
 
 from learner import Model, backprop, kernels
 from learner.errors import SpecError
+from learner.kernels.tasks.poisson import expected_count
 from learner.losses import LOSSES
 from learner.neural import ACTIVATIONS, STARTS, graph
 from tests.conftest import state_bytes
@@ -60,15 +61,16 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
         parameter.f = before["network"][0, start : start + size].reshape(parameter.f.shape).astype(float)
         start += size
     score = float(backprop.forward(root))
-    unit, offset = model.linear._unit, model.linear._offset
+    unit, offset = model.linear._unit_and_offset
     assert model.score_one({"a": 1.0, "b": 1.0, "c": 1.0}) == pytest.approx(offset + unit * score, rel=1e-4, abs=1e-5)
 
     model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, 1)
     y = 1.0
     if loss == "poisson":
-        y = 1.0 / kernels.expected_count(model.linear.totals)
+        y = 1.0 / expected_count(model.linear.totals)
     elif loss in ("squared", "quantile"):
-        y = (1.0 - model.linear._offset) / model.linear._unit
+        unit, offset = model.linear._unit_and_offset
+        y = (1.0 - offset) / unit
     slope = model.linear.loss.derivative(score, y)
     backprop.backward(root, slope)
     wanted = np.concatenate([parameter.g.ravel() for layer in layers for parameter in layer])
@@ -138,6 +140,12 @@ def test_batches_and_restarts_change_nothing(alone):
         many = Model.from_spec(json.loads(json.dumps(many.to_spec())))
         many.load_state(taken)
     assert state_bytes(one) == state_bytes(many)
+
+
+@pytest.mark.xfail(strict=True, reason="every head loads machine code of its own, which nobody gives back")
+def test_heads_of_one_kind_share_their_machine_code():
+    heads = [Model(neural=[5, 4], seed=seed).linear.head for seed in (SEED, b"another of sixteen")]
+    assert heads[0].kernels is heads[1].kernels
 
 
 def test_predicting_changes_nothing():

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from learner import Model, kernels, layout
 from learner.cli import main
 from learner.errors import SpecError
+from learner.kernels.optimizer import N_OPTIONS
 from learner.losses import LOSSES
 from learner.optimizers import OPTIMIZERS
 from tests.conftest import state_bytes
@@ -71,7 +72,7 @@ def test_every_algorithm_has_a_reference_and_a_place():
     assert sorted(optimizer.code for optimizer in OPTIMIZERS.values()) == list(range(len(OPTIMIZERS)))
     for name, optimizer in OPTIMIZERS.items():
         assert optimizer.update.__name__ == optimizer.name == name
-        assert len(optimizer.options) <= kernels.N_OPTIONS
+        assert len(optimizer.options) <= N_OPTIONS
         defaults = {option: default for option, (default, _, _) in optimizer.options.items()}
         REFERENCES[name]("logistic", **defaults)  # which knows all of them
         assert all(least <= default <= most for default, least, most in optimizer.options.values())

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,19 +15,25 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 FEATURIZERS = [name for name in MODULES if name.partition(".")[0] == "featurizers"]
 
-COMPILER = {"learner.kernels"}
+
+def within(package):
+    """Return a package and the modules in it."""
+    return {name for name in MODULES if name == package or name.startswith(f"{package}.")}
+
+
+COMPILER = within("learner.kernels")
 REDIS = {"learner.store", "learner.stream", "learner.durability", "learner.client", "learner.server", "worker"}
 MATHS = {
-    "learner.losses",
+    "learner.tasks",
     "learner.metrics",
     "learner.backprop",
-    "learner.kernels",
     "learner.weights",
     "learner.linear",
     "learner.neural",
     "learner.optimizers",
     "learner.named",
 } & set(MODULES)
+MATHS |= within("learner.losses") | within("learner.kernels")
 NO_MATHS = {
     "io",
     "os",
@@ -41,7 +48,9 @@ NO_MATHS = {
     "urllib",
     "http",
     "rich",
+    "platformdirs",
 }
+KEEPS = {"learner.kernels.jit": {"os", "pathlib", "tempfile", "platformdirs"}}  # machine code, on disk
 UNSAFE_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "code", "runpy"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
 GENERATED = {"learner.graph_compiler": {"exec", "compile"}}  # a graph's own code, made of our table of operations
@@ -71,6 +80,29 @@ def packages(module):
     return {name.partition(".")[0] for name in imports(module)}
 
 
+def needed(module, tree):
+    """Return the modules of ours that run before a module's imports in a tree are done.
+
+    A module is imported with the packages that it lies in. Those that the importing one lies in run already: it needs them only
+    where it takes a name of theirs that is no module, and of the topmost one that isn't looked at.
+    """
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = imports(module, ast.Module([node], []))
+            if isinstance(node, ast.ImportFrom):
+                base = min(names, key=len)
+                names = {name if name in MODULES else base for name in names - {base}}
+            for name in names & MODULES.keys():
+                found |= {name} | (parents(name) - parents(module) - {module})
+    return found - {module.partition(".")[0]}
+
+
+def parents(module):
+    """Return the packages that a module lies in."""
+    return {module.rsplit(".", n)[0] for n in range(1, module.count(".") + 1)}
+
+
 def at_import(tree):
     """Yield every node that runs when the module is imported: all but the bodies of functions, and TYPE_CHECKING."""
     todo = list(tree.body)
@@ -92,9 +124,11 @@ def at_import(tree):
 
 
 def test_the_rules_are_about_files_that_are_there():
-    assert COMPILER | REDIS | BY_NAME.keys() | GENERATED.keys() | WRITTEN_BY.keys() <= set(MODULES)
+    assert COMPILER | REDIS | BY_NAME.keys() | GENERATED.keys() | WRITTEN_BY.keys() | KEEPS.keys() <= set(MODULES)
     assert len(FEATURIZERS) > 5
     assert {"learner.losses", "learner.weights", "learner.linear"} <= MATHS
+    assert {"learner.kernels", "learner.kernels.jit", "learner.kernels.tasks.binary"} <= COMPILER <= MATHS
+    assert {"learner.losses.links", "learner.losses.squared"} <= MATHS
 
 
 @every_module
@@ -134,7 +168,7 @@ def test_only_adapters_know_the_libraries_they_adapt_to(module):
 
 @pytest.mark.parametrize("module", sorted(MATHS))
 def test_mathematics_does_no_input_or_output(module):
-    assert not packages(module) & NO_MATHS
+    assert not packages(module) & NO_MATHS - KEEPS.get(module, set())
     calls = {ast.unparse(node.func) for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)}
     assert not calls & {"open", "print", "input"}
 
@@ -201,12 +235,36 @@ def test_imports_of_our_own_go_in_one_direction(module):
         body = ast.Module(
             [node for node in at_import(TREES[name]) if isinstance(node, (ast.Import, ast.ImportFrom))], []
         )
-        following = {
-            found for found in imports(name, body) if found in MODULES and found != name.partition(".")[0]
-        } - seen
+        following = needed(name, body) - seen
         assert module not in following, name
         seen |= following
         todo += following
+
+
+def test_a_way_back_is_seen_through_packages():
+    """The rule before, on imports that are made up: what counts for a module of a package, for the package, and outside."""
+    kernels, inside, outside = "learner.kernels", "learner.kernels.classes", "learner.linear"
+    for module, line, expected in (
+        (kernels, "from learner.kernels import classes", {inside}),
+        (kernels, "from . import classes", {inside}),
+        (inside, "from learner.kernels import learn", {kernels}),
+        (inside, "from learner.kernels import jit, learn", {kernels, "learner.kernels.jit"}),
+        (inside, "from learner.kernels.jit import door", {"learner.kernels.jit"}),
+        (inside, "from learner.kernels.tasks import binary", {"learner.kernels.tasks.binary", "learner.kernels.tasks"}),
+        (outside, "from learner.kernels import classes", {kernels, inside}),
+        (outside, "import learner.kernels.classes as c", {kernels, inside}),
+        (outside, "from learner import kernels, layout", {kernels, "learner.layout"}),
+    ):
+        assert needed(module, ast.parse(line)) == expected, (module, line)
+
+
+def test_importing_the_kernels_makes_no_folder(tmp_path):
+    """Where machine code is kept is asked for when a first door is called."""
+    folder = tmp_path / "compiled"
+    environment = os.environ | {"LEARNER_CACHE": str(folder), "XDG_CACHE_HOME": str(tmp_path / "user")}
+    code = "import learner.linear, learner.kernels.jit as jit; assert not jit.cache_folder.cache_info().currsize"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment)
+    assert not [*tmp_path.iterdir()]
 
 
 LOADED = "import json, sys; {}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"

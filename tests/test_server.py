@@ -23,6 +23,20 @@ FIND = "import sys; from pathlib import Path; from learner import server; "
 FIND += "print(server.find_or_start(folder=Path(sys.argv[1])))"
 RUN = "import sys; from pathlib import Path; from learner import server; "
 RUN += "sys.exit(server.Embedded(Path(sys.argv[1])).run())"
+# the same, with a line once it has started: other processes find the server a moment before
+TOLD = """
+import sys
+from pathlib import Path
+from learner.server import Embedded
+
+class Told(Embedded):
+    def start(self, *arguments, **options):
+        url = super().start(*arguments, **options)
+        print("started", flush=True)
+        return url
+
+sys.exit(Told(Path(sys.argv[1])).run())
+"""
 ROOT = Path(__file__).parent.parent
 WHEEL = str(server._find_binary())
 
@@ -296,8 +310,10 @@ def test_in_the_foreground_a_signal_ends_it_cleanly(embedded, number):
 
 @pytest.mark.parametrize(("end", "code"), [(Embedded.stop, 0), (kill, 1)])
 def test_in_the_foreground_a_stop_is_no_error_and_a_crash_is(embedded, end, code):
-    process = subprocess.Popen([sys.executable, "-c", RUN, embedded.folder], cwd=ROOT, stderr=subprocess.PIPE)
-    wait_until(embedded.running)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", TOLD, embedded.folder], cwd=ROOT, **pipes)
+    assert process.stdout.readline() == b"started\n"
+    assert embedded.running()
     end(embedded)
     errors = process.communicate(timeout=10)[1]
     assert process.returncode == code

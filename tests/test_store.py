@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import redis
 
-from learner import layout
 from learner import store as module
 from learner.errors import FencedError, StoreError
+from learner.kernels.experts import row_width
 from learner.linear import RATES
 from learner.model import Model
 from learner.recent import RecentIds
@@ -18,7 +18,7 @@ from learner.store import Store, stream_id
 from learner.wire import GROUP, Bad
 from tests.conftest import SEED, state_bytes
 
-WIDTH = layout.row_width(len(RATES))
+WIDTH = row_width(len(RATES))
 
 
 def learn(model: Model, names: "list[str]", target: int = 1) -> None:

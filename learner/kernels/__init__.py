@@ -30,7 +30,7 @@ from learner.kernels import scanner as _scanner
 from learner.kernels import table as _table
 from learner.kernels.bits import MISSING, PRIME
 from learner.kernels.bits import blend as _blend
-from learner.kernels.jit import JIT, door, inlined, listening
+from learner.kernels.jit import JIT, door, inlined, listening, loop
 from learner.kernels.learning import stream as _stream
 from learner.kernels.records import Learner, Results, Table, named, named_work
 from learner.layout import OK
@@ -47,7 +47,7 @@ _learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plai
 _learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
 
 
-@door
+@loop
 def learn(buffer, position, learner, work, results):
     """Learn examples one after another, until the buffer or the room for results or for new features ends.
 
@@ -56,7 +56,7 @@ def learn(buffer, position, learner, work, results):
     return _learn(buffer, position, named(learner), named_work(work), Results(*results))
 
 
-@door
+@loop
 def predict(buffer, learner, work):
     """Score one map of features, changing nothing. What the score is made of stays in the work arrays.
 
@@ -65,19 +65,21 @@ def predict(buffer, learner, work):
     return _plain.predict(buffer, named(learner), named_work(work))
 
 
-@door
+@loop
 def learn_classes(buffer, position, classes, work, results):
     """Learn examples of many classes as `learn` does; the code is NEW_CLASS at a label that has no class yet."""
     return _learn_classes(buffer, position, _classes.named_classes(classes), named_work(work), Results(*results))
 
 
-@door
+@loop
 def learn_by_algorithm(buffer, position, algorithm, work, results):
     """Learn examples by a named algorithm as `learn` does."""
-    return _learn_by_algorithm(buffer, position, _optimizer.named_algorithm(algorithm), named_work(work), Results(*results))
+    return _learn_by_algorithm(
+        buffer, position, _optimizer.named_algorithm(algorithm), named_work(work), Results(*results)
+    )
 
 
-@door
+@loop
 def predict_by_algorithm(buffer, algorithm, work):
     """Score one map of features; returns (code, where, features, score)."""
     algorithm, features = _optimizer.named_algorithm(algorithm), named_work(work).features

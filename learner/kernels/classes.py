@@ -76,9 +76,7 @@ def named_classes(classes):
 def of_class(classes, j):
     """Return the learner of a class."""
     stacked = classes.stacked
-    state = State(
-        stacked.totals[j], stacked.mixer[j], stacked.dense_filter[j], stacked.metrics, stacked.samples[j]
-    )
+    state = State(stacked.totals[j], stacked.mixer[j], stacked.dense_filter[j], stacked.metrics, stacked.samples[j])
     return Learner(classes.settings, classes.keys, classes.table, state, ())
 
 
@@ -192,7 +190,7 @@ def through(learn_example: Any) -> Any:
     """Return the compiled function that learns an example of many classes by that of one class's."""
 
     @inlined
-    def learn_example_of_classes(example, classes, work):  # type: ignore[no-untyped-def]
+    def learn_example_of_classes(example, classes, work):
         """Let every class's learner learn the example: its own label against the rest."""
         totals, answers, k = classes.state.totals, classes.answers, example.y
         for j in range(len(classes.labels)):

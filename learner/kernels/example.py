@@ -226,7 +226,5 @@ def read(buffer, position, learner, work):
     code, y, where = read_target(buffer, after, learner.settings.task, learner.keys)
     if code != OK:
         return code, after, np.int64(0), 0.0, 0.0
-    code, where, n, importance = read_rest(
-        buffer, where, with_importance, learner.keys, learner.table, work.features
-    )
+    code, where, n, importance = read_rest(buffer, where, with_importance, learner.keys, learner.table, work.features)
     return code, where, n, y, importance

@@ -1,7 +1,7 @@
 """A neural head's compiled half: a factory makes its three functions of the graph's two and of a few numbers.
 
-V_1, the first layer, is sparse: one column a feature, in the feature's row behind the experts' numbers, and behind it the sums of
-its squared gradients. Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011).
+V_1, the first layer, is sparse: it has a column a feature, in the feature's row behind the experts' numbers. Behind the column
+lie the sums of its squared gradients. All is learned by AdaGrad (Duchi, Hazan and Singer, 2011).
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +27,9 @@ class Head(NamedTuple):
     sizes: Any  # uint64: how often each loop of the graph runs
     columns: Any  # uint64: where the columns of an example's features start
     values: Any  # float32: their values
-    layers: Any  # uint64: units of the first layer; then where each layer's parameters start, and where the last one's end
+    layers: (
+        Any  # uint64: units of the first layer; then where each layer's parameters start, and where the last one's end
+    )
 
 
 class Shape(NamedTuple):
@@ -56,13 +58,13 @@ def functions(shape: Shape, forward: Any, backward: Any) -> Functions:
     ELEVEN = np.uint64(11)
 
     @inlined
-    def start(base, h, rows):  # type: ignore[no-untyped-def]
+    def start(base, h, rows):
         for i in range(UNITS):
             bits = spread(spread(h ^ (i + ONE)))
             rows[base + COLUMN + i] = SPREAD * (np.float64(bits >> ELEVEN) * 2.0**-52 - 1.0)
 
     @inlined
-    def score(inputs, rows, head):  # type: ignore[no-untyped-def]
+    def score(inputs, rows, head):
         parameters, columns, values = head.parameters, head.columns, head.values
         k = NOTHING
         for i in range(inputs.n - inputs.n_constants):
@@ -73,7 +75,7 @@ def functions(shape: Shape, forward: Any, backward: Any) -> Functions:
         return np.float64(forward(k, columns, values, rows, parameters, parameters, head.scratch, head.sizes))
 
     @inlined
-    def learn(inputs, slope, rows, head):  # type: ignore[no-untyped-def]
+    def learn(inputs, slope, rows, head):
         parameters, gradients, scratch, norms = head.parameters, head.gradients, head.scratch, head.norms
         backward(np.float32(slope), parameters, parameters, scratch, gradients, head.sizes)
         units = head.layers[0]

@@ -2,7 +2,7 @@
 
 Three decorators say who calls a function. A `door` is called from Python; its machine code is kept on disk. What is
 `inlined` or `compiled` is called by compiled code only: it becomes machine code as part of the doors that call it, and has no
-wrapper for Python. Called from Python all the same, it runs as the plain Python that it is.
+wrapper for Python. Called from Python all the same, it runs as the plain Python that it is, unless it needs an intrinsic.
 
 Nothing that is compiled allocates memory, so all of it does without numba's runtime (``_nrt=False``): counting references to
 the arrays, which numba does with locked instructions at every call, took 62% of the time of the loops.
@@ -30,13 +30,17 @@ from numba.core import event
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
-__all__ = ["JIT", "Door", "cache_folder", "compiled", "door", "inlined", "listening", "no", "sources", "switch", "yes"]
+from learner import compiling
+
+__all__ = [
+    "JIT", "Door", "cache_folder", "compiled", "door", "inlined", "listening", "loop", "machine_code_folder", "no", "sources",
+    "switch", "yes",
+]  # fmt: skip
 
 JIT = not numba.config.DISABLE_JIT
 LEARNER = Path(__file__).parent.parent
 # no fast-math: every run gives the same bits; divisions by zero give infinity or NaN; other threads may run
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
-
 
 
 class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
@@ -93,24 +97,36 @@ def inlined(function: Callable[..., Any]) -> Any:
 def _inner(dispatcher: Any) -> Any:
     """Return a dispatcher that runs plain Python when Python calls it: machine code without a wrapper would crash."""
     if JIT:
-        dispatcher.__class__ = _inner_class(type(dispatcher))
+        base: Any = type(dispatcher)
+        dispatcher.__class__ = _inner_class(base)
     return dispatcher
 
 
 @functools.cache
-def _inner_class(base: type) -> type:
+def _inner_class(base: Any) -> Any:
     return type("Inner", (base,), {"__call__": lambda self, *arguments: self.py_func(*arguments)})
 
 
 class Door:
-    """A compiled function that Python calls. It is compiled, or loaded from disk, when it is called first."""
+    """A compiled function that Python calls. It is compiled, or loaded from disk, when it is called first.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    Parameters
+    ----------
+    function : callable
+        The function.
+    is_loop : bool
+        Whether compiling takes so long that people are told before.
+    """
+
+    def __init__(self, function: Callable[..., Any], is_loop: bool = False) -> None:
         functools.update_wrapper(self, function)
         self.py_func = function
+        if is_loop:
+            _loops.add(function)
         self._dispatcher: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
+        """Call the machine code."""
         if self._dispatcher is None:
             self._dispatcher = self._decorated()
         return self._dispatcher(*arguments)
@@ -118,9 +134,10 @@ class Door:
     def _decorated(self) -> Any:
         if not JIT:
             return self.py_func
+        _tell()
         with _LOCK:
             before = numba.config.CACHE_DIR
-            numba.config.CACHE_DIR = str(cache_folder() / _digest())
+            numba.config.CACHE_DIR = str(machine_code_folder())
             try:
                 return njit(cache=True, **OPTIONS)(self.py_func)
             finally:
@@ -130,6 +147,11 @@ class Door:
 def door(function: Callable[..., Any]) -> Door:
     """Make a function one that Python calls."""
     return Door(function)
+
+
+def loop(function: Callable[..., Any]) -> Door:
+    """Make a function a door to a whole loop, which takes seconds to compile."""
+    return Door(function, is_loop=True)
 
 
 # ---- where machine code is kept ------------------------------------------------------------------------------------------
@@ -154,6 +176,11 @@ def _digest() -> str:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(LEARNER)} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def machine_code_folder() -> Path:
+    """Return the folder of the machine code of these sources."""
+    return cache_folder() / _digest()
 
 
 @functools.cache
@@ -181,23 +208,52 @@ _temporary: list[tempfile.TemporaryDirectory[str]] = []  # goes when the process
 
 
 # ---- saying so -----------------------------------------------------------------------------------------------------------
-class _Listener(event.Listener):  # type: ignore[misc]
-    """Calls back when compiling begins, and when it ends: once for all that a door compiles."""
+EVENT = "numba:compile"
 
-    def __init__(self, started: Callable[[str], None], ended: Callable[[str, float], None]) -> None:
-        self._started, self._ended = started, ended
+
+class _Listener(event.Listener):  # type: ignore[misc]
+    """Calls back when compiling begins, and when it ends: once for all that a door compiles.
+
+    Parameters
+    ----------
+    started, ended : callable
+        Take the door's name; and the seconds.
+    among : set of functions, optional
+        Only these doors.
+    """
+
+    def __init__(
+        self,
+        started: Callable[[str], None],
+        ended: Callable[[str, float], None],
+        among: set[Callable[..., Any]] | None = None,
+    ) -> None:
+        self._started, self._ended, self._among = started, ended, among
         self._depth, self._since = 0, 0.0
 
+    def _is_meant(self, event: Any) -> bool:
+        return self._depth == 0 and (self._among is None or event.data["dispatcher"].py_func in self._among)
+
     def on_start(self, event: Any) -> None:
-        if not self._depth:
+        if self._is_meant(event):
             self._since = time.perf_counter()
             self._started(event.data["dispatcher"].py_func.__name__)
         self._depth += 1
 
     def on_end(self, event: Any) -> None:
         self._depth -= 1
-        if not self._depth:
+        if self._is_meant(event):
             self._ended(event.data["dispatcher"].py_func.__name__, time.perf_counter() - self._since)
+
+
+_loops: set[Callable[..., Any]] = set()
+
+
+@functools.cache
+def _tell() -> None:
+    """Have the process's announcer told, if it has one, of all that is compiled from now on."""
+    if (told := compiling.announcer) is not None:
+        event.register(EVENT, _Listener(lambda name: told.started(name, str(cache_folder())), told.ended, _loops))
 
 
 @contextmanager
@@ -206,7 +262,7 @@ def listening(started: Callable[[str], None], ended: Callable[[str, float], None
 
     What is loaded from disk is not compiled.
     """
-    with event.install_listener("numba:compile", _Listener(started, ended)):
+    with event.install_listener(EVENT, _Listener(started, ended)):
         yield
 
 
@@ -225,7 +281,7 @@ def switch(functions: Sequence[Any], first: int = 0) -> Any:
     if len(functions) == 2:
 
         @inlined
-        def one_of_two(place, *arguments):  # type: ignore[no-untyped-def]
+        def one_of_two(place, *arguments):
             return lower(*arguments) if place < middle else upper(*arguments)
 
         return one_of_two
@@ -233,13 +289,13 @@ def switch(functions: Sequence[Any], first: int = 0) -> Any:
     if half == 1:
 
         @inlined
-        def first_or_another(place, *arguments):  # type: ignore[no-untyped-def]
+        def first_or_another(place, *arguments):
             return lower(*arguments) if place < middle else upper(place, *arguments)
 
         return first_or_another
 
     @inlined
-    def one_of_many(place, *arguments):  # type: ignore[no-untyped-def]
+    def one_of_many(place, *arguments):
         return lower(place, *arguments) if place < middle else upper(place, *arguments)
 
     return one_of_many
@@ -249,12 +305,12 @@ ONE, ZERO = np.uint64(1), np.uint64(0)
 
 
 @inlined
-def yes():  # type: ignore[no-untyped-def]
+def yes():
     """Return True: a constant that is no type, as the literal is, for which a callee would be compiled anew."""
     return ONE > ZERO
 
 
 @inlined
-def no():  # type: ignore[no-untyped-def]
+def no():
     """Return False: see `yes`."""
     return ONE < ZERO

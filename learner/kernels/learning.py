@@ -35,7 +35,7 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
     """
 
     @inlined
-    def learn(buffer, position, learner, work, results):  # type: ignore[no-untyped-def]
+    def learn(buffer, position, learner, work, results):
         totals, table = learner.state.totals, learner.table
         done, enough = 0, np.int64(0)
         while position < len(buffer) and done < len(results.scores):

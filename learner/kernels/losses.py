@@ -12,7 +12,7 @@ def _with_level(function: Any) -> Any:
     """Return a function that takes a level, last, and does without."""
 
     @inlined
-    def without(*arguments):  # type: ignore[no-untyped-def]
+    def without(*arguments):
         return function(*arguments[:-1])
 
     return without

@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from learner.kernels.experts import DERIVED, EXPERTS, is_mixture
 from learner.kernels.experts.dense_filter import update_filter
 from learner.kernels.jit import inlined

@@ -153,7 +153,7 @@ def loops(head: heads.Functions) -> Loops:
     start_head, score_head, learn_head = head
 
     @inlined
-    def score_example(learning, n, learner, work):  # type: ignore[no-untyped-def]
+    def score_example(learning, n, learner, work):
         """Score one scanned example; the scores of all experts stay in the work arrays."""
         settings, table, at = learner.settings, learner.table, places_of(learner)
         n = find_features(learning, n, learner, work)
@@ -173,7 +173,7 @@ def loops(head: heads.Functions) -> Loops:
         return Scored(n, n_derived, combine(learner, work))
 
     @inlined
-    def new_row(buffer, i, learner, features):  # type: ignore[no-untyped-def]
+    def new_row(buffer, i, learner, features):
         settings, table = learner.settings, learner.table
         base = insert(buffer, i, features, table, width_of(settings))
         table.words32[base + DENSE] |= class_bits(learner.state.totals)
@@ -182,7 +182,7 @@ def loops(head: heads.Functions) -> Loops:
         return base
 
     @inlined
-    def keep_rows(buffer, n, learner, features):  # type: ignore[no-untyped-def]
+    def keep_rows(buffer, n, learner, features):
         """Give new features their rows; return how many have one, now in front, the constant behind them."""
         table, totals = learner.table, learner.state.totals
         constant = features.bases[n]
@@ -201,7 +201,7 @@ def loops(head: heads.Functions) -> Loops:
         return np.int64(kept)
 
     @inlined
-    def make_constant(example, learner, work):  # type: ignore[no-untyped-def]
+    def make_constant(example, learner, work):
         """Give the constant its row with the first example."""
         totals, features, n = learner.state.totals, work.features, np.uint64(example.n)
         if totals[CONSTANT_ROW] == 0.0:
@@ -213,7 +213,7 @@ def loops(head: heads.Functions) -> Loops:
             totals[CONSTANT_ROW] = base // width_of(learner.settings) + ONE
 
     @inlined
-    def learn_features(n, update, learner, work):  # type: ignore[no-untyped-def]
+    def learn_features(n, update, learner, work):
         """Let the experts of the features learn, and the head."""
         settings, table, at = learner.settings, learner.table, places_of(learner)
         inputs = inputs_of(n, work.features)
@@ -227,7 +227,7 @@ def loops(head: heads.Functions) -> Loops:
                 experts.dense_filter.learn(s, update, settings, learner.state, standardized, work.products)
 
     @inlined
-    def learn_derived(n_derived, s, update, learner, work):  # type: ignore[no-untyped-def]
+    def learn_derived(n_derived, s, update, learner, work):
         """Let the experts of the derived features learn what the others leave: the residual."""
         at, mixer, totals = places_of(learner), learner.state.mixer, learner.state.totals
         offset = s  # of all but the derived features
@@ -240,7 +240,7 @@ def loops(head: heads.Functions) -> Loops:
         experts.learn_derived(np.uint64(at.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
 
     @inlined
-    def learn_example(example, learner, work):  # type: ignore[no-untyped-def]
+    def learn_example(example, learner, work):
         """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
         settings, state, table, features = learner.settings, learner.state, learner.table, work.features
         totals = state.totals
@@ -271,7 +271,7 @@ def loops(head: heads.Functions) -> Loops:
         return before, loss
 
     @inlined
-    def predict(buffer, learner, work):  # type: ignore[no-untyped-def]
+    def predict(buffer, learner, work):
         """Score one map of features, changing nothing; what the score is made of stays in the work arrays."""
         code, where, n = scan(buffer, np.int64(0), learner.keys, learner.table, work.features)
         if code != OK:

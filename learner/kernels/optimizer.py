@@ -3,7 +3,6 @@
 A row has the weight, in the user's units, and the algorithm's two numbers behind the header.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,9 @@ __all__ = ["N_OPTIONS", "ONE_RATE", "Algorithm", "learn_example", "named_algorit
 
 ONE_RATE = (1.0,)  # gives rows of one cache line
 N_OPTIONS = 4  # a tuple of so many, which is not memory: the compiler takes what depends on them alone out of the loop
-WEIGHT, FIRST, SECOND = (np.uint64(HEADER + k) for k in range(3))  # columns: the weight, and the algorithm's two numbers
+WEIGHT, FIRST, SECOND = (
+    np.uint64(HEADER + k) for k in range(3)
+)  # columns: the weight, and the algorithm's two numbers
 MAX_STATE = 3e38  # a float32 holds it
 MAX_COUNT = 1e12  # a count is learned as at most this
 LOGISTIC, POISSON = LOSSES["logistic"].code, LOSSES["poisson"].code

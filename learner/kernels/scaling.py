@@ -25,7 +25,10 @@ from learner.layout import (
 )
 
 WARM_COUNT = 8.0  # examples that a feature has been in, before outliers are told from its usual values
-MAX_DEVIATIONS, MAX_MEANS = 15.0, 4.0  # a value is cut there: deviations from zero beyond the mean; means of a constant value
+MAX_DEVIATIONS, MAX_MEANS = (
+    15.0,
+    4.0,
+)  # a value is cut there: deviations from zero beyond the mean; means of a constant value
 MAX_STANDARDIZED = 8.0  # deviations from the mean
 
 

@@ -45,6 +45,8 @@ class Loss:
         See the module. Those of the quantile loss take its level last, by default 0.5.
     link : callable
         ``score -> prediction``.
+    measure, unit, score_unit : str
+        What its mean is called, what that is measured in, and what a score is measured in.
     has_level : bool
         Whether the functions take a level.
     """
@@ -57,20 +59,26 @@ class Loss:
     step: Callable[[float, float, float, float], float]
     quadratic: Callable[[float, float, float], tuple[float, float, float]]
     link: Callable[[float], float]
+    measure: str
+    unit: str
+    score_unit: str
     has_level: bool = False
 
 
-def _table(*lines: tuple[str, str, ModuleType, Callable[[float], float]]) -> dict[str, Loss]:
-    return {
-        name: Loss(name, code, task, m.value, m.derivative, m.step, m.quadratic, link, "level" in m.value.__annotations__)
-        for code, (name, task, m, link) in enumerate(lines)
-    }
+def _table(*lines: tuple[str, str, ModuleType, Callable[[float], float], tuple[str, str, str]]) -> dict[str, Loss]:
+    table = {}
+    for code, (name, task, module, link, words) in enumerate(lines):
+        functions = module.value, module.derivative, module.step, module.quadratic
+        table[name] = Loss(name, code, task, *functions, link, *words, "level" in module.value.__annotations__)
+    return table
 
+
+UNITS = "the target's units"
 
 LOSSES = _table(
-    ("squared", "regression", squared, identity),
-    ("logistic", "binary", logistic, probability),
-    ("hinge", "binary", hinge, probability),
-    ("quantile", "quantile", quantile, identity),
-    ("poisson", "poisson", poisson, exponential),
+    ("squared", "regression", squared, identity, ("squared error", f"{UNITS}, squared", UNITS)),
+    ("logistic", "binary", logistic, probability, ("log loss", "nats an example", "log-odds")),
+    ("hinge", "binary", hinge, probability, ("hinge loss", "an example", "score")),
+    ("quantile", "quantile", quantile, identity, ("pinball loss", UNITS, UNITS)),
+    ("poisson", "poisson", poisson, exponential, ("deviance", "an example", "log rate")),
 )

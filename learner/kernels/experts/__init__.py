@@ -96,14 +96,14 @@ def _in_turn(experts: tuple[Any, ...], function: str, takes_place: bool = True, 
     if takes_place:
 
         @inlined
-        def with_place(column, first, *arguments):  # type: ignore[no-untyped-def]
+        def with_place(column, first, *arguments):
             this(column + offset, first + place, *arguments)
             others(column, first, *arguments)
 
         return with_place
 
     @inlined
-    def without_place(column, *arguments):  # type: ignore[no-untyped-def]
+    def without_place(column, *arguments):
         this(column + offset, *arguments)
         others(column, *arguments)
 

@@ -56,7 +56,9 @@ def learn(first, inputs, update, panel):
     squares = WEIGHTS + n_rates
     for k in range(n_rates):
         paths[k] = 0.0
-        slopes[k] = derivative(settings.loss, update.offset + scores[first + k], update.y) * math.sqrt(update.importance)
+        slopes[k] = derivative(settings.loss, update.offset + scores[first + k], update.y) * math.sqrt(
+            update.importance
+        )
     last = inputs.n - ONE if inputs.n_constants > NOTHING else MISSING
     for i in range(inputs.n):
         base = inputs.bases[i] + squares

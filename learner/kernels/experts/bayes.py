@@ -1,10 +1,10 @@
 """Naive Bayes over the features (Maron, 1961, "Automatic indexing"; Good, 1965, for the prior).
 
-In a row lie the importances of the positive and of the negative examples that had the feature. Its weight is its log odds ratio,
-``log((n+ + p) / (n- + 1 - p)) - log(P / N)``, where n+ and n- are those importances, P and N those of all examples, and
-p = P / (P + N), all with one more of each. It weighs nothing for centred numbers, and with L1 for features that all experts
-with a gradient weigh with zero. The score is divided by the root mean square of those before, since it grows with the number
-of features.
+In a row lie the importances of the positive and of the negative examples that had the feature. Its weight is its log odds
+ratio, ``log((n+ + p) / (n- + 1 - p)) - log(P / N)``, where n+ and n- are those importances, P and N those of all examples,
+and p = P / (P + N), all with one more of each. A centred number has no such weight, and with L1 neither has a feature that
+every expert with a gradient weighs with zero. The score grows with the number of features, so it is divided by the root mean
+square of the scores before.
 """
 
 import math

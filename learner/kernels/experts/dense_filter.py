@@ -1,4 +1,4 @@
-"""An extended Kalman filter with its full covariance: over the first dense numbers, standardised, and over a mixture's inputs."""
+"""An extended Kalman filter with its full covariance. One runs over the first dense numbers, one over the mixer's inputs."""
 
 import numpy as np
 

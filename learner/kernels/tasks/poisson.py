@@ -1,4 +1,4 @@
-"""Counts and rates, at least 0: the rate is predicted, whose logarithm is the score. Targets are learned relative to their mean."""
+"""Counts and rates, at least 0. The score is the logarithm of the rate; targets are learned relative to their mean."""
 
 import math
 

@@ -1,0 +1,221 @@
+"""Machine code: made anew when a source changes, kept privately, without reference counts, and said while it is made."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from learner import kernels
+from learner.compiling import TARGET
+from learner.kernels import experts, hashing, jit, losses, tasks
+from learner.kernels.records import Loss
+from learner.model import Model
+from learner.weights import hash_keys
+
+ROOT = Path(__file__).parent.parent
+SEED = b"sixteen bytes it"
+
+pytestmark = pytest.mark.skipif(not kernels.JIT, reason="needs the JIT")
+
+# A program with a door of its own to one loss: small, so that it compiles in a second or two.
+PROGRAM = """
+import json
+from learner.kernels import jit, losses
+from learner.kernels.records import Loss
+
+@jit.door
+def logistic(s, y):
+    return losses.value(Loss(1, 0.5), s, y)
+
+compiled = []
+with jit.listening(lambda name: None, lambda name, seconds: compiled.append(name)):
+    value = logistic(0.0, 1.0)
+print(json.dumps([value, compiled, str(jit.machine_code_folder())]))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package in a folder of its own, with a program that runs it, and a cache."""
+    for package in ("learner", "featurizers"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "program.py").write_text(PROGRAM)
+    return tmp_path
+
+
+def start(copy, *command, **environment):
+    environment = {**os.environ, "LEARNER_CACHE": str(copy / "cache"), **environment}
+    return subprocess.Popen(
+        [sys.executable, *(command or ("program.py",))],
+        cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+# ---- no stale machine code -----------------------------------------------------------------------------------------------
+def test_an_edit_of_a_loss_is_compiled_and_taking_it_back_finds_the_old_machine_code(copy):
+    source = copy / "learner" / "losses" / "logistic.py"
+    before = source.read_text()
+    value, compiled, folder = finish(start(copy))
+    assert (value, compiled) == (pytest.approx(np.log(2)), ["logistic"])
+    assert finish(start(copy)) == [value, [], folder]
+
+    source.write_text(before.replace("return math.log1p(math.exp(-m))", "return 7.0 + math.log1p(math.exp(-m))"))
+    edited, compiled, other_folder = finish(start(copy))
+    assert (edited, compiled) == (pytest.approx(7.0 + value), ["logistic"])
+    assert other_folder != folder
+
+    source.write_text(before)
+    assert finish(start(copy)) == [value, [], folder]
+
+
+def test_two_processes_that_compile_at_once_do_no_harm(copy):
+    both = [start(copy), start(copy)]
+    first, second = map(finish, both)
+    assert first[0] == second[0] == pytest.approx(np.log(2))
+    assert finish(start(copy))[1] == []
+
+
+def test_every_module_that_the_kernels_import_is_among_the_sources():
+    code = (
+        "import sys, learner.kernels; print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('learner')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    compiled = {Path(file).resolve() for file in done.stdout.split()}
+    elsewhere = {"__init__.py", "compiling.py", "errors.py"}  # nothing of them is compiled
+    learner = Path(jit.__file__).parent.parent
+    assert {path for path in compiled if path not in {learner / name for name in elsewhere}} <= set(jit.sources())
+
+
+def test_machine_code_lies_in_a_folder_of_the_users_own(copy):
+    cache = copy / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    _, _, folder = finish(start(copy))
+    assert Path(folder).parent == cache
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert not [path for path in (copy / "learner").rglob("*") if path.suffix in {".nbi", ".nbc"}]
+
+
+def test_without_such_a_folder_machine_code_lies_in_a_temporary_one_that_goes(copy):
+    (copy / "cache").write_text("no folder")
+    _, compiled, folder = finish(start(copy))
+    assert compiled == ["logistic"]
+    assert not Path(folder).is_relative_to(copy)
+    assert not Path(folder).exists()
+
+
+def test_decorating_leaves_numbas_settings_as_they_were():
+    before = numba.config.CACHE_DIR
+
+    @jit.door
+    def twice(x):
+        return x + x
+
+    assert twice(2.0) == 4.0
+    assert before == numba.config.CACHE_DIR
+
+
+# ---- what is compiled ----------------------------------------------------------------------------------------------------
+def test_the_machine_code_of_no_door_counts_references():
+    """Nothing on the hot path allocates; numba's runtime, which counts references, would be most of the time."""
+    kinds = ({}, {"task": "multiclass"}, {"optimizer": "ftrl"}, {"neural": [3]}, {"max_features": 100})
+    for kind in kinds:
+        model = Model(seed=SEED, **kind)
+        model.linear.warm()
+        model.learn_one({"a": 1.0}, 1)
+        model.learn_one(np.ones(3), 1)
+        model.learn_packed(b"\xc1")
+        assert model.weights["1"]["a"] if "task" in kind else model.weights["a"]
+    kernels.boundaries(np.zeros(1, np.uint8), np.zeros(1, np.int64))
+    found = {path: path.read_bytes() for path in jit.machine_code_folder().rglob("*.nbc")}
+    doors = [name for name, value in vars(kernels).items() if isinstance(value, jit.Door)]
+    for name in [*doors, "write_weights", "pull_back"]:
+        assert any(path.name.startswith(f"{name}-") or f".{name}-" in path.name for path in found), name
+    assert not [path.name for path, code in found.items() if b"NRT_" in code]
+
+
+def test_what_only_compiled_code_calls_runs_as_plain_python_when_python_calls_it():
+    totals = Model("poisson", seed=SEED).linear.totals
+    assert tasks.unit_and_offset(tasks.CODES["poisson"], totals) == (1.0, 0.0)
+    assert losses.derivative(Loss(1, 0.5), 0.0, 1.0) == -0.5
+    with pytest.raises(NotImplementedError, match="not usable in pure-python"):  # an intrinsic has no Python
+        hashing.hash_name(np.zeros(9, np.uint8), 0, 9, hash_keys(SEED))
+
+
+def test_no_compiled_function_takes_more_than_eight_parameters():
+    """Nor is a record longer than ten: what a function reads is told by its records."""
+    import ast
+
+    files = (path for path in jit.sources() if path.parent.name != "losses" and path.name not in {"optimizers.py"})
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert len(node.args.args) <= 8, f"{path.name}: {node.name}"
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "NamedTuple" for base in node.bases):
+                assert sum(isinstance(line, ast.AnnAssign) for line in node.body) <= 10, node.name
+
+
+def test_a_row_is_as_long_as_its_experts_columns_say():
+    n_rates = 2
+    taken = [experts.column_of(expert, n_rates) for expert in experts.EXPERTS]
+    ends = [column + expert.N_COLUMNS for column, expert in zip(taken, experts.EXPERTS, strict=True)]
+    assert taken[1:] == ends[:-1]
+    assert ends[-1] - taken[0] + 2 * n_rates == experts.n_columns(n_rates)
+
+
+def test_work_arrays_are_apart_from_the_state_so_that_models_share_them():
+    first, second = Model(seed=SEED), Model("regression", seed=SEED)
+    alone = Model(seed=SEED)
+    for i in range(200):
+        x, y = {f"w{i % 7}": 1.0, "x": i % 11}, 1 if i % 3 else -1
+        first.learn_one(x, y)
+        second.learn_one(x, 10.0 * i)
+        second.score_one(x)
+    for i in range(200):
+        alone.learn_one({f"w{i % 7}": 1.0, "x": i % 11}, 1 if i % 3 else -1)
+    assert all(first.state()[name].tobytes() == array.tobytes() for name, array in alone.state().items())
+
+
+# ---- saying so -----------------------------------------------------------------------------------------------------------
+def test_a_command_that_compiles_says_so_once_and_how_long_it_took(copy):
+    (copy / "examples.jsonl").write_text('{"a": 1, "target": 1}\n' * 3)
+    command = ("-m", "learner.cli", "replay", "examples.jsonl", "--rates", "0.5")
+    cold = start(copy, *command)
+    _, told = cold.communicate(timeout=300)
+    assert cold.returncode == 0, told
+    assert told.count("compiling the loops for this machine") == 1
+    assert str(copy / "cache") in told
+    assert "compiled learn in " in told
+    assert "compiled predict in " in told
+    warm = start(copy, *command)
+    assert warm.communicate(timeout=300)[1] == ""
+
+
+def test_our_own_processes_compile_for_a_common_processor_and_a_users_for_its_own(monkeypatch):
+    from learner import compiling
+
+    monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    monkeypatch.setattr(compiling.platform, "machine", lambda: "x86_64")
+    compiling.choose_target()
+    assert os.environ["NUMBA_CPU_NAME"] == TARGET
+    monkeypatch.setenv("NUMBA_CPU_NAME", "skylake")
+    compiling.choose_target()
+    assert os.environ["NUMBA_CPU_NAME"] == "skylake"
+    code = "import os, learner.model; print('NUMBA_CPU_NAME' in os.environ)"
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CPU_NAME"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"], done.stderr
