@@ -1,5 +1,6 @@
 """A real server for the tests that need one: started for the session, in a folder of its own, gone afterwards."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from learner import compiling
 from learner.server import Embedded, temporary
 from learner.server import client as connect
 from learner.store import Store
@@ -22,6 +24,21 @@ if TYPE_CHECKING:
 
     from learner.model import Model
     from worker import Worker
+
+
+compiling.choose_target()  # as our commands do, so that the processes that tests start find what is compiled here
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compile the default model's loops before any test: in one process, while the others wait; so no test's deadline counts it."""
+    from learner.model import Model
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (folder / "compiling.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Model().linear.warm()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -173,7 +190,7 @@ def start_worker(start: "Callable[..., subprocess.Popen[str]]") -> "Callable[...
 
     def started(url: str, name: str = "m", *arguments: str) -> "subprocess.Popen[str]":
         process = start(url, "worker", name, *arguments)
-        process.hello = process.stderr.readline()  # type: ignore[union-attr, attr-defined]
+        process.hello = next(line for line in process.stderr if "compil" not in line)  # type: ignore[union-attr, attr-defined]
         assert "epoch" in process.hello, process.hello + process.stderr.read()  # type: ignore[union-attr, attr-defined]
         return process
 
