@@ -31,7 +31,7 @@ compiling.choose_target()  # as our commands do, so that the processes that test
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compile the default model's loops before any test: in one process, while the others wait; so no test's deadline counts it."""
+    """Compile the default model's loops before any test, in one process while the others wait: no deadline counts it."""
     from learner.model import Model
 
     folder = tmp_path_factory.getbasetemp()

@@ -53,7 +53,7 @@ def test_sigterm_reaches_the_worker_and_not_a_shell():
 
 def test_the_image_holds_compiled_loops_in_a_cache_its_user_can_write_to():
     text = "\n".join(lines("Dockerfile"))
-    assert "NUMBA_CACHE_DIR=/var/cache/learner" in text
+    assert "LEARNER_CACHE=/var/cache/learner" in text
     assert "--owner=learner --mode=0700 /var/cache/learner" in text
     assert text.index("USER learner") < text.index("RUN learner warm") < text.index("ENTRYPOINT")
 
@@ -68,7 +68,7 @@ def test_the_image_is_built_from_what_there_is():
 def test_the_unit_gives_each_instance_its_own_cache():
     found = lines(UNIT)
     assert "CacheDirectory=learner/%i" in found
-    assert "Environment=NUMBA_CACHE_DIR=%C/learner/%i PYTHONUNBUFFERED=1" in found
+    assert "Environment=LEARNER_CACHE=%C/learner/%i PYTHONUNBUFFERED=1" in found
     assert not any(line.startswith("MemoryDenyWriteExecute") for line in found)  # numba couldn't compile
 
 
