@@ -49,14 +49,6 @@ class Loops(NamedTuple):
     learn_example: Any  # (example, learner, work) -> (score before, loss then)
 
 
-class Scored(NamedTuple):
-    """A scored example."""
-
-    n: Any  # features, the constant not among them
-    n_derived: Any
-    score: Any  # mixed, in the mixture's own units
-
-
 # ---- scoring -------------------------------------------------------------------------------------------------------------
 @inlined
 def inputs_of(n, features):
@@ -107,6 +99,39 @@ def moves(y, learner, scores):
     return moved
 
 
+# ---- before and after the experts' steps ---------------------------------------------------------------------------------
+@inlined
+def evaluate_score(s, example, learner):
+    """Evaluate the mixed score; return it in the target's units, its loss, and the target and importance as they are learned.
+
+    While the targets seen tell no scale to learn on, that importance is 0.
+    """
+    settings, state = learner.settings, learner.state
+    unit, offset = unit_and_offset(settings.task, state.totals)
+    before = unit * s + offset
+    loss, y = evaluate(settings.task, settings.loss, state, before, example.y, example.importance)
+    return before, loss, y, example.importance if has_scale(settings.task, state.totals) else 0.0
+
+
+@inlined
+def update_of(n, n_derived, y, importance, totals, scaled):
+    """Take the example's size into the running sums; return what it asks of the experts."""
+    totals[SCALE_SUM] += squared_length(n, scaled)
+    totals[DERIVED_SUM] += np.float64(n_derived)
+    precision = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
+    return Update(y, importance, 0.0, pace_of(totals[EXAMPLES] + 1.0, totals[SCALE_SUM]), precision)
+
+
+@inlined
+def count_learned(importance, learned_importance, learner):
+    """Count an example as learned; its constant's row has changed."""
+    totals = learner.state.totals
+    totals[EXAMPLES] += 1.0
+    totals[IMPORTANCE_SUM] += importance
+    totals[RESIDUAL_SUM] += importance - learned_importance
+    learner.table.dirty[np.uint64(totals[CONSTANT_ROW]) - ONE] = 1
+
+
 # ---- rows for new features -----------------------------------------------------------------------------------------------
 @inlined
 def class_bits(totals):
@@ -154,7 +179,10 @@ def loops(head: heads.Functions) -> Loops:
 
     @inlined
     def score_example(learning, n, learner, work):
-        """Score one scanned example; the scores of all experts stay in the work arrays."""
+        """Score one scanned example; return (features without the constant, derived features, mixed score).
+
+        The scores of all experts stay in the work arrays.
+        """
         settings, table, at = learner.settings, learner.table, places_of(learner)
         n = find_features(learning, n, learner, work)
         inputs = inputs_of(n, work.features)
@@ -170,7 +198,7 @@ def loops(head: heads.Functions) -> Loops:
             work.scores[at.dense_filter] = experts.dense_filter.score(settings.parts, learner.state, standardized)
         if len(learner.head) > 0:
             work.scores[at.head] = score_head(inputs, table.rows, learner.head)
-        return Scored(n, n_derived, combine(learner, work))
+        return n, n_derived, combine(learner, work)
 
     @inlined
     def new_row(buffer, i, learner, features):
@@ -229,6 +257,8 @@ def loops(head: heads.Functions) -> Loops:
     @inlined
     def learn_derived(n_derived, s, update, learner, work):
         """Let the experts of the derived features learn what the others leave: the residual."""
+        if n_derived == NOTHING:
+            return
         at, mixer, totals = places_of(learner), learner.state.mixer, learner.state.totals
         offset = s  # of all but the derived features
         for k in range(at.derived, at.dense_filter):
@@ -242,32 +272,20 @@ def loops(head: heads.Functions) -> Loops:
     @inlined
     def learn_example(example, learner, work):
         """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
-        settings, state, table, features = learner.settings, learner.state, learner.table, work.features
-        totals = state.totals
         make_constant(example, learner, work)
         n, n_derived, s = score_example(yes(), example.n, learner, work)
-        promote(settings, table, totals, work.derived.promoted)
-        table.dirty[np.uint64(totals[CONSTANT_ROW]) - ONE] = 1
-        unit, offset = unit_and_offset(settings.task, totals)
-        before = unit * s + offset
-        loss, y = evaluate(settings.task, settings.loss, state, before, example.y, example.importance)
-        importance = example.importance if has_scale(settings.task, totals) else 0.0
-        moved = moves(y, learner, work.scores) and importance > 0.0
+        promote(learner.settings, learner.table, learner.state.totals, work.derived.promoted)
+        before, loss, y, importance = evaluate_score(s, example, learner)
+        moved = importance > 0.0 and moves(y, learner, work.scores)
         if moved:
-            n = keep_rows(example.buffer, n, learner, features)
-        totals[SCALE_SUM] += squared_length(n, features.scaled)
-        totals[DERIVED_SUM] += np.float64(n_derived)
-        precision = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
-        update = Update(y, importance, 0.0, pace_of(totals[EXAMPLES] + 1.0, totals[SCALE_SUM]), precision)
+            n = keep_rows(example.buffer, n, learner, work.features)
+        update = update_of(n, n_derived, y, importance, learner.state.totals, work.features.scaled)
         if moved:
             learn_features(n, update, learner, work)
-            if n_derived > NOTHING:
-                learn_derived(n_derived, s, update, learner, work)
-        if is_mixed(learner) and importance > 0.0:
-            learn_mixing(s, update, settings, state, work.inputs, work.products)
-        totals[EXAMPLES] += 1.0
-        totals[IMPORTANCE_SUM] += example.importance
-        totals[RESIDUAL_SUM] += example.importance - importance
+            learn_derived(n_derived, s, update, learner, work)
+        if importance > 0.0 and is_mixed(learner):
+            learn_mixing(s, update, learner.settings, learner.state, work.inputs, work.products)
+        count_learned(example.importance, importance, learner)
         return before, loss
 
     @inlined
@@ -277,7 +295,7 @@ def loops(head: heads.Functions) -> Loops:
         if code != OK:
             return code, where, n, NOTHING, 0.0
         salt(n, work.features.hashes, work.features.hashes, learner.state.totals)
-        scored = score_example(no(), n, learner, work)
-        return code, where, scored.n, scored.n_derived, scored.score
+        n, n_derived, s = score_example(no(), n, learner, work)
+        return code, where, n, n_derived, s
 
     return Loops(predict, learn_example)
