@@ -167,7 +167,7 @@ def make_model(
     """Make a model of the command line's options."""
     from learner.model import Model
 
-    if loss and LOSSES[loss].task != "binary":
+    if loss in LOSSES and LOSSES[loss].task != "binary":
         task = LOSSES[loss].task
     if neural is None and (activation or neural_only):
         raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")

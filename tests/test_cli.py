@@ -606,14 +606,20 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 
 @pytest.fixture
-def demo(tmp_path):
-    """Start the demo with a folder for its temporary files and kill what it leaves."""
+def demo(tmp_path, tmp_path_factory):
+    """Start the demo with a folder for its temporary files and kill what it leaves.
+
+    It is started where a file has our package's name, which must not be taken for it.
+    """
     started = []
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "learner.py").write_text("raise SystemExit('this is somebody else')")
 
     def start(*arguments: str):
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "learner.cli", "demo", *arguments],
+            [sys.executable, "-P", "-m", "learner.cli", "demo", *arguments],
+            cwd=elsewhere,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

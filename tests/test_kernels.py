@@ -943,25 +943,3 @@ def test_machine_code_is_kept_in_a_folder_of_the_process_where_no_other_is_ours(
         assert stat.S_IMODE(given.stat().st_mode) == 0o755
     if case != "below a file":
         assert not given.is_dir() or not [*given.iterdir()]
-
-
-def test_a_temporary_folder_of_machine_code_goes_with_the_process(tmp_path):
-    (tmp_path / "file").touch()
-    code = "from learner.kernels import jit; print(jit.cache_folder()); assert jit.cache_folder().is_dir()"
-    environment = os.environ | {"LEARNER_CACHE": str(tmp_path / "file")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert not Path(done.stdout.strip()).exists()
-    assert not done.stderr
-
-
-@pytest.mark.skipif(not kernels.JIT, reason="there is no machine code")
-def test_all_machine_code_is_in_a_folder_of_its_sources(monkeypatch, tmp_path):
-    monkeypatch.setattr(jit, "cache_folder", lambda: tmp_path)
-    count = jit.door(doors.spread.py_func)
-    assert int(count(np.uint64(5))) == int(doors.spread(np.uint64(5)))
-    (folder,) = tmp_path.iterdir()
-    assert folder.name == jit._digest()
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".nbi", ".nbc"}
-    assert {"layout.py", "metrics.py", "optimizers.py", "squared.py", "jit.py", "bayes.py", "binary.py"} <= {
-        path.name for path in jit.sources()
-    }
