@@ -191,7 +191,9 @@ def start_worker(start: "Callable[..., subprocess.Popen[str]]") -> "Callable[...
     def started(url: str, name: str = "m", *arguments: str) -> "subprocess.Popen[str]":
         process = start(url, "worker", name, *arguments)
         process.hello = next(line for line in process.stderr if "compil" not in line)  # type: ignore[union-attr, attr-defined]
-        assert "epoch" in process.hello, process.hello + process.stderr.read()  # type: ignore[union-attr, attr-defined]
+        if "epoch" not in process.hello and "waiting" not in process.hello:  # type: ignore[attr-defined]
+            process.kill()
+            pytest.fail(process.hello + process.communicate()[1])  # type: ignore[attr-defined]
         return process
 
     return started
