@@ -142,7 +142,6 @@ def test_batches_and_restarts_change_nothing(alone):
     assert state_bytes(one) == state_bytes(many)
 
 
-@pytest.mark.xfail(strict=True, reason="every head loads machine code of its own, which nobody gives back")
 def test_heads_of_one_kind_share_their_machine_code():
     heads = [Model(neural=[5, 4], seed=seed).linear.head for seed in (SEED, b"another of sixteen")]
     assert heads[0].kernels is heads[1].kernels
