@@ -25,13 +25,13 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
 ``mixer``
     float64, (M, M + 1): the mixing weights ``a`` in column 0 and their covariance ``P`` in the others. The M inputs: the
     experts of the features (AdaGrad's, Kalman's, Bayes's, the neural head), those of the derived features (AdaGrad's,
-    Kalman's), Newton's, 1, and the trends.
+    Kalman's), the dense filter, 1, and the trends: see `learner.kernels.mixer.Places`.
 ``newton``
     float64, (1 + MAX_BINNED, 2 + MAX_BINNED): the same for a constant and the first dense features, standardised.
 ``metrics``
     float64: the sums that the progressive evaluation is made of, see `learner.metrics`.
 ``sketch``
-    uint8, a power of two of them: bits for the names without a row that were seen lately, see `learner.kernels.admitted`. None
+    uint8, a power of two of them: bits for the names without a row that were seen lately, see `learner.kernels.room.is_admitted`. None
     where the number of features is not bounded, as of the next.
 ``aged``
     float32: for every row that the last sweep left, what of its count is too old to count, see `learner.linear.Linear.sweep`.
@@ -67,7 +67,7 @@ CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above those: in a multi-class 
 CONSTANT_NAME = "(constant)"
 
 MAX_DENSE = 1024  # features that are centred, and so count with 0 where they are left out
-MAX_BINNED = 32  # the first of them, which the Newton expert sees, and whose values are also cut into bins
+MAX_BINNED = 32  # the first of them, which the dense filter sees, and whose values are also cut into bins
 MAX_CELLS = 6  # the first of those, whose bins are also combined in pairs
 N_SAMPLES = 100  # values from which a feature's bins are cut
 N_BINS, N_CELL_BINS = 24, 8  # bins of a feature, and of each of a pair

@@ -12,9 +12,9 @@ import numba
 import numpy as np
 import pytest
 
-from learner import kernels
+from learner import kernels, layout
 from learner.compiling import TARGET
-from learner.kernels import experts, hashing, jit, losses, tasks
+from learner.kernels import experts, hashing, jit, losses, mixer, records, tasks
 from learner.kernels.records import Loss
 from learner.model import Model
 from learner.weights import hash_keys
@@ -117,6 +117,13 @@ def test_without_such_a_folder_machine_code_lies_in_a_temporary_one_that_goes(co
     assert not Path(folder).exists()
 
 
+def test_machine_code_that_cannot_be_kept_is_made_all_the_same(copy):
+    _, _, folder = finish(start(copy))
+    shutil.rmtree(folder)
+    Path(folder).write_text("no folder")
+    assert finish(start(copy))[:2] == [pytest.approx(np.log(2)), ["logistic"]]
+
+
 def test_decorating_leaves_numbas_settings_as_they_were():
     before = numba.config.CACHE_DIR
 
@@ -175,6 +182,10 @@ def test_a_row_is_as_long_as_its_experts_columns_say():
     ends = [column + expert.N_COLUMNS for column, expert in zip(taken, experts.EXPERTS, strict=True)]
     assert taken[1:] == ends[:-1]
     assert ends[-1] - taken[0] + 2 * n_rates == experts.n_columns(n_rates)
+
+
+def test_the_work_arrays_hold_the_inputs_of_the_largest_mixture():
+    assert mixer.places(layout.MAX_RATES, 1).end <= layout.MAX_INPUTS == len(records.work().inputs)
 
 
 def test_work_arrays_are_apart_from_the_state_so_that_models_share_them():

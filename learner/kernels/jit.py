@@ -129,7 +129,11 @@ class Door:
         """Call the machine code."""
         if self._dispatcher is None:
             self._dispatcher = self._decorated()
-        return self._dispatcher(*arguments)
+        try:
+            return self._dispatcher(*arguments)
+        except OSError:  # the machine code could not be kept, as on a full disk: the loops themselves raise nothing
+            self._dispatcher = njit(**OPTIONS)(self.py_func)
+            return self._dispatcher(*arguments)
 
     def _decorated(self) -> Any:
         if not JIT:
@@ -140,6 +144,8 @@ class Door:
             numba.config.CACHE_DIR = str(machine_code_folder())
             try:
                 return njit(cache=True, **OPTIONS)(self.py_func)
+            except (OSError, RuntimeError):  # there is nowhere to keep it: RuntimeError is numba's word for that
+                return njit(**OPTIONS)(self.py_func)
             finally:
                 numba.config.CACHE_DIR = before
 

@@ -19,6 +19,7 @@ The module of a task has these functions. ``loss`` is a `learner.kernels.records
 `learner.tasks` has what Python needs of a task.
 """
 
+import functools
 from typing import Any
 
 from learner.kernels.jit import compiled, inlined, switch
@@ -30,7 +31,10 @@ TASKS = {"binary": binary, "regression": regression, "quantile": quantile, "pois
 CODES = {name: code for code, name in enumerate(TASKS)}
 
 
-def _chosen(name: str, decorate: Any = inlined) -> Any:
+_inlined = functools.cache(inlined)  # tasks share functions
+
+
+def _chosen(name: str, decorate: Any = _inlined) -> Any:
     """Return one compiled function of all tasks, which takes the task's code and the function's own arguments."""
     return switch([decorate(getattr(task, name)) for task in TASKS.values()])
 

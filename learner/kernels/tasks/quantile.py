@@ -4,10 +4,10 @@ from learner.kernels.evaluation import count_example
 from learner.kernels.jit import compiled
 from learner.kernels.losses import derivative, value
 from learner.kernels.targets import observe_target, target_deviation, within_range
+from learner.kernels.tasks.regression import accept, has_scale, trend, unit_and_offset, within_targets
 from learner.layout import (
     CONSTANT_LOSS_SUM,
     LOSS_SUM,
-    MAX_NUMBER,
     QUANTILE,
     TARGET_MAX,
     TARGET_MEAN,
@@ -16,20 +16,7 @@ from learner.layout import (
 )
 from learner.metrics import CONSTANT_COVERED, CONSTANT_PINBALL, COVERED, CURRENT, PINBALL
 
-
-def accept(y):
-    """Take any finite number that isn't huge."""
-    return abs(y) <= MAX_NUMBER, y
-
-
-def unit_and_offset(totals):
-    """Scores are in deviations from the mean."""
-    return target_deviation(totals), totals[TARGET_MEAN]
-
-
-def within_targets(totals, s):
-    """Keep a score within the range of the targets seen."""
-    return within_range(totals, s)
+__all__ = ["accept", "evaluate", "has_scale", "trend", "unit_and_offset", "within_targets"]
 
 
 def evaluate(loss, state, s, y, importance):
@@ -69,13 +56,3 @@ def follow_quantile(loss, totals, y, importance):
     gain = totals[CONSTANT_LOSS_SUM] / totals[TARGET_SUM] / f * (importance / totals[TARGET_SUM])
     q = totals[QUANTILE] - gain * derivative(loss, totals[QUANTILE], y)
     totals[QUANTILE] = min(max(q, totals[TARGET_MIN]), totals[TARGET_MAX])
-
-
-def trend(totals, y):
-    """Follow the standardised target."""
-    return y
-
-
-def has_scale(totals):
-    """One target is enough."""
-    return True
