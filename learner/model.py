@@ -82,8 +82,8 @@ class Model:
         it is full, the least useful are dropped (see `learner.linear.Linear.sweep`), and new ones are kept from the second
         time on that they come lately.
     l1, l2 : float
-        Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features (see `learner.kernels.experts.penalties`). With ``l1``
-        weights become exactly zero; a feature whose weights all are is forgotten.
+        Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features. With ``l1`` weights become exactly zero, and
+        a feature whose weights all are is forgotten (see `learner.kernels.experts.penalties`).
     seed : bytes, optional
         The secret of the names' hash, at least 16 bytes; by default drawn at random.
 

@@ -574,17 +574,17 @@ def test_generated_source_is_kept_in_a_file_and_not_written_twice(tmp_path, monk
     )  # whatever the example and the weights
     linked = []
     module = load(source, linked.append, tmp_path)
+    assert load(source, linked.append, tmp_path) is module
     assert linked == [module]
     assert sys.modules[module.__name__] is module
     (path,) = tmp_path.iterdir()
     assert module.__file__ == str(path)
     before = path.stat()
-    again = load(source, linked.append, tmp_path)
-    assert [*tmp_path.iterdir()] == [path]
-    assert path.stat().st_mtime_ns == before.st_mtime_ns
     monkeypatch.delitem(sys.modules, module.__name__)
     again = load(source, linked.append, tmp_path)
-    assert again.__name__ == module.__name__
+    assert again is not module
+    assert linked == [module, again]
+    assert [*tmp_path.iterdir()] == [path]
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     path.write_text("raise SystemExit('what lies in the folder must not run')")
     monkeypatch.delitem(sys.modules, again.__name__)
