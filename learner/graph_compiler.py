@@ -472,6 +472,6 @@ def load(source: str, link: Callable[[ModuleType], None], folder: Path) -> Modul
     # The text comes from the table of operations and from the program that calls us, never from data (names of nodes get in
     # only as identifiers within comments); and it is the text in hand that runs, not what may lie in the folder.
     exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102
-    sys.modules[name] = module  # where numba looks up a function's globals
     link(module)
+    sys.modules[name] = module  # where numba looks up a function's globals when it compiles it
     return module

@@ -204,14 +204,14 @@ def test_work_arrays_are_apart_from_the_state_so_that_models_share_them():
 # ---- saying so -----------------------------------------------------------------------------------------------------------
 def test_a_command_that_compiles_says_so_once_and_how_long_it_took(copy):
     (copy / "examples.jsonl").write_text('{"a": 1, "target": 1}\n' * 3)
-    command = ("-m", "learner.cli", "replay", "examples.jsonl", "--rates", "0.5")
+    command = ("-m", "learner.cli", "replay", "examples.jsonl", "--optimizer", "sgd")
     cold = start(copy, *command)
     _, told = cold.communicate(timeout=300)
     assert cold.returncode == 0, told
     assert told.count("compiling the loops for this machine") == 1
     assert str(copy / "cache") in told
-    assert "compiled learn in " in told
-    assert "compiled predict in " in told
+    assert "compiled learn_by_algorithm in " in told
+    assert "compiled predict_by_algorithm in " in told
     warm = start(copy, *command)
     assert warm.communicate(timeout=300)[1] == ""
 
