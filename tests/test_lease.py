@@ -10,6 +10,8 @@ import redis
 
 from learner.errors import FencedError, LearnerError, StoreError
 from learner.lease import Heartbeat, Silence, process_ended, process_name
+from learner.linear import Linear
+from learner.show import status_lines
 from learner.store import Store
 from learner.wire import Keys
 from tests.conftest import state_bytes, wait_until
@@ -122,6 +124,41 @@ def test_a_model_with_a_living_worker_is_refused_where_nobody_wants_to_wait(clie
     assert (process.returncode, len(err.splitlines())) == (2, 1)
     assert "has a worker already" in err
     assert owner(client)["epoch"] == str(with_owner.epoch)
+
+
+def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles(client, create, monkeypatch):
+    create()
+    seen = []
+
+    def states():
+        return [worker["state"] for worker in Store(client, "m").status()["workers"]]
+
+    warm = Linear.warm
+    monkeypatch.setattr(Linear, "warm", lambda linear: (seen.append(states()), warm(linear)))
+    first = Worker(Store(client, "m"), 1.0, own=False)
+    assert seen == [["starting"]]
+    assert first.wait_to_own()
+    assert states() == ["running"]
+    second = Worker(Store(client, "m"), 1.0, own=False)
+    assert states() == ["running", "starting"]
+    with pytest.raises(LearnerError, match="has a worker already"):
+        second.wait_to_own(wait=False)
+    first.run(burst=True)
+    assert states() == ["starting"]  # the second one's process is this one, which goes on
+    lines = list(status_lines(Store(client, "m").status() | {"task": "binary", "loss": "logistic"}))
+    assert any(line.startswith(f"starting          process {os.getpid()} on ") for line in lines)
+
+
+@pytest.mark.skipif(not process_name(), reason="needs Linux's /proc")
+def test_a_process_that_has_ended_does_nothing_for_a_model_any_more(client, create, start_worker, redis_url):
+    create()
+    worker = start_worker(redis_url)
+    wait_until(lambda: [w["state"] for w in Store(client, "m").workers()] == ["running"])
+    worker.kill()
+    worker.wait()
+    assert Store(client, "m").workers() == []
+    Store(client, "m").note_state("waiting")
+    assert client.hlen(KEYS.workers) == 1  # the ended one's note is gone
 
 
 def test_one_works_and_the_other_waits_and_takes_over_when_it_stops_is_killed_or_is_frozen(
