@@ -17,7 +17,7 @@ from typing import Any, cast
 import click
 import redis
 
-from learner import server
+from learner import compiling, server
 from learner.acceptance import Acceptance
 from learner.cli import durability_option, errors_as_lines, redis_option, replicas_option
 from learner.durability import Durability
@@ -26,6 +26,7 @@ from learner.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
 from learner.recent import RecentIds
 from learner.store import (
     NEVER,
+    NOTE_SECONDS,
     READ_BYTES,
     UNMEASURED_ENTRIES,
     Attempt,
@@ -136,7 +137,7 @@ class Worker:
         self.recent = RecentIds(self.model.seed)
         self.n_repeated = 0  # entries that were pushed again, since the start
         self.heart: Heartbeat | None = None
-        self._confirmed_at = time.monotonic()
+        self._confirmed_at = self._noted_at = time.monotonic()
         if own:
             store.take_over(lease_seconds)
             self.load()
@@ -202,6 +203,10 @@ class Worker:
         with contextlib.suppress(redis.RedisError):  # the loop sees the same, and says so
             self.store.beat(int(self.lease_seconds * 500))
         now = time.monotonic()
+        if now - self._noted_at > NOTE_SECONDS / 4:  # long before the note fades
+            self._noted_at = now
+            with contextlib.suppress(redis.RedisError):
+                self.store.note_state("running")
         if self.store.confirmed >= self.store.n_commits - 1:
             self._confirmed_at = now
         elif now - self._confirmed_at > UNCONFIRMED_SECONDS:
@@ -731,4 +736,5 @@ def _again_and_again(owner: Worker, redis_url: str | None, do: Callable[[], Any]
 
 
 if __name__ == "__main__":
+    compiling.prepare()
     worker()

@@ -79,8 +79,7 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(package_name="learner")
 def main() -> None:
     """Learn online from a stream on Redis, and ask for predictions while it learns."""
-    compiling.choose_target()
-    compiling.announcer = compiling.Announcer()
+    compiling.prepare()
 
 
 def _url_option(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:

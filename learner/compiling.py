@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["Announcer", "choose_target"]
+__all__ = ["Announcer", "choose_target", "prepare"]
 
 # Fits every x86-64 processor since 2009. Measured beside the processor's own target, which has AVX-512 on many: the default
 # model is 5% faster, one with a neural head as fast. And the machine code in an image fits wherever the image is started.
@@ -56,3 +56,10 @@ class Announcer:
 
 
 announcer: Any = None  # an `Announcer`, where there is somebody to tell
+
+
+def prepare() -> None:
+    """Do what every process of ours does before it imports numba: choose the target, and tell people."""
+    global announcer
+    choose_target()
+    announcer = Announcer()

@@ -12,7 +12,7 @@ from learner.errors import FencedError, LearnerError, StoreError
 from learner.lease import Heartbeat, Silence, process_ended, process_name
 from learner.linear import Linear
 from learner.show import status_lines
-from learner.store import Store
+from learner.store import NOTE_SECONDS, Store
 from learner.wire import Keys
 from tests.conftest import state_bytes, wait_until
 from tests.test_worker import push_batches, zipf_examples
@@ -138,6 +138,10 @@ def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles
     first = Worker(Store(client, "m"), 1.0, own=False)
     assert seen == [["starting"]]
     assert first.wait_to_own()
+    assert states() == ["running"]
+    client.delete(KEYS.workers)  # as after a day
+    first._noted_at -= NOTE_SECONDS
+    first._beat()
     assert states() == ["running"]
     second = Worker(Store(client, "m"), 1.0, own=False)
     assert states() == ["running", "starting"]

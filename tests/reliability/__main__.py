@@ -50,8 +50,7 @@ def main() -> None:
     parser.add_argument("--only", metavar="NAME", action="append", help="only tests whose name has NAME in it")
     parser.add_argument("--list", action="store_true", help="print the names of the tests")
     options = parser.parse_args()
-    compiling.choose_target()
-    compiling.announcer = compiling.Announcer()
+    compiling.prepare()
     chosen = [(name, test) for name, test in tests() if not options.only or any(part in name for part in options.only)]
     if options.list:
         for name, test in chosen:
