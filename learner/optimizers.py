@@ -1,8 +1,8 @@
 """The named algorithms, as their papers have them: one alone, for who wants it, in place of the default mixture.
 
 An algorithm is one scalar function. It takes a feature's weight ``w``, at most two numbers of state ``a`` and ``b`` of its own,
-what one example says of the feature, and the options; it returns the new ``w``, ``a``, ``b``. It is called for every feature of
-an example and for the constant, which is a feature of value 1 like any other. Of the example there are
+what was seen, and the options; it returns the new ``w``, ``a``, ``b``. It is called for every feature of an example and for the
+constant, which is a feature of value 1 like any other. What was seen, a `Seen`, has
 
 - ``x``, the feature's value, not scaled and not centred; ``slope``, d loss / d score before the update; ``importance``;
 - ``t``, the sum of importances, and ``updates``, the number of examples of an importance above 0, this one among them;
@@ -21,11 +21,11 @@ The functions are plain Python on floats: `learner.kernels` compiles these very 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from learner.errors import SpecError, show
 
-__all__ = ["OPTIMIZERS", "Optimizer", "parse"]
+__all__ = ["OPTIMIZERS", "Optimizer", "Seen", "parse"]
 
 # A slope of the logistic loss up to this is 0, as it is where float32 can't tell the loss from none: without an epsilon AdaGrad
 # takes a full step on a new feature, however small the gradient.
@@ -33,10 +33,18 @@ MIN_LOGISTIC_SLOPE = 2.0**-24
 State = tuple[float, float, float]  # w, a, b
 
 
-def sgd(
-    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
-    options: Sequence[float],
-) -> State:  # fmt: skip
+class Seen(NamedTuple):
+    """What an example says of a feature, and how far the stream has come: see the module."""
+
+    x: float
+    slope: float
+    importance: float
+    t: float
+    updates: float
+    n: float
+
+
+def sgd(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """Stochastic gradient descent: ``w <- w - r (slope x + l2 w)``, with ``r = rate (1 + t)^-power``.
 
     ``power`` 0 is a constant learning rate, 0.5 the inverse square root (Zinkevich, 2003, "Online convex programming and
@@ -44,19 +52,16 @@ def sgd(
     Singer, 2009, "Efficient online and batch learning using forward backward splitting", section 5).
     Differs: L1 and L2 act on the features of the example only. An importance multiplies r.
 
-    >>> sgd(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.1, 0.0, 0.0, 0.0))
+    >>> sgd(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.1, 0.0, 0.0, 0.0))
     (0.1, 0.0, 0.0)
     """
     rate, power, l1, l2 = options[0], options[1], options[2], options[3]
-    step = rate * (1.0 + t) ** -power * importance
-    w -= step * (slope * x + l2 * w)
+    step = rate * (1.0 + seen.t) ** -power * seen.importance
+    w -= step * (seen.slope * seen.x + l2 * w)
     return math.copysign(max(abs(w) - step * l1, 0.0), w) + 0.0, a, b  # + 0.0: no -0.0
 
 
-def adagrad(
-    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
-    options: Sequence[float],
-) -> State:  # fmt: skip
+def adagrad(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """AdaGrad, diagonal: ``G += g^2``, ``w <- w - r g``, with ``r = rate / (epsilon + sqrt G)`` and ``g = slope x + l2 w``.
 
     Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods for online learning and stochastic optimization", figure 1
@@ -64,24 +69,21 @@ def adagrad(
     Differs: L1 and L2 act on the features of the example only. An importance multiplies the step and ``g^2``, as so many
     repeats would.
 
-    >>> adagrad(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.5, 0.0, 0.0, 0.0))
+    >>> adagrad(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.5, 0.0, 0.0, 0.0))
     (0.5, 1.0, 0.0)
     """
     rate, epsilon, l1, l2 = options[0], options[1], options[2], options[3]
-    g = slope * x + l2 * w
-    G = a + importance * g * g
+    g = seen.slope * seen.x + l2 * w
+    G = a + seen.importance * g * g
     H = epsilon + math.sqrt(G)
     if H == 0.0:
         return w, a, b
-    step = importance * rate / H
+    step = seen.importance * rate / H
     w -= step * g
     return math.copysign(max(abs(w) - step * l1, 0.0), w) + 0.0, G, b
 
 
-def adam(
-    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
-    options: Sequence[float],
-) -> State:  # fmt: skip
+def adam(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """Adam: ``m <- beta1 m + (1 - beta1) g``, ``v <- beta2 v + (1 - beta2) g^2``, ``w <- w - rate m' / (sqrt v' + epsilon)``.
 
     ``m' = m / (1 - beta1^updates)``, ``v' = v / (1 - beta2^updates)`` (Kingma, Ba, 2015, "Adam: a method for stochastic
@@ -89,78 +91,69 @@ def adam(
     Differs: sparse ("lazy"). A feature that is not in the example keeps w, m and v; the paper lets m and v decay and w move on.
     Where every example has every feature the two are the same.
 
-    >>> w, m, v = adam(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.001, 0.9, 0.999, 1e-8))
+    >>> w, m, v = adam(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.001, 0.9, 0.999, 1e-8))
     >>> f"{w:.6f} {m:.1f} {v:.3f}"
     '0.001000 -0.1 0.001'
     """
     rate, beta1, beta2, epsilon = options[0], options[1], options[2], options[3]
-    g = importance * slope * x
+    g = seen.importance * seen.slope * seen.x
     m = beta1 * a + (1.0 - beta1) * g
     v = beta2 * b + (1.0 - beta2) * g * g
-    first, second = m / (1.0 - beta1**updates), v / (1.0 - beta2**updates)
+    first, second = m / (1.0 - beta1**seen.updates), v / (1.0 - beta2**seen.updates)
     return w - rate * first / (math.sqrt(second) + epsilon), m, v
 
 
-def ftrl(
-    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
-    options: Sequence[float],
-) -> State:  # fmt: skip
+def ftrl(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """FTRL-Proximal: ``w = 0 if |z| <= l1 else -(z - sign(z) l1) / ((beta + sqrt n) / alpha + l2)``.
 
     ``sigma = (sqrt(n + g^2) - sqrt n) / alpha``, ``z += g - sigma w``, ``n += g^2`` (McMahan et al., 2013, "Ad click
     prediction: a view from the trenches", algorithm 1). ``a`` is z, ``b`` is n; g is ``importance slope x``.
     Differs: w is computed when z and n change, not when it is asked for: the same number.
 
-    >>> ftrl(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.1, 1.0, 0.5, 0.0))
+    >>> ftrl(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.1, 1.0, 0.5, 0.0))
     (0.025, -1.0, 1.0)
-    >>> ftrl(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.1, 1.0, 1.0, 0.0))
+    >>> ftrl(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.1, 1.0, 1.0, 0.0))
     (0.0, -1.0, 1.0)
     """
     alpha, beta, l1, l2 = options[0], options[1], options[2], options[3]
-    g = importance * slope * x
+    g = seen.importance * seen.slope * seen.x
     N = b + g * g
     root = math.sqrt(N)
     z = a + g - (root - math.sqrt(b)) / alpha * w
     return math.copysign(max(abs(z) - l1, 0.0), -z) / ((beta + root) / alpha + l2) + 0.0, z, N
 
 
-def ng(
-    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
-    options: Sequence[float],
-) -> State:  # fmt: skip
+def ng(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """Normalised gradient descent: ``w <- w - rate t^-power (t / N) slope x / s^2``, with s the feature's largest ``|x|``.
 
     Before the score, a new largest ``|x|`` takes w down by ``s^2 / x^2`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
     "Normalized online learning", algorithm 1 (NG). ``a`` is s. An importance counts like so many repeats in t and N, and
     multiplies the step.
 
-    >>> ng(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (10.0, 0.5))
+    >>> ng(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (10.0, 0.5))
     (1.25, 2.0, 0.0)
     """
     rate, power = options[0], options[1]
-    s = max(a, abs(x))
-    return w - rate * t**-power * (t / n) * importance * slope * x / (s * s), s, b
+    s = max(a, abs(seen.x))
+    return w - rate * seen.t**-power * (seen.t / seen.n) * seen.importance * seen.slope * seen.x / (s * s), s, b
 
 
-def nag(
-    w: float, a: float, b: float, x: float, slope: float, importance: float, t: float, updates: float, n: float,
-    options: Sequence[float],
-) -> State:  # fmt: skip
+def nag(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """Normalised adaptive gradient: ``G += g^2``, ``w <- w - rate sqrt(t / N) g / (s sqrt G)``, with s the largest ``|x|``.
 
     Before the score, a new largest ``|x|`` takes w down by ``s / |x|`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
     "Normalized online learning", algorithm 2 (NAG). ``a`` is s, ``b`` is G; g is ``slope x``. An importance counts like so many
     repeats in t, N and G, and multiplies the step. It has nothing of Nesterov's.
 
-    >>> nag(0.0, 0.0, 0.0, 2.0, -0.5, 1.0, 1.0, 1.0, 2.0, (0.5,))
+    >>> nag(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.5,))
     (0.1767766952966369, 2.0, 1.0)
     """
-    s = max(a, abs(x))
-    g = slope * x
-    G = b + importance * g * g
+    s = max(a, abs(seen.x))
+    g = seen.slope * seen.x
+    G = b + seen.importance * g * g
     if G == 0.0:
         return w, s, G
-    return w - options[0] * math.sqrt(t / n) * importance * g / (s * math.sqrt(G)), s, G
+    return w - options[0] * math.sqrt(seen.t / seen.n) * seen.importance * g / (s * math.sqrt(G)), s, G
 
 
 def rescaled(normalised: float, w: float, s: float, x: float) -> float:

@@ -90,9 +90,9 @@ def weights(matrix, column, totals, silent):
 '''
 OPTIMIZER = '''
 
-def sign(w, a, b, x, slope, importance, t, updates, n, options):
+def sign(w, a, b, seen, options):
     """Follow the gradient's sign."""
-    return w - options[0] * (0.0 if slope * x == 0.0 else math.copysign(1.0, slope * x)), a, b
+    return w - options[0] * (0.0 if seen.slope * seen.x == 0.0 else math.copysign(1.0, seen.slope * seen.x)), a, b
 '''
 
 PROGRAM = """

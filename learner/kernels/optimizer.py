@@ -125,10 +125,8 @@ def update_features(n, example, slope, algorithm, features):
     for i in range(n + ONE):
         base = features.bases[i]
         a, b = np.float64(rows[base + FIRST]), np.float64(rows[base + SECOND])
-        w, a, b = _update(
-            algorithm.code, weights[i], a, b, features.values[i], slope, example.importance, t, updates, scales,
-            algorithm.options,
-        )  # fmt: skip
+        seen = optimizers.Seen(features.values[i], slope, example.importance, t, updates, scales)
+        w, a, b = _update(algorithm.code, weights[i], a, b, seen, algorithm.options)
         rows[base + WEIGHT], rows[base + FIRST], rows[base + SECOND] = bounded(w), bounded(a), bounded(b)
         table.dirty[base // width] = 1
 
