@@ -21,7 +21,7 @@ from learner.trial import how_it_ends
 from learner.wire import MAX_BATCH, MAX_ENTRY_BYTES, REJECTED_BYTES, REPLIES, Keys, pack
 from tests.conftest import state_bytes, wait_until
 from tests.reliability.hostile import fuzz, run_deadly
-from worker import Worker
+from worker import MAX_TRIALS, Worker
 
 KEYS = Keys("m")
 GOOD, BAD = msgpack.packb([1, {"a": 1}]), msgpack.packb([7, {"a": 1}])
@@ -221,7 +221,8 @@ def test_an_entry_that_was_begun_before_is_learned_if_it_survives_its_trial(clie
     assert (owner.model.n_examples, owner.model.n_rejected) == (3, 0)
     client.xadd(KEYS.examples, {"batch": GOOD}, id=f"{int(ids[2].partition(b'-')[0]) + 1000}-0")
     client.hset(
-        KEYS.attempt, mapping={"worker": "x", "entry": client.xrevrange(KEYS.examples, count=1)[0][0], "times": 4}
+        KEYS.attempt,
+        mapping={"worker": "x", "entry": client.xrevrange(KEYS.examples, count=1)[0][0], "times": MAX_TRIALS},
     )
     owner = Worker(Store(client, "m"), 1000.0)
     owner.run(burst=True)
