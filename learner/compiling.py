@@ -47,12 +47,13 @@ class Announcer:
             self._spinner = Console(stderr=True).status(f"compiling {name} ...")
             self._spinner.start()
 
-    def ended(self, name: str, seconds: float) -> None:
-        """Say how long it took."""
+    def ended(self, name: str, seconds: float | None) -> None:
+        """Say how long it took; nothing when it was broken off."""
         if self._spinner is not None:
             self._spinner.stop()
             self._spinner = None
-        print(f"compiled {name} in {seconds:.1f} s", file=sys.stderr, flush=True)
+        if seconds is not None:
+            print(f"compiled {name} in {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
 announcer: Any = None  # an `Announcer`, where there is somebody to tell

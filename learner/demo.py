@@ -171,7 +171,7 @@ def _python(url: str, module: str, *arguments: str, stderr: int | None = None) -
     path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(  # noqa: S603  (our own program)
         [sys.executable, "-P", "-m", module, *arguments],
-        env={**os.environ, "REDIS_URL": url, "PYTHONPATH": path, "LEARNER_CACHE": str(cache_folder())},
+        env={**os.environ, "REDIS_URL": url, "PYTHONPATH": path, "LEARNER_CACHE": str(cache_folder().parent)},
         stdout=subprocess.DEVNULL,
         stderr=stderr,
         start_new_session=True,

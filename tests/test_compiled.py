@@ -100,9 +100,7 @@ def test_every_module_that_the_kernels_import_is_among_the_sources():
 
 
 def test_machine_code_lies_in_a_folder_of_the_users_own(copy):
-    cache = copy / "cache"
-    cache.mkdir()
-    cache.chmod(0o777)
+    cache = copy / "cache" / "compiled"
     _, _, folder = finish(start(copy))
     assert Path(folder).parent == cache
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
@@ -115,6 +113,19 @@ def test_without_such_a_folder_machine_code_lies_in_a_temporary_one_that_goes(co
     assert compiled == ["logistic"]
     assert not Path(folder).is_relative_to(copy)
     assert not Path(folder).exists()
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "overwritten"])
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+def test_damaged_machine_code_is_made_anew(copy, ending, damage):
+    """As after a loss of power: the next start must work, and the one after it finds machine code that is whole."""
+    value, _, folder = finish(start(copy))
+    for path in Path(folder).rglob(f"*logistic*{ending}"):
+        content = path.read_bytes()
+        middle = len(content) // 2
+        path.write_bytes({"emptied": b"", "cut": content[:100]}.get(damage, content[:9] + b"\xff" * middle))
+    assert finish(start(copy))[:2] == [value, ["logistic"]]
+    assert finish(start(copy))[:2] == [value, []]
 
 
 def test_machine_code_that_cannot_be_kept_is_made_all_the_same(copy):

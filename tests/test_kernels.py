@@ -892,18 +892,30 @@ def is_private(folder):
     return folder.stat().st_uid == os.getuid() and stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("mode", [None, 0o755, 0o777, 0o500])
+@pytest.mark.parametrize("mode", [None, 0o755, 0o777])
 def test_machine_code_is_kept_where_it_is_said(mode, chosen_folder, monkeypatch, tmp_path):
     given = tmp_path / "given" / "folder"
-    if mode is not None:  # it is there already, and others may write there
+    if mode is not None:  # it is there already, and others may write there: it stays as it is
         given.mkdir(parents=True)
         given.chmod(mode)
     monkeypatch.setenv("LEARNER_CACHE", str(given))
-    assert chosen_folder() == given
-    assert is_private(given)
+    assert chosen_folder() == given / "compiled"
+    assert is_private(given / "compiled")
+    assert mode is None or stat.S_IMODE(given.stat().st_mode) == mode
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LEARNER_CACHE", "given/folder")
-    assert chosen_folder() == given
+    assert chosen_folder() == given / "compiled"
+
+
+def test_a_folder_that_others_could_have_written_to_is_never_used(chosen_folder, monkeypatch, tmp_path):
+    """What they left there would be run: it is not made private and then trusted."""
+    (tmp_path / "compiled").mkdir()
+    (tmp_path / "compiled").chmod(0o770)
+    monkeypatch.setenv("LEARNER_CACHE", str(tmp_path))
+    folder = chosen_folder()
+    assert not folder.is_relative_to(tmp_path / "compiled")
+    assert is_private(folder)
+    assert stat.S_IMODE((tmp_path / "compiled").stat().st_mode) == 0o770
 
 
 def test_machine_code_is_kept_among_the_users_caches_by_default(chosen_folder, monkeypatch, tmp_path):
@@ -939,7 +951,8 @@ def test_machine_code_is_kept_in_a_folder_of_the_process_where_no_other_is_ours(
     assert not folder.is_relative_to(tmp_path)
     assert folder.is_dir()
     assert is_private(folder)
-    if case == "of another user":
+    if case in ("of another user", "not ours to write to"):
         assert stat.S_IMODE(given.stat().st_mode) == 0o755
-    if case != "below a file":
-        assert not given.is_dir() or not [*given.iterdir()]
+        assert not [*(given / "compiled").iterdir()]
+    elif case == "a file":
+        assert given.is_file()

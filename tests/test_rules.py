@@ -50,7 +50,7 @@ NO_MATHS = {
     "rich",
     "platformdirs",
 }
-KEEPS = {"learner.kernels.jit": {"os", "pathlib", "tempfile", "platformdirs"}}  # machine code, on disk
+KEEPS = {"learner.kernels.jit": {"os", "pathlib", "sys", "tempfile", "platformdirs"}}  # machine code, on disk
 UNSAFE_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "code", "runpy"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
 GENERATED = {"learner.graph_compiler": {"exec", "compile"}}  # a graph's own code, made of our table of operations

@@ -14,6 +14,8 @@ at the file of the door alone, so that an edit of a loss would leave old machine
 import functools
 import hashlib
 import os
+import stat
+import sys
 import tempfile
 import threading
 import time
@@ -123,22 +125,39 @@ class Door:
         self.py_func = function
         if is_loop:
             _loops.add(function)
-        self._dispatcher: Any = None
+        self._dispatcher: Any = None if JIT else function
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the machine code."""
         if self._dispatcher is None:
-            self._dispatcher = self._decorated()
-        try:
-            return self._dispatcher(*arguments)
-        except OSError:  # the machine code could not be kept, as on a full disk: the loops themselves raise nothing
-            self._dispatcher = njit(**OPTIONS)(self.py_func)
-            return self._dispatcher(*arguments)
+            return self._first_call(arguments)
+        return self._dispatcher(*arguments)
 
-    def _decorated(self) -> Any:
-        if not JIT:
-            return self.py_func
+    def _first_call(self, arguments: tuple[Any, ...]) -> Any:
+        """Compile or load, and call. The loops themselves raise nothing, so an error is of the machine code on disk."""
+        for keep in (True, True, False):
+            dispatcher = self._decorated(keep)
+            try:
+                result = dispatcher(*arguments)
+            except Exception:  # a file was damaged, or the disk is full
+                if not keep:
+                    raise
+                self._forget()
+            else:
+                self._dispatcher = dispatcher
+                break
+        return result
+
+    def _forget(self) -> None:
+        """Delete the machine code on disk."""
+        name = f"{Path(self.py_func.__code__.co_filename).stem}.{self.py_func.__qualname__}-*"
+        for path in machine_code_folder().rglob(name):
+            path.unlink(missing_ok=True)
+
+    def _decorated(self, keep: bool) -> Any:
         _tell()
+        if not keep:
+            return njit(**OPTIONS)(self.py_func)
         with _LOCK:
             before = numba.config.CACHE_DIR
             numba.config.CACHE_DIR = str(machine_code_folder())
@@ -191,23 +210,26 @@ def machine_code_folder() -> Path:
 
 @functools.cache
 def cache_folder() -> Path:
-    """Return the folder of machine code: ``LEARNER_CACHE``, else one among the user's caches.
+    """Return the folder of machine code: ``compiled`` in ``LEARNER_CACHE``, else in ours among the user's caches.
 
-    It belongs to the user and nobody else may read or write it: numba reads a pickle there, and runs what it finds. Where no
-    such folder can be had, it is a temporary one that goes with the process.
+    It was made for the user alone, so that nobody else can have written there: numba reads a pickle, and runs what it finds.
+    Where no such folder can be had, it is a temporary one that goes with the process.
     """
     given = os.environ.get("LEARNER_CACHE")
-    folder = Path(given).absolute() if given else platformdirs.user_cache_path("learner") / "compiled"
+    folder = (Path(given).absolute() if given else platformdirs.user_cache_path("learner")) / "compiled"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid == os.getuid():
-            folder.chmod(0o700)
-            if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                return folder
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+        if private and os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            return folder
     except OSError:
         pass
     _temporary.append(tempfile.TemporaryDirectory(prefix="learner-"))
-    return Path(_temporary[0].name)
+    folder = Path(_temporary[0].name) / "compiled"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 _temporary: list[tempfile.TemporaryDirectory[str]] = []  # goes when the process ends
@@ -223,7 +245,7 @@ class _Listener(event.Listener):  # type: ignore[misc]
     Parameters
     ----------
     started, ended : callable
-        Take the door's name; and the seconds.
+        Take the door's name; and the seconds, None where it was broken off.
     among : set of functions, optional
         Only these doors.
     """
@@ -231,7 +253,7 @@ class _Listener(event.Listener):  # type: ignore[misc]
     def __init__(
         self,
         started: Callable[[str], None],
-        ended: Callable[[str, float], None],
+        ended: Callable[[str, float | None], None],
         among: set[Callable[..., Any]] | None = None,
     ) -> None:
         self._started, self._ended, self._among = started, ended, among
@@ -249,7 +271,8 @@ class _Listener(event.Listener):  # type: ignore[misc]
     def on_end(self, event: Any) -> None:
         self._depth -= 1
         if self._is_meant(event):
-            self._ended(event.data["dispatcher"].py_func.__name__, time.perf_counter() - self._since)
+            seconds = None if sys.exc_info()[0] else time.perf_counter() - self._since
+            self._ended(event.data["dispatcher"].py_func.__name__, seconds)
 
 
 _loops: set[Callable[..., Any]] = set()
@@ -263,7 +286,7 @@ def _tell() -> None:
 
 
 @contextmanager
-def listening(started: Callable[[str], None], ended: Callable[[str, float], None]) -> Iterator[None]:
+def listening(started: Callable[[str], None], ended: Callable[[str, float | None], None]) -> Iterator[None]:
     """Have a function called before something is compiled, with its name, and one after it, with the seconds that it took.
 
     What is loaded from disk is not compiled.
