@@ -134,7 +134,7 @@ class Door:
         return self._dispatcher(*arguments)
 
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
-        """Compile or load, and call. The loops themselves raise nothing, so an error is of the machine code on disk."""
+        """Compile or load, and call. The loops raise nothing, so an error comes from the machine code on disk: make it anew."""
         for keep in (True, True, False):
             dispatcher = self._decorated(keep)
             try:
@@ -299,8 +299,8 @@ def listening(started: Callable[[str], None], ended: Callable[[str, float | None
 def switch(functions: Sequence[Any], first: int = 0) -> Any:
     """Return a compiled function that calls one of several compiled functions, chosen by its place in the sequence.
 
-    ``switch([f, g])(1, x)`` is ``g(x)``. The place is a value, not a type: one compilation serves them all. Half of them is
-    looked at at a time, since the compiler calls itself for every call that it meets.
+    ``switch([f, g])(1, x)`` is ``g(x)``; there must be two functions or more. The place is a value, not a type: one compilation
+    serves them all. Each call halves the functions left, because the compiler recurses once for every nested call.
     """
     half = len(functions) // 2
     if not half:
