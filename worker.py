@@ -17,14 +17,14 @@ from typing import Any, cast
 import click
 import redis
 
-from learner import compiling, server
-from learner.acceptance import Acceptance
-from learner.cli import durability_option, errors_as_lines, redis_option, replicas_option
-from learner.durability import Durability
+from learner import compiling
+from learner.commands import durability_option, errors_as_lines, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
-from learner.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
-from learner.recent import RecentIds
-from learner.store import (
+from learner.service import server
+from learner.service.acceptance import Acceptance
+from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
+from learner.service.recent import RecentIds
+from learner.service.store import (
     NEVER,
     NOTE_SECONDS,
     READ_BYTES,
@@ -36,8 +36,9 @@ from learner.store import (
     Store,
     stream_id,
 )
-from learner.trial import how_it_ends
-from learner.wire import (
+from learner.service.store.durability import Durability
+from learner.service.trial import how_it_ends
+from learner.service.wire import (
     MAX_BATCH,
     MAX_SHORT_BYTES,
     REPLIES,

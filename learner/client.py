@@ -1,6 +1,6 @@
 """What applications import: push examples, ask for predictions.
 
-Any language can do the same with plain Redis commands: `learner.wire` says how.
+Any language can do the same with plain Redis commands: `learner.service.wire` says how.
 """
 
 import itertools
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
-from learner import server
-from learner.durability import Durability
 from learner.errors import LearnerError
-from learner.wire import GROUP, REPLIES, Keys, pack, pack_example
+from learner.service import server
+from learner.service.store.durability import Durability
+from learner.service.wire import GROUP, REPLIES, Keys, pack, pack_example
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Client:
     timeout : float
         Seconds to wait for an answer, and for what `durability` asks for; and to push again what has an id.
     durability : {"crash", "power", "failover"}
-        What an example outlives whose push returned: see `learner.durability`.
+        What an example outlives whose push returned: see `learner.service.store.durability`.
     replicas : int
         On how many replicas an example is then, with "failover".
 
@@ -93,7 +93,7 @@ class Client:
             The example's weight.
         id : str, optional
             Your own name for this example. With one, a push is tried again while the connection is lost, and may be repeated
-            by you: however often it arrives, it is learned once, as far back as the last `learner.recent.CAPACITY` ids.
+            by you: however often it arrives, it is learned once, as far back as the last `learner.service.recent.CAPACITY` ids.
 
         Raises
         ------
@@ -308,7 +308,7 @@ class Client:
     ) -> dict[str, Any]:
         """Return the reply to a request for an explanation: prediction, score, and contributions that add up to it.
 
-        A contribution is (feature name, value, mean, weight, contribution): see `learner.linear.Contribution`.
+        A contribution is (feature name, value, mean, weight, contribution): see `learner.learners.mixture.Contribution`.
         """
         return self.ask({**_one(record, features), "explain": "1"})
 
@@ -319,7 +319,7 @@ class Client:
     def committed(self) -> Any:
         """Return the model as last committed, a `learner.model.Model` of your own."""
         from learner.model import Model
-        from learner.store import Store
+        from learner.service.store import Store
 
         store = Store(self.redis, self.keys.model)
         model = Model.from_spec(store.spec())

@@ -34,7 +34,7 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
     uint8, a power of two of them: bits for the names without a row that were seen lately, see `learner.kernels.room`. None
     where the number of features is not bounded, as of the next.
 ``aged``
-    float32: for every row that the last sweep left, what of its count is too old to count, see `learner.linear.Linear.sweep`.
+    float32: for every row that the last sweep left, what of its count is too old to count, see `learner.learners.mixture.Linear.sweep`.
 """
 
 # ---- bounds on an example ----

@@ -31,12 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import featurizers
-from learner import layout, metrics, multiclass, wire
+from learner import layout, metrics
 from learner.errors import ExampleError, SpecError, StoreError, show
-from learner.linear import DECAYS, PARTS, Contribution, Learned, Linear, Weights
+from learner.learners import multiclass
+from learner.learners.mixture import DECAYS, PARTS, Contribution, Learned, Linear, Weights
+from learner.learners.neural import NeuralHead
+from learner.learners.optimizer import Named
 from learner.losses import LOSSES
-from learner.named import Named
-from learner.neural import NeuralHead
+from learner.service import wire
 from learner.tasks import TASKS
 
 __all__ = ["Model"]
@@ -67,19 +69,19 @@ class Model:
     decays : sequence of float, optional
         What each rate's sums of squared gradients are multiplied by at each update of a feature.
     parts : sequence of str, optional
-        What there is in the mixture beside the rates, names in `learner.linear.PARTS`: by default all, with `rates` none.
+        What there is in the mixture beside the rates, names in `learner.learners.mixture.PARTS`: by default all, with `rates` none.
     labels : (negative, positive), optional
         What the application calls the targets -1 and +1.
     neural : sequence of int or mapping, optional
         A neural head with so many units a hidden layer, mixed with the linear experts; or a mapping of ``hidden`` (those
-        numbers), ``activation`` (one of `learner.neural.ACTIVATIONS`, by default tanh) and ``alone`` (True for no linear
+        numbers), ``activation`` (one of `learner.learners.neural.ACTIVATIONS`, by default tanh) and ``alone`` (True for no linear
         experts beside it).
     optimizer : str or mapping, optional
         A named algorithm in place of the mixture, on plain values: one of `learner.optimizers.OPTIMIZERS`, or a mapping of its
         ``name`` and some of its options, as ``{"name": "ftrl", "alpha": 0.1, "l1": 1.0}``.
     max_features : int, optional
         The most features kept, at least 100, derived ones among them, with at most 64 bytes of names for each on average. When
-        it is full, the least useful are dropped (see `learner.linear.Linear.sweep`), and new ones are kept from the second
+        it is full, the least useful are dropped (see `learner.learners.mixture.Linear.sweep`), and new ones are kept from the second
         time on that they come lately.
     l1, l2 : float
         Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features. With ``l1`` weights become exactly zero, and
@@ -267,7 +269,7 @@ class Model:
             raise ExampleError(str(error) or type(error).__name__) from error
 
     def pack(self, x: Any) -> bytes:
-        """Return phi(x) as the msgpack map, or array (see `learner.wire`), that the compiled loops scan.
+        """Return phi(x) as the msgpack map, or array (see `learner.service.wire`), that the compiled loops scan.
 
         Raises
         ------

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from learner import compiling
-from learner.server import Embedded, temporary
-from learner.server import client as connect
-from learner.store import Store
+from learner.service.server import Embedded, temporary
+from learner.service.server import client as connect
+from learner.service.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,9 +169,7 @@ def start() -> "Iterator[Callable[..., subprocess.Popen[str]]]":
     """Start one of our commands as a process; none outlives the test."""
     processes: list[subprocess.Popen[str]] = []
 
-    def started(
-        url: str, *arguments: str, program: "tuple[str, ...]" = ("-m", "learner.cli")
-    ) -> "subprocess.Popen[str]":
+    def started(url: str, *arguments: str, program: "tuple[str, ...]" = ("-m", "learner")) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, *program, *arguments],
             env={**os.environ, "REDIS_URL": url},

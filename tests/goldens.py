@@ -41,10 +41,10 @@ from numpy.typing import NDArray
 
 from learner.client import Client
 from learner.model import Model
-from learner.server import client as connect
-from learner.server import temporary
-from learner.store import Store
-from learner.wire import Keys
+from learner.service.server import client as connect
+from learner.service.server import temporary
+from learner.service.store import Store
+from learner.service.wire import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -216,7 +216,7 @@ def target(options: Mapping[str, Any], example: Example, late: bool) -> Any:
 
 
 def pack(value: Any) -> bytes:
-    """Return a value in msgpack, a numpy array as `learner.wire` says; not by its code, which is to be compared."""
+    """Return a value in msgpack, a numpy array as `learner.service.wire` says; not by its code, which is to be compared."""
     return cast("bytes", msgpack.packb(value, default=_array))
 
 

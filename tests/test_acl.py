@@ -7,12 +7,12 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from learner.acl import ROLES, set_user
-from learner.cli import main
 from learner.client import Client
-from learner.server import client as connect
-from learner.store import Store
-from learner.wire import Keys
+from learner.commands import main
+from learner.service.server import client as connect
+from learner.service.store import Store
+from learner.service.store.acl import ROLES, set_user
+from learner.service.wire import Keys
 from tests.conftest import wait_until
 from tests.reliability.roles import PASSWORD, attempts, refused, url_of
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from learner import Client, Model, kernels, layout
-from learner.cli import main
+from learner.commands import main
 from learner.errors import ExampleError
 from learner.losses import LOSSES
-from learner.wire import Keys, pack
+from learner.service.wire import Keys, pack
 from tests.conftest import state_bytes, wait_until
 
 SEED = b"sixteen bytes it"

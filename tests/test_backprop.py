@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from learner import backprop, kernels
-from learner.backprop import (
+from learner import kernels
+from learner.graph import engine as backprop
+from learner.graph.compiler import generate, load
+from learner.graph.engine import (
     OPS,
     SGD,
     AdaGrad,
@@ -42,8 +44,7 @@ from learner.backprop import (
     threshold,
     total,
 )
-from learner.graph_compiler import generate, load
-from learner.graph_text import to_dot, to_mermaid, to_text
+from learner.graph.text import to_dot, to_mermaid, to_text
 from learner.kernels import jit
 from learner.losses import LOSSES
 from tests import doors
@@ -589,7 +590,7 @@ def test_generated_source_is_kept_in_a_file_and_not_written_twice(tmp_path, monk
     path.write_text("raise SystemExit('what lies in the folder must not run')")
     monkeypatch.delitem(sys.modules, again.__name__)
     load(source, linked.append, tmp_path)
-    assert path.read_text().startswith('"""Written by learner.graph_compiler')
+    assert path.read_text().startswith('"""Written by learner.graph.compiler')
 
 
 @pytest.mark.skipif(not kernels.JIT, reason="needs numba")

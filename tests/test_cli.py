@@ -18,13 +18,13 @@ import msgpack
 import pytest
 from click.testing import CliRunner
 
-from learner import replay as replaying
-from learner.cli import FORMATS, main
-from learner.formats import read
+from learner.commands import FORMATS, main
+from learner.commands import replay as replaying
+from learner.files import read
 from learner.model import Model
-from learner.server import Embedded
-from learner.server import client as connect
-from learner.wire import Keys
+from learner.service.server import Embedded
+from learner.service.server import client as connect
+from learner.service.wire import Keys
 from tests.conftest import SEED, state_bytes, wait_until
 
 KEYS = Keys("m")
@@ -152,7 +152,7 @@ def test_the_version_is_printed(run):
 
 
 def test_help_imports_neither_numba_nor_numpy_nor_redis():
-    code = "import sys; from learner.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys; from learner.commands import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'numba', 'numpy', 'redis', 'msgpack', 'rich'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
@@ -618,7 +618,7 @@ def demo(tmp_path, tmp_path_factory):
     def start(*arguments: str):
         environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)}
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "learner.cli", "demo", *arguments],
+            [sys.executable, "-P", "-m", "learner", "demo", *arguments],
             cwd=elsewhere,
             env=environment,
             stdout=subprocess.PIPE,
@@ -659,9 +659,7 @@ def test_the_demo_ends_with_the_weights_of_an_undisturbed_run_and_leaves_nothing
 def test_a_demo_that_is_interrupted_leaves_nothing(demo, tmp_path, number):
     process = demo("--json")
     wait_until(
-        lambda: (
-            sum("learner.cli worker" in line for line in started_in(tmp_path).values()) or process.poll() is not None
-        ),
+        lambda: sum("learner worker" in line for line in started_in(tmp_path).values()) or process.poll() is not None,
         60,
     )
     time.sleep(0.3)
@@ -685,7 +683,7 @@ def test_the_demo_without_its_data_says_what_to_install(fails, monkeypatch):
 
 
 def test_no_temporary_folder_of_ours_is_left(tmp_path):
-    code = "from learner.server import temporary\nwith temporary() as url: pass"
+    code = "from learner.service.server import temporary\nwith temporary() as url: pass"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []
     assert Path(tempfile.gettempdir()).exists()

@@ -14,8 +14,8 @@ import pytest
 from learner import Client, Model
 from learner.client import BATCH_EXAMPLES, PIPELINE_ENTRIES
 from learner.errors import ExampleError, LearnerError, SpecError, StoreError
-from learner.store import stream_id
-from learner.wire import REPLIES, Keys, pack
+from learner.service.store import stream_id
+from learner.service.wire import REPLIES, Keys, pack
 from tests.conftest import state_bytes, wait_until
 
 KEYS = Keys("m")
@@ -251,7 +251,7 @@ def test_a_pushed_single_record_is_one_msgpack_pair(client, ours, create):
 
 
 @pytest.mark.parametrize(
-    "code", ["from learner import Client; Client('m', URL).push({'a': 1}, 1)", "import learner.cli"]
+    "code", ["from learner import Client; Client('m', URL).push({'a': 1}, 1)", "import learner.commands"]
 )
 def test_a_client_does_not_import_numba(redis_url, create, code):
     create()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from learner import compare as comparing
-from learner.cli import FORMATS, main
-from learner.compare import ALPHA, FIRST, Differences, compare, margin
+from learner.commands import FORMATS, main
+from learner.commands import compare as comparing
+from learner.commands.compare import ALPHA, FIRST, Differences, compare, margin
+from learner.commands.replay import replay
 from learner.errors import LearnerError, SpecError
 from learner.model import Model
-from learner.replay import replay
 from learner.tasks import TASKS
 from tests.conftest import SEED
 from tests.test_cli import FILES, strictly

@@ -16,8 +16,8 @@ from learner import kernels, layout
 from learner.compiling import TARGET
 from learner.kernels import experts, hashing, jit, losses, mixer, records, tasks
 from learner.kernels.records import Loss
+from learner.learners.weights import hash_keys
 from learner.model import Model
-from learner.weights import hash_keys
 
 ROOT = Path(__file__).parent.parent
 SEED = b"sixteen bytes it"
@@ -214,7 +214,7 @@ def test_work_arrays_are_apart_from_the_state_so_that_models_share_them():
 # ---- saying so -----------------------------------------------------------------------------------------------------------
 def test_a_command_that_compiles_says_so_once_and_how_long_it_took(copy):
     (copy / "examples.jsonl").write_text('{"a": 1, "target": 1}\n' * 3)
-    command = ("-m", "learner.cli", "replay", "examples.jsonl", "--optimizer", "sgd")
+    command = ("-m", "learner", "replay", "examples.jsonl", "--optimizer", "sgd")
     cold = start(copy, *command)
     _, told = cold.communicate(timeout=300)
     assert cold.returncode == 0, told

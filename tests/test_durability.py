@@ -3,11 +3,11 @@
 import pytest
 
 from learner.client import Client
-from learner.durability import LEVELS, Durability
+from learner.commands.show import status_lines
 from learner.errors import LearnerError, ServerError
-from learner.show import status_lines
-from learner.store import Store
-from learner.wire import Keys
+from learner.service.store import Store
+from learner.service.store.durability import LEVELS, Durability
+from learner.service.wire import Keys
 from tests.conftest import wait_until
 from tests.test_stream import url
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from learner import formats
+from learner import files as formats
 from learner.errors import FormatError
-from learner.formats import FORMATS, Source, guess, read
+from learner.files import FORMATS, Source, guess, read
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -224,7 +224,7 @@ def test_a_stream_handed_in_stays_open_and_has_no_size():
 
 
 def test_lines_of_standard_input_arrive_while_it_is_still_open():
-    program = "from learner.formats import read\nfor e in read('-', 'vw'): print(e.where, flush=True)"
+    program = "from learner.files import read\nfor e in read('-', 'vw'): print(e.where, flush=True)"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe) as child:
         child.stdin.write(b"1 | a\n")
@@ -236,7 +236,7 @@ def test_lines_of_standard_input_arrive_while_it_is_still_open():
 
 
 def test_importing_the_readers_pays_for_no_compiled_or_network_package():
-    program = "import sys, learner.formats; print({'numba', 'numpy', 'redis', 'rich'} & set(sys.modules))"
+    program = "import sys, learner.files; print({'numba', 'numpy', 'redis', 'rich'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", program]) == b"set()\n"
 
 

@@ -6,15 +6,15 @@ import numba
 import numpy as np
 import pytest
 
-from learner.journal import Journal
-from learner.linear import PARTS
+from learner.learners.mixture import PARTS
 from learner.losses import LOSSES
 from learner.model import Model
 from learner.optimizers import OPTIMIZERS
-from learner.recent import RecentIds
-from learner.store import Store, stream_id
+from learner.service.recent import RecentIds
+from learner.service.store import Store, stream_id
+from learner.service.store.journal import Journal
+from learner.service.wire import MAX_BATCH, Bad, decode_entry
 from learner.tasks import TASKS
-from learner.wire import MAX_BATCH, Bad, decode_entry
 from tests import goldens
 from tests.conftest import state_bytes
 from tests.goldens import DUMPS, FOLDER, KINDS, STREAMS

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from learner import kernels
+from learner.learners.weights import hash_keys, hash_of
 from learner.losses import LOSSES
-from learner.weights import hash_keys, hash_of
 from tests.test_kernels import SEED, mixed, new, pack, stream
 
 ROOT = Path(__file__).parent.parent

@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner import kernels, layout, linear
+from learner import kernels, layout
 from learner.errors import ExampleError
 from learner.kernels import jit
-from learner.linear import DECAYS, PARTS, RATES
+from learner.learners import mixture as linear
+from learner.learners.mixture import DECAYS, PARTS, RATES
+from learner.learners.weights import hash_keys, hash_of
 from learner.losses import LOSSES
 from learner.model import Model
-from learner.weights import hash_keys, hash_of
 from tests import doors
 from tests.reference import Reference
 
@@ -693,7 +694,7 @@ import ctypes, mmap, random
 import numpy as np
 from learner import kernels
 from learner.model import Model
-from learner.weights import hash_keys, hash_of
+from learner.learners.weights import hash_keys, hash_of
 from tests import doors
 
 page = mmap.PAGESIZE

@@ -8,12 +8,12 @@ import time
 import pytest
 import redis
 
+from learner.commands.show import status_lines
 from learner.errors import FencedError, LearnerError, StoreError
-from learner.lease import Heartbeat, Silence, process_ended, process_name
-from learner.linear import Linear
-from learner.show import status_lines
-from learner.store import NOTE_SECONDS, Store
-from learner.wire import Keys
+from learner.learners.mixture import Linear
+from learner.service.lease import Heartbeat, Silence, process_ended, process_name
+from learner.service.store import NOTE_SECONDS, Store
+from learner.service.wire import Keys
 from tests.conftest import state_bytes, wait_until
 from tests.test_worker import push_batches, zipf_examples
 from worker import Worker

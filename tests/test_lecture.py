@@ -24,8 +24,9 @@ from featurizers import (
     Powers,
     SumOfSquares,
 )
-from learner import Model, backprop, layout, losses
-from learner.backprop import (
+from learner import Model, layout, losses
+from learner.graph import engine as backprop
+from learner.graph.engine import (
     SGD,
     AdaGrad,
     Adam,

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learner import kernels, layout
-from learner.cli import main
+from learner.commands import main
 from learner.errors import SpecError
-from learner.linear import DECAYS, RATES
+from learner.learners.mixture import DECAYS, RATES
 from learner.model import Model
-from learner.store import Store
+from learner.service.store import Store
 from tests.conftest import state_bytes
 from tests.reference import Reference
 

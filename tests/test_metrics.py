@@ -10,8 +10,8 @@ from learner import kernels, layout, metrics
 from learner.kernels.tasks import CODES
 from learner.losses import LOSSES
 from learner.model import Model
+from learner.service.wire import pack_example
 from learner.tasks import TASKS
-from learner.wire import pack_example
 from tests import doors
 from tests.conftest import SEED, state_bytes
 

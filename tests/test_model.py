@@ -11,10 +11,10 @@ import pytest
 
 from learner import Model, kernels, layout
 from learner.errors import ExampleError, SpecError, StoreError
-from learner.linear import DECAYS, PARTS, RATES
+from learner.learners.mixture import DECAYS, PARTS, RATES
+from learner.learners.weights import WeightDict
 from learner.losses import LOSSES
 from learner.losses.links import logistic
-from learner.weights import WeightDict
 
 SEED = b"sixteen bytes it"
 ARRAYS = ("rows", "names", "totals", "mixer")

@@ -10,7 +10,7 @@ import pytest
 
 from learner import kernels, layout
 from learner.errors import ExampleError, SpecError
-from learner.linear import DECAYS, RATES
+from learner.learners.mixture import DECAYS, RATES
 from learner.model import Model
 from tests.conftest import SEED, state_bytes
 from tests.reference import Reference

@@ -11,11 +11,12 @@ import msgpack
 import numpy as np
 import pytest
 
-from learner import Model, backprop, kernels
+from learner import Model, kernels
 from learner.errors import SpecError
+from learner.graph import engine as backprop
 from learner.kernels.tasks.poisson import expected_count
+from learner.learners.neural import ACTIVATIONS, STARTS, graph
 from learner.losses import LOSSES
-from learner.neural import ACTIVATIONS, STARTS, graph
 from tests.conftest import state_bytes
 
 SEED = b"sixteen bytes it"

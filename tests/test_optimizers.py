@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from learner import Model, kernels, layout
-from learner.cli import main
+from learner.commands import main
 from learner.errors import SpecError
 from learner.kernels.optimizer import N_OPTIONS
 from learner.losses import LOSSES

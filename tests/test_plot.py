@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from learner import backprop, pictures, plot
-from learner.backprop import Constant, Node, Parameter, backward, dot, matmul, square, tanh
-from learner.cli import main
 from learner.client import Client
+from learner.commands import main, pictures
+from learner.commands import plots as plot
+from learner.graph import engine as backprop
+from learner.graph.engine import Constant, Node, Parameter, backward, dot, matmul, square, tanh
 from learner.model import Model
-from learner.wire import Keys
+from learner.service.wire import Keys
 
 if importlib.util.find_spec("matplotlib") is None:
     drawn = pytest.mark.skip(reason="matplotlib is not installed (the extra: plot)")
@@ -176,8 +177,8 @@ def test_nothing_global_is_touched():
     code = """
 import sys, matplotlib
 before = dict(dict.items(matplotlib.rcParams))  # as they stand: reading the backend would choose one
-from learner import pictures
-from learner.backprop import Parameter, square
+from learner.commands import pictures
+from learner.graph.engine import Parameter, square
 pictures.save(pictures.graph(square(Parameter(3.0, "w")), "a square"), sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 assert dict(dict.items(matplotlib.rcParams)) == before

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 import featurizers
-from learner import server
-from learner.cli import main
+from learner.commands import main
+from learner.service import server
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

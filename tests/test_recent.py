@@ -4,10 +4,10 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from learner.cli import main
 from learner.client import Client
-from learner.recent import RecentIds
-from learner.wire import Keys
+from learner.commands import main
+from learner.service.recent import RecentIds
+from learner.service.wire import Keys
 from tests.conftest import SEED, state_bytes
 from tests.test_stream import url
 from tests.test_worker import zipf_examples

@@ -22,16 +22,23 @@ def within(package):
 
 
 COMPILER = within("learner.kernels")
-REDIS = {"learner.store", "learner.stream", "learner.durability", "learner.client", "learner.server", "worker"}
+REDIS = {
+    "learner.service.store",
+    "learner.service.store.stream",
+    "learner.service.store.durability",
+    "learner.client",
+    "learner.service.server",
+    "worker",
+}
 MATHS = {
     "learner.tasks",
     "learner.metrics",
-    "learner.backprop",
-    "learner.weights",
-    "learner.linear",
-    "learner.neural",
+    "learner.graph.engine",
+    "learner.learners.weights",
+    "learner.learners.mixture",
+    "learner.learners.neural",
     "learner.optimizers",
-    "learner.named",
+    "learner.learners.optimizer",
 } & set(MODULES)
 MATHS |= within("learner.losses") | within("learner.kernels")
 NO_MATHS = {
@@ -53,12 +60,12 @@ NO_MATHS = {
 KEEPS = {"learner.kernels.jit": {"os", "pathlib", "sys", "tempfile", "platformdirs"}}  # machine code, on disk
 UNSAFE_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "code", "runpy"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
-GENERATED = {"learner.graph_compiler": {"exec", "compile"}}  # a graph's own code, made of our table of operations
+GENERATED = {"learner.graph.compiler": {"exec", "compile"}}  # a graph's own code, made of our table of operations
 WRITTEN_BY = {
-    "learner.neural": {"learner.graph_compiler"}
+    "learner.learners.neural": {"learner.graph.compiler"}
 }  # mathematics that has its loops written out by another module
 TOLD = {"learner.kernels.jit": {"learner.compiling"}}  # what is told, when it compiles, that knows whom to tell
-BY_NAME = {"learner.cli": ["self.lazy[name][0]"]}  # what importlib.import_module may be given, and where
+BY_NAME = {"learner.commands": ["self.lazy[name][0]"]}  # what importlib.import_module may be given, and where
 
 every_module = pytest.mark.parametrize("module", MODULES)
 
@@ -128,7 +135,7 @@ def test_the_rules_are_about_files_that_are_there():
     assert COMPILER | REDIS | BY_NAME.keys() | GENERATED.keys() | WRITTEN_BY.keys() <= set(MODULES)
     assert KEEPS.keys() | TOLD.keys() <= COMPILER
     assert len(FEATURIZERS) > 5
-    assert {"learner.losses", "learner.weights", "learner.linear"} <= MATHS
+    assert {"learner.losses", "learner.learners.weights", "learner.learners.mixture"} <= MATHS
     assert {"learner.kernels", "learner.kernels.jit", "learner.kernels.tasks.binary"} <= COMPILER <= MATHS
     assert {"learner.losses.links", "learner.losses.squared"} <= MATHS
 
@@ -246,7 +253,7 @@ def test_imports_of_our_own_go_in_one_direction(module):
 
 def test_a_way_back_is_seen_through_packages():
     """The rule before, on imports that are made up: what counts for a module of a package, for the package, and outside."""
-    kernels, inside, outside = "learner.kernels", "learner.kernels.classes", "learner.linear"
+    kernels, inside, outside = "learner.kernels", "learner.kernels.classes", "learner.learners.mixture"
     for module, line, expected in (
         (kernels, "from learner.kernels import classes", {inside}),
         (kernels, "from . import classes", {inside}),
@@ -265,20 +272,25 @@ def test_importing_the_kernels_makes_no_folder(tmp_path):
     """Where machine code is kept is asked for when a first door is called."""
     folder = tmp_path / "compiled"
     environment = os.environ | {"LEARNER_CACHE": str(folder), "XDG_CACHE_HOME": str(tmp_path / "user")}
-    code = "import learner.linear, learner.kernels.jit as jit; assert not jit.cache_folder.cache_info().currsize"
+    code = (
+        "import learner.learners.mixture, learner.kernels.jit as jit; assert not jit.cache_folder.cache_info().currsize"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment)
     assert not [*tmp_path.iterdir()]
 
 
 LOADED = "import json, sys; {}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
-HELP = "from click.testing import CliRunner; from learner.cli import main; "
+HELP = "from click.testing import CliRunner; from learner.commands import main; "
 HELP += "assert CliRunner().invoke(main, ['--help']).exit_code == 0"
 
 
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("import learner.cli", {"numba", "llvmlite", "redis", "numpy", "msgpack", "rich", "worker", "featurizers"}),
+        (
+            "import learner.commands",
+            {"numba", "llvmlite", "redis", "numpy", "msgpack", "rich", "worker", "featurizers"},
+        ),
         (HELP, {"numba", "llvmlite", "redis", "numpy", "worker", "featurizers"}),
         ("import learner", {"numba", "llvmlite", "redis", "numpy", "click"}),
         ("from learner import Client", {"numba", "llvmlite", "numpy", "click", "worker"}),

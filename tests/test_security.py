@@ -17,11 +17,13 @@ import redis
 from click.testing import CliRunner
 
 import worker
-from learner import acl, journal, layout, server, store, wire
-from learner.cli import main
+from learner import layout
 from learner.client import Client
+from learner.commands import main
 from learner.errors import ServerError
-from learner.wire import Keys
+from learner.service import server, store, wire
+from learner.service.store import acl, journal
+from learner.service.wire import Keys
 from tests.conftest import wait_until
 
 ROOT = Path(__file__).parent.parent

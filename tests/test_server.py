@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from learner import server
 from learner.errors import ServerError
-from learner.server import Embedded, find_or_start
+from learner.service import server
+from learner.service.server import Embedded, find_or_start
 
 FIND = "import sys; from pathlib import Path; from learner import server; "
 FIND += "print(server.find_or_start(folder=Path(sys.argv[1])))"
@@ -27,7 +27,7 @@ RUN += "sys.exit(server.Embedded(Path(sys.argv[1])).run())"
 TOLD = """
 import sys
 from pathlib import Path
-from learner.server import Embedded
+from learner.service.server import Embedded
 
 class Told(Embedded):
     def start(self, *arguments, **options):

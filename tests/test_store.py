@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import redis
 
-from learner import store as module
 from learner.errors import FencedError, StoreError
 from learner.kernels.experts import row_width
-from learner.linear import RATES
+from learner.learners.mixture import RATES
 from learner.model import Model
-from learner.recent import RecentIds
-from learner.store import Store, stream_id
-from learner.wire import GROUP, Bad
+from learner.service import store as module
+from learner.service.recent import RecentIds
+from learner.service.store import Store, stream_id
+from learner.service.wire import GROUP, Bad
 from tests.conftest import SEED, state_bytes
 
 WIDTH = row_width(len(RATES))

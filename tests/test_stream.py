@@ -5,12 +5,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from learner.cli import main
 from learner.client import Client
+from learner.commands import main
 from learner.errors import StoreError
-from learner.store import Store
-from learner.stream import CHOICES, repair
-from learner.wire import Keys
+from learner.service.store import Store
+from learner.service.store.stream import CHOICES, repair
+from learner.service.wire import Keys
 from tests.conftest import state_bytes, wait_until
 from tests.test_worker import zipf_examples
 from worker import Worker

@@ -99,7 +99,7 @@ PROGRAM = """
 import json, math, random, sys
 from learner import Model
 from learner.kernels import experts
-from learner.linear import PARTS
+from learner.learners.mixture import PARTS
 seed, random = b"sixteen bytes it", random.Random(1)
 examples = [({f"w{random.randrange(9)}": 1.0 for _ in range(3)}, random.gauss(0, 1)) for _ in range(300)]
 examples = [(x, 20.0 + sum(int(name[1:]) for name in x) + noise) for x, noise in examples]

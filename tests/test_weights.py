@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from learner import kernels, layout
 from learner.errors import LearnerError
+from learner.learners.weights import WeightDict, hash_keys
 from learner.model import Model
-from learner.weights import WeightDict, hash_keys
 
 SEED = b"sixteen bytes it"
 CONSTANT = layout.CONSTANT_NAME

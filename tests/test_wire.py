@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from learner.errors import ExampleError, FormatError, SpecError
 from learner.model import Model
-from learner.wire import (
+from learner.service.wire import (
     MAX_BATCH,
     MAX_DEPTH,
     MAX_ENTRY_BYTES,

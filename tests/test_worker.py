@@ -22,13 +22,13 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from learner import server as servers
 from learner.client import Client
 from learner.errors import FencedError, StoreError
 from learner.model import Model
-from learner.server import Embedded
-from learner.store import Store
-from learner.wire import REPLIES, Keys, encode_reply, pack
+from learner.service import server as servers
+from learner.service.server import Embedded
+from learner.service.store import Store
+from learner.service.wire import REPLIES, Keys, encode_reply, pack
 from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
 
@@ -681,7 +681,7 @@ def test_worker_py_does_the_same_as_the_command(client, redis_url, create, start
     assert state_bytes(committed()) == state_bytes(undisturbed)
 
 
-@pytest.mark.parametrize("program", [("-m", "learner.cli", "worker"), (PROGRAM,)])
+@pytest.mark.parametrize("program", [("-m", "learner", "worker"), (PROGRAM,)])
 def test_no_model_and_no_server_are_one_line_and_exit_code_2(redis_url, start, program):
     for url, told in ((redis_url, "model 'm' does not exist"), ("redis://127.0.0.1:1/0", "127.0.0.1:1")):
         process = start(url, "m", "--burst", program=program)
@@ -722,7 +722,7 @@ def test_importing_creates_nothing(redis_url, tmp_path):
         "import sys, socket\n"
         "def refuse(*a, **k): raise AssertionError('a connection at import')\n"
         "socket.socket.connect = refuse\n"
-        "import worker, learner, learner.cli, learner.client, learner.store, learner.server\n"
+        "import worker, learner, learner.commands, learner.client, learner.service.store, learner.service.server\n"
         "assert 'numba' not in sys.modules\n"
     )
     home = tmp_path / "home"

@@ -28,8 +28,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
 from learner.errors import ExampleError
+from learner.learners.multiclass import MultiClass
 from learner.model import Model
-from learner.multiclass import MultiClass
 
 __all__ = ["LearnerClassifier", "LearnerRegressor"]
 
@@ -285,7 +285,7 @@ def _numbers(y: Any) -> NDArray[np.float64]:
     return numbers
 
 
-# ---- packing: see learner.wire ---------------------------------------------------------------------------------------------
+# ---- packing: see learner.service.wire ---------------------------------------------------------------------------------------------
 def _are_records(X: Any) -> bool:
     return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Mapping)
 

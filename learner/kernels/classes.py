@@ -1,4 +1,4 @@
-"""Many classes: a mixture a class, its label against the rest, over one dict; see `learner.multiclass`."""
+"""Many classes: a mixture a class, its label against the rest, over one dict; see `learner.learners.multiclass`."""
 
 import math
 from typing import Any, NamedTuple

@@ -52,7 +52,7 @@ class Functions(NamedTuple):
 
 
 def functions(shape: Shape, forward: Any, backward: Any) -> Functions:
-    """Return the functions of a head whose graph has these two: see `learner.graph_compiler`."""
+    """Return the functions of a head whose graph has these two: see `learner.graph.compiler`."""
     COLUMN, DELTA, UNITS = np.uint64(shape.column), np.uint64(shape.delta), np.uint64(shape.units)
     SPREAD, RATE, NORM_WEIGHT = shape.spread, np.float32(shape.rate), shape.norm_weight
     ELEVEN = np.uint64(11)

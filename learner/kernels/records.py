@@ -43,7 +43,7 @@ class Settings(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The weight dict: see `learner.weights`."""
+    """The weight dict: see `learner.learners.weights`."""
 
     buckets: Any  # uint64, the hash table: 0, or the upper half of a name's hash and a slot + 1
     rows: Any  # float32, the rows one behind the other

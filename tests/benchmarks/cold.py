@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from learner import server
+from learner.service import server
 from tests.benchmarks.core import machine, progress_bar, require_checkout, run, run_ours, table
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -102,7 +102,7 @@ class Served:
         self.client, self.root, self.n = server.client(url), root, 0
         self.client.flushall()
         with empty_caches() as (env, _):
-            run([sys.executable, "-m", "learner.cli", "create", "cold"], root, env | {"REDIS_URL": url})
+            run([sys.executable, "-m", "learner", "create", "cold"], root, env | {"REDIS_URL": url})
 
     def start(self, env: dict[str, str], url: str) -> dict[str, float]:
         """Run the worker until nothing is left to do; return its seconds, having looked at what it did."""
@@ -110,9 +110,7 @@ class Served:
         record, prefix, replies = '{"colour": "red", "size": 2.5}', "learner:{cold}:", "learner:replies:cold"
         self.client.xadd(prefix + "examples", {"record": record, "target": "1"})
         self.client.xadd(prefix + "requests", {"record": record, "reply": replies})
-        done = run(
-            [sys.executable, "-m", "learner.cli", "worker", "cold", "--burst"], self.root, env | {"REDIS_URL": url}
-        )
+        done = run([sys.executable, "-m", "learner", "worker", "cold", "--burst"], self.root, env | {"REDIS_URL": url})
         answer = self.client.lpop(replies)
         committed = self.client.xrevrange(prefix + "progress", count=1)
         if not answer or "score" not in json.loads(answer) or int(committed[0][1][b"examples"]) != self.n:
@@ -130,7 +128,7 @@ def measure(runs: int, checkouts: dict[str, Path], cases: Sequence[str] = CASES)
             step(f"{which}: bytecode")
             with empty_caches() as (env, _):
                 first_example(None, root, env)
-                run([sys.executable, "-m", "learner.cli", "worker", "--help"], root, env)
+                run([sys.executable, "-m", "learner", "worker", "--help"], root, env)
         for i in range(runs):
             for case in cases:
                 for which in list(checkouts)[:: -1 if i % 2 else 1]:  # each goes first in turn

@@ -23,10 +23,10 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from learner import server
 from learner.model import Model
-from learner.store import Snapshot, Store
-from learner.wire import Keys
+from learner.service import server
+from learner.service.store import Snapshot, Store
+from learner.service.wire import Keys
 from worker import Worker
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -135,7 +135,7 @@ def restart(url: str) -> float:
     """Return the seconds from a worker's start to the line that says that it is ready."""
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "learner.cli", "worker", "m"],
+        [sys.executable, "-m", "learner", "worker", "m"],
         env={**os.environ, "REDIS_URL": url},
         stderr=subprocess.PIPE,
         text=True,

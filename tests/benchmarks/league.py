@@ -23,7 +23,7 @@ from typing import Any
 
 import msgpack
 
-from learner.linear import DECAYS, PARTS, RATES
+from learner.learners.mixture import DECAYS, PARTS, RATES
 from learner.model import Model
 from learner.optimizers import OPTIMIZERS
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from learner.client import Client
 from learner.model import Model
-from learner.server import client as connect
-from learner.server import temporary
-from learner.store import Store
-from learner.wire import Keys
+from learner.service.server import client as connect
+from learner.service.server import temporary
+from learner.service.store import Store
+from learner.service.wire import Keys
 from tests.conftest import SEED, state_bytes
 from tests.reliability import Row, row, strict
 from tests.reliability.mutation import Mutator
@@ -285,7 +285,7 @@ def changed_form(quick: bool) -> Row:
         producer = Client("m", url)
         producer.push_many((i % 2, {"lat": i % 90, "lon": i % 180}) for i in range(n_good))
         producer.push_many((i % 2, {"latitude": i % 90, "longitude": i % 180}) for i in range(n_bad))
-        command = [sys.executable, "-m", "learner.cli", "worker", "m", "--commit-seconds", "0.01"]
+        command = [sys.executable, "-m", "learner", "worker", "m", "--commit-seconds", "0.01"]
         environment = {**os.environ, "REDIS_URL": url}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         gone = int(Client("m", url).committed().n_rejected)

@@ -21,10 +21,10 @@ import msgpack
 import numpy as np
 import redis
 
-from learner import server
 from learner.model import Model
-from learner.store import Store
-from learner.wire import Keys
+from learner.service import server
+from learner.service.store import Store
+from learner.service.wire import Keys
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = Keys("m")
@@ -105,7 +105,7 @@ class Process:
 
     def __init__(self, url: str, *options: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "learner.cli", "worker", "m", "--json", *options],
+            [sys.executable, "-m", "learner", "worker", "m", "--json", *options],
             env={**os.environ, "REDIS_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Each role of `learner.acl` tries what the others may do, on a real server."""
+"""Each role of `learner.service.store.acl` tries what the others may do, on a real server."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import redis
 
-from learner.acl import ROLES, rules, set_user
 from learner.model import Model
-from learner.server import client as connect
-from learner.server import temporary
-from learner.store import Store
-from learner.wire import Keys
+from learner.service.server import client as connect
+from learner.service.server import temporary
+from learner.service.store import Store
+from learner.service.store.acl import ROLES, rules, set_user
+from learner.service.wire import Keys
 from tests.reliability import Row, row
 
 PASSWORD = "only-for-this-test"  # noqa: S105

@@ -15,10 +15,10 @@ from typing import Any
 
 import redis
 
-from learner import server as servers
 from learner.client import Client
 from learner.errors import LearnerError
-from learner.store import Store
+from learner.service import server as servers
+from learner.service.store import Store
 from tests.reliability import Row, row
 from tests.reliability.machinery import (
     KEYS,

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from learner import server
+from learner.service import server
 from tests.reliability import Row, Test, row
 from tests.reliability.machinery import ROOT
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from learner import kernels, layout, metrics
 from learner.errors import ExampleError, show
 from learner.kernels import experts, mixer, records, tasks
+from learner.learners.neural import NeuralHead
+from learner.learners.weights import WeightDict, hash_keys
 from learner.losses import LOSSES
-from learner.neural import NeuralHead
 from learner.tasks import TASKS
-from learner.weights import WeightDict, hash_keys
 
 __all__ = [
     "DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "by_name", "msgpack_at",
@@ -99,7 +99,7 @@ class Linear:
     parts : collection of str, optional
         What there is beside several rates: names in `PARTS`.
     store : WeightDict, optional
-        A dict shared with other learners (see `learner.multiclass`).
+        A dict shared with other learners (see `learner.learners.multiclass`).
     level : float
         Of the quantile loss.
     seed : bytes
@@ -178,7 +178,7 @@ class Linear:
         ----------
         data : bytes
             Any number of ``[target, {name: value}]`` or ``[target, {name: value}, importance]``, or with an array in place of
-            the map (see `learner.wire`).
+            the map (see `learner.service.wire`).
         most : int, optional
             At most so many of them are learned; what follows is one rejection.
         """

@@ -1,6 +1,6 @@
 """One named algorithm in place of the mixture: plain values, one weight a feature, no scaling, centring, or derived features.
 
-The dict of weights, the counters, the evaluation, rejections and saving are those of `learner.linear`; the loops are in
+The dict of weights, the counters, the evaluation, rejections and saving are those of `learner.learners.mixture`; the loops are in
 `learner.kernels.optimizer`, the algorithms in `learner.optimizers`. In a row the header is followed by the weight, in the
 user's units, and the algorithm's two numbers.
 """
@@ -16,7 +16,7 @@ from learner import kernels, layout
 from learner.errors import ExampleError
 from learner.kernels import optimizer as algorithms
 from learner.kernels import records
-from learner.linear import Contribution, Linear, by_name
+from learner.learners.mixture import Contribution, Linear, by_name
 from learner.optimizers import parse
 
 __all__ = ["Named"]

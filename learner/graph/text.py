@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learner.backprop import Array, Node, order
+from learner.graph.engine import Array, Node, order
 
 __all__ = ["to_dot", "to_mermaid", "to_text"]
 
@@ -30,7 +30,7 @@ def to_text(root: Node) -> str:
 
     A node that several share is drawn in full once; elsewhere it is ``(above)``.
 
-    >>> from learner.backprop import Parameter, backward
+    >>> from learner.graph.engine import Parameter, backward
     >>> a = Parameter(3.0, "a")
     >>> b = (a * a).named("b")
     >>> c = b * b
@@ -66,7 +66,7 @@ def _number_nodes(root: Node) -> dict[Node, int]:
 def to_dot(root: Node) -> str:
     r"""Return a graph in Graphviz's language, edges from operand to result.
 
-    >>> from learner.backprop import Parameter, square
+    >>> from learner.graph.engine import Parameter, square
     >>> print(to_dot(square(Parameter(3.0, "w"))))
     digraph {
       n0 [shape=box, label="w (parameter)\nf 3\ng 0"];
@@ -87,7 +87,7 @@ def to_dot(root: Node) -> str:
 def to_mermaid(root: Node) -> str:
     """Return a graph in Mermaid's language, edges from operand to result.
 
-    >>> from learner.backprop import Parameter, square
+    >>> from learner.graph.engine import Parameter, square
     >>> print(to_mermaid(square(Parameter(3.0, "w"))))
     flowchart BT
       n0["w (parameter)<br>f 3<br>g 0"]

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from learner.wire import REPLIES, Keys
+from learner.service.wire import REPLIES, Keys
 
 __all__ = ["ROLES", "rules", "set_user"]
 

@@ -11,12 +11,12 @@ import msgpack
 import numpy as np
 
 from learner import kernels
+from learner.commands.show import figure_lines, memory_lines
 from learner.errors import ExampleError, FormatError, LearnerError
-from learner.formats import Packed, Source, guess, opened, read
-from learner.linear import by_name
+from learner.files import Packed, Source, guess, opened, read
+from learner.learners.mixture import by_name
 from learner.model import Model
-from learner.show import figure_lines, memory_lines
-from learner.wire import pack, pack_example
+from learner.service.wire import pack, pack_example
 
 __all__ = ["replay"]
 

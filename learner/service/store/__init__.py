@@ -6,7 +6,7 @@ one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic, so entrie
 again after a crash, to the same bits.
 
 Only one worker may commit: taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*). The
-owner says that it lives by changing the key ``lease`` (see `learner.lease`).
+owner says that it lives by changing the key ``lease`` (see `learner.service.lease`).
 """
 
 import contextlib
@@ -27,13 +27,13 @@ import redis
 from numpy.typing import NDArray
 
 from learner import layout
-from learner.durability import Durability
 from learner.errors import FencedError, StoreError
-from learner.journal import Change, Journal
-from learner.lease import LEASE_SECONDS, process_ended, process_name
-from learner.recent import RecentIds
-from learner.stream import NEVER, Position, create_group, position, stream_id
-from learner.wire import GROUP, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE, Bad, Keys
+from learner.service.lease import LEASE_SECONDS, process_ended, process_name
+from learner.service.recent import RecentIds
+from learner.service.store.durability import Durability
+from learner.service.store.journal import Change, Journal
+from learner.service.store.stream import NEVER, Position, create_group, position, stream_id
+from learner.service.wire import GROUP, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE, Bad, Keys
 
 __all__ = ["NEVER", "Behind", "Committed", "Entries", "Owner", "Snapshot", "Store", "stream_id"]
 
@@ -79,7 +79,7 @@ return streams
 
 @dataclass
 class Committed:
-    """What a model's last commit says: where it stands, its arrays, and the last ids learned (see `learner.recent`)."""
+    """What a model's last commit says: where it stands, its arrays, and the last ids learned (see `learner.service.recent`)."""
 
     cursor: bytes
     n_commits: int
@@ -122,7 +122,7 @@ class Snapshot:
     names : bytes
         The new ones.
     ids : bytes
-        The ring of `learner.recent`.
+        The ring of `learner.service.recent`.
     head : mapping
         What the header says beside the position.
     """
@@ -168,7 +168,7 @@ class Store:
     Parameters
     ----------
     client : redis.Redis
-        Made by `learner.server.client`, so without retries of its own.
+        Made by `learner.service.server.client`, so without retries of its own.
     model : str
         The model's name.
     """

@@ -13,8 +13,8 @@ from typing import Any, cast
 import redis
 
 from learner.errors import StoreError
-from learner.journal import Journal
-from learner.wire import GROUP, Keys
+from learner.service.store.journal import Journal
+from learner.service.wire import GROUP, Keys
 
 __all__ = ["CHOICES", "NEVER", "Position", "create_group", "position", "repair", "stream_id"]
 
@@ -148,7 +148,7 @@ def _count_up_to(client: Any, key: str, cursor: bytes) -> int:
 def repair(client: "redis.Redis", keys: Keys, choice: str) -> Position:
     """Make cursor and stream fit in the way chosen, one of `CHOICES`, in one transaction; return how they stand then.
 
-    The state stays as it is, but for the choice "forget". A worker must not be running: see `learner.store.Store.take_over`.
+    The state stays as it is, but for the choice "forget". A worker must not be running: see `learner.service.store.Store.take_over`.
 
     Raises
     ------

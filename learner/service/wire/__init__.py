@@ -121,7 +121,7 @@ class Keys:
         self._state = prefix + "state:"
 
     def rows(self, segment: int) -> str:
-        """Return the key of a segment of the base of the committed rows (see `learner.journal`)."""
+        """Return the key of a segment of the base of the committed rows (see `learner.service.store.journal`)."""
         return f"{self._state}rows:{segment}"
 
     def delta(self, number: int) -> str:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from learner import kernels, layout, metrics
 from learner.errors import ExampleError, SpecError, show
 from learner.kernels import records
-from learner.linear import DECAYS, PARTS, RATES, Contribution, Linear, Weights, msgpack_at
+from learner.learners.mixture import DECAYS, PARTS, RATES, Contribution, Linear, Weights, msgpack_at
+from learner.learners.weights import hash_of
 from learner.tasks import TASKS
-from learner.weights import hash_of
 
 __all__ = ["MultiClass"]
 

@@ -17,10 +17,10 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from learner.commands.replay import BLOCK, Rejected, packed_example, whole
 from learner.errors import ExampleError, LearnerError, SpecError, show
-from learner.formats import Packed, Source, guess, opened, read
+from learner.files import Packed, Source, guess, opened, read
 from learner.model import Model
-from learner.replay import BLOCK, Rejected, packed_example, whole
 from learner.tasks import TASKS
 
 __all__ = ["ALPHA", "Differences", "Interval", "compare", "margin", "model_of_file"]

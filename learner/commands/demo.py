@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from learner import server
 from learner.client import BATCH_EXAMPLES, Client
+from learner.commands.show import explanation, printable
 from learner.errors import LearnerError
-from learner.show import explanation, printable
-from learner.store import Store
-from learner.wire import to_json
+from learner.service import server
+from learner.service.store import Store
+from learner.service.wire import to_json
 
 __all__ = ["flights", "run"]
 
@@ -153,11 +153,11 @@ def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
 # ---- processes -----------------------------------------------------------------------------------------------------------
 def _command(url: str, *arguments: str) -> "subprocess.Popen[bytes]":
     """Start one of our commands in a process of its own."""
-    return _python(url, "learner.cli", *arguments, stderr=subprocess.DEVNULL)
+    return _python(url, "learner", *arguments, stderr=subprocess.DEVNULL)
 
 
 def _producer(url: str, n_examples: int | None) -> "subprocess.Popen[bytes]":
-    return _python(url, "learner.demo", str(n_examples or 0))
+    return _python(url, "learner.commands.demo", str(n_examples or 0))
 
 
 def _python(url: str, module: str, *arguments: str, stderr: int | None = None) -> "subprocess.Popen[bytes]":
@@ -271,7 +271,7 @@ def _model() -> Any:
 
 def _undisturbed(spec: dict[str, Any], n_examples: int | None, console: Console) -> Any:
     from learner.model import Model
-    from learner.wire import pack, pack_example
+    from learner.service.wire import pack, pack_example
 
     model, told = Model.from_spec(spec), time.monotonic()
     examples = (pack_example(y, pack(model.features(x))) for y, x in itertools.islice(flights(), n_examples))

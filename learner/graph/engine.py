@@ -23,7 +23,7 @@ array(9.)
 >>> backward(loss)
 >>> w.g
 array([ 6., 12.])
->>> from learner.graph_text import to_text
+>>> from learner.graph.text import to_text
 >>> print(to_text(loss))
 loss = square              f 9       g 1
 └─ residual = subtract     f 3       g 6
@@ -44,7 +44,7 @@ Where a function has a kink, one of its subgradients is taken: ``maximum`` and `
 first operand; the slopes of ``relu`` and ``absolute`` at 0 are 0; that of ``threshold`` is 0 everywhere, so nothing below a
 threshold is ever learned.
 
-`learner.graph_text` draws a graph; `learner.graph_compiler` has it write its own compiled form.
+`learner.graph.text` draws a graph; `learner.graph.compiler` has it write its own compiled form.
 """
 
 import itertools
@@ -300,7 +300,7 @@ OPS: dict[str, "Op"] = {}
 
 @dataclass(frozen=True)
 class Flat:
-    """What an operation does element by element: `learner.graph_compiler` writes it as loops.
+    """What an operation does element by element: `learner.graph.compiler` writes it as loops.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@
 
 V_1 is sparse and grows like the weights: one column a feature name, in the feature's row of the weight dict, drawn small and
 at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features that
-have no row add nothing. The graph of `learner.backprop` is written out as flat loops by `learner.graph_compiler`; the loops of
+have no row add nothing. The graph of `learner.graph.engine` is written out as flat loops by `learner.graph.compiler`; the loops of
 `learner.kernels` are compiled around those, and learn an example at a time, in stream order.
 
 Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns and the layers alike.
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import backprop, graph_compiler, kernels, layout
+from learner import kernels, layout
 from learner.errors import SpecError, show
+from learner.graph import compiler as graph_compiler
+from learner.graph import engine as backprop
 from learner.kernels import experts, heads, jit
 
 __all__ = ["ACTIVATIONS", "NeuralHead"]

@@ -1,6 +1,6 @@
 """A computation graph writes its own kernel: one example's forward and backward pass as flat loops over arrays.
 
-Evaluated node by node, a graph of `learner.backprop` costs microseconds a node; online learning needs an update an example, in
+Evaluated node by node, a graph of `learner.graph.engine` costs microseconds a node; online learning needs an update an example, in
 tens of nanoseconds a node. So the same graph is also written out as Python source: two functions of nested loops, with no
 objects and no allocation in them, which a compiler such as numba's turns into machine code::
 
@@ -43,11 +43,11 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
-from learner.backprop import Constant, Flat, Node, Op, Parameter, order, sparse_product
+from learner.graph.engine import Constant, Flat, Node, Op, Parameter, order, sparse_product
 
 __all__ = ["Program", "generate", "load"]
 
-HEAD = '''"""Written by learner.graph_compiler from a computation graph; not for editing."""
+HEAD = '''"""Written by learner.graph.compiler from a computation graph; not for editing."""
 
 from numpy import exp, expm1, inf, log, log1p, logaddexp, tanh, uint64
 from numpy import {real} as real
@@ -141,7 +141,7 @@ def generate(root: Node, real: str = "float32") -> Program:
 
     Examples
     --------
-    >>> from learner.backprop import Parameter, relu
+    >>> from learner.graph.engine import Parameter, relu
     >>> program = generate(relu(Parameter(2.0, "a") * 3.0).named("score"))
     >>> print(program.source[program.source.index("def") :])
     def forward(n, bases, us, rows, inputs, parameters, scratch, sizes):
@@ -166,7 +166,7 @@ def generate(root: Node, real: str = "float32") -> Program:
 class _Text(NDArrayOperatorsMixin):
     """An element that isn't a number yet: a rule that is applied to it comes out as text.
 
-    numpy hands us every operator and function that meets it, so the rules of `learner.backprop` are written once.
+    numpy hands us every operator and function that meets it, so the rules of `learner.graph.engine` are written once.
 
     >>> a, b = _Text("a"), _Text("b")
     >>> (np.maximum(a, 0.0) * -b).text

@@ -16,7 +16,7 @@ from learner.losses import LOSSES
 from learner.tasks import TASKS
 
 if TYPE_CHECKING:
-    from learner.formats import Packed
+    from learner.files import Packed
     from learner.model import Model
 
 WAIT_NOTE_SECONDS = 5.0
@@ -27,7 +27,10 @@ class Commands(click.Group):
     """A group that imports the worker, which lives outside this package, and the pictures only when they are asked for."""
 
     lazy = {  # noqa: RUF012
-        "plot": ("learner.plot", "Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG"),
+        "plot": (
+            "learner.commands.plots",
+            "Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG",
+        ),
         "worker": ("worker", "Run the worker of MODEL: learn its stream, answer requests,..."),
     }
 
@@ -84,7 +87,7 @@ def main() -> None:
 
 def _url_option(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
     if url is not None:
-        from learner.server import has_password
+        from learner.service.server import has_password
 
         if has_password(url):
             click.echo(
@@ -112,8 +115,8 @@ target_option = click.option("--target", default="target", show_default=True, he
 
 
 def to_json(value: Any) -> str:
-    """Return a value in JSON; see `learner.wire.to_json`."""
-    from learner import wire
+    """Return a value in JSON; see `learner.service.wire.to_json`."""
+    from learner.service import wire
 
     return wire.to_json(value)
 
@@ -214,8 +217,8 @@ def _numbers(option: str, text: str, kind: type) -> list[Any]:
 @json_option
 def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Create MODEL, knowing nothing yet."""
-    from learner import server
-    from learner.store import Store
+    from learner.service import server
+    from learner.service.store import Store
 
     made = make_model(**options)
     client = server.client(server.find_or_start(redis_url))
@@ -261,8 +264,8 @@ def push(
     can be repeated.
     """
     from learner.client import Client
-    from learner.formats import Source, read
-    from learner.show import progress_bar
+    from learner.commands.show import progress_bar
+    from learner.files import Source, read
 
     client = Client(model, redis_url, durability=durability or "crash", replicas=replicas)
     client.require_model()
@@ -320,7 +323,7 @@ def predict(
     import msgpack
 
     from learner.client import Client
-    from learner.formats import read
+    from learner.files import read
 
     client = Client(model, redis_url)
     if record.lstrip()[:1] in ("{", '"', "["):
@@ -349,7 +352,7 @@ def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> No
     if as_json:
         click.echo(to_json(reply))
         return
-    from learner.show import explanation
+    from learner.commands.show import explanation
 
     explanation(reply)
 
@@ -387,7 +390,7 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
     if as_json:
         click.echo(to_json(found))
     else:
-        from learner.show import printable
+        from learner.commands.show import printable
 
         found = {printable(name): weight for name, weight in found.items()}
         width = max(map(len, found), default=0)
@@ -401,8 +404,8 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
 @json_option
 def status(model: str, redis_url: str | None, as_json: bool) -> None:
     """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
-    from learner import server
-    from learner.store import Store
+    from learner.service import server
+    from learner.service.store import Store
 
     store = Store(server.client(server.find_or_start(redis_url)), model)
     spec = store.spec()
@@ -410,7 +413,7 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(found))
         return
-    from learner.show import status_lines
+    from learner.commands.show import status_lines
 
     for line in status_lines(found):
         click.echo(line)
@@ -437,9 +440,9 @@ def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool)
     A running worker is replaced by a repair: it exits with 4. Without a choice nothing changes; the exit code is 2 when
     the stream doesn't fit.
     """
-    from learner import server
-    from learner.store import Store
-    from learner.stream import CHOICES, repair
+    from learner.service import server
+    from learner.service.store import Store
+    from learner.service.store.stream import CHOICES, repair
 
     store = Store(server.client(server.find_or_start(redis_url)), model)
     store.spec()
@@ -477,10 +480,10 @@ def rejected() -> None:
 @json_option
 def list_rejected(model: str, n: int, redis_url: str | None, as_json: bool) -> None:
     """Print what of MODEL's examples was rejected: where it failed, why, and what came."""
-    from learner import server
-    from learner.rejected import listed
-    from learner.show import rejected_lines
-    from learner.store import Store
+    from learner.commands.show import rejected_lines
+    from learner.service import server
+    from learner.service.store import Store
+    from learner.service.store.rejected import listed
 
     store = Store(server.client(server.find_or_start(redis_url)), model)
     store.spec()
@@ -500,9 +503,9 @@ def push_rejected(model: str, ids: tuple[str, ...], everything: bool, redis_url:
 
     Each is put back once, whatever happens. The exit code is 2 when one can't be.
     """
-    from learner import server
-    from learner.rejected import put_back
-    from learner.store import Store
+    from learner.service import server
+    from learner.service.store import Store
+    from learner.service.store.rejected import put_back
 
     if bool(ids) == everything:
         raise LearnerError("what to put back must be ids or --all (got " + ("both)" if ids else "neither)"))
@@ -541,8 +544,8 @@ def acl(model: str, role: str | None, path: str | None, as_json: bool) -> None:
     import os
     import shlex
 
-    from learner.acl import ROLES, passwords_of, set_user
-    from learner.show import password_file
+    from learner.commands.show import password_file
+    from learner.service.store.acl import ROLES, passwords_of, set_user
 
     roles = [role] if role else list(ROLES)
     passwords = passwords_of(os.environ)
@@ -575,12 +578,12 @@ def replay(
 ) -> None:
     """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
     if others:
-        from learner.compare import compare
+        from learner.commands.compare import compare
 
         models = _models(others, options)
         result = compare(models, file, file_format, target, quiet=as_json)
     else:
-        from learner.replay import replay as run
+        from learner.commands.replay import replay as run
 
         result = run(make_model(**options), file, file_format, target, quiet=as_json)
     if as_json:
@@ -591,7 +594,7 @@ def _models(specs: tuple[str, ...], options: dict[str, Any]) -> "dict[str, Model
     """Return the model of the options, and those that specs make of them, by name."""
     import shlex
 
-    from learner.compare import model_of_file
+    from learner.commands.compare import model_of_file
 
     command = {option.name: option for option in click.get_current_context().command.params}
     given = {name.replace("_", "-"): value for name, value in options.items() if value != command[name].default}
@@ -654,7 +657,7 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
 @click.option("--stop", is_flag=True, help="Stop it, with everything on disk.")
 def server(print_url: bool, stop: bool) -> None:
     """Run the embedded server in the foreground, or print its URL, or stop it."""
-    from learner.server import Embedded
+    from learner.service.server import Embedded
 
     embedded = Embedded()
     if print_url:
@@ -670,7 +673,7 @@ def server(print_url: bool, stop: bool) -> None:
 @json_option
 def demo(examples: int | None, as_json: bool) -> None:
     """Learn which flights will be late, live, on real data; a worker is killed half way."""
-    from learner.demo import run
+    from learner.commands.demo import run
 
     run(examples, as_json)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgpack
 
-from learner.store import Store
-from learner.wire import Bad
+from learner.service.store import Store
+from learner.service.wire import Bad
 
 __all__ = ["Rejected", "listed", "put_back"]
 

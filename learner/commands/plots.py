@@ -1,6 +1,6 @@
 """``learner plot``: pictures of a computation graph, and of how a model learns, what it has learned and what it would say.
 
-Gathers what is to be seen; `learner.pictures` draws it. A model is looked at as last committed, its worker isn't asked.
+Gathers what is to be seen; `learner.commands.pictures` draws it. A model is looked at as last committed, its worker isn't asked.
 """
 
 import re
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from learner.cli import json_option, redis_option, to_json
+from learner.commands import json_option, redis_option, to_json
 from learner.errors import ExampleError, LearnerError, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from learner.backprop import Node
+    from learner.commands.pictures import Progress, Span, Surface
+    from learner.graph.engine import Node
     from learner.model import Model
-    from learner.pictures import Progress, Span, Surface
 
 ENDINGS = (".png", ".svg")
 MOST_POINTS = 200  # of a curve: of more commits, several make one
@@ -58,7 +58,7 @@ def _out(out: str | None, name: str) -> str:
 
 
 def _save(figure: "Figure", out: str, as_json: bool) -> None:
-    from learner.pictures import save
+    from learner.commands.pictures import save
 
     width, height = save(figure, out)
     found = {"file": out, "width": width, "height": height}
@@ -116,7 +116,7 @@ def graph(
         raise LearnerError(f"--neural must come without a MODEL (got {show(model)})")
     file = None if text_format else _out(out, "graph" if model is None else f"{model}-graph")
 
-    from learner.backprop import backward
+    from learner.graph.engine import backward
 
     if model is None:
         root, title = _example(loss or "squared", _layer_sizes(neural))
@@ -129,12 +129,12 @@ def graph(
             root = _loss_node(root, loss or found.linear.loss.name, _target(found, target), found.linear.level)
     backward(root)
     if text_format:
-        from learner import graph_text
+        from learner.graph import text as graph_text
 
         text = getattr(graph_text, f"to_{text_format}")(root)
         _write_text("\n".join([text, *notes]) if text_format == "text" else text, out)
     elif file:
-        from learner import pictures
+        from learner.commands import pictures
 
         _save(pictures.graph(root, title, notes), file, as_json)
 
@@ -163,7 +163,7 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
     """Return the loss of a worked example: the lecture's regression, a classification, or the two cars in a network."""
     import numpy as np
 
-    from learner.backprop import Constant, Parameter, dot, logistic, matmul
+    from learner.graph.engine import Constant, Parameter, dot, logistic, matmul
     from learner.losses import LOSSES
 
     regression = loss in LOSSES and LOSSES[loss].task != "binary"
@@ -186,7 +186,7 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
 
 def _loss_node(score: "Node", loss: str, y: float, level: float = 0.5) -> "Node":
     """Return the loss of a score, with the lecture's names for what is between."""
-    from learner.backprop import LOSSES, Constant, order, quantile_loss
+    from learner.graph.engine import LOSSES, Constant, order, quantile_loss
 
     if loss not in LOSSES:
         raise LearnerError(f"--loss must be one of {', '.join(LOSSES)} (got {show(loss)})")
@@ -200,9 +200,9 @@ def _loss_node(score: "Node", loss: str, y: float, level: float = 0.5) -> "Node"
 
 def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
     """Return the graph of a model's linear score of a record, what else is in the score as one term, and the names."""
-    from learner.backprop import Constant, Parameter, dot
-    from learner.graph_text import MAX_SHOWN
-    from learner.linear import NETWORK_NAME
+    from learner.graph.engine import Constant, Parameter, dot
+    from learner.graph.text import MAX_SHOWN
+    from learner.learners.mixture import NETWORK_NAME
 
     parts = [part for part in model.explain_one(record) if part.name != NETWORK_NAME]
     shown = parts[:MAX_SHOWN]
@@ -221,8 +221,8 @@ def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
 
 def _target(model: "Model", text: str) -> float:
     """Return a target given as text as the number that losses take."""
+    from learner.service.wire import decode_target
     from learner.tasks import TASKS
-    from learner.wire import decode_target
 
     value = decode_target(text.encode())
     if TASKS[model.task].predicts_numbers:
@@ -236,7 +236,7 @@ def _target(model: "Model", text: str) -> float:
 
 
 def _record(text: str) -> Any:
-    from learner.wire import decode_value
+    from learner.service.wire import decode_value
 
     return decode_value(text.encode(), "record")
 
@@ -250,9 +250,9 @@ def _record(text: str) -> Any:
 @json_option
 def progress(model: str, over: str, out: str | None, redis_url: str | None, as_json: bool) -> None:
     """Draw MODEL's progressive loss, commit by commit, beside the best constant's."""
-    from learner import server
     from learner.losses import LOSSES
-    from learner.store import Store
+    from learner.service import server
+    from learner.service.store import Store
 
     file = _out(out, f"{model}-progress")
     store = Store(server.client(server.find_or_start(redis_url)), model)
@@ -262,7 +262,7 @@ def progress(model: str, over: str, out: str | None, redis_url: str | None, as_j
     if points is None:
         raise LearnerError(f"model {model!r} must have progress (got none yet): is its worker running?")
 
-    from learner import pictures
+    from learner.commands import pictures
 
     title = f"{model}: progressive loss, {points.examples[-1]:,.0f} examples"
     unit = f"{loss.measure} ({loss.unit})"
@@ -282,7 +282,7 @@ def _points(entries: Iterable[Mapping[bytes, bytes]], most: int = MOST_POINTS) -
     """
     import numpy as np
 
-    from learner.pictures import Progress
+    from learner.commands.pictures import Progress
 
     fields = (b"examples", b"time", b"loss", b"constant_loss")
     rows: list[list[float]] = []
@@ -318,7 +318,7 @@ def weights(model: str, top: int, prefix: str, out: str | None, redis_url: str |
     if not shown:
         raise LearnerError(f"--prefix must start a feature's name (got {show(prefix)}, which starts none)")
 
-    from learner import pictures
+    from learner.commands import pictures
 
     title = f"{model}: the {len(shown)} strongest of {found.n_features:,} weights, {found.n_examples:,} examples"
     _save(pictures.weights(shown, title, found.linear.loss.score_unit), file, as_json)
@@ -361,7 +361,7 @@ def boundary(
     x, y = (x_field, y_field) if x_field and y_field else _two_fields(found, model)
     is_map = (x, y) in _maps(found)
 
-    from learner import pictures
+    from learner.commands import pictures
 
     if ranges:
         across, upwards = pictures.Span(x, *spans[0]), pictures.Span(y, *spans[1])
@@ -439,7 +439,7 @@ def _map_spans(model: "Model", lon: str, lat: str) -> "tuple[Span, Span] | None"
     """Return the longitudes and latitudes around the finest cells that a model has learned, in steps of cells."""
     import numpy as np
 
-    from learner.pictures import Span
+    from learner.commands.pictures import Span
 
     found = [match.groups() for name in model.feature_names if (match := CELL.search(name))]
     cells = np.array([[float(edge) for edge in edges] for edges in found]).reshape(-1, 2, 2)  # (lat, lon), (from, to)
@@ -466,7 +466,7 @@ def _learned_span(model: "Model", field: str) -> "Span":
         When the number itself is no feature, so that nothing is known of its values.
     """
     from learner import layout
-    from learner.pictures import Span
+    from learner.commands.pictures import Span
 
     for name in [field, *(template.prefix + field for template in _templates(model))]:
         slot = model.linear.store.slot(name)
@@ -488,7 +488,7 @@ def _surface(model: "Model", name: str, others: Mapping[str, Any], x: "Span", y:
     """
     import numpy as np
 
-    from learner.pictures import Surface
+    from learner.commands.pictures import Surface
 
     scores, predictions = np.zeros((y.n, x.n)), np.zeros((y.n, x.n))
     known = np.zeros((y.n, x.n), bool)

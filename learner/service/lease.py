@@ -3,7 +3,7 @@
 The owner changes a key every fifth of its lease. Who waits takes over when the key has not changed for the whole lease while
 the server answered: an interval on the clock of the one who waits, so no two clocks are compared, and a server that is paused
 or away costs nobody the lease. A process of the same machine that has ended is known at once. Neither can harm: whoever is
-replaced while it lives is fenced (see `learner.store`).
+replaced while it lives is fenced (see `learner.service.store`).
 """
 
 import os

@@ -1,0 +1,1 @@
+"""The computation graph: expressions, and the gradients that follow from them."""

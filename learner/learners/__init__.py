@@ -1,0 +1,1 @@
+"""Learners: Python around the compiled loops."""

@@ -1,0 +1,1 @@
+"""The service: a model on Redis."""
