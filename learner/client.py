@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 
 from learner.errors import LearnerError
+from learner.packing import pack, pack_example
 from learner.service import server
 from learner.service.store.durability import Durability
-from learner.service.wire import GROUP, REPLIES, Keys, pack, pack_example
+from learner.service.wire import GROUP, REPLIES, Keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

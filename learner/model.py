@@ -31,14 +31,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import featurizers
-from learner import layout, metrics
+from learner import layout, metrics, packing
 from learner.errors import ExampleError, SpecError, StoreError, show
 from learner.learners import multiclass
 from learner.learners.mixture import DECAYS, PARTS, Contribution, Learned, Linear, Weights
 from learner.learners.neural import NeuralHead
 from learner.learners.optimizer import Named
 from learner.losses import LOSSES
-from learner.service import wire
 from learner.tasks import TASKS
 
 __all__ = ["Model"]
@@ -257,7 +256,7 @@ class Model:
         ExampleError
             When the record can't be featurized.
         """
-        if self._takes_arrays and wire.is_array(x):
+        if self._takes_arrays and packing.is_array(x):
             return x
         if self.featurizer is None:
             if not isinstance(x, Mapping):
@@ -277,7 +276,7 @@ class Model:
             When the record can't be featurized, or a value is nothing msgpack knows.
         """
         features = self.features(x)
-        return wire.pack(features if isinstance(features, dict) or wire.is_array(features) else dict(features))
+        return packing.pack(features if isinstance(features, dict) or packing.is_array(features) else dict(features))
 
     def learn_one(self, x: Any, y: Any, importance: float = 1.0) -> None:
         """Learn one example.
@@ -296,7 +295,7 @@ class Model:
         ExampleError
             When it can't be learned; nothing has changed then.
         """
-        if rejections := self.linear.learn_packed(wire.pack_example(y, self.pack(x), importance)).rejections:
+        if rejections := self.linear.learn_packed(packing.pack_example(y, self.pack(x), importance)).rejections:
             raise ExampleError(rejections[0].reason)
 
     def learn_packed(self, data: bytes, most: int | None = None) -> Learned:

@@ -11,7 +11,8 @@ from learner import Client, Model, kernels, layout
 from learner.commands import main
 from learner.errors import ExampleError
 from learner.losses import LOSSES
-from learner.service.wire import Keys, pack
+from learner.packing import pack
+from learner.service.wire import Keys
 from tests.conftest import state_bytes, wait_until
 
 SEED = b"sixteen bytes it"

@@ -10,7 +10,7 @@ from learner import kernels, layout, metrics
 from learner.kernels.tasks import CODES
 from learner.losses import LOSSES
 from learner.model import Model
-from learner.service.wire import pack_example
+from learner.packing import pack_example
 from learner.tasks import TASKS
 from tests import doors
 from tests.conftest import SEED, state_bytes

@@ -13,12 +13,13 @@ import worker as module
 from learner.client import Client
 from learner.commands import main
 from learner.errors import RejectedError
+from learner.packing import pack
 from learner.service import store as stores
 from learner.service.server import client as connect
 from learner.service.store import Attempt, Store
 from learner.service.store.rejected import listed, put_back
 from learner.service.trial import how_it_ends
-from learner.service.wire import MAX_BATCH, MAX_ENTRY_BYTES, REJECTED_BYTES, REPLIES, Keys, pack
+from learner.service.wire import MAX_BATCH, MAX_ENTRY_BYTES, REJECTED_BYTES, REPLIES, Keys
 from tests.conftest import state_bytes, wait_until
 from tests.reliability.hostile import fuzz, run_deadly
 from worker import MAX_TRIALS, Worker

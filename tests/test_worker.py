@@ -25,10 +25,11 @@ from hypothesis import strategies as st
 from learner.client import Client
 from learner.errors import FencedError, StoreError
 from learner.model import Model
+from learner.packing import pack
 from learner.service import server as servers
 from learner.service.server import Embedded
 from learner.service.store import Store
-from learner.service.wire import REPLIES, Keys, encode_reply, pack
+from learner.service.wire import REPLIES, Keys, encode_reply
 from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
 

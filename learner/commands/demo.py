@@ -271,7 +271,7 @@ def _model() -> Any:
 
 def _undisturbed(spec: dict[str, Any], n_examples: int | None, console: Console) -> Any:
     from learner.model import Model
-    from learner.service.wire import pack, pack_example
+    from learner.packing import pack, pack_example
 
     model, told = Model.from_spec(spec), time.monotonic()
     examples = (pack_example(y, pack(model.features(x))) for y, x in itertools.islice(flights(), n_examples))

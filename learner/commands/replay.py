@@ -14,9 +14,8 @@ from learner import kernels
 from learner.commands.show import figure_lines, memory_lines
 from learner.errors import ExampleError, FormatError, LearnerError
 from learner.files import Packed, Source, guess, opened, read
-from learner.learners.mixture import by_name
 from learner.model import Model
-from learner.service.wire import pack, pack_example
+from learner.packing import by_name, pack, pack_example
 
 __all__ = ["replay"]
 

@@ -12,7 +12,7 @@ that learn what the others leave over. The constant moves with the newest target
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
@@ -24,10 +24,11 @@ from learner.kernels import experts, mixer, records, tasks
 from learner.learners.neural import NeuralHead
 from learner.learners.weights import WeightDict, hash_keys
 from learner.losses import LOSSES
+from learner.packing import by_name
 from learner.tasks import TASKS
 
 __all__ = [
-    "DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "by_name", "msgpack_at",
+    "DECAYS", "RATES", "Contribution", "Learned", "Linear", "Rejection", "Weights", "msgpack_at",
 ]  # fmt: skip
 
 RATES = TASKS["binary"].rates
@@ -43,10 +44,6 @@ FIRST_WEIGHT = 0.1  # of every expert in the mixture
 MIXING_VARIANCE = 0.1  # of the mixing weights, at first; an expert may have another
 SHOWN_BYTES = 4096  # of what is wrong, looked at for a message
 NETWORK_NAME = "(network)"
-ARRAY_TYPES: dict[int, Literal["f", "d"]] = {
-    4: "f",
-    8: "d",
-}  # msgpack extension -> its values, as `memoryview.cast` names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,18 +549,6 @@ class Weights(Mapping[str, float]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} weights>"
-
-
-def by_name(features: Any) -> Any:
-    """Return features as they came out of msgpack as a map: an array's names are its positions.
-
-    >>> by_name(msgpack.ExtType(4, bytes([0, 0, 0, 0, 0, 0, 128, 63])))
-    {'0': 0.0, '1': 1.0}
-    """
-    if not isinstance(features, msgpack.ExtType):
-        return features
-    values = memoryview(features.data).cast(ARRAY_TYPES[features.code])
-    return {str(position): value for position, value in enumerate(values)}
 
 
 # ---- reasons -------------------------------------------------------------------------------------------------------------

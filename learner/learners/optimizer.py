@@ -16,8 +16,9 @@ from learner import kernels, layout
 from learner.errors import ExampleError
 from learner.kernels import optimizer as algorithms
 from learner.kernels import records
-from learner.learners.mixture import Contribution, Linear, by_name
+from learner.learners.mixture import Contribution, Linear
 from learner.optimizers import parse
+from learner.packing import by_name
 
 __all__ = ["Named"]
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from learner.model import Model
-from learner.service.wire import pack
+from learner.packing import pack
 
 WIDTH = 784
 DENSITIES = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)

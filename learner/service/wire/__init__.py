@@ -49,7 +49,8 @@ from typing import Any, NamedTuple
 import msgpack
 
 from learner import layout
-from learner.errors import ExampleError, FormatError, LearnerError, SpecError, show
+from learner.errors import FormatError, LearnerError, SpecError, show
+from learner.packing import UNPACK_ERRORS, ends, pack, pack_example
 
 __all__ = [
     "GROUP",
@@ -71,8 +72,6 @@ __all__ = [
     "decode_entry",
     "decode_request",
     "encode_reply",
-    "is_array",
-    "pack_example",
     "to_json",
 ]
 
@@ -89,8 +88,6 @@ MAX_SHORT_BYTES = layout.MAX_NAME_BYTES  # a target, an importance, an id, the n
 REJECTED_BYTES = 1 << 16  # of what was rejected kept
 MAX_REASON = 500  # characters
 SIZE = "(bytes)"  # the field with the size of an entry that was too large to be read whole
-
-UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
 
 Features = Callable[[Any], Any]
 
@@ -190,7 +187,7 @@ def decode_value(data: bytes, what: str) -> Any:
         if json_text:
             value = json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_repeats)
         else:
-            if (end := next(_ends(data))) != len(data):  # no room is made for what is only announced
+            if (end := next(ends(data))) != len(data):  # no room is made for what is only announced
                 raise ValueError(f"{len(data) - end} more bytes follow")
             value = _unpack(data)
     except UNPACK_ERRORS as error:
@@ -204,17 +201,6 @@ def decode_value(data: bytes, what: str) -> Any:
 def _unpack(data: bytes) -> Any:
     """Return the value of whole msgpack."""
     return msgpack.unpackb(data, strict_map_key=False, object_pairs_hook=_no_repeats)
-
-
-def _ends(data: bytes) -> Iterator[int]:
-    """Yield where msgpack values that follow one another end, making none of them."""
-    unpacker = msgpack.Unpacker(max_buffer_size=len(data) or 1)
-    unpacker.feed(data)
-    end = 0
-    while end < len(data):
-        unpacker.skip()
-        end = unpacker.tell()
-        yield end
 
 
 def _is_deep(value: Any, most: int) -> bool:
@@ -257,46 +243,6 @@ def decode_target(text: bytes) -> Any:
     except (ValueError, RecursionError):
         value = text.decode(errors="replace")
     return value if isinstance(value, (bool, int, float)) else text.decode(errors="replace")
-
-
-def pack(value: Any) -> bytes:
-    """Return a value in msgpack.
-
-    Raises
-    ------
-    ExampleError
-        When msgpack has no form for it, or it is an array of another kind than features may be.
-    """
-    try:
-        packed: bytes = msgpack.packb(value, default=_numpy)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ExampleError(f"value must be numbers, strings, lists and maps (got {show(value)}: {error})") from error
-    return packed
-
-
-def _numpy(value: Any) -> float | msgpack.ExtType:
-    """Let numpy's scalars be numbers and its arrays features, without importing numpy."""
-    if not hasattr(value, "__array_interface__"):
-        raise TypeError(f"no form for {type(value).__name__}")
-    if value.shape == ():
-        return float(value)
-    kind, width = value.dtype.kind, value.dtype.itemsize
-    if value.ndim != 1 or kind not in "biuf":
-        raise ExampleError(f"array must be of real numbers in one dimension (got {value.dtype} in {value.ndim})")
-    code = 4 if width <= (4 if kind == "f" else 2) else 8  # float32 holds it exactly, or float64 has to
-    return msgpack.ExtType(code, value.astype(f"<f{code}").tobytes())
-
-
-def is_array(features: Any) -> bool:
-    """Tell whether features are an array, of numpy or as msgpack has it, rather than a map."""
-    return isinstance(features, msgpack.ExtType) or hasattr(features, "__array_interface__")
-
-
-def pack_example(target: Any, features: bytes, importance: float = 1.0) -> bytes:
-    """Return one example for the compiled loop, of features packed already."""
-    if importance == 1.0:
-        return b"\x92" + pack(target) + features
-    return b"\x93" + pack(target) + features + pack(importance)
 
 
 # ---- entries ---------------------------------------------------------------------------------------------------------------
@@ -417,10 +363,10 @@ def _decode_whole(raw: bytes) -> Any:
 
 def _split(data: bytes, what: str) -> Iterator[tuple[bytes, FormatError | None]]:
     """Yield the bytes of msgpack values that follow one another; the rest with an error when it is broken or too many."""
-    start, ends = 0, _ends(data)
+    start, places = 0, ends(data)
     for _ in range(MAX_BATCH):
         try:
-            end = next(ends)
+            end = next(places)
         except StopIteration:
             return
         except UNPACK_ERRORS as error:

@@ -1,0 +1,96 @@
+"""The one form that features have outside Python: msgpack, a map of name to number or an array of numbers.
+
+Everything that travels is packed this way: what a client pushes, what a file becomes, what the compiled loops scan. A numpy
+array of one dimension travels as a msgpack extension, of type 4 (float32) or 8 (float64), little-endian; the names of its
+numbers are their positions, "0", "1", ... This module needs neither numpy nor the compiler.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgpack
+
+from learner.errors import ExampleError, show
+
+__all__ = ["UNPACK_ERRORS", "by_name", "ends", "is_array", "pack", "pack_example"]
+
+UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
+ARRAY_TYPES: dict[int, Literal["f", "d"]] = {
+    4: "f",
+    8: "d",
+}  # extension type -> its numbers, as `memoryview.cast` names them
+
+
+def pack(value: Any) -> bytes:
+    r"""Return a value in msgpack.
+
+    Raises
+    ------
+    ExampleError
+        When msgpack has no form for it, or it is an array of another kind than features may be.
+
+    >>> pack({"lat": 1})
+    b'\\x81\\xa3lat\\x01'
+    """
+    try:
+        packed: bytes = msgpack.packb(value, default=_numpy)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ExampleError(f"value must be numbers, strings, lists and maps (got {show(value)}: {error})") from error
+    return packed
+
+
+def _numpy(value: Any) -> float | msgpack.ExtType:
+    """Let numpy's scalars be numbers and its arrays features, without importing numpy."""
+    if not hasattr(value, "__array_interface__"):
+        raise TypeError(f"no form for {type(value).__name__}")
+    if value.shape == ():
+        return float(value)
+    kind, width = value.dtype.kind, value.dtype.itemsize
+    if value.ndim != 1 or kind not in "biuf":
+        raise ExampleError(f"array must be of real numbers in one dimension (got {value.dtype} in {value.ndim})")
+    code = 4 if width <= (4 if kind == "f" else 2) else 8  # float32 holds it exactly, or float64 has to
+    return msgpack.ExtType(code, value.astype(f"<f{code}").tobytes())
+
+
+def is_array(features: Any) -> bool:
+    """Tell whether features are an array, of numpy or as msgpack has it, rather than a map."""
+    return isinstance(features, msgpack.ExtType) or hasattr(features, "__array_interface__")
+
+
+def pack_example(target: Any, features: bytes, importance: float = 1.0) -> bytes:
+    """Return one example, ``[target, features]`` or ``[target, features, importance]``, of features packed already."""
+    if importance == 1.0:
+        return b"\x92" + pack(target) + features
+    return b"\x93" + pack(target) + features + pack(importance)
+
+
+def by_name(features: Any) -> Any:
+    """Return features as they came out of msgpack as a map: an array's names are its positions.
+
+    >>> by_name(msgpack.ExtType(4, bytes([0, 0, 0, 0, 0, 0, 128, 63])))
+    {'0': 0.0, '1': 1.0}
+    """
+    if not isinstance(features, msgpack.ExtType):
+        return features
+    values = memoryview(features.data).cast(ARRAY_TYPES[features.code])
+    return {str(position): value for position, value in enumerate(values)}
+
+
+def ends(data: bytes) -> Iterator[int]:
+    """Yield where each of the msgpack values that follow one another ends, without making any of them.
+
+    Raises
+    ------
+    One of UNPACK_ERRORS
+        Where a value is cut off (``msgpack.OutOfData``) or malformed.
+
+    >>> list(ends(pack(1) + pack("two") + pack([3, 3])))
+    [1, 5, 8]
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=len(data) or 1)
+    unpacker.feed(data)
+    end = 0
+    while end < len(data):
+        unpacker.skip()
+        end = unpacker.tell()
+        yield end
