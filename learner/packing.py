@@ -30,7 +30,7 @@ def pack(value: Any) -> bytes:
         When msgpack has no form for it, or it is an array of another kind than features may be.
 
     >>> pack({"lat": 1})
-    b'\\x81\\xa3lat\\x01'
+    b'\x81\xa3lat\x01'
     """
     try:
         packed: bytes = msgpack.packb(value, default=_numpy)
