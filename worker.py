@@ -18,7 +18,7 @@ import click
 import redis
 
 from learner import compiling
-from learner.commands import durability_option, errors_as_lines, redis_option, replicas_option
+from learner.commands.options import durability_option, errors_as_lines, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
 from learner.service import server
 from learner.service.acceptance import Acceptance
