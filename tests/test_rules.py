@@ -33,6 +33,7 @@ REDIS = {
 MATHS = {
     "learner.tasks",
     "learner.metrics",
+    "learner.confidence",
     "learner.graph.engine",
     "learner.learners.weights",
     "learner.learners.mixture",
@@ -65,7 +66,7 @@ WRITTEN_BY = {
     "learner.learners.neural": {"learner.graph.compiler"}
 }  # mathematics that has its loops written out by another module
 TOLD = {"learner.kernels.jit": {"learner.compiling"}}  # what is told, when it compiles, that knows whom to tell
-BY_NAME = {"learner.commands": ["self.lazy[name][0]"]}  # what importlib.import_module may be given, and where
+BY_NAME = {"learner.commands": ["self.table[name].module"]}  # what importlib.import_module may be given, and where
 
 every_module = pytest.mark.parametrize("module", MODULES)
 

@@ -11,7 +11,7 @@ __all__ = ["Commands", "main"]
 
 
 class Entry(NamedTuple):
-    """Where a command is, and what it does in one line, which equals the first sentence of its own help."""
+    """A command's module, and the first sentence of its help: equal in both places."""
 
     module: str
     line: str

@@ -1,4 +1,4 @@
-"""A file read into blocks that models learn at once, and a count of the examples that none can learn."""
+"""A file is read into blocks of examples that models learn at once; examples that can't be learned are counted and reported."""
 
 import io
 import itertools
@@ -52,7 +52,7 @@ def read_blocks(
 ) -> Iterator[list[Block]]:
     """Yield the examples of a file many at a time, as a block a model; each featurizer sees a record once.
 
-    Of an example that one of the featurizers rejects no model has anything.
+    An example that one of the featurizers rejects is in no block.
 
     Raises
     ------

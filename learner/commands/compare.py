@@ -34,7 +34,7 @@ def make_models(
     Parameters
     ----------
     specs : sequence of str
-        The values of ``--compare``: options as NAME=VALUE, in place of those of the first model, or a file.
+        The values of ``--compare``: options as NAME=VALUE, which replace the first model's, or a file.
     options : mapping
         The values of the options of the first model.
     parameters : sequence of click.Parameter
@@ -84,7 +84,7 @@ def _changes(spec: str, options: Mapping[str, Any], by_name: Mapping[str, click.
 def model_of_file(path: str, first: Model) -> Model:
     """Return the model that a TOML or JSON file describes, as `Model.from_spec` does.
 
-    The task (with a quantile's level), the labels and the featurizer are those of the first model where the file has none.
+    Where the file has no task (with a quantile's level), labels or featurizer, it has the first model's.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the commands share: their options, the model that the options describe, and errors as one line."""
+"""The options that commands share, the model and the store that the options name, and errors as one line."""
 
 import functools
 import sys

@@ -1,7 +1,7 @@
-"""``learner plot``: pictures of a computation graph, and of how a model learns, what it has learned and what it would say.
+"""``learner plot``: pictures of a computation graph, and of a model's progress, weights and predictions.
 
-`graphs`, `curves` and `surfaces` gather the data of a picture, `pictures` draws it. The model is the one last committed; its
-worker isn't asked.
+`graphs`, `curves` and `surfaces` gather the data of a picture, `pictures` draws it. The pictures show the model as last
+committed; its worker isn't asked.
 """
 
 from importlib.util import find_spec

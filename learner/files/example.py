@@ -37,13 +37,13 @@ class Packed(NamedTuple):
 def pack_units(
     units: Iterable[tuple[int, bytes, Any]], parse: Callable[[Any], Example | None], on_error: OnError
 ) -> Iterator[Packed]:
-    """Parse and pack each unit, a line or a row; an empty unit, or one that is parsed into None, holds no example.
+    """Parse and pack each unit, a line or a row. An empty unit holds no example, nor does a unit that is parsed into None.
 
     Parameters
     ----------
     units : iterable of (number, raw bytes, content)
     parse : callable
-        Takes the content; raises FormatError, UnicodeError or OverflowError where it can't be read.
+        Takes the content; raises FormatError, UnicodeError or OverflowError where it breaks a rule.
     """
     pack = msgpack.Packer().pack
     for number, raw, content in units:

@@ -12,7 +12,7 @@ from learner.files.source import BLOCK_BYTES, MAX_EXAMPLE_BYTES
 
 __all__ = ["cut", "read"]
 
-Ends = tuple[Sequence[int], str]  # where values end, and what is wrong after the last of them
+Ends = tuple[Sequence[int], str]  # where values end, and the fault after the last of them, or ""
 
 
 def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
@@ -48,13 +48,13 @@ def cut(blocks: Iterable[bytes], find_ends: Callable[[bytes], Ends]) -> Iterator
     blocks : iterable of bytes
         A file's bytes in order, cut anywhere.
     find_ends : callable
-        Returns where each value in some bytes ends, as far as they are whole, and what is wrong after them, or "".
+        Returns where each value in some bytes ends, as far as values are whole, and the fault after the last end, or "".
 
     Yields
     ------
     (data, ends, fault)
-        Bytes from the beginning of a value on, where values end, and what is wrong after them, or "": after a fault nothing
-        follows. What is beyond the last end comes again.
+        Bytes that begin where a value begins, the ends of the values that are whole in them, and the fault after the last end,
+        or "". Bytes beyond the last end come again with the next block. After a fault nothing follows.
     """
     rest = b""
     for block in blocks:
