@@ -151,7 +151,7 @@ def generate(root: Node, real: str = "float32") -> Program:
 
 
 class _Writer:
-    """The state while a program is written.
+    """Writes a program; its state is the layout of the arrays and the lines so far.
 
     Three words: a *nest* is one statement within loops; each loop runs over a *letter* of the operation's einsum notation; an
     *element* is the text of one array element at the loops' indices.
@@ -204,7 +204,7 @@ class _Writer:
 
     # ---- the whole -----------------------------------------------------------------------------------------------------
     def program(self) -> Program:
-        """Return the program."""
+        """Write both passes and return them as a program."""
         for node, op in self.steps:
             self.lines.append(f"    # {self._comment(node, op)}")
             self._forward(node, op)
@@ -252,6 +252,7 @@ class _Writer:
         return f"{self.numbers[node]}: {name}{op.name} of {of}"
 
     def _short(self, node: Node) -> str:
+        """Return an operand for a comment: its value if it is a literal, or its name, or its place in the order of nodes."""
         if _is_literal(node):
             return repr(node.f.item())
         return node.name if node.name.isidentifier() else str(self.numbers[node])
@@ -288,7 +289,8 @@ class _Writer:
                 begun.add(operand)
 
     # ---- text --------------------------------------------------------------------------------------------------------------
-    def _elements(self, node: Node, nest: "Nest") -> list[Text]:
+    def _elements(self, node: Node, nest: Nest) -> list[Text]:
+        """Return the operands' elements at the loops' indices."""
         return [
             Text(self.value(operand, letters)) for operand, letters in zip(node.operands, nest.operands, strict=True)
         ]
@@ -307,7 +309,7 @@ class _Writer:
 
     def _statement(
         self,
-        nest: "Nest",
+        nest: Nest,
         kept: str,
         target: str,
         value: Text,
@@ -321,20 +323,21 @@ class _Writer:
         across = "".join(letter for letter in letters if letter not in kept)
         if not across:
             self._loops(letters, sizes, [f"{target} {sets} {value.bare}"])
-        elif (
-            reduce is np.add and letters[-1] in kept
-        ):  # the innermost loop runs along the target: summed in memory, vectorised
+        elif reduce is np.add and letters[-1] in kept:
+            # the innermost loop runs along the target: it sums in memory, and LLVM vectorises it
             if sets == "=":
                 self._loops(inside, sizes, [f"{target} = real(0.0)"])
             self._loops(letters, sizes, [f"{target} += {value.bare}"])
-        else:  # the innermost loop runs across the target: summed in a register
+        else:  # the innermost loop runs across the target: it sums in a register
             body = self._indented(across, sizes, [f"t = {reduce(Text('t'), value).bare}"])
             self._loops(inside, sizes, [f"t = real({start!r})", *body, f"{target} {sets} t"])
 
     def _loops(self, letters: str, sizes: dict[str, int], body: list[str]) -> None:
+        """Add a body within its loops to the lines."""
         self.lines += ["    " + line for line in self._indented(letters, sizes, body)]
 
     def _indented(self, letters: str, sizes: dict[str, int], body: list[str]) -> list[str]:
+        """Return a body within its loops, the outermost first; note the loop counts in `sizes`."""
         for letter in letters:
             self.sizes.setdefault(sizes[letter], len(self.sizes))
         heads = ["    " * i + f"for i{letter} in range(N{sizes[letter]}):" for i, letter in enumerate(letters)]
