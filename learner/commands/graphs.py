@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from learner import losses
 from learner.errors import LearnerError, show
-from learner.graph.engine import LOSSES, Constant, Node, Parameter, dot, logistic, matmul, order, quantile_loss
+from learner.graph import Constant, Node, Parameter, dot, logistic, loss_of, matmul, order, quantile_loss
 from learner.graph.text import MAX_SHOWN
+from learner.losses import LOSSES
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -37,7 +37,7 @@ def layer_sizes(neural: str | None) -> list[int]:
 
 def example_graph(loss: str, sizes: Sequence[int]) -> tuple[Node, str]:
     """Return the loss of a worked example, and its title: the lecture's regression, a classification, or a network."""
-    regression = loss in losses.LOSSES and losses.LOSSES[loss].task != "binary"
+    regression = loss in LOSSES and LOSSES[loss].task != "binary"
     if not sizes:
         w, phi = Parameter([3.0, 1.0] if regression else [1.0, -1.0], "w"), Constant([1.0, 2.0], "phi")
         return loss_graph(dot(w, phi), loss, 2.0 if regression else 1.0), f"linear predictor, {loss} loss"
@@ -60,7 +60,7 @@ def loss_graph(score: Node, loss: str, y: float, level: float = 0.5) -> Node:
     if loss not in LOSSES:
         raise LearnerError(f"--loss must be one of {', '.join(LOSSES)} (got {show(loss)})")
     score, target = score.named("score"), Constant(y, "y")
-    root = (quantile_loss(score, target, level) if loss == "quantile" else LOSSES[loss](score, target)).named("loss")
+    root = (quantile_loss(score, target, level) if loss == "quantile" else loss_of(loss)(score, target)).named("loss")
     for node in order(root):
         if node.op and score in node.operands and not node.name:
             node.named({"subtract": "residual", "multiply": "margin"}.get(node.op.name, ""))

@@ -113,7 +113,7 @@ def graph(
     file = None if text_format else _out(out, "graph" if model is None else f"{model}-graph")
 
     from learner.commands import graphs
-    from learner.graph.engine import backward
+    from learner.graph import backward
 
     if model is None:
         root, title = graphs.example_graph(loss or "squared", graphs.layer_sizes(neural))

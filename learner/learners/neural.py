@@ -2,7 +2,7 @@
 
 V_1 is sparse and grows like the weights: one column a feature name, in the feature's row of the weight dict, drawn small and
 at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features that
-have no row add nothing. The graph of `learner.graph.engine` is written out as flat loops by `learner.graph.compiler`; the loops of
+have no row add nothing. The graph of `learner.graph` is written out as flat loops by `learner.graph.compiler`; the loops of
 `learner.kernels` are compiled around those, and learn an example at a time, in stream order.
 
 Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns and the layers alike.
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learner import graph as backprop
 from learner import kernels, layout
 from learner.errors import SpecError, show
 from learner.graph import compiler as graph_compiler
-from learner.graph import engine as backprop
+from learner.graph.loader import load
 from learner.kernels import experts, heads, jit
 
 __all__ = ["ACTIVATIONS", "NeuralHead"]
@@ -161,7 +162,7 @@ class NeuralHead:
             module.learn, module.predict = jit.loop(module.learn), jit.loop(module.predict)
             module.pull_back = jit.door(module.pull_back)
 
-        return graph_compiler.load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
+        return load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
 
 
 def graph(hidden: Sequence[int], activation: str, seed: bytes) -> tuple[backprop.Node, list[list[backprop.Parameter]]]:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from learner.commands import pictures
-from learner.graph import engine as backprop
-from learner.graph.engine import Constant, Node, Parameter, backward, dot, matmul, square, tanh
+from learner.graph import Constant, Node, Parameter, backward, dot, matmul, order, square, tanh
 from tests.plotting import check_text, contour, drawn
 
 
@@ -20,7 +19,7 @@ def test_nothing_global_is_touched():
 import sys, matplotlib
 before = dict(dict.items(matplotlib.rcParams))  # as they stand: reading the backend would choose one
 from learner.commands import pictures
-from learner.graph.engine import Parameter, square
+from learner.graph import Parameter, square
 pictures.save(pictures.graph(square(Parameter(3.0, "w")), "a square"), sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 assert dict(dict.items(matplotlib.rcParams)) == before
@@ -59,7 +58,7 @@ def test_the_boxes_of_a_graph_do_not_touch_and_edges_pass_beside_them(root):
     assert layers[0] == [root]
     parts = [part for layer in layers for part in layer]
     assert len(parts) == len(set(parts))
-    assert {part for part in parts if isinstance(part, Node)} == set(backprop.order(root))
+    assert {part for part in parts if isinstance(part, Node)} == set(order(root))
     widths = {part: pictures._box(part).width if isinstance(part, Node) else 0.0 for part in parts}
     found = pictures._places(layers, widths)
     for layer in layers:

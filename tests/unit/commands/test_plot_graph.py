@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from learner.graph import engine as backprop
+from learner.losses import LOSSES
 from tests.plotting import drawn, plot, plot_failing
 
 pytestmark = pytest.mark.usefixtures("picture_folder")
@@ -37,9 +37,7 @@ def test_the_graph_of_another_example(options, found):
         assert piece in text
 
 
-@pytest.mark.parametrize(
-    ("loss", "neural"), [*((loss, []) for loss in backprop.LOSSES), ("squared", ["--neural", "4,4,4"])]
-)
+@pytest.mark.parametrize(("loss", "neural"), [*((loss, []) for loss in LOSSES), ("squared", ["--neural", "4,4,4"])])
 @drawn
 def test_every_loss_is_drawn(figures, loss, neural):
     plot("graph", "--loss", loss, *neural)
