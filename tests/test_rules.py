@@ -65,7 +65,7 @@ UNSAFE_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "c
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
 GENERATED = {"learner.graph.loader": {"exec", "compile"}}  # a graph's own code, made of our table of operations
 TOLD = {"learner.kernels.jit": {"learner.compiling"}}  # what is told, when it compiles, that knows whom to tell
-BY_NAME = {"learner.commands": ["self.table[name].module"]}  # what importlib.import_module may be given, and where
+BY_NAME = {"learner.commands": ["COMMANDS[name].module"]}  # what importlib.import_module may be given, and where
 
 every_module = pytest.mark.parametrize("module", MODULES)
 

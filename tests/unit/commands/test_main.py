@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from learner import commands
 from learner.commands import main
 from tests.command_line import invoke
 
@@ -38,7 +39,7 @@ def test_the_commands_are_these():
 def test_the_table_has_the_first_sentence_of_every_command_s_help(name):
     command = main.get_command(None, name)
     assert command.name == name
-    assert main.table[name].line == command.get_short_help_str(1000)
+    assert commands.COMMANDS[name].line == command.get_short_help_str(1000)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
