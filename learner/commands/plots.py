@@ -126,7 +126,7 @@ def graph(
         root, notes = _score_graph(found, _record(record or ""))
         title = f"{model}: one example"
         if target is not None:
-            root = _loss_node(root, loss or found.linear.loss.name, _target(found, target), found.linear.level)
+            root = _loss_node(root, loss or found.spec.loss, _target(found, target), found.spec.level)
     backward(root)
     if text_format:
         from learner.graph import text as graph_text
@@ -214,7 +214,7 @@ def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
     rest = whole - float(score.f)
     if n_others or abs(rest) > 1e-5 * max(1.0, abs(whole)):  # less is the rounding of float32
         score = score.named("strongest") + Constant(rest, "rest")
-        others = ["the neural head"] * bool(model.linear.head) + [f"the other {n_others} features"] * bool(n_others)
+        others = ["the neural head"] * bool(model.spec.network) + [f"the other {n_others} features"] * bool(n_others)
         notes.append(f"rest, added to the score: {' and '.join(others) or 'rounding'}")
     return score.named("score"), notes
 
@@ -321,7 +321,7 @@ def weights(model: str, top: int, prefix: str, out: str | None, redis_url: str |
     from learner.commands import pictures
 
     title = f"{model}: the {len(shown)} strongest of {found.n_features:,} weights, {found.n_examples:,} examples"
-    _save(pictures.weights(shown, title, found.linear.loss.score_unit), file, as_json)
+    _save(pictures.weights(shown, title, found.learner.loss.score_unit), file, as_json)
 
 
 # ---- boundary ----------------------------------------------------------------------------------------------------------
@@ -469,9 +469,9 @@ def _learned_span(model: "Model", field: str) -> "Span":
     from learner.commands.pictures import Span
 
     for name in [field, *(template.prefix + field for template in _templates(model))]:
-        slot = model.linear.store.slot(name)
+        slot = model.learner.weight_dict.slot(name)
         if slot is not None:
-            row = model.linear.store.matrix[slot]
+            row = model.learner.weight_dict.matrix[slot]
             mean, seen = float(row[layout.MEAN]), min(float(row[layout.SCALE]), 2.0 * float(row[layout.DEVIATION]))
             if seen > 0.0:
                 return Span(field, mean - seen, mean + seen)
@@ -499,7 +499,7 @@ def _surface(model: "Model", name: str, others: Mapping[str, Any], x: "Span", y:
             for j, a in enumerate(x.middles.tolist()):
                 record = _with(_with(others, x.name, a, nested), y.name, b, nested)
                 score = scores[i, j] = model.score_one(record)
-                predictions[i, j] = model.linear.prediction(score)
+                predictions[i, j] = model.learner.prediction(score)
                 for feature in (features := model.features(record)):
                     if feature not in learned:
                         learned[feature] = feature in model.weights
