@@ -34,7 +34,7 @@ from learner.spec import Spec
 from learner.tasks import TASKS
 
 if TYPE_CHECKING:
-    from learner.learners import Contribution, Learned
+    from learner.learners import Contribution, Learned, NamedWeights
 
 __all__ = ["Model"]
 
@@ -261,7 +261,7 @@ class Model:
 
     # ---- what it has learned ----
     @property
-    def weights(self) -> Mapping[str, Any]:
+    def weights(self) -> "NamedWeights":
         """The effective weights by feature name, in the user's units: a live mapping; of many classes by label, then name."""
         return self.learner.weights
 

@@ -102,7 +102,12 @@ class Spec:
     ) -> None:
         if not isinstance(task, str) or task not in TASKS:
             raise SpecError(f"task must be one of {', '.join(TASKS)} (got {show(task)})")
-        chosen = {"labels": labels, "neural": neural, "optimizer": optimizer, "max_features": max_features}
+        chosen: dict[str, Any] = {
+            "labels": labels,
+            "neural": neural,
+            "optimizer": optimizer,
+            "max_features": max_features,
+        }
         chosen |= {"l1": l1 or None, "l2": l2 or None}
         if task == "multiclass":
             _require_plain({"loss": None if loss == "logistic" else loss} | chosen)

@@ -13,9 +13,9 @@ import pytest
 
 from learner import Model, kernels
 from learner.errors import SpecError
-from learner.graph import engine as backprop
+from learner.graph import backward, forward, order
 from learner.kernels.tasks.poisson import expected_count
-from learner.learners.neural import STARTS, graph
+from learner.learners.neural import STARTS, network_graph
 from learner.losses import LOSSES
 from learner.spec import ACTIVATIONS
 from tests.conftest import state_bytes
@@ -51,8 +51,8 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
     slots = [model.learner.weight_dict.slot(name) for name in "abc"]
     column = slice(head.column, head.column + hidden[0])
 
-    root, layers = graph(hidden, activation, SEED)
-    nodes = backprop.order(root)
+    root, layers = network_graph(hidden, activation, SEED)
+    nodes = order(root)
     product = next(node for node in nodes if node.op is not None and node.op.name == "sparse_product")
     V, columns, values = product.operands
     V.f = before["rows"][slots][:, column].T.astype(float)
@@ -62,7 +62,7 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
         size = parameter.f.size
         parameter.f = before["network"][0, start : start + size].reshape(parameter.f.shape).astype(float)
         start += size
-    score = float(backprop.forward(root))
+    score = float(forward(root))
     unit, offset = model.learner.unit_and_offset
     assert model.score_one({"a": 1.0, "b": 1.0, "c": 1.0}) == pytest.approx(offset + unit * score, rel=1e-4, abs=1e-5)
 
@@ -74,7 +74,7 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
         unit, offset = model.learner.unit_and_offset
         y = (1.0 - offset) / unit
     slope = model.learner.loss.derivative(score, y)
-    backprop.backward(root, slope)
+    backward(root, slope)
     wanted = np.concatenate([parameter.g.ravel() for layer in layers for parameter in layer])
     gained = model.learner.head.network[1] - before["network"][1]
     np.testing.assert_allclose(gained, wanted**2, rtol=2e-3, atol=1e-7)

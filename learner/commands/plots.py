@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from learner.commands.pictures import Progress, Span, Surface
-    from learner.graph.engine import Node
+    from learner.graph import Node
     from learner.model import Model
 
 ENDINGS = (".png", ".svg")
@@ -116,7 +116,7 @@ def graph(
         raise LearnerError(f"--neural must come without a MODEL (got {show(model)})")
     file = None if text_format else _out(out, "graph" if model is None else f"{model}-graph")
 
-    from learner.graph.engine import backward
+    from learner.graph import backward
 
     if model is None:
         root, title = _example(loss or "squared", _layer_sizes(neural))
@@ -163,7 +163,7 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
     """Return the loss of a worked example: the lecture's regression, a classification, or the two cars in a network."""
     import numpy as np
 
-    from learner.graph.engine import Constant, Parameter, dot, logistic, matmul
+    from learner.graph import Constant, Parameter, dot, logistic, matmul
     from learner.losses import LOSSES
 
     regression = loss in LOSSES and LOSSES[loss].task != "binary"
@@ -186,12 +186,13 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
 
 def _loss_node(score: "Node", loss: str, y: float, level: float = 0.5) -> "Node":
     """Return the loss of a score, with the lecture's names for what is between."""
-    from learner.graph.engine import LOSSES, Constant, order, quantile_loss
+    from learner.graph import Constant, loss_of, order, quantile_loss
+    from learner.losses import LOSSES
 
     if loss not in LOSSES:
         raise LearnerError(f"--loss must be one of {', '.join(LOSSES)} (got {show(loss)})")
     score, target = score.named("score"), Constant(y, "y")
-    root = (quantile_loss(score, target, level) if loss == "quantile" else LOSSES[loss](score, target)).named("loss")
+    root = (quantile_loss(score, target, level) if loss == "quantile" else loss_of(loss)(score, target)).named("loss")
     for node in order(root):
         if node.op and score in node.operands and not node.name:
             node.named({"subtract": "residual", "multiply": "margin"}.get(node.op.name, ""))
@@ -200,7 +201,7 @@ def _loss_node(score: "Node", loss: str, y: float, level: float = 0.5) -> "Node"
 
 def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
     """Return the graph of a model's linear score of a record, what else is in the score as one term, and the names."""
-    from learner.graph.engine import Constant, Parameter, dot
+    from learner.graph import Constant, Parameter, dot
     from learner.graph.text import MAX_SHOWN
     from learner.learners.mixture import NETWORK_NAME
 

@@ -1,7 +1,7 @@
 """Learners of one score: a linear model with readable weights, ``score = w . phi(x)``, whatever it is learned with."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgpack
@@ -12,7 +12,7 @@ from learner import layout
 from learner.errors import ExampleError
 from learner.kernels import tasks
 from learner.learners import sweeping
-from learner.learners.protocol import Contribution, Learner
+from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import WeightDict
 from learner.packing import by_name
 from learner.spec import Spec
@@ -157,7 +157,7 @@ def names_of(packed: bytes) -> list[str]:
     return [name for name, value in features.items() if abs(value) >= layout.MIN_NUMBER]
 
 
-class Weights(Mapping[str, float]):
+class Weights(NamedWeights):
     """The effective weights ``w``, by feature name, in the user's units; a live view."""
 
     def __init__(self, learner: LinearLearner) -> None:

@@ -24,7 +24,7 @@ from learner.kernels import records
 from learner.kernels.classes import PROBABILITIES, SCORES
 from learner.learners.linear import Scored, Weights, ordered, require_whole
 from learner.learners.mixture import Mixture
-from learner.learners.protocol import Contribution, Learner
+from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import hash_of
 from learner.tasks import TASKS
 
@@ -239,7 +239,7 @@ class MultiClass(Learner):
         super().load_state(state)
 
 
-class ClassWeights(Mapping[str, Weights]):
+class ClassWeights(NamedWeights):
     """The effective weights by label, then by feature name; a live view."""
 
     def __init__(self, learner: MultiClass) -> None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import kernels, layout
+from learner import graph, kernels, layout
 from learner.graph import compiler as graph_compiler
-from learner.graph import engine as backprop
+from learner.graph.loader import load
 from learner.kernels import experts, heads, jit
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ STARTS = {
     "relu": (0.3, 0.3),
     "logistic": (1.0, 2.0),
     "tanh": (0.2, 1.0),
-}  # V_1, b_1 start uniform in +- this: see `graph`
+}  # V_1, b_1 start uniform in +- this: see `network_graph`
 NORM_DECAY = 0.999  # of the running mean squares of the gradients
 
 # What the head's own module has beside its graph: the doors, which the loops are compiled into, and the numbers that they are
@@ -80,7 +80,7 @@ class NeuralHead:
 
     def __init__(self, network: "Network", n_rates: int, seed: bytes) -> None:
         self.hidden, self.activation, self.alone = network.hidden, network.activation, network.alone
-        root, layers = graph(self.hidden, self.activation, seed)
+        root, layers = network_graph(self.hidden, self.activation, seed)
         self.program = graph_compiler.generate(root)
         self.network = np.zeros(
             (2, sum(place.stop - place.start for place in self.program.parameters.values())), np.float32
@@ -156,12 +156,12 @@ class NeuralHead:
             module.learn, module.predict = jit.loop(module.learn), jit.loop(module.predict)
             module.pull_back = jit.door(module.pull_back)
 
-        return graph_compiler.load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
+        return load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
 
 
-def graph(
+def network_graph(
     hidden: tuple[int, ...], activation: str, seed: bytes
-) -> tuple[backprop.Node, list[list[backprop.Parameter]]]:
+) -> tuple[graph.Node, list[list[graph.Parameter]]]:
     """Return the head as a computation graph on an example of one feature, and its parameters layer by layer.
 
     The upper layers start uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010, "Understanding the difficulty of
@@ -172,18 +172,18 @@ def graph(
     initial values of the adaptive weights").
     """
     draw = random.Random(seed)  # noqa: S311  (not a secret)
-    s = getattr(backprop, activation)
-    V = backprop.Parameter(np.zeros((hidden[0], 1)), "V1")
-    features = backprop.sparse_product(V, backprop.Constant([0], "columns"), backprop.Constant([1.0], "values"))
+    s = getattr(graph, activation)
+    V = graph.Parameter(np.zeros((hidden[0], 1)), "V1")
+    features = graph.sparse_product(V, graph.Constant([0], "columns"), graph.Constant([1.0], "values"))
     _, bound = STARTS[activation]
-    layers = [[backprop.Parameter([draw.uniform(-bound, bound) for _ in range(hidden[0])], "b1")]]
+    layers = [[graph.Parameter([draw.uniform(-bound, bound) for _ in range(hidden[0])], "b1")]]
     h = s(features + layers[0][0])
     for k, (below, above) in enumerate(itertools.pairwise(hidden), 2):
         bound = math.sqrt(6.0 / (below + above))
         W = [[draw.uniform(-bound, bound) for _ in range(below)] for _ in range(above)]
-        layers.append([backprop.Parameter(W, f"V{k}"), backprop.Parameter(np.zeros(above), f"b{k}")])
+        layers.append([graph.Parameter(W, f"V{k}"), graph.Parameter(np.zeros(above), f"b{k}")])
         h = s(layers[-1][0] @ h + layers[-1][1])
     bound = math.sqrt(6.0 / (hidden[-1] + 1))
     top = [draw.uniform(-bound, bound) for _ in range(hidden[-1])]
-    layers.append([backprop.Parameter(top, "w"), backprop.Parameter(0.0, "b")])
-    return (backprop.dot(layers[-1][0], h) + layers[-1][1]).named("score"), layers
+    layers.append([graph.Parameter(top, "w"), graph.Parameter(0.0, "b")])
+    return (graph.dot(layers[-1][0], h) + layers[-1][1]).named("score"), layers

@@ -21,7 +21,7 @@ from learner.losses import LOSSES
 from learner.spec import Spec
 from learner.tasks import TASKS
 
-__all__ = ["Contribution", "Learned", "Learner", "Rejection"]
+__all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,14 @@ class Contribution(NamedTuple):
     mean: float
     weight: float
     contribution: float
+
+
+class NamedWeights(Mapping[str, Any]):
+    """Effective weights, a live view: by feature name; of many classes by label, then by feature name."""
+
+    @abstractmethod
+    def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
+        """Return the names that start with a prefix and their weights, the largest in size first."""
 
 
 class Learner(ABC):
@@ -198,8 +206,8 @@ class Learner(ABC):
 
     @property
     @abstractmethod
-    def weights(self) -> Mapping[str, Any]:
-        """The effective weights, a live mapping: by feature name; of many classes by label, then by name."""
+    def weights(self) -> NamedWeights:
+        """The effective weights."""
 
     def gradient_norms(self) -> dict[str, float]:
         """Return the root mean square norms of a neural head's recent gradients, by layer; nothing without a head."""
