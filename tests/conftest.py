@@ -43,7 +43,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     for i, kind in kinds:
         with (folder / f"compiling {i}").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            Model(**kind).linear.warm()
+            Model(**kind).warm()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,10 +10,13 @@ import pytest
 
 from learner import kernels, layout
 from learner.errors import ExampleError, SpecError
-from learner.learners.mixture import DECAYS, RATES
 from learner.model import Model
+from learner.spec import DECAYS
+from learner.tasks import TASKS
 from tests.conftest import SEED, state_bytes
 from tests.reference import Reference
+
+RATES = TASKS["binary"].rates
 
 N_EXAMPLES = 300 if kernels.JIT else 40
 LABELS = ["cat", "dog", 7, "größer"]
@@ -45,7 +48,7 @@ def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest():
             reference.learn(x, 1 if name == str(label) else -1, importance)
     assert list(model.classes) == list(references)
     for _, x, _ in stream(20, seed=2):
-        for label, score in model.linear.scores_packed(model.pack(x)).items():
+        for label, score in model.learner.scores_packed(model.pack(x)).items():
             assert score == pytest.approx(references[label].predict(x), rel=1e-4, abs=1e-4)
     for label, reference in references.items():
         weights = reference.weights()
@@ -109,7 +112,7 @@ def test_contributions_add_up_to_the_labels_score():
     model = new()
     model.learn_packed(b"".join(pack(stream(N_EXAMPLES))))
     _, x, _ = next(stream(1, seed=5))
-    scores = model.linear.scores_packed(model.pack(x))
+    scores = model.learner.scores_packed(model.pack(x))
     for label, score in scores.items():
         assert sum(part.contribution for part in model.explain_one(x, label)) == pytest.approx(
             score, rel=1e-5, abs=1e-5

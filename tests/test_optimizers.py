@@ -109,7 +109,7 @@ def test_a_question_is_answered_as_the_next_example_would_be_predicted(optimizer
         assert explained.keys() == x.keys() | {CONSTANT}
         assert sum(c.contribution for c in explained.values()) == pytest.approx(model.score_one(x), rel=1e-12)
         assert all(c.contribution == c.weight * c.value and c.mean == 0.0 for c in explained.values())
-        if not model.linear.optimizer.normalised:
+        if not model.learner.optimizer.normalised:
             assert all(c.weight == model.weights.get(name, 0.0) for name, c in explained.items())
     assert state_bytes(model) == before
 
@@ -161,7 +161,7 @@ def test_weights_that_l1_takes_are_truly_zero(optimizer, loss):
     assert 0 < np.count_nonzero(weights) < 0.95 * len(weights)
     assert not np.signbit(weights[weights == 0.0]).any()
     if optimizer["name"] == "ftrl":
-        z = model.linear.store.matrix[:, layout.HEADER + 1]
+        z = model.learner.weight_dict.matrix[:, layout.HEADER + 1]
         np.testing.assert_array_equal(weights == 0.0, np.abs(z) <= optimizer["l1"])
 
 
@@ -177,7 +177,7 @@ def test_whatever_comes_nothing_becomes_infinite(name, loss):
         model.learn_one(x, y, r.choice([1e6, 1.0, 1e-6, 0.0]))
         assert math.isfinite(model.score_one(x))
     assert np.isfinite(model.weights.array()).all()
-    assert all(np.isfinite(model.linear.store.matrix[:, layout.HEADER :]).ravel())
+    assert all(np.isfinite(model.learner.weight_dict.matrix[:, layout.HEADER :]).ravel())
     assert math.isfinite(model.score_one({f"w{i}": 1e30 for i in range(6)}))
 
 

@@ -136,7 +136,7 @@ def compare(
     for name, model in models.items():
         if _aim(model) != _aim(first):
             raise SpecError(f"--compare must have the task and the labels of the first model ({name!r} has others)")
-    seed = first.seed.hex()  # the same initial weights for all: then a model does not differ from itself
+    seed = first.spec.seed.hex()  # the same initial weights for all: then a model does not differ from itself
     runs = [_Run(name, Model.from_spec(model.to_spec() | {"seed": seed})) for name, model in models.items()]
     rejected = Rejected()
     table = _Table(runs, quiet)
@@ -166,7 +166,7 @@ def compare(
 
 def _aim(model: Model) -> tuple[Any, ...]:
     """Return what a model predicts: only models that predict the same can be compared."""
-    return model.task, model.classes, model.linear.level
+    return model.task, model.classes, model.spec.level
 
 
 class _Run:
@@ -176,7 +176,7 @@ class _Run:
         self.name, self.model = name, model
         self.differences = Differences()
         self.seconds = 0.0
-        model.linear.warm()
+        model.warm()
 
     def learn(self, data: bytes, first: "_Run", rejected: Rejected) -> None:
         """Learn examples; the first model has learned them already, or is this one."""

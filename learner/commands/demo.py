@@ -85,7 +85,7 @@ def demo(examples: int | None, as_json: bool) -> None:
     )  # so that every process started here ends
     console.print("reading the flights ...")
     total = sum(1 for _ in itertools.islice(flights(), examples))
-    _model().linear.warm()  # compiles here, where it is announced; the worker finds the machine code on disk
+    _model().warm()  # compiles here, where it is announced; the worker finds the machine code on disk
     console.print("starting a server, a producer and a worker ...")
     model, reply, killed_at, seconds = _serve(total, examples, console)
     console.print("learning the same flights again without a server or a kill, to compare ...")

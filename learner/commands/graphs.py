@@ -84,7 +84,7 @@ def score_graph(model: "Model", record: Any) -> tuple[Node, list[str]]:
     rest = whole - float(score.f)
     if n_others or abs(rest) > 1e-5 * max(1.0, abs(whole)):  # less is the rounding of float32
         score = score.named("strongest") + Constant(rest, "rest")
-        others = ["the neural head"] * bool(model.linear.head) + [f"the other {n_others} features"] * bool(n_others)
+        others = ["the neural head"] * bool(model.spec.network) + [f"the other {n_others} features"] * bool(n_others)
         notes.append(f"rest, added to the score: {' and '.join(others) or 'rounding'}")
     return score.named("score"), notes
 

@@ -27,7 +27,7 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
         kinds += [{"neural": head}, {"neural": head | {"alone": True}}]
     started = time.perf_counter()
     for kind in kinds:
-        Model(**kind).linear.warm()
+        Model(**kind).warm()
     seconds = time.perf_counter() - started
     if as_json:
         click.echo(to_json({"folder": str(cache_folder()), "seconds": round(seconds, 3)}))

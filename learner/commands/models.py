@@ -28,7 +28,7 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": new.fingerprint}))
     else:
-        click.echo(f"created {model} ({new.task}, {new.linear.loss.name} loss): now 'learner worker {model}'")
+        click.echo(f"created {model} ({new.task}, {new.spec.loss} loss): now 'learner worker {model}'")
 
 
 @click.command()

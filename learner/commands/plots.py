@@ -124,7 +124,7 @@ def graph(
         title = f"{model}: one example"
         if target is not None:
             y = graphs.target_of(learned, target)
-            root = graphs.loss_graph(root, loss or learned.linear.loss.name, y, learned.linear.level)
+            root = graphs.loss_graph(root, loss or learned.spec.loss, y, learned.spec.level)
     backward(root)
     if text_format:
         from learner.graph import text as graph_text
@@ -202,7 +202,7 @@ def weights(model: str, top: int, prefix: str, out: str | None, redis_url: str |
     title = (
         f"{model}: the {len(strongest)} strongest of {learned.n_features:,} weights, {learned.n_examples:,} examples"
     )
-    _save(pictures.weights(strongest, title, learned.linear.loss.score_unit), file, as_json)
+    _save(pictures.weights(strongest, title, learned.learner.loss.score_unit), file, as_json)
 
 
 # ---- boundary ----------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def learn_file(model: Model, file: str, file_format: str | None, target: str, qu
     """
     rejected = Rejected()
     table = _Table(model, quiet)
-    model.linear.warm()
+    model.warm()
     kernels.boundaries(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
     started = time.perf_counter()
     due = 1  # the number of examples at which the next line is printed
@@ -56,11 +56,10 @@ def learn_file(model: Model, file: str, file_format: str | None, target: str, qu
         "seconds": round(seconds, 4),
         "examples_per_second": round(model.n_examples / seconds),
     }
-    if model.linear.head:
-        result["gradient_norms"] = model.linear.head.layer_norms()
-        result["warning"] = model.linear.head.warning()
+    if norms := model.gradient_norms():
+        result |= {"gradient_norms": norms, "warning": model.gradient_warning()}
     if not quiet:
-        _print(result, model.linear.loss.measure)
+        _print(result, model.learner.loss.measure)
     return result
 
 
@@ -80,7 +79,7 @@ class _Table:
         self.model, self.quiet = model, quiet
         self.last_loss = self.last_examples = 0.0
         if not quiet:
-            click.echo(f"{model.task}, {model.linear.loss.name} loss")
+            click.echo(f"{model.task}, {model.spec.loss} loss")
             click.echo(f"{'average':>10} {'since':>10} {'example':>10} {'current':>12} {'current':>12} {'current':>9}")
             click.echo(f"{'loss':>10} {'last':>10} {'counter':>10} {'label':>12} {'prediction':>12} {'features':>9}")
 
@@ -93,7 +92,7 @@ class _Table:
         since = (mean * n - self.last_loss) / max(n - self.last_examples, 1.0)
         self.last_loss, self.last_examples = mean * n, float(n)
         target, features, *_ = msgpack.unpackb(example, strict_map_key=False)
-        prediction = model.linear.prediction(score)
+        prediction = model.learner.prediction(score)
         click.echo(
             f"{mean:10.6f} {since:10.6f} {n:10d} {target!s:>12.12} {prediction:12.4f} {len(by_name(features)) + 1:9d}"
         )

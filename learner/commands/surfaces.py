@@ -104,9 +104,9 @@ def _learned_span(model: "Model", field: str) -> Span:
         When the number itself is no feature: then its values are not known.
     """
     for name in [field, *(template.prefix + field for template in _templates(model))]:
-        slot = model.linear.store.slot(name)
+        slot = model.learner.weight_dict.slot(name)
         if slot is not None:
-            row = model.linear.store.matrix[slot]
+            row = model.learner.weight_dict.matrix[slot]
             mean, reach = float(row[layout.MEAN]), min(float(row[layout.SCALE]), 2.0 * float(row[layout.DEVIATION]))
             if reach > 0.0:
                 return Span(field, mean - reach, mean + reach)
@@ -137,7 +137,7 @@ def surface(model: "Model", name: str, others: Mapping[str, Any], x: Span, y: Sp
             for j, a in enumerate(x.middles.tolist()):
                 record = _with(_with(others, x.name, a, nested), y.name, b, nested)
                 score = scores[i, j] = model.score_one(record)
-                predictions[i, j] = model.linear.prediction(score)
+                predictions[i, j] = model.learner.prediction(score)
                 for feature in (features := model.features(record)):
                     if feature not in learned:
                         learned[feature] = feature in model.weights
