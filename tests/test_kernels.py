@@ -286,28 +286,6 @@ def test_nothing_grows_for_ever(rates):
 
 
 # ---- batches ---------------------------------------------------------------------------------------------------------
-def test_batch_boundaries_do_not_matter():
-    """Whatever way the examples are cut into calls, the state is the same bit for bit; growth in mid-batch too."""
-    n = 6000 if kernels.JIT else 60  # more than one round of the compiled loop
-    examples = [msgpack.packb(example) for example in stream(growing, "logistic", n)]
-    examples[n // 2] = msgpack.packb([1, {"a": None}])
-    whole = new()
-    learned = whole.learn_packed(b"".join(examples))
-    assert len(learned.scores) == n
-    assert [rejection.index for rejection in learned.rejections] == [n // 2]
-    assert learned.rejections[0].data == examples[n // 2]
-
-    r = random.Random(7)
-    for longest in (1, 50, n):
-        model, scores, start = new(), [], 0
-        while start < n:
-            stop = start + r.randint(1, longest)
-            scores.append(model.learn_packed(b"".join(examples[start:stop])).scores)
-            start = stop
-        assert bits(model) == bits(whole)
-        assert np.concatenate(scores).tobytes() == learned.scores.tobytes()
-
-
 def test_every_broken_example_of_a_batch_comes_back_as_it_was():
     bad, good = msgpack.packb([1, {"a": "x"}]), msgpack.packb([1, {"a": 1}])
     found = new().learn_packed(good + bad + good + good + bad + bad)
@@ -316,20 +294,6 @@ def test_every_broken_example_of_a_batch_comes_back_as_it_was():
 
 
 # ---- predicting ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("loss", LOSSES)
-def test_predicting_changes_nothing_and_says_what_learning_then_reports(loss):
-    model = new(loss)
-    for y, x, importance in stream(mixed, loss, N_EXAMPLES // 2):
-        before = bits(model)
-        table, dirty = model.learner.weight_dict.table.tobytes(), model.learner.weight_dict.dirty.tobytes()
-        score = model.score_one(x)
-        model.explain_one(x)
-        model.predict_one(x | {"never seen": 1})
-        assert bits(model) == before
-        assert (model.learner.weight_dict.table.tobytes(), model.learner.weight_dict.dirty.tobytes()) == (table, dirty)
-        assert model.learn_packed(pack([y, x, importance])).scores[0] == pytest.approx(score, rel=1e-12, abs=1e-12)
-
-
 # ---- what can't be learned -------------------------------------------------------------------------------------------
 def string(data):
     """Bytes as a msgpack string, valid UTF-8 or not."""

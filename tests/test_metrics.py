@@ -13,7 +13,7 @@ from learner.model import Model
 from learner.packing import pack_example
 from learner.tasks import TASKS
 from tests import doors
-from tests.conftest import SEED, state_bytes
+from tests.conftest import SEED
 
 N = 12_345 if kernels.JIT else 120
 HALF = metrics.HALF_WINDOW
@@ -115,21 +115,6 @@ def test_the_figures_are_those_of_the_definitions_over_all_and_over_the_window(t
             else:
                 assert found[prefix + name] == pytest.approx(value, rel=1e-6), prefix + name
     assert found.keys() == Model(task).figures().keys()
-
-
-@pytest.mark.parametrize("task", ["binary", *NUMBERS])
-def test_neither_batches_nor_a_restart_change_a_bit(task):
-    n = N
-    packed = [pack_example(y, Model(task, seed=SEED).pack(x), importance) for y, x, importance in examples(task, n)]
-    whole = Model(task, seed=SEED)
-    whole.learn_packed(b"".join(packed))
-    first, second = Model(task, seed=SEED), Model(task, seed=SEED)
-    first.learn_packed(b"".join(packed[: n // 3]))
-    second.load_state({name: array.copy() for name, array in first.state().items()})
-    for start in range(n // 3, n, 997):
-        second.learn_packed(b"".join(packed[start : start + 997]))
-    assert state_bytes(second) == state_bytes(whole)
-    assert second.figures() == whole.figures()
 
 
 def test_weight_k_counts_as_k_repeats_do():

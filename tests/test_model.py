@@ -369,22 +369,6 @@ def test_any_mapping_is_a_map_of_features():
 
 
 # ---- saving ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("options", [{}, {"rates": [0.5, 4]}, {"loss": "hinge"}, *OTHER_TASKS])
-def test_a_loaded_state_goes_on_bit_for_bit(options):
-    model = trained(**options)
-    copy = Model.from_spec(model.to_spec())
-    copy.load_state({name: array.copy() for name, array in model.state().items()})
-    assert same(model, copy)
-    assert dict(copy.weights) == dict(model.weights)
-    for x, score in records(80, seed=4):
-        x["one more " + str(round(score))] = 1
-        y = target_of(model.task, score)
-        assert copy.score_one(x) == model.score_one(x)
-        copy.learn_one(x, y)
-        model.learn_one(x, y)
-    assert same(model, copy)
-
-
 def test_the_state_of_a_model_that_knows_nothing_can_be_loaded():
     model = new()
     model.load_state({name: array.copy() for name, array in new().state().items()})

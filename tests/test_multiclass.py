@@ -13,7 +13,7 @@ from learner.errors import ExampleError, SpecError
 from learner.model import Model
 from learner.spec import DECAYS
 from learner.tasks import TASKS
-from tests.conftest import SEED, state_bytes
+from tests.conftest import SEED
 from tests.reference import Reference
 
 RATES = TASKS["binary"].rates
@@ -77,35 +77,6 @@ def test_a_number_and_its_digits_are_one_label():
     for label in (12, "12", 12.0, -3, "-3", 0, "0"):
         model.learn_one({"a": 1.0}, label)
     assert model.classes == ("12", "-3", "0")
-
-
-def test_batches_and_restarts_change_no_bit():
-    data = pack(stream(N_EXAMPLES))
-    data[N_EXAMPLES // 2] = msgpack.packb([None, {"a": 1}])
-    whole = new()
-    learned = whole.learn_packed(b"".join(data))
-    assert [rejection.index for rejection in learned.rejections] == [N_EXAMPLES // 2]
-    r, many, start = random.Random(3), new(), 0
-    while start < len(data):
-        stop = start + r.randint(1, 60)
-        many.learn_packed(b"".join(data[start:stop]))
-        taken = {name: array.copy() for name, array in many.state().items()}
-        many = Model.from_spec(json.loads(json.dumps(many.to_spec())))
-        many.load_state(taken)
-        start = stop
-    assert state_bytes(many) == state_bytes(whole)
-
-
-def test_predicting_changes_nothing_and_says_what_learning_then_reports():
-    model = new()
-    for label, x, importance in stream(N_EXAMPLES // 2):
-        before = state_bytes(model)
-        p = model.predict_proba_one(x).get(str(label))
-        model.explain_one(x)
-        assert state_bytes(model) == before
-        learned = model.learn_packed(msgpack.packb([label, x, importance]))
-        expected = math.log(len(model.classes)) if p is None else -math.log(p)
-        assert learned.losses[0] == pytest.approx(expected, rel=1e-9)
 
 
 def test_contributions_add_up_to_the_labels_score():

@@ -1,6 +1,5 @@
 """The named algorithms: equal to slow references, to Vowpal Wabbit, and as durable as the mixture."""
 
-import copy
 import json
 import math
 import random
@@ -191,20 +190,6 @@ def test_a_regression_predicts_within_the_targets_seen():
 
 
 # ---- durable ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_batches_and_restarts_change_nothing(name):
-    examples = list(stream("logistic", 300 if kernels.JIT else 60))
-    one, many = new({"name": name}), new({"name": name})
-    one.learn_packed(pack(examples))
-    for start in range(0, len(examples), 7):
-        many.learn_packed(pack(examples[start : start + 7]))
-        taken = {key: array.copy() for key, array in many.state().items()}
-        many = Model.from_spec(json.loads(json.dumps(many.to_spec())))
-        many.load_state(taken)
-    assert state_bytes(many) == state_bytes(copy.deepcopy(one)) == state_bytes(one)
-    assert many.summary() == pytest.approx(one.summary(), nan_ok=True)
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_importance_of_zero_is_counted_and_not_learned(name):
     model, other = new({"name": name}), new({"name": name})
