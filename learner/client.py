@@ -14,7 +14,7 @@ import redis
 
 from learner.errors import LearnerError
 from learner.packing import pack, pack_example
-from learner.service import server
+from learner.service.store import connection, embedded
 from learner.service.store.durability import Durability
 from learner.service.wire import GROUP, REPLIES, Keys
 
@@ -67,7 +67,7 @@ class Client:
         self.keys = Keys(model)
         self.durability = Durability(durability, replicas)
         self.timeout = timeout
-        self.redis = server.client(server.find_or_start(redis_url), block_ms=int(timeout * 1000))
+        self.redis = connection.client(embedded.find_or_start(redis_url), block_ms=int(timeout * 1000))
         self._replies = f"{REPLIES}{uuid.uuid4().hex}"
         self._ids = itertools.count()
 
@@ -324,7 +324,7 @@ class Client:
 
         store = Store(self.redis, self.keys.model)
         model = Model.from_spec(store.spec())
-        committed = store.load(model.fingerprint, model.linear.store.width)
+        committed = store.commits.load(model.fingerprint, model.linear.store.width)
         if committed and committed.state:
             model.load_state(committed.state)
         return model

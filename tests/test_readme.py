@@ -17,7 +17,7 @@ import redis
 
 import featurizers
 from learner.commands import main
-from learner.service import server
+from learner.service.store import embedded
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -65,7 +65,7 @@ def session(tmp_path):
     for process in background:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
-    server.Embedded(home / "server").stop()
+    embedded.Embedded(home / "server").stop()
 
 
 def test_a_session_in_the_shell_prints_what_the_readme_shows_and_so_do_the_clients(session):
