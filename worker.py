@@ -29,8 +29,8 @@ from learner.service.store.commits import CommitsLost
 from learner.service.store.durability import Durability
 from learner.service.store.position import NEVER, stream_id
 from learner.service.store.processes import NOTE_SECONDS
+from learner.service.store.reading import READ_BYTES, UNMEASURED_ENTRIES, Entries
 from learner.service.store.snapshot import Learned, Snapshot
-from learner.service.store.stream import READ_BYTES, UNMEASURED_ENTRIES, Entries
 from learner.service.trial import how_it_ends
 from learner.service.wire import (
     MAX_BATCH,

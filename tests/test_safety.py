@@ -58,10 +58,8 @@ def test_entries_are_read_until_there_are_so_many_bytes(client, create):
     again, requests = store.stream.read(examples[-1][0], None, 1000, 1000, None)
     assert again == client.xrange(KEYS.examples)[-1:]
     assert requests == []
-    assert store.stream.read(again[0][0], requests_after=None, n_examples=1000, n_requests=16, block_ms=None) == (
-        [],
-        [],
-    )
+    nothing = store.stream.read(again[0][0], requests_after=None, n_examples=1000, n_requests=16, block_ms=None)
+    assert nothing == ([], [])
 
 
 def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_its_size(client, create):
@@ -69,7 +67,7 @@ def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_it
     size = 2 * MAX_ENTRY_BYTES
     large = client.xadd(KEYS.examples, {"batch": b"\x92" * size})
     client.xadd(KEYS.examples, {"batch": GOOD})
-    examples, _ = Store(client, "m").read(b"0-0", b"0-0", 1000, 16, None)
+    examples, _ = Store(client, "m").stream.read(b"0-0", b"0-0", 1000, 16, None)
     assert examples[0] == (large, {b"batch": b"\x92" * REJECTED_BYTES, b"(bytes)": b"%d" % (size + 5)})
     owner = Worker(Store(client, "m"), 1000.0)
     owner.run(burst=True)
@@ -237,7 +235,7 @@ def test_an_entry_that_was_begun_before_is_learned_if_it_survives_its_trial(clie
 # ---- requests --------------------------------------------------------------------------------------------------------------
 def test_a_request_past_its_deadline_is_refused_and_one_before_it_answered(client, create):
     create()
-    now = int(Store(client, "m").now_ms())
+    now = int(Store(client, "m").requests.now_ms())
     for i, (age, given) in enumerate([(10_000, "5000"), (9_000, "60000"), (8_000, "soon"), (7_000, None)]):
         fields = {"record": "{}", "reply": REPLIES + "me", "id": str(i)}
         client.xadd(KEYS.requests, fields | ({"deadline_ms": given} if given else {}), id=f"{now - age}-0")

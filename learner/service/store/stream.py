@@ -1,21 +1,14 @@
 """A model's stream of examples: where it stands, whether it fits what was learned, and the entries that come next."""
 
-import functools
-from importlib import resources
 from typing import Any, cast
 
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate
-from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE
+from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
 
-__all__ = ["READ_BYTES", "UNMEASURED_ENTRIES", "Entries", "Stream"]
-
-UNMEASURED_ENTRIES = 16  # at most so many are read without looking at their sizes first
-READ_BYTES = 2 << 20  # read at a time, about: so that requests don't wait long behind examples
-
-Entries = list[tuple[bytes, dict[bytes, bytes]]]
+__all__ = ["Stream"]
 
 
 class Stream:
@@ -92,43 +85,19 @@ class Stream:
         measured : bool
             Whether even a few could be too large.
         """
-        after: dict[str, bytes] = {self._link.keys.examples: cursor}
+        client, keys = self._link.client, self._link.keys
+        after, counts = {keys.examples: cursor}, [n_examples]
         if requests_after is not None:
-            after[self._link.keys.requests] = requests_after
+            after[keys.requests] = requests_after
+            counts.append(n_requests)
         count = min(n_examples, n_requests)
         if measured or max(n_examples, n_requests) > UNMEASURED_ENTRIES:
-            examples, requests = self._read_bounded(after, (n_examples, n_requests))
-            if examples or requests or block_ms is None:
-                return examples, requests
+            self._attempts.mark_reading(client, cursor)
+            examples, *requests = read_bounded(client, after, counts)
+            if examples or any(requests) or block_ms is None:
+                return examples, requests[0] if requests else []
             count = 1 if measured else min(count, UNMEASURED_ENTRIES)
-        return self._read_blocking(after, count, block_ms)
-
-    def _read_bounded(self, after: dict[str, bytes], counts: tuple[int, int]) -> tuple[Entries, Entries]:
-        """Read at most so many entries and `READ_BYTES` of each stream; of an entry that is too large, its start and size."""
-        self._attempts.mark_reading(self._link.client, after[self._link.keys.examples])
-        bounds = (READ_BYTES, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE)
-        limits = (part for pair in zip(counts, after.values(), strict=False) for part in pair)
-        reply: Any = self._link.client.eval(_script(), len(after), *after, *bounds, *limits)
-        lists: list[Entries] = [
-            [(entry_id, dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in entries]
-            for entries in reply
-        ]
-        return lists[0], lists[1] if len(lists) > 1 else []
-
-    def _read_blocking(self, after: dict[str, bytes], count: int, block_ms: int | None) -> tuple[Entries, Entries]:
-        """Read at most so many entries of each stream, whole; wait for the first one."""
-        keys = self._link.keys
-        with self._link.client.pipeline(transaction=False) as pipe:
-            self._attempts.mark_reading(pipe, after[keys.examples])
-            pipe.xread(cast("Any", after), count=count, block=block_ms)
-            reply = pipe.execute(raise_on_error=False)[-1]
-        if isinstance(reply, Exception):
-            raise reply
-        lists: dict[bytes, Entries] = dict(reply or [])
-        return lists.get(keys.examples.encode(), []), lists.get(keys.requests.encode(), [])
-
-
-@functools.cache
-def _script() -> str:
-    """Return the script that reads until there are so many entries or bytes; see its own comment."""
-    return resources.files(__package__).joinpath("read_bounded.lua").read_text(encoding="utf-8")
+        with client.pipeline(transaction=False) as pipe:
+            self._attempts.mark_reading(pipe, cursor)
+            examples, *requests = read_blocking(pipe, after, count, block_ms)
+        return examples, requests[0] if requests else []
