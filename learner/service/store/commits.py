@@ -1,6 +1,6 @@
 """Commits: state, cursor and owner in one transaction, so that nothing is lost and nothing is learned twice.
 
-A commit writes what changed since the last one (pages of rows, new names, the small arrays), the cursor (the last entry
+A commit writes what changed since the last one (rows, new names, the small arrays), the cursor (the last entry
 learned), the rejected examples, the consumer group's position and a progress entry, and trims the stream below the cursor; all
 in one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic: after a crash the entries since the last commit are
 learned again, to the same bits.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 SILENCE_S = (
-    60.0  # a living server that answers nothing for so long is given up; a server that loads its data does answer
+    60.0  # after which a living server that does not answer is given up; a server that loads its data does answer
 )
 SHUTDOWN_S = 60.0
 POLL_S = 0.01

@@ -4,6 +4,7 @@ import pytest
 
 from learner.errors import StoreError
 from learner.service.store import Store
+from learner.service.store.connection import client as connect
 from learner.service.wire import GROUP
 from tests.conftest import commit
 from tests.service.store.conftest import learn
@@ -46,3 +47,15 @@ def test_the_consumer_group_s_lag_is_what_is_not_learned_yet(pair):
         assert pair.store.status()["lag_entries"] == lag
     pair.client.xadd(pair.store.keys.examples, {"x": 1})
     assert group()["lag"] == 1
+
+
+def test_a_new_connection_is_every_part_s(client, redis_url):
+    store = Store(connect("redis://127.0.0.1:1"), "m")
+    store.client = client
+    assert store.create({"task": "binary"})
+    assert store.ownership.take_over() == 1
+    assert store.attempts.begin() is None
+    assert store.stream.read(b"0-0", b"0-0", 1, 1, None) == ([], [])
+    assert store.requests.bound(1) == 0
+    assert store.commits.load("", 1) is None
+    assert list(store.processes.list()) == []
