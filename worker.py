@@ -106,7 +106,7 @@ class Worker:
         from learner.model import Model  # numba: only now, so that commands which don't learn start at once
 
         self.model = Model.from_spec(spec)
-        self.model.linear.warm()
+        self.model.warm()
         if not commit_seconds < float("inf"):
             raise LearnerError(f"seconds between commits must be a number (got {commit_seconds})")
         self.cursor = NEVER
@@ -129,7 +129,7 @@ class Worker:
         self.pending: Writing | None = None
         self.stopping = False
         self.warned = False
-        self.recent = RecentIds(self.model.seed)
+        self.recent = RecentIds(self.model.spec.seed)
         self.n_repeated = 0  # entries that were pushed again, since the start
         self.heart: Heartbeat | None = None
         self._confirmed_at = self._noted_at = time.monotonic()
@@ -180,7 +180,7 @@ class Worker:
 
     def load(self) -> None:
         """Go on from the last commit."""
-        committed = self.store.commits.load(self.model.fingerprint, self.model.linear.store.width)
+        committed = self.store.commits.load(self.model.fingerprint, self.model.row_width)
         if committed:
             if committed.state:
                 self.model.load_state(committed.state)
@@ -491,7 +491,7 @@ class Worker:
         try:
             if isinstance(packed, Bad):
                 raise LearnerError(packed.reason)
-            answer: dict[str, Any] = self.model.linear.answer(packed, room is not None and room > 0)
+            answer: dict[str, Any] = self.model.answer(packed, room is not None and room > 0)
             if room is not None and (room <= 0 or len(answer["contributions"]) > room):
                 raise LearnerError(f"contributions must be at most {MAX_EXPLAINED} in a reply (more were asked for)")
             return answer
@@ -500,13 +500,10 @@ class Worker:
 
     def _norms(self) -> dict[str, float]:
         """Return the neural head's gradient norms by layer; say it, once, when they vanish or explode."""
-        head = self.model.linear.head
-        if head is None:
-            return {}
-        if not self.warned and (warning := head.warning()):
+        if not self.warned and (warning := self.model.gradient_warning()):
             self.warned = True
             click.echo(f"worker of {self.store.keys.model}: {warning}", err=True)
-        return {f"norm_{name}": norm for name, norm in head.layer_norms().items()}
+        return {f"norm_{name}": norm for name, norm in self.model.gradient_norms().items()}
 
     # ---- committing ----
     @property
@@ -538,7 +535,7 @@ class Worker:
             "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
         }
         snapshot = self.store.commits.snapshot(
-            Learned(self.model.state(), self.model.linear.store.dirty, self.model.fingerprint),
+            Learned(self.model.state(), self.model.dirty, self.model.fingerprint),
             self.cursor,
             self.n_entries,
             sorted(self.rejected, key=lambda rejection: stream_id(rejection[0])),
@@ -564,7 +561,7 @@ class Worker:
         try:
             self.pending.finish()
         except CommitsLost:  # more has changed since the commit that the server has: all goes into the next one
-            self.model.linear.store.dirty[:] = 1
+            self.model.dirty[:] = 1
             self.n_entries += snapshot.n_entries
             self.rejected = snapshot.rejected + self.rejected
         self.pending = None

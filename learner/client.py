@@ -325,7 +325,7 @@ class Client:
 
         store = Store(self.redis, self.keys.model)
         model = Model.from_spec(store.spec())
-        committed = store.commits.load(model.fingerprint, model.linear.store.width)
+        committed = store.commits.load(model.fingerprint, model.row_width)
         if committed and committed.state:
             model.load_state(committed.state)
         return model

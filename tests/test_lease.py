@@ -10,7 +10,7 @@ import redis
 
 from learner.commands.show import status_lines
 from learner.errors import FencedError, LearnerError, StoreError
-from learner.learners.mixture import Linear
+from learner.learners.mixture import Mixture
 from learner.service.lease import Heartbeat, Silence, process_ended, process_name
 from learner.service.store import Store
 from learner.service.store.processes import NOTE_SECONDS
@@ -134,8 +134,8 @@ def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles
     def states():
         return [worker["state"] for worker in Store(client, "m").status()["workers"]]
 
-    warm = Linear.warm
-    monkeypatch.setattr(Linear, "warm", lambda linear: (seen.append(states()), warm(linear)))
+    warm = Mixture.warm
+    monkeypatch.setattr(Mixture, "warm", lambda mixture: (seen.append(states()), warm(mixture)))
     first = Worker(Store(client, "m"), 1.0, own=False)
     assert seen == [["starting"]]
     assert first.wait_to_own()

@@ -101,7 +101,7 @@ class _Learner(BaseEstimator):
     def _scores(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         return np.array(
-            _by_row(self._validated(X, reset=False), self._names(), self.model_, self.model_.linear.score_packed)
+            _by_row(self._validated(X, reset=False), self._names(), self.model_, self.model_.learner.score_packed)
         )
 
 
@@ -196,7 +196,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
             self._validated(X, reset=False),
             self._names(),
             self.model_,
-            lambda packed: figures(cast("MultiClass", self.model_.linear), packed),
+            lambda packed: figures(cast("MultiClass", self.model_.learner), packed),
         )
         return np.array([[row.get(str(k), none) for k in range(len(self.classes_))] for row in found])
 
@@ -210,7 +210,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         check_is_fitted(self)
         if len(self.classes_) > 2:
             return self._by_class(X, MultiClass.probabilities_packed, 0.0)
-        p = np.array([self.model_.linear.prediction(score) for score in self._scores(X)])
+        p = np.array([self.model_.learner.prediction(score) for score in self._scores(X)])
         return np.column_stack([1.0 - p, p])
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -262,7 +262,7 @@ class LearnerRegressor(RegressorMixin, _Learner):
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the prediction of each row, within the range of the targets seen."""
-        return np.array([self.model_.linear.prediction(score) for score in self._scores(X)])
+        return np.array([self.model_.learner.prediction(score) for score in self._scores(X)])
 
 
 # ---- targets -------------------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def _numbers(y: Any) -> NDArray[np.float64]:
     return numbers
 
 
-# ---- packing: see learner.service.wire ---------------------------------------------------------------------------------------------
+# ---- packing: see learner.packing -----------------------------------------------------------------------------------------
 def _are_records(X: Any) -> bool:
     return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Mapping)
 

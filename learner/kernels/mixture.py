@@ -45,6 +45,7 @@ __all__ = ["Loops", "loops"]
 class Loops(NamedTuple):
     """The compiled functions of a kind of head."""
 
+    score_example: Any  # (learning, features, learner, work) -> (features, derived features, mixed score)
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
     learn_example: Any  # (example, learner, work) -> (score before, loss then)
 
@@ -298,4 +299,4 @@ def loops(head: heads.Functions) -> Loops:
         n, n_derived, s = score_example(no(), n, learner, work)
         return code, where, n, n_derived, s
 
-    return Loops(predict, learn_example)
+    return Loops(score_example, predict, learn_example)

@@ -272,7 +272,7 @@ def examples(n: int, n_features: int = 10, seed: int = 1) -> list[bytes]:
 def create(client: redis.Redis) -> Model:
     """Create a model; return one like it, to learn the same undisturbed."""
     model = Model("binary")
-    model.linear.warm()  # so that workers find the compiled loops on disk
+    model.warm()  # so that workers find the compiled loops on disk
     assert Store(client, "m").create(model.to_spec())
     return model
 
@@ -298,7 +298,7 @@ def committed(client: redis.Redis) -> Model:
     """Return the model as last committed, having checked that cursor and stream agree."""
     store = Store(client, "m")
     model = Model.from_spec(store.spec())
-    found = store.commits.load(model.fingerprint, model.linear.store.width)
+    found = store.commits.load(model.fingerprint, model.row_width)
     if found and found.state:
         model.load_state(found.state)
     return model

@@ -7,17 +7,17 @@ import pytest
 import redis
 
 from learner.kernels.experts import row_width
-from learner.learners.mixture import RATES
 from learner.model import Model
 from learner.service.recent import RecentIds
 from learner.service.store import Store
 from learner.service.store.snapshot import Committed
+from learner.tasks import TASKS
 from tests.conftest import SEED, commit, state_bytes
 
 if TYPE_CHECKING:
     from learner.service.wire import Bad
 
-WIDTH = row_width(len(RATES))
+WIDTH = row_width(len(TASKS["binary"].rates))
 
 
 def learn(model: Model, names: "list[str]", target: int = 1) -> None:

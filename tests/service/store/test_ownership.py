@@ -20,7 +20,7 @@ def test_a_second_owner_fences_the_first_which_writes_nothing(pair):
     with pytest.raises(FencedError, match="another worker owns 'm' now"):
         pair.commit(2, [(pair.ids[2], Bad("learn", "r", b""))])
     assert everything(pair.client) == before
-    assert pair.model.linear.store.dirty.any()
+    assert pair.model.dirty.any()
 
 
 def test_an_owner_that_is_replaced_during_a_commit_writes_nothing(pair, monkeypatch):
