@@ -22,14 +22,7 @@ def within(package):
 
 
 COMPILER = within("learner.kernels")
-REDIS = {
-    "learner.service.store",
-    "learner.service.store.stream",
-    "learner.service.store.durability",
-    "learner.client",
-    "learner.service.server",
-    "worker",
-}
+REDIS = within("learner.service.store") | {"learner.client", "worker"}
 MATHS = {
     "learner.tasks",
     "learner.metrics",
@@ -212,7 +205,8 @@ def test_nothing_is_opened_or_asked_at_import(module):
                 "redis",
                 "tempfile",
                 "platformdirs",
-                "server",
+                "connection",
+                "embedded",
             }, text
 
 

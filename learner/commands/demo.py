@@ -29,8 +29,7 @@ from learner.client import BATCH_EXAMPLES, Client
 from learner.commands.options import json_option, to_json
 from learner.commands.show import explanation, printable
 from learner.errors import LearnerError
-from learner.service import server
-from learner.service.store import Store
+from learner.service.store import Store, connection, embedded
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -122,8 +121,8 @@ def _serve(total: int, n_examples: int | None, console: Console) -> tuple["Model
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        url = stack.enter_context(server.temporary())
-        store = Store(server.client(url), MODEL)
+        url = stack.enter_context(embedded.temporary())
+        store = Store(connection.client(url), MODEL)
         _command(url, "create", MODEL, "--featurizer", MODEL).wait()
         worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
         producer = stack.enter_context(_running(_producer(url, n_examples)))

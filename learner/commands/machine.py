@@ -40,7 +40,7 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
 @click.option("--stop", is_flag=True, help="Stop it, with everything on disk.")
 def server(print_url: bool, stop: bool) -> None:
     """Run the embedded server in the foreground, or print its URL, or stop it."""
-    from learner.service.server import Embedded
+    from learner.service.store.embedded import Embedded
 
     embedded = Embedded()
     if print_url:

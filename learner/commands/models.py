@@ -18,11 +18,11 @@ __all__ = ["create", "repair", "status", "weights"]
 @json_option
 def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Create MODEL, knowing nothing yet."""
-    from learner.service import server
+    from learner.service.store import connection
 
     new = make_model(options)
     store = open_store(model, redis_url)
-    server.require_version(store.client)
+    connection.require_version(store.client)
     if not store.create(new.to_spec()):
         raise LearnerError(f"model {model!r} exists already: choose another name")
     if as_json:
@@ -99,21 +99,21 @@ def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool)
     A running worker is replaced by a repair: it exits with 4. Without a choice nothing changes; the exit code is 2 when
     the stream doesn't fit.
     """
-    from learner.service.store import stream
+    from learner.service.store import repair as repairs
 
     store = open_store(model, redis_url)
     store.spec()
     if choice:
-        store.take_over()
-        position = stream.repair(store.client, store.keys, choice)
-        store.release()
+        store.ownership.take_over()
+        position = repairs.repair(store.client, store.keys, choice)
+        store.ownership.release()
     else:
-        position = store.committed_position()
+        position = store.stream.committed_position()
     if as_json:
         click.echo(to_json(position.to_dict()))
     elif position.trouble:
         click.echo(position.trouble)
-        for name, meaning in stream.CHOICES.items():
+        for name, meaning in repairs.CHOICES.items():
             click.echo(f"  learner repair {model} --{name:11} {meaning}")
     else:
         lag = position.added - position.passed

@@ -55,7 +55,7 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
 # ---- the server ----
 def _warn_of_password(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
     if url is not None:
-        from learner.service.server import has_password
+        from learner.service.store.connection import has_password
 
         if has_password(url):
             click.echo(
@@ -79,10 +79,9 @@ replicas_option = click.option(
 
 def open_store(model: str, redis_url: str | None) -> "Store":
     """Return the store of a model on the server of ``--redis-url``; the embedded one is started if need be."""
-    from learner.service import server
-    from learner.service.store import Store
+    from learner.service.store import Store, connection, embedded
 
-    return Store(server.client(server.find_or_start(redis_url)), model)
+    return Store(connection.client(embedded.find_or_start(redis_url)), model)
 
 
 # ---- files and output ----

@@ -6,7 +6,7 @@ committed; its worker isn't asked.
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -168,12 +168,11 @@ def progress(model: str, over: str, out: str | None, redis_url: str | None, as_j
     file = _out(out, f"{model}-progress")
     store = open_store(model, redis_url)
     loss = LOSSES[store.spec()["loss"]]
-    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", store.client.xrange(store.keys.progress))
 
     from learner.commands import pictures
     from learner.commands.curves import curve
 
-    losses = curve(fields for _, fields in entries)
+    losses = curve(store.progress())
     if losses is None:
         raise LearnerError(f"model {model!r} must have progress (got none yet): is its worker running?")
     title = f"{model}: progressive loss, {losses.examples[-1]:,.0f} examples"
