@@ -286,6 +286,7 @@ HELP += "assert CliRunner().invoke(main, ['--help']).exit_code == 0"
         ("import learner", {"numba", "llvmlite", "redis", "numpy", "click"}),
         ("from learner import Client", {"numba", "llvmlite", "numpy", "click", "worker"}),
         ("import learner.graph", {"numba", "llvmlite", "redis", "msgpack", "click", "worker", "featurizers"}),
+        ("from learner.spec import Spec; Spec()", {"numba", "llvmlite", "redis", "click"}),
         ("import featurizers", {"numba", "llvmlite", "numpy", "redis", "click", "learner"}),
     ],
 )

@@ -14,26 +14,27 @@ from typing import Any
 import click
 
 from learner.commands.blocks import Rejected, read_blocks
-from learner.commands.options import make_model
+from learner.commands.options import make_spec
 from learner.confidence import Differences
 from learner.errors import LearnerError, SpecError, show
 from learner.model import Model
+from learner.spec import Spec
 from learner.tasks import TASKS
 
-__all__ = ["ALPHA", "compare", "make_models", "model_of_file"]
+__all__ = ["ALPHA", "compare", "make_specs", "spec_of_file"]
 
 ALPHA = 0.05  # the probability that any of a comparison's intervals is ever wrong, at most
 
 
-# ---- the models --------------------------------------------------------------------------------------------------------
-def make_models(
-    specs: Sequence[str], options: Mapping[str, Any], parameters: Sequence[click.Parameter]
-) -> dict[str, Model]:
-    """Return the model of the options, and a model for each spec, by name.
+# ---- the specs ---------------------------------------------------------------------------------------------------------
+def make_specs(
+    others: Sequence[str], options: Mapping[str, Any], parameters: Sequence[click.Parameter]
+) -> dict[str, Spec]:
+    """Return the spec of the options, and a spec for each other model, by name.
 
     Parameters
     ----------
-    specs : sequence of str
+    others : sequence of str
         The values of ``--compare``: options as NAME=VALUE, which replace the first model's, or a file.
     options : mapping
         The values of the options of the first model.
@@ -43,32 +44,32 @@ def make_models(
     Raises
     ------
     LearnerError
-        When a spec is neither, or a value breaks a rule.
+        When one of them is neither, or a value breaks a rule.
     """
     by_name = {option.name: option for option in parameters if option.name is not None}
     chosen = {
         name.replace("_", "-"): value for name, value in options.items() if value and value != by_name[name].default
     }
     words = (name if value is True else f"{name}={value}" for name, value in chosen.items())
-    first = make_model(options)
-    models = {" ".join(words) or "default": first}
-    for spec in specs:
-        name = spec or "default"
-        while name in models:
+    first = make_spec(options)
+    specs = {" ".join(words) or "default": first}
+    for other in others:
+        name = other or "default"
+        while name in specs:
             name += " again"
-        if spec.endswith((".toml", ".json")) and "=" not in spec:
-            models[name] = model_of_file(spec, first)
+        if other.endswith((".toml", ".json")) and "=" not in other:
+            specs[name] = spec_of_file(other, first)
         else:
-            models[name] = make_model({**options, **_changes(spec, options, by_name)})
-    return models
+            specs[name] = make_spec({**options, **_changes(other, options, by_name)})
+    return specs
 
 
-def _changes(spec: str, options: Mapping[str, Any], by_name: Mapping[str, click.Parameter]) -> dict[str, Any]:
-    """Return the options that a spec of NAME=VALUE changes."""
+def _changes(other: str, options: Mapping[str, Any], by_name: Mapping[str, click.Parameter]) -> dict[str, Any]:
+    """Return the options that a text of NAME=VALUE changes."""
     try:
-        words = shlex.split(spec)
+        words = shlex.split(other)
     except ValueError:  # a quotation without its end
-        words = [spec]
+        words = [other]
     changes: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -81,10 +82,8 @@ def _changes(spec: str, options: Mapping[str, Any], by_name: Mapping[str, click.
     return changes
 
 
-def model_of_file(path: str, first: Model) -> Model:
-    """Return the model that a TOML or JSON file describes, as `Model.from_spec` does.
-
-    Where the file has no task (with a quantile's level), labels or featurizer, it has the first model's.
+def spec_of_file(path: str, first: Spec) -> Spec:
+    """Return the spec in a TOML or JSON file; task (with a quantile's level), labels and featurizer are by default the first's.
 
     Raises
     ------
@@ -96,28 +95,28 @@ def model_of_file(path: str, first: Model) -> Model:
         if path.endswith(".toml"):
             import tomllib
 
-            spec = tomllib.loads(text)
+            data = tomllib.loads(text)
         else:
-            spec = json.loads(text)
+            data = json.loads(text)
     except (OSError, ValueError) as error:
         raise LearnerError(f"{path}: {error}") from error
-    if not isinstance(spec, dict):
-        raise SpecError(f"{path}: spec must be a map of names to values (got {show(spec)})")
-    inherited = first.to_spec()
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: spec must be a map of names to values (got {show(data)})")
+    inherited = first.to_data()
     same = ("task", "level", "labels", "featurizer")
-    return Model.from_spec({name: inherited[name] for name in same if name in inherited} | spec)
+    return Spec.from_data({name: inherited[name] for name in same if name in inherited} | data)
 
 
 # ---- the comparison ----------------------------------------------------------------------------------------------------
 def compare(
-    models: dict[str, Model], file: str, file_format: str | None, target: str, quiet: bool = False
+    specs: dict[str, Spec], file: str, file_format: str | None, target: str, quiet: bool = False
 ) -> dict[str, Any]:
     """Let several models learn a file side by side; print their losses whenever the examples have doubled, and a table.
 
     Parameters
     ----------
-    models : mapping
-        Name to model, of one task; the others are compared with the first. All learn with the seed of the first.
+    specs : mapping
+        Name to spec, of one task; the others are compared with the first. All learn with the seed of the first.
 
     Returns
     -------
@@ -132,12 +131,12 @@ def compare(
     LearnerError
         When the models can't be compared, or the file holds no example.
     """
-    first = next(iter(models.values()))
-    for name, model in models.items():
-        if _aim(model) != _aim(first):
+    first = next(iter(specs.values()))
+    for name, spec in specs.items():
+        if _aim(spec) != _aim(first):
             raise SpecError(f"--compare must have the task and the labels of the first model ({name!r} has others)")
-    seed = first.spec.seed.hex()  # the same initial weights for all: then a model does not differ from itself
-    runs = [_Run(name, Model.from_spec(model.to_spec() | {"seed": seed})) for name, model in models.items()]
+    seed = first.seed.hex()  # the same initial weights for all: then a model does not differ from itself
+    runs = [_Run(name, Model.from_spec(spec.to_data() | {"seed": seed})) for name, spec in specs.items()]
     rejected = Rejected()
     table = _Table(runs, quiet)
     due = 1
@@ -164,9 +163,9 @@ def compare(
     return result
 
 
-def _aim(model: Model) -> tuple[Any, ...]:
+def _aim(spec: Spec) -> tuple[Any, ...]:
     """Return what a model predicts: only models that predict the same can be compared."""
-    return model.task, model.classes, model.spec.level
+    return spec.task, spec.labels, spec.level
 
 
 class _Run:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from learner.commands.options import json_option, make_model, model_options, open_store, redis_option, to_json
+from learner.commands.options import json_option, make_spec, model_options, open_store, redis_option, to_json
 from learner.errors import LearnerError
 
 __all__ = ["create", "repair", "status", "weights"]
@@ -20,15 +20,15 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
     """Create MODEL, knowing nothing yet."""
     from learner.service.store import connection
 
-    new = make_model(options)
+    spec = make_spec(options)
     store = open_store(model, redis_url)
     connection.require_version(store.client)
-    if not store.create(new.to_spec()):
+    if not store.create(spec.to_data()):
         raise LearnerError(f"model {model!r} exists already: choose another name")
     if as_json:
-        click.echo(to_json({"model": model, "fingerprint": new.fingerprint}))
+        click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
     else:
-        click.echo(f"created {model} ({new.task}, {new.spec.loss} loss): now 'learner worker {model}'")
+        click.echo(f"created {model} ({spec.task}, {spec.loss} loss): now 'learner worker {model}'")
 
 
 @click.command()

@@ -10,10 +10,11 @@ import click
 from learner.errors import LearnerError
 from learner.files import FORMATS
 from learner.losses import LOSSES
+from learner.optimizers import OPTIMIZERS
+from learner.spec import ACTIVATIONS, Spec
 from learner.tasks import TASKS
 
 if TYPE_CHECKING:
-    from learner.model import Model
     from learner.service.store import Store
 
 __all__ = [
@@ -22,7 +23,7 @@ __all__ = [
     "errors_as_lines",
     "format_option",
     "json_option",
-    "make_model",
+    "make_spec",
     "model_options",
     "numbers",
     "open_store",
@@ -101,12 +102,12 @@ def to_json(value: Any) -> str:
 
 # ---- models ----
 activation_option = click.option(
-    "--activation", type=click.Choice(["relu", "logistic", "tanh"]), help="Of the neural head; by default tanh."
+    "--activation", type=click.Choice(ACTIVATIONS), help="Of the neural head; by default tanh."
 )
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what a model is; `make_model` takes their values."""
+    """Add the options that say what a model is; `make_spec` takes their values."""
     options = (
         click.option("--task", type=click.Choice(list(TASKS)), default="binary", show_default=True),
         click.option("--level", help="Of --task quantile: the share to be below it; by default 0.5, the median."),
@@ -122,7 +123,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--neural-only", is_flag=True, help="The neural head alone, without the linear experts."),
         click.option(
             "--optimizer",
-            help="A named algorithm in place of the mixture: sgd, adagrad, adam, ftrl, ng, nag; as ftrl:alpha=0.1,l1=1.",
+            help=f"A named algorithm in place of the mixture: {', '.join(OPTIMIZERS)}; as ftrl:alpha=0.1,l1=1.",
         ),
         click.option("--max-features", type=int, help="Keep at most so many features: the least useful go."),
         click.option("--l1", type=float, default=0.0, help="Penalty on weights, which become exactly zero: those go."),
@@ -133,16 +134,14 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def make_model(options: Mapping[str, Any]) -> "Model":
-    """Make a model of the values of `model_options`, by name.
+def make_spec(options: Mapping[str, Any]) -> Spec:
+    """Return the spec that the values of `model_options`, by name, describe.
 
     Raises
     ------
     LearnerError
         When a value breaks a rule.
     """
-    from learner.model import Model
-
     task, loss, level, rates, labels = (options[name] for name in ("task", "loss", "level", "rates", "labels"))
     neural, activation, optimizer = options["neural"], options["activation"], options["optimizer"]
     if loss in LOSSES and LOSSES[loss].task != "binary":
@@ -154,7 +153,7 @@ def make_model(options: Mapping[str, Any]) -> "Model":
         "activation": activation or "tanh",
         "alone": options["neural_only"],
     }
-    return Model(
+    return Spec(
         task,
         featurizer=options["featurizer"] or "fields",
         loss=loss,

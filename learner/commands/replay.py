@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from learner.commands.options import format_option, json_option, make_model, model_options, target_option, to_json
+from learner.commands.options import format_option, json_option, make_spec, model_options, target_option, to_json
 
 __all__ = ["replay"]
 
@@ -28,13 +28,14 @@ def replay(
 ) -> None:
     """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
     if others:
-        from learner.commands.compare import compare, make_models
+        from learner.commands.compare import compare, make_specs
 
-        models = make_models(others, options, click.get_current_context().command.params)
-        result = compare(models, file, file_format, target, quiet=as_json)
+        specs = make_specs(others, options, click.get_current_context().command.params)
+        result = compare(specs, file, file_format, target, quiet=as_json)
     else:
         from learner.commands.progressive import learn_file
+        from learner.model import Model
 
-        result = learn_file(make_model(options), file, file_format, target, quiet=as_json)
+        result = learn_file(Model.from_spec(make_spec(options)), file, file_format, target, quiet=as_json)
     if as_json:
         click.echo(to_json(result))

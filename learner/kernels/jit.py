@@ -282,7 +282,9 @@ _loops: set[Callable[..., Any]] = set()
 def _tell() -> None:
     """Have the process's announcer told, if it has one, of all that is compiled from now on."""
     if (announcer := compiling.announcer) is not None:
-        event.register(EVENT, _Listener(lambda name: announcer.started(name, str(cache_folder())), announcer.ended, _loops))
+        event.register(
+            EVENT, _Listener(lambda name: announcer.started(name, str(cache_folder())), announcer.ended, _loops)
+        )
 
 
 @contextmanager

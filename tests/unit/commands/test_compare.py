@@ -6,12 +6,13 @@ import random
 import msgpack
 import pytest
 
-from learner.commands.compare import compare, model_of_file
+from learner.commands.compare import compare, spec_of_file
 from learner.commands.progressive import learn_file
 from learner.confidence import FIRST
 from learner.errors import LearnerError, SpecError
 from learner.files import FORMATS
 from learner.model import Model
+from learner.spec import Spec
 from learner.tasks import TASKS
 from tests.command_line import FILES, invoke, strictly
 from tests.conftest import SEED
@@ -40,15 +41,15 @@ def replay(*arguments, code=0):
 def test_each_is_what_it_is_alone_and_the_difference_is_that_of_the_losses(tmp_path, task):
     path = write(tmp_path / "x.msgpack", task)
     made = {
-        "default": Model(task, seed=SEED),
-        "same": Model(task),
-        "slow": Model(task, rates=[1e-4]),
-        "head": Model(task, neural=[5, 4]),
+        "default": Spec(task, seed=SEED),
+        "same": Spec(task),
+        "slow": Spec(task, rates=[1e-4]),
+        "head": Spec(task, neural=[5, 4]),
     }
     found = compare(made, path, None, "target", quiet=True)
     rows = {row["spec"]: row for row in found["specs"]}
-    for name, model in made.items():
-        alone = Model.from_spec(model.to_spec() | {"seed": SEED.hex()})
+    for name, spec in made.items():
+        alone = Model.from_spec(spec.to_data() | {"seed": SEED.hex()})
         learn_file(alone, path, None, "target", quiet=True)
         assert rows[name].items() >= alone.summary().items()
         assert rows[name]["loss"] == pytest.approx(alone.progressive_loss)
@@ -62,7 +63,7 @@ def test_each_is_what_it_is_alone_and_the_difference_is_that_of_the_losses(tmp_p
 
 def test_the_better_one_is_called_better_and_before_the_first_thousand_examples_nobody_is(tmp_path):
     for n, verdict in ((4000, "better"), (FIRST - 1, "undecided")):
-        made = {"slow": Model(rates=[1e-4]), "default": Model()}
+        made = {"slow": Spec(rates=[1e-4]), "default": Spec()}
         found = compare(made, write(tmp_path / "x.msgpack", n=n), None, "target", quiet=True)
         assert found["specs"][1]["verdict"] == verdict
         assert found["specs"][0]["verdict"] == "undecided"
@@ -148,7 +149,7 @@ def test_what_is_no_spec_is_said_in_words(tmp_path, spec, message):
 def test_files_that_hold_no_spec_or_no_example_are_said_in_words(tmp_path):
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(SpecError, match="spec must be a map"):
-        model_of_file(str(tmp_path / "list.json"), Model())
+        spec_of_file(str(tmp_path / "list.json"), Spec())
     (tmp_path / "x.msgpack").write_bytes(msgpack.packb([1, 2]))
     with pytest.raises(LearnerError, match=r"at least one example that can be learned \(got 1 bad ones\)"):
-        compare({"a": Model(), "b": Model()}, str(tmp_path / "x.msgpack"), None, "target", quiet=True)
+        compare({"a": Spec(), "b": Spec()}, str(tmp_path / "x.msgpack"), None, "target", quiet=True)
