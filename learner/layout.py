@@ -6,8 +6,8 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     float32, one row for each feature in order of first update, a multiple of 64 bytes (one cache line): a header of eight
     words; the AdaGrad experts' weights ``w_1 .. w_R``; their decayed sums of squared gradients ``G_1 .. G_R``; with several
     rates, also the Kalman expert's weight and variance, and the Bayes expert's two sums of importances, of the positive and of
-    the negative examples with the feature. A neural head's column follows. Row 0 is the constant feature (in a multi-class model every class has its own rows and
-    its own constant). The same memory is also read as uint64 and uint32.
+    the negative examples with the feature. A neural head's column follows. Row 0 is the constant feature (in a multi-class
+    model every class has its own rows and its own constant). The same memory is also read as uint64 and uint32.
 ``table``
     uint64; the length is a power of two: the hash table. An empty bucket is 0; another has the upper 32 bits of the name's
     hash, and in its lower 32 bits slot + 1.
@@ -50,7 +50,7 @@ MAX_RATES = 12  # of a mixture
 MAX_INPUTS = 64  # of the mixer: room for any set of experts
 
 # ---- a row: the header's words (as float32 unless said) ----
-SCALE = 0  # the largest |x - mean| seen: weights live in units of x / scale
+SCALE = 0  # about the largest |x - mean| seen: weights are for values x / scale
 COUNT = 1  # as uint32: examples that had the feature
 MEAN = 2  # of its values; in a derived row, as uint32, the slot of its second feature
 DEVIATION = 3  # of its values: the standard deviation
@@ -61,7 +61,7 @@ HEADER = 8
 LINE = 16  # float32s in a cache line
 DERIVED = 1 << 31  # in DENSE: a derived feature. Then bits 0-7 and 8-15 are its parents' bins, from 1, or 0 for no bin
 PLACE_MASK = 0xFFFF  # of DENSE: the place, or the bins
-CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above those: the row's class in a multi-class model, from 1
+CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above these bits: the row's class in a multi-class model, from 1
 CONSTANT_NAME = "(constant)"
 
 MAX_DENSE = 1024  # dense features: they are centred, and one that an example leaves out has the value 0
@@ -126,7 +126,7 @@ MIN_MAX_FEATURES = 100
 MAX_ROWS, MAX_ARENA = 1 << 31, 1 << 32  # of any model: rows, and bytes of names
 NAME_BYTES = 64  # bytes of names and their lengths, for each feature of the bound
 MIN_SKETCH, MAX_SKETCH, SKETCH_BYTES = 1 << 12, 1 << 20, 8  # bytes of the sketch; bytes for each feature of the bound
-BITS_A_SIGHTING = 16  # the sketch is cleared when it has fewer bits than this for each sighting
+BITS_A_SIGHTING = 16  # the sketch is cleared when so many times the sightings reach its number of bits
 FORGOTTEN_SHARE = 1 / 32  # of a feature's recent count, at each sweep
 EVICTED_SHARE = 10  # a sweep frees one in so many rows; with fewer free, new names are admitted only when seen before
 MIN_ROWS_SWEPT = 1024  # rows at which zeros of L1 are swept for the first time

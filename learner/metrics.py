@@ -3,8 +3,8 @@
 Every example first tests the model and then trains it (Blum, Kalai, Langford, 1999, "Beating the hold-out: bounds for k-fold
 and progressive cross-validation"). The sums are in one float64 array, `metrics`, with three rows: for the examples older than
 the window, for the window's older half, and for its younger half. Only the last row is written to; after `HALF_WINDOW` examples
-the rows move up. The figures of all examples come from the sum of the three rows; those of the window, which is the last 5,001
-to 10,000 examples, from the sum of two. Both are exact. Sums are weighted by importance; the window's length counts examples.
+the rows move up. The sum of the three rows covers all examples; the sum of the last two covers the window, which is the last
+5,001 to 10,000 examples. Both are exact. Sums are weighted by importance; the window's length counts examples.
 
 The array is part of a model's state, and `learner.kernels` counts into it example by example, so neither restarts nor batch
 sizes change a bit of it. This module says where each sum lies, and computes figures from the sums. It works on numpy arrays but

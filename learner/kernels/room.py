@@ -69,7 +69,7 @@ def wants_sweep(parts, table, totals):
 
 @inlined
 def missing_room(n_rows, n_bytes, settings, table):
-    """Return the (rows, bytes of names) that must be added for so many new ones; (0, 0) when the arrays are large enough."""
+    """Return the (rows, bytes of names) that must be added for new features; (0, 0) when the arrays are large enough."""
     sizes = table.sizes
     n_rows, n_bytes = min(sizes[0] + n_rows, sizes[2]), min(sizes[1] + n_bytes, sizes[3])
     full = n_rows * np.int64(width_of(settings)) > len(table.rows) or 10 * n_rows > 7 * len(table.buckets)

@@ -1,8 +1,8 @@
 """Scaling of an example's values to their features' own scales, as the experts see them.
 
-A feature's row has its count, the mean and standard deviation of its values, and its scale, the largest size seen. A feature
-with varying values that is in more than half of the examples is *dense*: it is centred, and an example that leaves it out has
-the value 0 for it.
+A feature's row has its count, the mean and standard deviation of its values, and its scale, about the largest size seen. A
+feature with varying values that is in more than half of the examples is *dense*: it is centred, and an example that leaves it
+out has the value 0 for it.
 """
 
 import math
@@ -32,7 +32,10 @@ MAX_STANDARDIZED = 8.0  # deviations from the mean; standardised values are clip
 
 @inlined
 def scaled(v, base, count, learning, rows):
-    """Return a value, centred if its feature is dense, on its feature's scale, in [-1, 1]; larger values raise the scale."""
+    """Return a value, centred if its feature is dense, on its feature's scale, in [-1, 1].
+
+    A larger value raises the scale; once the feature has been in `WARM_COUNT` examples, one value at most doubles it.
+    """
     scale = np.float64(rows[base + SCALE])
     magnitude = abs(v)
     if magnitude > scale:

@@ -53,7 +53,7 @@ def evaluate(loss, state, s, y, importance):
     """Count the log loss, correct predictions, calibration and the histograms of scores; the target is not rescaled.
 
     The best constant is the share of positives, after adding 1 to both counts; for the hinge loss it is the more frequent
-    class. The log loss is returned whatever the loss.
+    class. The returned loss is the log loss for both losses.
     """
     totals = state.totals
     share = (positives(totals) + 1.0) / (totals[TARGET_SUM] + 2.0)
