@@ -406,9 +406,9 @@ def _places(layers: Sequence[Sequence[Any]], widths: Mapping[Any, float]) -> dic
     """Return the horizontal middle of each node or bend: near the mean of its neighbours, without overlaps in its layer."""
     neighbours: dict[Any, list[Any]] = {part: [] for part in widths}
     for *parts, (consumer, _) in _edges(layers):
-        for one, next_one in zip(parts, [*parts[1:], consumer], strict=True):
-            neighbours[one].append(next_one)
-            neighbours[next_one].append(one)
+        for part, next_part in zip(parts, [*parts[1:], consumer], strict=True):
+            neighbours[part].append(next_part)
+            neighbours[next_part].append(part)
     places = dict.fromkeys(widths, 0.0)
     for _ in range(30):
         for layer in [*layers, *reversed(layers)]:
@@ -429,8 +429,8 @@ def _spread(wanted: Sequence[float], widths: Sequence[float], gap: float) -> lis
     ([-10.0, 10.0], [0.0, 100.0])
     """
     offsets = [0.0]
-    for one, next_one in pairwise(widths):
-        offsets.append(offsets[-1] + one / 2 + gap + next_one / 2)
+    for width, next_width in pairwise(widths):
+        offsets.append(offsets[-1] + width / 2 + gap + next_width / 2)
     pools: list[tuple[float, int]] = []  # mean, size
     for place, offset in zip(wanted, offsets, strict=True):
         mean, size = place - offset, 1

@@ -27,7 +27,7 @@ def _templates(model: "Model") -> list[Any]:
     if model.featurizer is None:
         return []
     templates: list[Any] = list(model.featurizer.templates)
-    return templates + [one for template in templates if isinstance(template, Cross) for one in template.templates]
+    return templates + [part for cross in templates if isinstance(cross, Cross) for part in cross.templates]
 
 
 def _maps(model: "Model") -> list[tuple[str, str]]:
@@ -50,7 +50,7 @@ def two_fields(model: "Model", name: str) -> tuple[str, str]:
     fields: list[str] = []
     for template in templates:
         if isinstance(template, SumOfSquares):
-            fields += [join(template.field, one) for one in template.of]
+            fields += [join(template.field, field) for field in template.of]
         elif isinstance(template, NumberTemplate) and template.field:
             fields.append(template.field)
     if not templates or any(isinstance(template, Fields) for template in templates):
