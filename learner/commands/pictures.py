@@ -87,7 +87,7 @@ class Progress:
     examples, times : array
         How many examples had been learned, and when, in seconds since 1970.
     loss, recent, constant : array
-        The progressive loss of all examples so far, that of the examples since the element before, and the best constant's loss.
+        The progressive loss of all examples so far, the loss of those since the element before, and the best constant's loss.
     n_commits : int
         How many commits each element stands for.
     """

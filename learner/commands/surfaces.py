@@ -85,7 +85,7 @@ def _map_spans(model: "Model", lon: str, lat: str) -> tuple[Span, Span] | None:
     cells = np.array(edges, float).reshape(-1, 2, 2)  # (lat, lon), (from, to)
     sizes = cells[:, 0, 1] - cells[:, 0, 0]
     size = sizes.min(initial=np.inf)
-    cells = cells[(sizes < 1.5 * size) & (cells[:, 1, 1] - cells[:, 1, 0] < 360.0)]  # a cell at a pole has every longitude
+    cells = cells[(sizes < 1.5 * size) & (cells[:, 1, 1] - cells[:, 1, 0] < 360.0)]  # at a pole: all longitudes
     if not len(cells):
         return None
     low = np.maximum(cells[:, :, 0].min(0) - size, [-90, -180])

@@ -54,7 +54,7 @@ def _rows(
 
     def text(line: tuple[int, bytes, bytes]) -> str:
         read_lines.append(line[:2])
-        return line[1].decode("utf-8", "surrogateescape")  # packing rejects bad UTF-8 later; the next row can still be read
+        return line[1].decode("utf-8", "surrogateescape")  # bad UTF-8 is rejected when the row is packed
 
     reader = csv.reader(map(text, numbered_lines), delimiter=delimiter, strict=True)
     while True:

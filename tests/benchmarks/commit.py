@@ -3,8 +3,8 @@
 A server and a worker run on the same machine. For each size, a model with that many features is committed. Then are measured:
 
 - the *rate*: the worker learns examples from the stream at full speed, once with a commit every second and once without
-  commits. An example has 25 of the features, drawn by Zipf's law (exponent 1.24, as in `tests.benchmarks.streams`). The figure is
-  the median over such pairs;
+  commits. An example has 25 of the features, drawn by Zipf's law (exponent 1.24, as in `tests.benchmarks.streams`). The
+  figure is the median over such pairs;
 - the *pause*: how long learning stands still while a commit copies what changed, and how long writing the copy takes
   while learning goes on;
 - *few*: the same when only 1,000 examples were learned since the commit before;

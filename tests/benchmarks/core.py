@@ -81,7 +81,7 @@ PEERS = {  # a way to run Vowpal Wabbit: the options for its bits (18 by default
     "22 bits, cache": (["-b", "22"], True),
 }
 
-# Run as `python -c` in the folder of a checkout, whose learner is then imported. Arguments: options in JSON, a file of examples.
+# Run as `python -c` in the folder of a checkout, whose learner is then imported. Arguments: JSON options, file of examples.
 OURS = """
 import itertools, json, statistics, sys, time
 

@@ -1,9 +1,9 @@
 """Our loss over that of the best peer, picked in hindsight: ``python -m tests.benchmarks.league FOLDER``.
 
-FOLDER holds ``streams.py`` (a list STREAMS of functions that yield (target, {name: value}), and a set REGRESSION of their names)
-and ``peers.json`` (for each stream and peer: progressive loss, seconds). The figure is our progressive loss at default settings
-over the smallest loss of the peers: log loss for binary targets, root mean squared error for regression. River's runs were
-stopped after 30,000 examples, so they count only on streams that are not longer.
+FOLDER holds ``streams.py`` (a list STREAMS of functions that yield (target, {name: value}), and a set REGRESSION of their
+names) and ``peers.json`` (for each stream and peer: progressive loss, seconds). The figure is our progressive loss at default
+settings over the smallest loss of the peers: log loss for binary targets, root mean squared error for regression. River's runs
+were stopped after 30,000 examples, so they count only on streams that are not longer.
 
 ``--without`` adds what each part of the mixture is worth: the same with each expert and each kind of derived feature left out
 in turn, with one fixed rate, and with each named algorithm at its defaults.

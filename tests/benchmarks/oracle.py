@@ -5,15 +5,15 @@ gets features as numbers, which it does not hash, so no two collide. A differenc
 
 Caveats, where the definitions differ:
 
-- Vowpal Wabbit clips predictions to the range of the labels so far, the current label included (logistic: +-50), and takes loss
-  and gradient at the clipped prediction. Here its options widen the range for regression and hinge. For the logistic loss we clip
-  our scores to +-50 to compute the loss, but not the gradient.
-- ``--sgd``, ``--adaptive`` and ``--normalized`` turn its importance-aware steps (``--invariant``) off. Its learning rate is then
-  10, or 0.5 with ``--adaptive --normalized``. With ``--sgd`` its t starts at 1.
-- With ``--normalized``, when a feature has a new largest value, it rescales the weight after predicting; the paper, and we, do so
-  before. It also leaves examples without loss out of t / N. In the generated data every feature has its largest value first, and
-  the logistic and the squared loss are never 0, so these two differences have no effect. The tests that import this module show
-  that there are no others.
+- Vowpal Wabbit clips predictions to the range of the labels so far, the current label included (logistic: +-50), and takes
+  loss and gradient at the clipped prediction. Here its options widen the range for regression and hinge. For the logistic loss
+  we clip our scores to +-50 to compute the loss, but not the gradient.
+- ``--sgd``, ``--adaptive`` and ``--normalized`` turn its importance-aware steps (``--invariant``) off. Its learning rate is
+  then 10, or 0.5 with ``--adaptive --normalized``. With ``--sgd`` its t starts at 1.
+- With ``--normalized``, when a feature has a new largest value, it rescales the weight after predicting; the paper, and we,
+  do so before. It also leaves examples without loss out of t / N. In the generated data every feature has its largest value
+  first, and the logistic and the squared loss are never 0, so these two differences have no effect. The tests that import this
+  module show that there are no others.
 - It computes in float32. If the weights grow without end, as with ``--sgd`` on numbers that are not scaled, the rounding errors
   grow with them. Losses above 1e9 are called diverging and are not compared.
 - L1 and L2 agree for FTRL only: its gradient descent shrinks all weights at every step.

@@ -2,8 +2,8 @@
 
 FOLDER is as in `tests.benchmarks.league`. Each stream is learned as it is; with every value multiplied by 1e-6 and by 1e6; with
 1,000 added to every value; with 1% of the targets flipped (in a regression: mirrored at their mean); with 0.1% of the values
-multiplied by 1e9; and sorted by target, so that all examples of one class come first. The figures are progressive losses. The last
-column is the best constant's loss on the flipped targets: flipped targets can't be predicted, so any loss is higher there.
+multiplied by 1e9; and sorted by target, so that all examples of one class come first. The figures are progressive losses. The
+last column is the best constant's loss on the flipped targets: flipped targets can't be predicted, so any loss is higher there.
 
 Caveats: adding 1,000 turns an indicator's 1 into 1,001, which says the same; but a zero that was written out is no longer zero.
 When a stream is sorted by target, what was learned from its first half does not fit the second.

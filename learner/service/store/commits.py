@@ -199,7 +199,7 @@ class Commits:
                 n_entries = self._last.n_entries + snapshot.n_entries
                 after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries)
                 *results, grouped = pipe.execute(raise_on_error=False)
-            except redis.WatchError as error:  # owner changed or connection lost: redis-py raises the same error for both
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost during a commit ({error})") from error
         for result in results:

@@ -101,7 +101,7 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         When the URL is invalid.
     """
     options: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), 0),  # by default redis-py repeats a command whose reply was lost: it would push twice
+        "retry": Retry(NoBackoff(), 0),  # by default redis-py sends a command again if its reply was lost
         "socket_timeout": (block_ms or 0) / 1000 + TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
         "health_check_interval": 30,

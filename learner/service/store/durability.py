@@ -36,7 +36,7 @@ class Durability:
     replicas : int
         How many replicas a write must reach, with "failover".
     waitaof : bool
-        With "power": whether the server has WAITAOF, which is then sent after a write; if not, ``appendfsync always`` must hold.
+        With "power": whether to send WAITAOF after a write; if not, the server must have ``appendfsync always``.
 
     Raises
     ------

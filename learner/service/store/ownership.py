@@ -109,9 +109,7 @@ class Ownership:
                 pipe.multi()
                 self._queue(pipe, lease_seconds)
                 self.epoch = int(pipe.execute()[0])
-            except (
-                redis.WatchError
-            ):  # another process was quicker, or the connection was lost: redis-py raises the same error for both
+            except redis.WatchError:  # redis-py raises it for a changed owner and for a lost connection
                 return False
         create_group(self._link.client, self._link.keys.examples)
         return True
@@ -136,9 +134,7 @@ class Ownership:
                     pipe.delete(keys.lease)
                     pipe.delete(keys.attempt)
                     pipe.execute()
-            except (
-                redis.WatchError
-            ) as error:  # replaced at this moment, or the connection was lost: redis-py raises the same error for both
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 if self._is_owner(self._link.client):
                     raise redis.ConnectionError(f"lost while releasing ({error})") from error
 
