@@ -429,6 +429,33 @@ class Model:
         """Count examples that were rejected before they reached the learner."""
         self.linear.totals[layout.REJECTED] += n
 
+    # ---- for a worker ----
+    def warm(self) -> None:
+        """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
+        self.linear.warm()
+
+    def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
+        """Return what a request with these packed features is answered with."""
+        return self.linear.answer(packed, explain)
+
+    @property
+    def dirty(self) -> NDArray[np.uint8]:
+        """For each row, whether it changed since this was last cleared."""
+        return self.linear.store.dirty
+
+    @property
+    def row_width(self) -> int:
+        """The float32s in a row of the state."""
+        return self.linear.store.width
+
+    def gradient_norms(self) -> dict[str, float]:
+        """Return the neural head's gradient norms by layer; nothing without a head."""
+        return {} if self.linear.head is None else self.linear.head.layer_norms()
+
+    def gradient_warning(self) -> str:
+        """Return in words what is wrong with the neural head's gradients, if anything is; "" is nothing."""
+        return "" if self.linear.head is None else self.linear.head.warning()
+
     # ---- state in and out ----
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was learned, as arrays: equal bytes are equal models. Views, not copies."""

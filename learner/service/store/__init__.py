@@ -33,7 +33,8 @@ from learner.service.recent import RecentIds
 from learner.service.store.durability import Durability
 from learner.service.store.journal import Change, Journal
 from learner.service.store.stream import NEVER, Position, create_group, position, stream_id
-from learner.service.wire import GROUP, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE, Bad, Keys
+from learner.service.wire import GROUP, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE, Keys
+from learner.service.wire import RejectedEntry as Bad
 
 __all__ = ["NEVER", "Behind", "Committed", "Entries", "Owner", "Snapshot", "Store", "stream_id"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 
 from learner.service.store import Store
-from learner.service.wire import Bad
+from learner.service.wire import RejectedEntry as Bad
 
 __all__ = ["Rejected", "listed", "put_back"]
 
