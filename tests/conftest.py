@@ -6,12 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from learner import compiling
+from learner.service import reading
 from learner.service.server import Embedded, temporary
 from learner.service.server import client as connect
 from learner.service.store import Store
@@ -110,14 +111,34 @@ def create(redis_url: str) -> "Callable[..., Model]":
 
 
 @pytest.fixture
-def drain(redis_url: str) -> "Callable[..., Worker]":
-    """Run a worker in this process until nothing is left; returns it."""
+def own(redis_url: str) -> "Iterator[Callable[..., Worker]]":
+    """Make a worker in this process that owns its model, as soon as no other one does; it shows no life after the test."""
     from worker import Worker
 
-    def drained(name: str = "m", commit_seconds: float = 1000.0) -> Worker:
-        with connect(redis_url) as connection:
-            owner = Worker(Store(connection, name), commit_seconds)
-            owner.run(burst=True)
+    with ExitStack() as closed:
+
+        def owning(name: str = "m", commit_seconds: float = 1000.0, **options: Any) -> "Worker":
+            store = Store(closed.enter_context(connect(redis_url)), name)
+            owner = Worker(store, commit_seconds, **options)
+            closed.callback(owner.owning.close)
+            assert owner.wait_to_own()
+            return owner
+
+        yield owning
+
+
+def replace_owner(store: Store) -> None:
+    """Take a model over at once, though its owner lives, as no worker does: to see what becomes of that owner."""
+    assert store.succeed(store.owner())
+
+
+@pytest.fixture
+def drain(own: "Callable[..., Worker]") -> "Callable[..., Worker]":
+    """Run a worker in this process until nothing is left; returns it."""
+
+    def drained(name: str = "m", commit_seconds: float = 1000.0, **options: Any) -> "Worker":
+        owner = own(name, commit_seconds, **options)
+        owner.run(burst=True)
         return owner
 
     return drained
@@ -132,14 +153,14 @@ def committed(redis_url: str) -> "Callable[..., Model]":
 
 
 @pytest.fixture
-def serving(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., AbstractContextManager[Worker]]":
+def serving(
+    own: "Callable[..., Worker]", monkeypatch: pytest.MonkeyPatch
+) -> "Callable[..., AbstractContextManager[Worker]]":
     """Have a worker run in a thread of this process while a block runs."""
-    import worker as module
-
-    monkeypatch.setattr(module, "BLOCK_MS", 20)
+    monkeypatch.setattr(reading, "BLOCK_MS", 20)
 
     @contextmanager
-    def running(name: str = "m", commit_seconds: float = 0.0) -> "Iterator[Worker]":
+    def running(name: str = "m", commit_seconds: float = 0.0, **options: Any) -> "Iterator[Worker]":
         failure: list[BaseException] = []
 
         def run() -> None:
@@ -148,15 +169,15 @@ def serving(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., A
             except BaseException as error:  # noqa: BLE001  (it is raised in the test)
                 failure.append(error)
 
-        with connect(redis_url) as connection:
-            owner = module.Worker(Store(connection, name), commit_seconds)
-            thread = threading.Thread(target=run, daemon=True)
-            thread.start()
-            try:
-                yield owner
-            finally:
-                owner.stopping = True
-                thread.join(30)
+        owner = own(name, commit_seconds, **options)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield owner
+        finally:
+            owner.stopping = True
+            thread.join(30)
+            owner.owning.close()
         if failure:
             raise failure[0]
         assert not thread.is_alive()

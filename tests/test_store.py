@@ -15,7 +15,8 @@ from learner.model import Model
 from learner.service import store as module
 from learner.service.recent import RecentIds
 from learner.service.store import Store, stream_id
-from learner.service.wire import GROUP, Bad
+from learner.service.wire import GROUP
+from learner.service.wire import RejectedEntry as Bad
 from tests.conftest import SEED, state_bytes
 
 WIDTH = row_width(len(RATES))
