@@ -1,8 +1,8 @@
 """The feature template over categories, and how a category's value is written.
 
-Records of one stream come from many languages, so values that mean the same are one category: a whole number is written
-without a fraction (``5`` and ``5.0`` are both ``hour=5``), a boolean as ``true`` or ``false``, other numbers in their
-shortest decimal form, strings as they are.
+Producers of one stream may be written in several languages, so values that mean the same are one category: a whole number is
+written without a fraction (``5`` and ``5.0`` are both ``hour=5``), a boolean as ``true`` or ``false``, any other number in its
+shortest decimal form, a string as it is.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.template import Adder, Template
 
-WHOLE_LOW, WHOLE_HIGH = -(2**63), 2**64 - 1  # what msgpack can carry
-MAX_KEPT = 16_384  # names
+WHOLE_LOW, WHOLE_HIGH = -(2**63), 2**64 - 1  # the integers of msgpack
+MAX_CACHED = 16_384  # names
 
 
 def category_text(value: Any, path: str | None) -> str:
-    """Write a category's value.
+    """Return a category's value as it is written in feature names.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def category_text(value: Any, path: str | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Category(Template):
-    """Field equals ___. Where the record itself is the value, its name is ``x``.
+    """The field equals ___. Where the record itself is the value, the field's name is ``x``.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class Category(Template):
     def adder(self) -> Adder:
         """Add ``FIELD=VALUE``."""
         read, names = self.reader(), _Names(f"{self.prefix}{self.field or 'x'}=", self.field)
-        key = self.field if self.field and "." not in self.field else object()  # which no record has
+        key = self.field if self.field and "." not in self.field else object()  # a key that no record has
 
         def add(record: Any, out: dict[str, float]) -> None:
             # The plain case first, without a call: most records are dicts of strings and whole numbers.
@@ -74,13 +74,13 @@ class Category(Template):
                 return
             value = read(record)
             if value is not None:
-                out[names.make(value)] = 1.0  # not looked up: True would find what 1 left
+                out[names.make(value)] = 1.0  # not from the cache: True == 1, but their names differ
 
         return add
 
 
 class _Names(dict[Any, str]):
-    """The names of a category's values, made when first asked for: the same few values come again and again."""
+    """The names of a category's values, cached, because the same few values occur again and again."""
 
     def __init__(self, head: str, path: str | None) -> None:
         super().__init__()
@@ -88,8 +88,8 @@ class _Names(dict[Any, str]):
 
     def __missing__(self, value: Any) -> str:
         name = self.make(value)
-        if len(self) >= MAX_KEPT:
-            self.clear()  # the frequent ones are soon back
+        if len(self) >= MAX_CACHED:
+            self.clear()  # frequent values are soon cached again
         if not isinstance(value, str) or len(value) <= SAFE_CHARACTERS:
             self[value] = name
         return name

@@ -1,4 +1,4 @@
-"""The feature template over other templates: this feature and that one at once."""
+"""The feature template over other templates: features of several templates together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ MIN_TEMPLATES, MAX_TEMPLATES = 2, 8
 class Cross(Template):
     """Every feature of one template together with every feature of the others, such as an origin with a destination.
 
-    Names are joined by ``&``, values are multiplied. A record on which one of the templates gives nothing has no such
-    features; on which they would give more than 10,000, is an error.
+    Names are joined by ``&``, and values are multiplied. If one of the templates gives no feature for a record, the cross
+    gives none. More than 10,000 features of one cross are an error.
 
     Parameters
     ----------
     templates
-        The templates, from 2 to 8, none of them a cross.
+        From 2 to 8 templates, none of them a cross.
     field
-        The map that the templates' fields are in (None: the record).
+        The map that holds the fields of the templates (None: the record).
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Cross(Template):
     templates: Sequence[Template | Mapping[str, Any]]
 
     def check(self) -> dict[str, Any]:
-        """Check the templates, each given as one or as its description."""
+        """Check the templates, each of which is a template or a description of one."""
         if not isinstance(self.templates, list | tuple):
             parameters.refuse(self.template, "templates", "a list of templates", self.templates)
         templates = tuple(one if isinstance(one, Template) else Template.from_spec(one) for one in self.templates)
@@ -53,7 +53,7 @@ class Cross(Template):
         return {"templates": templates}
 
     def naming(self) -> dict[str, Any]:
-        """Give what the names depend on, of the cross and of its templates."""
+        """Return what the names depend on, of the cross and of its templates."""
         return super().naming() | {"templates": [one.naming() for one in self._crossed()]}
 
     def adder(self) -> Adder:
@@ -74,7 +74,7 @@ class Cross(Template):
             _bound(len(lefts) * len(rights))
             for left, x in lefts.items():
                 for right, y in rights.items():
-                    if product := x * y:  # of tiny values it may be 0
+                    if product := x * y:  # which underflows to 0 for tiny values
                         name = f"{prefix}{left}&{right}"
                         if len(name) > SAFE_CHARACTERS:
                             name = fit(name)

@@ -1,8 +1,8 @@
 """Feature templates over moments in time.
 
-A moment is a string in ISO 8601 (``2013-01-01``, ``2013-01-01T05:15:00-05:00``) or a number of seconds since
-1970-01-01 UTC. Everything is told in UTC: a moment with an offset is converted, and one without is taken to be UTC
-already. For the hour on the wall, send the wall's time without an offset.
+A moment is a string in ISO 8601 (``2013-01-01``, ``2013-01-01T05:15:00-05:00``) or a number of seconds since 1970-01-01
+UTC. All features are in UTC: a moment with an offset is converted, and a moment without an offset is taken as UTC. For
+the hour on the wall, send the wall's time without an offset.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,12 +32,12 @@ PARTS: dict[str, Callable[[datetime], str]] = {
 
 
 def _day(moment: datetime) -> float:
-    """Give the part of the day gone by."""
+    """Return the fraction of the day that is over."""
     return (moment.hour * 3600 + moment.minute * 60 + moment.second + moment.microsecond * 1e-6) / DAY_SECONDS
 
 
 def _year(moment: datetime) -> float:
-    """Give the part of the year gone by; the last day of a leap year goes past no boundary."""
+    """Return the fraction of the year that is over; a leap year has 366 days, so the fraction stays below 1."""
     year = moment.year
     days = 366 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 365
     return (moment.timetuple().tm_yday - 1 + _day(moment)) / days
@@ -51,7 +51,7 @@ CYCLES: dict[str, Callable[[datetime], float]] = {
 
 
 def moment_of(value: Any, path: str | None) -> datetime:
-    """Read a moment as a datetime in UTC.
+    """Return a moment as a datetime in UTC.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def moment_of(value: Any, path: str | None) -> datetime:
         raise FeaturizeError(f"{what(path)} must be within the years 1 to 9999 (got {shown(value)})") from None
     except FeaturizeError:
         raise
-    except ValueError:  # what fromisoformat raises; named again below
+    except ValueError:  # raised by fromisoformat; the error below names the field
         pass
     raise FeaturizeError(f"{what(path)} must be an ISO 8601 date or time, or unix seconds (got {shown(value)})")
 
@@ -81,7 +81,7 @@ class MomentTemplate(Template):
     """A template whose value is a moment in time."""
 
     def moment_reader(self) -> Callable[[Any], datetime | None]:
-        """Give the function that reads the moment."""
+        """Return the function that reads the moment from a record (None: it is missing)."""
         read, path = self.reader(), self.field
 
         def read_moment(record: Any) -> datetime | None:
@@ -93,7 +93,7 @@ class MomentTemplate(Template):
 
 @dataclass(frozen=True, kw_only=True)
 class TimeParts(MomentTemplate):
-    """The moment's part equals ___, in UTC.
+    """A part of the moment equals ___, in UTC.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class TimeParts(MomentTemplate):
 
     def adder(self) -> Adder:
         """Add ``PART=VALUE`` for every part, and plain ``weekend`` on Saturdays and Sundays."""
-        read, prefix, parts = self.moment_reader(), self.prefix, [PARTS[one] for one in parameters.many(self.of)]
+        read, prefix, parts = self.moment_reader(), self.prefix, [PARTS[name] for name in parameters.many(self.of)]
 
         def add(record: Any, out: dict[str, float]) -> None:
             moment = read(record)
@@ -137,7 +137,7 @@ class TimeCycles(MomentTemplate):
     of
         One or several of: day, week (from Monday), year.
     harmonics
-        How many waves: one, two, ... up to this number in the cycle.
+        The number of waves: with 3, there are features of one, two and three waves a cycle.
 
     Examples
     --------
@@ -158,10 +158,10 @@ class TimeCycles(MomentTemplate):
     def adder(self) -> Adder:
         """Add ``cos(2πCYCLE)``, ``sin(2πCYCLE)``, ``cos(4πCYCLE)`` and so on."""
         read, waves = self.moment_reader(), []
-        for one in parameters.many(self.of):
+        for cycle in parameters.many(self.of):
             for k in range(1, self.harmonics + 1):
-                wave = f"{2 * k}π{one}"
-                waves.append((CYCLES[one], 2 * pi * k, f"{self.prefix}cos({wave})", f"{self.prefix}sin({wave})"))
+                wave = f"{2 * k}π{cycle}"
+                waves.append((CYCLES[cycle], 2 * pi * k, f"{self.prefix}cos({wave})", f"{self.prefix}sin({wave})"))
 
         def add(record: Any, out: dict[str, float]) -> None:
             moment = read(record)

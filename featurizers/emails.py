@@ -1,6 +1,6 @@
-"""The feature template over the parts of an e-mail address: what is wrong or remarkable in each.
+"""The feature template over the parts of an e-mail address: their kinds and their faults.
 
-The address is split at its last ``@`` into local part and domain, and the domain at its dots into labels (RFC 5321 and
+The address is split at its last ``@`` into the local part and the domain, and the domain at its dots into labels (RFC 5321 and
 5322, RFC 6531 for letters beyond ASCII).
 """
 
@@ -15,7 +15,8 @@ from featurizers.names import fit
 from featurizers.strings import StringTemplate
 from featurizers.template import Adder
 
-# RFC 5321 section 4.5.3.1 and its erratum 1690. Bytes, but for labels: beyond ASCII, theirs on the wire are Punycode's.
+# RFC 5321 section 4.5.3.1 and its erratum 1690. In bytes, but for labels, which are counted in characters: beyond
+# ASCII, a label is sent as Punycode, whose length differs.
 MAX_ADDRESS, MAX_LOCAL, MAX_LABEL = 254, 64, 63
 
 QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
@@ -25,9 +26,9 @@ NO_LABEL = re.compile(r"[^\w.-]|_")
 
 @dataclass(frozen=True, kw_only=True)
 class EmailParts(StringTemplate):
-    """The parts of an e-mail address: kind of local part, domain, suffix, and each fault that is found.
+    """The parts of an e-mail address: the kind of the local part, the domain, the suffix, and every fault.
 
-    Faults are ``fault_...`` with what is wrong; an address without any is ``faultless``.
+    A fault is ``fault_...`` with its kind; an address without faults is ``faultless``.
 
     Examples
     --------
@@ -50,7 +51,7 @@ class EmailParts(StringTemplate):
             if text is None:
                 return
             local, _, domain = text.rpartition("@")
-            names = [f"at={min(text.count('@'), 3)}"]  # over two it no longer matters how many
+            names = [f"at={min(text.count('@'), 3)}"]  # more than two are all alike
             faults = _local(local, names) + _domain(domain, names)
             if len(text.encode()) > MAX_ADDRESS:
                 faults.append("address_length")
@@ -62,7 +63,7 @@ class EmailParts(StringTemplate):
 
 
 def _local(local: str, names: list[str]) -> list[str]:
-    """Name the kind of a local part; give its faults."""
+    """Add the kind of a local part to the names; return its faults."""
     faults = ["local_length"] if len(local.encode()) > MAX_LOCAL else []
     if not local:
         names.append("local=none")
@@ -80,7 +81,7 @@ def _local(local: str, names: list[str]) -> list[str]:
 
 
 def _domain(domain: str, names: list[str]) -> list[str]:
-    """Name the kind of a domain and its parts; give its faults."""
+    """Add a domain and its parts to the names; return its faults."""
     if not domain:
         names.append("domain=none")
         return ["domain_none"]
@@ -104,7 +105,11 @@ def _domain(domain: str, names: list[str]) -> list[str]:
 
 
 def _kinds(characters: Iterable[str]) -> Iterable[str]:
-    """Name wrong characters: in ASCII as they are, beyond by their Unicode category; marks belong to letters."""
+    """Return the kinds of wrong characters, each once.
+
+    An ASCII character is its own kind; the kind of another is its Unicode category. Combining marks belong to letters, and are
+    not wrong.
+    """
     kinds = (character if character.isascii() else category(character) for character in characters)
     return dict.fromkeys(kind for kind in kinds if kind[0] != "M" or len(kind) == 1)
 

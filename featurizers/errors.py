@@ -1,4 +1,4 @@
-"""The errors of this package, and how a wrong value is shown in them.
+"""The errors of this package, and how they show a wrong value.
 
 ::
 
@@ -6,7 +6,7 @@
     ├── FeaturizeError          a record can't be turned into features
     └── FeaturizerSpecError     a featurizer's description is wrong
 
-Messages name what, the rule, and what came: ``field 'lat' must be within [-90, 90] (got 91.2)``.
+A message names the field, the rule and the value: ``field 'lat' must be within [-90, 90] (got 91.2)``.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ class FeaturizerSpecError(ValueError):
 
 
 def shown(value: Any) -> str:
-    """Show a value that came, cut so that a message stays one readable line.
+    """Return a value as messages show it, cut so that a message stays one readable line.
 
     Examples
     --------
@@ -32,19 +32,19 @@ def shown(value: Any) -> str:
     >>> len(shown("x" * 1_000_000)), len(shown(["x"] * 1_000_000))
     (82, 83)
     """
-    if isinstance(value, int) and value.bit_length() > 4096:  # Python refuses to write out longer ones
+    if isinstance(value, int) and value.bit_length() > 4096:  # Python refuses to convert longer numbers to text
         return f"a whole number of {value.bit_length()} bits"
     if isinstance(value, str | bytes):
-        value = value[:SHOWN_CHARACTERS]  # before repr: a record may be large
+        value = value[:SHOWN_CHARACTERS]  # cut before repr, because a record may be large
     try:
         text = repr(value)
-    except Exception as error:  # noqa: BLE001 - whatever a foreign repr raises, the message must still be written
+    except Exception as error:  # noqa: BLE001 - a foreign repr may raise anything, and the message must still be written
         return f"{type(value).__name__} without a repr: {type(error).__name__}"
     return text if len(text) <= SHOWN_CHARACTERS + 2 else text[:SHOWN_CHARACTERS] + "..."
 
 
 def what(path: str | None) -> str:
-    """Name what an error is about: a field, or the record itself.
+    """Return the subject of a message: a field, or the record itself.
 
     Examples
     --------

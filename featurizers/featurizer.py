@@ -1,4 +1,4 @@
-"""A featurizer: a list of feature templates, and the pure function from a record to features that they make."""
+"""A featurizer: a list of feature templates, as one pure function from a record to its features."""
 
 import hashlib
 import json
@@ -10,19 +10,19 @@ from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown, what
 from featurizers.names import MAX_FEATURES
 from featurizers.template import Template
 
-FORMAT = 1  # raise it whenever the same spec would give other features: it makes every fingerprint another
+FORMAT = 1  # to be raised whenever the same spec gives other features; it is part of every fingerprint
 
 
 class Featurizer:
     """A pure function from a raw record to ``{feature name: value}``, made of feature templates.
 
-    The same record always gives the same features, in the order of the templates; the record is left as it was.
-    Features of value zero are left out. Where two templates give one name, the later one's value stands.
+    The same record always gives the same features, in the order of the templates, and is never changed. Features whose value is
+    zero are left out. Where two templates give the same name, the later template's value stands.
 
     Parameters
     ----------
     templates
-        The templates, at least one. Two that would surely give the same names (the same template with the same
+        At least one template. Two templates that would surely give the same names (the same template with the same
         parameters and prefix, but over another field) are refused: give one of them a ``prefix``.
 
     Examples
@@ -50,7 +50,7 @@ class Featurizer:
         self._adders = [template.adder() for template in self.templates]
 
     def __call__(self, record: Any) -> dict[str, float]:
-        """Turn a record into its features.
+        """Return the features of a record.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Featurizer:
         return out
 
     def to_spec(self) -> dict[str, Any]:
-        """Describe the featurizer as plain data that TOML and JSON can hold.
+        """Return the featurizer as plain data, which TOML and JSON can hold.
 
         Examples
         --------
@@ -77,7 +77,7 @@ class Featurizer:
 
     @classmethod
     def from_spec(cls, data: Any) -> "Featurizer":
-        """Make a featurizer from its description.
+        """Return the featurizer of a description.
 
         Raises
         ------
@@ -94,9 +94,9 @@ class Featurizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256, in hexadecimal, of everything the features depend on.
+        """The SHA-256, in hexadecimal, of everything that the features depend on.
 
-        Defaults count as if they were written out, and the order of keys does not matter.
+        A default counts as if it were written out, and the order of keys does not matter.
         """
         full = [template.to_spec(full=True) for template in self.templates]
         return hashlib.sha256(_canonical({"format": FORMAT, "templates": full}).encode()).hexdigest()

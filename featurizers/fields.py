@@ -15,16 +15,17 @@ MAX_DEPTH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Fields(Template):
-    """Every field of a record, by what it holds.
+    """Every field of a record, by the type of its value.
 
-    A number is the feature ``name`` with its value; a string is the category ``name=value``; true is ``name``; false,
-    None, an empty string, list or map is nothing; a list of strings is a bag, ``name=item`` with how many times it is
-    there; a map's fields have dotted names. Where two fields come to one name, the later one's value stands.
+    A number is the feature ``name`` with its value. A string is the category ``name=value``. True is ``name``. A list
+    of strings is a bag: ``name=item`` with the number of times that the item occurs. The fields of a map have dotted
+    names. False, None, and an empty string, list or map give no feature. Where two fields make the same name, the later
+    field's value stands.
 
     Parameters
     ----------
     field
-        The map whose fields are meant (None: the record). Its own name is not part of the features' names.
+        The map to take the fields of (None: the record). Its own name is not part of the feature names.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class Fields(Template):
 
 
 def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int, out: dict[str, float]) -> None:
-    """Add the features of a map, whose names start with a head."""
+    """Add the features of a map; their names start with the head."""
     if depth > MAX_DEPTH:
         raise FeaturizeError(f"{what(path)} must be nested at most {MAX_DEPTH} maps deep (got another map)")
     for key, value in fields.items():
@@ -80,8 +81,8 @@ def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int,
             if value:
                 out[fit(f"{name}={value}")] = 1.0
         elif isinstance(value, Real):
-            if found := number(value, join(path, key)):
-                out[fit(name)] = found
+            if parsed := number(value, join(path, key)):
+                out[fit(name)] = parsed
         else:
             rule = "a number, a string, a boolean, a list of strings or a map"
             raise FeaturizeError(f"{what(join(path, key))} must be {rule} (got {shown(value)})")

@@ -19,8 +19,8 @@ from featurizers.featurizer import Featurizer
 FORMATS = ("toml", "json")
 
 
-def dumps(featurizer: Featurizer, format: str = "toml") -> str:  # noqa: A002 - the word a caller would look for
-    """Write a featurizer as TOML or JSON.
+def dumps(featurizer: Featurizer, format: str = "toml") -> str:  # noqa: A002 - the word that a caller would look for
+    """Return a featurizer as TOML or JSON.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def dumps(featurizer: Featurizer, format: str = "toml") -> str:  # noqa: A002 - 
 
 
 def loads(text: str, format: str = "toml") -> Featurizer:  # noqa: A002 - as in `dumps`
-    r"""Read a featurizer from TOML or JSON.
+    r"""Return the featurizer of a text in TOML or JSON.
 
     Examples
     --------
@@ -57,18 +57,18 @@ def loads(text: str, format: str = "toml") -> Featurizer:  # noqa: A002 - as in 
     _check(format)
     try:
         data = tomllib.loads(text) if format == "toml" else json.loads(text)
-    except (ValueError, RecursionError) as error:  # what both decoders raise for wrong text
+    except (ValueError, RecursionError) as error:  # raised by both decoders for wrong text
         raise FeaturizerSpecError(f"a featurizer must be {format.upper()} that can be read (got: {error})") from error
     return Featurizer.from_spec(data)
 
 
 def load(path: str | Path) -> Featurizer:
-    """Read a featurizer from a ``.toml`` or ``.json`` file.
+    """Return the featurizer of a ``.toml`` or ``.json`` file.
 
     Raises
     ------
     FeaturizerSpecError
-        If the file can't be read, or its text is not a featurizer.
+        If the file can't be read, or its text is no featurizer.
     """
     path = Path(path)
     _check(path.suffix[1:])
@@ -88,7 +88,7 @@ def _check(name: str) -> None:
 
 
 def _table(template: dict[str, Any]) -> str:
-    """Write one template as a TOML table; nested templates go on a line each, as inline tables."""
+    """Return one template as a TOML table; each nested template is an inline table on a line of its own."""
     lines = ["[[templates]]"]
     for key, value in template.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -103,5 +103,5 @@ def _value(value: Any) -> str:
         return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    # JSON's text, numbers and booleans are TOML's too, but for DEL, which TOML wants escaped
+    # Strings, numbers and booleans are written alike in JSON and TOML, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

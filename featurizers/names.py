@@ -1,24 +1,24 @@
 """What a feature may be called: any text of 1 to 256 bytes in UTF-8.
 
-Names are made of what records carry, so they can come out too long, or with half of a surrogate pair in them. Both are
-put right in one place, always in the same way:
+Names contain parts of records, so they can be too long, or contain half of a surrogate pair. `fit` repairs both, always
+in the same way:
 
-- Two halves of a surrogate pair become their character; a half alone becomes U+FFFD, the replacement character.
-- A name over 256 bytes is cut at a character boundary and ends in ``~`` and 16 hexadecimal digits, the first 8 bytes of
-  the BLAKE2b hash of the whole name. So long names that differ stay different.
+- Two halves of a surrogate pair become their character. A single half becomes U+FFFD, the replacement character.
+- A name over 256 bytes is cut at a character boundary, and ends in ``~`` and 16 hexadecimal digits, the first 8 bytes of the
+  BLAKE2b hash of the whole name. So two long names that differ stay different.
 """
 
 from hashlib import blake2b
 
 MAX_NAME_BYTES = 256
-SAFE_CHARACTERS = MAX_NAME_BYTES // 4  # a name of no more clean characters always fits, whatever they are
+SAFE_CHARACTERS = MAX_NAME_BYTES // 4  # so many clean characters always fit: none has more than 4 bytes
 MAX_FEATURES = 10_000
 HASH_BYTES = 8
 KEPT_BYTES = MAX_NAME_BYTES - 1 - 2 * HASH_BYTES
 
 
 def clean(text: str) -> str:
-    r"""Make a text encodable as UTF-8: pair surrogates that belong together, replace those alone.
+    r"""Return a text that UTF-8 can encode: pairs of surrogates become characters, single surrogates are replaced.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def clean(text: str) -> str:
 
 
 def fit(name: str) -> str:
-    """Make a feature name that is encodable as UTF-8 and at most 256 bytes long.
+    """Return a feature name that UTF-8 can encode, of at most 256 bytes.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def fit(name: str) -> str:
     'carrier=UA'
     >>> fit("word_" + "a" * 300)[-20:], fit("word_" + "a" * 301)[-20:]
     ('aaa~...', 'aaa~...')
-    >>> len(fit("é" * 300).encode())  # the 239 bytes before "~" would have cut through a character
+    >>> len(fit("é" * 300).encode())  # not 256: the 239th byte before "~" would be half a character
     255
     """
     if name.isascii() and len(name) <= MAX_NAME_BYTES:
@@ -52,12 +52,12 @@ def fit(name: str) -> str:
     encoded = name.encode()
     if len(encoded) <= MAX_NAME_BYTES:
         return name
-    kept = encoded[:KEPT_BYTES].decode(errors="ignore")  # "ignore" drops the character the cut went through
+    kept = encoded[:KEPT_BYTES].decode(errors="ignore")  # "ignore" drops a character that is cut in two
     return f"{kept}~{blake2b(encoded, digest_size=HASH_BYTES).hexdigest()}"
 
 
 def number_text(value: float) -> str:
-    """Write a number the short way, as names have it.
+    """Return a number in its short form, as names have it.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """Feature templates that make a linear predictor non-linear in a number: powers, bins, waves, sums of squares.
 
-The score stays linear in the weights; what it is linear in are functions of the number (CS221, nonlinear features).
+The score stays linear in the weights and in the features, but the features are non-linear functions of the number (CS221,
+nonlinear features).
 """
 
 from bisect import bisect_left
@@ -26,7 +27,7 @@ class Powers(NumberTemplate):
     Parameters
     ----------
     degrees
-        One or several whole numbers within [0, 10]; degree 0 is the constant 1.
+        One or several whole numbers within [0, 10]. Degree 0 is the constant 1.
 
     Examples
     --------
@@ -64,14 +65,15 @@ class Powers(NumberTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class Bins(NumberTemplate):
-    """The bin a number is in, for piecewise constant predictors.
+    """The bin that a number is in, for piecewise constant predictors.
 
-    Bins are half-open, ``low<x<=high``. A number outside of all gives no feature, unless `below` or `above` says so.
+    Bins are half-open, ``low<x<=high``. A number outside of all bins gives no feature, unless there is a bin `below` or
+    `above`.
 
     Parameters
     ----------
     edges
-        The bins' edges, at least one; n edges make n - 1 bins.
+        The edges of the bins, at least one; n edges make n - 1 bins.
     below, above
         Whether there is a bin ``x<=FIRST`` and a bin ``x>LAST``.
 
@@ -89,7 +91,7 @@ class Bins(NumberTemplate):
     above: bool = False
 
     def check(self) -> dict[str, Any]:
-        """Check the edges and that they make a bin."""
+        """Check the edges, and that they make at least one bin."""
         edges = parameters.finites(self.template, "edges", self.edges)
         below = parameters.flag(self.template, "below", self.below)
         above = parameters.flag(self.template, "above", self.above)
@@ -129,11 +131,11 @@ class Periodic(NumberTemplate):
     Parameters
     ----------
     frequency
-        One or several k in cos(kx) and sin(kx), not 0. Either this or `period`.
+        One or several k for cos(kx) and sin(kx), not 0. Give either this or `period`.
     period
-        The p after which everything repeats: cos(2πx/p) and sin(2πx/p), such as 24 for hours.
+        The length p of a cycle, such as 24 for hours: cos(2πx/p) and sin(2πx/p).
     harmonics
-        With a period: also its fractions p/2, p/3, ... p/harmonics, for shapes other than one wave.
+        With a period: also the periods p/2, p/3, ... p/harmonics, for cycles that are not a single wave.
 
     Examples
     --------
@@ -150,7 +152,7 @@ class Periodic(NumberTemplate):
     harmonics: int = 1
 
     def check(self) -> dict[str, Any]:
-        """Check that there is one of frequency and period, and the harmonics."""
+        """Check that there is either a frequency or a period, and check the harmonics."""
         if (self.frequency is None) == (self.period is None):
             parameters.refuse(self.template, "frequency", "given, or else period", self.frequency)
         parameters.whole(self.template, "harmonics", self.harmonics, 1, 100)
@@ -196,9 +198,9 @@ class SumOfSquares(NumberTemplate):
     Parameters
     ----------
     field
-        The map that has the numbers (None: the record).
+        The map that holds the numbers (None: the record).
     of
-        The numbers' fields in it, at least two.
+        The fields of the numbers in it, at least two.
 
     Examples
     --------
@@ -215,7 +217,7 @@ class SumOfSquares(NumberTemplate):
         of = parameters.texts(self.template, "of", self.of, 64)
         if len(of) < 2:
             parameters.refuse(self.template, "of", "at least two fields", self.of)
-        return super().check() | {"of": tuple(sorted(of))}  # a sum has no order
+        return super().check() | {"of": tuple(sorted(of))}  # a sum does not depend on the order
 
     def adder(self) -> Adder:
         """Add ``x1^2+x2^2``."""

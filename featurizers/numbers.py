@@ -1,10 +1,11 @@
-"""What a number is, and the feature templates that take it as it is or by its size.
+"""What a number is, and the feature templates for a number as it is and for its logarithm.
 
-A number is an int or a float (numpy's too), finite, not a boolean. A string is refused unless the template says
-``parse=True``, as for records read from CSV: then a plain decimal such as ``-1.5e3``, spaces around it allowed, is its
-number, and a blank string is a missing value.
+A number is a finite int or float (numpy's too), and not a boolean. A string is refused, unless the template has
+``parse=True``, as for records from CSV files: then a plain decimal such as ``-1.5e3``, with or without spaces around
+it, is read as its number, and a blank string is a missing value.
 
-Names carry the field: ``distance``, ``x^2``, ``0<x<=1``. Where the record itself is the number, its name is ``x``.
+Feature names carry the field's name: ``distance``, ``x^2``, ``0<x<=1``. Where the record itself is the number, the name
+is ``x``.
 """
 
 import re
@@ -22,7 +23,7 @@ DECIMAL = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\
 
 
 def number(value: Any, path: str | None, parse: bool = False) -> float | None:
-    """Check that a value is a finite number (None if it is missing).
+    """Return a value as a finite number (None if it is missing).
 
     Examples
     --------
@@ -42,32 +43,32 @@ def number(value: Any, path: str | None, parse: bool = False) -> float | None:
     elif isinstance(value, bool) or not isinstance(value, Real):
         raise FeaturizeError(f"{what(path)} must be a number (got {shown(value)})")
     try:
-        found = float(value)
-    except OverflowError:  # a whole number too large for a float
-        found = float("inf")
-    if not isfinite(found):
+        parsed = float(value)
+    except OverflowError:  # a whole number that is too large for a float
+        parsed = float("inf")
+    if not isfinite(parsed):
         raise FeaturizeError(f"{what(path)} must be finite (got {shown(value)})")
-    return found
+    return parsed
 
 
 def number_reader(path: str | None, optional: bool, parse: bool = False) -> Callable[[Any], float | None]:
-    """Give the function that reads a finite number at a path from a record."""
+    """Return the function that reads a finite number at a path from a record."""
     read = reader(path, optional)
 
     def read_number(record: Any) -> float | None:
         value = read(record)
-        if type(value) is float and value - value == 0.0:  # finite: nan and infinities give nan
+        if type(value) is float and value - value == 0.0:  # finite: for nan and infinities the difference is nan
             return value
-        found = number(value, path, parse)
-        if found is None and not optional:
+        parsed = number(value, path, parse)
+        if parsed is None and not optional:
             raise FeaturizeError(f"{what(path)} is required (got {shown(value)})")
-        return found
+        return parsed
 
     return read_number
 
 
 def finite(value: float, name: str) -> float:
-    """Check that a computed value is finite."""
+    """Return a computed value, which must be finite."""
     if not isfinite(value):
         raise FeaturizeError(f"feature '{name}' must be finite (got {value})")
     return value
@@ -93,11 +94,11 @@ class NumberTemplate(Template):
 
     @property
     def x(self) -> str:
-        """The variable's name inside feature names."""
+        """The name of the number in feature names."""
         return self.field or "x"
 
     def number_reader(self) -> Reader:
-        """Give the function that reads the number."""
+        """Return the function that reads the number from a record (None: it is missing)."""
         return number_reader(self.field, self.optional, self.parse)
 
 
@@ -127,7 +128,7 @@ class Number(NumberTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class SignedLog(NumberTemplate):
-    """The logarithm of a number's size with the number's sign: sign(x) ln(1 + |x|), for values over many magnitudes.
+    """The logarithm of a number's size, with the number's sign: sign(x) ln(1 + |x|), for values of many magnitudes.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Checks of what a template's parameters may be, each of which names the template and the parameter when it fails.
+"""Checks of a template's parameters; the error of each names the template and the parameter.
 
-Where several values are allowed one alone will do, so ``n=3`` and ``n=[3]`` are the same template. Values whose order
-does not matter come back sorted and without repeats, so that equal templates compare equal.
+Where several values are allowed, a single value will do: ``n=3`` and ``n=[3]`` are the same template. Values whose
+order does not matter are returned sorted and without repeats, so that equal templates compare equal.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def refuse(template: str, name: str, rule: str, value: Any) -> NoReturn:
 
 
 def many(value: Any) -> tuple[Any, ...]:
-    """Turn one value or a list of them into a tuple.
+    """Return one value, or a list of values, as a tuple.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def many(value: Any) -> tuple[Any, ...]:
 
 
 def wholes(template: str, name: str, value: Any, low: int, high: int) -> tuple[int, ...]:
-    """Check whole numbers within [low, high].
+    """Return whole numbers within [low, high], sorted.
 
     Examples
     --------
@@ -45,14 +45,14 @@ def wholes(template: str, name: str, value: Any, low: int, high: int) -> tuple[i
 
 
 def whole(template: str, name: str, value: Any, low: int, high: int) -> int:
-    """Check one whole number within [low, high]."""
+    """Return one whole number within [low, high]."""
     if type(value) is not int or not low <= value <= high:
         refuse(template, name, f"a whole number within [{low}, {high}]", value)
     return value
 
 
 def finites(template: str, name: str, value: Any) -> tuple[float, ...]:
-    """Check finite numbers."""
+    """Return finite numbers, sorted."""
     values = many(value)
     if not values or not all(type(v) in (int, float) and isfinite(v) for v in values):
         refuse(template, name, "finite numbers", value)
@@ -60,21 +60,21 @@ def finites(template: str, name: str, value: Any) -> tuple[float, ...]:
 
 
 def flag(template: str, name: str, value: Any) -> bool:
-    """Check a true or a false."""
+    """Return a boolean."""
     if type(value) is not bool:
         refuse(template, name, "true or false", value)
     return value
 
 
 def text(template: str, name: str, value: Any, max_bytes: int) -> str:
-    """Check a text of a bounded length in UTF-8."""
+    """Return a text of a bounded length in UTF-8."""
     if not isinstance(value, str) or not _fits(value, max_bytes):
         refuse(template, name, f"a UTF-8 text of at most {max_bytes} bytes", value)
     return value
 
 
 def texts(template: str, name: str, value: Any, max_bytes: int) -> tuple[str, ...]:
-    """Check non-empty texts of a bounded length in UTF-8, and keep their order."""
+    """Return non-empty texts of a bounded length in UTF-8, in their own order."""
     values = many(value)
     if not values or not all(isinstance(v, str) and v and _fits(v, max_bytes) for v in values):
         refuse(template, name, f"non-empty UTF-8 texts of at most {max_bytes} bytes", value)
@@ -82,7 +82,7 @@ def texts(template: str, name: str, value: Any, max_bytes: int) -> tuple[str, ..
 
 
 def choices(template: str, name: str, value: Any, allowed: Sequence[str]) -> tuple[str, ...]:
-    """Check one or several of the allowed words, and give them in the order they are declared in."""
+    """Return one or several of the allowed words, in the order in which they are declared."""
     values = many(value)
     if not values or not all(isinstance(v, str) and v in allowed for v in values):
         refuse(template, name, f"of {', '.join(allowed)}", value)
@@ -90,7 +90,7 @@ def choices(template: str, name: str, value: Any, allowed: Sequence[str]) -> tup
 
 
 def choice(template: str, name: str, value: Any, allowed: Sequence[str]) -> str:
-    """Check one of the allowed words."""
+    """Return one of the allowed words."""
     if not isinstance(value, str) or value not in allowed:
         refuse(template, name, f"one of {', '.join(allowed)}", value)
     return value

@@ -11,20 +11,20 @@ from featurizers.names import MAX_FEATURES
 from featurizers.numbers import number
 from featurizers.template import Adder, Template
 
-CACHED_SIZES = 4  # images of one stream mostly have one size
+CACHED_SIZES = 4  # the images of one stream mostly have the same size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels(Template):
-    """Pixel intensity at row ___, column ___ and channel ___, as it is.
+    """The intensity of a pixel at row ___, column ___ and channel ___, as it is.
 
-    An image is a list of rows, each a list of pixels; a pixel is a number, or a list of one number a channel. An array
-    that has ``tolist``, such as numpy's, will do. An image may have at most 10,000 numbers.
+    An image is a list of rows, and a row a list of pixels. A pixel is a number, or a list with a number for each
+    channel. An array with a method ``tolist``, such as numpy's, will do. An image has at most 10,000 numbers.
 
     Parameters
     ----------
     channels
-        The names of the channels of pixels that are lists.
+        The names of the channels, for pixels that are lists.
 
     Examples
     --------
@@ -69,10 +69,10 @@ class Pixels(Template):
                 values = _flat(row, index, path, len(channels)) if deep else row
                 for name, value in zip(row_names, values, strict=True):
                     if type(value) is not float or value - value != 0.0:
-                        found = number(value, f"{path or 'image'}[{index}]")
-                        if found is None:
+                        parsed = number(value, f"{path or 'image'}[{index}]")
+                        if parsed is None:
                             raise FeaturizeError(f"field '{path or 'image'}[{index}]' must be a number (got None)")
-                        value = found
+                        value = parsed
                     if value:
                         out[name] = value
 
@@ -84,7 +84,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _flat(row: Sequence[Any], index: int, path: str | None, n_channels: int) -> list[Any]:
-    """Put the channels of a row's pixels one after the other."""
+    """Return the numbers of a row, pixel after pixel, channel after channel."""
     for pixel in row:
         if not _is_list(pixel) or len(pixel) != n_channels:
             raise FeaturizeError(

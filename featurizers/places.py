@@ -1,10 +1,10 @@
 """The feature template over places: latitude is in [...] and longitude is in [...].
 
-Cells are squares in degrees whose corners are multiples of their size, each with its lower edges and without its upper
-ones. The edges of the world are taken care of:
+Cells are squares in degrees, and their corners are multiples of their size. A cell includes its lower edges and
+excludes its upper edges. At the edges of the world:
 
-- The last cell has latitude 90 too.
-- -180 and 180 are one meridian, in the cells from -180 on.
+- The last cell includes latitude 90.
+- -180 and 180 are one meridian, which belongs to the cells that start at -180.
 - At a pole all longitudes are one place, so each pole is a cell of its own, with longitude in [-180,180].
 """
 
@@ -33,9 +33,9 @@ class Cells(Template):
     Parameters
     ----------
     field
-        The map that has the latitude and longitude (None: the record).
+        The map that holds the latitude and the longitude (None: the record).
     size
-        One or several cell sizes in degrees. Each must divide 90, so that no cell is cut by a pole.
+        One or several sizes of cells in degrees. Each must divide 90, so that no cell reaches over a pole.
     lat, lon
         The fields of latitude and longitude in degrees, within [-90, 90] and [-180, 180].
     parse
@@ -71,7 +71,7 @@ class Cells(Template):
         return {"size": tuple(sorted(size, reverse=True))}
 
     def naming(self) -> dict[str, Any]:
-        """Give what the names depend on, which is not where the numbers come from."""
+        """Return what the names depend on: not the fields of latitude and longitude."""
         return {key: value for key, value in super().naming().items() if key not in ("lat", "lon")}
 
     def adder(self) -> Adder:
@@ -82,7 +82,7 @@ class Cells(Template):
         intervals = [interval(size) for size in parameters.many(self.size)]
         prefix = self.prefix
 
-        # Places come again (airports, shops, homes), and a place is looked up faster than its cells are worked out.
+        # Places recur (airports, shops, homes), and a look-up is faster than computing the cells.
         @lru_cache(CACHED_PLACES)
         def names(lat: float, lon: float) -> list[str]:
             if not -90.0 <= lat <= 90.0:
@@ -107,7 +107,7 @@ class Cells(Template):
 
 
 def interval(size: float) -> Callable[[float, int], str]:
-    """Give the function that writes the interval of a size that a coordinate up to a limit is in.
+    """Return the function that writes the interval of a given size that holds a coordinate within [-limit, limit].
 
     Examples
     --------
@@ -124,8 +124,8 @@ def interval(size: float) -> Callable[[float, int], str]:
 
     def of(degrees: float, limit: int) -> str:
         index = floor(degrees * q / p)
-        # The product is rounded, so right at an edge it may be one off. The edge itself, p * i / q, is exact: the same
-        # float that the edge's decimal text is read as.
+        # The product is rounded, so at an edge the index may be off by one. The edge itself, p * i / q, is exact: it is
+        # the same float that the edge's decimal text is parsed to.
         if degrees < p * index / q:
             index -= 1
         elif degrees >= p * (index + 1) / q:
@@ -136,5 +136,5 @@ def interval(size: float) -> Callable[[float, int], str]:
 
 
 def _exact(size: float) -> Fraction:
-    """Take a size as the decimal it is written as: 0.1 is one tenth, not the float next to it."""
+    """Return a size exactly as its decimal text has it: 0.1 is one tenth, not the nearest float."""
     return Fraction(repr(size))

@@ -1,4 +1,4 @@
-"""Ready-made featurizers by name, each a good start for one kind of record."""
+"""Ready-made featurizers by name; each is a good start for one kind of record."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,14 +47,14 @@ FLIGHTS = Featurizer(
         Category("carrier"),
         Category("origin"),
         Category("dest"),
-        Category("tailnum", optional=True),  # many cancelled flights have none
+        Category("tailnum", optional=True),  # many cancelled flights have no tail number
         Category("month"),
         Category("hour"),
         Number("distance"),
         Cross([Category("origin"), Category("dest")]),
         Cross([Category("carrier"), Category("hour")]),
         Cross([Category("month"), Category("day")]),
-        Cells(size=[10, 1], optional=True),  # the destination's place, which not every airport has
+        Cells(size=[10, 1], optional=True),  # the place of the destination, which is not known for every airport
     ]
 )
 
@@ -64,7 +64,7 @@ READY: Mapping[str, Featurizer] = MappingProxyType(
 
 
 def get(source: Any) -> Featurizer:
-    """Give the featurizer that is meant: by a ready one's name, a file's path, a description as data, or itself.
+    """Return a featurizer: from a ready-made one's name, a file's path, a description as data, or itself.
 
     Examples
     --------

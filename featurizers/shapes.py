@@ -1,4 +1,4 @@
-"""Feature templates over how a string is put together: its shape, and its character n-grams."""
+"""Feature templates over the make-up of a string: its shape, and its character n-grams."""
 
 import re
 import string
@@ -10,7 +10,7 @@ from featurizers.names import fit
 from featurizers.strings import MAX_N, StringTemplate
 from featurizers.template import Adder
 
-START, END = "⊢", "⊣"  # the boundary marks: no keyboard has them, so real text hardly collides
+START, END = "⊢", "⊣"  # the boundary marks: no keyboard has them, so real text hardly contains them
 
 SHAPE = str.maketrans(
     {**dict.fromkeys(string.ascii_lowercase, "a"), **dict.fromkeys(string.ascii_uppercase, "A")}
@@ -21,7 +21,7 @@ RUN = re.compile(r"([aA9])\1+")
 
 @dataclass(frozen=True, kw_only=True)
 class Shape(StringTemplate):
-    """The shape of a string: a, A and 9 for runs of ASCII letters and digits, all else as it is.
+    """The shape of a string: a, A and 9 for runs of ASCII letters and digits; other characters stay.
 
     Examples
     --------
@@ -46,18 +46,19 @@ class Shape(StringTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class CharacterNgrams(StringTemplate):
-    """Contains the n characters ___ in a row, for n from low to high.
+    """The string contains the n characters ___ in a row, for n from low to high.
 
     Parameters
     ----------
     low, high
-        The shortest and the longest n-gram in characters, at most 32.
+        The shortest and the longest n-gram, in characters, at most 32.
     marks
-        Whether the ends of the string count as characters, written ``⊢`` and ``⊣``.
+        Whether the two ends of the string count as characters, written ``⊢`` and ``⊣``.
     shapes
-        Whether to take n-grams of the string's shape (see `Shape`), named ``shapes_``, rather than of the string.
+        Whether to take n-grams of the string's shape (see `Shape`) rather than of the string. Their names start with
+        ``shapes_``.
     count
-        Whether the value is the number of times an n-gram occurs rather than 1.
+        Whether the value is the number of times that an n-gram occurs, rather than 1.
 
     Examples
     --------
@@ -99,7 +100,7 @@ class CharacterNgrams(StringTemplate):
             names = [head + text[i : i + n] for n in lengths for i in range(len(text) - n + 1)]
             if count:
                 for name in dict.fromkeys(names):
-                    out[name] = 0.0  # not added to what another template may have put there
+                    out[name] = 0.0  # another template may have set the same name; its value is replaced
                 for name in names:
                     out[name] += 1.0
             else:
@@ -109,7 +110,7 @@ class CharacterNgrams(StringTemplate):
 
 
 def shape(text: str) -> str:
-    """Give the shape of a string.
+    """Return the shape of a string.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Feature templates over strings: length, substrings, ends and character classes.
 
-All count in characters (Unicode code points) and are exact about case. A lone surrogate in a string counts as U+FFFD.
+Lengths count characters (Unicode code points), and case matters. A single surrogate in a string counts as U+FFFD.
 """
 
 import string
@@ -13,18 +13,18 @@ from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import clean
 from featurizers.template import Adder, Template
 
-MAX_N = 32  # characters in an end or an n-gram: with the longest prefix its name stays below 256 bytes
+MAX_N = 32  # characters in an end or an n-gram: even with the longest prefix the name stays below 256 bytes
 MAX_TEXT_BYTES = 128
 
 PUNCTUATION = frozenset(string.punctuation)
 CLASSES: dict[str, tuple[str, Callable[[str], bool]]] = {
-    "alphanumeric": ("fracOfAlpha", str.isalnum),  # the lecture's name for it
+    "alphanumeric": ("fracOfAlpha", str.isalnum),  # the lecture's name
     "letter": ("fracOfLetter", str.isalpha),
     "digit": ("fracOfDigit", str.isdigit),
     "upper": ("fracOfUpper", str.isupper),
     "lower": ("fracOfLower", str.islower),
     "space": ("fracOfSpace", str.isspace),
-    "punctuation": ("fracOfPunctuation", PUNCTUATION.__contains__),  # ASCII's
+    "punctuation": ("fracOfPunctuation", PUNCTUATION.__contains__),  # that of ASCII
     "ascii": ("fracOfAscii", str.isascii),
 }
 
@@ -34,7 +34,7 @@ class StringTemplate(Template):
     """A template whose value is a string."""
 
     def text_reader(self) -> Callable[[Any], str | None]:
-        """Give the function that reads the string, encodable as UTF-8."""
+        """Return the function that reads the string from a record, as text that UTF-8 can encode (None: it is missing)."""
         read, path = self.reader(), self.field
 
         def read_text(record: Any) -> str | None:
@@ -74,7 +74,7 @@ class Length(StringTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class LengthGreater(StringTemplate):
-    """Length greater than ___.
+    """The length is greater than ___.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class LengthGreater(StringTemplate):
                 length = len(text)
                 for n, name in named:
                     if length <= n:
-                        break  # they are sorted
+                        break  # the lengths are sorted
                     out[name] = 1.0
 
         return add
@@ -114,7 +114,7 @@ class LengthGreater(StringTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class Contains(StringTemplate):
-    """Contains ___.
+    """The string contains ___.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class Contains(StringTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class StartsWith(StringTemplate):
-    """First n characters equal ___. A string with fewer characters gives no feature.
+    """The first n characters equal ___. A string with fewer characters gives no feature.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ class StartsWith(StringTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class EndsWith(StringTemplate):
-    """Last n characters equal ___. A string with fewer characters gives no feature.
+    """The last n characters equal ___. A string with fewer characters gives no feature.
 
     Parameters
     ----------
@@ -226,13 +226,13 @@ class EndsWith(StringTemplate):
 
 @dataclass(frozen=True, kw_only=True)
 class Fraction(StringTemplate):
-    """The fraction of a string's characters that are of a class. An empty string gives no feature.
+    """The fraction of the string's characters that belong to a class. An empty string gives no feature.
 
     Parameters
     ----------
     of
         One or several of: alphanumeric (named fracOfAlpha, as in the lecture), letter, digit, upper, lower, space,
-        punctuation (ASCII's), ascii.
+        punctuation (of ASCII), ascii.
 
     Examples
     --------
@@ -251,7 +251,7 @@ class Fraction(StringTemplate):
     def adder(self) -> Adder:
         """Add ``fracOfCLASS`` for every class that has characters in the string."""
         read = self.text_reader()
-        named = [(self.prefix + CLASSES[one][0], CLASSES[one][1]) for one in parameters.many(self.of)]
+        named = [(self.prefix + CLASSES[kind][0], CLASSES[kind][1]) for kind in parameters.many(self.of)]
 
         def add(record: Any, out: dict[str, float]) -> None:
             if text := read(record):

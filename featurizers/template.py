@@ -1,7 +1,8 @@
 """A feature template: "a group of features all computed in a similar way", as one frozen dataclass.
 
-A template's parameters are plain data, so a template can be written to a file and read back. It is found by its
-declared name in a registry; nothing is ever imported or evaluated because a file says so. Subclassing registers:
+The parameters of a template are plain data, so a template can be written to a file and read back. A file names a
+template by the name under which its class is registered; nothing is imported or evaluated because a file says so.
+Subclassing registers the class:
 
 >>> from dataclasses import dataclass
 >>> from featurizers import Featurizer
@@ -43,16 +44,16 @@ class Template(ABC):
     Parameters
     ----------
     field
-        The field of the record that holds the value. A dotted path, ``a.b``, reads a map inside the record. None: the
-        record itself is the value, such as a plain string.
+        The field of the record that holds the value. A dotted path, ``a.b``, reads from a map inside the record. None:
+        the record itself is the value, such as a plain string.
     optional
-        Whether a missing or None field gives no feature. Otherwise it is an error.
+        Whether a field that is missing or None gives no feature, rather than an error.
     prefix
-        Put before every feature name, to tell two fields under one template apart. At most 64 bytes.
+        Put before every feature name, to tell apart the features of two fields under one template. At most 64 bytes.
     """
 
     template: ClassVar[str]
-    names_carry_field: ClassVar[bool] = False  # whether another field surely gives other names
+    names_carry_field: ClassVar[bool] = False  # whether another field always gives other names
 
     field: str | None = None
     _: KW_ONLY
@@ -60,17 +61,17 @@ class Template(ABC):
     prefix: str = ""
 
     def __init_subclass__(cls) -> None:
-        """Register the subclass under the name it declares."""
+        """Register the subclass under the name that it declares."""
         name = cls.__dict__.get("template")
         if name is None:
-            return  # a shared base, not a template
+            return  # a base class, not a template
         known = REGISTRY.setdefault(name, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise FeaturizerSpecError(f"template '{name}' must be declared once (got it in {known} and {cls})")
         REGISTRY[name] = cls
 
     def __post_init__(self) -> None:
-        """Check the parameters; subclasses add their own with `check`."""
+        """Check the parameters; subclasses check their own in `check`."""
         if self.field is not None:
             parameters.text(self.template, "field", self.field, MAX_FIELD_BYTES)
             if not all(self.field.split(".")):
@@ -78,26 +79,26 @@ class Template(ABC):
         parameters.flag(self.template, "optional", self.optional)
         parameters.text(self.template, "prefix", self.prefix, MAX_PREFIX_BYTES)
         for name, value in self.check().items():
-            object.__setattr__(self, name, value)  # the one moment a frozen dataclass may still be shaped
+            object.__setattr__(self, name, value)  # the one place where the frozen dataclass is written to
 
     def check(self) -> dict[str, Any]:
-        """Check the template's own parameters and give them in their canonical form."""
+        """Check the template's own parameters, and return those that change in their canonical form."""
         return {}
 
     @abstractmethod
     def adder(self) -> Adder:
-        """Give the function that adds this template's features of a record to a dict.
+        """Return the function that adds this template's features of a record to a dict.
 
-        What is the same for every record (readers, the fixed parts of names) is made here, once. The function adds
-        finite, non-zero values only and never changes the record.
+        What is the same for every record (readers, the fixed parts of names) is computed here, once. The function adds
+        only finite values other than zero, and never changes the record.
         """
 
     def reader(self) -> Reader:
-        """Give the function that reads this template's value from a record (None: an optional one that is missing)."""
+        """Return the function that reads this template's value from a record (None: it is optional and missing)."""
         return reader(self.field, self.optional)
 
     def naming(self) -> dict[str, Any]:
-        """Give what the feature names depend on: two templates with the same naming would give the same names."""
+        """Return what the feature names depend on: two templates with the same naming give the same names."""
         spec = self.to_spec(full=True)
         del spec["optional"]
         if not self.names_carry_field:
@@ -105,7 +106,7 @@ class Template(ABC):
         return spec
 
     def to_spec(self, full: bool = False) -> dict[str, Any]:
-        """Describe the template as plain data, with (full) or without the parameters that have their default."""
+        """Return the template as plain data, with (full) or without the parameters that have their default."""
         spec: dict[str, Any] = {"template": self.template}
         for parameter in fields(self):
             value = getattr(self, parameter.name)
@@ -115,7 +116,7 @@ class Template(ABC):
 
     @staticmethod
     def from_spec(spec: Any) -> "Template":
-        """Make a template from its description.
+        """Return the template of a description.
 
         Examples
         --------
@@ -131,20 +132,20 @@ class Template(ABC):
         if name not in REGISTRY:
             raise FeaturizerSpecError(f"template must be one of {', '.join(sorted(REGISTRY))} (got {shown(name)})")
         known = {parameter.name: parameter for parameter in fields(REGISTRY[name])}
-        given = {key: value for key, value in spec.items() if key != "template"}
-        for key in given:
+        arguments = {key: value for key, value in spec.items() if key != "template"}
+        for key in arguments:
             if key not in known:
                 raise FeaturizerSpecError(
                     f"template '{name}': unknown parameter {shown(key)} (has {', '.join(sorted(known))})"
                 )
         for key, parameter in known.items():
-            if parameter.default is MISSING and key not in given:
+            if parameter.default is MISSING and key not in arguments:
                 raise FeaturizerSpecError(f"template '{name}': parameter '{key}' is required (got {shown(dict(spec))})")
-        return REGISTRY[name](**given)
+        return REGISTRY[name](**arguments)
 
 
 def reader(path: str | None, optional: bool) -> Reader:
-    """Give the function that reads a path from a record.
+    """Return the function that reads a path from a record.
 
     Examples
     --------
@@ -164,7 +165,7 @@ def reader(path: str | None, optional: bool) -> Reader:
         return read_itself
 
     def read(record: Any) -> Any:
-        try:  # `get`, as `[]` would add keys to a defaultdict
+        try:  # not `[]`, which would add keys to a defaultdict
             value = record.get(path)
         except AttributeError:
             raise FeaturizeError(f"record must be a map of fields (got {shown(record)})") from None
@@ -195,12 +196,12 @@ def reader(path: str | None, optional: bool) -> Reader:
 
 
 def join(path: str | None, name: str) -> str:
-    """Give the path of a name inside the map at a path."""
+    """Return the path of a name inside the map at a path."""
     return name if path is None else f"{path}.{name}"
 
 
 def _data(value: Any, full: bool) -> Any:
-    """Turn a parameter's value into what TOML and JSON can hold."""
+    """Return a parameter's value as plain data, which TOML and JSON can hold."""
     if isinstance(value, Template):
         return value.to_spec(full)
     return [_data(item, full) for item in value] if isinstance(value, tuple) else value

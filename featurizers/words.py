@@ -18,19 +18,19 @@ VALUES = ("presence", "count", "log")
 
 @dataclass(frozen=True, kw_only=True)
 class Words(StringTemplate):
-    """Contains the word ___, and the n words ___ in a row up to n.
+    """The text contains the word ___, or the words ___ in a row, up to n words.
 
     Parameters
     ----------
     n
         The longest run of words, at most 5.
     lower
-        Whether upper and lower case are one.
+        Whether case is ignored.
     value
-        ``presence``: 1; ``count``: how many times the words occur; ``log``: ln(1 + count).
+        ``presence``: 1. ``count``: the number of times that the words occur. ``log``: ln(1 + count).
     token
-        The regular expression of a word, over the whole match. The default takes letters and digits of any script, with
-        apostrophes inside. It runs on every text, so it must not be one that backtracks without bound.
+        The regular expression of a word; a word is the whole match. The default takes letters and digits of any script,
+        with apostrophes inside. It runs on every text, so it must not backtrack without bound.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class Words(StringTemplate):
     n: int = 1
     lower: bool = True
     value: str = "presence"
-    token: str = r"[^\W_]+(?:['’][^\W_]+)*"  # noqa: S105 - a word's pattern, not a password
+    token: str = r"[^\W_]+(?:['’][^\W_]+)*"  # noqa: S105 - the pattern of a word, not a password
 
     def check(self) -> dict[str, Any]:
         """Check the run length, the kind of value and the pattern."""
@@ -68,7 +68,7 @@ class Words(StringTemplate):
             text = read(record)
             if text is None:
                 return
-            # a pattern may match nothing at all, which is no word; groups in it do not matter
+            # a pattern may match an empty string, which is no word; groups in a pattern do not matter
             words = [word for match in token.finditer(text.lower() if lower else text) if (word := match[0])]
             names = [head + word for word in words]
             for n in range(2, longest + 1):

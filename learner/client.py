@@ -324,7 +324,7 @@ class Client:
 
         store = Store(self.redis, self.keys.model)
         model = Model.from_spec(store.spec())
-        committed = store.load(model.fingerprint, model.linear.store.width)
+        committed = store.load(model.fingerprint, model.row_width)
         if committed and committed.state:
             model.load_state(committed.state)
         return model

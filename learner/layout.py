@@ -34,7 +34,7 @@ A model is a few arrays, which is what makes it quick to update, to commit and t
     uint8, a power of two of them: bits for the names without a row that were seen lately, see `learner.kernels.room`. None
     where the number of features is not bounded, as of the next.
 ``aged``
-    float32: for every row that the last sweep left, what of its count is too old to count, see `learner.learners.mixture.Linear.sweep`.
+    float32: for every row that the last sweep left, what of its count is too old to count, see `learner.learners.sweeping`.
 """
 
 # ---- bounds on an example ----
@@ -76,7 +76,11 @@ MIN_CROSSED, MIN_CROSSED_SHARE = 30, 0.01  # of the examples, that a feature mus
 MAX_DERIVED = MAX_BINNED + MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CROSSED - 1) // 2  # an example
 
 # ---- the parts of the mixture, which are on or off: bits ----
-KALMAN, BAYES, NEWTON, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
+KALMAN, BAYES, DENSE_FILTER, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
+PARTS = {  # their names, in the order of a spec
+    "kalman": KALMAN, "bayes": BAYES, "newton": DENSE_FILTER, "trends": TRENDS,
+    "bins": BINS, "cells": CELLS, "crosses": CROSSES,
+}  # fmt: skip
 SPARSE = 1 << 7  # not a part: L1 makes weights exactly zero
 ALONE = 1 << 8  # not a part: the neural head's score is the model's, and no other expert learns
 N_TRENDS = 3

@@ -3,11 +3,12 @@
 Every example tests the model first and trains it then (Blum, Kalai, Langford, 1999, "Beating the hold-out: bounds for k-fold
 and progressive cross-validation"). The sums live in one float64 array, `metrics`, of three rows: the examples older than the
 window, the window's older half, and its younger half, which alone is written to. After `HALF_WINDOW` examples the rows move
-up. So "all" is the sum of three rows and the window, of the last 5,001 to 10,000 examples, that of two: exact, and at the
-cost of one row. Everything is weighted by importance; the window counts examples.
+up. So "all" is the sum of three rows; the window, of the last 5,001 to 10,000 examples, is the sum of two. Both are exact, and
+cost one row. Everything is weighted by importance; the window counts examples.
 
 The array is part of a model's state and `learner.kernels` counts into it example by example, so neither a restart nor the
-batches that examples come in change a bit of it. This module says where each sum lies, and makes figures of the sums.
+batches that examples come in change a bit of it. This module says where each sum lies, and makes figures of the sums. It
+needs numpy's arrays but does not import it: `learner.tasks` names these functions, and commands read that table at their start.
 
 The area under the ROC curve is that of a histogram of the scores by class, with ties within a bin counted as half (the
 statistic of Mann and Whitney, 1947). The true area is at most ``auc_error`` away, which is half the share of the pairs of a
@@ -15,13 +16,15 @@ positive and a negative that lie in one bin; mostly it is far nearer.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-__all__ = ["HALF_WINDOW", "figures", "new"]
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["HALF_WINDOW", "figures"]
 
 HALF_WINDOW = 5000  # examples: half of what the window holds at most
 
@@ -52,13 +55,15 @@ POSITIVES = NEGATIVES + N_SCORES
 N_BINARY = POSITIVES + N_SCORES
 
 
-def new(task: str) -> NDArray[np.float64]:
-    """Return the sums of no example."""
-    return np.zeros((3, EVALUATIONS[task][0]))
-
-
-def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
+def figures(metrics: "NDArray[np.float64]", of: "Callable[[Any], dict[str, float]]") -> dict[str, float]:
     """Return the figures of all examples and, named ``window_...``, of the window; NaN where there is nothing to divide by.
+
+    Parameters
+    ----------
+    metrics : float64 array, (3, sums)
+        The sums.
+    of : callable
+        What makes figures of some rows of them: `learner.tasks.Task.figures`.
 
     Of a binary task: ``log_loss`` (nats), ``accuracy``, ``auc`` and the bound ``auc_error`` on what is wrong with it,
     ``calibration_error`` (expected calibration error over 10 bins of equal width: Naeini, Cooper, Hauskrecht, 2015,
@@ -69,18 +74,19 @@ def figures(metrics: NDArray[np.float64], task: str) -> dict[str, float]:
     class's probability. A constant's are those of predicting the share of positives, the mean, or a running estimate of the
     quantile, of the examples before.
 
-    >>> sums = new("regression")
+    >>> import numpy as np
+    >>> sums = np.zeros((3, N_REGRESSION))
     >>> sums[CURRENT, :6] = 2, 2, 1.0, 2.0, 3.0, 8.0
-    >>> found = figures(sums, "regression")
+    >>> found = figures(sums, of_regression)
     >>> found["mae"], found["rmse"], found["window_constant_rmse"], found["window_examples"]
     (0.5, 1.0, 2.0, 2)
     """
-    _, of = EVALUATIONS[task]
     window = {f"window_{name}": figure for name, figure in of(metrics[PREVIOUS:]).items()}
     return of(metrics) | {"window_examples": int(metrics[PREVIOUS:, N].sum())} | window
 
 
-def _of_regression(rows: NDArray[np.float64]) -> dict[str, float]:
+def of_regression(rows: "NDArray[np.float64]") -> dict[str, float]:
+    """Return the figures of a regression, given some rows of its sums."""
     sums = rows.sum(axis=0)
     mean = _ratio(float((rows[:, WEIGHT] * rows[:, MEAN]).sum()), sums[WEIGHT])
     squares = sums[SQUARES] + (rows[:, WEIGHT] * (rows[:, MEAN] - mean) ** 2).sum()
@@ -93,7 +99,8 @@ def _of_regression(rows: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def _of_quantile(rows: NDArray[np.float64]) -> dict[str, float]:
+def of_quantile(rows: "NDArray[np.float64]") -> dict[str, float]:
+    """Return the figures of a quantile."""
     sums = rows.sum(axis=0)
     return {
         "pinball": _ratio(sums[PINBALL], sums[WEIGHT]),
@@ -103,7 +110,8 @@ def _of_quantile(rows: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def _of_counts(rows: NDArray[np.float64]) -> dict[str, float]:
+def of_counts(rows: "NDArray[np.float64]") -> dict[str, float]:
+    """Return the figures of counts."""
     sums = rows.sum(axis=0)
     return {
         "deviance": _ratio(sums[DEVIANCE], sums[WEIGHT]),
@@ -115,7 +123,8 @@ def _of_counts(rows: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def _of_classes(rows: NDArray[np.float64]) -> dict[str, float]:
+def of_classes(rows: "NDArray[np.float64]") -> dict[str, float]:
+    """Return the figures of two classes, or of many, whose sums are the shorter ones."""
     sums = rows.sum(axis=0)
     negatives, positives = sums[NEGATIVES:POSITIVES], sums[POSITIVES:N_BINARY]
     area = {}
@@ -123,14 +132,14 @@ def _of_classes(rows: NDArray[np.float64]) -> dict[str, float]:
         pairs = negatives.sum() * positives.sum()
         tied = 0.5 * float(positives @ negatives)
         area = {
-            "auc": _ratio(float(positives @ (np.cumsum(negatives) - negatives)) + tied, pairs),
+            "auc": _ratio(float(positives @ (negatives.cumsum() - negatives)) + tied, pairs),
             "auc_error": _ratio(tied, pairs),
         }
     return {
         "log_loss": _ratio(sums[LOG_LOSS], sums[WEIGHT]),
         "accuracy": _ratio(sums[CORRECT], sums[WEIGHT]),
         **area,
-        "calibration_error": _ratio(np.abs(sums[CALIBRATION:NEGATIVES]).sum(), sums[WEIGHT]),
+        "calibration_error": _ratio(abs(sums[CALIBRATION:NEGATIVES]).sum(), sums[WEIGHT]),
         "constant_log_loss": _ratio(sums[CONSTANT_LOG_LOSS], sums[WEIGHT]),
         "constant_accuracy": _ratio(sums[CONSTANT_CORRECT], sums[WEIGHT]),
     }
@@ -138,14 +147,3 @@ def _of_classes(rows: NDArray[np.float64]) -> dict[str, float]:
 
 def _ratio(a: Any, b: Any) -> float:
     return float(a) / float(b) if b else math.nan
-
-
-EVALUATIONS: dict[
-    str, tuple[int, Callable[[NDArray[np.float64]], dict[str, float]]]
-] = {  # task -> its sums, their figures
-    "binary": (N_BINARY, _of_classes),
-    "multiclass": (N_MULTICLASS, _of_classes),
-    "regression": (N_REGRESSION, _of_regression),
-    "quantile": (N_REGRESSION, _of_quantile),
-    "poisson": (N_REGRESSION, _of_counts),
-}

@@ -1,11 +1,14 @@
-"""Tasks: what can be predicted. One row a task; all that depends on the task, but its evaluation, is told here.
+"""Tasks: what can be predicted. One table, one row a task: everything that depends on the task but its compiled half.
 
-The evaluation is in two halves: `learner.kernels.tasks` counts, example by example, and `learner.metrics` makes figures of
-the sums. This module imports nothing heavy: commands read it before a model is made.
+The compiled half is a file in `learner.kernels.tasks`: it accepts targets and counts the evaluation, example by example. This
+module imports neither numpy nor the compiler: commands read it before a model is made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from learner import metrics
 
 __all__ = ["TASKS", "Task"]
 
@@ -27,6 +30,10 @@ class Task:
     measure : (str, str)
         What two models are compared by: the words, and the figure of `learner.metrics`. A mean of squares is compared, not its
         root.
+    n_sums : int
+        How many sums its evaluation counts: see `learner.metrics`.
+    figures : callable
+        Makes the figures of some rows of those sums.
     columns : mapping of str to str
         The figures that a comparison prints, and their titles.
     rates : tuple of float
@@ -38,6 +45,8 @@ class Task:
     predicts_numbers: bool
     targets: str
     measure: tuple[str, str]
+    n_sums: int
+    figures: Callable[[Any], dict[str, float]]
     columns: Mapping[str, str] = field(default_factory=dict)
     rates: tuple[float, ...] = (2.0, 16.0)
 
@@ -53,6 +62,8 @@ TASKS: dict[str, Task] = {
         False,
         "-1, 0, 1, true, false or one of the model's labels",
         ("log loss", "log_loss"),
+        metrics.N_BINARY,
+        metrics.of_classes,
         {"accuracy": "accuracy", "auc": "AUC", "calibration_error": "calibration"},
     ),
     "multiclass": Task(
@@ -61,6 +72,8 @@ TASKS: dict[str, Task] = {
         False,
         LABEL,
         ("log loss", "log_loss"),
+        metrics.N_MULTICLASS,
+        metrics.of_classes,
         {"accuracy": "accuracy", "calibration_error": "calibration"},
     ),
     "regression": Task(
@@ -69,10 +82,20 @@ TASKS: dict[str, Task] = {
         True,
         ANY_NUMBER,
         ("squared error", "rmse"),
+        metrics.N_REGRESSION,
+        metrics.of_regression,
         {"rmse": "RMSE", "mae": "MAE", "r2": "R2"},
     ),
     "quantile": Task(
-        "quantile", "quantile", True, ANY_NUMBER, ("pinball loss", "pinball"), {"covered": "covered"}, SMALL_RATES
+        "quantile",
+        "quantile",
+        True,
+        ANY_NUMBER,
+        ("pinball loss", "pinball"),
+        metrics.N_REGRESSION,
+        metrics.of_quantile,
+        {"covered": "covered"},
+        SMALL_RATES,
     ),
     "poisson": Task(
         "poisson",
@@ -80,6 +103,8 @@ TASKS: dict[str, Task] = {
         True,
         "a number within [0, 1e+30]",
         ("deviance", "deviance"),
+        metrics.N_REGRESSION,
+        metrics.of_counts,
         {"mae": "MAE", "rmse": "RMSE"},
         SMALL_RATES,
     ),

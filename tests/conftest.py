@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -44,7 +45,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     for i, kind in kinds:
         with (folder / f"compiling {i}").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            Model(**kind).linear.warm()
+            Model(**kind).warm()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,6 +81,14 @@ def client(redis_url: str) -> "Iterator[redis.Redis]":
 
 
 SEED = b"a test's own seed"
+
+
+@pytest.fixture
+def seed() -> int:
+    """A seed of a random test: another one each time, printed where the test fails; TEST_SEED chooses it."""
+    chosen = int(os.environ.get("TEST_SEED") or random.randrange(1 << 32))
+    print(f"TEST_SEED={chosen} draws the same again")
+    return chosen
 
 
 def state_bytes(model: "Model | dict[str, Any]") -> dict[str, bytes]:

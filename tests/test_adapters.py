@@ -142,7 +142,7 @@ def test_the_numbers_in_river_are_those_of_the_model():
         adapter.learn_one(x, float(y), 2.0)
         model.learn_one(x, float(y), 2.0)
     again = adapter.clone()
-    assert again.model.seed == adapter.model.seed
+    assert again.model.spec.seed == adapter.model.spec.seed
     assert again.model.n_examples == 0
 
 

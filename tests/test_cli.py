@@ -341,7 +341,7 @@ def test_a_file_of_records_is_predicted_line_by_line(run, create, serving, file,
         for example in read(path, form):
             value = msgpack.unpackb(example.data)
             packed = worker.model.pack(value[1]) if example.kind == "record" else msgpack.packb(value[1])
-            expected.append(worker.model.linear.prediction(worker.model.linear.score_packed(packed)))
+            expected.append(worker.model.learner.prediction(worker.model.learner.score_packed(packed)))
         lines = run("predict", "m", path, "--json").stdout.splitlines()
         assert [strictly(line)["prediction"] for line in lines] == expected
         assert run("predict", "m", path).stdout.splitlines() == [f"{p:.6g}" for p in expected]

@@ -152,7 +152,7 @@ def test_the_machine_code_of_no_door_counts_references():
     kinds = ({}, {"task": "multiclass"}, {"optimizer": "ftrl"}, {"neural": [3]}, {"max_features": 100})
     for kind in kinds:
         model = Model(seed=SEED, **kind)
-        model.linear.warm()
+        model.warm()
         model.learn_one({"a": 1.0}, 1)
         model.learn_one(np.ones(3), 1)
         model.learn_packed(b"\xc1")
@@ -167,7 +167,7 @@ def test_the_machine_code_of_no_door_counts_references():
 
 
 def test_what_only_compiled_code_calls_runs_as_plain_python_when_python_calls_it():
-    totals = Model("poisson", seed=SEED).linear.totals
+    totals = Model("poisson", seed=SEED).learner.totals
     assert tasks.unit_and_offset(tasks.CODES["poisson"], totals) == (1.0, 0.0)
     assert losses.derivative(Loss(1, 0.5), 0.0, 1.0) == -0.5
     with pytest.raises(NotImplementedError, match="not usable in pure-python"):  # an intrinsic has no Python

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from learner.learners.mixture import PARTS
+from learner.layout import PARTS
 from learner.losses import LOSSES
 from learner.model import Model
 from learner.optimizers import OPTIMIZERS
@@ -34,7 +34,7 @@ def dumped(request, client):
 def load(store):
     """Return the model as committed, and what else the commit says."""
     model = Model.from_spec(store.spec())
-    committed = store.load(model.fingerprint, model.linear.store.width)
+    committed = store.load(model.fingerprint, model.learner.weight_dict.width)
     model.load_state(committed.state)
     return model, committed
 
@@ -80,7 +80,7 @@ def test_a_model_that_an_older_worker_committed_loads(dumped):
 def test_a_worker_goes_on_from_an_older_commit_to_the_same_bits(dumped, client, drain, committed):
     name, keys, store = dumped
     reference, start = load(store)
-    recent = RecentIds(reference.seed)
+    recent = RecentIds(reference.spec.seed)
     recent.load(start.ids, start.n_ids)
     n_repeated = n_bad = 0
     for fields in waiting(keys, start.cursor):

@@ -18,13 +18,17 @@ from hypothesis import strategies as st
 from learner import kernels, layout
 from learner.errors import ExampleError
 from learner.kernels import jit
-from learner.learners import mixture as linear
-from learner.learners.mixture import DECAYS, PARTS, RATES
+from learner.layout import PARTS
+from learner.learners import reasons
 from learner.learners.weights import hash_keys, hash_of
 from learner.losses import LOSSES
 from learner.model import Model
+from learner.spec import DECAYS
+from learner.tasks import TASKS
 from tests import doors
 from tests.reference import Reference
+
+RATES = TASKS["binary"].rates
 
 SEED = b"sixteen bytes it"
 ROOT = Path(__file__).parent.parent
@@ -129,7 +133,7 @@ def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
     n = N_EXAMPLES // 2 if make is wide else N_EXAMPLES
     _, decays, parts = EXPERTS[n_rates]
     model = new(loss, n_rates)
-    reference = Reference(loss, list(model.linear.rates), list(decays), parts, LEVEL)
+    reference = Reference(loss, list(model.spec.rates), list(decays), parts, LEVEL)
     examples = list(stream(make, loss, n))
 
     expected = [reference.learn(x, y, importance) for y, x, importance in examples]
@@ -202,7 +206,7 @@ def test_a_row_holds_the_mean_and_the_standard_deviation_of_a_features_values():
 
 def statistics_of(model, name):
     """What a row says of its feature's values: their mean and standard deviation."""
-    store = model.linear.store
+    store = model.learner.weight_dict
     row = store.matrix[store.slot(name)]
     return float(row[layout.MEAN]), float(row[layout.DEVIATION])
 
@@ -258,8 +262,10 @@ def assert_finite_after(examples, loss="logistic"):
     for x, y, *importance in examples:
         model.learn_packed(pack([y, x, *importance]))
     assert math.isfinite(model.score_one({"a": 1, "b": 1}))
-    assert all(np.isfinite(array).all() for array in (model.linear.totals, model.linear.mixer, model.weights.array()))
-    floats = np.delete(model.linear.store.matrix, [layout.COUNT, 2 * layout.HASH, 2 * layout.HASH + 1, 6, 7], axis=1)
+    assert all(np.isfinite(array).all() for array in (model.learner.totals, model.learner.mixer, model.weights.array()))
+    floats = np.delete(
+        model.learner.weight_dict.matrix, [layout.COUNT, 2 * layout.HASH, 2 * layout.HASH + 1, 6, 7], axis=1
+    )
     assert np.isfinite(floats).all()
 
 
@@ -274,34 +280,12 @@ def test_nothing_grows_for_ever(rates):
     for _ in range(14):
         model.learn_packed(examples)
     assert model.progressive_loss == pytest.approx(first, rel=0.02)
-    for matrix in (model.linear.mixer, model.linear.dense_filter):
+    for matrix in (model.learner.mixer, model.learner.dense_filter):
         assert np.abs(matrix[:, 1:]).max() <= 5.0
         assert np.linalg.eigvalsh(matrix[:, 1:]).min() > -1e-9
 
 
 # ---- batches ---------------------------------------------------------------------------------------------------------
-def test_batch_boundaries_do_not_matter():
-    """Whatever way the examples are cut into calls, the state is the same bit for bit; growth in mid-batch too."""
-    n = 6000 if kernels.JIT else 60  # more than one round of the compiled loop
-    examples = [msgpack.packb(example) for example in stream(growing, "logistic", n)]
-    examples[n // 2] = msgpack.packb([1, {"a": None}])
-    whole = new()
-    learned = whole.learn_packed(b"".join(examples))
-    assert len(learned.scores) == n
-    assert [rejection.index for rejection in learned.rejections] == [n // 2]
-    assert learned.rejections[0].data == examples[n // 2]
-
-    r = random.Random(7)
-    for longest in (1, 50, n):
-        model, scores, start = new(), [], 0
-        while start < n:
-            stop = start + r.randint(1, longest)
-            scores.append(model.learn_packed(b"".join(examples[start:stop])).scores)
-            start = stop
-        assert bits(model) == bits(whole)
-        assert np.concatenate(scores).tobytes() == learned.scores.tobytes()
-
-
 def test_every_broken_example_of_a_batch_comes_back_as_it_was():
     bad, good = msgpack.packb([1, {"a": "x"}]), msgpack.packb([1, {"a": 1}])
     found = new().learn_packed(good + bad + good + good + bad + bad)
@@ -310,20 +294,6 @@ def test_every_broken_example_of_a_batch_comes_back_as_it_was():
 
 
 # ---- predicting ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("loss", LOSSES)
-def test_predicting_changes_nothing_and_says_what_learning_then_reports(loss):
-    model = new(loss)
-    for y, x, importance in stream(mixed, loss, N_EXAMPLES // 2):
-        before = bits(model)
-        table, dirty = model.linear.store.table.tobytes(), model.linear.store.dirty.tobytes()
-        score = model.score_one(x)
-        model.explain_one(x)
-        model.predict_one(x | {"never seen": 1})
-        assert bits(model) == before
-        assert (model.linear.store.table.tobytes(), model.linear.store.dirty.tobytes()) == (table, dirty)
-        assert model.learn_packed(pack([y, x, importance])).scores[0] == pytest.approx(score, rel=1e-12, abs=1e-12)
-
-
 # ---- what can't be learned -------------------------------------------------------------------------------------------
 def string(data):
     """Bytes as a msgpack string, valid UTF-8 or not."""
@@ -469,7 +439,7 @@ def test_every_reason_is_tested():
 
 @pytest.mark.parametrize(("name", "data"), [case[:2] for case in BAD])
 def test_a_reason_has_its_code(name, data, monkeypatch):
-    monkeypatch.setattr(linear, "reason", lambda code, *_: code)
+    monkeypatch.setattr(reasons, "reason", lambda code, *_: code)
     assert one_rejection("logistic", data).reason == getattr(layout, f"BAD_{name}")
 
 
@@ -477,10 +447,10 @@ def test_a_prediction_breaks_the_same_rules():
     for name, data, message in BAD:
         if name not in {"EXAMPLE", "TARGET", "IMPORTANCE"} and data[1:2] == b"\x01" and data[:1] == b"\x92":
             with pytest.raises(ExampleError) as caught:
-                new().linear.score_packed(data[2:])
+                new().learner.score_packed(data[2:])
             assert str(caught.value) == message
     with pytest.raises(ExampleError, match=r"features must be one msgpack value \(got 2 more bytes\)"):
-        new().linear.score_packed(b"\x80\x01\x02")
+        new().learner.score_packed(b"\x80\x01\x02")
 
 
 @pytest.mark.parametrize("data", [case[1] for case in BAD if case[0] != "FRAMING"])
@@ -534,7 +504,7 @@ GOOD_VALUES = [
 def test_every_form_of_a_number_is_read_as_python_reads_it(value):
     for data in (msgpack.packb(value), msgpack.packb(value, use_single_float=True)):
         expected = float(msgpack.unpackb(data))
-        contributions = new().linear.explain_packed(b"\x81\xa1a" + data)
+        contributions = new().learner.explain_packed(b"\x81\xa1a" + data)
         assert [c.value for c in contributions if c.name == "a"] == ([expected] if expected else [])
 
 
@@ -869,7 +839,7 @@ def test_numbered_names_are_spread_over_the_table_for_every_seed(pattern):
         model = Model(seed=b"sixteen bytes %02d" % seed)
         for start in range(0, len(names), 1000):
             model.learn_one(dict.fromkeys(names[start : start + 1000], 1), 1 if start % 2000 else -1)
-        table = model.linear.store.table
+        table = model.learner.weight_dict.table
         free = np.flatnonzero(table == 0)
         runs = np.diff(np.append(free, free[0] + len(table)))
         assert 0.68 < 1 - len(free) / len(table) < 0.7

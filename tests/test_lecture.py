@@ -24,9 +24,8 @@ from featurizers import (
     Powers,
     SumOfSquares,
 )
-from learner import Model, layout, losses
-from learner.graph import engine as backprop
-from learner.graph.engine import (
+from learner import Model, graph, layout, losses
+from learner.graph import (
     SGD,
     AdaGrad,
     Adam,
@@ -38,8 +37,11 @@ from learner.graph.engine import (
     hinge_loss,
     logistic,
     logistic_loss,
+    loss_of,
     matmul,
+    maximum,
     mean,
+    order,
     parameters,
     relu,
     square,
@@ -492,19 +494,19 @@ def test_an_unseen_feature_contributes_nothing():
 
 def test_every_loss_is_a_graph_too():
     """Any hypothesis with any loss: what `learner.losses` has, the graph has, with the same values and derivatives."""
-    written = {f for name, f in inspect.getmembers(backprop, inspect.isfunction) if name.endswith("_loss")}
-    assert set(backprop.LOSSES.values()) == written
-    assert backprop.LOSSES.keys() == losses.LOSSES.keys()
+    written = {f for name, f in inspect.getmembers(graph, inspect.isfunction) if name.endswith("_loss")}
+    assert {loss_of(name) for name in losses.LOSSES} == written
+    assert {function.__name__ for function in written} == {f"{name}_loss" for name in losses.LOSSES}
     for name, loss in losses.LOSSES.items():
         for y in (0.0, 1.0) if name == "poisson" else (-1.0, 1.0):
             for at in (-30.0, -1.5, -0.3, 0.0, 0.7, 2.0, 30.0):
                 score = Parameter(at, "score")
-                root = backprop.LOSSES[name](score, y)
+                root = loss_of(name)(score, y)
                 backward(root)
                 assert (root.f, score.g) == close((loss.value(at, y), loss.derivative(at, y)))
 
 
-@pytest.mark.parametrize("name", sorted(backprop.LOSSES))
+@pytest.mark.parametrize("name", sorted(losses.LOSSES))
 @pytest.mark.parametrize("widths", [(), (8,), (8, 8)], ids=["linear", "two layers", "three layers"])
 def test_any_hypothesis_with_any_loss(name, widths):
     """Linear predictors, two-layer and deeper networks each follow the gradient of each loss, and it falls."""
@@ -514,7 +516,7 @@ def test_any_hypothesis_with_any_loss(name, widths):
     h = Constant(np.column_stack([np.ones(40), x]), "phi")
     for width in widths:
         h = tanh(h @ Parameter(r.normal(scale=0.5, size=(h.f.shape[1], width)), "V"))
-    loss = mean(backprop.LOSSES[name](matmul(h, Parameter(r.normal(scale=0.1, size=h.f.shape[1]), "w")), y))
+    loss = mean(loss_of(name)(matmul(h, Parameter(r.normal(scale=0.1, size=h.f.shape[1]), "w")), y))
     before = float(loss.f)
     assert len(parameters(loss)) == len(widths) + 1
     assert train(loss, AdaGrad(0.1), 100) < 0.5 * before
@@ -555,7 +557,7 @@ def test_the_compiled_linear_update_is_that_of_the_graph(name, y, rate):
         y = (y - np.mean(targets)) / np.std(targets)
     if name == "poisson":
         y /= np.mean([*targets, 1.0])
-    root = backprop.LOSSES[name](dot(w, u), y)
+    root = loss_of(name)(dot(w, u), y)
     backward(root)
     assert w.g == close(loss.derivative(float(w_before @ u), y) * u)
     np.testing.assert_allclose(G_after, G_before + w.g**2, rtol=1e-6, atol=1e-12)
@@ -605,7 +607,7 @@ def test_the_gradient_of_a_sum_is_one_and_of_a_product_the_other_factor():
 def test_only_the_larger_operand_moves_a_maximum():
     """A basic building block: changing a has an effect on max(a, b) if a > b, and b if it is the larger one."""
     a, b = Parameter(3.0, "a"), Parameter(5.0, "b")
-    backward(backprop.maximum(a, b))
+    backward(maximum(a, b))
     assert (a.g, b.g) == (0.0, 1.0)
 
 
@@ -633,7 +635,7 @@ def test_the_graph_of_the_hinge_loss(y, expected):
     """Linear classification with the hinge loss: the gradient is -phi y where the margin is below 1, else 0."""
     w, phi = Parameter([1.0, -1.0], "w"), Constant([1.0, 2.0], "phi")
     margin = (dot(w, phi) * y).named("margin")
-    loss = backprop.maximum(0.0, 1.0 - margin).named("loss")
+    loss = maximum(0.0, 1.0 - margin).named("loss")
     backward(loss)
     assert (margin.f, loss.f) == (-y, max(0.0, 1.0 + y))
     assert w.g.tolist() == expected == (-phi.f * y * (margin.f < 1.0)).tolist()
@@ -717,14 +719,14 @@ def test_linear_activations_collapse_to_one_layer():
     )  # no better than the constant 0: not one point learned
 
 
-@pytest.mark.parametrize("name", sorted(backprop.LOSSES))
+@pytest.mark.parametrize("name", sorted(losses.LOSSES))
 def test_no_line_separates_the_two_cars(name):
     """The motivating example: a linear predictor gets at most three of the four points right, with any loss."""
     for seed in range(5):
         w = Parameter(np.random.default_rng(seed).normal(size=3), "w")
         score = matmul(CARS_PHI, w)
         y = np.maximum(SAFE, 0.0) if name == "poisson" else SAFE
-        train(mean(backprop.LOSSES[name](score, y)), AdaGrad(0.3), 200)
+        train(mean(loss_of(name)(score, y)), AdaGrad(0.3), 200)
         assert (np.sign(score.f) == SAFE).sum() <= 3
 
 
@@ -805,7 +807,7 @@ def test_gradients_vanish_or_explode_layer_by_layer(activation, scale, vanishes)
     """Don't let gradients vanish or explode: their norms, layer by layer, show it."""
     score, V = deep(np.random.default_rng(1).normal(size=(50, 20)), 8, 20, scale, activation)
     backward(score.mean())
-    hidden = [node for node in backprop.order(score) if node.op is not None and node.op.name == activation.name]
+    hidden = [node for node in order(score) if node.op is not None and node.op.name == activation.name]
     norms = [float(np.linalg.norm(node.g)) for node in hidden]  # of the layer next to the input first
     ratios = [below / above for below, above in pairwise(norms)]
     assert len(V) == len(norms) == 7

@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from learner import kernels, layout
 from learner.commands import main
 from learner.errors import SpecError
-from learner.learners.mixture import DECAYS, RATES
 from learner.model import Model
 from learner.service.store import Store
+from learner.spec import DECAYS
+from learner.tasks import TASKS
 from tests.conftest import state_bytes
 from tests.reference import Reference
+
+RATES = TASKS["binary"].rates
 
 SEED = b"sixteen bytes it"
 CONSTANT = layout.CONSTANT_NAME
@@ -55,7 +58,7 @@ def packed(examples):
 
 def check(model):
     """Hold a model's dict against itself: every name leads to its row, every derived feature to its parts."""
-    store = model.linear.store
+    store = model.learner.weight_dict
     names, words = list(store), store.matrix.view(np.uint32)
     assert len(set(names)) == len(names)
     for slot in np.flatnonzero(~store.derived).tolist():
@@ -66,8 +69,8 @@ def check(model):
         assert not store.derived[[first, second]].any()
         h = store.matrix.view(np.uint64)[slot, layout.HASH]
         assert int(kernels.find(store.arrays, h, np.uint64(store.width))) == slot * store.width
-    n_dense = int(model.linear.totals[layout.N_DENSE])
-    places = model.linear.totals[layout.DENSE_SLOTS + 1 :][:n_dense].astype(int)
+    n_dense = int(model.learner.totals[layout.N_DENSE])
+    places = model.learner.totals[layout.DENSE_SLOTS + 1 :][:n_dense].astype(int)
     assert words[places, layout.DENSE].tolist() == list(range(1, n_dense + 1))
     assert np.count_nonzero(store.table) == len(store)
     assert not store.rows[len(store) * store.width :].any()
@@ -85,7 +88,7 @@ def test_compaction_is_that_of_a_plain_dict(rounds):
     model, plain = new(), {}
     for names, bits in rounds:
         model.learn_one(dict.fromkeys(names, 1), bits % 2)
-        store = model.linear.store
+        store = model.learner.weight_dict
         assert list(store)[: len(plain)] == list(plain)
         plain = dict(zip(store, store.matrix.copy(), strict=True))
         keep = np.array([slot == 0 or bits >> slot % 30 & 1 for slot in range(len(store))], np.bool_)
@@ -106,15 +109,15 @@ def test_a_sweep_leaves_what_it_keeps_as_it_was(options):
     """Weights by name, derived features by theirs, the dense numbers; and so the scores of what is left."""
     model = new(**options)
     model.learn_packed(b"".join(packed(stream(N_EXAMPLES))))
-    before, n, evicted = dict(model.weights), model.n_features, model.linear.totals[layout.EVICTED]
-    model.linear.max_features = 10 * n  # sweep now, a tenth
-    model.linear.store.sizes[2:] = n, 1 << 30
-    model.linear.store.aged = np.zeros(n, np.float32)
-    model.linear.sweep()
+    before, n, evicted = dict(model.weights), model.n_features, model.learner.totals[layout.EVICTED]
+    model.spec.max_features = 10 * n  # sweep now, a tenth
+    model.learner.weight_dict.sizes[2:] = n, 1 << 30
+    model.learner.weight_dict.aged = np.zeros(n, np.float32)
+    model.learner.sweep()
     after = dict(model.weights)
     assert n // 2 < len(after) <= n - n // 10
     assert {name: before[name] for name in after} == after
-    assert model.linear.totals[layout.EVICTED] == evicted + n - len(after)
+    assert model.learner.totals[layout.EVICTED] == evicted + n - len(after)
     if not options.keys() & {"optimizer", "rates"}:
         assert any(" and " in name for name in after)
         assert {"x", "y"} <= after.keys()
@@ -138,7 +141,7 @@ def test_the_cap_is_never_exceeded_and_the_bits_never_depend_on_batches_or_resta
         before = model.n_features
         model.learn_packed(example)
         assert model.n_features <= CAP
-        totals = model.linear.totals
+        totals = model.learner.totals
         restart = totals[layout.SWEEPS] > n_sweeps or before >= CAP - 3
         n_sweeps = totals[layout.SWEEPS]
     assert state_bytes(model) == state_bytes(whole)
@@ -191,7 +194,7 @@ def test_the_sketch_never_fills():
     model = new(max_features=1000)
     n = 100_000 if kernels.JIT else 5_000
     model.learn_packed(b"".join(packed((i % 2, {f"{i}.{k}": 1 for k in range(5)}) for i in range(n))))
-    assert 0 < np.unpackbits(model.linear.store.sketch).mean() < 1 / 8
+    assert 0 < np.unpackbits(model.learner.weight_dict.sketch).mean() < 1 / 8
     assert model.summary()["admitted"] < 900 + 0.01 * 5 * n
 
 
@@ -199,7 +202,7 @@ def test_the_sketch_forgets():
     """A name that comes again only after many others is new again."""
     model = new(max_features=100)
     model.learn_one({f"w{i}": 1 for i in range(89)}, 1)
-    n_sightings = 8 * len(model.linear.store.sketch) // layout.BITS_A_SIGHTING
+    n_sightings = 8 * len(model.learner.weight_dict.sketch) // layout.BITS_A_SIGHTING
     for i in range(2):
         model.learn_one({"rare": 1}, i)
         model.learn_one({f"{i} {k}": 1 for k in range(n_sightings)}, 1 - i)
@@ -220,7 +223,7 @@ def test_a_stranger_with_a_million_names_costs_bounded_memory_and_hardly_any_los
     expected = alone.learn_packed(b"".join(map(msgpack.packb, known))).losses
     losses = disturbed.learn_packed(b"".join(mixed)).losses
     assert disturbed.n_features <= cap
-    assert disturbed.linear.store.sizes[1] <= cap * layout.NAME_BYTES
+    assert disturbed.learner.weight_dict.sizes[1] <= cap * layout.NAME_BYTES
     assert disturbed.nbytes <= cap * 180 + 20_000
     assert disturbed.summary()["refused"] > 900_000
     assert losses[5000:].mean() < 1.01 * expected[5000:].mean()
@@ -243,16 +246,16 @@ def test_commits_over_sweeps_hold_the_model_bit_for_bit(client):
     sweeps = set()
     for i in range(0, 400, 20):
         model.learn_packed(b"".join(packed(stream(400))[i : i + 20]))
-        sweeps.add(float(model.linear.totals[layout.SWEEPS]))
+        sweeps.add(float(model.learner.totals[layout.SWEEPS]))
         entry = client.xadd(store.keys.examples, {"x": i})
-        store.commit(entry, 1, model.state(), model.linear.store.dirty, model.fingerprint, [], model.summary())
-        found = Store(client, "m").load(model.fingerprint, model.linear.store.width)
+        store.commit(entry, 1, model.state(), model.learner.weight_dict.dirty, model.fingerprint, [], model.summary())
+        found = Store(client, "m").load(model.fingerprint, model.learner.weight_dict.width)
         assert state_bytes(found.state) == state_bytes(model)
         if i == 200:  # another worker takes over
             store = Store(client, "m")
             store.take_over()
             model = Model.from_spec(store.spec())
-            model.load_state(store.load(model.fingerprint, model.linear.store.width).state)
+            model.load_state(store.load(model.fingerprint, model.learner.weight_dict.width).state)
     assert len(sweeps) > 4
     assert store.status()["progress"]["evicted"] == model.summary()["evicted"] > 0
 
@@ -333,7 +336,7 @@ def test_a_spec_keeps_the_options():
     model = new(max_features=500, l1=0.1, l2=0.2)
     again = Model.from_spec(json.loads(json.dumps(model.to_spec())))
     assert again.to_spec() == model.to_spec()
-    assert (again.linear.max_features, again.linear.penalties) == (500, (0.1, 0.2))
+    assert (again.spec.max_features, again.spec.l1, again.spec.l2) == (500, 0.1, 0.2)
     assert again.fingerprint not in {new(max_features=501, l1=0.1, l2=0.2).fingerprint, new().fingerprint}
 
 

@@ -10,10 +10,13 @@ import pytest
 
 from learner import kernels, layout
 from learner.errors import ExampleError, SpecError
-from learner.learners.mixture import DECAYS, RATES
 from learner.model import Model
-from tests.conftest import SEED, state_bytes
+from learner.spec import DECAYS
+from learner.tasks import TASKS
+from tests.conftest import SEED
 from tests.reference import Reference
+
+RATES = TASKS["binary"].rates
 
 N_EXAMPLES = 300 if kernels.JIT else 40
 LABELS = ["cat", "dog", 7, "größer"]
@@ -45,7 +48,7 @@ def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest():
             reference.learn(x, 1 if name == str(label) else -1, importance)
     assert list(model.classes) == list(references)
     for _, x, _ in stream(20, seed=2):
-        for label, score in model.linear.scores_packed(model.pack(x)).items():
+        for label, score in model.learner.scores_packed(model.pack(x)).items():
             assert score == pytest.approx(references[label].predict(x), rel=1e-4, abs=1e-4)
     for label, reference in references.items():
         weights = reference.weights()
@@ -76,40 +79,11 @@ def test_a_number_and_its_digits_are_one_label():
     assert model.classes == ("12", "-3", "0")
 
 
-def test_batches_and_restarts_change_no_bit():
-    data = pack(stream(N_EXAMPLES))
-    data[N_EXAMPLES // 2] = msgpack.packb([None, {"a": 1}])
-    whole = new()
-    learned = whole.learn_packed(b"".join(data))
-    assert [rejection.index for rejection in learned.rejections] == [N_EXAMPLES // 2]
-    r, many, start = random.Random(3), new(), 0
-    while start < len(data):
-        stop = start + r.randint(1, 60)
-        many.learn_packed(b"".join(data[start:stop]))
-        taken = {name: array.copy() for name, array in many.state().items()}
-        many = Model.from_spec(json.loads(json.dumps(many.to_spec())))
-        many.load_state(taken)
-        start = stop
-    assert state_bytes(many) == state_bytes(whole)
-
-
-def test_predicting_changes_nothing_and_says_what_learning_then_reports():
-    model = new()
-    for label, x, importance in stream(N_EXAMPLES // 2):
-        before = state_bytes(model)
-        p = model.predict_proba_one(x).get(str(label))
-        model.explain_one(x)
-        assert state_bytes(model) == before
-        learned = model.learn_packed(msgpack.packb([label, x, importance]))
-        expected = math.log(len(model.classes)) if p is None else -math.log(p)
-        assert learned.losses[0] == pytest.approx(expected, rel=1e-9)
-
-
 def test_contributions_add_up_to_the_labels_score():
     model = new()
     model.learn_packed(b"".join(pack(stream(N_EXAMPLES))))
     _, x, _ = next(stream(1, seed=5))
-    scores = model.linear.scores_packed(model.pack(x))
+    scores = model.learner.scores_packed(model.pack(x))
     for label, score in scores.items():
         assert sum(part.contribution for part in model.explain_one(x, label)) == pytest.approx(
             score, rel=1e-5, abs=1e-5

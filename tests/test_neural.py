@@ -13,11 +13,11 @@ import pytest
 
 from learner import Model, kernels
 from learner.errors import SpecError
-from learner.graph import engine as backprop
+from learner.graph import backward, forward, order
 from learner.kernels.tasks.poisson import expected_count
-from learner.learners.neural import ACTIVATIONS, STARTS, graph
+from learner.learners.neural import STARTS, network_graph
 from learner.losses import LOSSES
-from tests.conftest import state_bytes
+from learner.spec import ACTIVATIONS
 
 SEED = b"sixteen bytes it"
 
@@ -43,15 +43,15 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
     model = Model(
         LOSSES[loss].task, loss=loss, neural={"hidden": hidden, "activation": activation, "alone": True}, seed=SEED
     )
-    head = model.linear.head
+    head = model.learner.head
     for k in range(3):  # so that the names have rows, and G is not zero
         model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, k % 2)
     before = {name: array.copy() for name, array in model.state().items()}
-    slots = [model.linear.store.slot(name) for name in "abc"]
+    slots = [model.learner.weight_dict.slot(name) for name in "abc"]
     column = slice(head.column, head.column + hidden[0])
 
-    root, layers = graph(hidden, activation, SEED)
-    nodes = backprop.order(root)
+    root, layers = network_graph(hidden, activation, SEED)
+    nodes = order(root)
     product = next(node for node in nodes if node.op is not None and node.op.name == "sparse_product")
     V, columns, values = product.operands
     V.f = before["rows"][slots][:, column].T.astype(float)
@@ -61,23 +61,23 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
         size = parameter.f.size
         parameter.f = before["network"][0, start : start + size].reshape(parameter.f.shape).astype(float)
         start += size
-    score = float(backprop.forward(root))
-    unit, offset = model.linear._unit_and_offset
+    score = float(forward(root))
+    unit, offset = model.learner.unit_and_offset
     assert model.score_one({"a": 1.0, "b": 1.0, "c": 1.0}) == pytest.approx(offset + unit * score, rel=1e-4, abs=1e-5)
 
     model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, 1)
     y = 1.0
     if loss == "poisson":
-        y = 1.0 / expected_count(model.linear.totals)
+        y = 1.0 / expected_count(model.learner.totals)
     elif loss in ("squared", "quantile"):
-        unit, offset = model.linear._unit_and_offset
+        unit, offset = model.learner.unit_and_offset
         y = (1.0 - offset) / unit
-    slope = model.linear.loss.derivative(score, y)
-    backprop.backward(root, slope)
+    slope = model.learner.loss.derivative(score, y)
+    backward(root, slope)
     wanted = np.concatenate([parameter.g.ravel() for layer in layers for parameter in layer])
-    gained = model.linear.head.network[1] - before["network"][1]
+    gained = model.learner.head.network[1] - before["network"][1]
     np.testing.assert_allclose(gained, wanted**2, rtol=2e-3, atol=1e-7)
-    rows = model.linear.store.matrix
+    rows = model.learner.weight_dict.matrix
     G = slice(head.column + hidden[0], head.column + 2 * hidden[0])
     np.testing.assert_allclose(rows[slots][:, G] - before["rows"][slots][:, G], V.g.T**2, rtol=2e-3, atol=1e-7)
     moved = before["rows"][slots][:, column] - rows[slots][:, column]
@@ -93,8 +93,8 @@ def test_columns_depend_on_the_seed_and_the_name_alone():
         drawn = {}
         for name in names:
             model.learn_one({name: 1.0}, 1, importance=1e-12)  # which moves nothing that float32 could hold
-            slot, first = model.linear.store.slot(name), model.linear.head.column
-            drawn[name] = model.linear.store.matrix[slot, first : first + 5].copy()
+            slot, first = model.learner.weight_dict.slot(name), model.learner.head.column
+            drawn[name] = model.learner.weight_dict.matrix[slot, first : first + 5].copy()
         columns.append(drawn)
     for name in "abc":
         np.testing.assert_allclose(columns[0][name], columns[1][name], atol=1e-4)
@@ -128,33 +128,9 @@ def test_the_two_cars_are_learned_from_random_starts(alone):
     assert n_learned >= (19 if kernels.JIT else 1)
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_batches_and_restarts_change_nothing(alone):
-    """However the examples are cut, and with state taken out and in between, the state is the same bit for bit."""
-    spec = {"hidden": [5, 4], "alone": alone}
-    data = examples(600)
-    one, many = Model(neural=spec, seed=SEED), Model(neural=spec, seed=SEED)
-    one.learn_packed(b"".join(data))
-    for start in range(0, 600, 7):
-        many.learn_packed(b"".join(data[start : start + 7]))
-        taken = {name: array.copy() for name, array in many.state().items()}
-        many = Model.from_spec(json.loads(json.dumps(many.to_spec())))
-        many.load_state(taken)
-    assert state_bytes(one) == state_bytes(many)
-
-
 def test_heads_of_one_kind_share_their_machine_code():
-    heads = [Model(neural=[5, 4], seed=seed).linear.head for seed in (SEED, b"another of sixteen")]
+    heads = [Model(neural=[5, 4], seed=seed).learner.head for seed in (SEED, b"another of sixteen")]
     assert heads[0].kernels is heads[1].kernels
-
-
-def test_predicting_changes_nothing():
-    model = Model(neural=[5, 4], seed=SEED)
-    model.learn_packed(b"".join(examples(200)))
-    before = state_bytes(model)
-    model.predict_one({"a": 2.0, "never seen": 1.0})
-    model.explain_one({"a": 2.0, "never seen": 1.0})
-    assert state_bytes(model) == before
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -174,9 +150,9 @@ def test_a_network_s_contributions_are_its_input_gradients():
     model.learn_packed(b"".join(examples(3000)))
     x = {"w1": 1.0, "w2": 1.0}
     part = next(part for part in model.explain_one(x) if part.name == "w1")
-    slot = model.linear.store.slot("w1")
-    first = model.linear.head.column
-    row = model.linear.store.matrix[slot]
+    slot = model.learner.weight_dict.slot("w1")
+    first = model.learner.head.column
+    row = model.learner.weight_dict.matrix[slot]
     kept = row[first : first + 5].copy()
     scores = []
     for u in (1.01, 0.99):  # an indicator's u is 1 whatever its value: its column is changed instead
@@ -188,16 +164,16 @@ def test_a_network_s_contributions_are_its_input_gradients():
 def test_vanishing_gradients_are_said_in_words():
     """Norms are kept a layer; what is far below the top layer's, or huge, is named."""
     model = Model(neural=[5, 4], seed=SEED)
-    assert model.linear.head.warning() == ""
+    assert model.learner.head.warning() == ""
     model.learn_packed(b"".join(examples(50)))
-    norms = model.linear.head.layer_norms()
+    norms = model.learner.head.layer_norms()
     assert list(norms) == ["V1", "b1", "V2", "w"]
     assert all(norm > 0 for norm in norms.values())
-    model.linear.head.norms[:] = 1.0
-    model.linear.head.norms[0] = 1e-12
-    assert model.linear.head.warning().startswith("gradients vanish: V1's have a norm of 1e-06")
-    model.linear.head.norms[:] = 1e8
-    assert model.linear.head.warning().startswith("gradients explode: V1's have a norm of 1e+04")
+    model.learner.head.norms[:] = 1.0
+    model.learner.head.norms[0] = 1e-12
+    assert model.learner.head.warning().startswith("gradients vanish: V1's have a norm of 1e-06")
+    model.learner.head.norms[:] = 1e8
+    assert model.learner.head.warning().startswith("gradients explode: V1's have a norm of 1e+04")
 
 
 @pytest.mark.parametrize(

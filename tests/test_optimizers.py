@@ -1,6 +1,5 @@
 """The named algorithms: equal to slow references, to Vowpal Wabbit, and as durable as the mixture."""
 
-import copy
 import json
 import math
 import random
@@ -109,7 +108,7 @@ def test_a_question_is_answered_as_the_next_example_would_be_predicted(optimizer
         assert explained.keys() == x.keys() | {CONSTANT}
         assert sum(c.contribution for c in explained.values()) == pytest.approx(model.score_one(x), rel=1e-12)
         assert all(c.contribution == c.weight * c.value and c.mean == 0.0 for c in explained.values())
-        if not model.linear.optimizer.normalised:
+        if not model.learner.optimizer.normalised:
             assert all(c.weight == model.weights.get(name, 0.0) for name, c in explained.items())
     assert state_bytes(model) == before
 
@@ -161,7 +160,7 @@ def test_weights_that_l1_takes_are_truly_zero(optimizer, loss):
     assert 0 < np.count_nonzero(weights) < 0.95 * len(weights)
     assert not np.signbit(weights[weights == 0.0]).any()
     if optimizer["name"] == "ftrl":
-        z = model.linear.store.matrix[:, layout.HEADER + 1]
+        z = model.learner.weight_dict.matrix[:, layout.HEADER + 1]
         np.testing.assert_array_equal(weights == 0.0, np.abs(z) <= optimizer["l1"])
 
 
@@ -177,7 +176,7 @@ def test_whatever_comes_nothing_becomes_infinite(name, loss):
         model.learn_one(x, y, r.choice([1e6, 1.0, 1e-6, 0.0]))
         assert math.isfinite(model.score_one(x))
     assert np.isfinite(model.weights.array()).all()
-    assert all(np.isfinite(model.linear.store.matrix[:, layout.HEADER :]).ravel())
+    assert all(np.isfinite(model.learner.weight_dict.matrix[:, layout.HEADER :]).ravel())
     assert math.isfinite(model.score_one({f"w{i}": 1e30 for i in range(6)}))
 
 
@@ -191,20 +190,6 @@ def test_a_regression_predicts_within_the_targets_seen():
 
 
 # ---- durable ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_batches_and_restarts_change_nothing(name):
-    examples = list(stream("logistic", 300 if kernels.JIT else 60))
-    one, many = new({"name": name}), new({"name": name})
-    one.learn_packed(pack(examples))
-    for start in range(0, len(examples), 7):
-        many.learn_packed(pack(examples[start : start + 7]))
-        taken = {key: array.copy() for key, array in many.state().items()}
-        many = Model.from_spec(json.loads(json.dumps(many.to_spec())))
-        many.load_state(taken)
-    assert state_bytes(many) == state_bytes(copy.deepcopy(one)) == state_bytes(one)
-    assert many.summary() == pytest.approx(one.summary(), nan_ok=True)
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_importance_of_zero_is_counted_and_not_learned(name):
     model, other = new({"name": name}), new({"name": name})

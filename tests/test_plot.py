@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from learner.client import Client
 from learner.commands import main, pictures
 from learner.commands import plots as plot
-from learner.graph import engine as backprop
-from learner.graph.engine import Constant, Node, Parameter, backward, dot, matmul, square, tanh
+from learner.graph import Constant, Node, Parameter, backward, dot, matmul, order, square, tanh
+from learner.losses import LOSSES
 from learner.model import Model
 from learner.service.wire import Keys
 
@@ -178,7 +178,7 @@ def test_nothing_global_is_touched():
 import sys, matplotlib
 before = dict(dict.items(matplotlib.rcParams))  # as they stand: reading the backend would choose one
 from learner.commands import pictures
-from learner.graph.engine import Parameter, square
+from learner.graph import Parameter, square
 pictures.save(pictures.graph(square(Parameter(3.0, "w")), "a square"), sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 assert dict(dict.items(matplotlib.rcParams)) == before
@@ -242,9 +242,7 @@ def test_the_graph_of_another_example(run, options, found):
         assert piece in text
 
 
-@pytest.mark.parametrize(
-    ("loss", "neural"), [*((loss, []) for loss in backprop.LOSSES), ("squared", ["--neural", "4,4,4"])]
-)
+@pytest.mark.parametrize(("loss", "neural"), [*((loss, []) for loss in LOSSES), ("squared", ["--neural", "4,4,4"])])
 @drawn
 def test_every_loss_is_drawn(run, figures, loss, neural):
     run("graph", "--loss", loss, *neural)
@@ -359,7 +357,7 @@ def test_the_boxes_of_a_graph_do_not_touch_and_edges_pass_beside_them(root):
     assert layers[0] == [root]
     parts = [part for layer in layers for part in layer]
     assert len(parts) == len(set(parts))
-    assert {part for part in parts if isinstance(part, Node)} == set(backprop.order(root))
+    assert {part for part in parts if isinstance(part, Node)} == set(order(root))
     widths = {part: pictures._box(part).width if isinstance(part, Node) else 0.0 for part in parts}
     found = pictures._places(layers, widths)
     for layer in layers:

@@ -10,14 +10,16 @@ import redis
 
 from learner.errors import FencedError, StoreError
 from learner.kernels.experts import row_width
-from learner.learners.mixture import RATES
 from learner.model import Model
 from learner.service import store as module
 from learner.service.recent import RecentIds
 from learner.service.store import Store, stream_id
 from learner.service.wire import GROUP
 from learner.service.wire import RejectedEntry as Bad
+from learner.tasks import TASKS
 from tests.conftest import SEED, state_bytes
+
+RATES = TASKS["binary"].rates
 
 WIDTH = row_width(len(RATES))
 
@@ -51,7 +53,7 @@ class Pair:
             self.ids[n],
             n + 1 - store.n_entries,
             self.model.state(),
-            self.model.linear.store.dirty,
+            self.model.learner.weight_dict.dirty,
             self.model.fingerprint,
             rejected or [],
             {"n": n},
@@ -232,7 +234,13 @@ def test_the_consumer_group_s_lag_is_what_is_not_learned_yet(pair):
     assert group()["lag"] == 10
     for cursor, n, lag in ((3, 4, 6), (8, 5, 1), (9, 1, 0)):
         pair.store.commit(
-            pair.ids[cursor], n, pair.model.state(), pair.model.linear.store.dirty, pair.model.fingerprint, [], {"n": 1}
+            pair.ids[cursor],
+            n,
+            pair.model.state(),
+            pair.model.learner.weight_dict.dirty,
+            pair.model.fingerprint,
+            [],
+            {"n": 1},
         )
         assert group()["lag"] == lag
         assert group()["last-delivered-id"] == pair.ids[cursor]
@@ -282,7 +290,7 @@ def test_a_second_owner_fences_the_first_which_writes_nothing(pair):
     with pytest.raises(FencedError, match="another worker owns 'm' now"):
         pair.commit(2, [(pair.ids[2], Bad("learn", "r", b""))])
     assert everything(pair.client) == before
-    assert pair.model.linear.store.dirty.any()
+    assert pair.model.learner.weight_dict.dirty.any()
 
 
 def test_an_owner_that_is_replaced_during_a_commit_writes_nothing(pair, monkeypatch):

@@ -99,7 +99,7 @@ PROGRAM = """
 import json, math, random, sys
 from learner import Model
 from learner.kernels import experts
-from learner.learners.mixture import PARTS
+from learner.layout import PARTS
 seed, random = b"sixteen bytes it", random.Random(1)
 examples = [({f"w{random.randrange(9)}": 1.0 for _ in range(3)}, random.gauss(0, 1)) for _ in range(300)]
 examples = [(x, 20.0 + sum(int(name[1:]) for name in x) + noise) for x, noise in examples]
@@ -124,15 +124,15 @@ found["task"] = [model.progressive_loss, model.constant_loss, model.summary()["r
 model = Model("regression", seed=seed)
 for x, y in examples:
     model.learn_one(x, y)
-place = len(model.linear.rates) + experts.EXPERTS.index(experts.mean)
-row = model.linear.store.matrix[model.linear.store.slot("w3")]
-column = experts.column_of(experts.mean, len(model.linear.rates))
+place = len(model.spec.rates) + experts.EXPERTS.index(experts.mean)
+row = model.learner.weight_dict.matrix[model.learner.weight_dict.slot("w3")]
+column = experts.column_of(experts.mean, len(model.spec.rates))
 x = examples[0][0]
 found["expert"] = [
-    "mean" in PARTS and "mean" in model.linear.parts, float(model.linear.mixer[place, 0]),
+    "mean" in PARTS and "mean" in model.spec.parts, float(model.learner.mixer[place, 0]),
     float(row[column + 1]), sum("w3" in x for x, _ in examples),
     sum(c.contribution for c in model.explain_one(x)), model.score_one(x),
-    len(model.linear.mixer), model.progressive_loss, model.constant_loss,
+    len(model.learner.mixer), model.progressive_loss, model.constant_loss,
 ]
 
 model = Model(optimizer={"name": "sign", "rate": 0.5}, seed=seed)
@@ -171,14 +171,12 @@ def package(tmp_path_factory):
     change(
         "kernels/tasks/__init__.py",
         ("import binary, poisson", "import binary, positive, poisson"),
-        ('"poisson": poisson}', '"poisson": poisson, "positive": positive}'),
+        ("quantile, poisson)", "quantile, poisson, positive)"),
     )
-    row = '    "positive": Task("positive", "positive", True, "a number above 0", ("squared error", "rmse")),\n'
+    row = '    "positive": Task("positive", "positive", True, "a number above 0", ("squared error", "rmse"), '
+    row += "metrics.N_REGRESSION, metrics.of_regression),\n"
     change("tasks.py", ("TASKS: dict[str, Task] = {\n", "TASKS: dict[str, Task] = {\n" + row))
-    change(
-        "metrics.py",
-        ('    "regression": (N_REG', '    "positive": (N_REGRESSION, _of_regression),\n    "regression": (N_REG'),
-    )
+    change("layout.py", ('    "bins": BINS', '    "mean": 1 << 10, "bins": BINS'))
     change(
         "kernels/experts/__init__.py",
         ("import adagrad, bayes, dense_filter, kalman", "import adagrad, bayes, dense_filter, kalman, mean"),
@@ -217,7 +215,7 @@ def test_one_more_of_each_learns(package, jit):
     assert mixing_weight != 0.1  # it was learned
     assert count == n
     assert explained == pytest.approx(score)
-    assert n_inputs == len(Model("regression").linear.mixer) + 1
+    assert n_inputs == len(Model("regression").learner.mixer) + 1
     assert progressive < 0.6 * constant
 
     assert found["optimizer"] == [1.5]
@@ -226,7 +224,7 @@ def test_one_more_of_each_learns(package, jit):
 def test_a_head_is_made_by_a_factory_and_pastes_no_loop():
     """Its module has the graph's two functions and three doors; the loops are the same for all heads."""
     model = Model(neural=[3], seed=b"sixteen bytes it")
-    module = model.linear.head.kernels
+    module = model.learner.head.kernels
     source = Path(module.__file__).read_text()
     assert source.count("def ") == 5
     assert len(source.splitlines()) < 120

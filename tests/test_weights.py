@@ -41,7 +41,7 @@ def test_slots_are_those_of_a_plain_dict_in_order_of_first_update(examples):
         model.learn_one(dict.fromkeys(example, 1), i % 2)
         for name in (CONSTANT, *example):
             plain.setdefault(name, len(plain))
-    store = model.linear.store
+    store = model.learner.weight_dict
     assert list(store) == list(plain)
     assert len(store) == len(plain)
     assert {name: store.slot(name) for name in plain} == plain
@@ -63,12 +63,12 @@ def test_growth_keeps_every_name_slot_and_weight():
     """Past several sizes of every array, the first features are where they were and weigh what they did."""
     model = new()
     model.learn_one({"first": 1, "second": 2.5}, 1)
-    before = model.linear.store.matrix[:3].copy()
+    before = model.learner.weight_dict.matrix[:3].copy()
     sizes = set()
     n = 20_000 if kernels.JIT else 1_500
     for start in range(0, n, 500):
         model.learn_one({f"name {i}": 1 for i in range(start, start + 500)}, -1 if start % 1000 else 1)
-        store = model.linear.store
+        store = model.learner.weight_dict
         sizes.add((len(store.table), len(store.rows)))
     assert len(sizes) > (4 if kernels.JIT else 1)
     assert np.array_equal(before[1:], store.matrix[1:3])
@@ -85,7 +85,7 @@ def test_growth_keeps_every_name_slot_and_weight():
 
 def test_rows_lie_on_cache_lines_and_a_table_is_never_crowded():
     model = learned(3_000)
-    store = model.linear.store
+    store = model.learner.weight_dict
     assert store.rows.ctypes.data % 64 == 0
     assert store.width * 4 % 64 == 0
     assert 10 * np.count_nonzero(store.table) <= 7 * len(store.table)
@@ -95,7 +95,7 @@ def test_rows_lie_on_cache_lines_and_a_table_is_never_crowded():
 def test_every_row_that_changed_is_marked():
     """What a commit leaves out is as it was."""
     model = learned(1_000)
-    store = model.linear.store
+    store = model.learner.weight_dict
     before = [row.tobytes() for row in store.matrix]
     store.dirty[:] = 0
     model.learn_one({"name 200": 1, "name 900": 2}, 1)
@@ -106,7 +106,7 @@ def test_every_row_that_changed_is_marked():
 
 
 def test_loading_rows_and_names_gives_the_same_dict():
-    store = learned(2_000).linear.store
+    store = learned(2_000).learner.weight_dict
     copy = WeightDict(store.width, hash_keys(SEED))
     copy.load(store.matrix.copy(), store.names[: store.sizes[1]].copy())
     assert list(copy) == list(store)

@@ -101,19 +101,19 @@ class _Learner(BaseEstimator):
     def _scores(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         return np.array(
-            _by_row(self._validated(X, reset=False), self._names(), self.model_, self.model_.linear.score_packed)
+            _by_row(self._validated(X, reset=False), self._names(), self.model_, self.model_.learner.score_packed)
         )
 
 
 def _by_row(X: Any, names: list[str] | None, model: Model, function: Callable[[bytes], T]) -> list[T]:
     """Return what a function makes of each row's features, packed."""
-    found: list[T] = []
+    results: list[T] = []
     for features in _packed(X, names, model):
         try:
-            found.extend(map(function, _rows(features)))
+            results.extend(map(function, _rows(features)))
         except ExampleError as error:
             raise ValueError(str(error)) from error
-    return found
+    return results
 
 
 class LearnerClassifier(ClassifierMixin, _Learner):
@@ -192,13 +192,13 @@ class LearnerClassifier(ClassifierMixin, _Learner):
     ) -> NDArray[np.float64]:
         """Return a figure a row and class; `none` for a class of which there was no example yet."""
         check_is_fitted(self)
-        found = _by_row(
+        by_label = _by_row(
             self._validated(X, reset=False),
             self._names(),
             self.model_,
-            lambda packed: figures(cast("MultiClass", self.model_.linear), packed),
+            lambda packed: figures(cast("MultiClass", self.model_.learner), packed),
         )
-        return np.array([[row.get(str(k), none) for k in range(len(self.classes_))] for row in found])
+        return np.array([[row.get(str(k), none) for k in range(len(self.classes_))] for row in by_label])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the score of each row: above 0 for the second class; of many classes one a class, (rows, classes)."""
@@ -210,7 +210,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         check_is_fitted(self)
         if len(self.classes_) > 2:
             return self._by_class(X, MultiClass.probabilities_packed, 0.0)
-        p = np.array([self.model_.linear.prediction(score) for score in self._scores(X)])
+        p = np.array([self.model_.learner.prediction(score) for score in self._scores(X)])
         return np.column_stack([1.0 - p, p])
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -262,7 +262,7 @@ class LearnerRegressor(RegressorMixin, _Learner):
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the prediction of each row, within the range of the targets seen."""
-        return np.array([self.model_.linear.prediction(score) for score in self._scores(X)])
+        return np.array([self.model_.learner.prediction(score) for score in self._scores(X)])
 
 
 # ---- targets -------------------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def _numbers(y: Any) -> NDArray[np.float64]:
     return numbers
 
 
-# ---- packing: see learner.service.wire ---------------------------------------------------------------------------------------------
+# ---- packing: see learner.packing -----------------------------------------------------------------------------------------
 def _are_records(X: Any) -> bool:
     return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Mapping)
 

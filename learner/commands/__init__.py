@@ -228,7 +228,7 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": made.fingerprint}))
     else:
-        click.echo(f"created {model} ({made.task}, {made.linear.loss.name} loss): now 'learner worker {model}'")
+        click.echo(f"created {model} ({made.task}, {made.spec.loss} loss): now 'learner worker {model}'")
 
 
 @main.command()
@@ -643,7 +643,7 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
         kinds += [{"neural": head}, {"neural": head | {"alone": True}}]
     started = time.perf_counter()
     for kind in kinds:
-        Model(**kind).linear.warm()
+        Model(**kind).warm()
     seconds = time.perf_counter() - started
     if as_json:
         click.echo(to_json({"folder": str(cache_folder()), "seconds": round(seconds, 3)}))

@@ -160,7 +160,7 @@ def compare(
     for name, model in models.items():
         if _aim(model) != _aim(first):
             raise SpecError(f"--compare must have the task and the labels of the first model ({name!r} has others)")
-    seed = first.seed.hex()  # the same initial weights for all: then a model is no other than itself
+    seed = first.spec.seed.hex()  # the same initial weights for all: then a model is no other than itself
     runs = [_Run(name, Model.from_spec(model.to_spec() | {"seed": seed})) for name, model in models.items()]
     rejected = Rejected()
     table = _Table(runs, quiet)
@@ -190,7 +190,7 @@ def compare(
 
 def _aim(model: Model) -> tuple[Any, ...]:
     """Return what a model predicts: only what is the same can be compared."""
-    return model.task, model.classes, model.linear.level
+    return model.task, model.classes, model.spec.level
 
 
 class _Run:
@@ -200,7 +200,7 @@ class _Run:
         self.name, self.model = name, model
         self.differences = Differences()
         self.seconds = 0.0
-        model.linear.warm()
+        model.warm()
 
     def learn(self, block: bytes, first: "_Run", rejected: Rejected) -> None:
         """Learn a block; the first has learned it already, or is this one."""

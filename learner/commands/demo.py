@@ -85,7 +85,7 @@ def run(n_examples: int | None, as_json: bool) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what was started is ended
     console.print("reading the flights ...")
     total = sum(1 for _ in itertools.islice(flights(), n_examples))
-    _model().linear.warm()  # compiles here, where it is told; the worker finds the machine code on disk
+    _model().warm()  # compiles here, where it is told; the worker finds the machine code on disk
     console.print("starting a server, a producer and a worker ...")
     started = time.perf_counter()
     with ExitStack() as stack:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from learner.commands.show import printable
 from learner.errors import LearnerError
-from learner.graph.engine import Array, Constant, Node, Parameter, order
+from learner.graph import Array, Constant, Node, Parameter, order
 from learner.graph.text import title_of, values_of
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ class _Bend(NamedTuple):
 def _layers(root: Node) -> list[list[Any]]:
     """Return the nodes by their longest way from the root, which is alone in the first layer, and the bends of long edges.
 
-    >>> from learner.graph.engine import square
+    >>> from learner.graph import square
     >>> a = Parameter(3.0, "a")
     >>> [[part.label for part in layer] for layer in _layers(square(a.named("a")) + 1.0)]
     [['add'], ['square', 'constant'], ['a']]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from learner.commands.pictures import Progress, Span, Surface
-    from learner.graph.engine import Node
+    from learner.graph import Node
     from learner.model import Model
 
 ENDINGS = (".png", ".svg")
@@ -116,7 +116,7 @@ def graph(
         raise LearnerError(f"--neural must come without a MODEL (got {show(model)})")
     file = None if text_format else _out(out, "graph" if model is None else f"{model}-graph")
 
-    from learner.graph.engine import backward
+    from learner.graph import backward
 
     if model is None:
         root, title = _example(loss or "squared", _layer_sizes(neural))
@@ -126,7 +126,7 @@ def graph(
         root, notes = _score_graph(found, _record(record or ""))
         title = f"{model}: one example"
         if target is not None:
-            root = _loss_node(root, loss or found.linear.loss.name, _target(found, target), found.linear.level)
+            root = _loss_node(root, loss or found.spec.loss, _target(found, target), found.spec.level)
     backward(root)
     if text_format:
         from learner.graph import text as graph_text
@@ -163,7 +163,7 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
     """Return the loss of a worked example: the lecture's regression, a classification, or the two cars in a network."""
     import numpy as np
 
-    from learner.graph.engine import Constant, Parameter, dot, logistic, matmul
+    from learner.graph import Constant, Parameter, dot, logistic, matmul
     from learner.losses import LOSSES
 
     regression = loss in LOSSES and LOSSES[loss].task != "binary"
@@ -186,12 +186,13 @@ def _example(loss: str, sizes: Sequence[int]) -> tuple["Node", str]:
 
 def _loss_node(score: "Node", loss: str, y: float, level: float = 0.5) -> "Node":
     """Return the loss of a score, with the lecture's names for what is between."""
-    from learner.graph.engine import LOSSES, Constant, order, quantile_loss
+    from learner.graph import Constant, loss_of, order, quantile_loss
+    from learner.losses import LOSSES
 
     if loss not in LOSSES:
         raise LearnerError(f"--loss must be one of {', '.join(LOSSES)} (got {show(loss)})")
     score, target = score.named("score"), Constant(y, "y")
-    root = (quantile_loss(score, target, level) if loss == "quantile" else LOSSES[loss](score, target)).named("loss")
+    root = (quantile_loss(score, target, level) if loss == "quantile" else loss_of(loss)(score, target)).named("loss")
     for node in order(root):
         if node.op and score in node.operands and not node.name:
             node.named({"subtract": "residual", "multiply": "margin"}.get(node.op.name, ""))
@@ -200,7 +201,7 @@ def _loss_node(score: "Node", loss: str, y: float, level: float = 0.5) -> "Node"
 
 def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
     """Return the graph of a model's linear score of a record, what else is in the score as one term, and the names."""
-    from learner.graph.engine import Constant, Parameter, dot
+    from learner.graph import Constant, Parameter, dot
     from learner.graph.text import MAX_SHOWN
     from learner.learners.mixture import NETWORK_NAME
 
@@ -214,7 +215,7 @@ def _score_graph(model: "Model", record: Any) -> tuple["Node", list[str]]:
     rest = whole - float(score.f)
     if n_others or abs(rest) > 1e-5 * max(1.0, abs(whole)):  # less is the rounding of float32
         score = score.named("strongest") + Constant(rest, "rest")
-        others = ["the neural head"] * bool(model.linear.head) + [f"the other {n_others} features"] * bool(n_others)
+        others = ["the neural head"] * bool(model.spec.network) + [f"the other {n_others} features"] * bool(n_others)
         notes.append(f"rest, added to the score: {' and '.join(others) or 'rounding'}")
     return score.named("score"), notes
 
@@ -321,7 +322,7 @@ def weights(model: str, top: int, prefix: str, out: str | None, redis_url: str |
     from learner.commands import pictures
 
     title = f"{model}: the {len(shown)} strongest of {found.n_features:,} weights, {found.n_examples:,} examples"
-    _save(pictures.weights(shown, title, found.linear.loss.score_unit), file, as_json)
+    _save(pictures.weights(shown, title, found.learner.loss.score_unit), file, as_json)
 
 
 # ---- boundary ----------------------------------------------------------------------------------------------------------
@@ -469,9 +470,9 @@ def _learned_span(model: "Model", field: str) -> "Span":
     from learner.commands.pictures import Span
 
     for name in [field, *(template.prefix + field for template in _templates(model))]:
-        slot = model.linear.store.slot(name)
+        slot = model.learner.weight_dict.slot(name)
         if slot is not None:
-            row = model.linear.store.matrix[slot]
+            row = model.learner.weight_dict.matrix[slot]
             mean, seen = float(row[layout.MEAN]), min(float(row[layout.SCALE]), 2.0 * float(row[layout.DEVIATION]))
             if seen > 0.0:
                 return Span(field, mean - seen, mean + seen)
@@ -499,7 +500,7 @@ def _surface(model: "Model", name: str, others: Mapping[str, Any], x: "Span", y:
             for j, a in enumerate(x.middles.tolist()):
                 record = _with(_with(others, x.name, a, nested), y.name, b, nested)
                 score = scores[i, j] = model.score_one(record)
-                predictions[i, j] = model.linear.prediction(score)
+                predictions[i, j] = model.learner.prediction(score)
                 for feature in (features := model.features(record)):
                     if feature not in learned:
                         learned[feature] = feature in model.weights

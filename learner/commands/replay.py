@@ -35,7 +35,7 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
         `learner.metrics.figures`.
     """
     show = _Table(model, quiet)
-    model.linear.warm()
+    model.warm()
     kernels.boundaries(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
     started = time.perf_counter()
     due = 1  # show the example that makes it so many
@@ -54,9 +54,8 @@ def replay(model: Model, file: str, file_format: str | None, target: str, quiet:
         "seconds": round(seconds, 4),
         "examples_per_second": round(model.n_examples / seconds),
     }
-    if model.linear.head:
-        result["gradient_norms"] = model.linear.head.layer_norms()
-        result["warning"] = model.linear.head.warning()
+    if norms := model.gradient_norms():
+        result |= {"gradient_norms": norms, "warning": model.gradient_warning()}
     show.end(result)
     return result
 
@@ -148,7 +147,7 @@ class _Table(Rejected):
         self.score = float("nan")
         self.last_loss = self.last_examples = 0.0
         if not quiet:
-            click.echo(f"{model.task}, {model.linear.loss.name} loss")
+            click.echo(f"{model.task}, {model.spec.loss} loss")
             click.echo(f"{'average':>10} {'since':>10} {'example':>10} {'current':>12} {'current':>12} {'current':>9}")
             click.echo(f"{'loss':>10} {'last':>10} {'counter':>10} {'label':>12} {'prediction':>12} {'features':>9}")
 
@@ -161,7 +160,7 @@ class _Table(Rejected):
         since = (mean * n - self.last_loss) / max(n - self.last_examples, 1.0)
         self.last_loss, self.last_examples = mean * n, float(n)
         value = msgpack.unpackb(example, strict_map_key=False)
-        prediction = model.linear.prediction(self.score)
+        prediction = model.learner.prediction(self.score)
         click.echo(
             f"{mean:10.6f} {since:10.6f} {n:10d} {value[0]!s:>12.12} {prediction:12.4f} {len(by_name(value[1])) + 1:9d}"
         )
@@ -172,7 +171,7 @@ class _Table(Rejected):
             raise LearnerError(f"file must hold at least one example that can be learned (got {self.n_bad} bad ones)")
         if self.quiet:
             return
-        kind = self.model.linear.loss.measure
+        kind = self.model.learner.loss.measure
         click.echo()
         click.echo(f"examples          {result['examples']}" + (f" and {self.n_bad} rejected" if self.n_bad else ""))
         click.echo(f"progressive loss  {result['progressive_loss']:.6f} ({kind})")

@@ -1,16 +1,20 @@
-"""Drawings of a computation graph as text: a tree for the terminal, and the languages of Graphviz and Mermaid."""
+"""Drawings of a graph as text: a tree for the terminal, and the languages of Graphviz and Mermaid."""
 
 import numpy as np
 
 from learner.graph.engine import Array, Node, order
 
-__all__ = ["to_dot", "to_mermaid", "to_text"]
+__all__ = ["MAX_SHOWN", "title_of", "to_dot", "to_mermaid", "to_text", "values_of"]
 
-MAX_SHOWN = 6  # of an array with more elements, the shape and the norm are shown
+MAX_SHOWN = 6  # elements; a larger array is shown by its shape and norm
 
 
 def values_of(values: Array) -> str:
-    """Return an array as a drawing shows it: its numbers, or of many the shape and the norm."""
+    """Return an array as a drawing shows it: its numbers, or its shape and norm if there are more than `MAX_SHOWN`.
+
+    >>> values_of(np.array([1.0, 0.5])), values_of(np.ones((4, 4)))
+    ('[1 0.5]', '4x4 of norm 4')
+    """
     if values.size > MAX_SHOWN:
         return f"{'x'.join(map(str, values.shape))} of norm {np.linalg.norm(values):.4g}"
     text: str = np.array2string(values, formatter={"float_kind": lambda x: f"{x:.4g}"}, max_line_width=1000)
@@ -18,7 +22,7 @@ def values_of(values: Array) -> str:
 
 
 def title_of(node: Node) -> str:
-    """Return what a node is: ``loss = square``, ``w (parameter)``."""
+    """Return a node's name and operation, or its name and kind of leaf: ``loss = square``, ``w (parameter)``."""
     if node.op is None:
         kind = type(node).__name__.lower()
         return f"{node.name} ({kind})" if node.name else kind
@@ -26,11 +30,11 @@ def title_of(node: Node) -> str:
 
 
 def to_text(root: Node) -> str:
-    """Return a graph as a tree of text, the root first, with the forward and backward values as they stand.
+    """Return a graph as a tree of text, the root first, with the current forward and backward values.
 
-    A node that several share is drawn in full once; elsewhere it is ``(above)``.
+    A node that is an operand several times is drawn with its own operands once; later it is marked ``(above)``.
 
-    >>> from learner.graph.engine import Parameter, backward
+    >>> from learner.graph import Parameter, backward
     >>> a = Parameter(3.0, "a")
     >>> b = (a * a).named("b")
     >>> c = b * b
@@ -44,29 +48,30 @@ def to_text(root: Node) -> str:
     """
     rows: list[tuple[str, str, str]] = []
     drawn: set[Node] = set()
-    left = [(root, "", "")]
-    while left:
-        node, branch, indent = left.pop()
+    todo = [(root, "", "")]
+    while todo:
+        node, branch, indent = todo.pop()
         again = node in drawn and bool(node.operands)
         rows.append((branch + title_of(node) + " (above)" * again, f"f {values_of(node.f)}", f"g {values_of(node.g)}"))
         drawn.add(node)
         if not again:
             last = len(node.operands) - 1
-            for i in range(last, -1, -1):  # a stack: the first operand is put on last
+            for i in range(last, -1, -1):  # a stack: the first operand is pushed last
                 corner, below = ("└─ ", "   ") if i == last else ("├─ ", "│  ")
-                left.append((node.operands[i], indent + corner, indent + below))
+                todo.append((node.operands[i], indent + corner, indent + below))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{title:<{widths[0]}}   {f:<{widths[1]}}   {g}".rstrip() for title, f, g in rows)
 
 
 def _number_nodes(root: Node) -> dict[Node, int]:
+    """Return a number for each node, in `order`."""
     return {node: i for i, node in enumerate(order(root))}
 
 
 def to_dot(root: Node) -> str:
     r"""Return a graph in Graphviz's language, edges from operand to result.
 
-    >>> from learner.graph.engine import Parameter, square
+    >>> from learner.graph import Parameter, square
     >>> print(to_dot(square(Parameter(3.0, "w"))))
     digraph {
       n0 [shape=box, label="w (parameter)\nf 3\ng 0"];
@@ -87,7 +92,7 @@ def to_dot(root: Node) -> str:
 def to_mermaid(root: Node) -> str:
     """Return a graph in Mermaid's language, edges from operand to result.
 
-    >>> from learner.graph.engine import Parameter, square
+    >>> from learner.graph import Parameter, square
     >>> print(to_mermaid(square(Parameter(3.0, "w"))))
     flowchart BT
       n0["w (parameter)<br>f 3<br>g 0"]

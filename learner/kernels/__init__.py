@@ -37,13 +37,14 @@ from learner.layout import OK
 
 __all__ = [
     "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "find", "hash_name", "learn", "learn_by_algorithm",
-    "learn_classes", "listening", "normalise", "of_head", "predict", "predict_by_algorithm", "rebuild", "skip",
+    "learn_classes", "listening", "of_head", "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
 ]  # fmt: skip
 
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
 _plain = _mixture.loops(_heads.NONE)
 _learn = _stream(_example.read, _mixture.rows_of, _plain.learn_example)
 _learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_example))
+_predict_classes = _classes.predict(_plain.score_example)
 _learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
 
 
@@ -69,6 +70,12 @@ def predict(buffer, learner, work):
 def learn_classes(buffer, position, classes, work, results):
     """Learn examples of many classes as `learn` does; the code is NEW_CLASS at a label that has no class yet."""
     return _learn_classes(buffer, position, _classes.named_classes(classes), named_work(work), Results(*results))
+
+
+@loop
+def predict_classes(buffer, n, first, last, classes, work):
+    """Score one map of features for some of the classes, changing nothing: see `learner.kernels.classes.predict`."""
+    return _predict_classes(buffer, n, first, last, _classes.named_classes(classes), named_work(work))
 
 
 @loop
@@ -152,9 +159,3 @@ def skip(buffer, position):
 def boundaries(buffer, ends):
     """Write where msgpack values that follow one another end, as many as ``ends`` holds; return how many are whole."""
     return _scanner.boundaries(buffer, ends)
-
-
-@door
-def normalise(scores, probabilities):
-    """Write the classes' probabilities, given their scores."""
-    _classes.normalise(scores, probabilities)

@@ -5,14 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from learner.kernels.bits import NOTHING
 from learner.kernels.evaluation import count_example
-from learner.kernels.example import read_header, read_rest
+from learner.kernels.example import read_header, read_rest, scan
 from learner.kernels.hashing import hash_name, is_utf8, n_digits, write_digits
-from learner.kernels.jit import compiled, inlined
+from learner.kernels.jit import compiled, inlined, no
 from learner.kernels.mixture import salt
 from learner.kernels.records import Example, Learner, State, named
 from learner.kernels.scanner import read_number, read_string
 from learner.kernels.targets import positives
+from learner.kernels.tasks import unit_and_offset
 from learner.kernels.tasks.binary import probability
 from learner.layout import (
     BAD_FRAMING,
@@ -36,7 +38,7 @@ from learner.metrics import (
     N_CALIBRATION,
 )
 
-__all__ = ["Classes", "named_classes", "normalise", "read", "rows_of", "through"]
+__all__ = ["Classes", "named_classes", "predict", "read", "rows_of", "through"]
 
 MAX_LABEL = 1e15  # of a whole number as a label, in size: a float64 holds all of its digits
 FALSE, TRUE, MINUS = 0xC2, 0xC3, 45  # msgpack's first bytes; the character
@@ -142,7 +144,7 @@ def rows_of(n, classes):
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------------
-@compiled
+@inlined
 def normalise(scores, probabilities):
     """Write the classes' probabilities: each learner's own, divided by their sum."""
     whole = 0.0
@@ -184,6 +186,37 @@ def evaluate(state, answers, k, importance):
     totals[LOSS_SUM] += importance * log_loss
     totals[CONSTANT_LOSS_SUM] += importance * constant
     return log_loss
+
+
+def predict(score_example: Any) -> Any:
+    """Return the compiled function that scores one map of features for some of the classes."""
+
+    @inlined
+    def predict_classes(buffer, n, first, last, classes, work):
+        """Score a map for the classes from `first` up to, without it, `last`; `n` is -1, or the features of the last scan.
+
+        The scores go into the answers, and with all classes their probabilities, too. What the last class's score is made of
+        stays in the work arrays. Returns (code, where, features of the scan, features, derived features, mixed score).
+        """
+        code, where, answers = OK, np.int64(0), classes.answers
+        if n < 0:
+            code, where, n = scan(buffer, np.int64(0), classes.keys, classes.table, work.features)
+            if code == OK:
+                for i in range(np.uint64(n)):
+                    work.hashes[i] = work.features.hashes[i]
+        n_features, n_derived, s = np.int64(0), NOTHING, 0.0
+        if code == OK:
+            for j in range(first, last):
+                learner = of_class(classes, j)
+                salt(n, work.hashes, work.features.hashes, learner.state.totals)
+                n_features, n_derived, s = score_example(no(), n, learner, work)
+                unit, offset = unit_and_offset(learner.settings.task, learner.state.totals)
+                answers[SCORES, j] = offset + unit * s
+            if last - first == len(classes.labels):
+                normalise(answers[SCORES], answers[PROBABILITIES])
+        return code, where, n, n_features, n_derived, s
+
+    return predict_classes
 
 
 def through(learn_example: Any) -> Any:

@@ -18,9 +18,8 @@ from learner.kernels.tasks import evaluate
 from learner.layout import CONSTANT_HASH, CONSTANT_ROW, EXAMPLES, HEADER, IMPORTANCE_SUM, SCALE_SUM, UPDATES
 from learner.losses import LOSSES
 
-__all__ = ["N_OPTIONS", "ONE_RATE", "Algorithm", "learn_example", "named_algorithm", "rows_of", "score_features"]
+__all__ = ["N_OPTIONS", "Algorithm", "learn_example", "named_algorithm", "rows_of", "score_features"]
 
-ONE_RATE = (1.0,)  # gives rows of one cache line
 N_OPTIONS = 4  # a tuple of so many, which is not memory: the compiler takes what depends on them alone out of the loop
 WEIGHT, FIRST, SECOND = (
     np.uint64(HEADER + k) for k in range(3)

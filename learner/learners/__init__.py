@@ -1,1 +1,28 @@
-"""Learners: Python around the compiled loops."""
+"""Learners: Python around the compiled loops, behind one interface, `learner.learners.protocol.Learner`.
+
+==============  ===========================================================================================================
+``protocol``    what every learner is and does; what learning and explaining return
+``linear``      learners of one score, and their weights by name
+``mixture``     the default: experts side by side, mixed; perhaps with a neural head among them
+``optimizer``   one named algorithm in place of the mixture
+``multiclass``  one mixture a class
+``neural``      the neural head
+``weights``     the growing dict of weights; ``sweeping``: which features a full one drops
+``reasons``     why an example was rejected, in words
+==============  ===========================================================================================================
+"""
+
+from learner.learners.mixture import Mixture
+from learner.learners.multiclass import MultiClass
+from learner.learners.optimizer import NamedAlgorithm
+from learner.learners.protocol import Contribution, Learned, Learner, NamedWeights, Rejection
+from learner.spec import Spec
+
+__all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection", "make"]
+
+
+def make(spec: Spec) -> Learner:
+    """Return the learner that a spec describes; it knows nothing yet."""
+    if spec.optimizer is not None:
+        return NamedAlgorithm(spec)
+    return MultiClass(spec) if spec.task == "multiclass" else Mixture(spec)

@@ -1,35 +1,43 @@
-"""Many classes, known beforehand or not: one linear learner a class, its label against the rest, over one dict of weights.
+"""Many classes, known beforehand or not: one mixture a class, its label against the rest, over one dict of weights.
 
-A class exists from its label's first example on; its learner has learned the examples since then. An example's features are
-read and hashed once; every class has rows of its own under hashes of its own, made of the feature's and of the class's
-number. The probabilities are those of the classes' learners, divided by their sum (one against the rest: Rifkin and Klautau,
-2004, "In defense of one-vs-all classification"; Zadrozny and Elkan, 2002, "Transforming classifier scores into accurate
-multiclass probability estimates", section 4, for the normalisation).
+A class exists from its label's first example on; its mixture has learned the examples since then. An example is scanned and
+its names hashed once; every class has rows of its own, under hashes made of the feature's hash and the class's number, and so
+a lookup of its own for each feature. The probabilities are those of the classes' mixtures, divided by their sum (one against
+the rest: Rifkin and Klautau, 2004, "In defense of one-vs-all classification"; Zadrozny and Elkan, 2002, "Transforming
+classifier scores into accurate multiclass probability estimates", section 4, for the normalisation).
 
 A label is a string, or a whole number, which is the same as its decimal digits. The first example of a label counts with the
 log loss of an even guess among it and the labels before.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import kernels, layout, metrics
-from learner.errors import ExampleError, SpecError, show
+from learner import kernels, layout
+from learner.errors import ExampleError, show
 from learner.kernels import records
-from learner.learners.mixture import DECAYS, PARTS, RATES, Contribution, Linear, Weights, msgpack_at
+from learner.kernels.classes import PROBABILITIES, SCORES
+from learner.learners.linear import Scored, Weights, ordered, require_whole
+from learner.learners.mixture import Mixture
+from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import hash_of
 from learner.tasks import TASKS
 
+if TYPE_CHECKING:
+    from learner.spec import Spec
+
 __all__ = ["MultiClass"]
 
+NOT_SCANNED = -1
 
-class MultiClass(Linear):
-    """One learner a class over one weight dict; has the face of a `Linear`, but for what is said of the methods.
+
+class MultiClass(Learner):
+    """One mixture a class over one weight dict.
 
     Attributes
     ----------
@@ -37,53 +45,36 @@ class MultiClass(Linear):
         The labels in order of their first examples: class k from 1 is ``labels_seen[k - 1]``.
     """
 
-    def __init__(
-        self,
-        seed: bytes,
-        rates: Sequence[float] = RATES,
-        decays: Sequence[float] = DECAYS,
-        parts: Collection[str] = tuple(PARTS),
-    ) -> None:
-        super().__init__("logistic", seed, rates, decays, None, None, parts)
-        self._seed = seed
-        self.metrics = metrics.new("multiclass")
+    def __init__(self, spec: "Spec") -> None:
+        self._blank = Mixture(spec)  # what a new class starts from
+        super().__init__(spec, self._blank.weight_dict.width, self._blank.weight_dict)
         self.labels_seen: list[str] = []
-        self._learners: list[Linear] = []
         self._hashes = np.zeros(0, np.uint64)  # of the labels
         self._answers = np.zeros((3, 0))  # room for an example's scores, probabilities and shares
-        self._binary_metrics = metrics.new("binary")  # every class's own evaluation, which nobody asks for
-        self._totals = np.zeros((0, layout.N_TOTALS))
-        self._mixers = np.zeros((0, *self.mixer.shape))
-        self._dense_filters = np.zeros((0, *self.dense_filter.shape))
-        self.store.samples = self.store.samples[:0]
+        self._class_metrics = np.zeros((3, TASKS["binary"].n_sums))  # every class's own evaluation, which nobody reads
+        self._class_totals = np.zeros((0, layout.N_TOTALS))
+        self._mixers = np.zeros((0, *self._blank.mixer.shape))
+        self._dense_filters = np.zeros((0, *self._blank.dense_filter.shape))
+        self.weight_dict.samples = self.weight_dict.samples[:0]
 
     # ---- classes ----
     def _add(self, labels: Sequence[str]) -> None:
-        """Give labels their classes, whose learners know nothing yet."""
-        first = len(self.labels_seen)
-        totals = np.zeros((len(labels), layout.N_TOTALS))
-        totals[:, layout.CLASS] = np.arange(first + 1, first + len(labels) + 1)
-        self._totals = np.concatenate([self._totals, totals])
-        self._mixers = np.concatenate([self._mixers, [self.mixer] * len(labels)])
-        self._dense_filters = np.concatenate([self._dense_filters, [self.dense_filter] * len(labels)])
-        samples = np.zeros((len(labels), *self.store.samples.shape[1:]), np.float32)
-        self.store.samples = np.concatenate([self.store.samples, samples])
-        hashes = [hash_of(label.encode(), self.keys) for label in labels]
-        self._hashes = np.concatenate([self._hashes, np.array(hashes, np.uint64)])
+        """Give labels their classes, whose mixtures know nothing yet."""
+        first, n = len(self.labels_seen), len(labels)
+        totals = np.zeros((n, layout.N_TOTALS))
+        totals[:, layout.CLASS] = np.arange(first + 1, first + n + 1)
+        samples = np.zeros((n, *self.weight_dict.samples.shape[1:]), np.float32)
+        hashes = np.array([hash_of(label.encode(), self.keys) for label in labels], np.uint64)
+        self._class_totals = np.concatenate([self._class_totals, totals])
+        self._mixers = np.concatenate([self._mixers, [self._blank.mixer] * n])
+        self._dense_filters = np.concatenate([self._dense_filters, [self._blank.dense_filter] * n])
+        self.weight_dict.samples = np.concatenate([self.weight_dict.samples, samples])
+        self._hashes = np.concatenate([self._hashes, hashes])
         self.labels_seen += labels
         self._answers = np.zeros((3, len(self.labels_seen)))
-        self._learners = [self._learner(k) for k in range(len(self.labels_seen))]
 
-    def _learner(self, k: int) -> Linear:
-        """Return a class's learner, on views of the arrays of all."""
-        learner = Linear("logistic", self._seed, self.rates, self.decays.tolist(), None, None, self.parts, self.store)
-        learner.keys = self.keys
-        learner.totals, learner.mixer, learner.dense_filter = self._totals[k], self._mixers[k], self._dense_filters[k]
-        learner.samples = self.store.samples[k]
-        return learner
-
-    def learner(self, label: Any) -> Linear:
-        """Return the learner of a label seen.
+    def class_of(self, label: Any) -> int:
+        """Return the place of a label in the order of first examples.
 
         Raises
         ------
@@ -92,19 +83,36 @@ class MultiClass(Linear):
         """
         if str(label) not in self.labels_seen:
             raise ExampleError(f"label must be one of those seen, {show(self.labels_seen)} (got {show(label)})")
-        return self._learners[self.labels_seen.index(str(label))]
+        return self.labels_seen.index(str(label))
+
+    def mixture(self, label: Any) -> Mixture:
+        """Return the mixture of a label seen, on views of the arrays of all."""
+        k = self.class_of(label)
+        mixture = Mixture(self.spec, self.weight_dict, of_class=k + 1)
+        mixture.totals, mixture.mixer, mixture.dense_filter = (
+            self._class_totals[k], self._mixers[k], self._dense_filters[k],
+        )  # fmt: skip
+        mixture.samples = self.weight_dict.samples[k]
+        return mixture
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """All labels seen."""
+        return tuple(self.labels_seen)
 
     # ---- learning ----
     @property
-    def _plain_classes(self) -> tuple[Any, ...]:
-        """What the loop takes: a `learner.kernels.classes.Classes` as plain tuples."""
-        stacked = self._totals, self._mixers, self._dense_filters, self._binary_metrics, self.store.samples
-        learner = self._settings, self.keys, self.store.arrays, stacked, ()
+    def plain(self) -> tuple[Any, ...]:
+        """What the loops take: a `learner.kernels.classes.Classes` as plain tuples."""
+        stacked = (
+            self._class_totals, self._mixers, self._dense_filters, self._class_metrics, self.weight_dict.samples,
+        )  # fmt: skip
+        learner = self._blank.settings, self.keys, self.weight_dict.arrays, stacked, ()
         return learner, (self.totals, self.metrics), self._hashes, self._answers
 
     def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, code = kernels.learn_classes(
-            buffer, position, self._plain_classes, records.plain_work(), tuple(results)
+            buffer, position, self.plain, records.plain_work(), tuple(results)
         )
         if code == layout.NEW_CLASS:
             if len(self.labels_seen) >= layout.MAX_CLASSES:
@@ -125,67 +133,86 @@ class MultiClass(Linear):
         self.totals[layout.REJECTED] += 1
         return done + 1, int(kernels.skip(buffer, position))
 
-    def _reason(self, code: int, data: bytes, where: int) -> str:
-        if code == layout.BAD_TARGET:
-            came = msgpack_at(data, where)[0]
-            return f"target must be {TASKS['multiclass'].targets} (got {show(came)})"
-        if code == layout.NEW_CLASS:
-            came = msgpack_at(data, where)[0]
-            return f"labels must be at most {layout.MAX_CLASSES} (got {show(came)} after so many others)"
-        return super()._reason(code, data, where)
+    def sweep(self) -> None:
+        """Do nothing: the loops of many classes, whose features are not bounded, never ask for it."""
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
-        super().warm()
-        self.probabilities_packed(b"\x80")
+        self._learn(np.frombuffer(b"\xc0", np.uint8), 1, records.results())
+        self._score(b"\x80")
+        self.weight_dict.warm()
 
-    # ---- predicting ----
+    # ---- answering ----
+    def _score(self, packed: bytes) -> int:
+        """Score a map for every class: scores and probabilities are in `_answers`. Return how many features it has."""
+        code, where, n, _, _, _ = kernels.predict_classes(
+            np.frombuffer(packed, np.uint8), NOT_SCANNED, 0, len(self.labels_seen), self.plain, records.plain_work()
+        )
+        if code != layout.OK:
+            raise ExampleError(self._reason(code, packed, where))
+        require_whole(packed, where)
+        return int(n)
+
+    def _by_label(self, row: int) -> dict[str, float]:
+        return dict(zip(self.labels_seen, self._answers[row].tolist(), strict=True))
+
     def scores_packed(self, packed: bytes) -> dict[str, float]:
-        """Return every label's score, that of its own learner; nothing changes."""
-        if not self._learners:
-            super().score_packed(packed)  # what is wrong with the features is said all the same
-        return {
-            label: learner.score_packed(packed) for label, learner in zip(self.labels_seen, self._learners, strict=True)
-        }
+        """Return every label's score, that of its own mixture; nothing changes."""
+        self._score(packed)
+        return self._by_label(SCORES)
 
-    def probabilities_packed(self, packed: bytes) -> dict[str, float]:
+    def probabilities_packed(self, packed: bytes) -> dict[Any, float]:
         """Return the probability of every label seen."""
-        scores = np.array(list(self.scores_packed(packed).values()))
-        probabilities = np.zeros(len(scores))
-        kernels.normalise(scores, probabilities)
-        return dict(zip(self.labels_seen, probabilities.tolist(), strict=True))
+        self._score(packed)
+        return self._by_label(PROBABILITIES)
 
     def score_packed(self, packed: bytes) -> float:
         """Return the largest of the labels' scores; NaN while there is no label."""
         return max(self.scores_packed(packed).values(), default=float("nan"))
 
     def prediction(self, score: float) -> float:
-        """Return a probability as it is: the scores that learning reports are those of the labels that came."""
+        """Return a probability as it is: learning reports the probability of an example's label as its score."""
         return score
 
-    def explain_packed(self, packed: bytes) -> list[Contribution]:
-        """Return what each feature adds to the score of the likeliest label."""
-        probabilities = self.probabilities_packed(packed)
-        if not probabilities:
+    def predict_packed(self, packed: bytes) -> str | None:
+        """Return the likeliest label, None before the first example."""
+        return _likeliest(self.probabilities_packed(packed))
+
+    def explain_packed(self, packed: bytes, label: Any = None) -> list[Contribution]:
+        """Return what each feature adds to the score of a label, by default of the likeliest one."""
+        known = None if label is None else self.class_of(label)
+        n = self._score(packed)
+        best = _likeliest(self._by_label(PROBABILITIES))
+        if best is None:
             return []
-        return self.learner(max(probabilities, key=probabilities.__getitem__)).explain_packed(packed)
+        return self._explain(packed, n, self.labels_seen.index(best) if known is None else known)
+
+    def _explain(self, packed: bytes, n: int, k: int) -> list[Contribution]:
+        """Return the contributions to the score of a class, which is scored once more from the features scanned last."""
+        _, _, _, n_features, n_derived, score = kernels.predict_classes(
+            np.frombuffer(packed, np.uint8), n, k, k + 1, self.plain, records.plain_work()
+        )
+        scored = Scored(int(n_features), int(n_derived), score)
+        return ordered(self.mixture(self.labels_seen[k])._contributions(packed, scored))
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
-        """Return what a request is answered with: the likeliest label, its probability and that of every label."""
-        probabilities = self.probabilities_packed(packed)
-        label = max(probabilities, key=probabilities.__getitem__, default=None)
+        """Return the reply to a request: the likeliest label, its probability and that of every label."""
+        n = self._score(packed)
+        scores, probabilities = self._by_label(SCORES), self._by_label(PROBABILITIES)
+        label = _likeliest(probabilities)
         answer: dict[str, Any] = {
-            "score": None if label is None else self.learner(label).score_packed(packed),
+            "score": None if label is None else scores[label],
             "prediction": None if label is None else probabilities[label],
             "label": label,
             "probabilities": probabilities,
         }
         if explain:
-            answer["contributions"] = self.explain_packed(packed)
+            contributions = [] if label is None else self._explain(packed, n, self.labels_seen.index(label))
+            answer["contributions"] = contributions
         return answer
 
     @property
-    def weights(self) -> "ClassWeights":  # type: ignore[override]
+    def weights(self) -> "ClassWeights":
         """The effective weights: a mapping from label to a mapping from feature name to weight."""
         return ClassWeights(self)
 
@@ -194,39 +221,40 @@ class MultiClass(Linear):
         """Return all that was learned but the rows and names, as arrays by name."""
         return {
             "totals": self.totals,
-            "class_totals": self._totals,
+            "class_totals": self._class_totals,
             "class_mixers": self._mixers,
             "class_newtons": self._dense_filters,
-            "samples": self.store.samples,
+            "samples": self.weight_dict.samples,
             "metrics": self.metrics,
             "labels": np.frombuffer(json.dumps(self.labels_seen).encode(), np.uint8).copy(),
         }
 
-    def fit(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Have the classes of a state."""
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a state, after giving its labels their classes."""
         labels = json.loads(state["labels"].tobytes()) if "labels" in state else []
         if labels[: len(self.labels_seen)] != self.labels_seen:
-            self.__init__(self._seed, self.rates, self.decays.tolist(), self.parts)  # type: ignore[misc]
+            self.__init__(self.spec)  # type: ignore[misc]
         if more := labels[len(self.labels_seen) :]:
             self._add(more)
+        super().load_state(state)
 
 
-class ClassWeights(Mapping[str, Weights]):
+class ClassWeights(NamedWeights):
     """The effective weights by label, then by feature name; a live view."""
 
-    def __init__(self, model: MultiClass) -> None:
-        self._model = model
+    def __init__(self, learner: MultiClass) -> None:
+        self._learner = learner
 
     def __len__(self) -> int:
-        return len(self._model.labels_seen)
+        return len(self._learner.labels_seen)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._model.labels_seen)
+        return iter(self._learner.labels_seen)
 
     def __getitem__(self, label: str) -> Weights:
-        if label not in self._model.labels_seen:
+        if label not in self._learner.labels_seen:
             raise KeyError(label)
-        return self._model.learner(label).weights
+        return self._learner.mixture(label).weights
 
     def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
         """Return ``label: name`` and weight, the largest in size first, of names (with their labels) that start so."""
@@ -239,19 +267,5 @@ def _label(value: Any) -> str:
     return value if isinstance(value, str) else str(int(value))
 
 
-def check(loss: str | None, labels: Any, neural: Any, optimizer: Any, max_features: Any, l1: Any, l2: Any) -> None:
-    """Refuse what a multi-class model has none of.
-
-    Raises
-    ------
-    SpecError
-        When one of them was given.
-    """
-    given = {"loss": loss, "labels": labels, "neural": neural, "optimizer": optimizer}
-    given |= {"max_features": max_features, "l1": l1 or None, "l2": l2 or None}
-    if given["loss"] in ("logistic", None):
-        del given["loss"]
-    if wrong := [name for name, value in given.items() if value is not None]:
-        raise SpecError(
-            f"multiclass task must have the logistic loss and labels of its stream (got {', '.join(wrong)})"
-        )
+def _likeliest(probabilities: Mapping[str, float]) -> str | None:
+    return max(probabilities, key=probabilities.__getitem__, default=None)

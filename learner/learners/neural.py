@@ -2,8 +2,8 @@
 
 V_1 is sparse and grows like the weights: one column a feature name, in the feature's row of the weight dict, drawn small and
 at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features that
-have no row add nothing. The graph of `learner.graph.engine` is written out as flat loops by `learner.graph.compiler`; the loops of
-`learner.kernels` are compiled around those, and learn an example at a time, in stream order.
+have no row add nothing. `learner.graph.compiler` writes the graph out as flat loops; the loops of `learner.kernels` are
+compiled around those, and learn an example at a time, in stream order.
 
 Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns and the layers alike.
 """
@@ -11,30 +11,29 @@ Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns an
 import itertools
 import math
 import random
-from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import kernels, layout
-from learner.errors import SpecError, show
+from learner import graph, kernels, layout
 from learner.graph import compiler as graph_compiler
-from learner.graph import engine as backprop
+from learner.graph.loader import load
 from learner.kernels import experts, heads, jit
 
-__all__ = ["ACTIVATIONS", "NeuralHead"]
+if TYPE_CHECKING:
+    from learner.spec import Network
 
-ACTIVATIONS = ("relu", "logistic", "tanh")
-MAX_LAYERS, MAX_UNITS = 4, 256
+__all__ = ["NeuralHead"]
+
 RATE = 0.1
 VANISHING, EXPLODING = 1e-4, 1e3  # a layer's gradient beside the top one's; any layer's
 STARTS = {
     "relu": (0.3, 0.3),
     "logistic": (1.0, 2.0),
     "tanh": (0.2, 1.0),
-}  # V_1, b_1 start uniform in +- this: see `graph`
+}  # V_1, b_1 start uniform in +- this: see `network_graph`
 NORM_DECAY = 0.999  # of the running mean squares of the gradients
 
 # What the head's own module has beside its graph: the doors, which the loops are compiled into, and the numbers that they are
@@ -62,14 +61,10 @@ class NeuralHead:
 
     Parameters
     ----------
-    hidden : sequence of int
-        Units a hidden layer, from the features upwards.
-    activation : {"relu", "logistic", "tanh"}
-        The s of every hidden layer.
+    network : learner.spec.Network
+        Units a hidden layer, their activation (the s of every hidden layer), and whether its score is the model's.
     n_rates : int
         Linear experts whose state lies before the columns in a row.
-    alone : bool
-        Whether its score is the model's.
     seed : bytes
         Of the upper layers' initial weights.
 
@@ -83,13 +78,9 @@ class NeuralHead:
         The doors of `learner.kernels` that this kind of head has of its own.
     """
 
-    def __init__(self, hidden: Sequence[int], activation: str, n_rates: int, alone: bool, seed: bytes) -> None:
-        if not hidden or len(hidden) > MAX_LAYERS or not all(type(k) is int and 1 <= k <= MAX_UNITS for k in hidden):
-            raise SpecError(f"neural must be 1 to {MAX_LAYERS} layers of 1 to {MAX_UNITS} units (got {show(hidden)})")
-        if activation not in ACTIVATIONS:
-            raise SpecError(f"activation must be one of {', '.join(ACTIVATIONS)} (got {show(activation)})")
-        self.hidden, self.activation, self.alone = tuple(hidden), activation, alone
-        root, layers = graph(self.hidden, activation, seed)
+    def __init__(self, network: "Network", n_rates: int, seed: bytes) -> None:
+        self.hidden, self.activation, self.alone = network.hidden, network.activation, network.alone
+        root, layers = network_graph(self.hidden, self.activation, seed)
         self.program = graph_compiler.generate(root)
         self.network = np.zeros(
             (2, sum(place.stop - place.start for place in self.program.parameters.values())), np.float32
@@ -120,6 +111,10 @@ class NeuralHead:
             parameters, squares, self.norms, self._gradients, self._scratch, self.program.sizes, self._columns, self._values,
             self._layers,
         )  # fmt: skip
+
+    def columns_of(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the columns of V_1 in some rows, (rows, units of the first layer)."""
+        return rows[:, self.column : self.column + self.hidden[0]]
 
     def input_gradients(self) -> NDArray[np.float32]:
         """Return d score / d (V_1 phi(x)) at the example that was scored last, one number a unit of the first layer."""
@@ -161,10 +156,12 @@ class NeuralHead:
             module.learn, module.predict = jit.loop(module.learn), jit.loop(module.predict)
             module.pull_back = jit.door(module.pull_back)
 
-        return graph_compiler.load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
+        return load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")
 
 
-def graph(hidden: Sequence[int], activation: str, seed: bytes) -> tuple[backprop.Node, list[list[backprop.Parameter]]]:
+def network_graph(
+    hidden: tuple[int, ...], activation: str, seed: bytes
+) -> tuple[graph.Node, list[list[graph.Parameter]]]:
     """Return the head as a computation graph on an example of one feature, and its parameters layer by layer.
 
     The upper layers start uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010, "Understanding the difficulty of
@@ -175,18 +172,18 @@ def graph(hidden: Sequence[int], activation: str, seed: bytes) -> tuple[backprop
     initial values of the adaptive weights").
     """
     draw = random.Random(seed)  # noqa: S311  (not a secret)
-    s = getattr(backprop, activation)
-    V = backprop.Parameter(np.zeros((hidden[0], 1)), "V1")
-    features = backprop.sparse_product(V, backprop.Constant([0], "columns"), backprop.Constant([1.0], "values"))
+    s = getattr(graph, activation)
+    V = graph.Parameter(np.zeros((hidden[0], 1)), "V1")
+    features = graph.sparse_product(V, graph.Constant([0], "columns"), graph.Constant([1.0], "values"))
     _, bound = STARTS[activation]
-    layers = [[backprop.Parameter([draw.uniform(-bound, bound) for _ in range(hidden[0])], "b1")]]
+    layers = [[graph.Parameter([draw.uniform(-bound, bound) for _ in range(hidden[0])], "b1")]]
     h = s(features + layers[0][0])
     for k, (below, above) in enumerate(itertools.pairwise(hidden), 2):
         bound = math.sqrt(6.0 / (below + above))
         W = [[draw.uniform(-bound, bound) for _ in range(below)] for _ in range(above)]
-        layers.append([backprop.Parameter(W, f"V{k}"), backprop.Parameter(np.zeros(above), f"b{k}")])
+        layers.append([graph.Parameter(W, f"V{k}"), graph.Parameter(np.zeros(above), f"b{k}")])
         h = s(layers[-1][0] @ h + layers[-1][1])
     bound = math.sqrt(6.0 / (hidden[-1] + 1))
     top = [draw.uniform(-bound, bound) for _ in range(hidden[-1])]
-    layers.append([backprop.Parameter(top, "w"), backprop.Parameter(0.0, "b")])
-    return (backprop.dot(layers[-1][0], h) + layers[-1][1]).named("score"), layers
+    layers.append([graph.Parameter(top, "w"), graph.Parameter(0.0, "b")])
+    return (graph.dot(layers[-1][0], h) + layers[-1][1]).named("score"), layers

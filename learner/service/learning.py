@@ -57,7 +57,7 @@ class Learning:
         self.model = model
         self.acceptance = acceptance
         self.stopping = stopping
-        self.recent = RecentIds(model.seed)
+        self.recent = RecentIds(model.spec.seed)
         self.cursor = NEVER
         self.n_entries = 0
         self.rejected: list[tuple[bytes, RejectedEntry]] = []

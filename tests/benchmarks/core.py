@@ -95,7 +95,7 @@ with open(sys.argv[2], "rb") as file:
     data = file.read()
 
 model = Model(**options)
-model.linear.warm()
+model.warm()
 cpu, wall = time.process_time(), time.perf_counter()
 model.learn_packed(data)
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -145,7 +145,7 @@ asked = [x for x, _ in examples[2 * N :]]
 found["microseconds"] = {
     "learn_packed": microseconds(model.learn_packed, packed[BEFORE : BEFORE + N]),
     "learn_one": microseconds(lambda example: model.learn_one(*example), examples[N : 2 * N]),
-    "score_packed": microseconds(model.linear.score_packed, [model.pack(x) for x in asked]),
+    "score_packed": microseconds(model.learner.score_packed, [model.pack(x) for x in asked]),
     "score_one": microseconds(model.score_one, asked),
 }
 assert model.n_examples == BEFORE + 2 * N and not model.n_rejected

@@ -48,7 +48,7 @@ def as_map(x: np.ndarray) -> dict[str, float]:
 def learned(rates: list[float] | None, learn: Callable[[Model], Any]) -> tuple[float, bytes]:
     """Return the examples a second, and the bytes of what was learned."""
     model = Model(rates=rates, seed=b"sixteen bytes it")
-    model.linear.warm()
+    model.warm()
     start = time.perf_counter()
     learn(model)
     seconds = time.perf_counter() - start

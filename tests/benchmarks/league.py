@@ -23,9 +23,13 @@ from typing import Any
 
 import msgpack
 
-from learner.learners.mixture import DECAYS, PARTS, RATES
+from learner.layout import PARTS
 from learner.model import Model
 from learner.optimizers import OPTIMIZERS
+from learner.spec import DECAYS
+from learner.tasks import TASKS
+
+RATES = TASKS["binary"].rates
 
 RIVER_EXAMPLES = 30_000
 BLOCK = 1000
@@ -44,7 +48,7 @@ def load(folder: Path) -> tuple[ModuleType, dict[str, dict[str, list[float | Non
 def learn(examples: Iterable[tuple[float, dict[str, float]]], task: str, **options: Any) -> tuple[Model, float]:
     """Learn a stream in one pass; return the model and the seconds it took, without reading."""
     model = Model(task, **options)
-    model.linear.warm()
+    model.warm()
     seconds = 0.0
     packed = (msgpack.packb(example) for example in examples if example[1])
     while block := b"".join(itertools.islice(packed, BLOCK)):
@@ -91,7 +95,7 @@ def compare_alternatives(streams: ModuleType, best: dict[str, float], as_json: b
         for stream, examples in packed.items():
             regression = stream in streams.REGRESSION
             model = Model("regression" if regression else "binary", **options)
-            model.linear.warm()
+            model.warm()
             start = time.perf_counter()
             model.learn_packed(b"".join(examples))
             seconds += time.perf_counter() - start

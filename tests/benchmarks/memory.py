@@ -38,7 +38,7 @@ def task_of(data: bytes) -> str:
 def run(data: bytes, **options: Any) -> tuple[Model, float]:
     """Learn a stream; return the model and the seconds it took."""
     model = Model(seed=SEED, **options)
-    model.linear.warm()
+    model.warm()
     start = time.perf_counter()
     model.learn_packed(data)
     return model, time.perf_counter() - start

@@ -37,7 +37,7 @@ HIDDEN, BATCH = 16, 64
 def ours(data: bytes, task: str = "binary", **options: Any) -> tuple[float, float]:
     """Return examples a second and the progressive loss."""
     model = Model(task, **options)
-    model.linear.warm()
+    model.warm()
     start = time.perf_counter()
     model.learn_packed(data)
     return model.n_examples / (time.perf_counter() - start), model.progressive_loss

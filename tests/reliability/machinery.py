@@ -273,7 +273,7 @@ def examples(n: int, n_features: int = 10, seed: int = 1) -> list[bytes]:
 def create(client: redis.Redis) -> Model:
     """Create a model; return one like it, to learn the same undisturbed."""
     model = Model("binary")
-    model.linear.warm()  # so that workers find the compiled loops on disk
+    model.warm()  # so that workers find the compiled loops on disk
     assert Store(client, "m").create(model.to_spec())
     return model
 
@@ -299,7 +299,7 @@ def committed(client: redis.Redis) -> Model:
     """Return the model as last committed, having checked that cursor and stream agree."""
     store = Store(client, "m")
     model = Model.from_spec(store.spec())
-    found = store.load(model.fingerprint, model.linear.store.width)
+    found = store.load(model.fingerprint, model.learner.weight_dict.width)
     if found and found.state:
         model.load_state(found.state)
     return model

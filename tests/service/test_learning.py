@@ -31,7 +31,7 @@ def test_one_xadd_is_learned_and_one_blpop_gets_the_answer(client, create, servi
         reference.learn_one({"address": "abc@gmail.com"}, 1)
     assert state_bytes(committed()) == state_bytes(worker.model) == state_bytes(reference)
     score = reference.score_one({"address": "x@gmail.com"})
-    assert reply == {"id": "7", "score": score, "prediction": reference.linear.prediction(score)}
+    assert reply == {"id": "7", "score": score, "prediction": reference.learner.prediction(score)}
     assert reply["prediction"] > 0.5
 
 

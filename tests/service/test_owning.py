@@ -7,7 +7,7 @@ import redis
 
 from learner.commands.show import status_lines
 from learner.errors import FencedError, LearnerError, StoreError
-from learner.learners.mixture import Linear
+from learner.learners.mixture import Mixture
 from learner.service.store import NOTE_SECONDS, Store
 from tests.conftest import replace_owner, state_bytes, wait_until
 from tests.streams import KEYS
@@ -52,8 +52,8 @@ def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles
     def states():
         return [worker["state"] for worker in Store(client, "m").status()["workers"]]
 
-    warm = Linear.warm
-    monkeypatch.setattr(Linear, "warm", lambda linear: (seen.append(states()), warm(linear)))
+    warm = Mixture.warm
+    monkeypatch.setattr(Mixture, "warm", lambda mixture: (seen.append(states()), warm(mixture)))
     first = Worker(Store(client, "m"), 1.0)
     assert seen == [["starting"]]
     assert first.wait_to_own()

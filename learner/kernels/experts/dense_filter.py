@@ -4,7 +4,7 @@ import numpy as np
 
 from learner.kernels.jit import inlined
 from learner.kernels.losses import quadratic
-from learner.layout import MAX_BINNED, N_DENSE, NEWTON
+from learner.layout import DENSE_FILTER, MAX_BINNED, N_DENSE
 
 DRIFT = 1e-4  # a variance below 1 grows by this share an example
 
@@ -45,7 +45,7 @@ def n_inputs(totals):
 def score(parts, state, standardized):
     """Return the score of the filter over the numbers."""
     s = 0.0
-    if parts & NEWTON:
+    if parts & DENSE_FILTER:
         for i in range(n_inputs(state.totals)):
             s += state.dense_filter[i, 0] * standardized[i]
     return s
@@ -54,7 +54,7 @@ def score(parts, state, standardized):
 @inlined
 def learn(s, update, settings, state, standardized, products):
     """One step of the filter over the numbers, whose score was s."""
-    if settings.parts & NEWTON and state.totals[N_DENSE] > 0.0:
+    if settings.parts & DENSE_FILTER and state.totals[N_DENSE] > 0.0:
         curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
         curvature, error = curvature * update.importance, error * update.importance
         update_filter(n_inputs(state.totals), standardized, curvature, error, state.dense_filter, products)

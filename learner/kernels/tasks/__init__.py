@@ -27,8 +27,8 @@ from learner.kernels.tasks import binary, poisson, quantile, regression
 
 __all__ = ["CODES", "accept", "evaluate", "has_scale", "trend", "unit_and_offset", "within_targets"]
 
-TASKS = {"binary": binary, "regression": regression, "quantile": quantile, "poisson": poisson}
-CODES = {name: code for code, name in enumerate(TASKS)}
+TASKS = (binary, regression, quantile, poisson)
+CODES = {task.__name__.rpartition(".")[2]: code for code, task in enumerate(TASKS)}
 
 
 _inlined = functools.cache(inlined)  # tasks share functions
@@ -36,7 +36,7 @@ _inlined = functools.cache(inlined)  # tasks share functions
 
 def _chosen(name: str, decorate: Any = _inlined) -> Any:
     """Return one compiled function of all tasks, which takes the task's code and the function's own arguments."""
-    return switch([decorate(getattr(task, name)) for task in TASKS.values()])
+    return switch([decorate(getattr(task, name)) for task in TASKS])
 
 
 accept = _chosen("accept")

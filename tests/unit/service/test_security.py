@@ -1,4 +1,4 @@
-"""Passwords that stay where they are, and what the README says of bounds."""
+"""Passwords that stay where they are, and what the page says of bounds."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from learner.errors import ServerError
 from learner.service import acceptance, answering, server, wire
 from learner.service import store as stores
 
-ROOT = Path(__file__).parents[3]
+PAGE = Path(__file__).parents[3] / "learner" / "service" / "README.md"
 SECRET = "s3cr3t-of-nobody"  # noqa: S105
 
 
@@ -90,9 +90,9 @@ BOUNDS = {
 }
 
 
-@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the README is not installed with the package")
-def test_the_readme_s_bounds_are_the_constants():
-    text = (ROOT / "README.md").read_text().partition("## Hostile input")[2].partition("\n## ")[0]
+@pytest.mark.skipif(not PAGE.exists(), reason="the page is not installed with the package")
+def test_the_page_s_bounds_are_the_constants():
+    text = PAGE.read_text().partition("## Hostile input")[2].partition("\n## ")[0]
     table = dict(re.findall(r"^\| (.*?) \| ([\d,]+(?: bytes)?) \|$", text, re.MULTILINE))
     assert table == {what: f"{n:,} {unit}".strip() for what, (n, unit) in BOUNDS.items()}
     assert wire.MAX_SHORT_BYTES == layout.MAX_NAME_BYTES

@@ -1,0 +1,208 @@
+"""Learners of one score: a linear model with readable weights, ``score = w . phi(x)``, whatever it is learned with."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from learner import layout
+from learner.errors import ExampleError
+from learner.kernels import tasks
+from learner.learners import sweeping
+from learner.learners.protocol import Contribution, Learner, NamedWeights
+from learner.learners.weights import WeightDict
+from learner.packing import by_name
+from learner.spec import Spec
+from learner.tasks import TASKS
+
+__all__ = ["LinearLearner", "Scored", "Weights", "names_of", "ordered", "require_whole"]
+
+
+class LinearLearner(Learner):
+    """A learner with one score an example and one weight a feature.
+
+    Parameters
+    ----------
+    spec, width, weight_dict
+        See `Learner`.
+    of_class : int
+        The class that it learns in a multi-class model, from 1; else 0.
+    """
+
+    def __init__(self, spec: Spec, width: int, weight_dict: WeightDict | None = None, of_class: int = 0) -> None:
+        super().__init__(spec, width, weight_dict)
+        self.of_class = of_class
+        self.task_code = tasks.CODES[self.loss.task]
+
+    # ---- scores ----
+    @abstractmethod
+    def _score(self, packed: bytes) -> "Scored":
+        """Score a msgpack map in the learner's own units; what the score is made of stays in this thread's work arrays."""
+
+    @property
+    def unit_and_offset(self) -> tuple[float, float]:
+        """What a score of 1 in the learner's own units is in the target's, and what is then added."""
+        unit, offset = tasks.unit_and_offset(self.task_code, self.totals)
+        return float(unit), float(offset)
+
+    def _in_target_units(self, score: float) -> float:
+        unit, offset = self.unit_and_offset
+        return float(offset + unit * score)
+
+    def score_packed(self, packed: bytes) -> float:
+        """Return the score of a msgpack map of features, in the target's units; nothing changes."""
+        return self._in_target_units(self._score(packed).score)
+
+    def prediction(self, score: float) -> float:
+        """Return the number that a score stands for: a probability, or a number within the range of targets seen."""
+        return float(self.loss.link(tasks.within_targets(self.task_code, self.totals, score)))
+
+    def predict_packed(self, packed: bytes) -> Any:
+        """Return the target or label by the score's sign, or a number."""
+        score = self.score_packed(packed)
+        return self.prediction(score) if TASKS[self.spec.task].predicts_numbers else self.classes[score > 0.0]
+
+    def probabilities_packed(self, packed: bytes) -> dict[Any, float]:
+        """Return the probability of each of the two classes."""
+        p = self.prediction(self.score_packed(packed))
+        return {self.classes[0]: 1.0 - p, self.classes[1]: p}
+
+    def explain_packed(self, packed: bytes, label: Any = None) -> list[Contribution]:
+        """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score."""
+        return ordered(self._contributions(packed, self._score(packed)))
+
+    @abstractmethod
+    def _contributions(self, packed: bytes, scored: "Scored") -> list[Contribution]:
+        """Return what each feature of the map that was scored last adds to its score, in no order."""
+
+    def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
+        """Return the reply to a request, after one look at the map."""
+        scored = self._score(packed)
+        score = self._in_target_units(scored.score)
+        answer: dict[str, Any] = {"score": score, "prediction": self.prediction(score)}
+        if self.spec.labels:
+            answer["label"] = self.spec.labels[score > 0.0]
+        if explain:
+            answer["contributions"] = ordered(self._contributions(packed, scored))
+        return answer
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The two targets, -1 and +1, or their labels."""
+        return self.spec.labels or (-1, 1)
+
+    # ---- weights ----
+    @property
+    def constant_slot(self) -> int | None:
+        """The slot of the constant, None before the first example."""
+        return int(self.totals[layout.CONSTANT_ROW]) - 1 if self.totals[layout.CONSTANT_ROW] else None
+
+    @abstractmethod
+    def constant(self) -> float:
+        """Return the constant's weight: what it adds to every score."""
+
+    @abstractmethod
+    def effective_weights(self, slots: Any) -> NDArray[np.float64]:
+        """Return the weights of some slots in the user's own units: what one more of the feature adds to the score."""
+
+    @abstractmethod
+    def effects(self, slots: Any) -> NDArray[np.float64]:
+        """Return how much the features of some slots move a score, on the features' own scales, at least 0."""
+
+    @property
+    def weights(self) -> "Weights":
+        """The effective weights, as a mapping from feature name to weight."""
+        return Weights(self)
+
+    def sweep(self) -> None:
+        """Drop the least useful features: see `learner.learners.sweeping`."""
+        sweeping.sweep(self)
+
+    def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return, for each of some rows, whether L1 has left it any weight; without L1 every row has."""
+        return np.ones(len(rows), np.bool_)
+
+
+class Scored(NamedTuple):
+    """A score in the learner's own units, and how many features, and derived features, it is made of."""
+
+    n_features: int
+    n_derived: int
+    score: float
+
+
+def require_whole(packed: bytes, end: int) -> None:
+    """Make sure that a map, which ends where it does, was all of the bytes.
+
+    Raises
+    ------
+    ExampleError
+        When more bytes follow.
+    """
+    if end != len(packed):
+        raise ExampleError(f"features must be one msgpack value (got {len(packed) - end} more bytes)")
+
+
+def ordered(contributions: list[Contribution]) -> list[Contribution]:
+    """Return contributions, the largest in size first."""
+    return sorted(contributions, key=lambda contribution: -abs(contribution.contribution))
+
+
+def names_of(packed: bytes) -> list[str]:
+    """Return the names in a msgpack map whose values are not zero, as the compiled loops keep them."""
+    features: dict[str, float] = by_name(msgpack.unpackb(packed, strict_map_key=False))
+    return [name for name, value in features.items() if abs(value) >= layout.MIN_NUMBER]
+
+
+class Weights(NamedWeights):
+    """The effective weights ``w``, by feature name, in the user's units; a live view."""
+
+    def __init__(self, learner: LinearLearner) -> None:
+        self._learner = learner
+
+    @property
+    def _slots(self) -> NDArray[np.int64]:
+        weight_dict = self._learner.weight_dict
+        if not self._learner.of_class:
+            return np.arange(len(weight_dict))
+        return np.flatnonzero(weight_dict.classes == self._learner.of_class)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._learner.weight_dict.name, self._slots.tolist())
+
+    def __getitem__(self, name: str) -> float:
+        learner = self._learner
+        if name == layout.CONSTANT_NAME:
+            slot = learner.constant_slot
+        else:
+            slot = learner.weight_dict.slot(name, learner.of_class) if isinstance(name, str) else None
+        if slot is None:
+            raise KeyError(name)
+        if slot == learner.constant_slot:
+            return learner.constant()
+        return float(learner.effective_weights(slice(slot, slot + 1))[0])
+
+    def array(self) -> NDArray[np.float64]:
+        """Return all weights in order of the names."""
+        learner, slots = self._learner, self._slots
+        weights = learner.effective_weights(slots if learner.of_class else slice(None))
+        weights[slots == (-1 if learner.constant_slot is None else learner.constant_slot)] = learner.constant()
+        return weights
+
+    def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
+        """Return the names that start with a prefix and their weights, the largest in size first."""
+        weights, slots, weight_dict = self.array(), self._slots, self._learner.weight_dict
+        if not prefix:
+            order = np.argsort(-np.abs(weights), kind="stable")[:n]
+            return [(weight_dict.name(int(slots[i])), float(weights[i])) for i in order]
+        matching = [(name, float(w)) for name, w in zip(self, weights, strict=True) if name.startswith(prefix)]
+        return sorted(matching, key=lambda item: -abs(item[1]))[:n]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} weights>"

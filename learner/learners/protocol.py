@@ -1,0 +1,253 @@
+"""What every learner is: the interface that `learner.model.Model` and the service see, and what all learners share.
+
+A learner takes features packed in msgpack (see `learner.packing`) and knows nothing of records, files or Redis. Its state is
+a weight dict, counters (``totals``), an evaluation (``metrics``), and arrays of its own; all of it is in `Learner.state`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learner import kernels, layout, metrics
+from learner.errors import StoreError
+from learner.kernels import records
+from learner.learners import reasons
+from learner.learners.weights import WeightDict, hash_keys
+from learner.losses import LOSSES
+from learner.spec import Spec
+from learner.tasks import TASKS
+
+__all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An example that could not be learned: its place among the examples of the call, the reason, and its bytes."""
+
+    index: int
+    reason: str
+    data: bytes
+
+
+class Learned(NamedTuple):
+    """What `Learner.learn_packed` did: one number an example in each array, NaN where it was rejected, and the rejections.
+
+    ``scores`` and ``losses`` (log loss, hinge, squared error, pinball loss or deviance) were computed before learning.
+    """
+
+    scores: NDArray[np.float64]
+    rejections: list[Rejection]
+    losses: NDArray[np.float64]
+    importances: NDArray[np.float64]
+
+
+class Contribution(NamedTuple):
+    """What one feature adds to a score: ``contribution = weight * (value - mean)``.
+
+    The mean is 0 for most features. Dense numbers (present in more than half of the examples, with varying values) are
+    centred, and their mean is the mean value: the contribution then says what it does to be different from the average. A
+    dense number that an example leaves out appears with the value 0.
+    """
+
+    name: str
+    value: float
+    mean: float
+    weight: float
+    contribution: float
+
+
+class NamedWeights(Mapping[str, Any]):
+    """Effective weights, a live view: by feature name; of many classes by label, then by feature name."""
+
+    @abstractmethod
+    def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
+        """Return the names that start with a prefix and their weights, the largest in size first."""
+
+
+class Learner(ABC):
+    """A sparse learner over one growing dict of weights.
+
+    Parameters
+    ----------
+    spec : Spec
+        What the model is.
+    width : int
+        float32s in a row of the weight dict.
+    weight_dict : WeightDict, optional
+        The dict of another learner, to share it.
+
+    Attributes
+    ----------
+    weight_dict : WeightDict
+        Names and rows.
+    totals, metrics : float64 arrays
+        Counters and sums (see `learner.layout`), and those of the evaluation (see `learner.metrics`).
+    """
+
+    def __init__(self, spec: Spec, width: int, weight_dict: WeightDict | None = None) -> None:
+        self.spec = spec
+        self.loss = LOSSES[spec.loss]
+        if weight_dict is None:
+            weight_dict = WeightDict(width, hash_keys(spec.seed, spec.labels), spec.max_features)
+        self.weight_dict, self.keys = weight_dict, weight_dict.keys
+        self.totals = np.zeros(layout.N_TOTALS)
+        self.metrics = np.zeros((3, TASKS[spec.task].n_sums))
+
+    # ---- learning ----
+    def learn_packed(self, data: bytes, most: int | None = None) -> Learned:
+        """Learn msgpack examples that follow one another, each predicted before it is learned.
+
+        Parameters
+        ----------
+        data : bytes
+            Any number of ``[target, features]`` or ``[target, features, importance]``.
+        most : int, optional
+            At most so many of them are learned; the rest of the bytes is one rejection.
+        """
+        buffer = np.frombuffer(data, np.uint8)
+        rounds: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each call of the loop
+        rejections: list[Rejection] = []
+        position = n_done = 0
+        while position < len(buffer):
+            results = records.results()
+            if most is not None:  # the loop stops where there is no room for results
+                results = records.Results(*(array[: most - n_done] for array in results))
+            if n_done == most:
+                self.totals[layout.REJECTED] += 1.0
+                rounds.append([np.full(1, np.nan)] * 3)
+                reason = f"examples must be at most {most} at once (got more)"
+                rejections.append(Rejection(n_done, reason, data[position:]))
+                break
+            start = position
+            done, position, n_rows, n_bytes = self._learn(buffer, position, results)
+            rounds.append([numbers[:done].copy() for numbers in (results.scores, results.losses, results.importances)])
+            codes = results.codes[:done]
+            if codes.any():
+                rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
+            n_done += done
+            if n_rows < 0:
+                self.sweep()
+            elif n_rows or n_bytes:
+                self.weight_dict.reserve(n_rows, n_bytes)
+        rounds = rounds or [[np.zeros(0)] * 3]
+        columns = rounds[0] if len(rounds) == 1 else [np.concatenate(parts) for parts in zip(*rounds, strict=True)]
+        return Learned(columns[0], rejections, columns[1], columns[2])
+
+    @abstractmethod
+    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
+        """Call the compiled loop; return (examples done, next position, rows needed, bytes of names needed)."""
+
+    def _rejections(
+        self, data: bytes, start: int, stop: int, codes: NDArray[np.int64], ends: NDArray[np.int64], first: int
+    ) -> Iterator[Rejection]:
+        buffer = np.frombuffer(data, np.uint8)
+        for i, (code, end) in enumerate(zip(codes.tolist(), ends.tolist(), strict=True)):
+            if code == layout.OK:
+                start = end
+                continue
+            after = int(kernels.skip(buffer, start))
+            after = stop if after < 0 else after
+            yield Rejection(first + i, self._reason(code, data, end), data[start:after])
+            start = after
+
+    def _reason(self, code: int, data: bytes, where: int) -> str:
+        return reasons.reason(code, data, where, self.spec.task)
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Drop the least useful features: see `learner.learners.sweeping`."""
+
+    @abstractmethod
+    def warm(self) -> None:
+        """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
+
+    # ---- answering ----
+    @abstractmethod
+    def score_packed(self, packed: bytes) -> float:
+        """Return the score of a msgpack map of features, in the target's units; nothing changes.
+
+        Raises
+        ------
+        ExampleError
+            When the map breaks a rule.
+        """
+
+    @abstractmethod
+    def prediction(self, score: float) -> float:
+        """Return the number that a score stands for: a probability, or a number within the range of targets seen."""
+
+    @abstractmethod
+    def predict_packed(self, packed: bytes) -> Any:
+        """Return what `learner.Model.predict_one` does: a target or label, or a number."""
+
+    @abstractmethod
+    def probabilities_packed(self, packed: bytes) -> dict[Any, float]:
+        """Return the probability of each class."""
+
+    @abstractmethod
+    def explain_packed(self, packed: bytes, label: Any = None) -> list[Contribution]:
+        """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score.
+
+        The constant is one of them. Features never learned have the weight 0.
+        """
+
+    @abstractmethod
+    def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
+        """Return the reply to a request: ``score``, ``prediction``, perhaps ``label``, and, on request, ``contributions``."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[Any, ...]:
+        """The targets or labels of classes."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> NamedWeights:
+        """The effective weights."""
+
+    def gradient_norms(self) -> dict[str, float]:
+        """Return the root mean square norms of a neural head's recent gradients, by layer; nothing without a head."""
+        return {}
+
+    def gradient_warning(self) -> str:
+        """Return in words what is wrong with those norms; "" when nothing is."""
+        return ""
+
+    # ---- state in and out ----
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that was learned but the rows and names, as arrays by name."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was learned, as arrays: equal bytes are equal learners. Views, not copies."""
+        weight_dict = self.weight_dict
+        rows: dict[str, NDArray[Any]] = {"rows": weight_dict.matrix, "names": weight_dict.names[: weight_dict.sizes[1]]}
+        return rows | self.arrays()
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over the `state` of a learner of the same spec.
+
+        Raises
+        ------
+        StoreError
+            When the arrays don't have this learner's shapes.
+        """
+        arrays = self.arrays()
+        for name, own in arrays.items():
+            if name not in state or state[name].shape != own.shape:
+                shape = state[name].shape if name in state else "none"
+                raise StoreError(f"state {name!r} must have the shape {own.shape} (got {shape})")
+        width = self.weight_dict.width
+        if not {"rows", "names"} <= state.keys() or state["rows"].ndim != 2 or state["rows"].shape[1] != width:
+            raise StoreError(f"state must have names, and rows of {width} numbers")
+        for name, own in arrays.items():
+            own[:] = state[name]
+        self.weight_dict.load(state["rows"], state["names"])
+
+    def figures(self) -> dict[str, float]:
+        """Return how good the predictions were before learning: see `learner.metrics.figures`."""
+        return metrics.figures(self.metrics, TASKS[self.spec.task].figures)

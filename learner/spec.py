@@ -1,0 +1,321 @@
+"""What a model is, as data: its task, its featurizer, and what it learns with. Everything is checked here, once.
+
+A spec is what ``learner create`` writes to Redis, what a worker reads there, what a TOML or JSON file holds, and what `Model`
+is made of. It says nothing of what was learned. Making one imports neither the compiler nor a learner.
+
+>>> spec = Spec("binary", featurizer="email", labels=["ham", "spam"], seed=b"sixteen bytes it")
+>>> spec.loss, spec.rates, spec.labels
+('logistic', (2.0, 16.0), ('ham', 'spam'))
+>>> Spec.from_data(spec.to_data()) == spec
+True
+>>> Spec("regression", labels=["low", "high"])
+Traceback (most recent call last):
+    ...
+learner.errors.SpecError: labels must be two different strings of 1 to 256 bytes, of a binary task (got ['low', 'high'])
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import featurizers
+from learner import layout, optimizers
+from learner.errors import SpecError, show
+from learner.losses import LOSSES
+from learner.tasks import TASKS
+
+__all__ = ["ACTIVATIONS", "DECAYS", "Network", "Spec"]
+
+VERSION = 1
+ONE_RATE = (1.0,)
+DECAYS = (1.0, 0.99)  # of the default rates' sums of squared gradients, an example
+ACTIVATIONS = ("relu", "logistic", "tanh")
+MAX_LAYERS, MAX_UNITS = 4, 256
+MAX_RATE, MAX_DECAY, MAX_PENALTY = 1e6, 1.0, 1e6
+MIN_SEED_BYTES = 16
+NETWORK_KEYS = ("hidden", "activation", "alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A neural head: units a hidden layer from the features upwards, their activation, and whether it is the whole model."""
+
+    hidden: tuple[int, ...]
+    activation: str = "tanh"
+    alone: bool = False
+
+
+class Spec:
+    """A model's description. The parameters are those of `learner.Model`, where they are explained.
+
+    Attributes
+    ----------
+    task, loss : str
+        Names in `learner.tasks.TASKS` and `learner.losses.LOSSES`.
+    level : float
+        The level of the quantile loss; 0.5 for other losses.
+    featurizer : Featurizer or None
+        None for records that are features already.
+    rates, decays : tuple of float
+        Of the AdaGrad experts.
+    parts : tuple of str
+        Names in `learner.layout.PARTS`: what there is beside several rates.
+    labels : (str, str) or None
+        What users call the targets -1 and +1.
+    network : Network or None
+        The neural head.
+    optimizer : (Optimizer, dict) or None
+        A named algorithm with its options, in place of the mixture.
+    max_features : int or None
+        How many features are kept.
+    l1, l2 : float
+        Penalties on the weights.
+    seed : bytes
+        The secret of the names' hash.
+
+    Raises
+    ------
+    SpecError
+        When a parameter breaks a rule.
+    """
+
+    def __init__(
+        self,
+        task: str = "binary",
+        *,
+        featurizer: "featurizers.Featurizer | str | Mapping[str, Any] | None" = None,
+        loss: str | None = None,
+        level: float | None = None,
+        rates: Sequence[float] | None = None,
+        decays: Sequence[float] | None = None,
+        parts: Collection[str] | None = None,
+        labels: Sequence[str] | None = None,
+        neural: Sequence[int] | Mapping[str, Any] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
+        max_features: int | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        seed: bytes | None = None,
+    ) -> None:
+        if not isinstance(task, str) or task not in TASKS:
+            raise SpecError(f"task must be one of {', '.join(TASKS)} (got {show(task)})")
+        chosen: dict[str, Any] = {
+            "labels": labels,
+            "neural": neural,
+            "optimizer": optimizer,
+            "max_features": max_features,
+        }
+        chosen |= {"l1": l1 or None, "l2": l2 or None}
+        if task == "multiclass":
+            _require_plain({"loss": None if loss == "logistic" else loss} | chosen)
+        self.task = task
+        self.loss = _loss(task, loss)
+        self.level = _level(task, level)
+        mixture = {"rates": rates, "decays": decays, "parts": parts}
+        if optimizer is not None:
+            _require_alone(mixture | {name: chosen[name] for name in ("neural", "l1", "l2")})
+        self.rates, self.decays = _rates(task, rates, decays)
+        self.parts = _parts(parts, rates is None, len(self.rates))
+        if optimizer is not None:  # it is laid out as one rate
+            self.rates, self.decays, self.parts = ONE_RATE, ONE_RATE, ()
+        self.labels = _labels(task, labels)
+        self.l1, self.l2 = _penalty("l1", l1), _penalty("l2", l2)
+        if self.l1 and neural is not None:
+            raise SpecError("l1 must come without neural: the columns of the head would be forgotten, too (got both)")
+        self.max_features = _max_features(max_features)
+        self.seed = secrets.token_bytes(MIN_SEED_BYTES) if seed is None else seed
+        if not isinstance(self.seed, bytes) or len(self.seed) < MIN_SEED_BYTES:
+            raise SpecError(f"seed must be at least {MIN_SEED_BYTES} bytes (it is a secret, so not shown)")
+        try:
+            self.featurizer = None if featurizer is None else featurizers.get(featurizer)
+        except ValueError as error:
+            raise SpecError(str(error)) from error
+        self.optimizer = None if optimizer is None else optimizers.parse(optimizer)
+        self.network = None if neural is None else _network(neural)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self.to_data() == other.to_data()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Spec of a {self.task} model>"  # without its secret
+
+    # ---- in and out ----
+    def to_data(self) -> dict[str, Any]:
+        """Return it as data, every key with its value, that `from_data` takes."""
+        named = self.optimizer is not None
+        return {
+            "version": VERSION,
+            "task": self.task,
+            "loss": self.loss,
+            **({"level": self.level} if self.task == "quantile" else {}),
+            "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
+            "rates": None if named else list(self.rates),
+            "decays": None if named else list(self.decays),
+            "parts": None if named else list(self.parts),
+            "labels": None if self.labels is None else list(self.labels),
+            "neural": self.network and asdict(self.network) | {"hidden": list(self.network.hidden)},
+            "optimizer": self.optimizer and {"name": self.optimizer[0].name, **self.optimizer[1]},
+            "max_features": self.max_features,
+            "l1": self.l1,
+            "l2": self.l2,
+            "seed": self.seed.hex(),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the spec that data describes; keys that are missing have their defaults.
+
+        Raises
+        ------
+        SpecError
+            When the data has another version, an unknown key or a wrong value.
+        """
+        if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+            raise SpecError(f"spec must be a map of names to values (got {show(data)})")
+        options = dict(data)
+        version = options.pop("version", VERSION)
+        if version != VERSION:
+            raise SpecError(f"spec version must be {VERSION} (got {show(version)})")
+        known = {"task", *(cls.__init__.__kwdefaults__ or ())}
+        if unknown := sorted(options.keys() - known):
+            raise SpecError(f"spec must have no other keys than {', '.join(sorted(known))} (got {', '.join(unknown)})")
+        if options.get("seed") is not None:
+            try:
+                options["seed"] = bytes.fromhex(options["seed"])
+            except (TypeError, ValueError) as error:
+                raise SpecError("seed must be hexadecimal (it is not)") from error
+        return cls(options.pop("task", "binary"), **options)
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that change whenever the model's features, or what it would learn from them, would."""
+        return hashlib.sha256(json.dumps(self.to_data(), sort_keys=True).encode()).hexdigest()[:32]
+
+
+# ---- rules, one a parameter ----------------------------------------------------------------------------------------------
+def _require_plain(options: Mapping[str, Any]) -> None:
+    """Refuse what a multi-class model does not have."""
+    if wrong := [name for name, value in options.items() if value is not None]:
+        rule = "multiclass task must have the logistic loss and labels of its stream"
+        raise SpecError(f"{rule} (got {', '.join(wrong)})")
+
+
+def _require_alone(options: Mapping[str, Any]) -> None:
+    """Refuse what belongs to the mixture beside a named algorithm."""
+    if wrong := [name for name, value in options.items() if value is not None]:
+        raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)})")
+
+
+def _loss(task: str, loss: str | None) -> str:
+    loss = TASKS[task].loss if loss is None else loss
+    fitting = [name for name, entry in LOSSES.items() if entry.task == TASKS[task].learned_as]
+    if loss not in fitting:
+        raise SpecError(f"loss of a {task} task must be one of {', '.join(fitting)} (got {show(loss)})")
+    return loss
+
+
+def _level(task: str, level: float | None) -> float:
+    if level is None:
+        return 0.5
+    if task != "quantile":
+        raise SpecError(f"level must be of a quantile task (got a {task} one)")
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0.0 < level < 1.0:
+        raise SpecError(f"level must be within (0, 1) (got {show(level)})")
+    return float(level)
+
+
+def _rates(
+    task: str, rates: Sequence[float] | None, decays: Sequence[float] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    usual = TASKS[task].rates
+    if rates is None and decays is None:
+        rates, decays = usual, DECAYS
+    checked = _numbers("rates", usual if rates is None else rates, MAX_RATE)
+    checked_decays = _numbers("decays", [1.0] * len(checked) if decays is None else decays, MAX_DECAY)
+    if len(checked_decays) != len(checked):
+        raise SpecError(f"decays must be as many as the rates, {len(checked)} (got {len(checked_decays)})")
+    return checked, tuple(map(_as_float32, checked_decays))
+
+
+def _numbers(what: str, values: Any, most: float) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SpecError(f"{what} must be a list of numbers (got {show(values)})") from error
+    if not 1 <= len(numbers) <= layout.MAX_RATES or not all(0.0 < number <= most for number in numbers):
+        raise SpecError(
+            f"{what} must be 1 to {layout.MAX_RATES} numbers above 0, at most {most:g} (got {show(values)})"
+        )
+    return numbers
+
+
+def _as_float32(number: float) -> float:
+    """Return the shortest decimal number that is the same as a float32: decays are learned with as float32.
+
+    >>> _as_float32(0.99), _as_float32(0.123456789)
+    (0.99, 0.12345679)
+    """
+    import numpy as np
+
+    return float(str(np.float32(number)))
+
+
+def _parts(parts: Collection[str] | None, is_default: bool, n_rates: int) -> tuple[str, ...]:
+    known = layout.PARTS
+    if parts is None:
+        parts = known if is_default else ()
+    if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in known for part in parts):
+        raise SpecError(f"parts must be of {', '.join(known)} (got {show(parts)})")
+    return tuple(part for part in known if part in parts and n_rates > 1)
+
+
+def _labels(task: str, labels: Sequence[str] | None) -> tuple[str, str] | None:
+    if labels is None:
+        return None
+    are_two = isinstance(labels, list | tuple) and len(labels) == 2 and labels[0] != labels[1]
+    if task != "binary" or not are_two or not all(map(_is_label, labels)):
+        raise SpecError(
+            f"labels must be two different strings of 1 to {layout.MAX_NAME_BYTES} bytes, of a binary task "
+            f"(got {show(labels)})"
+        )
+    return str(labels[0]), str(labels[1])
+
+
+def _is_label(label: Any) -> bool:
+    try:
+        return isinstance(label, str) and 0 < len(label.encode()) <= layout.MAX_NAME_BYTES
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def _penalty(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= MAX_PENALTY:
+        raise SpecError(f"{what} must be a number within [0, {MAX_PENALTY:g}] (got {show(value)})")
+    return float(value)
+
+
+def _max_features(n: int | None) -> int | None:
+    if n is not None and (type(n) is not int or not layout.MIN_MAX_FEATURES <= n <= layout.MAX_ROWS):
+        bounds = f"{layout.MIN_MAX_FEATURES} to {layout.MAX_ROWS}"
+        raise SpecError(f"max_features must be a whole number of {bounds} (got {show(n)})")
+    return n
+
+
+def _network(neural: Sequence[int] | Mapping[str, Any]) -> Network:
+    options = dict(neural) if isinstance(neural, Mapping) else {"hidden": neural}
+    if unknown := sorted(options.keys() - set(NETWORK_KEYS)):
+        raise SpecError(f"neural must have no other keys than {', '.join(NETWORK_KEYS)} (got {', '.join(unknown)})")
+    hidden: Any = options.get("hidden")
+    if not isinstance(hidden, list | tuple):
+        raise SpecError(f"neural must be a list of units a layer (got {show(hidden)})")
+    if not hidden or len(hidden) > MAX_LAYERS or not all(type(k) is int and 1 <= k <= MAX_UNITS for k in hidden):
+        raise SpecError(f"neural must be 1 to {MAX_LAYERS} layers of 1 to {MAX_UNITS} units (got {show(hidden)})")
+    activation = options.get("activation", "tanh")
+    if activation not in ACTIVATIONS:
+        raise SpecError(f"activation must be one of {', '.join(ACTIVATIONS)} (got {show(activation)})")
+    return Network(tuple(hidden), activation, bool(options.get("alone", False)))

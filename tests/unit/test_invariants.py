@@ -1,0 +1,114 @@
+"""What holds for every kind of model, on any stream: three sentences, one test each.
+
+The kinds and the streams are those of `tests.goldens`. Kinds that only this file would compile are left out.
+"""
+
+import copy
+import json
+import random
+
+import msgpack
+import numpy as np
+import pytest
+
+from learner import kernels
+from learner.kernels.records import CHUNK
+from learner.metrics import HALF_WINDOW
+from learner.model import Model
+from learner.packing import pack_example
+from learner.tasks import TASKS
+from tests.conftest import state_bytes
+from tests.goldens import ALONE, KINDS, SEED, mixed, pack, packed, target
+
+LEFT_OUT = ("rates.three", "neural", "multiclass.rate")
+EVERY = {name: options for name, options in KINDS.items() if not name.startswith(LEFT_OUT)}
+EVERY |= {"neural": {"neural": [5, 4]}, "neural.alone": {"neural": ALONE}}
+LONG = {"binary", "regression", "quantile", "poisson"}  # longer than a call of the loop, and than half of the window
+N = 400 if kernels.JIT else 40
+N_LONG = max(CHUNK, HALF_WINDOW) + 1000 if kernels.JIT else 60
+
+each_kind = pytest.mark.parametrize("kind", EVERY)
+
+
+def examples(options, n, seed):
+    """Packed examples of a kind's task, one of them broken."""
+    rows = [(target(options, x, i > 2 * n // 3), x) for i, x in enumerate(mixed(n, seed, n_words=200))]
+    data = [packed(y, pack(x.features), x.importance) for y, x in rows]
+    data[n // 2] = b"\x92\x01\x81\xa1a\xc0"  # a feature whose value is nil
+    return data
+
+
+def restarted(model):
+    """The model as another process has it: made of its spec and its state as they are written."""
+    spec = json.loads(json.dumps(model.to_spec()))
+    state = {
+        name: np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape) for name, array in model.state().items()
+    }
+    again = Model.from_spec(spec)
+    again.load_state(state)
+    return again
+
+
+@each_kind
+def test_batches_and_restarts_change_no_bit(kind, seed):
+    options, draw = EVERY[kind], random.Random(seed)
+    data = examples(options, N_LONG if kind in LONG else N, seed)
+    whole = Model(**options, seed=SEED)
+    learned = whole.learn_packed(b"".join(data))
+    assert [(rejection.index, rejection.data) for rejection in learned.rejections] == [
+        (len(data) // 2, data[len(data) // 2])
+    ]
+
+    model, scores, start = Model(**options, seed=SEED), [], 0
+    longest = draw.choice([1, 7, 50, len(data)])
+    while start < len(data):
+        stop = start + draw.randint(1, longest)
+        scores.append(model.learn_packed(b"".join(data[start:stop])).scores)
+        start = stop
+        if draw.random() < 0.1:
+            model = restarted(model)
+    assert state_bytes(model) == state_bytes(whole) == state_bytes(copy.deepcopy(whole))
+    assert np.concatenate(scores).tobytes() == learned.scores.tobytes()
+    figures = [{name: value for name, value in m.summary().items() if name != "bytes"} for m in (model, whole)]
+    assert figures[0] == pytest.approx(figures[1], rel=0, abs=0, nan_ok=True)  # of bytes, room to grow may differ
+
+
+@each_kind
+def test_predicting_changes_nothing_and_says_what_learning_then_reports(kind, seed):
+    options = EVERY[kind]
+    model = Model(**options, seed=SEED)
+    for i, x in enumerate(mixed(N // 10, seed, n_words=50)):
+        y = target(options, x, i > N // 20)
+        learner = model.learner
+        before = state_bytes(model), learner.weight_dict.table.tobytes(), model.dirty.tobytes()
+        unseen = x.features | {"never seen": 1.0}
+        score, prediction = model.score_one(x.features), model.predict_one(x.features)
+        p = None if TASKS[model.task].predicts_numbers else model.predict_proba_one(x.features)
+        model.predict_one(unseen)
+        model.explain_one(unseen)
+        answer = model.answer(model.pack(x.features), explain=True)
+        assert (state_bytes(model), learner.weight_dict.table.tobytes(), model.dirty.tobytes()) == before
+        known = dict(p or {})
+        reported = model.learn_packed(pack_example(y, model.pack(x.features), x.importance)).scores[0]
+        if model.task == "multiclass":
+            assert answer["label"] == prediction
+            assert answer["probabilities"] == known
+            assert str(y) not in known or reported == pytest.approx(known[str(y)], rel=1e-9)
+        else:
+            assert answer["score"] == score
+            assert reported == pytest.approx(score, rel=1e-9, abs=1e-9)
+
+
+@each_kind
+def test_contributions_add_up_to_the_score(kind, seed):
+    options = EVERY[kind]
+    model = Model(**options, seed=SEED)
+    model.learn_packed(b"".join(examples(options, N, seed)))
+    for x in mixed(5, seed + 1, n_words=300):
+        parts = model.explain_one(x.features)
+        assert sum(part.contribution for part in parts) == pytest.approx(
+            model.score_one(x.features), rel=1e-4, abs=1e-4
+        )
+        assert sorted(parts, key=lambda part: -abs(part.contribution)) == parts
+        answer = model.answer(msgpack.packb(x.features), explain=True)
+        assert answer["contributions"] == parts
