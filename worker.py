@@ -17,7 +17,6 @@ import redis
 from learner import compiling
 from learner.commands import durability_option, errors_as_lines, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
-from learner.service import server
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering
 from learner.service.committing import Committing
@@ -27,8 +26,9 @@ from learner.service.owning import Owning
 from learner.service.reading import BLOCK_MS, Batch, Reading
 from learner.service.reconnecting import Reconnecting
 from learner.service.recovery import Recovery
-from learner.service.store import Entries, Store
+from learner.service.store import Store, connection, embedded
 from learner.service.store.durability import Durability
+from learner.service.store.reading import Entries
 from learner.service.wire import to_json
 
 STOP_SECONDS = 3.5  # after a signal, for the last commit
@@ -60,7 +60,7 @@ class Worker:
         rejected_window: int = REJECTED_WINDOW,
     ) -> None:
         spec = store.spec()
-        store.note_state("starting")
+        store.processes.note("starting")
         from learner.model import Model  # numba: only now, so that commands which don't learn start at once
 
         self.store = store
@@ -97,15 +97,15 @@ class Worker:
         except LearnerError:  # this worker will never go on: nobody has to wait for its silence
             self.owning.close()
             raise
-        self.store.note_state("running")
+        self.store.processes.note("running")
         return True
 
     def run(self, burst: bool = False) -> None:
         """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left; then stop being the owner."""
         self.committing.settle()  # a commit whose answer was lost: first find out whether it got through
-        self.store.check_stream(self.learning.cursor, self.learning.n_entries)
+        self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.recovery.begin()
-        reading = Reading(self.store)
+        reading = Reading(self.store.stream)
         try:
             while not self.stopping:
                 may_ask = not self.answering.waiting
@@ -123,7 +123,7 @@ class Worker:
                 self.owning.release()
             raise
         self.owning.release()
-        self.store.note_state(None)
+        self.store.processes.note(None)
 
     def _read(self, reading: Reading, wait: bool) -> Batch:
         """Read the next examples, and requests unless some wait to be answered."""
@@ -213,12 +213,12 @@ def worker(
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
-    client = server.client(server.find_or_start(redis_url), block_ms=BLOCK_MS)
-    server.require_version(client)
+    client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
+    connection.require_version(client)
     store = Store(client, model)
     wanted = Durability(durability or "crash", replicas)
     shortcomings = [] if durability else wanted.shortcomings(client)
-    store.durability = wanted.on(client) if durability else wanted
+    store.ownership.durability = wanted.on(client) if durability else wanted
     owner = Worker(store, commit_seconds, lease_seconds, max_rejected, rejected_window)
     _stop_on_signals(owner)
     reconnecting = Reconnecting(store, redis_url, lambda: owner.stopping, lambda: owner.committing.n_uncommitted)
@@ -226,7 +226,7 @@ def worker(
         if not reconnecting.run(functools.partial(owner.wait_to_own, wait)):
             return
         learned = f"{owner.model.n_examples} examples learned up to {owner.learning.cursor.decode()}"
-        click.echo(f"worker of {model}: epoch {store.epoch}, {learned}", err=True)
+        click.echo(f"worker of {model}: epoch {store.ownership.epoch}, {learned}", err=True)
         for shortcoming in shortcomings:
             click.echo(f"worker of {model}: warning, what is learned may be lost: {shortcoming}", err=True)
         reconnecting.run(functools.partial(owner.run, burst))

@@ -22,8 +22,8 @@ from learner.commands import FORMATS, main
 from learner.commands import replay as replaying
 from learner.files import read
 from learner.model import Model
-from learner.service.server import Embedded
-from learner.service.server import client as connect
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import Embedded
 from learner.service.wire import Keys
 from tests.conftest import SEED, state_bytes, wait_until
 
@@ -683,7 +683,7 @@ def test_the_demo_without_its_data_says_what_to_install(fails, monkeypatch):
 
 
 def test_no_temporary_folder_of_ours_is_left(tmp_path):
-    code = "from learner.service.server import temporary\nwith temporary() as url: pass"
+    code = "from learner.service.store.embedded import temporary\nwith temporary() as url: pass"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []
     assert Path(tempfile.gettempdir()).exists()

@@ -18,7 +18,7 @@ from learner.model import Model
 from learner.service.store import Store
 from learner.spec import DECAYS
 from learner.tasks import TASKS
-from tests.conftest import state_bytes
+from tests.conftest import commit, state_bytes
 from tests.reference import Reference
 
 RATES = TASKS["binary"].rates
@@ -242,20 +242,20 @@ def test_commits_over_sweeps_hold_the_model_bit_for_bit(client):
     """Pages, names that moved, and what only a sweep changes; a commit after each few examples, loaded each time."""
     model, store = new(max_features=CAP), Store(client, "m")
     store.create(model.to_spec())
-    store.take_over()
+    store.ownership.take_over()
     sweeps = set()
     for i in range(0, 400, 20):
         model.learn_packed(b"".join(packed(stream(400))[i : i + 20]))
         sweeps.add(float(model.learner.totals[layout.SWEEPS]))
         entry = client.xadd(store.keys.examples, {"x": i})
-        store.commit(entry, 1, model.state(), model.learner.weight_dict.dirty, model.fingerprint, [], model.summary())
-        found = Store(client, "m").load(model.fingerprint, model.learner.weight_dict.width)
+        commit(store, model, entry, 1, [], model.summary())
+        found = Store(client, "m").commits.load(model.fingerprint, model.row_width)
         assert state_bytes(found.state) == state_bytes(model)
         if i == 200:  # another worker takes over
             store = Store(client, "m")
-            store.take_over()
+            store.ownership.take_over()
             model = Model.from_spec(store.spec())
-            model.load_state(store.load(model.fingerprint, model.learner.weight_dict.width).state)
+            model.load_state(store.commits.load(model.fingerprint, model.row_width).state)
     assert len(sweeps) > 4
     assert store.status()["progress"]["evicted"] == model.summary()["evicted"] > 0
 

@@ -22,12 +22,8 @@ def within(package):
 
 
 COMPILER = within("learner.kernels")
-REDIS = {
-    "learner.service.store",
-    "learner.service.store.stream",
-    "learner.service.store.durability",
+REDIS = within("learner.service.store") | {
     "learner.client",
-    "learner.service.server",
     "learner.service.owning",  # these four know its errors only
     "learner.service.committing",
     "learner.service.reconnecting",
@@ -225,7 +221,8 @@ def test_nothing_is_opened_or_asked_at_import(module):
                 "redis",
                 "tempfile",
                 "platformdirs",
-                "server",
+                "connection",
+                "embedded",
             }, text
 
 

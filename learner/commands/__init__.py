@@ -87,7 +87,7 @@ def main() -> None:
 
 def _url_option(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
     if url is not None:
-        from learner.service.server import has_password
+        from learner.service.store.connection import has_password
 
         if has_password(url):
             click.echo(
@@ -217,12 +217,11 @@ def _numbers(option: str, text: str, kind: type) -> list[Any]:
 @json_option
 def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Create MODEL, knowing nothing yet."""
-    from learner.service import server
-    from learner.service.store import Store
+    from learner.service.store import Store, connection, embedded
 
     made = make_model(**options)
-    client = server.client(server.find_or_start(redis_url))
-    server.require_version(client)
+    client = connection.client(embedded.find_or_start(redis_url))
+    connection.require_version(client)
     if not Store(client, model).create(made.to_spec()):
         raise LearnerError(f"model {model!r} exists already: choose another name")
     if as_json:
@@ -404,10 +403,9 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
 @json_option
 def status(model: str, redis_url: str | None, as_json: bool) -> None:
     """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
-    from learner.service import server
-    from learner.service.store import Store
+    from learner.service.store import Store, connection, embedded
 
-    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store = Store(connection.client(embedded.find_or_start(redis_url)), model)
     spec = store.spec()
     found = store.status() | {"task": spec["task"], "loss": spec["loss"]}
     if as_json:
@@ -440,18 +438,17 @@ def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool)
     A running worker is replaced by a repair: it exits with 4. Without a choice nothing changes; the exit code is 2 when
     the stream doesn't fit.
     """
-    from learner.service import server
-    from learner.service.store import Store
-    from learner.service.store.stream import CHOICES, repair
+    from learner.service.store import Store, connection, embedded
+    from learner.service.store.repair import CHOICES, repair
 
-    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store = Store(connection.client(embedded.find_or_start(redis_url)), model)
     store.spec()
     if choice:
-        store.take_over()
+        store.ownership.take_over()
         found = repair(store.client, store.keys, choice)
-        store.release()
+        store.ownership.release()
     else:
-        found = store.committed_position()
+        found = store.stream.committed_position()
     if as_json:
         click.echo(to_json(found.to_dict()))
     elif found.trouble:
@@ -481,11 +478,10 @@ def rejected() -> None:
 def list_rejected(model: str, n: int, redis_url: str | None, as_json: bool) -> None:
     """Print what of MODEL's examples was rejected: where it failed, why, and what came."""
     from learner.commands.show import rejected_lines
-    from learner.service import server
-    from learner.service.store import Store
+    from learner.service.store import Store, connection, embedded
     from learner.service.store.rejected import listed
 
-    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store = Store(connection.client(embedded.find_or_start(redis_url)), model)
     store.spec()
     for found in listed(store, n):
         for line in [to_json(found)] if as_json else rejected_lines(found):
@@ -503,13 +499,12 @@ def push_rejected(model: str, ids: tuple[str, ...], everything: bool, redis_url:
 
     Each is put back once, whatever happens. The exit code is 2 when one can't be.
     """
-    from learner.service import server
-    from learner.service.store import Store
+    from learner.service.store import Store, connection, embedded
     from learner.service.store.rejected import put_back
 
     if bool(ids) == everything:
         raise LearnerError("what to put back must be ids or --all (got " + ("both)" if ids else "neither)"))
-    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store = Store(connection.client(embedded.find_or_start(redis_url)), model)
     store.spec()
     kept = {}
     pushed = 0
@@ -657,7 +652,7 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
 @click.option("--stop", is_flag=True, help="Stop it, with everything on disk.")
 def server(print_url: bool, stop: bool) -> None:
     """Run the embedded server in the foreground, or print its URL, or stop it."""
-    from learner.service.server import Embedded
+    from learner.service.store.embedded import Embedded
 
     embedded = Embedded()
     if print_url:

@@ -28,8 +28,7 @@ from rich.table import Table
 from learner.client import BATCH_EXAMPLES, Client
 from learner.commands.show import explanation, printable
 from learner.errors import LearnerError
-from learner.service import server
-from learner.service.store import Store
+from learner.service.store import Store, connection, embedded
 from learner.service.wire import to_json
 
 __all__ = ["flights", "run"]
@@ -89,8 +88,8 @@ def run(n_examples: int | None, as_json: bool) -> None:
     console.print("starting a server, a producer and a worker ...")
     started = time.perf_counter()
     with ExitStack() as stack:
-        url = stack.enter_context(server.temporary())
-        store = Store(server.client(url), MODEL)
+        url = stack.enter_context(embedded.temporary())
+        store = Store(connection.client(url), MODEL)
         _command(url, "create", MODEL, "--featurizer", MODEL).wait()
         worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
         producer = stack.enter_context(_running(_producer(url, n_examples)))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -252,14 +252,12 @@ def _record(text: str) -> Any:
 def progress(model: str, over: str, out: str | None, redis_url: str | None, as_json: bool) -> None:
     """Draw MODEL's progressive loss, commit by commit, beside the best constant's."""
     from learner.losses import LOSSES
-    from learner.service import server
-    from learner.service.store import Store
+    from learner.service.store import Store, connection, embedded
 
     file = _out(out, f"{model}-progress")
-    store = Store(server.client(server.find_or_start(redis_url)), model)
+    store = Store(connection.client(embedded.find_or_start(redis_url)), model)
     loss = LOSSES[store.spec()["loss"]]
-    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", store.client.xrange(store.keys.progress))
-    points = _points(fields for _, fields in entries)
+    points = _points(store.progress())
     if points is None:
         raise LearnerError(f"model {model!r} must have progress (got none yet): is its worker running?")
 

@@ -3,15 +3,16 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from learner.errors import LearnerError
 from learner.service.recovery import Recovery
-from learner.service.store import NEVER, READ_BYTES, Entries, Store, stream_id
+from learner.service.store import Store
+from learner.service.store.position import NEVER
+from learner.service.store.reading import READ_BYTES, Entries
 from learner.service.wire import (
     MAX_SHORT_BYTES,
     REPLIES,
-    REPLY_SECONDS,
     RawRecord,
     deadline_ms,
     decode_request,
@@ -25,7 +26,6 @@ __all__ = ["Answering"]
 
 MAX_WAITING = 10_000  # requests; when more wait, the oldest are refused
 MAX_KEPT_WAITING = 100_000  # requests; when more wait, the oldest are dropped without a reply
-MAX_REPLIES = 10_000  # that nobody has fetched, kept in one list
 MAX_EXPLAINED = 20_000  # contributions in one reply
 ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
@@ -105,22 +105,9 @@ class Answering:
                 replies.append((key, reply))
             if self.recovery.request_done():
                 break  # its reply is sent before the next request can kill
-        self._send(replies)
+        self.store.requests.answer(replies, self.last_request)
         if examples_wait:
             self.credit -= time.monotonic() - started
-
-    def _send(self, replies: list[tuple[bytes, bytes]]) -> None:
-        """Push replies onto their lists and remove all requests up to the last one, in one transaction."""
-        with self.store.client.pipeline() as pipe:
-            for key, reply in replies:
-                pipe.rpush(cast("str", key), reply)
-                pipe.expire(key, REPLY_SECONDS)
-            milliseconds, sequence = stream_id(self.last_request)
-            pipe.xtrim(self.store.keys.requests, minid=f"{milliseconds}-{sequence + 1}", approximate=False)
-            results = pipe.execute(raise_on_error=False)  # a reply key of another type is its client's trouble
-        for (key, _), length in zip(replies, results[::2], strict=False):
-            if isinstance(length, int) and length > MAX_REPLIES:
-                self.store.client.ltrim(cast("str", key), -MAX_REPLIES, -1)
 
     # ---- refusing ----
     def _refusal(self, request_id: bytes, fields: Fields, now: float) -> dict[str, Any] | None:
@@ -139,16 +126,14 @@ class Answering:
 
     def _refuse_oldest(self) -> None:
         """Have the oldest requests refused when too many wait, and drop them when far too many do."""
-        n = int(self.store.client.xlen(self.store.keys.requests))
+        n = self.store.requests.bound(MAX_KEPT_WAITING)
         self._n_to_refuse = max(n - MAX_WAITING, 0)
-        if n > MAX_KEPT_WAITING:
-            self.store.client.xtrim(self.store.keys.requests, maxlen=MAX_KEPT_WAITING, approximate=True)
 
     def _now_ms(self) -> float:
         """Return the time by the server's clock, as it goes on since the last look at it."""
         now = time.monotonic()
         if now - self._clock[1] >= CLOCK_SECONDS:
-            self._clock = (self.store.now_ms(), now)
+            self._clock = (self.store.requests.now_ms(), now)
         return self._clock[0] + 1e3 * (now - self._clock[1])
 
     # ---- replies ----

@@ -10,7 +10,10 @@ import redis
 
 from learner.errors import LearnerError, RejectedError
 from learner.service.learning import Learning
-from learner.service.store import Behind, Snapshot, Store, stream_id
+from learner.service.store import Store
+from learner.service.store.commits import CommitsLost
+from learner.service.store.position import stream_id
+from learner.service.store.snapshot import Learned, Snapshot
 from learner.service.writing import WRITER, Writer, Writing
 
 __all__ = ["Committing"]
@@ -54,7 +57,7 @@ class Committing:
     def load(self) -> None:
         """Go on from the last commit."""
         model = self.learning.model
-        self.learning.load(self.store.load(model.fingerprint, model.row_width))
+        self.learning.load(self.store.commits.load(model.fingerprint, model.row_width))
         self._committed_examples = model.n_examples
 
     @property
@@ -89,7 +92,7 @@ class Committing:
             return
         try:
             self.writing.finish()
-        except Behind:  # more has changed since the commit that the server has: the next one writes everything
+        except CommitsLost:  # more has changed since the commit that the server has: the next one writes everything
             self.learning.model.dirty[:] = 1
             self.learning.restore_uncommitted(self._snapshot.n_entries, self._snapshot.rejected)
         self.writing = self._snapshot = None
@@ -100,12 +103,10 @@ class Committing:
         self.require_acceptance()
         now = time.monotonic()
         learning, model = self.learning, self.learning.model
-        snapshot = self.store.snapshot(
+        snapshot = self.store.commits.snapshot(
+            Learned(model.state(), model.dirty, model.fingerprint),
             learning.cursor,
             learning.n_entries,
-            model.state(),
-            model.dirty,
-            model.fingerprint,
             sorted(learning.rejected, key=lambda rejected: stream_id(rejected[0])),
             self._progress(now),
             learning.recent,
@@ -114,7 +115,7 @@ class Committing:
         self._committed_at = now
         self._committed_examples = model.n_examples
         self._snapshot = snapshot
-        self.writing = Writing(lambda: self.store.write(snapshot), self.writer)
+        self.writing = Writing(lambda: self.store.commits.write(snapshot), self.writer)
 
     def _progress(self, now: float) -> dict[str, Any]:
         """Return the figures of a commit, which `learner top` and plots read."""

@@ -7,7 +7,9 @@ from learner.errors import LearnerError
 from learner.packing import pack_example
 from learner.service.acceptance import Acceptance
 from learner.service.recent import RecentIds
-from learner.service.store import NEVER, Committed, Entries
+from learner.service.store.position import NEVER
+from learner.service.store.reading import Entries
+from learner.service.store.snapshot import Committed
 from learner.service.wire import MAX_BATCH, Example, RawExample, RejectedEntry, decode_entry, rejected_entry
 
 if TYPE_CHECKING:

@@ -73,8 +73,9 @@ class Heart:
 
     The thread lives while there are owners. The owner whose beat is due first comes first, so between two beats of an owner
     every other owner that is late has its turn. A beat blocks the others for as long as its server takes to answer, at most the
-    timeouts of its connection (see `learner.service.server.client`): an owner's sign of life may be late by these, once for
-    each other owner whose server is gone. Waiting for confirmations adds half a lease at most: the owners share that time.
+    timeouts of its connection (see `learner.service.store.connection.client`): an owner's sign of life may be late by these,
+    once for each other owner whose server is gone. Waiting for confirmations adds half a lease at most: the owners share that
+    time.
 
     Examples
     --------

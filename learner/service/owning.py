@@ -9,7 +9,9 @@ import redis
 
 from learner.errors import LearnerError
 from learner.service.lease import HEART, LEASE_SECONDS, Heart, Heartbeat, Silence, process_ended
-from learner.service.store import NOTE_SECONDS, Owner, Store
+from learner.service.store import Store
+from learner.service.store.ownership import Owner
+from learner.service.store.processes import NOTE_SECONDS
 
 __all__ = ["Owning"]
 
@@ -68,7 +70,7 @@ class Owning:
         """
         silence, announced = Silence(), ""
         while not self.stopping():
-            owner = self.store.owner()
+            owner = self.store.ownership.read()
             if self._is_vacant(owner, silence):
                 if self._take(owner):
                     return True
@@ -77,7 +79,7 @@ class Owning:
                 raise LearnerError(f"model {self.store.keys.model!r} has a worker already: {owner}")
             if announced != owner.fields["worker"]:
                 announced = owner.fields["worker"]
-                self.store.note_state("waiting")
+                self.store.processes.note("waiting")
                 self._say(f"waiting, in place of {owner}")
             time.sleep(WAIT_POLL_SECONDS)
         return False
@@ -85,14 +87,16 @@ class Owning:
     def _is_vacant(self, owner: Owner, silence: Silence) -> bool:
         if "worker" not in owner.fields or process_ended(owner.fields.get("process", "")):
             return True
-        if self.store.owned_already(owner):
+        if self.store.ownership.owned_already(owner):
             return True
         return silence.seconds((owner.fields, owner.sign), time.monotonic()) >= owner.lease_seconds
 
     def _take(self, owner: Owner) -> bool:
         """Take over from an owner, and start beating; return False if another worker was faster."""
         # It may be the owner already: the answer was lost, or the connection while it loaded the last commit.
-        if not self.store.owned_already(owner) and not self.store.succeed(owner, self.lease_seconds):
+        if not self.store.ownership.owned_already(owner) and not self.store.ownership.succeed(
+            owner, self.lease_seconds
+        ):
             return False
         if self.heartbeat is None:  # before loading, which may take longer than the lease
             self.heartbeat = self.heart.add(self.beat, self.lease_seconds)
@@ -108,18 +112,19 @@ class Owning:
             When this worker is not the owner any more, or the server lost its commits.
         """
         with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
-            self.store.beat(max(int(1000 * seconds), 1))  # 0 would wait for good
+            self.store.ownership.beat(max(int(1000 * seconds), 1))  # 0 would wait for good
         now = time.monotonic()
         if now - self._noted_at > NOTE_SECONDS / 4:  # long before the note fades
             self._noted_at = now
             with contextlib.suppress(redis.RedisError):
-                self.store.note_state("running")
-        if self.store.confirmed >= self.store.n_commits - 1:
+                self.store.processes.note("running")
+        ownership = self.store.ownership
+        if ownership.confirmed >= self.store.commits.number - 1:
             self._confirmed_at = now
         elif now - self._confirmed_at > UNCONFIRMED_SECONDS:
             self._confirmed_at = now + REMIND_SECONDS
             self._say(
-                f"commits after {self.store.confirmed} are not confirmed as durability {self.store.durability} asks"
+                f"commits after {ownership.confirmed} are not confirmed as durability {ownership.durability} asks"
             )
 
     def require(self) -> None:
@@ -137,7 +142,7 @@ class Owning:
     def release(self) -> None:
         """Stop being the owner."""
         self.close()
-        self.store.release()
+        self.store.ownership.release()
 
     def _say(self, text: str) -> None:
         click.echo(f"worker of {self.store.keys.model}: {text}", err=True)

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from learner.service.store import READ_BYTES, UNMEASURED_ENTRIES, Entries, Store
+from learner.service.store.reading import READ_BYTES, UNMEASURED_ENTRIES, Entries
+from learner.service.store.stream import Stream
 from learner.service.wire import size_of
 
 __all__ = ["BLOCK_MS", "READ_ENTRIES", "Batch", "Reading"]
@@ -32,12 +33,12 @@ class Reading:
 
     Parameters
     ----------
-    store : Store
-        The model's place in Redis.
+    stream : Stream
+        The model's streams.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
         self._n_examples = self._n_requests = UNMEASURED_ENTRIES
 
     def read(self, cursor: bytes, requests_after: bytes | None, wait: bool, measured: bool) -> Batch:
@@ -56,7 +57,7 @@ class Reading:
         """
         n_examples, n_requests = self._n_examples, self._n_requests
         block_ms = BLOCK_MS if wait else None
-        examples, requests = self.store.read(cursor, requests_after, n_examples, n_requests, block_ms, measured)
+        examples, requests = self.stream.read(cursor, requests_after, n_examples, n_requests, block_ms, measured)
         more_requests = len(requests) >= min(n_examples, n_requests)
         if more_requests:
             self._n_requests = READ_ENTRIES

@@ -7,9 +7,8 @@ from typing import Any
 import click
 import redis
 
-from learner.service import server
 from learner.service.reading import BLOCK_MS
-from learner.service.store import Store
+from learner.service.store import Store, connection, embedded
 
 __all__ = ["Reconnecting"]
 
@@ -55,23 +54,23 @@ class Reconnecting:
         """
         pause, self._reported = FIRST_PAUSE_SECONDS, None
         while True:
-            started, n_commits = time.monotonic(), self.store.n_commits
+            started, n_commits = time.monotonic(), self.store.commits.number
             try:
                 return work()
             except redis.RedisError as error:
-                trouble = server.passing_trouble(error)
+                trouble = connection.passing_trouble(error)
                 if trouble is None:
                     raise
                 if self.stopping() and not self.n_uncommitted():
                     return None
-                went_well = time.monotonic() - started > LAST_PAUSE_SECONDS or self.store.n_commits > n_commits
+                went_well = time.monotonic() - started > LAST_PAUSE_SECONDS or self.store.commits.number > n_commits
                 if went_well:  # for a while
                     pause = FIRST_PAUSE_SECONDS
                 self._report(trouble, error)
             self._pause(pause)
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
-            if url := server.find(self.redis_url):  # an embedded server that was started again has another address
-                self.store.client = server.client(url, block_ms=BLOCK_MS)
+            if url := embedded.find(self.redis_url):  # an embedded server that was started again has another address
+                self.store.client = connection.client(url, block_ms=BLOCK_MS)
 
     def _report(self, trouble: str, error: redis.RedisError) -> None:
         """Say what the trouble is, when it is another one or some time has passed."""

@@ -12,7 +12,10 @@ import click
 from learner.service.committing import Committing
 from learner.service.learning import Learning
 from learner.service.reading import READ_ENTRIES
-from learner.service.store import Attempt, Entries, Store, stream_id
+from learner.service.store import Store
+from learner.service.store.attempts import Attempt
+from learner.service.store.position import stream_id
+from learner.service.store.reading import Entries
 from learner.service.trial import run_in_child
 from learner.service.wire import rejected_entry
 
@@ -52,7 +55,7 @@ class Recovery:
 
     def begin(self) -> None:
         """Find out whether the worker before died, and so what may have killed it: what it had just read."""
-        if not self._has_begun and (last := self.store.begin()):
+        if not self._has_begun and (last := self.store.attempts.begin()):
             self.last = last
             self.n_suspects = self.n_suspect_requests = READ_ENTRIES
         self._has_begun = True
@@ -66,7 +69,7 @@ class Recovery:
     def learn(self, entries: Entries) -> None:
         """Learn entries, suspects with care.
 
-        An entry that the worker before had learned when it read on (see `Store.read`) did not kill it, and is no suspect.
+        An entry that the worker before had learned when it read on (see `Stream.read`) did not kill it, and is no suspect.
         """
         if not self.n_suspects:
             self.learning.learn(entries)
@@ -83,7 +86,7 @@ class Recovery:
     def _learn_suspect(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         """Learn one entry after a note of it; if there is a note already, try it in a child process first."""
         times = self.last.times + 1 if self.last.entry == entry_id else 1
-        self.store.mark(entry_id, times)
+        self.store.attempts.mark(entry_id, times)
         learn = functools.partial(self.learning.learn, [(entry_id, fields)])
         death = None
         if times > MAX_TRIALS:  # the trials died together with the worker, as when a container's memory is full
@@ -109,7 +112,7 @@ class Recovery:
             return False
         if request_id == self.last.request:
             return True
-        self.store.mark_request(request_id)
+        self.store.attempts.mark_request(request_id)
         return False
 
     def request_done(self) -> bool:

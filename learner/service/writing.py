@@ -14,7 +14,8 @@ class Writer:
     """Runs tasks one after another in a thread of its own, which lives while there are any.
 
     A task waits for the tasks before it, each of which takes at most the timeouts of its connection (see
-    `learner.service.server.client`). The thread is a daemon: a process that ends does not wait for a server that hangs.
+    `learner.service.store.connection.client`). The thread is a daemon: a process that ends does not wait for a server that
+    hangs.
 
     >>> writer, done = Writer(), []
     >>> for number in range(3):

@@ -87,7 +87,8 @@ def test_importing_creates_nothing(redis_url, tmp_path):
         "import sys, socket\n"
         "def refuse(*a, **k): raise AssertionError('a connection at import')\n"
         "socket.socket.connect = refuse\n"
-        "import worker, learner, learner.commands, learner.client, learner.service.store, learner.service.server\n"
+        "import worker, learner, learner.commands, learner.client\n"
+        "import learner.service.store.commits, learner.service.store.embedded\n"
         "assert 'numba' not in sys.modules\n"
     )
     home = tmp_path / "home"

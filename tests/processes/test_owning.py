@@ -15,7 +15,7 @@ from worker import Worker
 
 
 def owner(client) -> "dict[str, str]":
-    return Store(client, "m").owner().fields
+    return Store(client, "m").ownership.read().fields
 
 
 def test_a_model_with_a_living_worker_is_refused_where_nobody_wants_to_wait(client, redis_url, create, own, start):
@@ -27,18 +27,18 @@ def test_a_model_with_a_living_worker_is_refused_where_nobody_wants_to_wait(clie
     _, err = process.communicate(timeout=60)
     assert (process.returncode, len(err.splitlines())) == (2, 1)
     assert "has a worker already" in err
-    assert owner(client)["epoch"] == str(first.store.epoch)
+    assert owner(client)["epoch"] == str(first.store.ownership.epoch)
 
 
 @pytest.mark.skipif(not process_name(), reason="needs Linux's /proc")
 def test_a_process_that_has_ended_does_nothing_for_a_model_any_more(client, create, start_worker, redis_url):
     create()
     worker = start_worker(redis_url)
-    wait_until(lambda: [w["state"] for w in Store(client, "m").workers()] == ["running"])
+    wait_until(lambda: [w["state"] for w in Store(client, "m").processes.list()] == ["running"])
     worker.kill()
     worker.wait()
-    assert Store(client, "m").workers() == []
-    Store(client, "m").note_state("waiting")
+    assert Store(client, "m").processes.list() == []
+    Store(client, "m").processes.note("waiting")
     assert client.hlen(KEYS.workers) == 1  # the ended one's note is gone
 
 
@@ -96,4 +96,4 @@ def test_one_that_waits_stops_at_once_and_takes_nothing(client, redis_url, creat
     second = start_worker(redis_url, "m")
     second.terminate()
     assert second.wait(5) == 0
-    assert owner(client)["epoch"] == str(first.store.epoch)
+    assert owner(client)["epoch"] == str(first.store.ownership.epoch)

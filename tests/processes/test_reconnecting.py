@@ -9,9 +9,9 @@ import redis
 
 from learner.client import Client
 from learner.model import Model
-from learner.service import server as servers
-from learner.service.server import Embedded
 from learner.service.store import Store
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import Embedded
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.streams import push_batches, zipf_examples
 
@@ -21,7 +21,7 @@ def test_a_server_that_is_killed_and_started_again_is_found_and_all_is_learned(t
     embedded = Embedded(tmp_path / "server")
     url = embedded.start()
     try:
-        client = servers.client(url)
+        client = connect(url)
         model = Model("binary", seed=SEED)
         Store(client, "m").create(model.to_spec())
         worker = start_worker(url, "m", "--commit-seconds", "0.01")
@@ -35,9 +35,9 @@ def test_a_server_that_is_killed_and_started_again_is_found_and_all_is_learned(t
         wait_until(lambda: not embedded._alive())
         assert "no connection, trying again" in worker.stderr.readline()
         again = embedded.start(port=running["port"])
-        with servers.client(again) as admin:  # the worker knows the password of the first start
+        with connect(again) as admin:  # the worker knows the password of the first start
             admin.acl_setuser("default", enabled=True, passwords=["+" + urlsplit(url).password])
-        client = servers.client(url)
+        client = connect(url)
         push_batches(client, "batch", examples[4000:], 10)
         wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0, 30)
         worker.terminate()

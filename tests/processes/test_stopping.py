@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from learner.model import Model
-from learner.service import server as servers
-from learner.service.server import Embedded
 from learner.service.store import Store
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import Embedded
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.streams import KEYS, push_batches, zipf_examples
 
@@ -39,7 +39,7 @@ def test_a_signal_under_load_commits_all_that_was_read_and_loses_nothing(
     undisturbed.learn_packed(b"".join(examples[: stopped.n_examples]))
     assert state_bytes(stopped) == state_bytes(undisturbed)
     again = drain()
-    assert again.store.epoch == 2
+    assert again.store.ownership.epoch == 2
     assert again.model.n_examples == 30_000
     undisturbed.learn_packed(b"".join(examples[stopped.n_examples :]))
     assert state_bytes(committed()) == state_bytes(undisturbed)
@@ -65,7 +65,7 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     embedded = Embedded(tmp_path / "server")
     url = embedded.start()
     try:
-        client = servers.client(url)
+        client = connect(url)
         Store(client, "m").create(Model("binary", seed=SEED).to_spec())
         worker = start_worker(url, "m", "--commit-seconds", "1000")
         push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
@@ -91,7 +91,7 @@ def hanging(tmp_path) -> "Iterator[tuple[str, Callable[[], None]]]":
 
 
 def start_with_something_to_commit(url, start_worker):
-    client = servers.client(url)
+    client = connect(url)
     Store(client, "m").create(Model("binary", seed=SEED).to_spec())
     worker = start_worker(url, "m", "--commit-seconds", "1000")
     push_batches(client, "batch", zipf_examples(100, 5, 1), 10)

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from learner.client import Client
-from learner.service import server
+from learner.service.store.connection import client as connect
 from tests.conftest import wait_until
 
 
@@ -90,5 +90,5 @@ def test_a_worker_and_a_client_speak_tls_when_the_url_says_so(
 def test_a_certificate_nobody_vouches_for_or_of_another_host_is_refused(redis_url, tls_port, certificate, host, ca):
     query = f"?ssl_ca_certs={certificate[0]}" if ca else ""
     url = f"rediss://:{urlsplit(redis_url).password}@{host}:{tls_port}/0{query}"
-    with server.client(url) as connection, pytest.raises(redis.ConnectionError, match="certificate"):
+    with connect(url) as connection, pytest.raises(redis.ConnectionError, match="certificate"):
         connection.ping()

@@ -8,7 +8,7 @@ import redis
 
 from learner.packing import pack
 from learner.service import answering
-from learner.service.store import Store
+from learner.service.store import Store, requests
 from learner.service.wire import REPLIES
 from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS, rejected
@@ -149,7 +149,7 @@ def test_a_request_is_answered_once_though_the_connection_was_lost(client, creat
 
 def test_a_request_past_its_deadline_is_refused_and_one_before_it_answered(client, create, drain):
     create()
-    now = int(Store(client, "m").now_ms())
+    now = int(Store(client, "m").requests.now_ms())
     for i, (age, given) in enumerate([(10_000, "5000"), (9_000, "60000"), (8_000, "soon"), (7_000, None)]):
         fields = {"record": "{}", "reply": REPLIES + "me", "id": str(i)}
         client.xadd(KEYS.requests, fields | ({"deadline_ms": given} if given else {}), id=f"{now - age}-0")
@@ -194,7 +194,7 @@ def test_while_examples_wait_answers_take_no_longer_than_learning(client, create
     for _ in range(50):
         client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me"})
     queue = own().answering
-    _, requests = queue.store.read(b"0-0", b"0-0", 100, 100, None)
+    _, requests = queue.store.stream.read(b"0-0", b"0-0", 100, 100, None)
     queue.waiting.extend(requests)
     monkeypatch.setattr(queue, "reply", lambda fields: time.sleep(0.002) or {})
     queue.answer(examples_wait=True)
@@ -210,7 +210,7 @@ def test_while_examples_wait_answers_take_no_longer_than_learning(client, create
 
 def test_replies_that_nobody_fetches_are_bounded(client, create, drain, monkeypatch):
     create()
-    monkeypatch.setattr(answering, "MAX_REPLIES", 10)
+    monkeypatch.setattr(requests, "MAX_REPLIES", 10)
     for i in range(50):
         client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me", "id": str(i)})
     drain()

@@ -8,7 +8,8 @@ import redis
 from learner.commands.show import status_lines
 from learner.errors import FencedError, LearnerError, StoreError
 from learner.learners.mixture import Mixture
-from learner.service.store import NOTE_SECONDS, Store
+from learner.service.store import Store
+from learner.service.store.processes import NOTE_SECONDS
 from tests.conftest import replace_owner, state_bytes, wait_until
 from tests.streams import KEYS
 from worker import Worker
@@ -17,25 +18,25 @@ from worker import Worker
 def test_two_that_wait_for_the_same_place_do_not_both_get_it(client, create):
     create()
     first, second = Store(client, "m"), Store(client, "m")
-    nobody = first.owner()
-    assert first.succeed(nobody)
-    assert not second.succeed(nobody)
-    assert second.succeed(first.owner())
+    nobody = first.ownership.read()
+    assert first.ownership.succeed(nobody)
+    assert not second.ownership.succeed(nobody)
+    assert second.ownership.succeed(first.ownership.read())
     with pytest.raises(FencedError, match=r"another worker owns 'm' now \(epoch 2, this one's is 1\)"):
-        first.beat()
+        first.ownership.beat()
 
 
 def test_an_owner_that_the_server_forgot_is_told_so_and_not_that_it_was_replaced(client, create):
     create()
     store = Store(client, "m")
     replace_owner(store)
-    store.beat()
+    store.ownership.beat()
     client.hset(KEYS.owner, "epoch", 0)
     with pytest.raises(StoreError, match="server lost what came after epoch 0 while this worker, of epoch 1"):
-        store.beat()
+        store.ownership.beat()
     client.delete(KEYS.owner)
     with pytest.raises(StoreError, match="server lost everything of this model"):
-        store.beat()
+        store.ownership.beat()
 
 
 def test_a_worker_that_is_replaced_while_it_has_nothing_to_do_stops_too(client, create, serving):
@@ -76,7 +77,7 @@ def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles
 def test_one_whose_takeover_was_not_answered_does_not_wait_for_itself(client, create, monkeypatch, after):
     create()
     owner = Worker(Store(client, "m"), 1.0, lease_seconds=60.0)
-    succeed, lost = owner.store.succeed, []
+    succeed, lost = owner.store.ownership.succeed, []
 
     def losing(*args):
         if lost:
@@ -84,11 +85,11 @@ def test_one_whose_takeover_was_not_answered_does_not_wait_for_itself(client, cr
         lost.append(after and succeed(*args))
         raise redis.ConnectionError("lost")
 
-    monkeypatch.setattr(owner.store, "succeed", losing)
+    monkeypatch.setattr(owner.store.ownership, "succeed", losing)
     with pytest.raises(redis.ConnectionError):
         owner.wait_to_own()
     assert owner.wait_to_own(patient=False)
-    assert (owner.store.epoch, lost) == (1, [after])
+    assert (owner.store.ownership.epoch, lost) == (1, [after])
     owner.run(burst=True)
 
 

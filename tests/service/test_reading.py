@@ -12,13 +12,16 @@ def test_entries_are_read_until_there_are_so_many_bytes(client, create):
     for size in (1, 700_000, 700_000, 700_000, 700_000):
         client.xadd(KEYS.examples, {"batch": bytes(size)})
     client.xadd(KEYS.requests, {"record": "{}"})
-    examples, requests = store.read(b"0-0", b"0-0", 1000, 1000, None)
+    examples, requests = store.stream.read(b"0-0", b"0-0", 1000, 1000, None)
     assert [len(fields[b"batch"]) for _, fields in examples] == [1, 700_000, 700_000, 700_000]
     assert requests == client.xrange(KEYS.requests)
-    again, requests = store.read(examples[-1][0], None, 1000, 1000, None)
+    again, requests = store.stream.read(examples[-1][0], None, 1000, 1000, None)
     assert again == client.xrange(KEYS.examples)[-1:]
     assert requests == []
-    assert store.read(again[0][0], requests_after=None, n_examples=1000, n_requests=16, block_ms=None) == ([], [])
+    assert store.stream.read(again[0][0], requests_after=None, n_examples=1000, n_requests=16, block_ms=None) == (
+        [],
+        [],
+    )
 
 
 def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_its_size(client, create, drain):
@@ -26,7 +29,7 @@ def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_it
     size = 2 * MAX_ENTRY_BYTES
     large = client.xadd(KEYS.examples, {"batch": b"\x92" * size})
     client.xadd(KEYS.examples, {"batch": GOOD})
-    examples, _ = Store(client, "m").read(b"0-0", b"0-0", 1000, 16, None)
+    examples, _ = Store(client, "m").stream.read(b"0-0", b"0-0", 1000, 16, None)
     assert examples[0] == (large, {b"batch": b"\x92" * REJECTED_BYTES, b"(bytes)": b"%d" % (size + 5)})
     owner = drain()
     (found,) = rejected(client)

@@ -3,7 +3,7 @@
 import msgpack
 
 from learner.service import recovery
-from learner.service.store import Attempt, Store
+from learner.service.store.attempts import Attempt, Attempts
 from tests.conftest import state_bytes
 from tests.streams import GOOD, KEYS, rejected
 
@@ -15,11 +15,11 @@ def test_after_a_clean_stop_nothing_is_suspected_and_after_a_crash_what_was_read
     first.recovery.begin()
     assert (first.recovery.last, first.recovery.n_suspects) == (Attempt(), 0)
     for _ in range(2):
-        examples, _ = first.store.read(first.learning.cursor, None, 16, 16, None)
+        examples, _ = first.store.stream.read(first.learning.cursor, None, 16, 16, None)
         first.learning.learn(examples)
     first.owning.close()  # it died
     marked = []
-    monkeypatch.setattr(Store, "mark", lambda self, entry_id, times: marked.append((entry_id, times)))
+    monkeypatch.setattr(Attempts, "mark", lambda self, entry_id, times: marked.append((entry_id, times)))
     second = own()
     second.run(burst=True)
     assert second.recovery.last.reading == ids[15]

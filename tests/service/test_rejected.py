@@ -9,9 +9,8 @@ from click.testing import CliRunner
 
 from learner.commands import main
 from learner.packing import pack
-from learner.service import store as stores
-from learner.service.server import client as connect
-from learner.service.store import Store
+from learner.service.store import Store, writing
+from learner.service.store.connection import client as connect
 from learner.service.store.rejected import listed, put_back
 from learner.service.wire import REJECTED_BYTES
 from tests.streams import BAD, GOOD, KEYS
@@ -110,7 +109,7 @@ def test_two_who_put_back_at_once_put_back_each_entry_once(client, redis_url, cr
 
 def test_the_rejected_stream_is_bounded(client, create, drain, monkeypatch):
     create()
-    monkeypatch.setattr(stores, "MAX_REJECTED", 100)
+    monkeypatch.setattr(writing, "MAX_REJECTED", 100)
     client.xadd(KEYS.examples, {"batch": BAD * 900})
     drain()
     assert 100 <= client.xlen(KEYS.rejected) < 400

@@ -6,8 +6,7 @@ import shlex
 from click.testing import CliRunner
 
 from learner.commands import main
-from learner.service import store as stores
-from learner.service.store import acl, journal
+from learner.service.store import acl, journal, segments
 
 
 def test_the_rules_are_printed_for_people_and_programs_and_run_by_the_server(client, tmp_path, monkeypatch):
@@ -37,4 +36,4 @@ def test_the_rules_are_printed_for_people_and_programs_and_run_by_the_server(cli
 
 def test_the_embedded_server_takes_all_that_a_commit_writes_and_nothing_larger(client):
     assert int(client.config_get("proto-max-bulk-len")["proto-max-bulk-len"]) == journal.MAX_DELTA_BYTES
-    assert stores.SEGMENT_BYTES <= journal.MAX_DELTA_BYTES
+    assert segments.SEGMENT_BYTES <= journal.MAX_DELTA_BYTES

@@ -9,15 +9,16 @@ from click.testing import CliRunner
 from learner import layout
 from learner.commands import main
 from learner.errors import ServerError
-from learner.service import acceptance, answering, server, wire
-from learner.service import store as stores
+from learner.service import acceptance, answering, wire
+from learner.service.store import requests, writing
+from learner.service.store.connection import client as connect
 
 PAGE = Path(__file__).parents[3] / "learner" / "service" / "README.md"
 SECRET = "s3cr3t-of-nobody"  # noqa: S105
 
 
 def credentials(url):
-    options = server.client(url).connection_pool.connection_kwargs
+    options = connect(url).connection_pool.connection_kwargs
     return options.get("username"), options.get("password")
 
 
@@ -36,7 +37,7 @@ def test_a_url_without_a_password_takes_it_from_the_environment_or_a_file(monkey
     monkeypatch.delenv("REDIS_PASSWORD")
     monkeypatch.setenv("REDIS_PASSWORD_FILE", str(tmp_path / "missing"))
     with pytest.raises(ServerError, match="REDIS_PASSWORD_FILE: must be a file with the password"):
-        server.client("redis://h/0")
+        connect("redis://h/0")
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ BOUNDS = {
     "a feature's name, a target, an importance, an id": (layout.MAX_NAME_BYTES, "bytes"),
     "contributions in a reply": (answering.MAX_EXPLAINED, ""),
     "of a rejected entry kept": (wire.REJECTED_BYTES, "bytes"),
-    "rejected entries kept": (stores.MAX_REJECTED, ""),
+    "rejected entries kept": (writing.MAX_REJECTED, ""),
     "requests that wait": (answering.MAX_WAITING, ""),
-    "replies that nobody fetches, a key": (answering.MAX_REPLIES, ""),
+    "replies that nobody fetches, a key": (requests.MAX_REPLIES, ""),
 }
 
 

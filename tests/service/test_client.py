@@ -15,7 +15,7 @@ from learner import Client, Model
 from learner.client import BATCH_EXAMPLES, PIPELINE_ENTRIES
 from learner.errors import ExampleError, LearnerError, SpecError, StoreError
 from learner.packing import pack
-from learner.service.store import stream_id
+from learner.service.store.position import stream_id
 from learner.service.wire import REPLIES, Keys
 from tests.conftest import state_bytes, wait_until
 

@@ -9,9 +9,9 @@ from learner.client import Client
 from learner.commands import main
 from learner.errors import StoreError
 from learner.service.store import Store
-from learner.service.store.stream import CHOICES, repair
+from learner.service.store.repair import CHOICES, repair
 from learner.service.wire import Keys
-from tests.conftest import state_bytes, wait_until
+from tests.conftest import state_bytes, url, wait_until
 from tests.streams import zipf_examples
 
 KEYS = Keys("m")
@@ -80,7 +80,7 @@ def test_what_does_not_fit_stops_a_worker_at_its_start(client, learned, own, eve
     event(client)
     with pytest.raises(StoreError, match=r"nothing is learned until that is settled with 'learner repair m'"):
         own()
-    found = Store(client, "m").committed_position()
+    found = Store(client, "m").stream.committed_position()
     assert WORDS.get(event, "unlearned") in found.trouble
 
 
@@ -142,7 +142,7 @@ def test_after_a_repair_a_worker_goes_on_as_chosen(client, learned, drain, commi
     drain()
     learned.learn_packed(b"".join(EXAMPLES[i] for i in [*then, 0, 1, 2]))
     assert state_bytes(committed()) == state_bytes(learned)
-    assert Store(client, "m").committed_position().trouble is None
+    assert Store(client, "m").stream.committed_position().trouble is None
 
 
 def test_forgetting_starts_anew_on_what_there_is(client, learned, create, drain, committed):
@@ -157,7 +157,7 @@ def test_forgetting_starts_anew_on_what_there_is(client, learned, create, drain,
 
 def test_a_stream_that_ends_before_the_cursor_can_not_be_continued(client, learned):
     deleted(client)
-    Store(client, "m").take_over()
+    Store(client, "m").ownership.take_over()
     with pytest.raises(StoreError, match="'continue' must have a stream that reaches"):
         repair(client, KEYS, "continue")
 
@@ -173,8 +173,3 @@ def test_without_a_choice_the_situation_and_the_choices_are_shown_and_nothing_ch
     assert "deleted" in result.output
     assert all(f"learner repair m --{choice}" in result.output for choice in CHOICES)
     assert (client.keys("*"), client.hgetall(KEYS.head), client.xinfo_stream(KEYS.examples)) == before
-
-
-def url(client) -> str:
-    options = client.connection_pool.connection_kwargs
-    return f"redis://:{options['password']}@{options['host']}:{options['port']}/0"
