@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from learner.model import Model
     from learner.service.recent import RecentIds
-    from learner.service.wire import Bad
+    from learner.service.wire import RejectedEntry
     from worker import Worker
 
 
@@ -106,7 +106,7 @@ def commit(
     model: "Model",
     cursor: bytes,
     n_entries: int,
-    rejected: "Sequence[tuple[bytes, Bad]]" = (),
+    rejected: "Sequence[tuple[bytes, RejectedEntry]]" = (),
     progress: "Mapping[str, Any] | None" = None,
     recent: "RecentIds | None" = None,
 ) -> None:
@@ -189,11 +189,6 @@ def own(redis_url: str) -> "Iterator[Callable[..., Worker]]":
             return owner
 
         yield owning
-
-
-def replace_owner(store: Store) -> None:
-    """Take a model over at once, though its owner lives, as no worker does: to see what becomes of that owner."""
-    assert store.ownership.succeed(store.ownership.read())
 
 
 @pytest.fixture

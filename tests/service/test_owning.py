@@ -10,7 +10,7 @@ from learner.errors import FencedError, LearnerError, StoreError
 from learner.learners.mixture import Mixture
 from learner.service.store import Store
 from learner.service.store.processes import NOTE_SECONDS
-from tests.conftest import replace_owner, state_bytes, wait_until
+from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS
 from worker import Worker
 
@@ -29,7 +29,7 @@ def test_two_that_wait_for_the_same_place_do_not_both_get_it(client, create):
 def test_an_owner_that_the_server_forgot_is_told_so_and_not_that_it_was_replaced(client, create):
     create()
     store = Store(client, "m")
-    replace_owner(store)
+    store.ownership.take_over()
     store.ownership.beat()
     client.hset(KEYS.owner, "epoch", 0)
     with pytest.raises(StoreError, match="server lost what came after epoch 0 while this worker, of epoch 1"):
@@ -42,7 +42,7 @@ def test_an_owner_that_the_server_forgot_is_told_so_and_not_that_it_was_replaced
 def test_a_worker_that_is_replaced_while_it_has_nothing_to_do_stops_too(client, create, serving):
     create()
     with pytest.raises(FencedError), serving(lease_seconds=0.05) as first:  # noqa: PT012
-        replace_owner(Store(client, "m"))
+        Store(client, "m").ownership.take_over()
         wait_until(lambda: first.owning.heartbeat.problem)
 
 

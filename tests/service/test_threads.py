@@ -9,7 +9,7 @@ from learner.errors import FencedError
 from learner.service.store import Store
 from learner.service.store.commits import Commits
 from learner.service.wire import Keys
-from tests.conftest import replace_owner, state_bytes, wait_until
+from tests.conftest import state_bytes, wait_until
 from tests.streams import zipf_examples
 
 
@@ -73,7 +73,7 @@ def test_a_model_that_is_replaced_stops_alone(client, create, serving):
     create("b")
     with serving("b", lease_seconds=0.05) as b:
         with pytest.raises(FencedError), serving("a", lease_seconds=0.05) as a:  # noqa: PT012
-            replace_owner(Store(client, "a"))
+            Store(client, "a").ownership.take_over()
             wait_until(lambda: a.owning.heartbeat.problem)
         sign = b.store.ownership.read().sign
         wait_until(lambda: b.store.ownership.read().sign != sign)
