@@ -15,7 +15,7 @@ import click
 import redis
 
 from learner import compiling
-from learner.commands import durability_option, errors_as_lines, redis_option, replicas_option
+from learner.commands.options import durability_option, errors_as_lines, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering

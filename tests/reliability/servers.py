@@ -123,7 +123,7 @@ def server_kills(quick: bool) -> list[Row]:
                 server.start()
                 commits = 0
                 with suppress(redis.ConnectionError, redis.TimeoutError):
-                    place = Store(client, "m").committed_position()
+                    place = Store(client, "m").stream.committed_position()
                     disagreed += place.trouble is not None
                     commits = int(client.hget(KEYS.head, "commits") or 0)
                 n = producer.n_acknowledged
@@ -229,7 +229,7 @@ def failovers(quick: bool) -> Row:
                     primary.kill()
                     thread.join(20)
                     other.replicaof("NO", "ONE")
-                    place = Store(other, "m").committed_position()
+                    place = Store(other, "m").stream.committed_position()
                     agreed += place.trouble is None
                     model = drain(replica.url)
                     names = {name for name in model.weights if name.startswith("e")}
