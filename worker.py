@@ -32,6 +32,7 @@ from learner.service.store.reading import Entries
 from learner.service.wire import to_json
 
 STOP_SECONDS = 3.5  # after a signal, for the last commit
+AGAIN_SECONDS = 0.1  # until the end of that time is raised again: Python drops what is raised inside a `__del__`
 
 
 class Worker:
@@ -146,7 +147,7 @@ def _stop_on_signals(worker: Worker) -> None:
         worker.stopping = True
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS, AGAIN_SECONDS)
 
     def too_late(number: int, frame: Any) -> None:
         n = worker.committing.n_uncommitted
