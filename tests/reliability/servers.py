@@ -56,6 +56,7 @@ def connection_cut(quick: bool) -> Row:
                 client.xadd(KEYS.examples, {"record": "{"})  # so that the commit has a rejected entry
                 with connection.client(url) as through:
                     owner = Worker(Store(through, "m"), 0.0)
+                    owner.wait_to_own()
                     proxy.arm(number, after)
                     for _ in range(100):
                         try:
@@ -63,7 +64,7 @@ def connection_cut(quick: bool) -> Row:
                             break
                         except (redis.ConnectionError, redis.TimeoutError):
                             continue
-                    owner.close()
+                    owner.owning.close()
                 n_commands = max(n_commands, proxy.n_commands)
                 model.learn_packed(b"".join(packed))
                 model.count_rejected(1)
@@ -260,10 +261,11 @@ class _Loop(threading.Thread):
         """Learn."""
         from worker import Worker
 
-        owner = Worker(Store(connection.client(self.url), "m"), 0.02)
+        owner = Worker(Store(connection.client(self.url), "m"), 0.02, lease_seconds=0.5)
         with suppress(redis.RedisError):
+            owner.wait_to_own()
             owner.run()
-        owner.close()
+        owner.owning.close()
         self.n_examples = owner.model.n_examples
 
 
