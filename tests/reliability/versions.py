@@ -11,7 +11,14 @@ from learner.service.store import embedded
 from tests.reliability import Row, Test, row
 from tests.reliability.machinery import ROOT
 
-TESTS = ["service", "processes/test_durability.py", "test_recent.py", "test_lease.py", "test_worker.py"]
+TESTS = [  # in tests/
+    "service",
+    "unit/service",
+    *(
+        f"processes/test_{name}.py"
+        for name in ("durability", "kills", "lease", "owning", "reconnecting", "recovery", "stopping")
+    ),
+]
 
 
 def _suite(paths: list[str], folders: list[str]) -> str:
