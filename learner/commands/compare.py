@@ -191,7 +191,7 @@ class _Run:
         self.differences.add(learned.losses - first.losses, learned.importances)
 
     def loss(self, prefix: str = "") -> float:
-        """Return the mean of the measure, or with the prefix ``constant_`` that of the best constant's predictions."""
+        """Return the mean of the measure; with the prefix ``constant_`` the mean for the best constant."""
         _, name = TASKS[self.model.task].measure
         figure = self.model.figures()[prefix + name]
         return figure**2 if name == "rmse" else figure
