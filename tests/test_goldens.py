@@ -10,11 +10,12 @@ from learner.layout import PARTS
 from learner.losses import LOSSES
 from learner.model import Model
 from learner.optimizers import OPTIMIZERS
+from learner.service.learning import featurize
 from learner.service.recent import RecentIds
 from learner.service.store import Store
 from learner.service.store.journal import Journal
 from learner.service.store.position import stream_id
-from learner.service.wire import MAX_BATCH, Bad, decode_entry
+from learner.service.wire import MAX_BATCH, RawExample, RejectedEntry, decode_entry
 from learner.tasks import TASKS
 from tests import goldens
 from tests.conftest import state_bytes
@@ -87,8 +88,10 @@ def test_a_worker_goes_on_from_an_older_commit_to_the_same_bits(dumped, client, 
         if b"id" in fields and not recent.add(fields[b"id"]):
             n_repeated += 1
             continue
-        for part in decode_entry(fields, reference.features):
-            if isinstance(part, Bad):
+        for part in decode_entry(fields):
+            if isinstance(part, RawExample):
+                part = featurize(part, fields, reference.pack)
+            if isinstance(part, RejectedEntry):
                 reference.count_rejected(1)
                 n_bad += 1
             else:
@@ -96,9 +99,9 @@ def test_a_worker_goes_on_from_an_older_commit_to_the_same_bits(dumped, client, 
     worker = drain(name)
     assert state_bytes(committed(name)) == state_bytes(worker.model) == state_bytes(reference)
     assert state_bytes(reference) != state_bytes(start.state)
-    assert worker.n_repeated == n_repeated > 0
+    assert worker.learning.n_repeated == n_repeated > 0
     assert client.xlen(store.keys.rejected) - len(keys["rejected"]["entries"]) == n_bad > 0
-    assert worker.cursor == keys["examples"]["last"]
+    assert worker.learning.cursor == keys["examples"]["last"]
 
 
 def test_a_class_may_come_first_after_the_dump(client, drain):

@@ -1,4 +1,4 @@
-"""What strangers can send: mutated entries, too many names, entries that kill, streams gone bad, floods of requests."""
+"""Hostile input: mutated entries, too many names, entries that kill, streams gone bad, floods of requests."""
 
 import contextlib
 import inspect
@@ -17,6 +17,8 @@ import numpy as np
 
 from learner.client import Client
 from learner.model import Model
+from learner.service.acceptance import Acceptance
+from learner.service.learning import Learning
 from learner.service.store import Store
 from learner.service.store.connection import client as connect
 from learner.service.store.embedded import temporary
@@ -26,40 +28,16 @@ from tests.reliability import Row, row, strict
 from tests.reliability.mutation import Mutator
 from worker import Worker
 
-ENTRY_SECONDS = 10.0  # one that takes longer hangs
+ENTRY_SECONDS = 10.0  # an entry that takes longer counts as a hang
 LABELS = ("ham", "spam")
 FEATURIZERS = (None, "place", "fields")
 NAMES_AN_EXAMPLE = 25
-BYTES_A_FEATURE = 400  # of memory, with the room for growth
-
-
-class Pretended:
-    """A server that a worker's learning alone doesn't need, but for the note that it is starting."""
-
-    def hgetall(self, key: str) -> dict[bytes, bytes]:
-        """No process has left a note."""
-        return {}
-
-    def hset(self, key: str, name: str, note: str) -> None:
-        """Take a note."""
-
-    def expire(self, key: str, seconds: int) -> None:
-        """Keep the note for so long."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"{name}: nothing is to be asked of the server here")
-
-
-def worker_without_server(model: Model) -> Worker:
-    """Return a worker to whose `learn` entries can be given."""
-    store = Store(Pretended(), "m")  # type: ignore[arg-type]
-    store.spec = model.to_spec  # type: ignore[method-assign]
-    return Worker(store, 1000.0, own=False)
+BYTES_A_FEATURE = 400  # of memory, with reserves for growth
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt what takes longer with a TimeoutError."""
+    """Raise a TimeoutError in a block that takes longer."""
 
     def stop(number: int, frame: Any) -> None:
         raise TimeoutError
@@ -74,23 +52,23 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 class Judge:
-    """A worker that is fed entries, and the model that learns what the strict decoder accepts of them."""
+    """What learns entries as a worker does, and a model that learns what the strict decoder accepts of them."""
 
     def __init__(self, featurizer: str | None) -> None:
         options = {"featurizer": featurizer, "labels": LABELS, "seed": SEED}
         self.takes_arrays = featurizer in (None, "fields")
-        self.worker = worker_without_server(Model("binary", **options))
+        self.learning = Learning(Model("binary", **options), Acceptance(), lambda: False)
         self.reference = Model("binary", **options)
         self.n_learned = self.n_rejected = 0
 
     def differs(self, entry_id: bytes, fields: dict[bytes, bytes]) -> str | None:
-        """Give the worker an entry; return what it did wrong, None if nothing."""
-        model = self.worker.model
+        """Have an entry learned; return what went wrong, None if nothing."""
+        model = self.learning.model
         before = model.n_examples, model.n_rejected
         wanted = strict.outcomes(fields, self.reference.features, LABELS, self.takes_arrays)
         try:
             with time_limit(ENTRY_SECONDS):
-                self.worker.learn([(entry_id, fields)])
+                self.learning.learn([(entry_id, fields)])
         except TimeoutError:
             return "hang"
         except Exception as error:  # noqa: BLE001  (that is what is looked for)
@@ -103,26 +81,26 @@ class Judge:
                 self.reference.learn_one(Plain(features), target, importance)
         self.n_learned += (learned := model.n_examples - before[0])
         self.n_rejected += (n_rejected := model.n_rejected - before[1])
-        kept = [bad for _, bad in self.worker.rejected]
-        self.worker.rejected.clear()
+        kept = [rejected for _, rejected in self.learning.rejected]
+        self.learning.forget_uncommitted()
         n = sum(outcome is not None for outcome in wanted)
         if (learned, n_rejected) != (n, len(wanted) - n):
             return f"wrong: learned {learned} and rejected {n_rejected}, where {n} and {len(wanted) - n} must be"
-        if len(kept) != n_rejected or any(len(bad.data) > 65_536 or not bad.reason for bad in kept):
+        if len(kept) != n_rejected or any(len(rejected.data) > 65_536 or not rejected.reason for rejected in kept):
             return f"wrong: what was rejected is not kept as it must be: {kept}"
         return None
 
     def same(self) -> bool:
         """Tell whether both models learned the same, bit for bit."""
-        return state_bytes(self.worker.model) == state_bytes(self.reference)
+        return state_bytes(self.learning.model) == state_bytes(self.reference)
 
 
 class Plain(dict[str, float]):
-    """Features that are no record: the reference's featurizer has had its turn."""
+    """Features, which the reference's featurizer must not featurize again."""
 
 
 def fuzz(n: int, seed: int) -> tuple[dict[str, int], list[str]]:
-    """Give n mutated entries to workers and judges; return counts, and what went wrong first."""
+    """Give n mutated entries to the judges; return counts, and descriptions of the first failures."""
     mutator = Mutator(seed)
     judges = [Judge(featurizer) for featurizer in FEATURIZERS]
     for judge in judges:
@@ -137,7 +115,7 @@ def fuzz(n: int, seed: int) -> tuple[dict[str, int], list[str]]:
             examples.append(f"{trouble} ({judge.reference.featurizer}) {fields!r}"[:2000])
             if len(examples) > 20:
                 break
-        if i % 1000 == 999 and not all(one.same() for one in judges) and not examples:
+        if i % 1000 == 999 and not all(judge.same() for judge in judges) and not examples:
             counts["wrong"] += 1
             examples.append(f"wrong: another state after {i + 1} entries")
             break
@@ -150,7 +128,7 @@ def fuzz(n: int, seed: int) -> tuple[dict[str, int], list[str]]:
 
 
 class _Once:
-    """A featurizer that leaves alone what has been featurized."""
+    """A featurizer that returns `Plain` features unchanged."""
 
     def __init__(self, featurizer: Any) -> None:
         self.featurizer = featurizer
@@ -165,7 +143,7 @@ class _Once:
 
 @row
 def mutated_entries(quick: bool) -> Row:
-    """Entries of every kind, changed in structure and bytes, learned and judged by a strict decoder of its own."""
+    """Entries of every kind, changed in structure and bytes, are learned, and compared with a second, strict decoder."""
     n = 3_000 if quick else 1_000_000
     counts, examples = fuzz(n, seed=1)
     bad = {name: counts[name] for name in ("crash", "hang", "wrong")}
@@ -178,7 +156,7 @@ def mutated_entries(quick: bool) -> Row:
 # ---- too many names --------------------------------------------------------------------------------------------------------
 @row
 def names_of_a_stranger(quick: bool) -> Row:
-    """Never-repeated names, many an example, between examples of known features: memory and the known ones' loss."""
+    """Names that never come again, many in an example, between examples of known features: memory, and those examples' loss."""
     n, most, known_features = (250_000, 5_000, 50) if quick else (5_000_000, 100_000, 1000)
     test = f"{n:,} distinct names from a stranger with max_features {most:,}"
     bound = most * BYTES_A_FEATURE
@@ -240,7 +218,7 @@ def run_deadly(url: str, end: str, *arguments: str) -> int:
 
 
 def deadly(url: str, end: str) -> tuple[int, bool]:
-    """Have a deadly entry between others learned, starting the worker again and again; return (deaths, all is right)."""
+    """Learn a stream with a deadly entry, restarting the worker each time; return (deaths, whether all is right)."""
     reference = Model("binary", featurizer="fields", seed=SEED)
     records = [{"a": i % 7, "w": f"w{i % 5}"} for i in range(400)]
     with connect(url) as client:
@@ -255,30 +233,30 @@ def deadly(url: str, end: str) -> tuple[int, bool]:
         deaths = 0
         while deaths < 6 and run_deadly(url, end) != 0:
             deaths += 1
-        found: Any = client.xrange(store.keys.rejected)
-        kept = [(fields[b"entry"], fields[b"stage"], end in fields[b"reason"].decode()) for _, fields in found]
+        entries: Any = client.xrange(store.keys.rejected)
+        kept = [(fields[b"entry"], fields[b"stage"], end in fields[b"reason"].decode()) for _, fields in entries]
         right = kept == [(deadly_id, b"killed", True)]
         return deaths, right and state_bytes(Client("m", url).committed()) == state_bytes(reference)
 
 
 @row
 def deadly_entry(quick: bool) -> Row:
-    """An entry ends the worker's process, which is started again each time; the others are learned as without it."""
-    found = {}
+    """An entry kills the worker, which is started again each time; all other entries must be learned as usual."""
+    results = {}
     for end in list(ENDS)[:1] if quick else ENDS:
         with temporary() as url:
-            found[end] = deadly(url, end)
+            results[end] = deadly(url, end)
     got = "; ".join(
-        f"{end}: {deaths} deaths, {'all right' if right else 'wrong'}" for end, (deaths, right) in found.items()
+        f"{end}: {deaths} deaths, {'all right' if right else 'wrong'}" for end, (deaths, right) in results.items()
     )
     wanted = "quarantined after the second time, all others learned"
-    return Row("an entry that kills the process", wanted, got, all(each == (2, True) for each in found.values()))
+    return Row("an entry that kills the process", wanted, got, all(result == (2, True) for result in results.values()))
 
 
 # ---- a stream gone bad -----------------------------------------------------------------------------------------------------
 @row
 def changed_form(quick: bool) -> Row:
-    """What pushes changes its form: nothing that follows can be learned; then the old form comes back."""
+    """The producer changes the records' form, so that no further example can be learned."""
     n_good, n_bad = (2_000, 20_000) if quick else (20_000, 1_000_000)
     with temporary() as url, connect(url) as client:
         Store(client, "m").create(Model("binary", featurizer="place", seed=SEED).to_spec())
@@ -304,25 +282,30 @@ def changed_form(quick: bool) -> Row:
 
 # ---- too many requests -----------------------------------------------------------------------------------------------------
 class Timed(Worker):
-    """A worker that takes the time of learning and of answering while examples wait."""
+    """A worker that measures the time of learning, and of answering while examples wait."""
 
-    learning = answering = 0.0
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.learning_seconds = self.answering_seconds = 0.0
+        answer = self.answering.answer
 
-    def take(self, entries: Any) -> None:
+        def timed_answer(examples_wait: bool) -> None:
+            started = time.perf_counter()
+            answer(examples_wait)
+            if examples_wait:
+                self.answering_seconds += time.perf_counter() - started
+
+        self.answering.answer = timed_answer  # type: ignore[method-assign]
+
+    def _learn(self, examples: Any) -> None:
         started = time.perf_counter()
-        super().take(entries)
-        self.learning += time.perf_counter() - started
-
-    def answer(self, examples_wait: bool) -> None:
-        started = time.perf_counter()
-        super().answer(examples_wait)
-        if examples_wait:
-            self.answering += time.perf_counter() - started
+        super()._learn(examples)
+        self.learning_seconds += time.perf_counter() - started
 
 
 @row
 def request_flood(quick: bool) -> Row:
-    """Requests, some with a deadline that is over, wait together with examples."""
+    """Many requests, some with a deadline that has passed, wait together with examples."""
     n_requests, n_examples = (30_000, 100_000) if quick else (90_000, 1_000_000)
     with temporary() as url, connect(url) as client:
         Store(client, "m").create(Model("binary", seed=SEED).to_spec())
@@ -340,8 +323,9 @@ def request_flood(quick: bool) -> Row:
             pipe.execute()
         time.sleep(0.01)
         worker = Timed(Store(client, "m"), 1.0)
+        worker.wait_to_own()
         worker.run(burst=True)
-        share = worker.learning / (worker.learning + worker.answering)
+        share = worker.learning_seconds / (worker.learning_seconds + worker.answering_seconds)
         replies = [json.loads(reply) for i in range(100) for reply in client.lrange(f"learner:replies:{i}", 0, -1)]
         refused = sum("error" in reply for reply in replies)
         late = sum("too late" in reply.get("error", "") for reply in replies)
@@ -356,5 +340,9 @@ def request_flood(quick: bool) -> Row:
         "learning at least 50% of the time; late and oldest refused, the newest answered",
         got,
         share >= 0.5 and fresh and learned and late > 0 and refused > late and len(replies) == n_requests,
-        {"learning_seconds": worker.learning, "answering_seconds": worker.answering, "replies": len(replies)},
+        {
+            "learning_seconds": worker.learning_seconds,
+            "answering_seconds": worker.answering_seconds,
+            "replies": len(replies),
+        },
     )
