@@ -110,7 +110,7 @@ class Mixture(LinearLearner):
         if code != layout.OK:
             raise ExampleError(self._reason(code, packed, where))
         require_whole(packed, where)
-        return Scored(int(n), int(n_derived), score)
+        return Scored(n, n_derived, score)
 
     # ---- weights ----
     @property

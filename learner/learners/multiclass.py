@@ -192,7 +192,7 @@ class MultiClass(Learner):
         _, _, _, n_features, n_derived, score = kernels.predict_classes(
             np.frombuffer(packed, np.uint8), n, k, k + 1, self.plain, records.plain_work()
         )
-        scored = Scored(int(n_features), int(n_derived), score)
+        scored = Scored(n_features, n_derived, score)
         return ordered(self.mixture(self.labels_seen[k])._contributions(packed, scored))
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:

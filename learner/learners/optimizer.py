@@ -59,7 +59,7 @@ class NamedAlgorithm(Mixture):
         if code != layout.OK:
             raise ExampleError(self._reason(code, packed, where))
         require_whole(packed, where)
-        return Scored(int(n), 0, score)
+        return Scored(n, 0, score)
 
     @property
     def unit_and_offset(self) -> tuple[float, float]:
