@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 UNIT = "tests/unit"
 NEURAL = "learners/test_neural.py::test_one_example_is_learned_as_the_graph_and_adagrad_say"
 LEARNERS = [f"learners/test_{name}.py" for name in ("mixture", "finite", "reasons", "weights", "optimizer")]
-TESTS = ["kernels", *LEARNERS, NEURAL, "test_model.py", "test_tasks.py", "test_explaining.py", "test_saving.py"]
+TESTS = ["kernels", *LEARNERS, NEURAL, "test_model.py", "test_explaining.py", "test_saving.py"]
 LEARN = "from tests.processes.test_jit_off import learn; import json; print(json.dumps(learn()))"
 
 pytestmark = pytest.mark.skipif(not kernels.JIT, reason="the JIT is off already")
@@ -46,6 +46,7 @@ def run(*command):
     )
 
 
+@pytest.mark.slow
 def test_the_tests_pass_with_the_jit_off():
     """Those of the kernels and of what calls them; every kind of head is as the graph says."""
     tests = [f"{UNIT}/{name}" for name in TESTS]

@@ -190,7 +190,7 @@ def package(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("jit", [True, False] if kernels.JIT else [False])
+@pytest.mark.parametrize("jit", [pytest.param(True, marks=pytest.mark.slow), False] if kernels.JIT else [False])
 def test_one_more_of_each_learns(package, jit):
     environment = os.environ | {"NUMBA_DISABLE_JIT": "" if jit else "1", "LEARNER_CACHE": str(package / "cache")}
     done = subprocess.run(

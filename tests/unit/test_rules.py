@@ -264,14 +264,25 @@ def test_a_way_back_is_seen_through_packages():
         assert needed(module, ast.parse(line)) == expected, (module, line)
 
 
-def test_importing_the_kernels_makes_no_folder(tmp_path):
-    """Where machine code is kept is asked for when a first door is called."""
-    folder = tmp_path / "compiled"
-    environment = os.environ | {"LEARNER_CACHE": str(folder), "XDG_CACHE_HOME": str(tmp_path / "user")}
-    code = (
-        "import learner.learners.mixture, learner.kernels.jit as jit; assert not jit.cache_folder.cache_info().currsize"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment)
+WITHOUT_CONNECTIONS = """
+import socket
+
+def refuse(*arguments):
+    raise AssertionError("a connection at import")
+
+socket.socket.connect = refuse
+import worker, learner.commands, learner.client, learner.service.store, learner.files
+import learner.learners.mixture, learner.kernels.jit as jit
+assert not jit.cache_folder.cache_info().currsize
+"""
+
+
+def test_importing_makes_no_folder_and_no_connection(tmp_path):
+    """Where machine code is kept is asked for when a first door is called, and a server when a command needs one."""
+    folders = {"LEARNER_CACHE": "compiled", "XDG_CACHE_HOME": "user", "LEARNER_HOME": "home"}
+    environment = os.environ | {name: str(tmp_path / folder) for name, folder in folders.items()}
+    environment["REDIS_URL"] = "redis://127.0.0.1:1/0"
+    subprocess.run([sys.executable, "-c", WITHOUT_CONNECTIONS], check=True, cwd=ROOT, env=environment)
     assert not [*tmp_path.iterdir()]
 
 
@@ -287,10 +298,11 @@ HELP += "assert CliRunner().invoke(main, ['--help']).exit_code == 0"
             "import learner.commands",
             {"numba", "llvmlite", "redis", "numpy", "msgpack", "rich", "worker", "featurizers"},
         ),
-        (HELP, {"numba", "llvmlite", "redis", "numpy", "worker", "featurizers"}),
+        (HELP, {"numba", "llvmlite", "redis", "numpy", "msgpack", "rich", "worker", "featurizers"}),
         ("import learner", {"numba", "llvmlite", "redis", "numpy", "click"}),
         ("from learner import Client", {"numba", "llvmlite", "numpy", "click", "worker"}),
         ("import learner.graph", {"numba", "llvmlite", "redis", "msgpack", "click", "worker", "featurizers"}),
+        ("import learner.files", {"numba", "llvmlite", "redis", "numpy", "click", "rich", "worker"}),
         ("import featurizers", {"numba", "llvmlite", "numpy", "redis", "click", "learner"}),
     ],
 )
@@ -299,20 +311,3 @@ def test_what_starts_at_once_loads_nothing_heavy(statement, unwanted):
         [sys.executable, "-c", LOADED.format(statement)], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert not set(json.loads(done.stdout)) & unwanted
-
-
-def test_the_command_itself_shows_its_help_without_anything_heavy():
-    command = Path(sys.executable).with_name("learner")
-    if not command.exists():
-        pytest.skip("the package is not installed")
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", str(command), "--help"], capture_output=True, text=True, check=True
-    )
-    assert "worker" in done.stdout
-    loaded = {
-        line.rpartition("|")[2].strip().partition(".")[0]
-        for line in done.stderr.splitlines()
-        if line.startswith("import time:")
-    }
-    assert "click" in loaded
-    assert not loaded & {"numba", "llvmlite", "redis", "numpy"}

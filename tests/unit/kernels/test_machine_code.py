@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not kernels.JIT, reason="needs the JIT")
 
 def test_the_machine_code_of_no_door_counts_references():
     """Nothing on the hot path allocates; numba's runtime, which counts references, would be most of the time."""
-    kinds = ({}, {"task": "multiclass"}, {"optimizer": "ftrl"}, {"neural": [3]}, {"max_features": 100})
+    kinds = ({}, {"task": "multiclass"}, {"optimizer": "ftrl"}, {"neural": [5, 4]}, {"max_features": 100})
     for kind in kinds:
         model = Model(seed=SEED, **kind)
         model.warm()

@@ -1,9 +1,5 @@
 """Msgpack: numbers are read as Python reads them, and values end where msgpack says."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import msgpack
 import numpy as np
 import pytest
@@ -15,7 +11,6 @@ from tests.unit.kernels import doors
 from tests.unit.streams import new
 
 N_TRIES = 200 if kernels.JIT else 10  # hypothesis examples
-ROOT = Path(__file__).parent.parent.parent.parent
 GOOD_VALUES = [
     0, 127, 128, 255, 256, 65_535, 65_536, 2**31, 2**32, 2**63, 2**64 - 1, -1, -32, -33, -128, -129, -32_768, -32_769,
     -(2**31), -(2**31) - 1, -(2**63), True, False, 0.1, -2.5, 1e-30, 1e15,
@@ -127,47 +122,3 @@ def test_a_value_of_any_depth_is_skipped():
 )
 def test_lengths_of_four_gigabytes_are_cut_off(data):
     assert kernels.skip(np.frombuffer(data, np.uint8), 0) == -1
-
-
-GUARD = """
-import ctypes, mmap, random
-import numpy as np
-from learner import kernels
-from learner.model import Model
-from learner.learners.weights import hash_keys, hash_of
-from tests.unit.kernels import doors
-
-page = mmap.PAGESIZE
-memory = mmap.mmap(-1, 2 * page)
-start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.mprotect(ctypes.c_void_p(start + page), page, 0) == 0
-model, keys, r = Model(seed=b"sixteen bytes it"), hash_keys(b"sixteen bytes it"), random.Random(5)
-heads = [b"", b"\\x92\\x01", b"\\x92\\x01\\x82\\xa1a\\x01", b"\\x93\\x01\\x80", b"\\x92\\x01\\x81\\xa3"]
-
-
-def at_the_end(data):
-    memory[page - len(data):page] = data
-    return memoryview(memory)[page - len(data):page].toreadonly()
-
-
-for length in range(1, 257):
-    name = r.randbytes(length)
-    buffer = np.frombuffer(at_the_end(name), np.uint8)
-    assert doors.hash_name(buffer, 0, length, keys)[0] == kernels.hash_name(buffer, keys) == hash_of(name, keys)
-    doors.is_utf8(np.frombuffer(at_the_end(name[:-1] + r.choice([b"\\xf0", b"\\xe1", b"\\xc3"])), np.uint8), 0, length)
-for _ in range(20_000):
-    data = r.choice(heads) + bytes(r.choice([r.randrange(256), r.randrange(0x80, 256)]) for _ in range(r.randrange(1, 12)))
-    view = at_the_end(data)
-    kernels.skip(np.frombuffer(view, np.uint8), 0)
-    model.learn_packed(view)
-assert model.n_rejected
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect by hand")
-def test_nothing_is_read_behind_the_buffer():
-    """With the next page of memory forbidden, reading one byte too many would kill the process."""
-    if not kernels.JIT:
-        pytest.skip("numpy checks the bounds")
-    subprocess.run([sys.executable, "-c", GUARD], check=True, cwd=ROOT)

@@ -32,7 +32,7 @@ def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest():
             reference.learn(x, 1 if name == str(label) else -1, importance)
     assert list(model.classes) == list(references)
     for _, x, _ in labelled(20, seed=2):
-        for label, score in model.learner.scores_packed(model.packed(x)).items():
+        for label, score in model.learner.scores_packed(model.pack(x)).items():
             assert score == pytest.approx(references[label].predict(x), rel=1e-4, abs=1e-4)
     for label, reference in references.items():
         weights = reference.weights()
@@ -67,7 +67,7 @@ def test_contributions_add_up_to_the_labels_score():
     model = new()
     model.learn_packed(b"".join(packed(labelled(N_EXAMPLES))))
     _, x, _ = next(labelled(1, seed=5))
-    scores = model.learner.scores_packed(model.packed(x))
+    scores = model.learner.scores_packed(model.pack(x))
     for label, score in scores.items():
         assert sum(part.contribution for part in model.explain_one(x, label)) == pytest.approx(
             score, rel=1e-5, abs=1e-5

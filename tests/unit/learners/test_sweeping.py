@@ -24,7 +24,7 @@ SETTINGS = [
     {"optimizer": "ftrl"},
     {"optimizer": "nag"},
     {"l1": 0.02},
-    {"neural": [4]},
+    {"neural": [5, 4]},
 ]
 
 
@@ -59,12 +59,13 @@ def test_a_sweep_leaves_what_it_keeps_as_it_was(options):
     """Weights by name, derived features by theirs, the dense numbers; and so the scores of what is left."""
     model = Model(seed=SEED, **options)
     model.learn_packed(b"".join(packed(long_tail(N_EXAMPLES))))
-    before, n, evicted = dict(model.weights), model.n_features, model.learner.totals[layout.EVICTED]
+    before = dict(zip(model.weights, model.weights.array(), strict=True))
+    n, evicted = model.n_features, model.learner.totals[layout.EVICTED]
     model.spec.max_features = 10 * n  # sweep now, a tenth
     model.learner.weight_dict.sizes[2:] = n, 1 << 30
     model.learner.weight_dict.aged = np.zeros(n, np.float32)
     model.learner.sweep()
-    after = dict(model.weights)
+    after = dict(zip(model.weights, model.weights.array(), strict=True))
     assert n // 2 < len(after) <= n - n // 10
     assert {name: before[name] for name in after} == after
     assert model.learner.totals[layout.EVICTED] == evicted + n - len(after)
