@@ -12,7 +12,7 @@ Caveats, where the definitions differ:
   then 10, with ``--adaptive --normalized`` 0.5. With ``--sgd`` its t starts at 1.
 - ``--normalized`` rescales a weight on a new largest value after it predicts, the paper (and we) before; and it leaves examples
   without loss out of t / N. In the generated data every feature has its largest value first, and the logistic and the squared
-  loss are never 0: there the two are the same. `tests/test_optimizers.py` shows that the rest is these two.
+  loss are never 0: there the two are the same. `tests/unit/learners/test_oracle.py` shows that the rest is these two.
 - It computes in float32. Where the weights grow without end, as those of ``--sgd`` do on numbers that are not scaled, the
   rounding grows with them; losses above 1e9 are called diverging, and not compared.
 - L1 and L2 agree for FTRL only: its gradient descent shrinks all weights at every step.

@@ -1,7 +1,7 @@
 """The learner once more, slow and obvious: dicts, lists and float64, to hold the compiled loops against.
 
-The formulas are those of the docstrings in `learner.losses`, `learner.kernels` and `learner.learners.mixture`; nothing of them is
-imported. There are no fast paths: an indicator goes the way of any number, a feature keeps the sum of its squared
+The formulas are those of the docstrings in `learner.losses`, `learner.kernels` and `learner.learners.mixture`; nothing of them
+is imported. There are no fast paths: an indicator goes the way of any number, a feature keeps the sum of its squared
 deviations rather than the standard deviation, and the root of the logistic step is found by bisection. A derived
 feature's name is a tuple.
 """
