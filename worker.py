@@ -18,25 +18,19 @@ import click
 import redis
 
 from learner import compiling
-from learner.commands import durability_option, errors_as_lines, redis_option, replicas_option
+from learner.commands.options import durability_option, errors_as_lines, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
-from learner.service import server
 from learner.service.acceptance import Acceptance
 from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, process_ended
 from learner.service.recent import RecentIds
-from learner.service.store import (
-    NEVER,
-    NOTE_SECONDS,
-    READ_BYTES,
-    UNMEASURED_ENTRIES,
-    Attempt,
-    Behind,
-    Entries,
-    Snapshot,
-    Store,
-    stream_id,
-)
+from learner.service.store import Store, connection, embedded
+from learner.service.store.attempts import Attempt
+from learner.service.store.commits import CommitsLost
 from learner.service.store.durability import Durability
+from learner.service.store.position import NEVER, stream_id
+from learner.service.store.processes import NOTE_SECONDS
+from learner.service.store.reading import READ_BYTES, UNMEASURED_ENTRIES, Entries
+from learner.service.store.snapshot import Learned, Snapshot
 from learner.service.trial import how_it_ends
 from learner.service.wire import (
     MAX_BATCH,
@@ -108,7 +102,7 @@ class Worker:
         self.commit_seconds = commit_seconds
         self.lease_seconds = lease_seconds
         spec = store.spec()
-        store.note_state("starting")
+        store.processes.note("starting")
         from learner.model import Model  # numba: only now, so that commands which don't learn start at once
 
         self.model = Model.from_spec(spec)
@@ -140,7 +134,7 @@ class Worker:
         self.heart: Heartbeat | None = None
         self._confirmed_at = self._noted_at = time.monotonic()
         if own:
-            store.take_over(lease_seconds)
+            store.ownership.take_over(lease_seconds)
             self.load()
 
     # ---- owning ----
@@ -159,22 +153,22 @@ class Worker:
         """
         silence, told = Silence(), ""
         while not self.stopping:
-            owner = self.store.owner()
+            owner = self.store.ownership.read()
             now = time.monotonic()
             vacant = "worker" not in owner.fields or process_ended(owner.fields.get("process", ""))
-            mine = self.store.owned_already(owner)  # its answer was lost, or the connection while loading
+            mine = self.store.ownership.owned_already(owner)  # its answer was lost, or the connection while loading
             if mine or vacant or silence.seconds((owner.fields, owner.sign), now) >= owner.lease_seconds:
-                if mine or self.store.succeed(owner, self.lease_seconds):
+                if mine or self.store.ownership.succeed(owner, self.lease_seconds):
                     self._start_heart()  # before loading, which may take longer than the lease
                     self.load()
-                    self.store.note_state("running")
+                    self.store.processes.note("running")
                     return True
                 continue
             if not wait:
                 raise LearnerError(f"model {self.store.keys.model!r} has a worker already: {owner}")
             if told != owner.fields["worker"]:
                 told = owner.fields["worker"]
-                self.store.note_state("waiting")
+                self.store.processes.note("waiting")
                 click.echo(f"worker of {self.store.keys.model}: waiting, in place of {owner}", err=True)
             time.sleep(WAIT_POLL_SECONDS)
         return False
@@ -182,11 +176,11 @@ class Worker:
     @property
     def epoch(self) -> int:
         """How many times the model was taken over, this one's time included."""
-        return self.store.epoch
+        return self.store.ownership.epoch
 
     def load(self) -> None:
         """Go on from the last commit."""
-        committed = self.store.load(self.model.fingerprint, self.model.row_width)
+        committed = self.store.commits.load(self.model.fingerprint, self.model.row_width)
         if committed:
             if committed.state:
                 self.model.load_state(committed.state)
@@ -202,19 +196,19 @@ class Worker:
 
     def _beat(self) -> None:
         with contextlib.suppress(redis.RedisError):  # the loop sees the same, and says so
-            self.store.beat(int(self.lease_seconds * 500))
+            self.store.ownership.beat(int(self.lease_seconds * 500))
         now = time.monotonic()
         if now - self._noted_at > NOTE_SECONDS / 4:  # long before the note fades
             self._noted_at = now
             with contextlib.suppress(redis.RedisError):
-                self.store.note_state("running")
-        if self.store.confirmed >= self.store.n_commits - 1:
+                self.store.processes.note("running")
+        if self.store.ownership.confirmed >= self.store.commits.number - 1:
             self._confirmed_at = now
         elif now - self._confirmed_at > UNCONFIRMED_SECONDS:
             self._confirmed_at = now + REMIND_SECONDS
             click.echo(
-                f"worker of {self.store.keys.model}: commits after {self.store.confirmed} are not confirmed as durability "
-                f"{self.store.durability} asks",
+                f"worker of {self.store.keys.model}: commits after {self.store.ownership.confirmed} are not confirmed as "
+                f"durability {self.store.ownership.durability} asks",
                 err=True,
             )
 
@@ -234,13 +228,13 @@ class Worker:
         n_examples = n_requests = UNMEASURED_ENTRIES
         self._start_heart()
         self._settle()  # a commit whose answer was lost: first find out whether it got through
-        self.store.check_stream(self.cursor, self.n_entries)
+        self.store.stream.check(self.cursor, self.n_entries)
         self.begin()
         while not self.stopping:
             block_ms = None if burst or self.waiting else BLOCK_MS
             asked = None if self.waiting else self.asked
             measured = self.n_suspects + self.n_suspect_requests > 0
-            examples, requests = self.store.read(self.cursor, asked, n_examples, n_requests, block_ms, measured)
+            examples, requests = self.store.stream.read(self.cursor, asked, n_examples, n_requests, block_ms, measured)
             self._require_ownership()
             self.waiting.extend(requests)
             self.answer(examples_wait=bool(examples))
@@ -265,8 +259,8 @@ class Worker:
         self._require_ownership()
         self.commit()
         self.close()
-        self.store.release()
-        self.store.note_state(None)
+        self.store.ownership.release()
+        self.store.processes.note(None)
 
     # ---- learning ----
     def take(self, entries: Entries) -> None:
@@ -302,7 +296,7 @@ class Worker:
         with contextlib.suppress(redis.RedisError):
             self._settle()
             self.close()
-            self.store.release()
+            self.store.ownership.release()
         reasons = Counter(bad.reason for _, bad in self.rejected).most_common(3)
         raise RejectedError(
             f"examples rejected must be at most a share of {self.acceptance.share:g} (got {n_rejected} of the last {n}): the "
@@ -365,7 +359,7 @@ class Worker:
     # ---- after a crash ----
     def begin(self) -> None:
         """Find out whether the worker before died, and so what may have killed it: what it had just read."""
-        if not self.begun and (last := self.store.begin()):
+        if not self.begun and (last := self.store.attempts.begin()):
             self.last = last
             self.n_suspects = self.n_suspect_requests = READ_ENTRIES
         self.begun = True
@@ -373,7 +367,7 @@ class Worker:
     def learn_with_care(self, entries: Entries) -> None:
         """Learn entries one by one after a note of which; one that was noted before is first tried in a child process.
 
-        What the worker before had learned when it read on (see `Store.read`) did not kill it, and is learned as ever.
+        What the worker before had learned when it read on (see `Stream.read`) did not kill it, and is learned as ever.
         """
         n_safe = sum(stream_id(entry_id) <= stream_id(self.last.reading) for entry_id, _ in entries)
         if n_safe:
@@ -383,7 +377,7 @@ class Worker:
                 break
             entry_id, fields = entry
             times = self.last.times + 1 if self.last.entry == entry_id else 1
-            self.store.mark(entry_id, times)
+            self.store.attempts.mark(entry_id, times)
             end = None
             if times > MAX_TRIALS:  # the trials ended with the worker, as when a container's memory is full
                 end = "and the trials with it"
@@ -447,7 +441,7 @@ class Worker:
         if self.n_suspect_requests:
             if entry_id == self.last.request:
                 return {"error": "request must not kill the worker (it did)"}
-            self.store.mark_request(entry_id)
+            self.store.attempts.mark_request(entry_id)
         deadline = deadline_ms(entry_id, fields)
         if deadline is not None and now > deadline:
             return {
@@ -468,7 +462,7 @@ class Worker:
         """Return the time by the server's clock, which was asked for a few seconds ago."""
         now = time.monotonic()
         if now - self.clock[1] >= CLOCK_SECONDS:
-            self.clock = (self.store.now_ms(), now)
+            self.clock = (self.store.requests.now_ms(), now)
         return self.clock[0] + 1e3 * (now - self.clock[1])
 
     def reply(self, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -540,12 +534,10 @@ class Worker:
             "bytes": self.model.nbytes,
             "rate": f"{(examples - self.committed_examples) / (now - self.committed_at + 1e-9):.1f}",
         }
-        snapshot = self.store.snapshot(
+        snapshot = self.store.commits.snapshot(
+            Learned(self.model.state(), self.model.dirty, self.model.fingerprint),
             self.cursor,
             self.n_entries,
-            self.model.state(),
-            self.model.dirty,
-            self.model.fingerprint,
             sorted(self.rejected, key=lambda rejection: stream_id(rejection[0])),
             progress | self.model.memory() | self.model.figures() | self._norms(),
             self.recent,
@@ -568,7 +560,7 @@ class Worker:
         snapshot = self.pending.snapshot
         try:
             self.pending.finish()
-        except Behind:  # more has changed since the commit that the server has: all goes into the next one
+        except CommitsLost:  # more has changed since the commit that the server has: all goes into the next one
             self.model.dirty[:] = 1
             self.n_entries += snapshot.n_entries
             self.rejected = snapshot.rejected + self.rejected
@@ -587,7 +579,7 @@ class Writing(threading.Thread):
     def run(self) -> None:
         """Write it once; the error is kept for `finish`."""
         try:
-            self.store.write(self.snapshot)
+            self.store.commits.write(self.snapshot)
         except BaseException as error:  # noqa: BLE001  (raised in the thread that learns)
             self._error = error
 
@@ -681,12 +673,12 @@ def worker(
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
-    client = server.client(server.find_or_start(redis_url), block_ms=BLOCK_MS)
-    server.require_version(client)
+    client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
+    connection.require_version(client)
     store = Store(client, model)
     asked = Durability(durability or "crash", replicas)
     shortcomings = [] if durability else asked.shortcomings(client)
-    store.durability = asked.on(client) if durability else asked
+    store.ownership.durability = asked.on(client) if durability else asked
     owner = Worker(store, commit_seconds, lease_seconds, False, max_rejected, rejected_window)
     _stop_on_signals(owner)
     try:
@@ -708,17 +700,17 @@ def _again_and_again(owner: Worker, redis_url: str | None, do: Callable[[], Any]
     """Do something, again for as long as the server can't be reached or can't serve; what is learned stays in memory."""
     pause, told = FIRST_PAUSE_SECONDS, ("", 0.0)
     while True:
-        started, n_commits = time.monotonic(), owner.store.n_commits
+        started, n_commits = time.monotonic(), owner.store.commits.number
         try:
             return do()
         except redis.RedisError as error:
-            trouble = server.passing_trouble(error)
+            trouble = connection.passing_trouble(error)
             if trouble is None:
                 raise
             if owner.stopping and not owner.n_uncommitted:
                 return None
             now = time.monotonic()
-            if now - started > LAST_PAUSE_SECONDS or owner.store.n_commits > n_commits:  # it went well for a while
+            if now - started > LAST_PAUSE_SECONDS or owner.store.commits.number > n_commits:  # it went well for a while
                 pause = FIRST_PAUSE_SECONDS
             if trouble != told[0] or now - told[1] > REMIND_SECONDS:
                 told = trouble, now
@@ -729,8 +721,8 @@ def _again_and_again(owner: Worker, redis_url: str | None, do: Callable[[], Any]
             while not owner.stopping and time.monotonic() < now + pause:
                 time.sleep(FIRST_PAUSE_SECONDS)
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
-            if url := server.find(redis_url):  # an embedded server that was started again has another address
-                owner.store.client = server.client(url, block_ms=BLOCK_MS)
+            if url := embedded.find(redis_url):  # an embedded server that was started again has another address
+                owner.store.client = connection.client(url, block_ms=BLOCK_MS)
 
 
 if __name__ == "__main__":

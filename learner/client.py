@@ -1,6 +1,6 @@
-"""What applications import: push examples, ask for predictions.
+"""The client that applications import: it pushes examples and asks for predictions.
 
-Any language can do the same with plain Redis commands: `learner.service.wire` says how.
+Any language can do the same with plain Redis commands, which `learner.service.wire` describes.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import redis
 
 from learner.errors import LearnerError
 from learner.packing import pack, pack_example
-from learner.service import server
+from learner.service.store import connection, embedded
 from learner.service.store.durability import Durability
 from learner.service.wire import GROUP, REPLIES, Keys
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-BATCH_EXAMPLES = 200  # an entry: large enough that Redis's cost an entry vanishes
+BATCH_EXAMPLES = 200  # an entry: enough to make Redis's cost of an entry negligible
 BATCH_BYTES = 256_000
 PIPELINE_ENTRIES = 20
 FIRST_PAUSE_SECONDS = 0.05  # before pushing again; then twice as long each time
@@ -40,11 +40,11 @@ class Client:
     redis_url : str, optional
         By default the environment's REDIS_URL, else the embedded server.
     timeout : float
-        Seconds to wait for an answer, and for what `durability` asks for; and to push again what has an id.
+        Seconds to wait for an answer and for a confirmation, and to try again to push examples that have an id.
     durability : {"crash", "power", "failover"}
-        What an example outlives whose push returned: see `learner.service.store.durability`.
+        What an example survives once its push returned: see `learner.service.store.durability`.
     replicas : int
-        On how many replicas an example is then, with "failover".
+        How many replicas an example must reach, with "failover".
 
     Examples
     --------
@@ -67,7 +67,7 @@ class Client:
         self.keys = Keys(model)
         self.durability = Durability(durability, replicas)
         self.timeout = timeout
-        self.redis = server.client(server.find_or_start(redis_url), block_ms=int(timeout * 1000))
+        self.redis = connection.client(embedded.find_or_start(redis_url), block_ms=int(timeout * 1000))
         self._replies = f"{REPLIES}{uuid.uuid4().hex}"
         self._ids = itertools.count()
 
@@ -86,22 +86,23 @@ class Client:
         Parameters
         ----------
         record : record
-            What the model's featurizer takes. Or give `features`, which are learned as they are: a map of name to number, or a
-            numpy array of one dimension, whose names are its positions.
+            What the model's featurizer takes. Alternatively `features`, which are learned as they are: a map of name to
+            number, or a numpy array of one dimension, whose names are its positions.
         target : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float
             The example's weight.
         id : str, optional
-            Your own name for this example. With one, a push is tried again while the connection is lost, and may be repeated
-            by you: however often it arrives, it is learned once, as far back as the last `learner.service.recent.CAPACITY` ids.
+            Your own name for this example. With an id, a push is tried again while the connection is lost, and you may repeat
+            it: however often the example arrives, it is learned once, as long as it is among the last
+            `learner.service.recent.CAPACITY` ids.
 
         Raises
         ------
         ExampleError
-            When msgpack has no form for it. Other rules are the worker's to check: see the rejected stream.
+            When msgpack has no form for it. The worker checks all other rules: see the rejected stream.
         LearnerError
-            When it can't be confirmed to be as durable as asked for: then it may be there or not.
+            When the durability can't be confirmed: then the example may have been pushed or not.
         """
         if features is None:
             fields = {"records": pack([target, record] if importance == 1.0 else [target, record, importance])}
@@ -120,9 +121,9 @@ class Client:
     ) -> int:
         """Push many (target, record) or (target, record, importance); return how many.
 
-        With ``features=True`` the second item is a map of feature name to number, or a numpy array. Many examples go into one
-        entry. With an `id`, the same examples in the same order may be pushed again: see `push`. With `max_lag`, wait while the
-        stream holds more entries than that which are not learned, and tell `on_wait` how many.
+        With ``features=True`` the second item is a map of feature name to number, or a numpy array. Many examples share one
+        entry. With an `id`, the same examples in the same order may be pushed again: see `push`. With `max_lag`, wait while
+        more than `max_lag` entries of the stream are not learned, and tell `on_wait` how many.
         """
         packed = (pack(list(example)) for example in examples)
         return sum(self.push_packed(packed, features=features, id=id, max_lag=max_lag, on_wait=on_wait))
@@ -136,7 +137,7 @@ class Client:
         max_lag: int | None = None,
         on_wait: Callable[[int], None] | None = None,
     ) -> Iterator[int]:
-        """Push examples packed already; yield how many went, batch after batch.
+        """Push examples that are packed already; after each batch yield how many were pushed.
 
         Parameters
         ----------
@@ -147,9 +148,9 @@ class Client:
         id : str, optional
             A name for all of them; the entries are called ID/0, ID/1 and so on.
         max_lag : int, optional
-            Wait while the stream holds more entries than that which are not learned; at most 20 entries go at a time.
+            Wait while more than so many entries of the stream are not learned; then push at most 20 entries at a time.
         on_wait : callable, optional
-            Told, several times a second while waiting, how many there are.
+            Called several times a second while waiting, with the number of entries that are not learned.
         """
         field = "batch" if features else "records"
         entries: list[tuple[bytes, int]] = []
@@ -179,7 +180,7 @@ class Client:
             yield push()
 
     def _push_entries(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> list[bytes]:
-        """Push entries, as durably as asked for; those with ids again while the server doesn't answer."""
+        """Push entries, and have them confirmed; while the server doesn't answer, try again to push those with ids."""
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -198,15 +199,15 @@ class Client:
                 pipe.xadd(self.keys.examples, cast("Any", {**fields, **identity}), nomkstream=True)
             self.durability.queue(pipe, int(self.timeout * 1000))
             replies = pipe.execute(raise_on_error=False)
-        found = replies[: len(entries)]
-        for reply in found:
+        ids_pushed = replies[: len(entries)]
+        for reply in ids_pushed:
             if isinstance(reply, Exception):
                 raise reply
-        if None in found:
+        if None in ids_pushed:
             raise self._no_model()
         if self.durability.waits:
             self._require_confirmed(replies[-1])
-        return found
+        return ids_pushed
 
     def _require_confirmed(self, reply: Any) -> None:
         level = self.durability.level
@@ -273,20 +274,20 @@ class Client:
             When no worker answers in time, or it answers with an error.
         """
         identity = str(next(self._ids))
-        deadline = f"{self.timeout * 1000:g}"  # nobody listens then: the worker need not answer
+        deadline = f"{self.timeout * 1000:g}"  # after it nobody listens: the worker need not answer
         request: Any = {**fields, "reply": self._replies, "id": identity, "deadline_ms": deadline}
         if self.redis.xadd(self.keys.requests, request, nomkstream=True) is None:
             raise self._no_model()
         while True:
-            found = cast("tuple[bytes, bytes] | None", self.redis.blpop([self._replies], timeout=self.timeout))
-            if found is None:
+            popped = cast("tuple[bytes, bytes] | None", self.redis.blpop([self._replies], timeout=self.timeout))
+            if popped is None:
                 raise LearnerError(
                     f"model {self.keys.model!r} did not answer within {self.timeout:g} s: is its worker running? "
                     f"(learner worker {self.keys.model})"
                 )
-            reply = cast("dict[str, Any]", json.loads(found[1]))
+            reply = cast("dict[str, Any]", json.loads(popped[1]))
             if reply.get("id") != identity:
-                continue  # the late answer to a request given up
+                continue  # the late answer to an earlier request, which timed out
             if "error" in reply:
                 raise LearnerError(reply["error"])
             return reply
@@ -318,13 +319,13 @@ class Client:
         return dict(self.committed().weights.top(n, prefix))
 
     def committed(self) -> Any:
-        """Return the model as last committed, a `learner.model.Model` of your own."""
+        """Return a copy of the model as last committed, a `learner.model.Model`."""
         from learner.model import Model
         from learner.service.store import Store
 
         store = Store(self.redis, self.keys.model)
         model = Model.from_spec(store.spec())
-        committed = store.load(model.fingerprint, model.row_width)
+        committed = store.commits.load(model.fingerprint, model.row_width)
         if committed and committed.state:
             model.load_state(committed.state)
         return model

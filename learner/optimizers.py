@@ -236,16 +236,16 @@ def parse(spec: str | Mapping[str, Any]) -> tuple[Optimizer, dict[str, float]]:
     SpecError
         When there is no such algorithm or option, or an option's value is out of its range.
     """
-    given = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
-    name = given.pop("name", None)
+    chosen = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+    name = chosen.pop("name", None)
     if not isinstance(name, str) or name not in OPTIMIZERS:
         raise SpecError(f"optimizer must be one of {', '.join(OPTIMIZERS)} (got {show(name)})")
     optimizer = OPTIMIZERS[name]
-    if unknown := sorted(map(str, given.keys() - optimizer.options.keys())):
+    if unknown := sorted(map(str, chosen.keys() - optimizer.options.keys())):
         raise SpecError(f"options of {name} must be among {', '.join(optimizer.options)} (got {', '.join(unknown)})")
     options = {}
     for option, (default, least, most) in optimizer.options.items():
-        value = given.get(option, default)
+        value = chosen.get(option, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise SpecError(f"{option} of {name} must be a number within [{least:g}, {most:g}] (got {show(value)})")
         options[option] = float(value)

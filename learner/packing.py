@@ -65,7 +65,7 @@ def pack_example(target: Any, features: bytes, importance: float = 1.0) -> bytes
 
 
 def by_name(features: Any) -> Any:
-    """Return features as they came out of msgpack as a map: an array's names are its positions.
+    """Return features as msgpack decoded them as a map: an array's names are its positions.
 
     >>> by_name(msgpack.ExtType(4, bytes([0, 0, 0, 0, 0, 0, 128, 63])))
     {'0': 0.0, '1': 1.0}

@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from learner import compiling
-from learner.service.server import Embedded, temporary
-from learner.service.server import client as connect
 from learner.service.store import Store
+from learner.service.store.acl import ROLES, set_user
+from learner.service.store.connection import client as connect
+from learner.service.store.durability import has_waitaof
+from learner.service.store.embedded import Embedded, temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import redis
 
     from learner.model import Model
+    from learner.service.recent import RecentIds
+    from learner.service.wire import Bad
     from worker import Worker
 
 
@@ -108,6 +112,38 @@ def state_bytes(model: "Model | dict[str, Any]") -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in state.items()}
 
 
+def commit(
+    store: Store,
+    model: "Model",
+    cursor: bytes,
+    n_entries: int,
+    rejected: "Sequence[tuple[bytes, Bad]]" = (),
+    progress: "Mapping[str, Any] | None" = None,
+    recent: "RecentIds | None" = None,
+) -> None:
+    """Commit what a model learned since the last commit, as a worker does; again if the server lost commits."""
+    from learner.service.store.commits import CommitsLost
+    from learner.service.store.snapshot import Learned
+
+    dirty = model.dirty
+    while True:
+        learned = Learned(model.state(), dirty, model.fingerprint)
+        snapshot = store.commits.snapshot(learned, cursor, n_entries, rejected, progress or {"n": 1}, recent)
+        try:
+            return store.commits.write(snapshot)
+        except CommitsLost:
+            dirty[:] = 1
+        except BaseException:
+            dirty[snapshot.slots] = 1
+            raise
+
+
+def url(client: "redis.Redis") -> str:
+    """The URL of the server that a client is connected to."""
+    options = client.connection_pool.connection_kwargs
+    return f"redis://:{options['password']}@{options['host']}:{options['port']}/0"
+
+
 def wait_until(holds: "Callable[[], Any]", seconds: float = 30.0) -> None:
     """Wait until something holds; a test fails if it never does."""
     deadline = time.monotonic() + seconds
@@ -128,6 +164,25 @@ def create(redis_url: str) -> "Callable[..., Model]":
         return Model.from_spec(model.to_spec())
 
     return made
+
+
+@pytest.fixture
+def roles(client: "redis.Redis", redis_url: str, create: "Callable[..., Model]") -> "Iterator[dict[str, str]]":
+    """Make the model m and a user a role, which are gone afterwards; the URLs by role."""
+    from tests.reliability.roles import PASSWORD, url_of
+
+    create(featurizer="fields")
+    for role in ROLES:
+        client.execute_command(*set_user("m", role, PASSWORD))
+    yield {role: url_of(redis_url, "m", role) for role in ROLES}
+    client.execute_command("ACL", "DELUSER", *(f"m-{role}" for role in ROLES))
+
+
+@pytest.fixture
+def waitaof(client: "redis.Redis") -> None:
+    """Skip where the server has no WAITAOF."""
+    if not has_waitaof(client.info()):
+        pytest.skip("needs Redis >= 7.2 or Valkey")
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ from numpy.typing import NDArray
 
 from learner.client import Client
 from learner.model import Model
-from learner.service.server import client as connect
-from learner.service.server import temporary
 from learner.service.store import Store
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import temporary
 from learner.service.wire import Keys
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from learner.commands.show import status_lines
 from learner.errors import FencedError, LearnerError, StoreError
 from learner.learners.mixture import Mixture
 from learner.service.lease import Heartbeat, Silence, process_ended, process_name
-from learner.service.store import NOTE_SECONDS, Store
+from learner.service.store import Store
+from learner.service.store.processes import NOTE_SECONDS
 from learner.service.wire import Keys
 from tests.conftest import state_bytes, wait_until
 from tests.test_worker import push_batches, zipf_examples
@@ -22,7 +23,7 @@ KEYS = Keys("m")
 
 
 def owner(client) -> "dict[str, str]":
-    return Store(client, "m").owner().fields
+    return Store(client, "m").ownership.read().fields
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------------
@@ -83,25 +84,25 @@ def test_a_heart_beats_until_it_is_told_to_stop_or_may_not_go_on():
 def test_two_that_wait_for_the_same_place_do_not_both_get_it(client, create):
     create()
     first, second = Store(client, "m"), Store(client, "m")
-    nobody = first.owner()
-    assert first.succeed(nobody)
-    assert not second.succeed(nobody)
-    assert second.succeed(first.owner())
+    nobody = first.ownership.read()
+    assert first.ownership.succeed(nobody)
+    assert not second.ownership.succeed(nobody)
+    assert second.ownership.succeed(first.ownership.read())
     with pytest.raises(FencedError, match=r"another worker owns 'm' now \(epoch 2, this one's is 1\)"):
-        first.beat()
+        first.ownership.beat()
 
 
 def test_an_owner_that_the_server_forgot_is_told_so_and_not_that_it_was_replaced(client, create):
     create()
     store = Store(client, "m")
-    store.take_over()
-    store.beat()
+    store.ownership.take_over()
+    store.ownership.beat()
     client.hset(KEYS.owner, "epoch", 0)
     with pytest.raises(StoreError, match="server lost what came after epoch 0 while this worker, of epoch 1"):
-        store.beat()
+        store.ownership.beat()
     client.delete(KEYS.owner)
     with pytest.raises(StoreError, match="server lost everything of this model"):
-        store.beat()
+        store.ownership.beat()
 
 
 def test_a_worker_that_is_replaced_while_it_has_nothing_to_do_stops_too(client, redis_url, create, serving):
@@ -110,7 +111,7 @@ def test_a_worker_that_is_replaced_while_it_has_nothing_to_do_stops_too(client, 
         first.close()
         first.lease_seconds = 0.05
         first._start_heart()
-        Store(client, "m").take_over()
+        Store(client, "m").ownership.take_over()
         wait_until(lambda: first.heart is not None and first.heart.problem)
 
 
@@ -157,11 +158,11 @@ def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles
 def test_a_process_that_has_ended_does_nothing_for_a_model_any_more(client, create, start_worker, redis_url):
     create()
     worker = start_worker(redis_url)
-    wait_until(lambda: [w["state"] for w in Store(client, "m").workers()] == ["running"])
+    wait_until(lambda: [w["state"] for w in Store(client, "m").processes.list()] == ["running"])
     worker.kill()
     worker.wait()
-    assert Store(client, "m").workers() == []
-    Store(client, "m").note_state("waiting")
+    assert Store(client, "m").processes.list() == []
+    Store(client, "m").processes.note("waiting")
     assert client.hlen(KEYS.workers) == 1  # the ended one's note is gone
 
 
@@ -217,7 +218,7 @@ def test_one_works_and_the_other_waits_and_takes_over_when_it_stops_is_killed_or
 def test_one_whose_takeover_was_not_answered_does_not_wait_for_itself(client, create, monkeypatch, after):
     create()
     owner = Worker(Store(client, "m"), 1.0, lease_seconds=60.0, own=False)
-    succeed, lost = owner.store.succeed, []
+    succeed, lost = owner.store.ownership.succeed, []
 
     def losing(*args):
         if lost:
@@ -225,7 +226,7 @@ def test_one_whose_takeover_was_not_answered_does_not_wait_for_itself(client, cr
         lost.append(after and succeed(*args))
         raise redis.ConnectionError("lost")
 
-    monkeypatch.setattr(owner.store, "succeed", losing)
+    monkeypatch.setattr(owner.store.ownership, "succeed", losing)
     with pytest.raises(redis.ConnectionError):
         owner.wait_to_own()
     assert owner.wait_to_own(wait=False)

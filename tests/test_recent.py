@@ -8,8 +8,7 @@ from learner.client import Client
 from learner.commands import main
 from learner.service.recent import RecentIds
 from learner.service.wire import Keys
-from tests.conftest import SEED, state_bytes
-from tests.test_stream import url
+from tests.conftest import SEED, state_bytes, url
 from tests.test_worker import zipf_examples
 from worker import Worker
 

@@ -14,9 +14,9 @@ from learner.client import Client
 from learner.commands import main
 from learner.errors import RejectedError
 from learner.packing import pack
-from learner.service import store as stores
-from learner.service.server import client as connect
-from learner.service.store import Attempt, Store
+from learner.service.store import Store, writing
+from learner.service.store.attempts import Attempt, Attempts
+from learner.service.store.connection import client as connect
 from learner.service.store.rejected import listed, put_back
 from learner.service.trial import how_it_ends
 from learner.service.wire import MAX_BATCH, MAX_ENTRY_BYTES, REJECTED_BYTES, REPLIES, Keys
@@ -52,13 +52,14 @@ def test_entries_are_read_until_there_are_so_many_bytes(client, create):
     for size in (1, 700_000, 700_000, 700_000, 700_000):
         client.xadd(KEYS.examples, {"batch": bytes(size)})
     client.xadd(KEYS.requests, {"record": "{}"})
-    examples, requests = store.read(b"0-0", b"0-0", 1000, 1000, None)
+    examples, requests = store.stream.read(b"0-0", b"0-0", 1000, 1000, None)
     assert [len(fields[b"batch"]) for _, fields in examples] == [1, 700_000, 700_000, 700_000]
     assert requests == client.xrange(KEYS.requests)
-    again, requests = store.read(examples[-1][0], None, 1000, 1000, None)
+    again, requests = store.stream.read(examples[-1][0], None, 1000, 1000, None)
     assert again == client.xrange(KEYS.examples)[-1:]
     assert requests == []
-    assert store.read(again[0][0], requests_after=None, n_examples=1000, n_requests=16, block_ms=None) == ([], [])
+    nothing = store.stream.read(again[0][0], requests_after=None, n_examples=1000, n_requests=16, block_ms=None)
+    assert nothing == ([], [])
 
 
 def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_its_size(client, create):
@@ -66,7 +67,7 @@ def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_it
     size = 2 * MAX_ENTRY_BYTES
     large = client.xadd(KEYS.examples, {"batch": b"\x92" * size})
     client.xadd(KEYS.examples, {"batch": GOOD})
-    examples, _ = Store(client, "m").read(b"0-0", b"0-0", 1000, 16, None)
+    examples, _ = Store(client, "m").stream.read(b"0-0", b"0-0", 1000, 16, None)
     assert examples[0] == (large, {b"batch": b"\x92" * REJECTED_BYTES, b"(bytes)": b"%d" % (size + 5)})
     owner = Worker(Store(client, "m"), 1000.0)
     owner.run(burst=True)
@@ -197,10 +198,10 @@ def test_after_a_clean_stop_nothing_is_suspected_and_after_a_crash_what_was_read
     first.begin()
     assert (first.last, first.n_suspects) == (Attempt(), 0)
     for _ in range(2):
-        examples, _ = first.store.read(first.cursor, None, 16, 16, None)
+        examples, _ = first.store.stream.read(first.cursor, None, 16, 16, None)
         first.learn(examples)
     marked = []
-    monkeypatch.setattr(Store, "mark", lambda self, entry_id, times: marked.append((entry_id, times)))
+    monkeypatch.setattr(Attempts, "mark", lambda self, entry_id, times: marked.append((entry_id, times)))
     second = Worker(Store(client, "m"), 1000.0)
     second.run(burst=True)
     assert second.last.reading == ids[15]
@@ -234,7 +235,7 @@ def test_an_entry_that_was_begun_before_is_learned_if_it_survives_its_trial(clie
 # ---- requests --------------------------------------------------------------------------------------------------------------
 def test_a_request_past_its_deadline_is_refused_and_one_before_it_answered(client, create):
     create()
-    now = int(Store(client, "m").now_ms())
+    now = int(Store(client, "m").requests.now_ms())
     for i, (age, given) in enumerate([(10_000, "5000"), (9_000, "60000"), (8_000, "soon"), (7_000, None)]):
         fields = {"record": "{}", "reply": REPLIES + "me", "id": str(i)}
         client.xadd(KEYS.requests, fields | ({"deadline_ms": given} if given else {}), id=f"{now - age}-0")
@@ -279,7 +280,7 @@ def test_while_examples_wait_answers_take_no_longer_than_learning(client, create
     for _ in range(50):
         client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me"})
     owner = Worker(Store(client, "m"), 1000.0)
-    _, requests = owner.store.read(b"0-0", b"0-0", 100, 100, None)
+    _, requests = owner.store.stream.read(b"0-0", b"0-0", 100, 100, None)
     owner.waiting.extend(requests)
     monkeypatch.setattr(Worker, "reply", lambda self, fields: time.sleep(0.002) or {})
     owner.answer(examples_wait=True)
@@ -449,7 +450,7 @@ def test_two_who_put_back_at_once_put_back_each_entry_once(client, redis_url, cr
 
 def test_the_rejected_stream_is_bounded(client, create, monkeypatch):
     create()
-    monkeypatch.setattr(stores, "MAX_REJECTED", 100)
+    monkeypatch.setattr(writing, "MAX_REJECTED", 100)
     client.xadd(KEYS.examples, {"batch": BAD * 900})
     Worker(Store(client, "m"), 1000.0).run(burst=True)
     assert 100 <= client.xlen(KEYS.rejected) < 400

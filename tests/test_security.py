@@ -21,8 +21,9 @@ from learner import layout
 from learner.client import Client
 from learner.commands import main
 from learner.errors import ServerError
-from learner.service import server, store, wire
-from learner.service.store import acl, journal
+from learner.service import wire
+from learner.service.store import acl, journal, segments, writing
+from learner.service.store.connection import client as connect
 from learner.service.wire import Keys
 from tests.conftest import wait_until
 
@@ -104,13 +105,13 @@ def test_a_worker_and_a_client_speak_tls_when_the_url_says_so(
 def test_a_certificate_nobody_vouches_for_or_of_another_host_is_refused(redis_url, tls_port, certificate, host, ca):
     query = f"?ssl_ca_certs={certificate[0]}" if ca else ""
     url = f"rediss://:{urlsplit(redis_url).password}@{host}:{tls_port}/0{query}"
-    with server.client(url) as connection, pytest.raises(redis.ConnectionError, match="certificate"):
+    with connect(url) as connection, pytest.raises(redis.ConnectionError, match="certificate"):
         connection.ping()
 
 
 # ---- passwords -------------------------------------------------------------------------------------------------------------
 def credentials(url):
-    options = server.client(url).connection_pool.connection_kwargs
+    options = connect(url).connection_pool.connection_kwargs
     return options.get("username"), options.get("password")
 
 
@@ -129,7 +130,7 @@ def test_a_url_without_a_password_takes_it_from_the_environment_or_a_file(monkey
     monkeypatch.delenv("REDIS_PASSWORD")
     monkeypatch.setenv("REDIS_PASSWORD_FILE", str(tmp_path / "missing"))
     with pytest.raises(ServerError, match="REDIS_PASSWORD_FILE: must be a file with the password"):
-        server.client("redis://h/0")
+        connect("redis://h/0")
 
 
 def test_the_environment_s_password_opens_a_role(client, redis_url, create, start, monkeypatch, tmp_path):
@@ -230,7 +231,7 @@ BOUNDS = {
     "a feature's name, a target, an importance, an id": (layout.MAX_NAME_BYTES, "bytes"),
     "contributions in a reply": (worker.MAX_EXPLAINED, ""),
     "of a rejected entry kept": (wire.REJECTED_BYTES, "bytes"),
-    "rejected entries kept": (store.MAX_REJECTED, ""),
+    "rejected entries kept": (writing.MAX_REJECTED, ""),
     "requests that wait": (worker.MAX_WAITING, ""),
     "replies that nobody fetches, a key": (worker.MAX_REPLIES, ""),
 }
@@ -249,4 +250,4 @@ def test_the_readme_s_bounds_are_the_constants():
 
 def test_the_embedded_server_takes_all_that_a_commit_writes_and_nothing_larger(client):
     assert int(client.config_get("proto-max-bulk-len")["proto-max-bulk-len"]) == journal.MAX_DELTA_BYTES
-    assert store.SEGMENT_BYTES <= journal.MAX_DELTA_BYTES
+    assert segments.SEGMENT_BYTES <= journal.MAX_DELTA_BYTES

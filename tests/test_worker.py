@@ -26,9 +26,9 @@ from learner.client import Client
 from learner.errors import FencedError, StoreError
 from learner.model import Model
 from learner.packing import pack
-from learner.service import server as servers
-from learner.service.server import Embedded
 from learner.service.store import Store
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import Embedded
 from learner.service.wire import REPLIES, Keys, encode_reply
 from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
@@ -384,7 +384,7 @@ def test_a_commit_whose_answer_was_lost_keeps_what_is_learned_before_it_is_repea
 ):
     examples = zipf_examples(600, 10, 3)
     reference = create()
-    owner = Worker(Store(servers.client(redis_url), "m"), 0.0)
+    owner = Worker(Store(connect(redis_url), "m"), 0.0)
     execute = redis.client.Pipeline.execute
 
     def lost(self, *args, **kwargs):
@@ -399,7 +399,7 @@ def test_a_commit_whose_answer_was_lost_keeps_what_is_learned_before_it_is_repea
     client.xadd(KEYS.examples, {"batch": b"".join(examples[200:400])})  # learned before the commit is repeated
     owner.run(burst=True)
     owner.stopping = False
-    owner.store.take_over()
+    owner.store.ownership.take_over()
     client.xadd(KEYS.examples, {"batch": examples[400]})
     owner.run(burst=True)
     reference.learn_packed(b"".join(examples[:401]))
@@ -411,7 +411,7 @@ def test_a_commit_whose_answer_was_lost_keeps_what_is_learned_before_it_is_repea
 @pytest.mark.parametrize("after", [False, True])
 def test_a_request_is_answered_once_though_the_connection_was_lost(client, redis_url, create, monkeypatch, after):
     create()
-    owner = Worker(Store(servers.client(redis_url), "m"), 0.0)
+    owner = Worker(Store(connect(redis_url), "m"), 0.0)
     execute = redis.client.Pipeline.execute
 
     def lost(self, *args, **kwargs):
@@ -647,7 +647,7 @@ def test_what_was_committed_at_a_stop_is_where_the_next_one_starts(client, redis
 def test_a_fenced_worker_raises_and_commits_nothing(client, redis_url, create, drain, committed):
     create()
     client.xadd(KEYS.examples, {"features": '{"a": 1}', "target": "1"})
-    first = Worker(Store(servers.client(redis_url), "m"), 1000.0)
+    first = Worker(Store(connect(redis_url), "m"), 1000.0)
     second = drain()
     with pytest.raises(FencedError):
         first.run(burst=True)
@@ -723,7 +723,8 @@ def test_importing_creates_nothing(redis_url, tmp_path):
         "import sys, socket\n"
         "def refuse(*a, **k): raise AssertionError('a connection at import')\n"
         "socket.socket.connect = refuse\n"
-        "import worker, learner, learner.commands, learner.client, learner.service.store, learner.service.server\n"
+        "import worker, learner, learner.commands, learner.client\n"
+        "import learner.service.store.commits, learner.service.store.embedded\n"
         "assert 'numba' not in sys.modules\n"
     )
     home = tmp_path / "home"
@@ -742,7 +743,7 @@ def test_a_server_that_is_killed_and_started_again_is_found_and_all_is_learned(t
     embedded = Embedded(tmp_path / "server")
     url = embedded.start()
     try:
-        client = servers.client(url)
+        client = connect(url)
         model = Model("binary", seed=SEED)
         Store(client, "m").create(model.to_spec())
         worker = start_worker(url, "m", "--commit-seconds", "0.01")
@@ -756,9 +757,9 @@ def test_a_server_that_is_killed_and_started_again_is_found_and_all_is_learned(t
         wait_until(lambda: not embedded._alive())
         assert "no connection, trying again" in worker.stderr.readline()
         again = embedded.start(port=running["port"])
-        with servers.client(again) as admin:  # the worker knows the password of the first start
+        with connect(again) as admin:  # the worker knows the password of the first start
             admin.acl_setuser("default", enabled=True, passwords=["+" + urlsplit(url).password])
-        client = servers.client(url)
+        client = connect(url)
         push_batches(client, "batch", examples[4000:], 10)
         wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0, 30)
         worker.terminate()
@@ -773,7 +774,7 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     embedded = Embedded(tmp_path / "server")
     url = embedded.start()
     try:
-        client = servers.client(url)
+        client = connect(url)
         Store(client, "m").create(Model("binary", seed=SEED).to_spec())
         worker = start_worker(url, "m", "--commit-seconds", "1000")
         push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
@@ -799,7 +800,7 @@ def hanging(tmp_path) -> "Iterator[tuple[str, Callable[[], None]]]":
 
 
 def start_with_something_to_commit(url, start_worker):
-    client = servers.client(url)
+    client = connect(url)
     Store(client, "m").create(Model("binary", seed=SEED).to_spec())
     worker = start_worker(url, "m", "--commit-seconds", "1000")
     push_batches(client, "batch", zipf_examples(100, 5, 1), 10)

@@ -166,8 +166,8 @@ class LearnerMultiClassifier(_Learner, base.Classifier):
 
     def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[Any, float]:
         """Return the probability of each label seen."""
-        found = self._model.predict_proba_one(_record(x))
-        return {self._labels[int(place)]: p for place, p in found.items()}
+        probabilities = self._model.predict_proba_one(_record(x))
+        return {self._labels[int(place)]: p for place, p in probabilities.items()}
 
 
 class LearnerRegressor(_Learner, base.Regressor):

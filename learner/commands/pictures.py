@@ -1,4 +1,4 @@
-"""The pictures of ``learner plot``: each function draws what it is given and returns a figure, which `save` writes.
+"""The pictures of ``learner plot``: each function draws its data and returns a figure, which `save` writes.
 
 The only module that knows matplotlib, and only while it draws. Figures are made without pyplot, so that neither the backend
 nor any setting of the program around is touched. Blue and vermilion are told apart by all but a few readers (Okabe and Ito,
@@ -87,7 +87,7 @@ class Progress:
     examples, times : array
         Examples learned so far, and when, in seconds since 1970.
     loss, recent, constant : array
-        The progressive loss of all examples so far, that of those since the element before, and the best constant's.
+        The progressive loss of all examples so far, the loss of the examples since the element before, and the best constant's.
     n_commits : int
         How many commits are between two elements.
     """
@@ -100,25 +100,25 @@ class Progress:
     n_commits: int
 
 
-def progress(shown: Progress, title: str, unit: str, over_time: bool) -> "Figure":
+def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure":
     """Draw the progressive loss, over examples or over time."""
     from matplotlib import dates as untyped
     from matplotlib.ticker import StrMethodFormatter
 
     figure = _figure(WIDTH, HEIGHT)
     axes = _axes(figure, title)
-    since = "the commit before" if shown.n_commits == 1 else f"{shown.n_commits} commits before"
+    since = "the commit before" if curve.n_commits == 1 else f"{curve.n_commits} commits before"
     dates: Any = untyped
-    x = dates.date2num((1e6 * shown.times).astype("datetime64[us]")) if over_time else shown.examples
+    x = dates.date2num((1e6 * curve.times).astype("datetime64[us]")) if over_time else curve.examples
     style: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(x) < 30 else {}
-    axes.plot(x, shown.recent, color="#56b4e9", linewidth=1, label=f"since {since}", **style)
+    axes.plot(x, curve.recent, color="#56b4e9", linewidth=1, label=f"since {since}", **style)
     axes.plot(
-        x, shown.loss, color=BLUE, linewidth=2, label=f"all examples so far, at last {shown.loss[-1]:.4g}", **style
+        x, curve.loss, color=BLUE, linewidth=2, label=f"all examples so far, at last {curve.loss[-1]:.4g}", **style
     )
-    label = f"best constant's, at last {shown.constant[-1]:.4g}"
-    axes.plot(x, shown.constant, color=GREY, linewidth=1.5, linestyle="--", label=label, **style)
+    label = f"best constant's, at last {curve.constant[-1]:.4g}"
+    axes.plot(x, curve.constant, color=GREY, linewidth=1.5, linestyle="--", label=label, **style)
     axes.set_ylabel(unit)
-    axes.set_ylim(*_span(shown))
+    axes.set_ylim(*_span(curve))
     axes.grid(axis="y", color="#e5e5e5")
     if over_time:
         locator = dates.AutoDateLocator(maxticks=8, tz="UTC")
@@ -133,10 +133,10 @@ def progress(shown: Progress, title: str, unit: str, over_time: bool) -> "Figure
     return figure
 
 
-def _span(shown: Progress) -> tuple[float, float]:
+def _span(curve: Progress) -> tuple[float, float]:
     """Return the losses from lowest to highest, leaving out what the first twentieth of the points may have shot up to."""
-    settled = slice(len(shown.loss) // 20, None)
-    every = np.concatenate([values[settled] for values in (shown.loss, shown.recent, shown.constant)])
+    settled = slice(len(curve.loss) // 20, None)
+    every = np.concatenate([values[settled] for values in (curve.loss, curve.recent, curve.constant)])
     every = every[np.isfinite(every)]
     if not len(every):
         return 0.0, 1.0
@@ -146,25 +146,23 @@ def _span(shown: Progress) -> tuple[float, float]:
 
 
 # ---- weights -----------------------------------------------------------------------------------------------------------
-def weights(shown: Sequence[tuple[str, float]], title: str, unit: str) -> "Figure":
+def weights(strongest: Sequence[tuple[str, float]], title: str, unit: str) -> "Figure":
     """Draw weights by name as bars, the first at the top."""
     from matplotlib.patches import Patch
 
-    figure = _figure(WIDTH, 1.6 + 0.26 * len(shown))
+    figure = _figure(WIDTH, 1.6 + 0.26 * len(strongest))
     axes = _axes(figure, title)
-    values = [weight for _, weight in shown]
-    places = range(len(shown))
+    values = [weight for _, weight in strongest]
+    places = range(len(strongest))
     axes.barh(places, values, color=[BLUE if value >= 0.0 else VERMILION for value in values], height=0.7)
-    axes.set_yticks(places, [_text(name, LONGEST_NAME) for name, _ in shown], fontfamily=MONO, fontsize=9)
+    axes.set_yticks(places, [_text(name, LONGEST_NAME) for name, _ in strongest], fontfamily=MONO, fontsize=9)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_ylim(len(strongest) - 0.4, -0.6)
     axes.axvline(0.0, color="black", linewidth=0.8)
     axes.spines["left"].set_visible(False)
     low, high = min(0.0, *values), max(0.0, *values)
-    room = 0.16 * (high - low) or 1.0
-    axes.set_xlim(
-        low - room * (low < 0.0 or high == 0.0), high + room * (high > 0.0)
-    )  # for the numbers at the bars' ends
+    room = 0.16 * (high - low) or 1.0  # for the numbers at the bars' ends
+    axes.set_xlim(low - room * (low < 0.0 or high == 0.0), high + room * (high > 0.0))
     for place, value in enumerate(values):
         side = "left" if value >= 0.0 else "right"
         away = (3 if value >= 0.0 else -3, 0)
@@ -217,13 +215,13 @@ class Surface:
     known: NDArray[np.bool_]
 
 
-def boundary(shown: Surface, title: str, what: str, binary: bool, is_map: bool) -> "Figure":
+def boundary(surface: Surface, title: str, what: str, binary: bool, is_map: bool) -> "Figure":
     """Draw a prediction as colour over two numbers and, for a binary task, the line where the score is 0."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    x, y = shown.x, shown.y
+    x, y = surface.x, surface.y
     aspect = _aspect(x, y, is_map)
     height = HEIGHT if aspect is None else 0.7 * WIDTH * aspect * (y.high - y.low) / (x.high - x.low)
     figure = _figure(WIDTH, min(max(height, 2.0), 1.1 * HEIGHT) + 1.4)
@@ -231,21 +229,21 @@ def boundary(shown: Surface, title: str, what: str, binary: bool, is_map: bool) 
     flat: dict[str, Any] = {"origin": "lower", "interpolation": "nearest", "extent": (x.low, x.high, y.low, y.high)}
     if binary:
         colours = LinearSegmentedColormap.from_list("signs", [VERMILION, "white", BLUE])
-        image = axes.imshow(shown.predictions, cmap=colours, vmin=0.0, vmax=1.0, **flat)
+        image = axes.imshow(surface.predictions, cmap=colours, vmin=0.0, vmax=1.0, **flat)
     else:
-        image = axes.imshow(shown.predictions, cmap="viridis", **flat)
-    veil = np.ones((*shown.known.shape, 4))
-    veil[..., 3] = VEIL * ~shown.known
+        image = axes.imshow(surface.predictions, cmap="viridis", **flat)
+    veil = np.ones((*surface.known.shape, 4))
+    veil[..., 3] = VEIL * ~surface.known
     axes.imshow(veil, **flat)
     axes.set_aspect("auto" if aspect is None else aspect)
     keys: list[Any] = []
     if binary:
-        if shown.scores.min() < 0.0 < shown.scores.max():
-            axes.contour(x.middles, y.middles, shown.scores, [0.0], colors="black", linewidths=2)
+        if surface.scores.min() < 0.0 < surface.scores.max():
+            axes.contour(x.middles, y.middles, surface.scores, [0.0], colors="black", linewidths=2)
             keys.append(Line2D([], [], color="black", linewidth=2, label="decision boundary: score 0"))
         else:
             keys.append(Patch(facecolor="none", edgecolor="none", label="no decision boundary in this range"))
-    if not shown.known.all():
+    if not surface.known.all():
         keys.append(Patch(facecolor="#eeeeee", edgecolor=GREY, label="pale: has a feature never learned"))
     degrees = " (degrees)" if is_map else ""
     axes.set_xlabel(_text(x.name, LONGEST_NAME) + degrees)

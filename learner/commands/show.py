@@ -25,9 +25,9 @@ __all__ = [
     "status_lines",
 ]
 
-DATA_CHARACTERS = 100  # of what was rejected shown
+DATA_CHARACTERS = 100  # shown of a rejected example
 
-FIGURES = {  # name in `learner.metrics.figures` -> what it is called, and a constant's where that is no figure
+FIGURES = {  # name in `learner.metrics.figures` -> its title, and the best constant's value where that is no figure
     "log_loss": ("log loss", None),
     "accuracy": ("accuracy", None),
     "auc": ("AUC", 0.5),
@@ -43,7 +43,7 @@ FIGURES = {  # name in `learner.metrics.figures` -> what it is called, and a con
 
 @contextlib.contextmanager
 def progress_bar(n_bytes: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error while a file is read, if that is a terminal; give what moves it to a position."""
+    """Show a bar on standard error, if that is a terminal, while a file is read; give the function that moves it on."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda position: None
@@ -62,8 +62,8 @@ def explanation(reply: dict[str, Any]) -> None:
     click.echo(f"prediction {reply['prediction']:.6g}, score {reply['score']:+.6g}")
     click.echo(f"{'feature':<{width}} {'value':>12} {'- mean':>12} {'* weight':>12} {'= adds':>12}")
     for name, value, mean, weight, contribution in rows:
-        shown = f"{mean:12.6g}" if mean else f"{'':12}"
-        click.echo(f"{name:<{width}} {value:12.6g} {shown} {weight:+12.6g} {contribution:+12.6g}")
+        centre = f"{mean:12.6g}" if mean else f"{'':12}"
+        click.echo(f"{name:<{width}} {value:12.6g} {centre} {weight:+12.6g} {contribution:+12.6g}")
 
 
 def printable(name: str) -> str:
@@ -76,10 +76,10 @@ def printable(name: str) -> str:
 
 
 def figure_lines(figures: dict[str, float]) -> Iterator[str]:
-    r"""Yield the table of the progressive evaluation: over all examples and the last ones, the best constant's beside each.
+    r"""Yield the table of the progressive evaluation, over all examples and the last ones, with the best constant's figures.
 
-    >>> found = {"mae": 1.0, "constant_mae": 3.0, "window_mae": 0.5, "window_constant_mae": 2.0, "window_examples": 7500}
-    >>> print(*figure_lines(found), sep="\n")
+    >>> figures = {"mae": 1.0, "constant_mae": 3.0, "window_mae": 0.5, "window_constant_mae": 2.0, "window_examples": 7500}
+    >>> print(*figure_lines(figures), sep="\n")
                              all     constant    last 7500     constant
     MAE                        1            3          0.5            2
     """
@@ -91,20 +91,20 @@ def figure_lines(figures: dict[str, float]) -> Iterator[str]:
         if name in figures:
             row = f"{label:17} {figures[name]:11.6g}"
             beside = [figures.get(f"{window}constant_{name}", constant) for window in ("", "window_")]
-            shown = [f"{'' if value is None else format(value, '.6g'):>12}" for value in beside]
-            yield f"{row} {shown[0]} {figures['window_' + name]:12.6g} {shown[1]}".rstrip()
+            columns = [f"{'' if value is None else format(value, '.6g'):>12}" for value in beside]
+            yield f"{row} {columns[0]} {figures['window_' + name]:12.6g} {columns[1]}".rstrip()
 
 
-def rejected_lines(found: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of an entry of ``learner rejected list``."""
-    yield f"{found['id']}  {found['stage']}: {printable(found['reason'])}"
-    data = printable(found["data"])
-    cut = f" ... ({found['bytes']} bytes)" if len(data) > DATA_CHARACTERS else ""
-    yield f"    entry {found['entry']}, {found['field']}: {data[:DATA_CHARACTERS]}{cut}"
+def rejected_lines(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of ``learner rejected list`` about one entry."""
+    yield f"{entry['id']}  {entry['stage']}: {printable(entry['reason'])}"
+    data = printable(entry["data"])
+    cut = f" ... ({entry['bytes']} bytes)" if len(data) > DATA_CHARACTERS else ""
+    yield f"    entry {entry['entry']}, {entry['field']}: {data[:DATA_CHARACTERS]}{cut}"
 
 
-def password_file(path: str, roles: list[str], given: dict[str, str]) -> dict[str, str]:
-    """Return the passwords by role of a JSON file, after writing there those that were missing: the ones given, or new ones.
+def password_file(path: str, roles: list[str], known: dict[str, str]) -> dict[str, str]:
+    """Return the passwords by role of a JSON file; those missing are written there first: the known ones, or new ones.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def password_file(path: str, roles: list[str], given: dict[str, str]) -> dict[st
             raise LearnerError(f"file {path} must be a JSON map of role to password")
         if file.exists() and file.stat().st_mode & 0o077:
             raise LearnerError(f"file {path} must be for your eyes only (got mode {file.stat().st_mode & 0o777:o})")
-        passwords |= {role: given.get(role) or secrets.token_urlsafe(32) for role in roles if role not in passwords}
+        passwords |= {role: known.get(role) or secrets.token_urlsafe(32) for role in roles if role not in passwords}
         file.touch(mode=0o600)
         file.write_text(json.dumps(passwords, indent=2))
     except (OSError, ValueError) as error:
@@ -127,7 +127,7 @@ def password_file(path: str, roles: list[str], given: dict[str, str]) -> dict[st
 
 
 def memory_lines(figures: dict[str, float]) -> Iterator[str]:
-    r"""Yield how many features there are, and where some are dropped what became of all that came.
+    r"""Yield the number of features; of a model that drops some, also how many it admitted, refused and evicted so far.
 
     >>> print(*memory_lines({"features": 9, "bytes": 1e6, "admitted": 12, "refused": 5, "evicted": 3}), sep="\n")
     features          9 in 1.0 MB
@@ -139,23 +139,23 @@ def memory_lines(figures: dict[str, float]) -> Iterator[str]:
         yield f"features before   {counts}"
 
 
-def status_lines(found: dict[str, Any]) -> Iterator[str]:
+def status_lines(status: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner status``."""
-    progress, owner = found["progress"], found["owner"]
-    yield f"model             {found['model']} ({found['task']}, {found['loss']} loss)"
+    progress, owner = status["progress"], status["owner"]
+    yield f"model             {status['model']} ({status['task']}, {status['loss']} loss)"
     if "worker" in owner:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(owner["since"])))
         yield f"owner             process {owner['pid']} on {owner['host']} since {since}, epoch {owner['epoch']}"
-        yield f"durability        {owner['durability']}, confirmed up to commit {found['confirmed']} of {found['commits']}"
+        yield f"durability        {owner['durability']}, confirmed up to commit {status['confirmed']} of {status['commits']}"
     else:
-        yield "owner             none: start one with 'learner worker " + found["model"] + "'"
-    for worker in found["workers"]:
+        yield "owner             none: start one with 'learner worker " + status["model"] + "'"
+    for worker in status["workers"]:
         if worker["state"] != "running":
             what = "compiling its loops, or loading" if worker["state"] == "starting" else "in its place when it ends"
             yield f"{worker['state']:17} process {worker['pid']} on {worker['host']}: {what}"
-    yield f"lag               {found['lag_entries']} entries, {found['requests_waiting']} requests waiting"
-    if found["trouble"]:
-        yield f"trouble           {found['trouble']}: see 'learner repair {found['model']}'"
+    yield f"lag               {status['lag_entries']} entries, {status['requests_waiting']} requests waiting"
+    if status["trouble"]:
+        yield f"trouble           {status['trouble']}: see 'learner repair {status['model']}'"
     if progress:
         yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected"
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
@@ -165,6 +165,6 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
         norms = [f"{name[5:]} {norm:.3g}" for name, norm in progress.items() if name.startswith("norm_")]
         if norms:
             yield f"gradient norms    {', '.join(norms)}"
-    if found["committed"]:
-        ago = time.time() - found["committed"]
-        yield f"last commit       {ago:.1f} s ago, up to {found['cursor']} ({found['commits']} commits)"
+    if status["committed"]:
+        ago = time.time() - status["committed"]
+        yield f"last commit       {ago:.1f} s ago, up to {status['cursor']} ({status['commits']} commits)"

@@ -4,13 +4,13 @@ Evaluating a graph of `learner.graph` costs microseconds a node, but a learner t
 tens of nanoseconds a node. So the compiler writes the same graph as two functions of nested loops, without objects and without
 allocation. A compiler such as numba's turns them into machine code (`learner.graph.loader`)::
 
-    forward(n, bases, us, rows, inputs, parameters, scratch, sizes) -> score
+    forward(n, bases, values, rows, inputs, parameters, scratch, sizes) -> score
     backward(d, inputs, parameters, scratch, gradients, sizes)
 
 =============  =======  ===============================================================================================
 ``n``          int      the number of the example's features
 ``bases``      uint64   where in ``rows`` each feature's column of the sparse product's matrix starts
-``us``         float32  the features' values
+``values``     float32  the features' values
 ``rows``       float32  the columns of that matrix, each contiguous; the space between them is the caller's
 ``inputs``     float32  the graph's constants, one after the other: the inputs that are not sparse
 ``parameters`` float32  the graph's parameters, one after the other
@@ -20,7 +20,7 @@ allocation. A compiler such as numba's turns them into machine code (`learner.gr
 ``d``          float32  d loss / d score; through this one number any loss can train any graph
 =============  =======  ===============================================================================================
 
-``backward`` computes no gradient by the matrix of the sparse product. The gradient by the column of feature j is ``us[j]``
+``backward`` computes no gradient by the matrix of the sparse product. The gradient by the column of feature j is ``values[j]``
 times the part of ``scratch`` at `Program.delta`, which all columns share, so the caller updates the columns in one loop.
 
 The loop counts are constants of the graph, but the functions take them from the argument ``sizes``. If LLVM knows that a loop
@@ -49,7 +49,7 @@ HEAD = '''"""Written by learner.graph.compiler from a computation graph; not for
 from numpy import exp, expm1, inf, log, log1p, logaddexp, tanh, uint64
 from numpy import {real} as real
 '''
-FORWARD = "\n\ndef forward(n, bases, us, rows, inputs, parameters, scratch, sizes):\n"
+FORWARD = "\n\ndef forward(n, bases, values, rows, inputs, parameters, scratch, sizes):\n"
 BACKWARD = "\n\ndef backward(d, inputs, parameters, scratch, gradients, sizes):\n"
 
 
@@ -131,7 +131,7 @@ def generate(root: Node, real: str = "float32") -> Program:
     >>> from learner.graph import Parameter, relu
     >>> program = generate(relu(Parameter(2.0, "a") * 3.0).named("score"))
     >>> print(program.source[program.source.index("def") :])
-    def forward(n, bases, us, rows, inputs, parameters, scratch, sizes):
+    def forward(n, bases, values, rows, inputs, parameters, scratch, sizes):
         # 2: multiply of a, 3.0
         scratch[F2] = parameters[F0] * real(3.0)
         # 3: score = relu of 2
@@ -272,8 +272,8 @@ class _Writer:
         sizes = {"i": node.f.size} if column else {}
         letters = "".join(sizes)
         self._loops(letters, sizes, [f"{target} = real(0.0)"])
-        self.lines += ["    for j in range(uint64(n)):", "        base = bases[j]", "        u = us[j]"]
-        body = self._indented(letters, sizes, [f"{target} += u * rows[base{column}]"])
+        self.lines += ["    for j in range(uint64(n)):", "        base = bases[j]", "        value = values[j]"]
+        body = self._indented(letters, sizes, [f"{target} += value * rows[base{column}]"])
         self.lines += ["        " + line for line in body]
 
     def _backward(self, node: Node, op: Op, begun: set[Node]) -> None:

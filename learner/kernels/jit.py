@@ -215,13 +215,13 @@ def cache_folder() -> Path:
     It was made for the user alone, so that nobody else can have written there: numba reads a pickle, and runs what it finds.
     Where no such folder can be had, it is a temporary one that goes with the process.
     """
-    given = os.environ.get("LEARNER_CACHE")
-    folder = (Path(given).absolute() if given else platformdirs.user_cache_path("learner")) / "compiled"
+    chosen = os.environ.get("LEARNER_CACHE")
+    folder = (Path(chosen).absolute() if chosen else platformdirs.user_cache_path("learner")) / "compiled"
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+        status = folder.lstat()
+        private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
         if private and os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             return folder
     except OSError:
@@ -281,8 +281,10 @@ _loops: set[Callable[..., Any]] = set()
 @functools.cache
 def _tell() -> None:
     """Have the process's announcer told, if it has one, of all that is compiled from now on."""
-    if (told := compiling.announcer) is not None:
-        event.register(EVENT, _Listener(lambda name: told.started(name, str(cache_folder())), told.ended, _loops))
+    if (announcer := compiling.announcer) is not None:
+        event.register(
+            EVENT, _Listener(lambda name: announcer.started(name, str(cache_folder())), announcer.ended, _loops)
+        )
 
 
 @contextmanager

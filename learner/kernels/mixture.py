@@ -60,7 +60,7 @@ def inputs_of(n, features):
 @inlined
 def derived_inputs(n, derived):
     """Return the derived features as the experts see them."""
-    return Inputs(np.uint64(n), derived.bases, derived.ones, NOTHING)
+    return Inputs(np.uint64(n), derived.bases, derived.values, NOTHING)
 
 
 @inlined
@@ -174,9 +174,25 @@ def keep_derived_rows(n, learner, derived):
     return kept
 
 
-def loops(head: heads.Functions) -> Loops:
-    """Return the compiled functions around a head's."""
-    start_head, score_head, learn_head = head
+@inlined
+def learn_derived(n_derived, s, update, learner, work):
+    """Let the experts of the derived features learn the residual of the others."""
+    if n_derived == NOTHING:
+        return
+    at, mixer, totals = places_of(learner), learner.state.mixer, learner.state.totals
+    offset = s  # of all but the derived features
+    for k in range(at.derived, at.dense_filter):
+        offset -= mixer[k, 0] * work.scores[k]
+    n = keep_derived_rows(n_derived, learner, work.derived)
+    t = totals[EXAMPLES] + 1.0
+    pace = pace_of(t, t + totals[DERIVED_SUM])
+    residual = Update(update.y, update.importance, offset, pace, update.precision)
+    experts.learn_derived(np.uint64(at.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
+
+
+# ---- around a head -------------------------------------------------------------------------------------------------------
+def _scoring(score_head: Any) -> Any:
+    """Return the function that scores an example, given a head's."""
 
     @inlined
     def score_example(learning, n, learner, work):
@@ -200,6 +216,12 @@ def loops(head: heads.Functions) -> Loops:
         if len(learner.head) > 0:
             work.scores[at.head] = score_head(inputs, table.rows, learner.head)
         return n, n_derived, combine(learner, work)
+
+    return score_example
+
+
+def _room(start_head: Any) -> tuple[Any, Any]:
+    """Return the functions that give features and the constant their rows, given what begins a feature's column in a head."""
 
     @inlined
     def new_row(buffer, i, learner, features):
@@ -241,6 +263,12 @@ def loops(head: heads.Functions) -> Loops:
             base = new_row(example.buffer, n, learner, features)
             totals[CONSTANT_ROW] = base // width_of(learner.settings) + ONE
 
+    return keep_rows, make_constant
+
+
+def _learning(learn_head: Any) -> Any:
+    """Return the function that lets the experts learn, given a head's."""
+
     @inlined
     def learn_features(n, update, learner, work):
         """Let the experts of the features learn, and the head."""
@@ -255,20 +283,13 @@ def loops(head: heads.Functions) -> Loops:
                 s, standardized = work.scores[at.dense_filter], work.derived.standardized
                 experts.dense_filter.learn(s, update, settings, learner.state, standardized, work.products)
 
-    @inlined
-    def learn_derived(n_derived, s, update, learner, work):
-        """Let the experts of the derived features learn what the others leave: the residual."""
-        if n_derived == NOTHING:
-            return
-        at, mixer, totals = places_of(learner), learner.state.mixer, learner.state.totals
-        offset = s  # of all but the derived features
-        for k in range(at.derived, at.dense_filter):
-            offset -= mixer[k, 0] * work.scores[k]
-        n = keep_derived_rows(n_derived, learner, work.derived)
-        t = totals[EXAMPLES] + 1.0
-        pace = pace_of(t, t + totals[DERIVED_SUM])
-        residual = Update(update.y, update.importance, offset, pace, update.precision)
-        experts.learn_derived(np.uint64(at.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
+    return learn_features
+
+
+def loops(head: heads.Functions) -> Loops:
+    """Return the compiled functions around a head's."""
+    score_example, learn_features = _scoring(head.score), _learning(head.learn)
+    keep_rows, make_constant = _room(head.start)
 
     @inlined
     def learn_example(example, learner, work):

@@ -140,7 +140,7 @@ class Derived(NamedTuple):
     hashes: Any  # uint64
     bases: Any  # uint64
     parents: Any  # uint32, (3, n): the slots of the two features that each is made of, and their bins
-    ones: Any  # float32: the value of each
+    values: Any  # float32: the value of each, 1
     numbers: Any  # float64, by place: the dense features' values
     standardized: Any  # float64, by place: 1, then the same less their means, over their deviations
     frequent: Any  # uint64: rows of the most frequent of the other features
@@ -227,8 +227,8 @@ def work() -> Work:
             np.zeros(MAX_RATES, np.float32), np.zeros(MAX_RATES), np.zeros(n * MAX_RATES, np.float32), np.zeros(n, np.uint64),
         )  # fmt: skip
         _thread.plain = (tuple(features), tuple(derived), *_thread.work[2:])
-    found: Work = _thread.work
-    return found
+    arrays: Work = _thread.work
+    return arrays
 
 
 def results() -> Results:
@@ -236,5 +236,5 @@ def results() -> Results:
     if not hasattr(_thread, "results"):
         integers = np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64)
         _thread.results = Results(np.zeros(CHUNK), *integers, np.zeros(CHUNK), np.zeros(CHUNK))
-    found: Results = _thread.results
-    return found
+    arrays: Results = _thread.results
+    return arrays

@@ -69,9 +69,9 @@ class WeightDict:
 
     @property
     def derived(self) -> NDArray[np.bool_]:
-        """For each slot, whether its feature was made of others."""
-        found: NDArray[np.bool_] = self.matrix.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED
-        return found
+        """For each slot, whether its feature was derived from others."""
+        derived: NDArray[np.bool_] = self.matrix.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED
+        return derived
 
     @property
     def classes(self) -> NDArray[np.int64]:

@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from learner.service import server
+from learner.service.store import connection, embedded
 from tests.benchmarks.core import machine, progress_bar, require_checkout, run, run_ours, table
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -99,7 +99,7 @@ class Served:
     """
 
     def __init__(self, url: str, root: Path) -> None:
-        self.client, self.root, self.n = server.client(url), root, 0
+        self.client, self.root, self.n = connection.client(url), root, 0
         self.client.flushall()
         with empty_caches() as (env, _):
             run([sys.executable, "-m", "learner", "create", "cold"], root, env | {"REDIS_URL": url})
@@ -123,7 +123,7 @@ def measure(runs: int, checkouts: dict[str, Path], cases: Sequence[str] = CASES)
     """Run the cases, and return the figures."""
     found: dict[tuple[str, ...], list[float]] = {}
     progress, step = progress_bar((1 + runs * len(cases)) * len(checkouts))
-    with progress, server.temporary() as url:
+    with progress, embedded.temporary() as url:
         for which, root in checkouts.items():
             step(f"{which}: bytecode")
             with empty_caches() as (env, _):

@@ -24,8 +24,8 @@ import msgpack
 import numpy as np
 
 from learner.model import Model
-from learner.service import server
-from learner.service.store import Snapshot, Store
+from learner.service.store import Store, connection, embedded
+from learner.service.store.snapshot import Snapshot
 from learner.service.wire import Keys
 from worker import Worker
 
@@ -43,7 +43,7 @@ class Timed(Worker):
         self.writes: list[float] = []
         self.bytes: list[int] = []
         self.finished = 0.0
-        write = self.store.write
+        write = self.store.commits.write
 
         def timed_write(snapshot: Snapshot) -> None:
             started = time.perf_counter()
@@ -51,7 +51,7 @@ class Timed(Worker):
             self.writes.append(time.perf_counter() - started)
             self.bytes.append(len(snapshot.change.data) + len(snapshot.names))
 
-        self.store.write = timed_write  # type: ignore[method-assign]
+        self.store.commits.write = timed_write  # type: ignore[method-assign]
 
     def _begin_commit(self) -> None:
         started = time.perf_counter()
@@ -82,7 +82,7 @@ def draw(n_features: int, n_examples: int, seed: int) -> list[bytes]:
 
 def run(url: str, commit_seconds: float) -> tuple[float, Timed]:
     """Learn what there is; return the examples per second and the worker."""
-    with server.client(url) as client:
+    with connection.client(url) as client:
         worker = Timed(Store(client, "m"), commit_seconds)
         before = worker.model.n_examples
         started = time.perf_counter()
@@ -92,7 +92,7 @@ def run(url: str, commit_seconds: float) -> tuple[float, Timed]:
 
 def measure(url: str, n_features: int, n_examples: int, pairs: int) -> dict[str, Any]:
     """Return the figures of one size."""
-    with server.client(url) as client:
+    with connection.client(url) as client:
         client.flushall()
         model = Model("binary")
         Store(client, "m").create(model.to_spec())
@@ -110,12 +110,12 @@ def measure(url: str, n_features: int, n_examples: int, pairs: int) -> dict[str,
             rates.append(pair[1])
             ratios.append(pair[1] / pair[0])
         assert busy is not None
-        with server.client(url) as quiet:
+        with connection.client(url) as quiet:
             few = Timed(Store(quiet, "m"), 1e6)
             for i in range(7):
                 push(client, examples[1000 * i : 1000 * (i + 1)])
                 few.run(burst=True)
-                few.store.take_over()
+                few.store.ownership.take_over()
         restart(url)  # compiles, if need be
         return {
             "features": n_features,
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with server.temporary() as url:
+    with embedded.temporary() as url:
         rows = [measure(url, n, options.examples, options.pairs) for n in SIZES]
     if options.json:
         print(json.dumps(rows))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from learner.service import server
+from learner.service.store.embedded import Embedded
 from tests.pages import PAGES, blocks, matches
 
 SESSIONS = [page for page in PAGES if blocks(page, "console")]
@@ -34,7 +34,7 @@ def session(tmp_path):
     for process in background:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
-    server.Embedded(home / "server").stop()
+    Embedded(home / "server").stop()
 
 
 @pytest.mark.parametrize("page", SESSIONS)

@@ -17,9 +17,9 @@ import numpy as np
 
 from learner.client import Client
 from learner.model import Model
-from learner.service.server import client as connect
-from learner.service.server import temporary
 from learner.service.store import Store
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import temporary
 from learner.service.wire import Keys
 from tests.conftest import SEED, state_bytes
 from tests.reliability import Row, row, strict

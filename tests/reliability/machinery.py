@@ -22,13 +22,12 @@ import numpy as np
 import redis
 
 from learner.model import Model
-from learner.service import server
-from learner.service.store import Store
+from learner.service.store import Store, connection, embedded
 from learner.service.wire import Keys
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = Keys("m")
-CONFIGURATION = server.CONFIGURATION.replace("daemonize yes", "daemonize no")
+CONFIGURATION = embedded.CONFIGURATION.replace("daemonize yes", "daemonize no")
 
 
 def wait_for(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
@@ -50,7 +49,7 @@ class Server:
     def __init__(self, *more: str, folder: Path | None = None, file_bytes: int | None = None) -> None:
         self._temporary = None if folder else tempfile.mkdtemp(prefix="reliability-")
         self.folder = folder or Path(str(self._temporary))
-        self.port = server._free_port()
+        self.port = embedded.free_port()
         self.password = secrets.token_hex(8)
         self.url = f"redis://:{self.password}@127.0.0.1:{self.port}/0"
         self.configuration = CONFIGURATION.format(port=self.port, password=self.password)
@@ -67,7 +66,7 @@ class Server:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (self._file_bytes, resource.RLIM_INFINITY))
 
         self.process = subprocess.Popen(
-            [server._find_binary(), "-"],
+            [embedded.find_binary(), "-"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -82,7 +81,7 @@ class Server:
 
     def client(self) -> redis.Redis:
         """Return a connection."""
-        return server.client(self.url)
+        return connection.client(self.url)
 
     def kill(self) -> None:
         """End it without a chance to write anything more."""
@@ -299,7 +298,7 @@ def committed(client: redis.Redis) -> Model:
     """Return the model as last committed, having checked that cursor and stream agree."""
     store = Store(client, "m")
     model = Model.from_spec(store.spec())
-    found = store.load(model.fingerprint, model.learner.weight_dict.width)
+    found = store.commits.load(model.fingerprint, model.row_width)
     if found and found.state:
         model.load_state(found.state)
     return model
@@ -307,7 +306,7 @@ def committed(client: redis.Redis) -> Model:
 
 def lag(client: redis.Redis) -> int:
     """Return how many entries are to be learned."""
-    place = Store(client, "m").committed_position()
+    place = Store(client, "m").stream.committed_position()
     return place.added - place.passed
 
 
@@ -315,7 +314,7 @@ def drain(url: str) -> Model:
     """Learn what there is with a worker in this process; return the model as committed."""
     from worker import Worker
 
-    with server.client(url) as client:
+    with connection.client(url) as client:
         Worker(Store(client, "m"), 1000.0).run(burst=True)
         return committed(client)
 

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import redis
 
 from learner.model import Model
-from learner.service.server import client as connect
-from learner.service.server import temporary
 from learner.service.store import Store
 from learner.service.store.acl import ROLES, rules, set_user
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import temporary
 from learner.service.wire import Keys
 from tests.reliability import Row, row
 

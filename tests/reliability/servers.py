@@ -17,8 +17,7 @@ import redis
 
 from learner.client import Client
 from learner.errors import LearnerError
-from learner.service import server as servers
-from learner.service.store import Store
+from learner.service.store import Store, connection
 from tests.reliability import Row, row
 from tests.reliability.machinery import (
     KEYS,
@@ -55,7 +54,7 @@ def connection_cut(quick: bool) -> Row:
                 model = create(client)
                 push(client, packed, 7)
                 client.xadd(KEYS.examples, {"record": "{"})  # what is rejected is part of a commit
-                with servers.client(url) as through:
+                with connection.client(url) as through:
                     owner = Worker(Store(through, "m"), 0.0)
                     proxy.arm(number, after)
                     for _ in range(100):
@@ -261,7 +260,7 @@ class _Loop(threading.Thread):
         """Learn."""
         from worker import Worker
 
-        owner = Worker(Store(servers.client(self.url), "m"), 0.02)
+        owner = Worker(Store(connection.client(self.url), "m"), 0.02)
         with suppress(redis.RedisError):
             owner.run()
         owner.close()

@@ -7,11 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from learner.service import server
+from learner.service.store import embedded
 from tests.reliability import Row, Test, row
 from tests.reliability.machinery import ROOT
 
-TESTS = ["store", "stream", "recent", "client", "lease", "durability", "worker"]
+TESTS = ["service", "processes/test_durability.py", "test_recent.py", "test_lease.py", "test_worker.py"]
 
 
 def _suite(paths: list[str], folders: list[str]) -> str:
@@ -29,7 +29,7 @@ def _suite(paths: list[str], folders: list[str]) -> str:
         "not twenty_kills and not fakeredis",
     ]
     done = subprocess.run(
-        [*command, *(f"tests/test_{name}.py" for name in TESTS)],
+        [*command, *(f"tests/{name}" for name in TESTS)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -83,6 +83,6 @@ def redis_server(quick: bool) -> Row:
 @row
 def valkey_server(quick: bool) -> Row:
     """Run the tests on the server that the package brings along."""
-    version = subprocess.run([server._find_binary(), "--version"], capture_output=True, text=True).stdout
+    version = subprocess.run([embedded.find_binary(), "--version"], capture_output=True, text=True).stdout
     name = " ".join((re.findall(r"(\w+) server v=(\S+)", version) or [("?", "?")])[0])
     return _row(name, None if quick else _suite([], []))

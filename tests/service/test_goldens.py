@@ -6,8 +6,9 @@ import pytest
 
 from learner.model import Model
 from learner.service.recent import RecentIds
-from learner.service.store import Store, stream_id
+from learner.service.store import Store
 from learner.service.store.journal import Journal
+from learner.service.store.position import stream_id
 from learner.service.wire import MAX_BATCH, Bad, decode_entry
 from tests import goldens
 from tests.conftest import state_bytes
@@ -27,7 +28,7 @@ def dumped(request, client):
 def load(store):
     """Return the model as committed, and what else the commit says."""
     model = Model.from_spec(store.spec())
-    committed = store.load(model.fingerprint, model.learner.weight_dict.width)
+    committed = store.commits.load(model.fingerprint, model.row_width)
     model.load_state(committed.state)
     return model, committed
 
@@ -60,7 +61,7 @@ def test_a_model_that_an_older_worker_committed_loads(dumped):
     model, committed = load(store)
     assert model.fingerprint == Model(**DUMPS[name], **SEEDED).fingerprint == head[b"fingerprint"].decode()
     assert (committed.cursor, committed.n_commits) == (head[b"cursor"], int(head[b"commits"]))
-    assert (committed.n_ids, store.n_entries) == (int(head[b"n_ids"]), int(head[b"entries"]))
+    assert (committed.n_ids, store.commits.n_entries) == (int(head[b"n_ids"]), int(head[b"entries"]))
     assert model.n_features == int(head[b"features"]) == int(last[b"features"])
     assert (model.n_examples, model.n_rejected) == (int(last[b"examples"]), int(last[b"rejected"]))
     assert model.progressive_loss == float(last[b"loss"])

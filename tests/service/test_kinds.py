@@ -12,7 +12,7 @@ from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import Store
 from learner.service.wire import Keys
-from tests.conftest import state_bytes, wait_until
+from tests.conftest import commit, state_bytes, wait_until
 from tests.unit.streams import SEED, labelled, long_tail, pack_weighed, packed, pixels, scaled_words
 
 CAP = 120
@@ -85,19 +85,19 @@ def test_commits_over_sweeps_hold_the_model_bit_for_bit(client):
     """Pages, names that moved, and what only a sweep changes; a commit after each few examples, loaded each time."""
     model, store = Model(max_features=CAP, seed=SEED), Store(client, "m")
     store.create(model.to_spec())
-    store.take_over()
+    store.ownership.take_over()
     sweeps = set()
     for i in range(0, 400, 20):
         model.learn_packed(b"".join(packed(long_tail(400))[i : i + 20]))
         sweeps.add(float(model.learner.totals[layout.SWEEPS]))
         entry = client.xadd(store.keys.examples, {"x": i})
-        store.commit(entry, 1, model.state(), model.learner.weight_dict.dirty, model.fingerprint, [], model.summary())
-        found = Store(client, "m").load(model.fingerprint, model.learner.weight_dict.width)
-        assert state_bytes(found.state) == state_bytes(model)
+        commit(store, model, entry, 1, [], model.summary())
+        loaded = Store(client, "m").commits.load(model.fingerprint, model.row_width)
+        assert state_bytes(loaded.state) == state_bytes(model)
         if i == 200:  # another worker takes over
             store = Store(client, "m")
-            store.take_over()
+            store.ownership.take_over()
             model = Model.from_spec(store.spec())
-            model.load_state(store.load(model.fingerprint, model.learner.weight_dict.width).state)
+            model.load_state(store.commits.load(model.fingerprint, model.row_width).state)
     assert len(sweeps) > 4
     assert store.status()["progress"]["evicted"] == model.summary()["evicted"] > 0

@@ -22,17 +22,11 @@ def within(package):
 
 
 COMPILER = within("learner.kernels")
-REDIS = {
-    "learner.service.store",
-    "learner.service.store.stream",
-    "learner.service.store.durability",
-    "learner.client",
-    "learner.service.server",
-    "worker",
-}
+REDIS = within("learner.service.store") | {"learner.client", "worker"}
 MATHS = {
     "learner.tasks",
     "learner.metrics",
+    "learner.confidence",
     "learner.optimizers",
 } & set(MODULES)
 MATHS |= within("learner.losses") | within("learner.kernels") | within("learner.graph") | within("learner.learners")
@@ -60,7 +54,7 @@ UNSAFE_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "c
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
 GENERATED = {"learner.graph.loader": {"exec", "compile"}}  # a graph's own code, made of our table of operations
 TOLD = {"learner.kernels.jit": {"learner.compiling"}}  # what is told, when it compiles, that knows whom to tell
-BY_NAME = {"learner.commands": ["self.lazy[name][0]"]}  # what importlib.import_module may be given, and where
+BY_NAME = {"learner.commands": ["COMMANDS[name].module"]}  # what importlib.import_module may be given, and where
 
 every_module = pytest.mark.parametrize("module", MODULES)
 
@@ -211,7 +205,8 @@ def test_nothing_is_opened_or_asked_at_import(module):
                 "redis",
                 "tempfile",
                 "platformdirs",
-                "server",
+                "connection",
+                "embedded",
             }, text
 
 
@@ -303,6 +298,7 @@ HELP += "assert CliRunner().invoke(main, ['--help']).exit_code == 0"
         ("from learner import Client", {"numba", "llvmlite", "numpy", "click", "worker"}),
         ("import learner.graph", {"numba", "llvmlite", "redis", "msgpack", "click", "worker", "featurizers"}),
         ("import learner.files", {"numba", "llvmlite", "redis", "numpy", "click", "rich", "worker"}),
+        ("from learner.spec import Spec; Spec()", {"numba", "llvmlite", "redis", "click"}),
         ("import featurizers", {"numba", "llvmlite", "numpy", "redis", "click", "learner"}),
     ],
 )

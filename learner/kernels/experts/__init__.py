@@ -186,10 +186,10 @@ def mark_silent(inputs, settings, rows, silent):
         silent[i] = 0
         if base == MISSING:
             continue
-        found = False
+        has_weight = False
         for k in range(np.uint64(len(settings.rates))):
-            found = found or rows[base + adagrad.WEIGHTS + k] != 0.0
+            has_weight = has_weight or rows[base + adagrad.WEIGHTS + k] != 0.0
         if is_mixture(settings):
             for offset in OFFSETS:
-                found = found or rows[base + first_column(settings) + offset] != 0.0
-        silent[i] = 0 if found else 1
+                has_weight = has_weight or rows[base + first_column(settings) + offset] != 0.0
+        silent[i] = 0 if has_weight else 1

@@ -94,7 +94,7 @@ def write_weights(totals, matrix, column, weights):
 
 def weights(matrix, column, totals, silent):
     """Return the weights of rows, on the features' own scales."""
-    found = np.zeros(len(matrix))
-    write_weights(totals, matrix, column, found)
+    weights = np.zeros(len(matrix))
+    write_weights(totals, matrix, column, weights)
     weighs = matrix.view(np.uint32)[:, int(DENSE)] & PLACE_MASK == 0
-    return np.where(weighs & ~silent, found, 0.0)
+    return np.where(weighs & ~silent, weights, 0.0)

@@ -1,14 +1,14 @@
-"""Who may do what on the server: four roles as access rules of Redis, made from the layout of a model's keys.
+"""Access rules of Redis for four roles, made from a model's keys.
 
 ===========  ==================================================================================================================
-producer     pushes examples, and sees how many are not learned yet
+producer     pushes examples, and reads how many are not learned yet
 worker       learns them, answers, commits
 asker        asks for predictions: pushes requests, reads replies
-monitor      looks at status and progress; what it reads of the stream are sizes and places, but it could read entries, too
+monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
 ===========  ==================================================================================================================
 
-A rule is a list of commands and the keys they may touch, a *selector* of its own: that a worker may add to ``rejected`` doesn't
-let it add to ``examples``. Creating, repairing, reading weights and putting back what was rejected are the administrator's.
+A rule is a *selector*: a list of commands and the keys that they may touch. So a worker may add to ``rejected``, but not to
+``examples``. Only the administrator may create a model, repair it, read its weights or put back rejected entries.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ TRANSACTION = ["multi", "exec", "discard", "unwatch"]
 
 
 def rules(model: str) -> dict[str, dict[str, Any]]:
-    """Return for each role the commands that touch no key, and the selectors: (commands, keys with their permission).
+    """Return for each role its commands that touch no key, and its selectors: (commands, keys with a permission).
 
-    Permissions: R to read, W to write, RW for both.
+    A permission is R to read, W to write, RW for both.
     """
     keys = Keys(model)
     anything_of_state = keys.head.removesuffix("head") + "*"
@@ -87,9 +87,9 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
 
 
 def set_user(model: str, role: str, password: str | None = None) -> list[str]:
-    """Return the command, as a list of arguments, that makes or replaces a role's user, ``MODEL-ROLE``.
+    """Return the command, as a list of arguments, that creates or replaces a role's user, ``MODEL-ROLE``.
 
-    The password is in it as its SHA-256 only. Without one the user is there, but nobody can be it.
+    The command contains only the SHA-256 of the password. Without a password nobody can log in as the user.
 
     >>> " ".join(set_user("spam", "asker"))
     'ACL SETUSER spam-asker reset on +ping +client|setname +client|setinfo (+xadd %W~learner:{spam}:requests) ...'

@@ -1,26 +1,25 @@
-"""The three levels of what a model outlives, what each needs of the server, and how a write is confirmed.
+"""Durability: three levels, what each requires of the server, and how a write is confirmed.
 
 ==========  ====================================  =======================================================================
-level       nothing is lost when                  it needs
+level       nothing is lost when                  it requires
 ==========  ====================================  =======================================================================
 crash       worker, producer or server is killed  ``appendonly yes``; ``appendfsync everysec`` will do
 power       the machine loses its power           ``appendfsync always``, or WAITAOF (Redis 7.2, Valkey) after a write
 failover    the primary is lost for good          WAIT after a write, and ``min-replicas-to-write`` at the primary
 ==========  ====================================  =======================================================================
 
-At every level, and without any, state and cursor are one transaction: they agree whatever is lost. What a level adds is that
-an *acknowledged* write, a push that returned or a commit that `learner status` calls confirmed, is not lost.
+State and cursor are one transaction at every level, so they agree whatever is lost. A level adds that an *acknowledged* write
+is not lost: a push that returned, or a commit that `learner status` calls confirmed.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import redis
 
 from learner.errors import LearnerError, ServerError, show
 
-if TYPE_CHECKING:
-    import redis
-
-__all__ = ["LEVELS", "Durability"]
+__all__ = ["LEVELS", "Durability", "has_waitaof"]
 
 LEVELS = ("crash", "power", "failover")
 WAITAOF_VERSION = (7, 2)
@@ -28,17 +27,26 @@ WAITAOF_VERSION = (7, 2)
 
 @dataclass(frozen=True)
 class Durability:
-    """A level, and the number of replicas that "failover" asks for.
+    """A level of durability.
+
+    Parameters
+    ----------
+    level : str
+        One of `LEVELS`.
+    replicas : int
+        How many replicas a write must reach, with "failover".
+    waitaof : bool
+        Whether WAITAOF is to be sent after a write, with "power"; otherwise every write is on disk before it is answered.
 
     Raises
     ------
     LearnerError
-        When it is none of `LEVELS`.
+        When the level is unknown, or there are no replicas.
     """
 
     level: str = "crash"
     replicas: int = 1
-    waitaof: bool = True  # False: every write is on disk before it is answered
+    waitaof: bool = True
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -50,62 +58,57 @@ class Durability:
         return f"{self.level} ({self.replicas} replicas)" if self.level == "failover" else self.level
 
     def shortcomings(self, client: "redis.Redis") -> list[str]:
-        """Return what the server lacks for this level, in words; what can't be seen is said so too."""
+        """Return in words what the server lacks for this level, and which of its settings can't be read."""
         info: Any = client.info()
-        found = []
+        shortcomings = []
         if str(info.get("maxmemory_policy", "noeviction")).startswith("allkeys"):
-            found.append(
+            shortcomings.append(
                 f"maxmemory-policy must be noeviction (got {info['maxmemory_policy']}: it drops keys when full)"
             )
         if not info.get("aof_enabled", 0):
-            found.append(
+            shortcomings.append(
                 "appendonly must be yes (got no: a server that is killed forgets what came after its last dump)"
             )
         config = self._config(client)
-        if self.level == "power" and not self._has_waitaof(info):
+        if self.level == "power" and not has_waitaof(info):
             fsync = config.get("appendfsync", "unknown: CONFIG GET is refused")
             if fsync != "always":
-                found.append(
+                shortcomings.append(
                     f"appendfsync must be always, or the server have WAITAOF (got {fsync}, {info['redis_version']})"
                 )
         if self.level == "failover":
             if info.get("role") != "master":
-                found.append(f"role must be master (got {info.get('role')})")
+                shortcomings.append(f"role must be master (got {info.get('role')})")
             if int(info.get("connected_slaves", 0)) < self.replicas:
-                found.append(f"replicas must be at least {self.replicas} (got {info.get('connected_slaves', 0)})")
+                shortcomings.append(
+                    f"replicas must be at least {self.replicas} (got {info.get('connected_slaves', 0)})"
+                )
             least = config.get("min-replicas-to-write", "unknown: CONFIG GET is refused")
             if not str(least).isdigit() or int(least) < self.replicas:
-                found.append(
+                shortcomings.append(
                     f"min-replicas-to-write must be at least {self.replicas} (got {least}): a primary that is cut off "
                     "would go on taking what is lost when it comes back"
                 )
-        return found
+        return shortcomings
 
     def on(self, client: "redis.Redis") -> "Durability":
-        """Return this level as the server gives it.
+        """Return this level with what this server has for it.
 
         Raises
         ------
         ServerError
-            When the server can't give what the level says, or doesn't tell.
+            When the server lacks something, or a setting can't be read.
         """
-        if found := self.shortcomings(client):
-            raise ServerError(f"server: durability {self.level!r} asks for more: {'; '.join(found)}")
+        if shortcomings := self.shortcomings(client):
+            raise ServerError(f"server: durability {self.level!r} asks for more: {'; '.join(shortcomings)}")
         info: Any = client.info()
-        return replace(self, waitaof=self._has_waitaof(info))
+        return replace(self, waitaof=has_waitaof(info))
 
     def _config(self, client: Any) -> dict[str, str]:
         try:
             return dict(client.config_get("*") if self.level != "crash" else {})
-        except Exception as error:  # managed servers refuse CONFIG
-            if type(error).__module__.partition(".")[0] != "redis":
-                raise
+        except redis.RedisError:  # managed servers refuse CONFIG
             return {}
-
-    @staticmethod
-    def _has_waitaof(info: dict[str, Any]) -> bool:
-        version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
-        return version >= WAITAOF_VERSION  # Valkey reports the Redis it is compatible with, 7.2
 
     @property
     def waits(self) -> bool:
@@ -113,12 +116,18 @@ class Durability:
         return self.level == "failover" or (self.level == "power" and self.waitaof)
 
     def queue(self, pipe: Any, timeout_ms: int) -> None:
-        """Queue what waits for the writes before it on the same connection, if anything does."""
+        """Queue the command that waits until the writes before it on this connection are durable; none if no wait is needed."""
         if self.level == "failover":
             pipe.execute_command("WAIT", self.replicas, timeout_ms)
         elif self.waits:
             pipe.execute_command("WAITAOF", 1, 0, timeout_ms)
 
     def confirmed(self, reply: Any) -> bool:
-        """Tell whether the answer to what was queued says that the writes are safe."""
+        """Tell whether the answer to the queued command says that the writes are durable."""
         return bool(reply[0] >= 1 if self.level == "power" else int(reply) >= self.replicas)
+
+
+def has_waitaof(info: dict[str, Any]) -> bool:
+    """Tell from a server's INFO whether it has WAITAOF."""
+    version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+    return version >= WAITAOF_VERSION  # Valkey says which Redis it is compatible with: 7.2

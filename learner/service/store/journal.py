@@ -1,8 +1,9 @@
-"""How the rows of a model lie in the server: a base, and what changed since then, commit by commit.
+"""How the rows of a model are stored on the server: a base, and a delta for each commit since.
 
-A commit writes the rows that changed, however they are scattered, as one value: their slots, then the rows. When those since
-the base are as many as the base has, a commit writes all rows as the new base, and the others go. So what is written grows with
-what changed (twice as much in the long run), and what is read at a start is at most twice the model. Each has its CRC.
+A commit writes the rows that changed, however scattered, as one value, a delta: their slots, then the rows. Once the deltas
+would have more rows than the base, a commit writes all rows as the new base and deletes the deltas. So a commit writes in
+proportion to what changed (in the long run twice as much), and a start reads at most twice the model. The base and each delta
+have a CRC.
 """
 
 import json
@@ -18,12 +19,12 @@ from learner.errors import StoreError
 
 __all__ = ["Change", "Delta", "Journal"]
 
-MAX_DELTAS = 256  # each costs a start a little, whatever its size
+MAX_DELTAS = 256  # each delays a start a little, whatever its size
 MAX_DELTA_BYTES = 1 << 28  # a string of Redis holds at most 512 MiB
 
 
 class Delta(NamedTuple):
-    """What one commit changed: its number, how many rows, and the CRC of its bytes."""
+    """A commit's delta: the number of the commit, how many rows changed, and the CRC of the delta's bytes."""
 
     number: int
     n_rows: int
@@ -31,7 +32,7 @@ class Delta(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a commit is to write: all rows, or (`whole` false) the slots of those that changed, then the rows."""
+    """What a commit must write of the rows: all rows if `whole`, else the slots of those that changed, then these rows."""
 
     whole: bool
     n_rows: int
@@ -40,14 +41,14 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Journal:
-    """What the server has of the rows.
+    """What the server has of the rows. It never changes: `after` returns the next one.
 
     Parameters
     ----------
     base_rows, base_crc : int
-        How many rows the base has, and the CRC of their bytes.
+        How many rows the base has, and the CRC of its bytes.
     deltas : sequence of Delta
-        What changed since, in order.
+        In the order of their commits.
     """
 
     base_rows: int = 0
@@ -55,25 +56,36 @@ class Journal:
     deltas: Sequence[Delta] = ()
 
     def change(self, rows: NDArray[np.float32], slots: NDArray[np.int64], copy: NDArray[np.uint8]) -> Change:
-        """Return what the next commit must write, copied into `copy`, which has room for all rows and four bytes for each."""
+        """Return what the next commit must write.
+
+        Parameters
+        ----------
+        rows : array of float32 (n, width)
+            All rows of the model.
+        slots : array of int64
+            Of those that changed.
+        copy : array of uint8
+            Memory for the result, at least the bytes of all rows and four more a row.
+        """
         n = len(slots)
         size = rows.shape[1] * 4
-        whole = sum(delta.n_rows for delta in self.deltas) + n > self.base_rows or len(self.deltas) >= MAX_DELTAS
         whole = (
-            whole or (4 + size) * n > MAX_DELTA_BYTES or n == len(rows) > 0
-        )  # all, as after a sweep: there may be fewer
+            sum(delta.n_rows for delta in self.deltas) + n > self.base_rows
+            or len(self.deltas) >= MAX_DELTAS
+            or (4 + size) * n > MAX_DELTA_BYTES
+            or n == len(rows) > 0  # all of them, as after a sweep, which may leave fewer rows than the base has
+        )
         if whole:
             copy[: rows.nbytes] = rows.reshape(-1).view(np.uint8)
             return Change(True, len(rows), copy[: rows.nbytes].data)
         copy[: 4 * n].view(np.uint32)[:] = slots
         part = copy[4 * n : (4 + size) * n]
-        np.take(
-            rows, slots, axis=0, out=part.view(np.float32).reshape(n, rows.shape[1]), mode="clip"
-        )  # not "raise": it would copy twice
+        out = part.view(np.float32).reshape(n, rows.shape[1])
+        np.take(rows, slots, axis=0, out=out, mode="clip")  # not "raise": it would copy twice
         return Change(False, n, copy[: (4 + size) * n].data)
 
     def after(self, change: Change, number: int) -> "Journal":
-        """Return what the server has after a commit of this number that writes a change."""
+        """Return what the server has after the commit of this number writes a change."""
         crc = zlib.crc32(change.data)
         if change.whole:
             return Journal(change.n_rows, crc)
@@ -82,7 +94,7 @@ class Journal:
         return Journal(self.base_rows, self.base_crc, (*self.deltas, Delta(number, change.n_rows, crc)))
 
     def to_json(self) -> str:
-        """Return it as the head of a commit has it."""
+        """Return it as a text, for the head of a commit."""
         return json.dumps([self.base_rows, self.base_crc, self.deltas], separators=(",", ":"))
 
     @classmethod
@@ -92,7 +104,7 @@ class Journal:
         return cls(base_rows, base_crc, tuple(Delta(*delta) for delta in deltas))
 
     def rows(self, n_rows: int, width: int, base: bytes, deltas: Sequence[bytes]) -> NDArray[np.float32]:
-        """Return the rows, float32 (n_rows, width), put together from the base and what changed since.
+        """Return the rows, float32 (n_rows, width), of the base with the deltas applied.
 
         Raises
         ------
@@ -111,11 +123,11 @@ class Journal:
                 raise StoreError(f"rows of {what} must have {n_bytes} bytes (got {len(data)})")
             if zlib.crc32(data) != crc:
                 raise StoreError(f"rows of {what} must have the CRC {crc:08x} (got {zlib.crc32(data):08x})")
-        found = np.zeros((n_rows, width), np.float32)
-        found[: self.base_rows] = np.frombuffer(base, np.float32).reshape(-1, width)[:n_rows]
+        rows = np.zeros((n_rows, width), np.float32)
+        rows[: self.base_rows] = np.frombuffer(base, np.float32).reshape(-1, width)[:n_rows]
         for delta, data in zip(self.deltas, deltas, strict=True):
             slots = np.frombuffer(data, np.uint32, delta.n_rows)
             if len(slots) and slots.max() >= n_rows:
                 raise StoreError(f"rows of delta {delta.number} must be among {n_rows} (got {slots.max()})")
-            found[slots] = np.frombuffer(data, np.float32, offset=4 * delta.n_rows).reshape(-1, width)
-        return found
+            rows[slots] = np.frombuffer(data, np.float32, offset=4 * delta.n_rows).reshape(-1, width)
+        return rows

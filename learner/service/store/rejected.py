@@ -1,4 +1,4 @@
-"""What a worker could not learn: looked at, and put back onto the stream once the reason is gone, each exactly once."""
+"""The rejected entries: list them, or put them back onto the stream, each exactly once, when the cause is gone."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -19,10 +19,10 @@ Rejected = dict[str, Any]
 def listed(store: Store, n: int) -> list[Rejected]:
     """Return the last n entries of the rejected stream, the latest last, as data.
 
-    ``data`` is what came as text, with escapes for bytes that are none; ``base64`` is exact.
+    ``data`` is the entry's content as text, where bytes that are no text are escaped; ``base64`` is the exact content.
     """
-    found: Any = store.client.xrevrange(store.keys.rejected, count=n)
-    return [_described(entry_id, fields) for entry_id, fields in reversed(found)]
+    entries: Any = store.client.xrevrange(store.keys.rejected, count=n)
+    return [_described(entry_id, fields) for entry_id, fields in reversed(entries)]
 
 
 def _described(entry_id: bytes, fields: dict[bytes, bytes]) -> Rejected:
@@ -42,15 +42,15 @@ def _described(entry_id: bytes, fields: dict[bytes, bytes]) -> Rejected:
 def put_back(store: Store, ids: Iterable[str] | None) -> Iterator[tuple[str, str | None]]:
     """Put entries of the rejected stream back onto the examples; yield (id, None) for each, or (id, why it stays).
 
-    In one transaction an entry is added to the one and deleted from the other, so that however this ends it is put back once.
-    It is then the last of the stream, without the ``id`` that it may have been pushed with.
+    One transaction adds the entry to the examples and deletes it from the rejected stream, so it is put back once, whatever
+    happens. It comes last in the stream, without the ``id`` that it may have been pushed with.
 
     Parameters
     ----------
     store : Store
         The model's.
     ids : iterable of str, optional
-        Without, all that there are now but those that killed a worker.
+        By default all entries that are there now, but for those that killed a worker.
     """
     pages = _all_ids(store) if ids is None else iter([list(ids)])
     for page in pages:
@@ -74,9 +74,9 @@ def _move(store: Store, ids: list[str], spare_killed: bool) -> list[tuple[str, s
 
     def move(pipe: Any) -> None:
         outcomes.clear()
-        found = [pipe.xrange(store.keys.rejected, entry_id, entry_id) for entry_id in ids]
+        pages = [pipe.xrange(store.keys.rejected, entry_id, entry_id) for entry_id in ids]
         pipe.multi()
-        for entry_id, entries in zip(ids, found, strict=True):
+        for entry_id, entries in zip(ids, pages, strict=True):
             if not entries:
                 outcomes.append((entry_id, "it is not there"))
                 continue
@@ -94,7 +94,7 @@ def _move(store: Store, ids: list[str], spare_killed: bool) -> list[tuple[str, s
 
 
 def _original(fields: dict[bytes, bytes]) -> tuple[dict[Any, Any] | None, str | None]:
-    """Return the entry to push again, or why there is none."""
+    """Return the fields to push again, or the reason why they can't be restored."""
     data, field = fields.get(b"data", b""), fields.get(b"field", b"").decode(errors="replace")
     if int(fields.get(b"bytes", 0)) > len(data):
         return None, f"only {len(data)} of its {int(fields[b'bytes'])} bytes were kept"

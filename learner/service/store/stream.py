@@ -1,208 +1,103 @@
-"""Whether the stream still fits what was learned from it, and how to go on when it doesn't.
+"""A model's stream of examples: where it stands, whether it fits what was learned, and the entries that come next."""
 
-A stream counts all entries it was ever given, and how many it holds. So the entries at or before a cursor, those that were
-trimmed among them, are ``entries-added - length + (those still held up to the cursor)``: as many as were learned. Fewer: the
-stream was deleted, or the server went back to older data. More: entries were removed, or came with an id before the cursor,
-without ever being learned. In both cases a worker stops rather than skip anything, until `repair` is told how to go on.
-"""
-
-import itertools
-from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-import redis
+from learner.service.store.attempts import Attempts
+from learner.service.store.link import LastCommit, Link
+from learner.service.store.ownership import Ownership
+from learner.service.store.position import NEVER, Position, locate
+from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
 
-from learner.errors import StoreError
-from learner.service.store.journal import Journal
-from learner.service.wire import GROUP, Keys
-
-__all__ = ["CHOICES", "NEVER", "Position", "create_group", "position", "repair", "stream_id"]
-
-NEVER = b"0-0"  # the cursor before the first entry
-CHOICES = {
-    "from-start": "learn what the stream has now, from its beginning",
-    "skip": "skip what the stream has now; learn what comes after",
-    "continue": "learn what comes after the last entry learned; what was lost before it stays lost",
-    "forget": "forget all that was learned, and learn what the stream has now from its beginning",
-}
-PAGE_ENTRIES = 1000
+__all__ = ["Stream"]
 
 
-@dataclass(frozen=True)
-class Position:
-    """A cursor beside its stream.
+class Stream:
+    """The streams ``examples`` and ``requests``: XINFO STREAM, XRANGE, XREAD, EVAL; HMGET of the commit's head.
 
     Parameters
     ----------
-    key : str
-        The stream's.
-    cursor : str
-        The last entry learned.
-    learned : int
-        Entries learned up to it.
-    passed : int
-        Entries at or before it that the stream has ever had.
-    first, last : str
-        The first entry that the stream holds ("0-0": none), and the last it ever had.
-    length, added : int
-        How many it holds, and ever had.
+    link : Link
+        The model's.
+    last : LastCommit
+        Where this process's last commit stands.
+    ownership : Ownership
+        To tell a loss from what another owner did.
+    attempts : Attempts
+        Which notes how far was read.
     """
 
-    key: str
-    cursor: str
-    learned: int
-    passed: int
-    first: str
-    last: str
-    length: int
-    added: int
+    def __init__(self, link: Link, last: LastCommit, ownership: Ownership, attempts: Attempts) -> None:
+        self._link = link
+        self._last = last
+        self._ownership = ownership
+        self._attempts = attempts
 
-    @property
-    def reaches(self) -> bool:
-        """Whether the stream ever had the cursor's entry."""
-        return stream_id(self.last) >= stream_id(self.cursor)
+    def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
+        """Return where a cursor stands in the stream, so many entries after the last commit."""
+        learned = self._last.n_entries + n_uncommitted
+        return locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, self._last.cursor)
 
-    @property
-    def trouble(self) -> str | None:
-        """What doesn't fit, None if all does."""
-        if not self.reaches:
-            return (
-                f"stream {self.key} ends at {self.last} after {self.added} entries, before the last entry learned "
-                f"({self.cursor}, of {self.learned}): it was deleted, or the server went back to older data"
-            )
-        if self.passed < self.learned:
-            return (
-                f"stream {self.key} had {self.passed} entries up to {self.cursor}, where {self.learned} were learned: entries "
-                "before the last entry learned were deleted with the stream, or the server went back to older data"
-            )
-        if self.passed > self.learned:
-            return (
-                f"stream {self.key} had {self.passed} entries up to {self.cursor} or removed, of which {self.learned} were "
-                f"learned: {self.passed - self.learned} were deleted or trimmed unlearned, or came with an id before the "
-                "cursor's because the server's clock went back"
-            )
-        return None
+    def committed_position(self) -> Position:
+        """Return where the server's last commit stands in the stream."""
+        while True:
+            cursor, learned = self._committed_cursor()
+            position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor)
+            if self._committed_cursor() == (cursor, learned):  # no commit came between
+                return position
 
-    def require(self, model: str) -> None:
-        """Make sure that nothing is skipped.
+    def _committed_cursor(self) -> tuple[bytes, int]:
+        cursor, entries = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries"]))
+        return cursor or NEVER, int(entries or 0)
+
+    def check(self, cursor: bytes, n_uncommitted: int = 0) -> None:
+        """Make sure that the stream still fits what was learned, so many entries after the last commit.
 
         Raises
         ------
+        FencedError
+            When another worker has taken over.
         StoreError
-            When the stream doesn't fit the cursor.
+            When the stream was deleted, the server went back to older data, or entries were removed unlearned.
         """
-        if self.trouble:
-            raise StoreError(f"{self.trouble}; nothing is learned until that is settled with 'learner repair {model}'")
+        self._ownership.require_fit(self.position(cursor, n_uncommitted))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as data."""
-        return asdict(self) | {"trouble": self.trouble}
+    def read(
+        self,
+        cursor: bytes,
+        requests_after: bytes | None,
+        n_examples: int,
+        n_requests: int,
+        block_ms: int | None,
+        measured: bool = False,
+    ) -> tuple[Entries, Entries]:
+        """Return the next examples and requests; wait up to `block_ms` while there is neither (None: don't wait).
 
+        Memory is bounded: a script that looks at the sizes first reads more than a few entries, or any if `measured`.
 
-def position(client: Any, keys: Keys, cursor: bytes, learned: int, held: int, committed: bytes) -> Position:
-    """Return where a cursor stands in a model's stream.
-
-    Parameters
-    ----------
-    client : redis.Redis
-        Or a pipeline that watches.
-    keys : Keys
-        The model's.
-    cursor : bytes
-        The last entry learned.
-    learned : int
-        Entries learned up to it.
-    held : int
-        How many of them the stream should still hold, beside the one at `committed`: they are counted only if not.
-    committed : bytes
-        The last cursor committed, up to which the stream is trimmed.
-    """
-    try:
-        info = client.xinfo_stream(keys.examples)
-    except redis.ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-        info = {"length": 0, "entries-added": 0, "last-generated-id": NEVER, "first-entry": None}
-    first = info["first-entry"][0] if info["first-entry"] else NEVER
-    removed = int(info["entries-added"]) - int(info["length"])
-    passed = removed + held + (first == committed != NEVER)
-    if passed != learned:
-        passed = removed + _count_up_to(client, keys.examples, cursor)
-    return Position(
-        keys.examples, cursor.decode(), learned, passed, first.decode(), info["last-generated-id"].decode(),
-        int(info["length"]), int(info["entries-added"]),
-    )  # fmt: skip
-
-
-def _count_up_to(client: Any, key: str, cursor: bytes) -> int:
-    """Count the entries that a stream holds up to a cursor."""
-    n, start = 0, "-"
-    while True:
-        found = cast("list[tuple[bytes, Any]]", client.xrange(key, start, cursor, count=PAGE_ENTRIES))
-        n += len(found)
-        if len(found) < PAGE_ENTRIES:
-            return n
-        start = "(" + found[-1][0].decode()
-
-
-def repair(client: "redis.Redis", keys: Keys, choice: str) -> Position:
-    """Make cursor and stream fit in the way chosen, one of `CHOICES`, in one transaction; return how they stand then.
-
-    The state stays as it is, but for the choice "forget". A worker must not be running: see `learner.service.store.Store.take_over`.
-
-    Raises
-    ------
-    StoreError
-        When the choice can't be had.
-    """
-    create_group(client, keys.examples)
-    pipe: Any
-    while True:
-        with client.pipeline() as pipe:
-            pipe.watch(keys.head, keys.examples)
-            cursor, learned = pipe.hmget(keys.head, "cursor", "entries")
-            old = position(pipe, keys, cursor or NEVER, int(learned or 0), 0, cursor or NEVER)
-            if choice == "continue" and not old.reaches:
-                raise StoreError(
-                    f"choice {choice!r} must have a stream that reaches {old.cursor} (it ends at {old.last})"
-                )
-            new, entries = {
-                "from-start": ("0-0", old.added - old.length),
-                "forget": ("0-0", old.added - old.length),
-                "skip": (old.last, old.added),
-                "continue": (old.cursor, old.passed),
-            }[choice]
-            changed = Journal.from_json(pipe.hget(keys.head, "journal") or "[0,0,[]]").deltas
-            doomed = [keys.head, keys.ids, *(keys.delta(delta.number) for delta in changed)]
-            doomed += [*itertools.takewhile(client.exists, map(keys.rows, itertools.count()))]
-            doomed += itertools.takewhile(client.exists, map(keys.names, itertools.count()))
-            pipe.multi()
-            if choice == "forget":
-                pipe.delete(*doomed)
-            pipe.hset(keys.head, mapping={"cursor": new, "entries": entries})
-            pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, new, "ENTRIESREAD", entries)
-            try:
-                pipe.execute()
-            except redis.WatchError:
-                continue
-        return position(client, keys, new.encode(), entries, 0, new.encode())
-
-
-def create_group(client: "redis.Redis", stream: str) -> None:
-    """Make the consumer group whose position monitors read, and its stream, if they aren't there."""
-    try:
-        client.xgroup_create(stream, GROUP, "0", mkstream=True)
-    except redis.ResponseError as error:
-        if "BUSYGROUP" not in str(error):
-            raise
-
-
-def stream_id(entry_id: bytes | str) -> tuple[int, int]:
-    """Return an entry id as (milliseconds, sequence), which compares as the stream does.
-
-    >>> stream_id(b"10-2") > stream_id(b"9-3")
-    True
-    """
-    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
-    milliseconds, _, sequence = text.partition("-")
-    return int(milliseconds), int(sequence or 0)
+        Parameters
+        ----------
+        cursor, requests_after : bytes
+            The last ones read; None for no requests.
+        n_examples, n_requests : int
+            At most so many of them.
+        block_ms : int or None
+            For how long to wait.
+        measured : bool
+            Whether even a few could be too large.
+        """
+        client, keys = self._link.client, self._link.keys
+        after, counts = {keys.examples: cursor}, [n_examples]
+        if requests_after is not None:
+            after[keys.requests] = requests_after
+            counts.append(n_requests)
+        count = min(n_examples, n_requests)
+        if measured or max(n_examples, n_requests) > UNMEASURED_ENTRIES:
+            self._attempts.mark_reading(client, cursor)
+            examples, *requests = read_bounded(client, after, counts)
+            if examples or any(requests) or block_ms is None:
+                return examples, requests[0] if requests else []
+            count = 1 if measured else min(count, UNMEASURED_ENTRIES)
+        with client.pipeline(transaction=False) as pipe:
+            self._attempts.mark_reading(pipe, cursor)
+            examples, *requests = read_blocking(pipe, after, count, block_ms)
+        return examples, requests[0] if requests else []

@@ -1,0 +1,114 @@
+"""A file is read into blocks of examples that models learn at once; examples that can't be learned are counted and reported."""
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import click
+import msgpack
+import numpy as np
+
+from learner import kernels
+from learner.errors import ExampleError, FormatError
+from learner.files import Packed, Source, guess, opened, read
+from learner.files.packed import cut
+from learner.model import Model
+from learner.packing import pack, pack_example
+
+__all__ = ["Block", "Rejected", "read_blocks"]
+
+BLOCK_EXAMPLES = 1000  # of a text format, learned at once
+BLOCK_BYTES = 1 << 20  # of msgpack
+SHOWN_ERRORS = 10
+
+
+class Rejected:
+    """A count of the examples that can't be learned; the first ten are reported on standard error."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def add(self, message: str) -> None:
+        """Count an example that can't be learned, and report it."""
+        self.n += 1
+        if self.n <= SHOWN_ERRORS:
+            click.echo(f"Error: {message}", err=True)
+
+    def add_line(self, where: str, message: str, raw: bytes) -> None:
+        """Count and report a line that can't be read: what `learner.files.read` calls with each."""
+        self.add(f"{where}: {message}")
+
+
+class Block(NamedTuple):
+    """Examples of features in msgpack, one after another, and where each ends."""
+
+    data: bytes
+    ends: Sequence[int]
+
+
+def read_blocks(
+    models: Sequence[Model], file: str, file_format: str | None, target: str, rejected: Rejected
+) -> Iterator[list[Block]]:
+    """Yield the examples of a file many at a time, as a block a model; each featurizer sees a record once.
+
+    An example that one of the featurizers rejects is in no block.
+
+    Raises
+    ------
+    FormatError
+        When the file can't be read at all, or no further.
+    """
+    source = Source(file)
+    if (file_format or guess(source.name)) == "msgpack":  # examples for the compiled loops as they are
+        with opened(source) as stream:
+            for block in _msgpack_blocks(stream):
+                yield [block] * len(models)
+        return
+    specs = [model.to_spec()["featurizer"] for model in models]
+    featurizers = [specs.index(spec) for spec in specs]  # the place of the first model with the same featurizer
+    examples = read(source, file_format, target=target, on_error=rejected.add_line)
+    while chunk := list(itertools.islice(examples, BLOCK_EXAMPLES)):
+        packed: dict[int, list[bytes]] = {place: [] for place in featurizers}
+        for example in chunk:
+            try:
+                by_featurizer = {place: _pack(models[place], example) for place in packed}
+            except ExampleError as error:
+                rejected.add(f"{example.where}: {error}")
+                continue
+            for place, data in by_featurizer.items():
+                packed[place].append(data)
+        blocks = {
+            place: Block(b"".join(parts), list(itertools.accumulate(map(len, parts))))
+            for place, parts in packed.items()
+        }
+        yield [blocks[place] for place in featurizers]
+
+
+def _msgpack_blocks(stream: io.BufferedReader) -> Iterator[Block]:
+    """Yield msgpack unopened, cut between values by the compiled scanner."""
+    places = np.zeros(BLOCK_BYTES, np.int64)
+
+    def find_ends(data: bytes) -> tuple[list[int], str]:
+        return places[: kernels.boundaries(np.frombuffer(data, np.uint8), places)].tolist(), ""
+
+    for data, ends, fault in cut(iter(lambda: stream.read(BLOCK_BYTES), b""), find_ends):
+        whole = ends[-1] if ends else 0
+        if ends:
+            yield Block(data[:whole], ends)
+        if fault:
+            raise FormatError(f"file must hold whole msgpack examples (its last {len(data) - whole} bytes are none)")
+
+
+def _pack(model: Model, example: Packed) -> bytes:
+    """Return an example of a file as the compiled loops scan it.
+
+    Raises
+    ------
+    ExampleError
+        When the model's featurizer can't make features of its record.
+    """
+    if example.kind == "features":
+        return example.data
+    target, record, *importance = msgpack.unpackb(example.data, strict_map_key=False)
+    return pack_example(target, pack(model.features(record)), *importance)

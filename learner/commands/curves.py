@@ -1,0 +1,40 @@
+"""The curve for ``learner plot progress``: a model's loss, commit by commit."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from learner.commands.pictures import Progress
+
+__all__ = ["curve"]
+
+MOST_POINTS = 200  # of a curve: of more commits, several make one
+
+
+def curve(entries: Iterable[Mapping[bytes, bytes]], most: int = MOST_POINTS) -> Progress | None:
+    """Return the curve of the figures that commits have; None without any example.
+
+    A commit has the mean loss of all examples so far. The loss since the commit before is the difference of the two sums: it
+    is exact where every example's importance is 1.
+
+    >>> loss = curve({b"time": b"0", b"examples": n, b"loss": loss, b"constant_loss": b"1"} for n, loss in
+    ...              [(b"10", b"0.9"), (b"20", b"0.8"), (b"20", b"0.8"), (b"40", b"0.5")])
+    >>> loss.examples, loss.loss, loss.recent.round(3)
+    (array([10., 20., 40.]), array([0.9, 0.8, 0.5]), array([0.9, 0.7, 0.2]))
+    """
+    fields = (b"examples", b"time", b"loss", b"constant_loss")
+    rows: list[list[float]] = []
+    for entry in entries:
+        row = [float(entry[field]) for field in fields]
+        while (
+            rows and rows[-1][0] >= row[0]
+        ):  # nothing was learned since; or the server went back, and it was learned again
+            rows.pop()
+        if row[0]:
+            rows.append(row)
+    if not rows:
+        return None
+    n_commits = -(-len(rows) // most)
+    examples, times, loss, constant = np.array(rows[::-1][::n_commits][::-1]).T  # the last one always remains
+    recent = np.diff(loss * examples, prepend=0.0) / np.diff(examples, prepend=0.0)
+    return Progress(examples, times, loss, recent, constant, n_commits)

@@ -1,0 +1,170 @@
+"""Commands about examples: push them, ask for their predictions, and why."""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import msgpack
+
+from learner.commands.options import (
+    durability_option,
+    format_option,
+    json_option,
+    redis_option,
+    replicas_option,
+    target_option,
+    to_json,
+)
+from learner.errors import FormatError
+from learner.files import Packed, Source, read
+
+__all__ = ["explain", "predict", "push"]
+
+WAIT_NOTE_SECONDS = 5.0  # between two notes that a push waits for the worker
+SHOWN_ERRORS = 10
+ASKED_AT_ONCE = 1000  # records
+
+
+@click.command()
+@click.argument("model")
+@click.argument("file")
+@format_option
+@target_option
+@click.option(
+    "--id", "identity", help="A name for this push: pushed again under it, the same FILE is not learned again."
+)
+@durability_option
+@replicas_option
+@click.option(
+    "--max-lag", type=click.IntRange(min=0), help="Wait while MODEL's stream holds more entries that are not learned."
+)
+@redis_option
+@json_option
+def push(
+    model: str,
+    file: str,
+    file_format: str | None,
+    target: str,
+    identity: str | None,
+    durability: str | None,
+    replicas: int,
+    max_lag: int | None,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """Push the examples of FILE (- is the standard input) onto MODEL's stream.
+
+    Lines that can't be read are named, counted and left out; the exit code is then 2. With --id, a push that failed half-way
+    can be repeated.
+    """
+    from learner.client import Client
+    from learner.commands.show import progress_bar
+
+    client = Client(model, redis_url, durability=durability or "crash", replicas=replicas)
+    client.require_model()
+    n_bad = 0
+
+    def on_error(where: str, message: str, raw: bytes) -> None:
+        nonlocal n_bad
+        n_bad += 1
+        if n_bad <= SHOWN_ERRORS:
+            click.echo(f"Error: {where}: {message}", err=True)
+
+    on_wait = _WaitNotes(max_lag, quiet=as_json)
+    pushed, started = 0, time.perf_counter()
+    with Source(file) as source, progress_bar(source.size, quiet=as_json) as advance:
+        examples = read(source, file_format, target=target, on_error=on_error)
+        for i, (kind, run) in enumerate(_runs(examples)):
+            name = identity and f"{identity}/{i}"
+            for n in client.push_packed(run, features=kind == "features", id=name, max_lag=max_lag, on_wait=on_wait):
+                pushed += n
+                advance(source.position())
+    seconds = time.perf_counter() - started
+    if as_json:
+        click.echo(to_json({"model": model, "pushed": pushed, "bad": n_bad, "seconds": round(seconds, 3)}))
+    else:
+        click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {n_bad} bad ones" if n_bad else ""))
+    if n_bad:
+        sys.exit(2)
+
+
+class _WaitNotes:
+    """Says on a terminal, every few seconds, that a push waits until the worker has learned more."""
+
+    def __init__(self, max_lag: int | None, quiet: bool) -> None:
+        self.max_lag = max_lag
+        self.quiet = quiet or not sys.stderr.isatty()
+        self.noted_at = 0.0
+
+    def __call__(self, lag: int) -> None:
+        if time.monotonic() - self.noted_at > WAIT_NOTE_SECONDS and not self.quiet:
+            self.noted_at = time.monotonic()
+            click.echo(f"waiting: {lag} entries are not learned yet (--max-lag {self.max_lag})", err=True)
+
+
+def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Group examples that follow one another into runs of records and runs of features."""
+    for kind, run in itertools.groupby(examples, key=lambda example: example.kind):
+        yield kind, (example.data for example in run)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("record")
+@format_option
+@target_option
+@redis_option
+@json_option
+def predict(
+    model: str, record: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool
+) -> None:
+    """Ask MODEL for the prediction of RECORD (a record in JSON, a file of records, or - for the standard input)."""
+    from learner.client import Client
+
+    client = Client(model, redis_url)
+    if record.lstrip()[:1] in ("{", '"', "["):
+        reply = client.ask({"record": _json(record)})
+        click.echo(to_json(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
+        return
+    for kind, run in _runs(read(record, file_format, target=target)):
+        while chunk := [
+            msgpack.unpackb(data, strict_map_key=False)[1] for data in itertools.islice(run, ASKED_AT_ONCE)
+        ]:
+            for prediction in client.predict_many(chunk, features=kind == "features"):
+                text = "-" if prediction is None else f"{prediction:.6g}"
+                click.echo(to_json({"prediction": prediction}) if as_json else text)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("record")
+@redis_option
+@json_option
+def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> None:
+    """Ask MODEL why: what each feature of RECORD (JSON) adds to the score."""
+    from learner.client import Client
+
+    reply = Client(model, redis_url).ask({"record": _json(record), "explain": "1"})
+    if as_json:
+        click.echo(to_json(reply))
+        return
+    from learner.commands.show import explanation
+
+    explanation(reply)
+
+
+def _json(record: str) -> str:
+    """Return a record unchanged, once it is known to be JSON."""
+    try:
+        json.loads(record)
+    except ValueError as error:
+        raise FormatError(f"record must be JSON (got {record[:60]!r}: {error})") from error
+    return record
+
+
+def _label(reply: dict[str, Any]) -> str:
+    return f" {reply['label']}" if "label" in reply else ""

@@ -1,0 +1,124 @@
+"""Commands about a model: create it, print its weights and how it is doing, repair it."""
+
+import sys
+from typing import Any
+
+import click
+
+from learner.commands.options import json_option, make_spec, model_options, open_store, redis_option, to_json
+from learner.errors import LearnerError
+
+__all__ = ["create", "repair", "status", "weights"]
+
+
+@click.command()
+@click.argument("model")
+@model_options
+@redis_option
+@json_option
+def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
+    """Create MODEL, knowing nothing yet."""
+    from learner.service.store import connection
+
+    spec = make_spec(options)
+    store = open_store(model, redis_url)
+    connection.require_version(store.client)
+    if not store.create(spec.to_data()):
+        raise LearnerError(f"model {model!r} exists already: choose another name")
+    if as_json:
+        click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
+    else:
+        click.echo(f"created {model} ({spec.task}, {spec.loss} loss): now 'learner worker {model}'")
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "-n",
+    "--top",
+    default=20,
+    type=click.IntRange(min=0),
+    show_default=True,
+    help="How many, the largest first; 0 is all.",
+)
+@click.option("--prefix", default="", help="Only features whose name starts with it.")
+@redis_option
+@json_option
+def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: bool) -> None:
+    """Print MODEL's committed weights by name, the largest first."""
+    from learner.client import Client
+
+    by_name = Client(model, redis_url).weights(prefix, top or None)
+    if as_json:
+        click.echo(to_json(by_name))
+        return
+    from learner.commands.show import printable
+
+    by_name = {printable(name): weight for name, weight in by_name.items()}
+    width = max(map(len, by_name), default=0)
+    for name, weight in by_name.items():
+        click.echo(f"{name:<{width}}  {weight:+.6g}")
+
+
+@click.command()
+@click.argument("model")
+@redis_option
+@json_option
+def status(model: str, redis_url: str | None, as_json: bool) -> None:
+    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
+    store = open_store(model, redis_url)
+    spec = store.spec()
+    state = store.status() | {"task": spec["task"], "loss": spec["loss"]}
+    if as_json:
+        click.echo(to_json(state))
+        return
+    from learner.commands.show import status_lines
+
+    for line in status_lines(state):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--from-start", "choice", flag_value="from-start", help="Learn what the stream has now, from its beginning."
+)
+@click.option("--skip", "choice", flag_value="skip", help="Skip what the stream has now, learn what comes after.")
+@click.option(
+    "--continue",
+    "choice",
+    flag_value="continue",
+    help="Learn what comes after the last entry learned; what is lost is lost.",
+)
+@click.option("--forget", "choice", flag_value="forget", help="Forget all that was learned, and learn the stream anew.")
+@redis_option
+@json_option
+def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool) -> None:
+    """Say whether MODEL's stream fits what was learned from it, or make it fit in the way chosen.
+
+    A running worker is replaced by a repair: it exits with 4. Without a choice nothing changes; the exit code is 2 when
+    the stream doesn't fit.
+    """
+    from learner.service.store import repair as repairs
+
+    store = open_store(model, redis_url)
+    store.spec()
+    if choice:
+        store.ownership.take_over()
+        position = repairs.repair(store.client, store.keys, choice)
+        store.ownership.release()
+    else:
+        position = store.stream.committed_position()
+    if as_json:
+        click.echo(to_json(position.to_dict()))
+    elif position.trouble:
+        click.echo(position.trouble)
+        for name, meaning in repairs.CHOICES.items():
+            click.echo(f"  learner repair {model} --{name:11} {meaning}")
+    else:
+        lag = position.added - position.passed
+        click.echo(
+            f"{model}: {position.learned} entries learned up to {position.cursor}, {lag} to come: they fit the stream"
+        )
+    if position.trouble:
+        sys.exit(2)

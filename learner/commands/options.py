@@ -1,0 +1,187 @@
+"""The options that commands share, the model and the store that the options name, and errors as one line."""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from learner.errors import LearnerError
+from learner.files import FORMATS
+from learner.losses import LOSSES
+from learner.optimizers import OPTIMIZERS
+from learner.spec import ACTIVATIONS, Spec
+from learner.tasks import TASKS
+
+if TYPE_CHECKING:
+    from learner.service.store import Store
+
+__all__ = [
+    "activation_option",
+    "durability_option",
+    "errors_as_lines",
+    "format_option",
+    "json_option",
+    "make_spec",
+    "model_options",
+    "numbers",
+    "open_store",
+    "redis_option",
+    "replicas_option",
+    "target_option",
+    "to_json",
+]
+
+
+def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the errors that a user can mend into one line and their exit code."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except LearnerError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "redis":  # asked by name: importing redis takes time
+                raise
+            click.echo(f"Error: server: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+# ---- the server ----
+def _warn_of_password(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    if url is not None:
+        from learner.service.store.connection import has_password
+
+        if has_password(url):
+            click.echo(
+                "Warning: every user of this machine sees a password on the command line: use REDIS_URL", err=True
+            )
+    return url
+
+
+redis_option = click.option(
+    "--redis-url", callback=_warn_of_password, help="The server; by default REDIS_URL, else the embedded one."
+)
+durability_option = click.option(
+    "--durability",
+    type=click.Choice(["crash", "power", "failover"]),
+    help="What an acknowledged write must outlive; see the README.",
+)
+replicas_option = click.option(
+    "--replicas", default=1, show_default=True, type=click.IntRange(min=1), help="That must have it, with failover."
+)
+
+
+def open_store(model: str, redis_url: str | None) -> "Store":
+    """Return the store of a model on the server of ``--redis-url``; the embedded one is started if need be."""
+    from learner.service.store import Store, connection, embedded
+
+    return Store(connection.client(embedded.find_or_start(redis_url)), model)
+
+
+# ---- files and output ----
+format_option = click.option(
+    "--format", "file_format", type=click.Choice(list(FORMATS)), help="By default guessed from the name."
+)
+target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def to_json(value: Any) -> str:
+    """Return a value in JSON; see `learner.service.wire.to_json`."""
+    from learner.service import wire
+
+    return wire.to_json(value)
+
+
+# ---- models ----
+activation_option = click.option(
+    "--activation", type=click.Choice(ACTIVATIONS), help="Of the neural head; by default tanh."
+)
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a model is; `make_spec` takes their values."""
+    options = (
+        click.option("--task", type=click.Choice(list(TASKS)), default="binary", show_default=True),
+        click.option("--level", help="Of --task quantile: the share to be below it; by default 0.5, the median."),
+        click.option("--loss", type=click.Choice(list(LOSSES)), help="By default the task's."),
+        click.option(
+            "--featurizer",
+            help="A ready one's name, or a TOML or JSON file. By default 'fields': every field a feature.",
+        ),
+        click.option("--rates", help="Fix one learning rate, or several with commas, in place of the default mixture."),
+        click.option("--labels", help="What targets -1 and +1 are called, as NEGATIVE,POSITIVE."),
+        click.option("--neural", help="Add a neural head with so many hidden units, as 16, or a layer each, as 32,16."),
+        activation_option,
+        click.option("--neural-only", is_flag=True, help="The neural head alone, without the linear experts."),
+        click.option(
+            "--optimizer",
+            help=f"A named algorithm in place of the mixture: {', '.join(OPTIMIZERS)}; as ftrl:alpha=0.1,l1=1.",
+        ),
+        click.option("--max-features", type=int, help="Keep at most so many features: the least useful go."),
+        click.option("--l1", type=float, default=0.0, help="Penalty on weights, which become exactly zero: those go."),
+        click.option("--l2", type=float, default=0.0, help="Penalty on half the squares of weights."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_spec(options: Mapping[str, Any]) -> Spec:
+    """Return the spec that the values of `model_options`, by name, describe.
+
+    Raises
+    ------
+    LearnerError
+        When a value breaks a rule.
+    """
+    task, loss, level, rates, labels = (options[name] for name in ("task", "loss", "level", "rates", "labels"))
+    neural, activation, optimizer = options["neural"], options["activation"], options["optimizer"]
+    if loss in LOSSES and LOSSES[loss].task != "binary":
+        task = LOSSES[loss].task
+    if neural is None and (activation or options["neural_only"]):
+        raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")
+    head = neural and {
+        "hidden": numbers("--neural", neural, int),
+        "activation": activation or "tanh",
+        "alone": options["neural_only"],
+    }
+    return Spec(
+        task,
+        featurizer=options["featurizer"] or "fields",
+        loss=loss,
+        level=None if level is None else numbers("--level", level, float)[0],
+        rates=None if rates is None else numbers("--rates", rates, float),
+        labels=None if labels is None else labels.split(","),
+        neural=head or None,
+        optimizer=None if optimizer is None else _optimizer(optimizer),
+        max_features=options["max_features"],
+        l1=options["l1"],
+        l2=options["l2"],
+    )
+
+
+def _optimizer(text: str) -> dict[str, Any]:
+    name, _, options = text.partition(":")
+    spec: dict[str, Any] = {"name": name}
+    for part in options.split(",") if options else []:
+        option, equals, value = part.partition("=")
+        if not equals or option in spec:
+            raise LearnerError(f"--optimizer must be NAME or NAME:OPTION=NUMBER,... (got {text!r})")
+        spec[option] = numbers("--optimizer", value, float)[0]
+    return spec
+
+
+def numbers(option: str, text: str, kind: type) -> list[Any]:
+    """Return the numbers of a text with commas, each made by `kind`; `option` is for the error."""
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise LearnerError(f"{option} must be numbers with commas (got {text!r})") from error

@@ -1,0 +1,114 @@
+"""One model on a file, without Redis: predict each example, then learn it, in one pass."""
+
+import time
+from typing import Any
+
+import click
+import msgpack
+import numpy as np
+
+from learner import kernels
+from learner.commands.blocks import Rejected, read_blocks
+from learner.commands.show import figure_lines, memory_lines
+from learner.errors import LearnerError
+from learner.model import Model
+from learner.packing import by_name
+
+__all__ = ["learn_file"]
+
+
+def learn_file(model: Model, file: str, file_format: str | None, target: str, quiet: bool = False) -> dict[str, Any]:
+    """Learn a file and print how it goes, as Vowpal Wabbit does: a line whenever the examples have doubled.
+
+    Returns
+    -------
+    dict
+        The final figures: ``progressive_loss`` (the mean of the task's loss: log loss, hinge, squared error, pinball loss or
+        deviance), ``constant_loss`` (the same of the best constant so far), ``examples``, ``rejected``, ``features``,
+        ``bytes``, ``seconds``, ``examples_per_second``, and the figures of `learner.metrics.figures`.
+
+    Raises
+    ------
+    LearnerError
+        When the file can't be read, or holds no example that can be learned.
+    """
+    rejected = Rejected()
+    table = _Table(model, quiet)
+    model.warm()
+    kernels.boundaries(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
+    started = time.perf_counter()
+    due = 1  # the number of examples at which the next line is printed
+    for (block,) in read_blocks([model], file, file_format, target, rejected):
+        data, ends = block
+        first = 0
+        while first < len(ends):
+            last = min(len(ends), max(first + 1, first + due - model.n_examples))
+            score = _learn(model, data[ends[first - 1] if first else 0 : ends[last - 1]], rejected)
+            if model.n_examples >= due:
+                table.row(data[ends[last - 2] if last > 1 else 0 : ends[last - 1]], score)
+                due = 2 * model.n_examples
+            first = last
+    seconds = time.perf_counter() - started
+    if not model.n_examples:
+        raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")
+    result: dict[str, Any] = model.summary() | {
+        "rejected": rejected.n,
+        "seconds": round(seconds, 4),
+        "examples_per_second": round(model.n_examples / seconds),
+    }
+    if norms := model.gradient_norms():
+        result |= {"gradient_norms": norms, "warning": model.gradient_warning()}
+    if not quiet:
+        _print(result, model.learner.loss.measure)
+    return result
+
+
+def _learn(model: Model, data: bytes, rejected: Rejected) -> float:
+    """Learn examples; return the score that the last of them had before it was learned."""
+    first = rejected.n + model.n_examples + 1
+    learned = model.learn_packed(data)
+    for rejection in learned.rejections:
+        rejected.add(f"example {first + rejection.index}: {rejection.reason}")
+    return float(learned.scores[-1])
+
+
+class _Table:
+    """The lines that are printed while a file is learned."""
+
+    def __init__(self, model: Model, quiet: bool) -> None:
+        self.model, self.quiet = model, quiet
+        self.last_loss = self.last_examples = 0.0
+        if not quiet:
+            click.echo(f"{model.task}, {model.spec.loss} loss")
+            click.echo(f"{'average':>10} {'since':>10} {'example':>10} {'current':>12} {'current':>12} {'current':>9}")
+            click.echo(f"{'loss':>10} {'last':>10} {'counter':>10} {'label':>12} {'prediction':>12} {'features':>9}")
+
+    def row(self, example: bytes, score: float) -> None:
+        """Print a line about the last example learned, with its score before that."""
+        if self.quiet:
+            return
+        model = self.model
+        n, mean = model.n_examples, model.progressive_loss
+        since = (mean * n - self.last_loss) / max(n - self.last_examples, 1.0)
+        self.last_loss, self.last_examples = mean * n, float(n)
+        target, features, *_ = msgpack.unpackb(example, strict_map_key=False)
+        prediction = model.learner.prediction(score)
+        click.echo(
+            f"{mean:10.6f} {since:10.6f} {n:10d} {target!s:>12.12} {prediction:12.4f} {len(by_name(features)) + 1:9d}"
+        )
+
+
+def _print(result: dict[str, Any], measure: str) -> None:
+    """Print the final figures."""
+    click.echo()
+    n_rejected = result["rejected"]
+    click.echo(f"examples          {result['examples']}" + (f" and {n_rejected} rejected" if n_rejected else ""))
+    click.echo(f"progressive loss  {result['progressive_loss']:.6f} ({measure})")
+    click.echo(f"best constant's   {result['constant_loss']:.6f}")
+    for line in figure_lines(result):
+        click.echo(line)
+    for line in memory_lines(result):
+        click.echo(line)
+    if result.get("warning"):
+        click.echo(f"warning           {result['warning']}")
+    click.echo(f"seconds           {result['seconds']:.2f} ({result['examples_per_second']} examples/s)")

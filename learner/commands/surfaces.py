@@ -1,0 +1,166 @@
+"""Surfaces for ``learner plot boundary``: what a model predicts over two numbers of a record."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featurizers import Cells, Cross, Fields, SumOfSquares
+from featurizers.numbers import NumberTemplate
+from featurizers.template import join
+from learner import layout
+from learner.commands.pictures import Span, Surface
+from learner.errors import ExampleError, LearnerError
+
+if TYPE_CHECKING:
+    from learner.model import Model
+
+__all__ = ["is_map", "learned_spans", "surface", "two_fields"]
+
+MOST_CELLS = 250  # a side of a map, to be drawn cell by cell
+CELL = re.compile(r"lat in \[(.+?),(.+?)\] lon in \[(.+?),(.+?)\]$")
+
+
+def _templates(model: "Model") -> list[Any]:
+    """Return the templates of a model's featurizer, and those inside its crosses."""
+    if model.featurizer is None:
+        return []
+    templates: list[Any] = list(model.featurizer.templates)
+    return templates + [one for template in templates if isinstance(template, Cross) for one in template.templates]
+
+
+def _maps(model: "Model") -> list[tuple[str, str]]:
+    """Return the (longitude, latitude) fields of the templates of places."""
+    cells = [template for template in _templates(model) if isinstance(template, Cells)]
+    return [(join(template.field, template.lon), join(template.field, template.lat)) for template in cells]
+
+
+def two_fields(model: "Model", name: str) -> tuple[str, str]:
+    """Return the two numbers that a model's featurizer takes: longitude and latitude, or the only two.
+
+    Raises
+    ------
+    LearnerError
+        When it takes more or fewer.
+    """
+    if maps := _maps(model):
+        return maps[0]
+    templates = _templates(model)
+    fields: list[str] = []
+    for template in templates:
+        if isinstance(template, SumOfSquares):
+            fields += [join(template.field, one) for one in template.of]
+        elif isinstance(template, NumberTemplate) and template.field:
+            fields.append(template.field)
+    if not templates or any(isinstance(template, Fields) for template in templates):
+        fields += [feature for feature in model.feature_names if "=" not in feature and not feature.startswith("(")]
+    fields = list(dict.fromkeys(fields))
+    if len(fields) != 2:
+        numbers = f"{len(fields)}: {', '.join(fields[:5])}" + ", ..." * (len(fields) > 5) if fields else "none"
+        raise LearnerError(f"featurizer of {name!r} must take two numbers, or --x and --y say which (got {numbers})")
+    return fields[0], fields[1]
+
+
+def is_map(model: "Model", x: str, y: str) -> bool:
+    """Tell whether two fields are the longitude and the latitude of one of a model's templates."""
+    return (x, y) in _maps(model)
+
+
+def learned_spans(model: "Model", x: str, y: str) -> tuple[Span, Span]:
+    """Return the ranges of two numbers in which a model has learned.
+
+    Raises
+    ------
+    LearnerError
+        When they are no places, and one of them is no feature: then its values are not known.
+    """
+    spans = _map_spans(model, x, y) if is_map(model, x, y) else None
+    return spans or (_learned_span(model, x), _learned_span(model, y))
+
+
+def _map_spans(model: "Model", lon: str, lat: str) -> tuple[Span, Span] | None:
+    """Return the longitudes and latitudes around the finest cells that a model has learned, in steps of cells."""
+    edges = [match.groups() for name in model.feature_names if (match := CELL.search(name))]
+    cells = np.array(edges, float).reshape(-1, 2, 2)  # (lat, lon), (from, to)
+    sizes = cells[:, 0, 1] - cells[:, 0, 0]
+    size = sizes.min(initial=np.inf)
+    cells = cells[(sizes < 1.5 * size) & (cells[:, 1, 1] - cells[:, 1, 0] < 360.0)]  # a pole's has every longitude
+    if not len(cells):
+        return None
+    low = np.maximum(cells[:, :, 0].min(0) - size, [-90, -180])
+    high = np.minimum(cells[:, :, 1].max(0) + size, [90, 180])
+    n_cells = np.rint((high - low) / size).astype(int)
+    n_steps = [n * -(-MOST_CELLS // (2 * n)) if n <= MOST_CELLS else MOST_CELLS for n in n_cells.tolist()]
+    return Span(lon, float(low[1]), float(high[1]), n_steps[1]), Span(lat, float(low[0]), float(high[0]), n_steps[0])
+
+
+def _learned_span(model: "Model", field: str) -> Span:
+    """Return the range of a number's values that a model has learned: around the mean, at most 2 deviations on each side.
+
+    Raises
+    ------
+    LearnerError
+        When the number itself is no feature: then its values are not known.
+    """
+    for name in [field, *(template.prefix + field for template in _templates(model))]:
+        slot = model.learner.weight_dict.slot(name)
+        if slot is not None:
+            row = model.learner.weight_dict.matrix[slot]
+            mean, reach = float(row[layout.MEAN]), min(float(row[layout.SCALE]), 2.0 * float(row[layout.DEVIATION]))
+            if reach > 0.0:
+                return Span(field, mean - reach, mean + reach)
+    raise LearnerError(f"--range must be given where the values of {field!r} are not known (got no such feature)")
+
+
+def surface(model: "Model", name: str, others: Mapping[str, Any], x: Span, y: Span) -> Surface:
+    """Return the scores and predictions of a model over two numbers of a record.
+
+    Parameters
+    ----------
+    name : str
+        The model's, for messages.
+    others : mapping
+        The record's other fields.
+
+    Raises
+    ------
+    LearnerError
+        When the featurizer can't take them, or nothing depends on them.
+    """
+    scores, predictions = np.zeros((y.n, x.n)), np.zeros((y.n, x.n))
+    known = np.zeros((y.n, x.n), bool)
+    learned: dict[str, bool] = {}
+    nested = model.featurizer is not None
+    try:
+        for i, b in enumerate(y.middles.tolist()):
+            for j, a in enumerate(x.middles.tolist()):
+                record = _with(_with(others, x.name, a, nested), y.name, b, nested)
+                score = scores[i, j] = model.score_one(record)
+                predictions[i, j] = model.learner.prediction(score)
+                for feature in (features := model.features(record)):
+                    if feature not in learned:
+                        learned[feature] = feature in model.weights
+                known[i, j] = all(map(learned.__getitem__, features))
+    except ExampleError as error:
+        raise LearnerError(
+            f"featurizer of {name!r} must take the numbers {x.name!r} and {y.name!r}: {error}"
+        ) from error
+    if np.ptp(scores) == 0.0:
+        raise LearnerError(
+            f"prediction of {name!r} must depend on {x.name!r} or {y.name!r} (got the same for all values)"
+        )
+    return Surface(x, y, scores, predictions, known)
+
+
+def _with(record: Mapping[str, Any], field: str, value: float, nested: bool) -> dict[str, Any]:
+    """Return a record with one more field; a dotted path is a field of a map inside.
+
+    >>> _with({"a": {"c": 2}}, "a.b", 1.0, nested=True), _with({}, "a.b", 1.0, nested=False)
+    ({'a': {'c': 2, 'b': 1.0}}, {'a.b': 1.0})
+    """
+    head, dot, rest = field.partition(".")
+    if not nested or not dot:
+        return {**record, field: value}
+    inside = record.get(head, {})
+    return {**record, head: _with(inside if isinstance(inside, Mapping) else {}, rest, value, nested)}

@@ -1,0 +1,54 @@
+"""JSON lines: one object a line, a record with its outcome in it, or an example with its parts named."""
+
+import functools
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from learner.errors import FormatError
+from learner.files.example import Example, OnError, Packed, pack_units
+from learner.files.source import lines
+from learner.files.values import check_features, finite, importance, outcome
+
+__all__ = ["read"]
+
+
+def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
+    """Yield the examples of a stream; `target` is the outcome's key."""
+    return pack_units(lines(stream), functools.partial(_parse, target=target), on_error)
+
+
+def _parse(line: bytes, target: str) -> Example:
+    text = line.decode()
+    try:
+        fields = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"must be one JSON object ({error.msg} at column {error.colno})") from error
+    except ValueError as error:  # Python refuses to convert thousands of digits
+        raise OverflowError from error
+    if not isinstance(fields, dict):
+        raise FormatError(f"must be one JSON object (got {text[:40]!r})")
+    y = outcome(fields.pop(target, None))
+    kind = "features" if isinstance(fields.get("features"), dict) else "record"
+    if kind not in fields:
+        return "record", y, fields, 1
+    content, weight = fields.pop(kind), fields.pop("importance", 1)
+    if fields:
+        raise FormatError(f"only {target!r} and 'importance' may stand beside {kind!r} (got {next(iter(fields))!r})")
+    if not isinstance(content, dict):
+        raise FormatError(f"'record' must be a map (got {content!r:.40})")
+    weight = importance(weight)
+    return kind, y, check_features(content) if kind == "features" else content, weight
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise FormatError(f"a key must come once (got {twice!r} again)")
+    return fields
+
+
+_finite = functools.partial(finite, what="number")
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite)

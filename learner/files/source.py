@@ -1,0 +1,99 @@
+"""Where the bytes of a file come from: a path, standard input or a stream, gunzipped, and cut into lines."""
+
+import contextlib
+import gzip
+import io
+import itertools
+import os
+import stat
+import sys
+import zlib
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from learner.errors import FormatError
+
+__all__ = ["BLOCK_BYTES", "MAX_EXAMPLE_BYTES", "Source", "lines", "opened"]
+
+BLOCK_BYTES = 1 << 18  # asked of the input at a time
+MAX_EXAMPLE_BYTES = 1 << 24  # bounds the memory that a damaged file or a gzip bomb can take
+
+
+class Source(io.RawIOBase):
+    """A file, or standard input as ``-``, that counts the bytes taken from it, for progress bars.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    size : int or None
+        Bytes as stored (so compressed, if it is); None where unknown, as for a pipe.
+    """
+
+    def __init__(self, source: str | Path | BinaryIO) -> None:
+        self._owned = False
+        self._position = 0
+        self._file: Any = sys.stdin.buffer if source == "-" else source
+        self.size: int | None = None
+        if isinstance(self._file, str | Path):
+            try:
+                self._file = Path(self._file).open("rb", buffering=0)  # noqa: SIM115 -- closed by close
+            except OSError as error:
+                raise FormatError(f"{source}: can't be opened ({error.strerror})") from error
+            self._owned = True
+            status = os.fstat(self._file.fileno())
+            self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self.name = str(getattr(self._file, "name", "input"))
+
+    def position(self) -> int:
+        """Return how many stored bytes were taken so far, up to one block ahead of the example last read."""
+        return self._position
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the bytes that are available now: the examples of a slow pipe must not wait for a full block."""
+        n_read = getattr(self._file, "readinto1", self._file.readinto)(buffer) or 0
+        self._position += n_read
+        return int(n_read)
+
+    def close(self) -> None:
+        """Close the file if it was opened here; a stream that the caller opened stays open."""
+        if self._owned:
+            self._file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def opened(source: Source) -> Iterator[io.BufferedReader]:
+    """Give the bytes of a source, gunzipped if its first bytes are those of gzip.
+
+    Raises
+    ------
+    FormatError
+        When the gzip is damaged or ends early.
+    """
+    try:
+        with io.BufferedReader(source, BLOCK_BYTES) as stored:
+            zipped = stored.peek(2)[:2] == b"\x1f\x8b"
+            unzipped: Any = io.BufferedReader(gzip.GzipFile(fileobj=stored), BLOCK_BYTES) if zipped else stored
+            yield unzipped
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FormatError(f"{source.name}: gzip must be whole ({error})") from error
+
+
+def lines(stream: io.BufferedReader) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield number, raw line, line without its ending; of a line that is too long only the beginning."""
+    for number in itertools.count(1):
+        raw = rest = stream.readline(MAX_EXAMPLE_BYTES + 1)
+        if not raw:
+            return
+        while len(rest) > MAX_EXAMPLE_BYTES and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_EXAMPLE_BYTES + 1)
+        if number == 1:
+            raw = raw.removeprefix(BOM_UTF8)
+        yield number, raw, raw.strip()

@@ -1,0 +1,118 @@
+"""Text becomes numbers, outcomes and features; where a rule is broken, a FormatError names the rule and the value."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from learner.errors import FormatError
+
+__all__ = [
+    "NUMERIC",
+    "add_tokens",
+    "cell",
+    "check_features",
+    "finite",
+    "importance",
+    "number",
+    "outcome",
+    "without_zeros",
+]
+
+NUMERIC = frozenset((int, float))  # not bool
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def number(text: str) -> float | None:
+    """Return the number that a text stands for, or None where the text must stay text.
+
+    >>> [number(text) for text in ("-7", ".5", "1e3", "02139", "nan", "1e999", "1_000", "9223372036854775808")]
+    [-7, 0.5, 1000.0, None, None, None, None, None]
+    """
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    if text.lstrip("+-").isdecimal():
+        return int(text) if abs(value) < 2**63 else None
+    return value if math.isfinite(value) else None
+
+
+def finite(text: str, what: str = "feature value") -> float:
+    """Return the finite number that a text must be; `what` names it in the error."""
+    try:
+        value = float(text)
+        if value - value == 0 and "_" not in text:  # not infinite nor nan, and not the 1_000 that Python reads
+            return value
+    except ValueError:
+        pass
+    raise FormatError(f"{what} must be a finite number (got {text!r:.40})")
+
+
+def importance(value: Any) -> Any:
+    """Return an importance, which must be a number and not negative."""
+    if type(value) not in NUMERIC or value < 0:
+        raise FormatError(f"importance must be a number and >= 0 (got {value!r:.40})")
+    return value
+
+
+def outcome(value: Any) -> Any:
+    """Return a target as it travels: a number, a boolean, a label, or None when it is absent or blank.
+
+    >>> [outcome(value) for value in ("7", " spam ", " ", True, None)]
+    [7, 'spam', None, True, None]
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        numeric = number(text)
+        return (text or None) if numeric is None else numeric
+    if isinstance(value, dict | list):
+        raise FormatError(f"target must be a number, a boolean or a text (got {value!r:.40})")
+    return value
+
+
+def cell(text: str) -> str | float:
+    """Return what a cell of a table holds: a number, or the text as it is."""
+    if text[0] not in "-.0123456789 ":  # the quick way for most texts, and a + begins a telephone number
+        return text
+    numeric = number(text.strip())
+    return text if numeric is None else numeric
+
+
+def check_features(features: dict[str, Any]) -> dict[str, Any]:
+    """Return features unchanged, once each of them has a name and a finite number."""
+    values = features.values()
+    if "" in features:
+        raise FormatError(f"a feature must have a name (got '': {features['']!r:.40})")
+    if not NUMERIC.issuperset(map(type, values)) or not all(map(math.isfinite, values)):
+        name, value = next((n, v) for n, v in features.items() if type(v) not in NUMERIC or not math.isfinite(v))
+        raise FormatError(f"feature value must be a finite number (got {name!r}: {value!r:.40})")
+    return features
+
+
+def add_tokens(features: dict[str, float], tokens: Iterable[str], prefix: str = "", scale: float = 1) -> None:
+    """Add ``name`` and ``name:value`` tokens to features: a prefix before each name, each value (1 by default) times a scale.
+
+    >>> features = {"n^a": 1}
+    >>> add_tokens(features, ["a:2", "b"], "n^", 0.5)
+    >>> features
+    {'n^a': 2.0, 'n^b': 0.5}
+    """
+    for token in tokens:
+        name, value = token, scale
+        if ":" in token:
+            name, _, text = token.partition(":")
+            value = finite(text) * scale
+        if not name:
+            if token:
+                raise FormatError(f"a feature must have a name (got {token!r})")
+            continue  # two blanks in a row
+        if prefix:
+            name = prefix + name
+        features[name] = features[name] + value if name in features else value
+
+
+def without_zeros(features: dict[str, float]) -> dict[str, float]:
+    """Return features, checked, without those whose value is zero."""
+    if 0 in features.values():
+        features = {name: value for name, value in features.items() if value}
+    return check_features(features)

@@ -1,0 +1,38 @@
+"""Vowpal Wabbit's text, ``[label] [importance] [tag]|namespace[:scale] feature[:value] ...``, read as VW reads it."""
+
+import io
+from collections.abc import Iterator
+
+from learner.errors import FormatError
+from learner.files.example import Example, OnError, Packed, pack_units
+from learner.files.source import lines
+from learner.files.values import add_tokens, finite, outcome, without_zeros
+
+__all__ = ["read"]
+
+
+def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
+    """Yield the examples of a stream; `target` names nothing here."""
+    return pack_units(lines(stream), _parse, on_error)
+
+
+def _parse(line: bytes) -> Example:
+    head, bar, body = line.decode().replace("\t", " ").partition("|")
+    if not bar:
+        raise FormatError(f"must have a | before the features (got {head[:40]!r})")
+    words = head.split()
+    if words and (not head.endswith(" ") or words[-1].startswith("'")):
+        words.pop()  # the tag: the word that touches the bar, as VW has it, even if it looks like a label
+    if len(words) > 2:
+        raise FormatError(f"an initial prediction can't be given (got {words[2]!r})")
+    features: dict[str, float] = {}
+    for group in body.split("|"):
+        space, *tokens = group.split(" ")
+        space, colon, scale = space.partition(":")
+        if colon and not space:
+            raise FormatError(f"a namespace must have a name (got {':' + scale!r})")
+        add_tokens(features, tokens, space and space + "^", finite(scale, "namespace scale") if colon else 1)
+    importance = finite(words[1], "importance") if len(words) > 1 else 1
+    if importance < 0:
+        raise FormatError(f"importance must be a number and >= 0 (got {words[1]!r})")
+    return "features", outcome(words[0] if words else None), without_zeros(features), importance

@@ -1,0 +1,222 @@
+"""Commits: state, cursor and owner in one transaction, so that nothing is lost and nothing is learned twice.
+
+A commit writes what changed since the last one (rows, new names, the small arrays), the cursor (the last entry
+learned), the rejected examples, the consumer group's position and a progress entry, and trims the stream below the cursor; all
+in one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic: after a crash the entries since the last commit are
+learned again, to the same bits.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import redis
+
+from learner import layout
+from learner.service.store import loading, writing
+from learner.service.store.journal import Journal
+from learner.service.store.position import create_group
+from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
+
+if TYPE_CHECKING:
+    from learner.service.recent import RecentIds
+    from learner.service.store.link import LastCommit, Link
+    from learner.service.store.ownership import Ownership
+    from learner.service.store.stream import Stream
+    from learner.service.wire import Bad
+
+__all__ = ["Commits", "CommitsLost"]
+
+
+class CommitsLost(Exception):  # noqa: N818  (the worker catches it and goes on)
+    """The server lost the last commits, so the next one must write everything."""
+
+
+class Commits:
+    """A model's commits, in the keys ``state:*``, ``rejected`` and ``progress``; they trim ``examples``.
+
+    It sends HGETALL, HGET, GET; WATCH, MULTI, HSET, SET, SETRANGE, UNLINK, XADD, XTRIM, XGROUP SETID.
+
+    Parameters
+    ----------
+    link : Link
+        The model's.
+    last : LastCommit
+        Where this process's last commit stands; loading and writing move it.
+    ownership : Ownership
+        Which must be this process's for it to write.
+    stream : Stream
+        Which must fit.
+    """
+
+    def __init__(self, link: "Link", last: "LastCommit", ownership: "Ownership", stream: "Stream") -> None:
+        self._link = link
+        self._last = last
+        self._ownership = ownership
+        self._stream = stream
+        self._written = Written()
+        self._sweeps = 0.0  # of the model at the last snapshot: a sweep moves names
+        self._copy = np.empty(0, np.uint8)  # memory for the rows of a snapshot
+
+    @property
+    def number(self) -> int:
+        """How many commits the model had at the last one that this process loaded or wrote."""
+        return self._last.number
+
+    @property
+    def n_entries(self) -> int:
+        """Entries learned up to that commit."""
+        return self._last.n_entries
+
+    @property
+    def cursor(self) -> bytes:
+        """The last entry learned up to that commit."""
+        return self._last.cursor
+
+    # ---- loading ----
+    def load(self, fingerprint: str, width: int) -> Committed | None:
+        """Return the last commit, None before the first.
+
+        Parameters
+        ----------
+        fingerprint : str
+            The model's; a commit of another model is refused.
+        width : int
+            float32s in a row.
+
+        Raises
+        ------
+        StoreError
+            When the commit doesn't fit the model, or the stream doesn't fit the commit.
+        """
+        parts = loading.read(self._link, width)
+        head = parts.head
+        if not head:
+            return None
+        self._last.cursor = head[b"cursor"]
+        self._last.n_entries = int(head[b"entries"])
+        self._stream.check(self._last.cursor)
+        no_ids = np.zeros(0, np.uint64)
+        if b"format" not in head:  # a repair said where to start
+            return Committed(self._last.cursor, 0, {}, no_ids, 0)
+        loading.require_model(self._link.keys, head, fingerprint)
+        self._last.number = int(head[b"commits"])
+        state, self._written = loading.decode(parts, self._link.keys, width)
+        self._sweeps = float(state["totals"][layout.SWEEPS])
+        n_ids = self._written.n_ids
+        ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
+        return Committed(self._last.cursor, self._last.number, state, ids, n_ids)
+
+    # ---- writing ----
+    def snapshot(
+        self,
+        learned: Learned,
+        cursor: bytes,
+        n_entries: int,
+        rejected: "Iterable[tuple[bytes, Bad]]",
+        progress: Mapping[str, Any],
+        recent: "RecentIds | None" = None,
+    ) -> Snapshot:
+        """Return a copy of everything that the next commit writes, and clear `learned.dirty`; learning may go on meanwhile.
+
+        The copied rows lie in memory that the next snapshot uses again: there may be one snapshot at a time.
+
+        Parameters
+        ----------
+        learned : Learned
+            What the model gives.
+        cursor : bytes
+            The last entry learned.
+        n_entries : int
+            Entries learned since the last commit.
+        rejected : (entry id, Bad) pairs
+            What could not be learned since the last commit.
+        progress : mapping
+            What `top` and plots read.
+        recent : RecentIds, optional
+            The last ids learned.
+        """
+        rows, names = learned.state["rows"], learned.state["names"]
+        slots = np.flatnonzero(learned.dirty[: len(rows)].view(np.bool_))  # as bool it is several times faster
+        if len(self._copy) < rows.nbytes + 4 * len(rows):
+            self._copy = np.empty((rows.nbytes + 4 * len(rows)) * 5 // 4, np.uint8)
+        change = self._written.journal.change(rows, slots, self._copy)
+        sweeps = float(learned.state["totals"][layout.SWEEPS])
+        if sweeps != self._sweeps:  # every name may have moved: write all of them
+            self._written = replace(self._written, n_name_bytes=0, names_crc=0)
+            self._sweeps = sweeps
+        learned.dirty[:] = 0
+        small = {name: array for name, array in learned.state.items() if name not in ("rows", "names")}
+        return Snapshot(
+            cursor=cursor,
+            n_entries=n_entries,
+            slots=slots,
+            change=change,
+            names=names[self._written.n_name_bytes :].tobytes(),
+            arrays={name: array.tobytes() for name, array in small.items()},
+            ids=recent.ring.tobytes() if recent and recent.count else b"",
+            n_ids=recent.count if recent else 0,
+            head={
+                "format": FORMAT,
+                "fingerprint": learned.fingerprint,
+                "features": len(rows),
+                "name_bytes": len(names),
+                "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
+            },
+            rejected=list(rejected),
+            progress=dict(progress),
+        )
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Write a snapshot in one transaction.
+
+        It may be repeated after a lost connection, before another snapshot is made: a commit that succeeded is recognised by
+        its number.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        CommitsLost
+            When the server lost the last commits: more changed since its last one than the snapshot holds.
+        """
+        link, number = self._link, self._last.number + 1
+        pipe: Any
+        with link.client.pipeline() as pipe:
+            try:
+                pipe.watch(link.keys.owner)
+                self._ownership.require(pipe)
+                committed = int(pipe.hget(link.keys.head, "commits") or 0)
+                if committed == number:  # an earlier attempt succeeded; its answer was lost
+                    self._done(snapshot, self._written.after(snapshot, number))
+                    return
+                self._stream.check(snapshot.cursor, snapshot.n_entries)
+                if committed != number - 1:
+                    self._forget(committed, loading.journal_of(pipe.hgetall(link.keys.head)))
+                    raise CommitsLost
+                pipe.multi()
+                n_entries = self._last.n_entries + snapshot.n_entries
+                after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries)
+                *results, grouped = pipe.execute(raise_on_error=False)
+            except redis.WatchError as error:  # the owner changed, or the connection was lost: redis-py raises the same
+                self._ownership.require()
+                raise redis.ConnectionError(f"lost during a commit ({error})") from error
+        for result in results:
+            if isinstance(result, redis.RedisError):
+                raise result
+        if isinstance(grouped, redis.ResponseError):  # somebody destroyed the group, which only monitors need
+            create_group(link.client, link.keys.examples)
+        self._done(snapshot, after)
+
+    def _done(self, snapshot: Snapshot, written: Written) -> None:
+        self._written = written
+        self._last.cursor = snapshot.cursor
+        self._last.n_entries += snapshot.n_entries
+        self._last.number += 1
+
+    def _forget(self, number: int, journal: Journal) -> None:
+        """Start from the server's older commit: write everything next, and delete the deltas that it has."""
+        self._written = Written(Journal(0, 0, journal.deltas))
+        self._last.number = number

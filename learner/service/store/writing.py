@@ -1,0 +1,90 @@
+"""The commands that write a commit, queued for one transaction."""
+
+import time
+from typing import Any
+
+from learner.service.store import segments
+from learner.service.store.snapshot import Snapshot, Written, checksums
+from learner.service.wire import GROUP, Bad, Keys
+
+__all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue"]
+
+MAX_REJECTED = 20_000  # entries kept, about
+MAX_PROGRESS = 10_000
+
+
+def queue(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: int, n_entries: int) -> Written:
+    """Queue the commands of a commit; the last one moves the consumer group. Return what the server has after it.
+
+    Parameters
+    ----------
+    pipe : redis pipeline
+        In MULTI.
+    keys : Keys
+        The model's.
+    snapshot : Snapshot
+        What to write.
+    before : Written
+        What the server has now.
+    number : int
+        The number of this commit.
+    n_entries : int
+        Entries learned up to its cursor.
+    """
+    after = before.after(snapshot, number)
+    _queue_rows(pipe, keys, snapshot, before, number)
+    segments.set_range(pipe, keys.names, snapshot.names, before.n_name_bytes)
+    if after.n_ids > before.n_ids:
+        _queue_ids(pipe, keys.ids, snapshot.ids, before.n_ids, after.n_ids)
+    head = {
+        "cursor": snapshot.cursor,
+        "commits": number,
+        "entries": n_entries,
+        "n_ids": after.n_ids,
+        "journal": after.journal.to_json(),
+        "checksums": checksums(after.names_crc, snapshot.arrays.values(), snapshot.ids),
+        "time": f"{time.time():.3f}",
+    }
+    pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays)
+    for entry_id, bad in snapshot.rejected:
+        pipe.xadd(keys.rejected, _rejected_fields(entry_id, bad), maxlen=MAX_REJECTED, approximate=True)
+    pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
+    pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
+    pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
+    return after
+
+
+def _queue_rows(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: int) -> None:
+    """Queue a new base, which replaces all deltas, or one more delta."""
+    change = snapshot.change
+    if change.whole:
+        segments.set_range(pipe, keys.rows, change.data, 0)
+        if before.journal.deltas:
+            pipe.unlink(*(keys.delta(delta.number) for delta in before.journal.deltas))
+    elif change.n_rows:
+        pipe.set(keys.delta(number), change.data)
+
+
+def _queue_ids(pipe: Any, key: str, ring: bytes, start: int, stop: int) -> None:
+    """Queue the part of the ring that changed since it had `start` ids; it has `stop` now."""
+    n = len(ring) // 8
+    if start == 0 or stop - start >= n:  # the first time the whole ring, so that the key has its full length
+        pipe.set(key, ring)
+        return
+    a, b = start % n, stop % n
+    for low, high in ((a, b),) if a < b else ((a, n), (0, b)):
+        if low < high:
+            pipe.setrange(key, 8 * low, ring[8 * low : 8 * high])
+
+
+def _rejected_fields(entry_id: bytes, bad: Bad) -> dict[Any, Any]:
+    """Return the fields of an entry of the rejected stream."""
+    kept = bad.cut()
+    return {
+        "entry": entry_id,
+        "stage": kept.stage,
+        "reason": kept.reason,
+        "field": kept.field,
+        "data": kept.data,
+        "bytes": kept.size,
+    }

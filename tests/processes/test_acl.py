@@ -1,0 +1,66 @@
+"""The roles on a real server: each does its work under its own rules."""
+
+import json
+from importlib.util import find_spec
+
+from click.testing import CliRunner
+
+from learner.client import Client
+from learner.commands import main
+from learner.service.store import Store
+from learner.service.store.acl import set_user
+from learner.service.store.connection import client as connect
+from learner.service.wire import Keys
+from tests.conftest import wait_until
+from tests.reliability.roles import PASSWORD
+
+
+def test_each_role_does_its_work_through_our_own_programs(client, roles, start_worker, monkeypatch, tmp_path):
+    worker = start_worker(roles["worker"], "m", "--commit-seconds", "0.05")
+    producer = Client("m", roles["producer"])
+    producer.require_model()
+    assert producer.push({"a": 1}, 1)
+    assert producer.push_many([(i % 2, {"a": i}) for i in range(500)], max_lag=100) == 500
+    wait_until(lambda: producer.lag() == 0)
+    assert 0.0 < Client("m", roles["asker"], timeout=20).predict({"a": 1}) < 1.0
+    assert Client("m", roles["asker"], timeout=20).explain({"a": 1})["contributions"]
+    client.xadd(Keys("m").examples, {"record": "{", "target": "1"})
+    wait_until(lambda: client.xlen(Keys("m").rejected) == 1)
+    monitor = Store(connect(roles["monitor"]), "m")
+    status = monitor.status()
+    assert (status["progress"]["examples"], status["lag_entries"], status["rejected_kept"]) == (501, 0, 1)
+    monkeypatch.setenv("REDIS_URL", roles["monitor"])
+    picture = ["plot", "progress", "m", "--json", "--out", str(tmp_path / "p.png")]
+    for arguments in [["status", "m", "--json"], *([picture] if find_spec("matplotlib") else [])]:
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        json.loads(result.stdout)
+    worker.terminate()
+    _, err = worker.communicate(timeout=20)
+    assert (worker.returncode, err) == (0, "")
+
+
+def test_a_worker_under_its_rules_goes_on_after_a_kill_and_puts_back_a_lost_commit(client, roles, start_worker):
+    worker = start_worker(roles["worker"], "m", "--commit-seconds", "0.05")
+    producer = Client("m", roles["producer"])
+    producer.push_many([(1, {"a": i}) for i in range(1000)])
+    wait_until(lambda: producer.lag() == 0)
+    worker.kill()
+    worker.wait()
+    producer.push_many([(1, {"a": i}) for i in range(1000)])
+    worker = start_worker(roles["worker"], "m", "--commit-seconds", "0.05")
+    wait_until(lambda: producer.lag() == 0)
+    worker.terminate()
+    assert worker.wait(20) == 0
+    assert client.hget(Keys("m").head, "cursor") == client.xinfo_stream(Keys("m").examples)["last-generated-id"]
+
+
+def test_a_worker_whose_rules_miss_something_says_what(client, roles, start):
+    command = set_user("m", "worker", PASSWORD)
+    client.execute_command(*[part for part in command if "state" not in part])
+    worker = start(roles["worker"], "worker", "m", "--burst")
+    client.xadd(Keys("m").examples, {"record": "{}", "target": "1"})
+    _, err = worker.communicate(timeout=30)
+    assert worker.returncode == 2
+    assert "permission" in err.lower()
+    assert "Traceback" not in err

@@ -1,0 +1,163 @@
+"""push, predict and explain: files in every format, what can't be read, and what the worker answers."""
+
+import gzip
+import re
+
+import msgpack
+import pytest
+from click.testing import CliRunner
+
+from learner.client import Client
+from learner.commands import main
+from learner.files import FORMATS, read
+from tests.command_line import BAD_LINE, FILES, reference, strictly
+from tests.conftest import state_bytes
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_file_pushed_is_learned_as_by_a_model(run, create, drain, file, form):
+    create(featurizer="fields")
+    path = file(f"x.{form}", FILES[form])
+    assert re.fullmatch(r"pushed 60 examples in \d+\.\d s\n", run("push", "m", path).stdout)
+    found = drain().model
+    assert (found.n_examples, found.n_rejected) == (60, 0)
+    assert state_bytes(found) == state_bytes(reference(form, path))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_standard_input_and_gzip_are_pushed_too(run, create, drain, file, form, zipped):
+    create(featurizer="fields")
+    content = gzip.compress(FILES[form]) if zipped else FILES[form]
+    found = strictly(run("push", "m", "-", "--format", form, "--json", stdin=content).stdout)
+    assert (found["model"], found["pushed"], found["bad"]) == ("m", 60, 0)
+    if zipped:
+        found = strictly(run("push", "m", file(f"x.{form}.gz", FILES[form]), "--json").stdout)
+        assert found["pushed"] == 60
+    assert drain().model.n_examples == 60 * (1 + zipped)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_lines_that_can_t_be_read_are_named_and_left_out(run, create, drain, file, form):
+    create(featurizer="fields")
+    path = file(
+        f"x.{form}",
+        FILES[form] + BAD_LINE[form] + FILES["csv"].split(b"\n")[1] + b"\n"
+        if form == "csv"
+        else FILES[form] + BAD_LINE[form],
+    )
+    result = run("push", "m", path, code=2)
+    assert re.match(r"Error: (line|example) 6\d: ", result.stderr)
+    assert len(result.stderr.splitlines()) == 1
+    assert f"pushed {61 if form == 'csv' else 60} examples" in result.stdout
+    assert "left out 1 bad ones" in result.stdout
+    assert drain().model.n_examples == (61 if form == "csv" else 60)
+
+
+def test_only_the_first_ten_bad_lines_are_shown_and_all_are_counted(run, create):
+    create()
+    result = run(
+        "push", "m", "-", "--format", "jsonl", "--json", stdin=b"{nope\n" * 25 + b'{"a": 1, "target": 1}\n', code=2
+    )
+    assert len(result.stderr.splitlines()) == 10
+    found = strictly(result.stdout)
+    assert (found["pushed"], found["bad"]) == (1, 25)
+
+
+def test_the_target_s_field_can_have_another_name(run, create, drain):
+    create(featurizer="fields")
+    run("push", "m", "-", "--format", "csv", "--target", "late", stdin=b"a,late\n1,1\n2,0\n")
+    assert set(drain().model.weights) == {"(constant)", "a"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["/nonexistent.csv"], "/nonexistent.csv"),
+        (["/"], "/"),
+        (["notes.txt"], "notes.txt"),
+        (["-"], "format"),
+        (["x.csv", "--format", "parquet"], "parquet"),
+    ],
+)
+def test_a_file_that_can_t_be_read_is_one_line(run, fails, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello")
+    run("create", "m")
+    assert told in fails("push", "m", *arguments, stdin=b"")
+
+
+def test_damage_in_msgpack_is_one_line_after_what_came_before_it(run, fails, create, drain):
+    create()
+    assert "what follows can't be read" in fails(
+        "push", "m", "-", "--format", "msgpack", stdin=FILES["msgpack"] + b"\xc1"
+    )
+
+
+def test_a_record_is_predicted_and_explained(run, create, serving):
+    create(featurizer="fields", labels=["on time", "late"])
+    with serving() as worker:
+        for i in range(60):
+            worker.model.learn_one({"a": i % 3, "w": "x"}, i % 3 > 0)
+        probability = worker.model.predict_proba_one({"a": 2, "w": "x"})["late"]
+        score = worker.model.score_one({"a": 2, "w": "x"})
+        record = '{"a": 2, "w": "x"}'
+        assert run("predict", "m", record).stdout == f"{probability:.6g} late\n"
+        found = strictly(run("predict", "m", record, "--json").stdout)
+        assert (found["prediction"], found["score"], found["label"]) == (probability, score, "late")
+        lines = run("explain", "m", record).stdout.splitlines()
+        assert lines[0] == f"prediction {probability:.6g}, score {score:+.6g}"
+        assert {line.split()[0] for line in lines[2:]} == {"(constant)", "a", "w=x"}
+        found = strictly(run("explain", "m", record, "--json").stdout)
+        assert sum(row[-1] for row in found["contributions"]) == pytest.approx(score, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_file_of_records_is_predicted_line_by_line(run, create, serving, file, form):
+    create(featurizer="fields")
+    path = file(f"x.{form}", FILES[form])
+    with serving() as worker:
+        for example in read(path, form):
+            value = msgpack.unpackb(example.data)
+            packed = worker.model.pack(value[1]) if example.kind == "record" else msgpack.packb(value[1])
+            worker.model.learn_packed(b"\x92" + msgpack.packb(value[0]) + packed)
+        expected = []
+        for example in read(path, form):
+            value = msgpack.unpackb(example.data)
+            packed = worker.model.pack(value[1]) if example.kind == "record" else msgpack.packb(value[1])
+            expected.append(worker.model.learner.prediction(worker.model.learner.score_packed(packed)))
+        lines = run("predict", "m", path, "--json").stdout.splitlines()
+        assert [strictly(line)["prediction"] for line in lines] == expected
+        assert run("predict", "m", path).stdout.splitlines() == [f"{p:.6g}" for p in expected]
+        stdin = run("predict", "m", "-", "--format", form, stdin=FILES[form]).stdout
+        assert stdin.splitlines() == [f"{p:.6g}" for p in expected]
+
+
+def test_a_bad_record_in_a_file_does_not_hide_the_other_predictions(run, create, serving, file):
+    create(featurizer="place")
+    path = file("x.jsonl", b'{"lat": 1, "lon": 1}\n{"lat": 91, "lon": 1}\n{"lat": 2, "lon": 1}\n')
+    with serving():
+        found = [strictly(line)["prediction"] for line in run("predict", "m", path, "--json").stdout.splitlines()]
+        assert found == [0.5, None, 0.5]
+        result = CliRunner().invoke(main, ["predict", "m", path])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    lines = result.stdout.splitlines()
+    assert (len(lines), lines[0], lines[2]) == (3, "0.5", "0.5")
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_bad_record_is_one_line(fails, create, serving, command):
+    create(featurizer="place")
+    with serving():
+        assert "record must be JSON" in fails(command, "m", "{nope")
+        assert "91" in fails(command, "m", '{"lat": 91, "lon": 0}')
+        assert "map" in fails(command, "m", "[1]")
+        assert "nonexistent" in fails(command, "m", "/nonexistent.csv")
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_no_worker_is_one_line_that_says_so(fails, create, monkeypatch, command):
+    create()
+    init = Client.__init__
+    monkeypatch.setattr("learner.client.Client.__init__", lambda self, *a: init(self, *a, timeout=0.1))
+    assert "is its worker running? (learner worker m)" in fails(command, "m", "{}")

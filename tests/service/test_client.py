@@ -1,0 +1,270 @@
+"""The Python client against a running worker."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import msgpack
+import numpy as np
+import pytest
+
+from learner import Client, Model
+from learner.client import BATCH_EXAMPLES, PIPELINE_ENTRIES
+from learner.errors import ExampleError, LearnerError, SpecError, StoreError
+from learner.packing import pack
+from learner.service.store.position import stream_id
+from learner.service.wire import REPLIES, Keys
+from tests.conftest import state_bytes, wait_until
+
+KEYS = Keys("m")
+RECORDS = [{"a": i % 7, "word": f"w{i % 5}"} for i in range(50)]
+
+
+@pytest.fixture
+def ours(redis_url) -> Client:
+    return Client("m", redis_url)
+
+
+def learned(client, n: int) -> None:
+    """Wait until so many entries are committed."""
+    wait_until(lambda: int(client.hget(KEYS.head, "entries") or 0) == n)
+
+
+def answered_by(client, reply: "dict", late: float = 0.0) -> threading.Thread:
+    """Answer the next request by hand, as a worker would."""
+
+    def answer() -> None:
+        (_, ((_, fields),)), *_ = client.xread({KEYS.requests: "0-0"}, block=5000, count=1)
+        time.sleep(late)
+        client.rpush(fields[b"reply"], json.dumps({"id": fields[b"id"].decode(), **reply}))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+def test_what_is_pushed_is_learned_and_predicted_as_by_a_model(client, ours, create, serving):
+    reference = create(featurizer="fields")
+    with serving():
+        ids = [ours.push(record, i % 2) for i, record in enumerate(RECORDS)]
+        learned(client, 50)
+        for i, record in enumerate(RECORDS):
+            reference.learn_one(record, i % 2)
+        assert ours.predict(RECORDS[3]) == reference.predict_proba_one(RECORDS[3])[1]
+        assert ours.predict_many(RECORDS) == [reference.predict_proba_one(record)[1] for record in RECORDS]
+        explained = ours.explain(RECORDS[3])
+    assert sorted(ids, key=stream_id) == ids
+    assert [tuple(row) for row in explained["contributions"]] == reference.explain_one(RECORDS[3])
+    assert explained["score"] == reference.score_one(RECORDS[3])
+    assert state_bytes(ours.committed()) == state_bytes(reference)
+
+
+def test_the_weights_are_those_of_the_last_commit_the_largest_first(client, ours, create, drain):
+    reference = create(featurizer="fields")
+    assert ours.weights() == {}
+    ours.push_many((i % 2, record) for i, record in enumerate(RECORDS))
+    drain()
+    for i, record in enumerate(RECORDS):
+        reference.learn_one(record, i % 2)
+    found = ours.weights()
+    assert found == dict(reference.weights)
+    assert list(map(abs, found.values())) == sorted(map(abs, found.values()), reverse=True)
+    assert list(ours.weights(n=2)) == list(found)[:2]
+    assert list(ours.weights("word=")) == [name for name in found if name.startswith("word=")]
+    assert len(ours.weights("word=", 3)) == 3
+    assert ours.weights("nothing starts so") == {}
+
+
+def test_a_generator_of_many_goes_into_few_entries_and_none_is_lost(client, ours, create, drain):
+    reference = create(featurizer="fields")
+    n = BATCH_EXAMPLES * PIPELINE_ENTRIES + 3 * BATCH_EXAMPLES + 7
+    assert ours.push_many((i % 2, {"a": i % 10}) for i in range(n)) == n
+    assert client.xlen(KEYS.examples) == PIPELINE_ENTRIES + 4
+    for i in range(n):
+        reference.learn_one({"a": i % 10}, i % 2)
+    assert state_bytes(drain().model) == state_bytes(reference)
+
+
+def test_none_pushed_is_none(client, ours, create):
+    create()
+    assert ours.push_many([]) == 0
+    assert ours.push_many(iter([]), features=True) == 0
+    assert client.xlen(KEYS.examples) == 0
+
+
+def test_large_records_do_not_pile_up_in_one_entry(client, ours, create):
+    create()
+    ours.push_many((1, {"text": "x" * 100_000}) for _ in range(10))
+    assert client.xlen(KEYS.examples) == 4
+
+
+def test_features_and_importances_are_learned_as_they_are(client, ours, create, drain):
+    reference = create(featurizer="email")
+    ours.push(features={"x": 2.0}, target=1)
+    ours.push(features={"x": 1.0}, target=-1, importance=2.5)
+    ours.push({"address": "a@b.de"}, 1, importance=0.5)
+    ours.push_many([(1, {"x": 3}), (0, {"y": 1}, 4.0)], features=True)
+    ours.push_many([(1, {"address": "c@d.de"}, 2)])
+    reference.learn_packed(pack([1, {"x": 2.0}]) + pack([-1, {"x": 1.0}, 2.5]))
+    reference.learn_one({"address": "a@b.de"}, 1, 0.5)
+    reference.learn_packed(pack([1, {"x": 3}]) + pack([0, {"y": 1}, 4.0]))
+    reference.learn_one({"address": "c@d.de"}, 1, 2)
+    assert state_bytes(drain().model) == state_bytes(reference)
+    assert client.xlen(KEYS.rejected) == 0
+
+
+def test_features_are_asked_for_as_they_are(ours, create, serving):
+    create(featurizer="email")
+    with serving():
+        assert ours.predict(features={"x": 1.0}) == 0.5
+        assert ours.predict_many([{"x": 1.0}, {}], features=True) == [0.5, 0.5]
+        assert {row[0] for row in ours.explain(features={"x": 1.0})["contributions"]} == {"(constant)", "x"}
+
+
+def test_numpy_numbers_are_numbers(client, ours, create, drain):
+    create(task="regression")
+    ours.push({"a": np.float32(2), "b": np.int64(3)}, np.float64(7.5))
+    assert drain().model.n_examples == 1
+
+
+def test_one_bad_record_among_many_has_no_prediction(ours, create, serving):
+    create(featurizer="place")
+    with serving():
+        assert ours.predict_many({"lat": lat, "lon": 0} for lat in (1, 91, 2)) == [0.5, None, 0.5]
+        assert ours.predict_many([]) == []
+
+
+def test_more_than_a_request_holds_is_asked_in_several(client, ours, create, serving):
+    create(featurizer="fields")
+    with serving():
+        assert ours.predict_many({"a": i} for i in range(2500)) == [0.5] * 2500
+    assert client.info("commandstats")["cmdstat_rpush"]["calls"] >= 3
+
+
+def test_a_bad_record_s_error_is_raised_and_the_next_question_answered(ours, create, serving):
+    create(featurizer="place")
+    with serving():
+        with pytest.raises(LearnerError, match=r"must be .*91"):
+            ours.predict({"lat": 91, "lon": 0})
+        with pytest.raises(LearnerError, match="record must be a map"):
+            ours.predict(7)
+        with pytest.raises(LearnerError, match="feature 'x' must be a number"):
+            ours.explain(features={"x": "text"})
+        assert ours.predict({"lat": 1, "lon": 0}) == 0.5
+
+
+def test_what_msgpack_has_no_form_for_is_refused_before_it_is_sent(client, ours, create):
+    create()
+    for push in (lambda: ours.push({"a": {1}}, 1), lambda: ours.push(features={"a": object()}, target=1)):
+        with pytest.raises(ExampleError, match="value must be"):
+            push()
+    with pytest.raises(ExampleError):
+        ours.push_many([(1, {"a": 1 << 70})])
+    assert client.xlen(KEYS.examples) == 0
+
+
+def test_without_an_answer_the_error_names_what_to_do(redis_url, create):
+    create()
+    with pytest.raises(
+        LearnerError, match=r"did not answer within 0.2 s: is its worker running\? \(learner worker m\)"
+    ):
+        Client("m", redis_url, timeout=0.2).predict({"a": 1})
+
+
+def test_a_late_answer_to_a_request_given_up_is_ignored(client, redis_url, create):
+    create()
+    asking = Client("m", redis_url, timeout=0.3)
+    late = answered_by(client, {"prediction": 0.111}, late=0.6)
+    with pytest.raises(LearnerError, match="did not answer"):
+        asking.predict({"a": 1})
+    late.join()
+    client.xtrim(KEYS.requests, maxlen=0)
+    answer = answered_by(client, {"prediction": 0.222})
+    assert asking.predict({"a": 1}) == 0.222
+    answer.join()
+
+
+def test_two_clients_never_get_each_other_s_answers(redis_url, create, serving):
+    reference = create(featurizer="fields")
+    wrong: list[object] = []
+    with serving() as worker:
+        for i in range(20):
+            worker.model.learn_one({"n": i}, i % 2)
+            reference.learn_one({"n": i}, i % 2)
+        expected = [reference.predict_proba_one({"n": i, "w": f"x{i}"})[1] for i in range(20)]
+
+        def ask(own: int) -> None:
+            asking = Client("m", redis_url)
+            for i in range(60):
+                i = (7 * i + own) % 20
+                if asking.predict({"n": i, "w": f"x{i}"}) != expected[i]:
+                    wrong.append((own, i))
+
+        threads = [threading.Thread(target=ask, args=(own,)) for own in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_each_client_has_a_list_of_its_own_for_answers(redis_url, create):
+    create()
+    lists = {Client("m", redis_url)._replies for _ in range(10)}
+    assert len(lists) == 10
+    assert all(name.startswith(REPLIES) for name in lists)
+
+
+def test_a_client_of_a_wrong_name_or_without_a_model_is_told_so(redis_url):
+    with pytest.raises(SpecError, match="model name"):
+        Client("a b", redis_url)
+    with pytest.raises(StoreError, match="does not exist"):
+        Client("m", redis_url).weights()
+
+
+def test_a_push_is_not_repeated_when_its_answer_is_lost(client, ours, create, monkeypatch):
+    create()
+    connection_class = ours.redis.connection_pool.connection_class
+    read, calls = connection_class.read_response, []
+
+    def lost(self, *args, **kwargs):
+        answer = read(self, *args, **kwargs)
+        calls.append(answer)
+        raise ConnectionResetError("lost")
+
+    ours.redis.ping()
+    monkeypatch.setattr(connection_class, "read_response", lost)
+    with pytest.raises(ConnectionError):
+        ours.push({"a": 1}, 1)
+    monkeypatch.undo()
+    assert len(calls) == 1
+    assert client.xlen(KEYS.examples) == 1
+
+
+def test_a_pushed_single_record_is_one_msgpack_pair(client, ours, create):
+    create()
+    ours.push({"a": 1}, -1)
+    ((_, fields),) = client.xrange(KEYS.examples)
+    assert msgpack.unpackb(fields[b"records"]) == [-1, {"a": 1}]
+
+
+def test_pushing_does_not_import_numba(redis_url, create):
+    create()
+    code = "import sys, os; from learner import Client; Client('m', os.environ['REDIS_URL']).push({'a': 1}, 1)\n"
+    code += "assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "REDIS_URL": redis_url})
+
+
+def test_a_regression_predicts_numbers(client, ours, create, serving):
+    reference = create(task="regression", featurizer="fields")
+    assert isinstance(reference, Model)
+    with serving():
+        assert isinstance(ours.predict({"a": 1}), float)
+        for i in range(30):
+            ours.push({"a": i % 5}, 2.0 * (i % 5))
+            reference.learn_one({"a": i % 5}, 2.0 * (i % 5))
+        learned(client, 30)
+        assert ours.predict({"a": 2}) == reference.predict_one({"a": 2})

@@ -1,0 +1,155 @@
+"""``learner replay --compare``: the losses are those of each model alone; what is no model is said in words."""
+
+import json
+import random
+
+import msgpack
+import pytest
+
+from learner.commands.compare import compare, spec_of_file
+from learner.commands.progressive import learn_file
+from learner.confidence import FIRST
+from learner.errors import LearnerError, SpecError
+from learner.files import FORMATS
+from learner.model import Model
+from learner.spec import Spec
+from learner.tasks import TASKS
+from tests.command_line import FILES, invoke, strictly
+from tests.conftest import SEED
+
+NUMBERS = [task for task, entry in TASKS.items() if entry.predicts_numbers]
+
+
+def write(path, task="binary", n=4000, weighted=True):
+    r = random.Random(5)
+    lines = []
+    for _ in range(n):
+        x = {"a": r.gauss(0, 1), f"w={r.randrange(20)}": 1.0}
+        signal = 2.0 * x["a"] + r.gauss(0, 1)
+        y = (1 if signal > 0 else -1) if task == "binary" else 50.0 + signal
+        lines.append(msgpack.packb([y, x, r.choice([1.0, 2.0])] if weighted else [y, x]))
+    path.write_bytes(b"".join(lines))
+    return str(path)
+
+
+def replay(*arguments, code=0):
+    """Run ``learner replay``; returns what it prints, on both channels."""
+    return invoke("replay", *arguments, code=code).output
+
+
+@pytest.mark.parametrize("task", ["binary", *NUMBERS])
+def test_each_is_what_it_is_alone_and_the_difference_is_that_of_the_losses(tmp_path, task):
+    path = write(tmp_path / "x.msgpack", task)
+    made = {
+        "default": Spec(task, seed=SEED),
+        "same": Spec(task),
+        "slow": Spec(task, rates=[1e-4]),
+        "head": Spec(task, neural=[5, 4]),
+    }
+    found = compare(made, path, None, "target", quiet=True)
+    rows = {row["spec"]: row for row in found["specs"]}
+    for name, spec in made.items():
+        alone = Model.from_spec(spec.to_data() | {"seed": SEED.hex()})
+        learn_file(alone, path, None, "target", quiet=True)
+        assert rows[name].items() >= alone.summary().items()
+        assert rows[name]["loss"] == pytest.approx(alone.progressive_loss)
+        assert rows[name]["difference"] == pytest.approx(rows[name]["loss"] - rows["default"]["loss"], abs=1e-9)
+        assert rows[name]["low"] <= rows[name]["difference"] <= rows[name]["high"]
+    assert [rows["same"][name] for name in ("difference", "low", "high", "verdict")] == [0.0, 0.0, 0.0, "undecided"]
+    assert rows["slow"]["verdict"] == "worse"
+    assert rows["slow"]["low"] > 0.0
+    assert found["constant_loss"] == pytest.approx(rows["default"]["constant_loss"])
+
+
+def test_the_better_one_is_called_better_and_before_the_first_thousand_examples_nobody_is(tmp_path):
+    for n, verdict in ((4000, "better"), (FIRST - 1, "undecided")):
+        made = {"slow": Spec(rates=[1e-4]), "default": Spec()}
+        found = compare(made, write(tmp_path / "x.msgpack", n=n), None, "target", quiet=True)
+        assert found["specs"][1]["verdict"] == verdict
+        assert found["specs"][0]["verdict"] == "undecided"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_spec_beside_itself_differs_by_exactly_zero_in_every_format(tmp_path, form):
+    path = tmp_path / f"x.{form}"
+    head, rows = FILES[form].split(b"\n", 1) if form in ("csv", "tsv") else (b"", FILES[form])
+    path.write_bytes((head and head + b"\n") + rows * 20)
+    found = strictly(replay(str(path), "--compare", "neural=5,4", "--compare", "", "--compare", "neural=5,4", "--json"))
+    assert [row["spec"] for row in found["specs"]] == ["default", "neural=5,4", "default again", "neural=5,4 again"]
+    assert (found["examples"], found["rejected"]) == (1200, 0)
+    _, head, same, head_again = found["specs"]
+    assert same["difference"] == same["low"] == same["high"] == 0.0
+    assert head["difference"] == head_again["difference"] != 0.0
+
+
+def test_a_long_msgpack_file_is_learned_whole(tmp_path):
+    """Its blocks are cut between examples."""
+    example = msgpack.packb([1, {"a": 1.0, "x" * 200: 2.0}])
+    (tmp_path / "x.msgpack").write_bytes(example * 12_000)
+    found = strictly(replay(str(tmp_path / "x.msgpack"), "--compare", "rates=0.5", "--json"))
+    assert [row["examples"] for row in found["specs"]] == [12_000, 12_000]
+    assert found["rejected"] == 0
+
+
+def test_featurizers_are_compared_and_a_record_that_one_refuses_is_learned_by_none(tmp_path):
+    (tmp_path / "x.jsonl").write_text(
+        '{"address": "a@b.c", "target": 1}\n{"address": "ab.c", "target": 0}\n' * 5
+        + '{"address": 5, "target": 1}\n{no\n'
+    )
+    text = replay(str(tmp_path / "x.jsonl"), "--featurizer", "fields", "--compare", "featurizer=email")
+    assert "rejected 2" in text
+    arguments = ["replay", str(tmp_path / "x.jsonl"), "--compare", "featurizer=email", "--json"]
+    found = strictly(invoke(*arguments).stdout)
+    fields, email = found["specs"]
+    assert fields["examples"] == email["examples"] == 10
+    assert fields["features"] < email["features"]
+
+
+def test_the_table_has_a_line_a_spec(tmp_path):
+    path = write(tmp_path / "x.msgpack")
+    (tmp_path / "slow.toml").write_text("rates = [0.0001]\n")
+    (tmp_path / "hinge.json").write_text(json.dumps(Model(loss="hinge").to_spec()))
+    text = replay(path, "--rates", "0.5,2", *(f"--compare={tmp_path / name}" for name in ("slow.toml", "hinge.json")))
+    assert "(0) rates=0.5,2\n" in text
+    assert f"(1) {tmp_path / 'slow.toml'}\n" in text
+    for part in ("  examples         (0)", "95% at any time", "accuracy", "AUC", "worse", "best constant"):
+        assert part in text
+    text = replay(
+        write(tmp_path / "y.msgpack", "regression"), "--task", "regression", "--compare", "rates=2 loss=squared"
+    )
+    assert "squared error" in text
+    assert "R2" in text
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("rate=0.5", "--compare must be options of a model as NAME=VALUE, or a .toml or .json file (got 'rate=0.5')"),
+        ("neural", "(got 'neural')"),
+        ("neural-only=1", "(got 'neural-only=1')"),
+        ("json", "(got 'json')"),
+        ("rates=x", "--rates must be numbers with commas"),
+        ("loss=cubic", "loss of a binary task must be one of"),
+        (
+            "task=quantile level=0.9",
+            "--compare must have the task and the labels of the first model ('task=quantile level=0.9' has others)",
+        ),
+        (
+            "task=regression",
+            "--compare must have the task and the labels of the first model ('task=regression' has others)",
+        ),
+        ("nowhere.toml", "nowhere.toml: "),
+        ("'open", "--compare must be options of a model"),
+    ],
+)
+def test_what_is_no_spec_is_said_in_words(tmp_path, spec, message):
+    assert message in replay(write(tmp_path / "x.msgpack", n=2), "--compare", spec, code=2)
+
+
+def test_files_that_hold_no_spec_or_no_example_are_said_in_words(tmp_path):
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(SpecError, match="spec must be a map"):
+        spec_of_file(str(tmp_path / "list.json"), Spec())
+    (tmp_path / "x.msgpack").write_bytes(msgpack.packb([1, 2]))
+    with pytest.raises(LearnerError, match=r"at least one example that can be learned \(got 1 bad ones\)"):
+        compare({"a": Spec(), "b": Spec()}, str(tmp_path / "x.msgpack"), None, "target", quiet=True)

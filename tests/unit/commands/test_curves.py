@@ -1,0 +1,25 @@
+"""The curve of a model's loss: of many commits several are one point, and what was learned twice is there once."""
+
+import numpy as np
+
+from learner.commands.curves import curve
+
+
+def entries(examples):
+    return [
+        {b"time": b"%d" % i, b"examples": b"%d" % n, b"loss": b"0.5", b"constant_loss": b"1"}
+        for i, n in enumerate(examples)
+    ]
+
+
+def test_of_many_commits_several_are_one_point_and_the_last_is_there():
+    points = curve(entries(range(10, 10_010, 10)), most=300)
+    assert points.n_commits == 4
+    assert len(points.examples) == 250
+    assert (points.examples[0], points.examples[-1]) == (40, 10_000)
+    np.testing.assert_allclose(points.recent, 0.5)
+
+
+def test_what_a_server_that_went_back_learned_twice_is_there_once():
+    assert curve(entries([0, 10, 20, 30, 15, 25])).examples.tolist() == [10, 15, 25]
+    assert curve(entries([0, 0])) is None

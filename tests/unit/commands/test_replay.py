@@ -1,0 +1,133 @@
+"""``learner replay``: the model on the same file, its table, and what can't be learned."""
+
+import math
+import re
+
+import msgpack
+import pytest
+
+from learner.commands.progressive import learn_file
+from learner.files import FORMATS
+from learner.model import Model
+from tests.command_line import BAD_LINE, FILES, ROWS, invoke, invoke_failing, reference, strictly
+from tests.conftest import SEED, state_bytes
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_replay_is_the_model_on_the_same_file(file, form, zipped):
+    path = file(f"x.{form}" + ".gz" * zipped, FILES[form])
+    expected = reference(form, path)
+    model = Model(featurizer="fields", seed=SEED)
+    learn_file(model, path, None, "target", quiet=True)
+    assert state_bytes(model) == state_bytes(expected)
+    found = strictly(invoke("replay", path, "--json").stdout)
+    assert {"progressive_loss", "examples", "features", "seconds"} <= found.keys()
+    assert (found["examples"], found["rejected"], found["features"]) == (60, 0, expected.n_features)
+    assert found["progressive_loss"] == expected.progressive_loss
+    assert found.items() >= expected.figures().items()
+    assert strictly(invoke("replay", "-", "--format", form, "--json", stdin=FILES[form]).stdout)["examples"] == 60
+
+
+def test_replay_of_more_than_a_block_is_the_model_on_the_same_file(file):
+    examples = [msgpack.packb([i % 2, {f"n{i * 7919 % 3001}": 1.0 + i % 3, "x" * 200: 1}]) for i in range(6000)]
+    model, expected = Model(seed=SEED), Model(seed=SEED)
+    learn_file(model, file("x.msgpack", b"".join(examples)), None, "target", quiet=True)
+    expected.learn_packed(b"".join(examples))
+    assert state_bytes(model) == state_bytes(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        (["--loss", "hinge"], "hinge loss"),
+        (["--task", "regression"], "squared error"),
+        (["--task", "quantile"], "pinball loss"),
+        (["--loss", "poisson"], "deviance"),
+        (["--loss", "squared"], "squared error"),
+        (["--rates", "0.5"], "log loss"),
+        (["--rates", "0.5,4"], "log loss"),
+    ],
+)
+def test_replay_takes_loss_task_and_rates(file, options, kind):
+    path = file("x.csv", FILES["csv"])
+    made = {name[2:]: value for name, value in zip(options[::2], options[1::2], strict=True)}
+    if "rates" in made:
+        made["rates"] = [float(rate) for rate in made["rates"].split(",")]
+    if made.get("loss") in ("squared", "poisson"):
+        made["task"] = {"squared": "regression"}.get(made["loss"], made["loss"])
+    expected = reference("csv", path, **made)
+    assert strictly(invoke("replay", path, "--json", *options).stdout)["progressive_loss"] == expected.progressive_loss
+    text = invoke("replay", path, *options).stdout
+    assert f"progressive loss  {expected.progressive_loss:.6f} ({kind})" in text
+    assert {"squared error": "R2", "pinball loss": "covered", "deviance": "RMSE"}.get(kind, "calibration error") in text
+
+
+def test_the_progressive_loss_is_the_mean_log_loss_before_each_example_is_learned(file):
+    model, total = Model(featurizer="fields", seed=SEED), 0.0
+    for target, record in ROWS:
+        total -= math.log(model.predict_proba_one(record)[1 if target else -1])
+        model.learn_one(record, target)
+    assert strictly(invoke("replay", file("x.csv", FILES["csv"]), "--json").stdout)[
+        "progressive_loss"
+    ] == pytest.approx(total / 60)
+
+
+def test_replay_learns_labels(file):
+    path = file("x.csv", b"a,target\n" + b"1,spam\n2,ham\n" * 20)
+    assert strictly(invoke("replay", path, "--json", "--labels", "ham,spam").stdout)["examples"] == 40
+    assert strictly(invoke("replay", path, "--json", "--labels", "ham,spam").stdout)["rejected"] == 0
+
+
+def test_replay_prints_a_table_whose_counter_doubles(file):
+    lines = invoke("replay", file("x.csv", FILES["csv"])).stdout.splitlines()
+    assert lines[0] == "binary, logistic loss"
+    assert lines[1].split() == ["average", "since", "example", "current", "current", "current"]
+    rows = [line.split() for line in lines[3:] if re.match(r" +\d\.\d{6} ", line)]
+    assert [int(row[2]) for row in rows] == [1, 2, 4, 8, 16, 32]
+    assert [int(float(row[3])) for row in rows] == [ROWS[n - 1][0] for n in (1, 2, 4, 8, 16, 32)]
+    assert "examples          60" in lines
+    assert lines[-1].startswith("seconds ")
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "msgpack"])
+def test_replay_goes_on_after_a_bad_line_and_counts_it(file, form):
+    head, _, tail = FILES[form].partition(b"\n")
+    result = invoke("replay", file(f"x.{form}", head + b"\n" + BAD_LINE[form] + tail), "--json")
+    assert re.match(r"Error: line 2: ", result.stderr)
+    found = strictly(result.stdout)
+    assert (found["examples"], found["rejected"]) == (60, 1)
+
+
+def test_replay_names_what_can_t_be_learned(file):
+    content = FILES["msgpack"] + msgpack.packb([7, {"a": 1}]) + msgpack.packb({"a": 1}) + FILES["msgpack"]
+    result = invoke("replay", file("x.msgpack", content), "--json")
+    assert [line.partition(": ")[2].partition(":")[0] for line in result.stderr.splitlines()] == [
+        "example 61",
+        "example 62",
+    ]
+    assert strictly(result.stdout)["examples"] == 120
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("x.csv", b"", "at least one example"),
+        ("x.csv", b"a,target\n1,7\n", "at least one example"),
+        ("x.csv", b"a,a,target\n1,1,1\n", "every column must have a name of its own"),
+        ("x.msgpack", FILES["msgpack"] + b"\x92\x01", "whole msgpack"),
+        ("x.msgpack", b"\xc1" * 100, "whole msgpack"),
+        ("x.txt", b"1", "x.txt"),
+        ("x.csv", b"\x1f\x8b\x08broken", "gzip must be whole"),
+    ],
+)
+def test_a_file_that_can_t_be_replayed_ends_with_one_line(file, name, content, told):
+    result = invoke("replay", file(name, content), "--json", code=2)
+    assert told in result.stderr.splitlines()[-1]
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_a_missing_file_and_a_wrong_option_of_replay_are_one_line(file):
+    assert "/nonexistent.csv" in invoke_failing("replay", "/nonexistent.csv")
+    assert "--rates must be numbers" in invoke_failing("replay", file("x.csv", FILES["csv"]), "--rates", "x")
+    assert "nosuch" in invoke_failing("replay", file("x.csv", FILES["csv"]), "--featurizer", "nosuch")
