@@ -101,14 +101,14 @@ from learner.layout import PARTS
 seed, random = b"sixteen bytes it", random.Random(1)
 examples = [({f"w{random.randrange(9)}": 1.0 for _ in range(3)}, random.gauss(0, 1)) for _ in range(300)]
 examples = [(x, 20.0 + sum(int(name[1:]) for name in x) + noise) for x, noise in examples]
-found = {}
+figures = {}
 
 model = Model("regression", loss="absolute", seed=seed, parts=["kalman", "trends"])
 answers = []
 for x, y in examples:
     answers.append(abs(model.predict_one(x) - y))
     model.learn_one(x, y)
-found["loss"] = [model.progressive_loss, sum(answers) / len(answers), model.constant_loss]
+figures["loss"] = [model.progressive_loss, sum(answers) / len(answers), model.constant_loss]
 
 model = Model("positive", seed=seed, parts=["kalman", "trends"])
 refused = []
@@ -117,7 +117,7 @@ for x, y in [*examples, ({"a": 1.0}, -1.0)]:
         model.learn_one(x, y)
     except Exception as error:
         refused.append(str(error))
-found["task"] = [model.progressive_loss, model.constant_loss, model.summary()["rmse"], refused]
+figures["task"] = [model.progressive_loss, model.constant_loss, model.summary()["rmse"], refused]
 
 model = Model("regression", seed=seed)
 for x, y in examples:
@@ -126,7 +126,7 @@ place = len(model.spec.rates) + experts.EXPERTS.index(experts.mean)
 row = model.learner.weight_dict.matrix[model.learner.weight_dict.slot("w3")]
 column = experts.column_of(experts.mean, len(model.spec.rates))
 x = examples[0][0]
-found["expert"] = [
+figures["expert"] = [
     "mean" in PARTS and "mean" in model.spec.parts, float(model.learner.mixer[place, 0]),
     float(row[column + 1]), sum("w3" in x for x, _ in examples),
     sum(c.contribution for c in model.explain_one(x)), model.score_one(x),
@@ -136,8 +136,8 @@ found["expert"] = [
 model = Model(optimizer={"name": "sign", "rate": 0.5}, seed=seed)
 for i in range(3):
     model.learn_one({"a": 1.0}, 1)
-found["optimizer"] = [model.weights["a"]]
-print(json.dumps(found))
+figures["optimizer"] = [model.weights["a"]]
+print(json.dumps(figures))
 """
 
 
@@ -197,18 +197,18 @@ def test_one_more_of_each_learns(package, jit):
         [sys.executable, "-c", PROGRAM], cwd=package, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)
+    figures = json.loads(done.stdout)
 
-    progressive, by_hand, constant = found["loss"]
+    progressive, by_hand, constant = figures["loss"]
     assert progressive == pytest.approx(by_hand)
     assert progressive < 0.6 * constant
 
-    progressive, constant, rmse, refused = found["task"]
+    progressive, constant, rmse, refused = figures["task"]
     assert rmse**2 == pytest.approx(progressive)
     assert progressive < 0.6 * constant
     assert refused == ["target must be a number above 0 (got -1.0)"]
 
-    is_part, mixing_weight, count, n, explained, score, n_inputs, progressive, constant = found["expert"]
+    is_part, mixing_weight, count, n, explained, score, n_inputs, progressive, constant = figures["expert"]
     assert is_part
     assert mixing_weight != 0.1  # it was learned
     assert count == n
@@ -216,4 +216,4 @@ def test_one_more_of_each_learns(package, jit):
     assert n_inputs == len(Model("regression").learner.mixer) + 1
     assert progressive < 0.6 * constant
 
-    assert found["optimizer"] == [1.5]
+    assert figures["optimizer"] == [1.5]

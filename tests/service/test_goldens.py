@@ -20,9 +20,9 @@ SEEDED = {"seed": goldens.SEED}
 @pytest.fixture(params=DUMPS)
 def dumped(request, client):
     """A dump's name, its keys as they are in the file, restored onto the server, and the store of the model."""
-    found = goldens.read(goldens.path_of(request.param))
-    goldens.restore(client, found)
-    return request.param, {key.rpartition("}:")[2]: value for key, _, value in found}, Store(client, request.param)
+    dump = goldens.read(goldens.path_of(request.param))
+    goldens.restore(client, dump)
+    return request.param, {key.rpartition("}:")[2]: value for key, _, value in dump}, Store(client, request.param)
 
 
 def load(store):

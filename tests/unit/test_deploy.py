@@ -11,21 +11,21 @@ UNIT = "learner-worker@.service"
 
 def lines(name):
     """Return the lines of a file that mean something, without indentation."""
-    found = [line.strip() for line in (DEPLOY / name).read_text().splitlines()]
-    return [line for line in found if line and not line.startswith("#")]
+    stripped = [line.strip() for line in (DEPLOY / name).read_text().splitlines()]
+    return [line for line in stripped if line and not line.startswith("#")]
 
 
 def test_the_server_keeps_everything():
-    found = lines("compose.yaml")
+    settings = lines("compose.yaml")
     for rule in ("appendonly yes", "maxmemory-policy noeviction", "dir /data", "- data:/data"):
-        assert rule in found
+        assert rule in settings
 
 
 def test_the_server_has_a_password_that_is_in_none_of_our_files():
-    found = lines("compose.yaml")
-    assert "requirepass ${VALKEY_PASSWORD}" in found
-    assert "REDIS_URL: redis://:${VALKEY_PASSWORD}@valkey:6379/0" in found
-    assert all("${VALKEY_PASSWORD" in line for line in found if "PASS" in line or "AUTH" in line)
+    settings = lines("compose.yaml")
+    assert "requirepass ${VALKEY_PASSWORD}" in settings
+    assert "REDIS_URL: redis://:${VALKEY_PASSWORD}@valkey:6379/0" in settings
+    assert all("${VALKEY_PASSWORD" in line for line in settings if "PASS" in line or "AUTH" in line)
 
 
 def test_the_worker_waits_for_a_server_that_has_loaded_its_data():
@@ -66,10 +66,10 @@ def test_the_image_is_built_from_what_there_is():
 
 
 def test_the_unit_gives_each_instance_its_own_cache():
-    found = lines(UNIT)
-    assert "CacheDirectory=learner/%i" in found
-    assert "Environment=LEARNER_CACHE=%C/learner/%i PYTHONUNBUFFERED=1" in found
-    assert not any(line.startswith("MemoryDenyWriteExecute") for line in found)  # numba couldn't compile
+    settings = lines(UNIT)
+    assert "CacheDirectory=learner/%i" in settings
+    assert "Environment=LEARNER_CACHE=%C/learner/%i PYTHONUNBUFFERED=1" in settings
+    assert not any(line.startswith("MemoryDenyWriteExecute") for line in settings)  # numba couldn't compile
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
@@ -85,9 +85,9 @@ def test_systemd_understands_the_unit(tmp_path):
 
 def test_the_compose_file_is_what_it_looks_like():
     yaml = pytest.importorskip("yaml")
-    found = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    assert set(found["services"]) == {"valkey", "worker"}
-    assert found["services"]["worker"]["command"][0] == "worker"
-    assert found["services"]["valkey"]["configs"][0]["source"] in found["configs"]
-    assert [volume.split(":")[0] for volume in found["services"]["valkey"]["volumes"]] == list(found["volumes"])
-    assert "maxmemory-policy noeviction" in found["configs"]["valkey"]["content"].splitlines()
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert set(compose["services"]) == {"valkey", "worker"}
+    assert compose["services"]["worker"]["command"][0] == "worker"
+    assert compose["services"]["valkey"]["configs"][0]["source"] in compose["configs"]
+    assert [volume.split(":")[0] for volume in compose["services"]["valkey"]["volumes"]] == list(compose["volumes"])
+    assert "maxmemory-policy noeviction" in compose["configs"]["valkey"]["content"].splitlines()

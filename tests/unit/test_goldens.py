@@ -32,10 +32,10 @@ def test_every_task_loss_part_and_optimizer_is_among_the_kinds():
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="some ten thousand examples")
 def test_the_program_prints_a_line_a_stream_and_the_same_again():
-    found = list(goldens.lines(["optimizer.ftrl.capped"]))
-    assert [line[:2] for line in found] == [("optimizer.ftrl.capped", stream) for stream in STREAMS]
-    assert len({digest for line in found for digest in line[2:]}) == 2 * len(STREAMS)
-    assert list(goldens.lines(["optimizer.ftrl.capped"])) == found
+    printed = list(goldens.lines(["optimizer.ftrl.capped"]))
+    assert [line[:2] for line in printed] == [("optimizer.ftrl.capped", stream) for stream in STREAMS]
+    assert len({digest for line in printed for digest in line[2:]}) == 2 * len(STREAMS)
+    assert list(goldens.lines(["optimizer.ftrl.capped"])) == printed
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="some ten thousand examples")
@@ -55,15 +55,15 @@ def test_a_stream_is_learned_but_for_what_is_wrong_in_it(stream):
 
 def test_a_digest_sees_every_byte_name_type_and_shape():
     state = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(3, np.uint8)}
-    found = {goldens.digest(state)}
+    digests = {goldens.digest(state)}
     for name, array in state.items():
         for place in range(array.nbytes):
             changed = array.copy()
             changed.reshape(-1).view(np.uint8)[place] ^= 1
-            found.add(goldens.digest(state | {name: changed}))
-    assert len(found) == 1 + 24 + 3
+            digests.add(goldens.digest(state | {name: changed}))
+    assert len(digests) == 1 + 24 + 3
     a = state["a"]
-    found |= {goldens.digest(state | {"a": other}) for other in (a.T.reshape(3, 2), a.view(np.int32), a.ravel())}
-    found |= {goldens.digest({"a": a}), goldens.digest({"a": a, "c": state["b"]})}
-    assert len(found) == 1 + 24 + 3 + 3 + 2
-    assert all(len(digest) == goldens.N_DIGITS for digest in found)
+    digests |= {goldens.digest(state | {"a": other}) for other in (a.T.reshape(3, 2), a.view(np.int32), a.ravel())}
+    digests |= {goldens.digest({"a": a}), goldens.digest({"a": a, "c": state["b"]})}
+    assert len(digests) == 1 + 24 + 3 + 3 + 2
+    assert all(len(digest) == goldens.N_DIGITS for digest in digests)

@@ -104,17 +104,17 @@ def reference(task, rows):
 @pytest.mark.parametrize(("task", "loss"), [("binary", None), ("binary", "hinge"), *((task, None) for task in NUMBERS)])
 def test_the_figures_are_those_of_the_definitions_over_all_and_over_the_window(task, loss):
     model, rows = replayed(task, loss)
-    found = model.figures()
+    figures = model.figures()
     in_window = N if N <= HALF else HALF + (N - 1) % HALF + 1
-    assert found["window_examples"] == in_window
+    assert figures["window_examples"] == in_window
     for prefix, part in (("", rows), ("window_", rows[-in_window:])):
         for name, value in reference(task, part).items():
             if name == "auc":
-                assert abs(found[prefix + name] - value) <= found[f"{prefix}auc_error"] + 1e-12
-                assert found[prefix + name] == pytest.approx(value, abs=2e-3)
+                assert abs(figures[prefix + name] - value) <= figures[f"{prefix}auc_error"] + 1e-12
+                assert figures[prefix + name] == pytest.approx(value, abs=2e-3)
             else:
-                assert found[prefix + name] == pytest.approx(value, rel=1e-6), prefix + name
-    assert found.keys() == Model(task).figures().keys()
+                assert figures[prefix + name] == pytest.approx(value, rel=1e-6), prefix + name
+    assert figures.keys() == Model(task).figures().keys()
 
 
 def test_weight_k_counts_as_k_repeats_do():
@@ -131,9 +131,9 @@ def test_weight_k_counts_as_k_repeats_do():
 def test_without_examples_or_with_a_weight_of_zero_there_are_no_figures(task):
     model = Model(task)
     model.learn_one({"a": 1.0}, 1, 0.0)
-    found = model.figures()
-    assert found.pop("window_examples") == 1
-    assert all(map(math.isnan, found.values()))
+    figures = model.figures()
+    assert figures.pop("window_examples") == 1
+    assert all(map(math.isnan, figures.values()))
 
 
 def test_the_window_holds_all_of_a_short_stream_and_then_the_last_half_at_least():

@@ -25,9 +25,9 @@ def test_scikit_learns_own_checks_hold(name):
 
     from learner.adapters import sklearn
 
-    found = check_estimator(getattr(sklearn, name)(), expected_failed_checks=EXPECTED, on_skip=None)
-    assert {row["check_name"] for row in found if row["status"] == "xfail"} <= EXPECTED.keys()
-    assert sum(row["status"] == "passed" for row in found) > 40
+    checks = check_estimator(getattr(sklearn, name)(), expected_failed_checks=EXPECTED, on_skip=None)
+    assert {row["check_name"] for row in checks if row["status"] == "xfail"} <= EXPECTED.keys()
+    assert sum(row["status"] == "passed" for row in checks) > 40
 
 
 def matrix(n=500):
@@ -44,9 +44,9 @@ def test_dense_sparse_frame_and_records_are_the_same_stream():
 
     X, y = matrix()
     weights = np.linspace(0.5, 2.0, len(y))
-    made = Model(featurizer="fields", seed=np.random.RandomState(1).bytes(16))
+    direct = Model(featurizer="fields", seed=np.random.RandomState(1).bytes(16))
     for row, label, weight in zip(X, y, weights, strict=True):
-        made.learn_one({str(j): float(v) for j, v in enumerate(row)}, int(label == "yes"), float(weight))
+        direct.learn_one({str(j): float(v) for j, v in enumerate(row)}, int(label == "yes"), float(weight))
     unsorted = sparse.csr_array((X / 2)[:, ::-1])[:, ::-1] + sparse.csr_array(X / 2)
     forms = {
         "dense": X,
@@ -61,10 +61,10 @@ def test_dense_sparse_frame_and_records_are_the_same_stream():
         import pandas as pd
 
         forms["frame"] = pd.DataFrame(X, columns=list("012345"))
-    scores = [made.score_one({str(j): float(v) for j, v in enumerate(row)}) for row in X]
+    scores = [direct.score_one({str(j): float(v) for j, v in enumerate(row)}) for row in X]
     for name, form in forms.items():
         model = LearnerClassifier(random_state=1).fit(form, y, sample_weight=weights)
-        assert state_bytes(model.model_) == state_bytes(made), name
+        assert state_bytes(model.model_) == state_bytes(direct), name
         np.testing.assert_array_equal(model.decision_function(form), scores, err_msg=name)
 
 

@@ -60,9 +60,9 @@ def test_many_in_one_buffer_are_as_one_by_one():
         one.learn_one(x, y, *importance)
     half = len(examples) // 2
     many.learn_packed(b"".join(map(pack, map(list, examples[:half]))))
-    taken = {name: array.copy() for name, array in many.state().items()}
+    state = {name: array.copy() for name, array in many.state().items()}
     many = Model.from_spec(many.to_spec())
-    many.load_state(taken)
+    many.load_state(state)
     many.learn_packed(b"".join(map(pack, map(list, examples[half:]))))
     assert state_bytes(one) == state_bytes(many)
 

@@ -16,11 +16,11 @@ from tests.unit.streams import mixed, new, pack, stream
 N_TRIES = 200 if kernels.JIT else 10  # hypothesis examples
 
 
-def test_every_broken_example_of_a_batch_comes_back_as_it_was():
+def test_every_broken_example_of_a_batch_is_returned_unchanged():
     bad, good = msgpack.packb([1, {"a": "x"}]), msgpack.packb([1, {"a": 1}])
-    found = new().learn_packed(good + bad + good + good + bad + bad)
-    assert [(rejection.index, rejection.data) for rejection in found.rejections] == [(1, bad), (4, bad), (5, bad)]
-    assert np.isnan(found.scores).tolist() == [False, True, False, False, True, True]
+    learned = new().learn_packed(good + bad + good + good + bad + bad)
+    assert [(rejection.index, rejection.data) for rejection in learned.rejections] == [(1, bad), (4, bad), (5, bad)]
+    assert np.isnan(learned.scores).tolist() == [False, True, False, False, True, True]
 
 
 @pytest.mark.parametrize("data", [case[1] for case in BAD if case[0] != "FRAMING"])
@@ -52,7 +52,7 @@ def test_after_a_broken_framing_nothing_is_learned(data):
     assert state_bytes(model) == state_bytes(clean)
 
 
-def test_no_head_of_an_example_is_learned():
+def test_no_part_of_an_example_is_learned():
     """Cut anywhere, an example is rejected whole, and the examples before it are not."""
     data = pack(["yes", {"some name": 1.5, "é" * 20: -70_000, "c": True, "d" * 40: 2**40}, 2.5])
     good = pack([1, {"a": 1}])

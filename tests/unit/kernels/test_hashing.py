@@ -62,8 +62,8 @@ def test_the_hash_is_the_polynomial_of_its_docstring():
         assert hash_of(name, keys) == polynomial(name, r)
         for before, after in ((0, 0), (3, 0), (0, 3), (5, 20)):  # wherever it lies, up to the very end
             buffer = np.frombuffer(b"\xaa" * before + name + b"\xbb" * after, np.uint8)
-            found, beyond_ascii = doors.hash_name(buffer, before, length, keys)
-            assert int(found) == hash_of(name, keys)
+            h, beyond_ascii = doors.hash_name(buffer, before, length, keys)
+            assert int(h) == hash_of(name, keys)
             assert bool(beyond_ascii) == (not name.isascii())
     assert {name: hash_of(name.encode(), keys) for name in GOLDEN} == GOLDEN
 
@@ -103,10 +103,10 @@ def test_the_spread_is_a_bijection():
     undo, r = pow(0x9E3779B97F4A7C15, -1, 2**64), random.Random(6)
     used = 0
     for h in [0, 1, 2**32 - 1, 2**32, 2**61 - 2, 2**64 - 1, *(r.getrandbits(64) for _ in range(200))]:
-        found = int(doors.spread(np.uint64(h)))
-        back = (found ^ found >> 32) * undo % 2**64
+        scattered = int(doors.spread(np.uint64(h)))
+        back = (scattered ^ scattered >> 32) * undo % 2**64
         assert back ^ back >> 32 == h
-        used |= found
+        used |= scattered
     assert used == 2**64 - 1
 
 

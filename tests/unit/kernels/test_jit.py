@@ -26,17 +26,17 @@ def is_private(folder):
 
 @pytest.mark.parametrize("mode", [None, 0o755, 0o777])
 def test_machine_code_is_kept_where_it_is_said(mode, chosen_folder, monkeypatch, tmp_path):
-    given = tmp_path / "given" / "folder"
+    chosen = tmp_path / "chosen" / "folder"
     if mode is not None:  # it is there already, and others may write there: it stays as it is
-        given.mkdir(parents=True)
-        given.chmod(mode)
-    monkeypatch.setenv("LEARNER_CACHE", str(given))
-    assert chosen_folder() == given / "compiled"
-    assert is_private(given / "compiled")
-    assert mode is None or stat.S_IMODE(given.stat().st_mode) == mode
+        chosen.mkdir(parents=True)
+        chosen.chmod(mode)
+    monkeypatch.setenv("LEARNER_CACHE", str(chosen))
+    assert chosen_folder() == chosen / "compiled"
+    assert is_private(chosen / "compiled")
+    assert mode is None or stat.S_IMODE(chosen.stat().st_mode) == mode
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LEARNER_CACHE", "given/folder")
-    assert chosen_folder() == given / "compiled"
+    monkeypatch.setenv("LEARNER_CACHE", "chosen/folder")
+    assert chosen_folder() == chosen / "compiled"
 
 
 def test_a_folder_that_others_could_have_written_to_is_never_used(chosen_folder, monkeypatch, tmp_path):
@@ -66,28 +66,28 @@ def test_machine_code_is_kept_among_the_users_caches_by_default(chosen_folder, m
 def test_machine_code_is_kept_in_a_folder_of_the_process_where_no_other_is_ours(
     case, chosen_folder, monkeypatch, tmp_path
 ):
-    given = tmp_path / "given"
+    chosen = tmp_path / "chosen"
     if case in ("a file", "below a file"):
-        given.touch()
-        given = given / "folder" if case == "below a file" else given
+        chosen.touch()
+        chosen = chosen / "folder" if case == "below a file" else chosen
     else:
-        given.mkdir(mode=0o755)
+        chosen.mkdir(mode=0o755)
     if case == "of another user":
         another = os.getuid() + 1
         monkeypatch.setattr(os, "getuid", lambda: another)
     if case == "not ours to write to":
         monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setenv("LEARNER_CACHE", str(given))
+    monkeypatch.setenv("LEARNER_CACHE", str(chosen))
     folder = chosen_folder()
     monkeypatch.undo()
     assert not folder.is_relative_to(tmp_path)
     assert folder.is_dir()
     assert is_private(folder)
     if case in ("of another user", "not ours to write to"):
-        assert stat.S_IMODE(given.stat().st_mode) == 0o755
-        assert not [*(given / "compiled").iterdir()]
+        assert stat.S_IMODE(chosen.stat().st_mode) == 0o755
+        assert not [*(chosen / "compiled").iterdir()]
     elif case == "a file":
-        assert given.is_file()
+        assert chosen.is_file()
 
 
 def test_decorating_leaves_numbas_settings_as_they_were():

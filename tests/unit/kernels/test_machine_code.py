@@ -25,11 +25,11 @@ def test_the_machine_code_of_no_door_counts_references():
         model.explain_one({"a": 1.0})
         assert model.weights["1"]["a"] if "task" in kind else model.weights["a"]
     kernels.boundaries(np.zeros(1, np.uint8), np.zeros(1, np.int64))
-    found = {path: path.read_bytes() for path in jit.machine_code_folder().rglob("*.nbc")}
+    machine_code = {path: path.read_bytes() for path in jit.machine_code_folder().rglob("*.nbc")}
     doors = [name for name, value in vars(kernels).items() if isinstance(value, jit.Door)]
     for name in [*doors, "write_weights", "pull_back"]:
-        assert any(path.name.startswith(f"{name}-") or f".{name}-" in path.name for path in found), name
-    assert not [path.name for path, code in found.items() if b"NRT_" in code]
+        assert any(path.name.startswith(f"{name}-") or f".{name}-" in path.name for path in machine_code), name
+    assert not [path.name for path, code in machine_code.items() if b"NRT_" in code]
 
 
 def test_what_only_compiled_code_calls_runs_as_plain_python_when_python_calls_it():
@@ -41,7 +41,7 @@ def test_what_only_compiled_code_calls_runs_as_plain_python_when_python_calls_it
 
 
 def test_no_compiled_function_takes_more_than_eight_parameters():
-    """Nor is a record longer than ten: what a function reads is told by its records."""
+    """And no record has more than ten fields: what a function reads stands in its records."""
     import ast
 
     for path in jit.sources():
@@ -54,10 +54,10 @@ def test_no_compiled_function_takes_more_than_eight_parameters():
 
 def test_a_row_is_as_long_as_its_experts_columns_say():
     n_rates = 2
-    taken = [experts.column_of(expert, n_rates) for expert in experts.EXPERTS]
-    ends = [column + expert.N_COLUMNS for column, expert in zip(taken, experts.EXPERTS, strict=True)]
-    assert taken[1:] == ends[:-1]
-    assert ends[-1] - taken[0] + 2 * n_rates == experts.n_columns(n_rates)
+    starts = [experts.column_of(expert, n_rates) for expert in experts.EXPERTS]
+    ends = [column + expert.N_COLUMNS for column, expert in zip(starts, experts.EXPERTS, strict=True)]
+    assert starts[1:] == ends[:-1]
+    assert ends[-1] - starts[0] + 2 * n_rates == experts.n_columns(n_rates)
 
 
 def test_the_work_arrays_hold_the_inputs_of_the_largest_mixture():

@@ -85,7 +85,7 @@ def test_a_feature_of_one_value_is_an_indicator_even_when_float32_cannot_hold_it
 
 
 def test_a_row_holds_the_mean_and_the_standard_deviation_of_a_features_values():
-    """Of the values as they came, the first one and repeated ones too; a feature that is not always there has its own."""
+    """Of all its values, repeated values too; a feature that some examples lack has the statistics of the others."""
     model, r = new(), random.Random(11)
     seen = {"far": [], "small": [], "rare": []}
     for i in range(N_EXAMPLES):

@@ -92,13 +92,13 @@ def test_the_figures_are_those_of_the_definitions():
         counts[label], n = counts.get(label, 0) + importance, n + importance
         weights.append(importance)
         model.learn_one(x, label, importance)
-    found = model.figures()
-    assert found["log_loss"] == pytest.approx(np.average(losses, weights=weights)) == model.progressive_loss
-    assert found["accuracy"] == pytest.approx(np.average(right, weights=weights))
-    assert found["constant_log_loss"] == pytest.approx(np.average(constant, weights=weights)) == model.constant_loss
-    assert found["constant_accuracy"] == pytest.approx(np.average(constant_right, weights=weights))
-    assert found["accuracy"] > found["constant_accuracy"]
-    assert found["log_loss"] < found["constant_log_loss"]
+    figures = model.figures()
+    assert figures["log_loss"] == pytest.approx(np.average(losses, weights=weights)) == model.progressive_loss
+    assert figures["accuracy"] == pytest.approx(np.average(right, weights=weights))
+    assert figures["constant_log_loss"] == pytest.approx(np.average(constant, weights=weights)) == model.constant_loss
+    assert figures["constant_accuracy"] == pytest.approx(np.average(constant_right, weights=weights))
+    assert figures["accuracy"] > figures["constant_accuracy"]
+    assert figures["log_loss"] < figures["constant_log_loss"]
 
 
 @pytest.mark.parametrize("target", [1.5, None, True, "", "x" * 257, [1], b"cat"])
@@ -119,7 +119,7 @@ def test_a_bad_example_of_a_new_label_makes_no_class():
 def test_one_label_too_many_is_refused_and_the_line_goes_on(monkeypatch):
     monkeypatch.setattr(layout, "MAX_CLASSES", 2)
     model = new()
-    found = model.learn_packed(b"".join(packed([(label, {"a": 1}) for label in ("a", "b", "c", "a", "d", "b")])))
-    assert [rejection.index for rejection in found.rejections] == [2, 4]
-    assert found.rejections[0].reason == "labels must be at most 2 (got 'c' after so many others)"
+    learned = model.learn_packed(b"".join(packed([(label, {"a": 1}) for label in ("a", "b", "c", "a", "d", "b")])))
+    assert [rejection.index for rejection in learned.rejections] == [2, 4]
+    assert learned.rejections[0].reason == "labels must be at most 2 (got 'c' after so many others)"
     assert (model.classes, model.n_examples, model.n_rejected) == (("a", "b"), 4, 2)

@@ -36,10 +36,10 @@ def test_the_penalties_are_those_of_the_reference(loss, l1, l2, several):
 
 
 def test_l2_of_zero_and_l1_of_zero_change_no_bit():
-    plain, given = Model(seed=SEED), Model(seed=SEED, l1=0, l2=0)
-    for model in (plain, given):
+    plain, with_zeros = Model(seed=SEED), Model(seed=SEED, l1=0, l2=0)
+    for model in (plain, with_zeros):
         model.learn_packed(b"".join(packed(long_tail(200))))
-    assert state_bytes(plain) == state_bytes(given)
+    assert state_bytes(plain) == state_bytes(with_zeros)
 
 
 def test_with_l1_what_says_nothing_weighs_exactly_zero_and_is_forgotten():

@@ -51,11 +51,11 @@ def test_slots_are_those_of_a_plain_dict_in_order_of_first_update(examples):
 
 
 def test_names_come_back_whatever_their_characters_and_length():
-    given = ["a", "é" * 128, "𐍈" * 64, "a" * 256, "\0", "\0\0", "\n", " ", "a\0", "ﷺ", "0", "constant", "(constant) "]
+    strange = ["a", "é" * 128, "𐍈" * 64, "a" * 256, "\0", "\0\0", "\n", " ", "a\0", "ﷺ", "0", "constant", "(constant) "]
     model = new()
-    model.learn_one(dict.fromkeys(given, 1), 1)
-    assert list(model.weights) == [CONSTANT, *given]
-    assert all(model.weights[name] for name in given)
+    model.learn_one(dict.fromkeys(strange, 1), 1)
+    assert list(model.weights) == [CONSTANT, *strange]
+    assert all(model.weights[name] for name in strange)
 
 
 def test_growth_keeps_every_name_slot_and_weight():

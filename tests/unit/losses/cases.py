@@ -1,4 +1,4 @@
-"""The losses, each of them: found in `LOSSES`, so that a new one is tested from its first day."""
+"""Every loss of the table `LOSSES`, so that a new loss is tested from its first day; and targets for each."""
 
 import dataclasses
 from functools import partial

@@ -35,7 +35,7 @@ def test_the_slope_downwards_is_the_derivatives_up_to_the_scaling(loss):
 
 @every_loss
 def test_the_residual_is_the_loss_itself_where_it_has_a_scale(loss):
-    """That of hinge is squared, as is the loss that is taken in its place; of log odds there is none."""
+    """The hinge's residual is squared, as the filter squares the loss; log odds have no residual."""
     for s, y, precision in points(loss):
         value = loss.value(s, y)
         expected = {"logistic": 0.0, "hinge": value * value}.get(loss.name, value)

@@ -38,7 +38,7 @@ EXPECTED = {  # (score, target): value
 
 def test_every_function_of_every_file_belongs_to_a_loss():
     """A loss that is written but not listed would be tested by nobody."""
-    files = [import_module(found.name) for found in pkgutil.walk_packages(losses.__path__, f"{losses.__name__}.")]
+    files = [import_module(module.name) for module in pkgutil.walk_packages(losses.__path__, f"{losses.__name__}.")]
     assert {file.__name__.rpartition(".")[2] for file in files} == LOSSES.keys() | {"links"}
     listed = {getattr(loss, part) for loss in LOSSES.values() for part in (*PARTS, "link")}
     written = {
@@ -116,6 +116,6 @@ def test_the_two_targets_mirror_each_other(loss, s, q):
 @given(s=scores, q=distances, importance=importances, data=st.data())
 def test_nothing_is_ever_nan_or_infinite(loss, s, q, importance, data):
     y = data.draw(any_target(loss))
-    found = (loss.value(s, y), loss.derivative(s, y), loss.step(s, y, q, importance), loss.link(s))
-    assert all(map(math.isfinite, found)), found
+    numbers = (loss.value(s, y), loss.derivative(s, y), loss.step(s, y, q, importance), loss.link(s))
+    assert all(map(math.isfinite, numbers)), numbers
     assert loss.value(s, y) >= 0.0
