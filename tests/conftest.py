@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from learner import compiling
+from learner.service import reading
 from learner.service.store import Store
 from learner.service.store.acl import ROLES, set_user
 from learner.service.store.connection import client as connect
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from learner.model import Model
     from learner.service.recent import RecentIds
-    from learner.service.wire import Bad
+    from learner.service.wire import RejectedEntry
     from worker import Worker
 
 
@@ -117,7 +118,7 @@ def commit(
     model: "Model",
     cursor: bytes,
     n_entries: int,
-    rejected: "Sequence[tuple[bytes, Bad]]" = (),
+    rejected: "Sequence[tuple[bytes, RejectedEntry]]" = (),
     progress: "Mapping[str, Any] | None" = None,
     recent: "RecentIds | None" = None,
 ) -> None:
@@ -186,14 +187,29 @@ def waitaof(client: "redis.Redis") -> None:
 
 
 @pytest.fixture
-def drain(redis_url: str) -> "Callable[..., Worker]":
-    """Run a worker in this process until nothing is left; returns it."""
+def own(redis_url: str) -> "Iterator[Callable[..., Worker]]":
+    """Make a worker in this process that owns its model, as soon as no other one does; it shows no life after the test."""
     from worker import Worker
 
-    def drained(name: str = "m", commit_seconds: float = 1000.0) -> Worker:
-        with connect(redis_url) as connection:
-            owner = Worker(Store(connection, name), commit_seconds)
-            owner.run(burst=True)
+    with ExitStack() as closed:
+
+        def owning(name: str = "m", commit_seconds: float = 1000.0, **options: Any) -> "Worker":
+            store = Store(closed.enter_context(connect(redis_url)), name)
+            owner = Worker(store, commit_seconds, **options)
+            closed.callback(owner.owning.close)
+            assert owner.wait_to_own()
+            return owner
+
+        yield owning
+
+
+@pytest.fixture
+def drain(own: "Callable[..., Worker]") -> "Callable[..., Worker]":
+    """Run a worker in this process until nothing is left; returns it."""
+
+    def drained(name: str = "m", commit_seconds: float = 1000.0, **options: Any) -> "Worker":
+        owner = own(name, commit_seconds, **options)
+        owner.run(burst=True)
         return owner
 
     return drained
@@ -208,14 +224,14 @@ def committed(redis_url: str) -> "Callable[..., Model]":
 
 
 @pytest.fixture
-def serving(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., AbstractContextManager[Worker]]":
+def serving(
+    own: "Callable[..., Worker]", monkeypatch: pytest.MonkeyPatch
+) -> "Callable[..., AbstractContextManager[Worker]]":
     """Have a worker run in a thread of this process while a block runs."""
-    import worker as module
-
-    monkeypatch.setattr(module, "BLOCK_MS", 20)
+    monkeypatch.setattr(reading, "BLOCK_MS", 20)
 
     @contextmanager
-    def running(name: str = "m", commit_seconds: float = 0.0) -> "Iterator[Worker]":
+    def running(name: str = "m", commit_seconds: float = 0.0, **options: Any) -> "Iterator[Worker]":
         failure: list[BaseException] = []
 
         def run() -> None:
@@ -224,15 +240,15 @@ def serving(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., A
             except BaseException as error:  # noqa: BLE001  (it is raised in the test)
                 failure.append(error)
 
-        with connect(redis_url) as connection:
-            owner = module.Worker(Store(connection, name), commit_seconds)
-            thread = threading.Thread(target=run, daemon=True)
-            thread.start()
-            try:
-                yield owner
-            finally:
-                owner.stopping = True
-                thread.join(30)
+        owner = own(name, commit_seconds, **options)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield owner
+        finally:
+            owner.stopping = True
+            thread.join(30)
+            owner.owning.close()
         if failure:
             raise failure[0]
         assert not thread.is_alive()

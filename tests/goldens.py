@@ -439,7 +439,9 @@ def drain(client: "redis.Redis", name: str) -> None:
     """Have a worker learn what waits, commit and end."""
     from worker import Worker
 
-    Worker(Store(client, name), commit_seconds=1000.0).run(burst=True)
+    worker = Worker(Store(client, name), commit_seconds=1000.0)
+    worker.wait_to_own()
+    worker.run(burst=True)
 
 
 def make(client: "redis.Redis", name: str) -> Dumped:

@@ -1,24 +1,27 @@
-"""Whether the examples that come are what is expected: too many rejected ones of the last say that something has changed."""
+"""Whether examples have the form that the model expects: many rejections among the last ones mean that it has changed."""
 
 from collections import deque
 
-__all__ = ["Acceptance"]
+__all__ = ["MAX_REJECTED_SHARE", "REJECTED_WINDOW", "Acceptance"]
+
+MAX_REJECTED_SHARE, REJECTED_WINDOW = 0.5, 1000  # a larger share of so many examples stops the worker
 
 
 class Acceptance:
-    """The share of rejected ones among the last examples.
+    """The share of rejected examples among the last ones.
 
     Parameters
     ----------
     share : float
-        The most there may be, in [0, 1].
+        The largest share that is accepted, in [0, 1].
     window : int
-        Of how many examples; the piece that goes beyond it counts as a whole.
+        The number of examples that it is a share of. Examples are observed in pieces, and a piece counts as a whole even where
+        it reaches out of the window.
 
     Attributes
     ----------
     excess : (rejected, examples) or None
-        When the share was exceeded: how many of how many. It stays.
+        Set for good once the share was exceeded: how many of how many examples were rejected.
 
     Examples
     --------
@@ -30,7 +33,7 @@ class Acceptance:
     (80, 140)
     """
 
-    def __init__(self, share: float, window: int) -> None:
+    def __init__(self, share: float = MAX_REJECTED_SHARE, window: int = REJECTED_WINDOW) -> None:
         self.share, self.window = share, window
         self.excess: tuple[int, int] | None = None
         self._pieces: deque[tuple[int, int]] = deque()

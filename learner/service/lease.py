@@ -1,27 +1,27 @@
-"""Whether a model's owner is alive: what a worker that waits for its place goes by, and the beat of the one that works.
+"""Whether a model's owner is alive: the heart that says so, and how a worker that waits for its place finds out.
 
-The owner changes a key every fifth of its lease. Who waits takes over when the key has not changed for the whole lease while
-the server answered: an interval on the clock of the one who waits, so no two clocks are compared, and a server that is paused
-or away costs nobody the lease. A process of the same machine that has ended is known at once. Neither can harm: whoever is
-replaced while it lives is fenced (see `learner.service.store`).
+The owner changes a key every fifth of its lease. A worker that waits takes over when the key has not changed for the whole
+lease while the server answered. That is an interval on the clock of the worker that waits: no two clocks are compared, and a
+server that is paused or away costs nobody the lease. The end of a process on the same machine is known at once. Taking over a
+model whose owner is still alive does no harm: that owner is fenced (see `learner.service.store`).
 """
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from learner.errors import LearnerError
-
-__all__ = ["BEATS", "LEASE_SECONDS", "Heartbeat", "Silence", "process_ended", "process_name"]
+__all__ = ["BEATS", "HEART", "LEASE_SECONDS", "Heart", "Heartbeat", "Silence", "process_ended", "process_name"]
 
 LEASE_SECONDS = 5.0
 BEATS = 5  # in a lease
+BEAT_SHARE = 0.5  # of a lease: what the beats of all owners may take together where each one waits for confirmations
 
 
 class Silence:
-    """How long a sign of life has not changed, as seen from here.
+    """How long a sign of life has not changed, as seen by whoever waits.
 
     >>> silence = Silence()
     >>> silence.seconds(b"1", now=10.0), silence.seconds(b"1", now=14.0), silence.seconds(b"2", now=15.0)
@@ -38,49 +38,117 @@ class Silence:
             self._sign, self._since = sign, now
         return now - self._since
 
-    def break_off(self) -> None:
-        """Count anew: nothing could be seen meanwhile."""
-        self._sign = None
 
+class Heartbeat:
+    """One owner's part in the heart of its process.
 
-class Heartbeat(threading.Thread):
-    """Calls `beat` BEATS times a lease until `close`, or until it raises a `LearnerError`, which is kept as `problem`.
-
-    Parameters
+    Attributes
     ----------
-    beat : callable
-        Says that this worker lives; raises when it must not go on.
-    lease_seconds : float
-        The lease.
+    problem : Exception or None
+        Raised by its last beat: this owner beats no more, and must not go on.
     """
 
-    def __init__(self, beat: Callable[[], None], lease_seconds: float) -> None:
-        super().__init__(name="heartbeat", daemon=True)
+    def __init__(self, beat: Callable[[float], None], lease_seconds: float) -> None:
+        self.lease_seconds = lease_seconds
+        self.problem: Exception | None = None
         self._beat = beat
-        self._seconds = lease_seconds / BEATS
-        self._closed = threading.Event()
-        self.problem: LearnerError | None = None
+        self._due = time.monotonic()
 
-    def run(self) -> None:
-        """Beat."""
-        while not self._closed.is_set():
-            started = time.monotonic()
-            try:
-                self._beat()
-            except LearnerError as error:
-                self.problem = error
-                return
-            self._closed.wait(max(self._seconds - (time.monotonic() - started), 0.0))
+    def beat(self, seconds: float) -> None:
+        """Beat once, and say when the next beat is due; keep the error if there is one."""
+        started = time.monotonic()
+        try:
+            self._beat(seconds)
+        except Exception as error:  # noqa: BLE001  (raised by the owner's own loop: no other owner is to suffer)
+            self.problem = error
+        self._due = max(started + self.lease_seconds / BEATS, time.monotonic())
 
-    def close(self, wait: bool = True) -> None:
-        """Beat no more; wait for a beat that is on its way, if it doesn't take long."""
-        self._closed.set()
-        if wait and self.is_alive():
-            self.join(self._seconds)
+    def wait_seconds(self) -> float:
+        """Return in how many seconds its next beat is due; negative: it is late."""
+        return self._due - time.monotonic()
+
+
+class Heart:
+    """The one thread that beats for all owners in this process, `BEATS` times in the lease of each.
+
+    The thread lives while there are owners. The owner whose beat is due first comes first, so between two beats of an owner
+    every other owner that is late has its turn. A beat blocks the others for as long as its server takes to answer, at most the
+    timeouts of its connection (see `learner.service.store.connection.client`): an owner's sign of life may be late by these,
+    once for each other owner whose server is gone. Waiting for confirmations adds half a lease at most: the owners share that
+    time.
+
+    Examples
+    --------
+    >>> heart, beaten = Heart(), threading.Event()
+    >>> heartbeat = heart.add(lambda seconds: beaten.set(), lease_seconds=5.0)
+    >>> beaten.wait(10)
+    True
+    >>> heart.remove(heartbeat)
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._heartbeats: list[Heartbeat] = []
+        self._beating: Heartbeat | None = None
+        self._thread: threading.Thread | None = None
+
+    def add(self, beat: Callable[[float], None], lease_seconds: float) -> Heartbeat:
+        """Beat for one more owner, from now on until `remove`, or until its beat raises.
+
+        Parameters
+        ----------
+        beat : callable
+            Says that the owner lives; raises when it must not go on. It is called with the number of seconds that it may wait
+            for confirmations.
+        lease_seconds : float
+            The owner's lease.
+        """
+        heartbeat = Heartbeat(beat, lease_seconds)
+        with self._changed:
+            self._heartbeats.append(heartbeat)
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+                self._thread.start()
+        return heartbeat
+
+    def remove(self, heartbeat: Heartbeat, wait: bool = True) -> None:
+        """Beat no more for an owner; wait for a beat that is on its way, if it takes no longer than a beat may."""
+        with self._changed:
+            with contextlib.suppress(ValueError):  # its problem has removed it
+                self._heartbeats.remove(heartbeat)
+            self._changed.notify_all()
+            if wait:
+                self._changed.wait_for(lambda: self._beating is not heartbeat, heartbeat.lease_seconds / BEATS)
+
+    def _run(self) -> None:
+        while heartbeat := self._next():
+            heartbeat.beat(BEAT_SHARE * heartbeat.lease_seconds / max(len(self._heartbeats), 1))
+            with self._changed:
+                self._beating = None
+                if heartbeat.problem and heartbeat in self._heartbeats:
+                    self._heartbeats.remove(heartbeat)
+                self._changed.notify_all()
+
+    def _next(self) -> Heartbeat | None:
+        """Wait until a beat is due, and return whose it is; None ends the thread, as nobody is left."""
+        with self._changed:
+            while self._heartbeats:
+                heartbeat = min(self._heartbeats, key=Heartbeat.wait_seconds)
+                seconds = heartbeat.wait_seconds()
+                if seconds <= 0.0:
+                    self._beating = heartbeat
+                    return heartbeat
+                self._changed.wait(seconds)
+            self._thread = None
+            return None
+
+
+HEART = Heart()  # of this process
 
 
 def process_name(pid: int | None = None) -> str:
-    """Return what names a process of this machine for good (boot, process namespace, pid, start); "" where Linux isn't."""
+    """Return a name that no other process ever has (boot, process namespace, pid, start); "" where Linux isn't."""
     pid = pid or os.getpid()
     stat = _stat(pid)
     if stat is None:
@@ -91,12 +159,11 @@ def process_name(pid: int | None = None) -> str:
 
 def process_ended(name: str) -> bool:
     """Tell whether a process is known to have ended: False, too, where that can't be seen, as on another machine."""
-    mine = process_name()
-    if not name or name.split()[:2] != mine.split()[:2]:
+    if not name or name.split()[:2] != process_name().split()[:2]:
         return False
     pid, start = name.split()[2:]
     try:
-        os.kill(int(pid), 0)  # which, unlike /proc, also tells of processes that are hidden from us
+        os.kill(int(pid), 0)  # which, unlike /proc, also finds processes that are hidden from us
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -1,6 +1,6 @@
-"""The ids of the last entries learned, so that an entry pushed again, because nobody answered, is not learned again.
+"""The ids of the last entries learned: an entry pushed again under its id, because nobody answered, is not learned again.
 
-A ring of 64-bit keyed hashes, committed with the state: what was seen is known after a crash too, as far back as the ring goes.
+They are a ring of 64-bit keyed hashes, committed with the state, so a crash forgets none of them.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["CAPACITY", "RecentIds"]
 
-CAPACITY = 1 << 17  # entries with an id that are remembered: 1 MiB in the server, about 10 MB in the worker
+CAPACITY = 1 << 17  # ids that are remembered: 1 MiB in the server, about 10 MB in the worker
 
 
 class RecentIds:
@@ -19,9 +19,9 @@ class RecentIds:
     Parameters
     ----------
     key : bytes
-        The model's secret, so that nobody can make two ids look the same; at most 64 bytes of it count.
+        The model's secret, so that nobody can make two ids look the same; its first 64 bytes count.
     capacity : int
-        How many are remembered.
+        How many ids are remembered.
 
     Examples
     --------
@@ -33,7 +33,7 @@ class RecentIds:
     def __init__(self, key: bytes, capacity: int = CAPACITY) -> None:
         self._key = key[:64]
         self.ring = np.zeros(capacity, np.uint64)
-        self.count = 0  # ids ever added; the next one's place is count % capacity
+        self.count = 0  # ids ever added: the place of the next one is count % capacity
         self._seen: set[int] = set()
 
     def add(self, identity: bytes) -> bool:
@@ -50,7 +50,7 @@ class RecentIds:
         return True
 
     def load(self, ring: NDArray[np.uint64], count: int) -> None:
-        """Take over what `ring` and `count` were."""
+        """Go on from what `ring` and `count` were at a commit."""
         self.ring[:] = 0
         self.ring[: len(ring)] = ring
         self.count = count

@@ -52,15 +52,20 @@ class Timed(Worker):
             self.bytes.append(len(snapshot.change.data) + len(snapshot.names))
 
         self.store.commits.write = timed_write  # type: ignore[method-assign]
+        begin, commit = self.committing._begin, self.committing.commit
 
-    def _begin_commit(self) -> None:
-        started = time.perf_counter()
-        super()._begin_commit()
-        self.pauses.append(time.perf_counter() - started)
+        def timed_begin() -> None:
+            started = time.perf_counter()
+            begin()
+            self.pauses.append(time.perf_counter() - started)
 
-    def commit(self) -> None:
-        self.finished = time.perf_counter()
-        super().commit()
+        def timed_commit() -> None:
+            self.finished = time.perf_counter()
+            commit()
+
+        self.committing._begin = timed_begin  # type: ignore[method-assign]
+        self.committing.commit = timed_commit  # type: ignore[method-assign]
+        self.wait_to_own()
 
 
 def push(client: Any, examples: list[bytes]) -> None:
@@ -115,7 +120,7 @@ def measure(url: str, n_features: int, n_examples: int, pairs: int) -> dict[str,
             for i in range(7):
                 push(client, examples[1000 * i : 1000 * (i + 1)])
                 few.run(burst=True)
-                few.store.ownership.take_over()
+                few.wait_to_own()
         restart(url)  # compiles, if need be
         return {
             "features": n_features,

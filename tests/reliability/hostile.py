@@ -17,6 +17,8 @@ import numpy as np
 
 from learner.client import Client
 from learner.model import Model
+from learner.service.acceptance import Acceptance
+from learner.service.learning import Learning
 from learner.service.store import Store
 from learner.service.store.connection import client as connect
 from learner.service.store.embedded import temporary
@@ -31,30 +33,6 @@ LABELS = ("ham", "spam")
 FEATURIZERS = (None, "place", "fields")
 NAMES_AN_EXAMPLE = 25
 BYTES_A_FEATURE = 400  # of memory, with the room for growth
-
-
-class Pretended:
-    """A server that a worker's learning alone doesn't need, but for the note that it is starting."""
-
-    def hgetall(self, key: str) -> dict[bytes, bytes]:
-        """No process has left a note."""
-        return {}
-
-    def hset(self, key: str, name: str, note: str) -> None:
-        """Take a note."""
-
-    def expire(self, key: str, seconds: int) -> None:
-        """Keep the note for so long."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"{name}: nothing is to be asked of the server here")
-
-
-def worker_without_server(model: Model) -> Worker:
-    """Return a worker to whose `learn` entries can be given."""
-    store = Store(Pretended(), "m")  # type: ignore[arg-type]
-    store.spec = model.to_spec  # type: ignore[method-assign]
-    return Worker(store, 1000.0, own=False)
 
 
 @contextlib.contextmanager
@@ -74,23 +52,23 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 class Judge:
-    """A worker that is fed entries, and the model that learns what the strict decoder accepts of them."""
+    """What learns entries as a worker does, and a model that learns what the strict decoder accepts of them."""
 
     def __init__(self, featurizer: str | None) -> None:
         options = {"featurizer": featurizer, "labels": LABELS, "seed": SEED}
         self.takes_arrays = featurizer in (None, "fields")
-        self.worker = worker_without_server(Model("binary", **options))
+        self.learning = Learning(Model("binary", **options), Acceptance(), lambda: False)
         self.reference = Model("binary", **options)
         self.n_learned = self.n_rejected = 0
 
     def differs(self, entry_id: bytes, fields: dict[bytes, bytes]) -> str | None:
-        """Give the worker an entry; return what it did wrong, None if nothing."""
-        model = self.worker.model
+        """Have an entry learned; return what went wrong, None if nothing."""
+        model = self.learning.model
         before = model.n_examples, model.n_rejected
         wanted = strict.outcomes(fields, self.reference.features, LABELS, self.takes_arrays)
         try:
             with time_limit(ENTRY_SECONDS):
-                self.worker.learn([(entry_id, fields)])
+                self.learning.learn([(entry_id, fields)])
         except TimeoutError:
             return "hang"
         except Exception as error:  # noqa: BLE001  (that is what is looked for)
@@ -103,18 +81,18 @@ class Judge:
                 self.reference.learn_one(Plain(features), target, importance)
         self.n_learned += (learned := model.n_examples - before[0])
         self.n_rejected += (n_rejected := model.n_rejected - before[1])
-        kept = [bad for _, bad in self.worker.rejected]
-        self.worker.rejected.clear()
+        kept = [rejected for _, rejected in self.learning.rejected]
+        self.learning.forget_uncommitted()
         n = sum(outcome is not None for outcome in wanted)
         if (learned, n_rejected) != (n, len(wanted) - n):
             return f"wrong: learned {learned} and rejected {n_rejected}, where {n} and {len(wanted) - n} must be"
-        if len(kept) != n_rejected or any(len(bad.data) > 65_536 or not bad.reason for bad in kept):
+        if len(kept) != n_rejected or any(len(rejected.data) > 65_536 or not rejected.reason for rejected in kept):
             return f"wrong: what was rejected is not kept as it must be: {kept}"
         return None
 
     def same(self) -> bool:
         """Tell whether both models learned the same, bit for bit."""
-        return state_bytes(self.worker.model) == state_bytes(self.reference)
+        return state_bytes(self.learning.model) == state_bytes(self.reference)
 
 
 class Plain(dict[str, float]):
@@ -306,18 +284,23 @@ def changed_form(quick: bool) -> Row:
 class Timed(Worker):
     """A worker that takes the time of learning and of answering while examples wait."""
 
-    learning = answering = 0.0
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.learning_seconds = self.answering_seconds = 0.0
+        answer = self.answering.answer
 
-    def take(self, entries: Any) -> None:
-        started = time.perf_counter()
-        super().take(entries)
-        self.learning += time.perf_counter() - started
+        def timed_answer(examples_wait: bool) -> None:
+            started = time.perf_counter()
+            answer(examples_wait)
+            if examples_wait:
+                self.answering_seconds += time.perf_counter() - started
 
-    def answer(self, examples_wait: bool) -> None:
+        self.answering.answer = timed_answer  # type: ignore[method-assign]
+
+    def _learn(self, examples: Any) -> None:
         started = time.perf_counter()
-        super().answer(examples_wait)
-        if examples_wait:
-            self.answering += time.perf_counter() - started
+        super()._learn(examples)
+        self.learning_seconds += time.perf_counter() - started
 
 
 @row
@@ -340,8 +323,9 @@ def request_flood(quick: bool) -> Row:
             pipe.execute()
         time.sleep(0.01)
         worker = Timed(Store(client, "m"), 1.0)
+        worker.wait_to_own()
         worker.run(burst=True)
-        share = worker.learning / (worker.learning + worker.answering)
+        share = worker.learning_seconds / (worker.learning_seconds + worker.answering_seconds)
         replies = [json.loads(reply) for i in range(100) for reply in client.lrange(f"learner:replies:{i}", 0, -1)]
         refused = sum("error" in reply for reply in replies)
         late = sum("too late" in reply.get("error", "") for reply in replies)
@@ -356,5 +340,9 @@ def request_flood(quick: bool) -> Row:
         "learning at least 50% of the time; late and oldest refused, the newest answered",
         got,
         share >= 0.5 and fresh and learned and late > 0 and refused > late and len(replies) == n_requests,
-        {"learning_seconds": worker.learning, "answering_seconds": worker.answering, "replies": len(replies)},
+        {
+            "learning_seconds": worker.learning_seconds,
+            "answering_seconds": worker.answering_seconds,
+            "replies": len(replies),
+        },
     )

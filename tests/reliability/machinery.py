@@ -315,7 +315,9 @@ def drain(url: str) -> Model:
     from worker import Worker
 
     with connection.client(url) as client:
-        Worker(Store(client, "m"), 1000.0).run(burst=True)
+        worker = Worker(Store(client, "m"), 1000.0)
+        worker.wait_to_own()
+        worker.run(burst=True)
         return committed(client)
 
 

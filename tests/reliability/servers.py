@@ -56,6 +56,7 @@ def connection_cut(quick: bool) -> Row:
                 client.xadd(KEYS.examples, {"record": "{"})  # what is rejected is part of a commit
                 with connection.client(url) as through:
                     owner = Worker(Store(through, "m"), 0.0)
+                    owner.wait_to_own()
                     proxy.arm(number, after)
                     for _ in range(100):
                         try:
@@ -63,7 +64,7 @@ def connection_cut(quick: bool) -> Row:
                             break
                         except (redis.ConnectionError, redis.TimeoutError):
                             continue
-                    owner.close()
+                    owner.owning.close()
                 n_commands = max(n_commands, proxy.n_commands)
                 model.learn_packed(b"".join(packed))
                 model.count_rejected(1)
@@ -122,7 +123,7 @@ def server_kills(quick: bool) -> list[Row]:
                 server.start()
                 commits = 0
                 with suppress(redis.ConnectionError, redis.TimeoutError):
-                    place = Store(client, "m").committed_position()
+                    place = Store(client, "m").stream.committed_position()
                     disagreed += place.trouble is not None
                     commits = int(client.hget(KEYS.head, "commits") or 0)
                 n = producer.n_acknowledged
@@ -228,7 +229,7 @@ def failovers(quick: bool) -> Row:
                     primary.kill()
                     thread.join(20)
                     other.replicaof("NO", "ONE")
-                    place = Store(other, "m").committed_position()
+                    place = Store(other, "m").stream.committed_position()
                     agreed += place.trouble is None
                     model = drain(replica.url)
                     names = {name for name in model.weights if name.startswith("e")}
@@ -260,10 +261,11 @@ class _Loop(threading.Thread):
         """Learn."""
         from worker import Worker
 
-        owner = Worker(Store(connection.client(self.url), "m"), 0.02)
+        owner = Worker(Store(connection.client(self.url), "m"), 0.02, lease_seconds=0.5)
         with suppress(redis.RedisError):
+            owner.wait_to_own()
             owner.run()
-        owner.close()
+        owner.owning.close()
         self.n_examples = owner.model.n_examples
 
 

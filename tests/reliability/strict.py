@@ -1,7 +1,7 @@
 """What the protocol accepts, decoded once more: slowly, byte by byte, in plain Python, with nothing of `learner.service.wire`.
 
-The formats are read from their specifications (RFC 8259; msgpack's spec.md), the rules from the page of `learner.service.wire` and the
-README's table of bounds. An entry becomes a list of outcomes: (target, features, importance) of an example that must be
+The formats are read from their specifications (RFC 8259; msgpack's spec.md), the rules from the protocol's description and its
+table of bounds. An entry becomes a list of outcomes: (target, features, importance) of an example that must be
 learned, or None for one that must be rejected.
 """
 

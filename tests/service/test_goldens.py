@@ -5,11 +5,12 @@ import json
 import pytest
 
 from learner.model import Model
+from learner.service.learning import featurize
 from learner.service.recent import RecentIds
 from learner.service.store import Store
 from learner.service.store.journal import Journal
 from learner.service.store.position import stream_id
-from learner.service.wire import MAX_BATCH, Bad, decode_entry
+from learner.service.wire import MAX_BATCH, RawExample, RejectedEntry, decode_entry
 from tests import goldens
 from tests.conftest import state_bytes
 from tests.goldens import DUMPS
@@ -81,8 +82,10 @@ def test_a_worker_goes_on_from_an_older_commit_to_the_same_bits(dumped, client, 
         if b"id" in fields and not recent.add(fields[b"id"]):
             n_repeated += 1
             continue
-        for part in decode_entry(fields, reference.features):
-            if isinstance(part, Bad):
+        for part in decode_entry(fields):
+            if isinstance(part, RawExample):
+                part = featurize(part, fields, reference.pack)
+            if isinstance(part, RejectedEntry):
                 reference.count_rejected(1)
                 n_bad += 1
             else:
@@ -90,9 +93,9 @@ def test_a_worker_goes_on_from_an_older_commit_to_the_same_bits(dumped, client, 
     worker = drain(name)
     assert state_bytes(committed(name)) == state_bytes(worker.model) == state_bytes(reference)
     assert state_bytes(reference) != state_bytes(start.state)
-    assert worker.n_repeated == n_repeated > 0
+    assert worker.learning.n_repeated == n_repeated > 0
     assert client.xlen(store.keys.rejected) - len(keys["rejected"]["entries"]) == n_bad > 0
-    assert worker.cursor == keys["examples"]["last"]
+    assert worker.learning.cursor == keys["examples"]["last"]
 
 
 def test_a_class_may_come_first_after_the_dump(client, drain):

@@ -22,7 +22,13 @@ def within(package):
 
 
 COMPILER = within("learner.kernels")
-REDIS = within("learner.service.store") | {"learner.client", "worker"}
+REDIS = within("learner.service.store") | {
+    "learner.client",
+    "learner.service.owning",  # these four know its errors only
+    "learner.service.committing",
+    "learner.service.reconnecting",
+    "worker",
+}
 MATHS = {
     "learner.tasks",
     "learner.metrics",
@@ -156,6 +162,17 @@ def test_only_the_kernels_know_the_compiler(module):
 def test_only_these_modules_know_redis(module):
     if module not in REDIS:
         assert not packages(module) & {"redis", "hiredis", "valkey", "fakeredis"}
+
+
+@pytest.mark.parametrize("module", sorted(within("learner.service")))
+def test_the_service_knows_nothing_of_commands(module):
+    assert not any(name.startswith("learner.commands") for name in imports(module))
+
+
+@pytest.mark.parametrize("module", sorted(within("learner.service.wire")))
+def test_the_protocol_knows_no_server_and_no_model(module):
+    ours = {name for name in imports(module) if name in MODULES} - {"learner", "learner.service"}
+    assert ours <= within("learner.service.wire") | {"learner.layout", "learner.errors", "learner.packing"}
 
 
 @every_module
@@ -299,6 +316,7 @@ HELP += "assert CliRunner().invoke(main, ['--help']).exit_code == 0"
         ("import learner.graph", {"numba", "llvmlite", "redis", "msgpack", "click", "worker", "featurizers"}),
         ("import learner.files", {"numba", "llvmlite", "redis", "numpy", "click", "rich", "worker"}),
         ("from learner.spec import Spec; Spec()", {"numba", "llvmlite", "redis", "click"}),
+        ("import worker", {"numba", "llvmlite"}),
         ("import featurizers", {"numba", "llvmlite", "numpy", "redis", "click", "learner"}),
     ],
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from learner.service.store.link import LastCommit, Link
     from learner.service.store.ownership import Ownership
     from learner.service.store.stream import Stream
-    from learner.service.wire import Bad
+    from learner.service.wire import RejectedEntry
 
 __all__ = ["Commits", "CommitsLost"]
 
@@ -115,7 +115,7 @@ class Commits:
         learned: Learned,
         cursor: bytes,
         n_entries: int,
-        rejected: "Iterable[tuple[bytes, Bad]]",
+        rejected: "Iterable[tuple[bytes, RejectedEntry]]",
         progress: Mapping[str, Any],
         recent: "RecentIds | None" = None,
     ) -> Snapshot:
@@ -131,7 +131,7 @@ class Commits:
             The last entry learned.
         n_entries : int
             Entries learned since the last commit.
-        rejected : (entry id, Bad) pairs
+        rejected : (entry id, RejectedEntry) pairs
             What could not be learned since the last commit.
         progress : mapping
             What `top` and plots read.

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 
 from learner.service.store import Store
-from learner.service.wire import Bad
+from learner.service.wire import RejectedEntry
 
 __all__ = ["Rejected", "listed", "put_back"]
 
@@ -100,7 +100,7 @@ def _original(fields: dict[bytes, bytes]) -> tuple[dict[Any, Any] | None, str | 
         return None, f"only {len(data)} of its {int(fields[b'bytes'])} bytes were kept"
     if field in ("records", "batch"):
         return {field: data}, None
-    if field != Bad._field_defaults["field"]:
+    if field != RejectedEntry._field_defaults["field"]:
         return None, "it doesn't say what it was"
     entry = msgpack.unpackb(data)
     entry.pop("id", None)

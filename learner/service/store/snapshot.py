@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner.service.store.journal import Change, Journal
-from learner.service.wire import Bad
+from learner.service.wire import RejectedEntry
 
 __all__ = ["FORMAT", "Committed", "Learned", "Snapshot", "Written", "checksums"]
 
@@ -58,7 +58,7 @@ class Snapshot:
         The ring of `learner.service.recent`, and how many ids it ever took.
     head : dict
         What the head of the commit says of the model.
-    rejected : list of (entry id, Bad)
+    rejected : list of (entry id, RejectedEntry)
         What could not be learned since the last commit.
     progress : dict
         What `top` and plots read.
@@ -73,7 +73,7 @@ class Snapshot:
     ids: bytes
     n_ids: int
     head: dict[str, Any]
-    rejected: list[tuple[bytes, Bad]]
+    rejected: list[tuple[bytes, RejectedEntry]]
     progress: dict[str, Any]
 
 

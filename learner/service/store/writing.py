@@ -5,7 +5,7 @@ from typing import Any
 
 from learner.service.store import segments
 from learner.service.store.snapshot import Snapshot, Written, checksums
-from learner.service.wire import GROUP, Bad, Keys
+from learner.service.wire import GROUP, Keys, RejectedEntry
 
 __all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue"]
 
@@ -77,7 +77,7 @@ def _queue_ids(pipe: Any, key: str, ring: bytes, start: int, stop: int) -> None:
             pipe.setrange(key, 8 * low, ring[8 * low : 8 * high])
 
 
-def _rejected_fields(entry_id: bytes, bad: Bad) -> dict[Any, Any]:
+def _rejected_fields(entry_id: bytes, bad: RejectedEntry) -> dict[Any, Any]:
     """Return the fields of an entry of the rejected stream."""
     kept = bad.cut()
     return {

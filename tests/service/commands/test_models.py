@@ -125,7 +125,7 @@ def test_status_tells_of_a_model_that_is_served(run, create, serving, file):
     assert found["progress"]["loss"] == pytest.approx(worker.model.progressive_loss)
     assert found["progress"].items() >= worker.model.figures().items()
     assert found["features"] == worker.model.n_features
-    assert found["cursor"] == worker.cursor.decode()
+    assert found["cursor"] == worker.learning.cursor.decode()
     for part in (
         f"process {os.getpid()} on ",
         "examples          60 and 0 rejected",

@@ -15,7 +15,7 @@ from learner.tasks import TASKS
 from tests.conftest import SEED, commit, state_bytes
 
 if TYPE_CHECKING:
-    from learner.service.wire import Bad
+    from learner.service.wire import RejectedEntry
 
 WIDTH = row_width(len(TASKS["binary"].rates))
 
@@ -39,7 +39,7 @@ class Pair:
     def commit(
         self,
         n: int,
-        rejected: "list[tuple[bytes, Bad]] | None" = None,
+        rejected: "list[tuple[bytes, RejectedEntry]] | None" = None,
         store: Store | None = None,
         recent: RecentIds | None = None,
     ) -> None:

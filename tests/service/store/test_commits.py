@@ -8,7 +8,7 @@ from learner.errors import StoreError
 from learner.model import Model
 from learner.service.recent import RecentIds
 from learner.service.store import segments
-from learner.service.wire import GROUP, REJECTED_BYTES, Bad
+from learner.service.wire import GROUP, REJECTED_BYTES, RejectedEntry
 from tests.conftest import SEED, state_bytes
 from tests.service.store.conftest import WIDTH, everything, learn, losing, put_back
 
@@ -90,8 +90,8 @@ def test_state_that_spans_segments_is_loaded_as_it_was(pair, written, monkeypatc
 
 def test_what_was_rejected_is_in_the_same_commit_cut_to_a_bound(pair):
     bad = [
-        (pair.ids[0], Bad("decode", "a reason", b"x" * 100_000)),
-        (pair.ids[1], Bad("learn", "another", b"\x00\xff")),
+        (pair.ids[0], RejectedEntry("decode", "a reason", b"x" * 100_000)),
+        (pair.ids[1], RejectedEntry("learn", "another", b"\x00\xff")),
     ]
     pair.commit(1, bad)
     first, second = (fields for _, fields in pair.client.xrange(pair.store.keys.rejected))
@@ -125,7 +125,7 @@ def test_the_last_ids_are_committed_as_the_ring_has_them(pair):
 def test_a_commit_whose_answer_was_lost_counts_once_when_repeated(pair, monkeypatch, after):
     learn(pair.model, ["a", "b"])
     losing(monkeypatch, after)
-    rejected = [(pair.ids[0], Bad("learn", "r", b""))]
+    rejected = [(pair.ids[0], RejectedEntry("learn", "r", b""))]
     with pytest.raises(redis.ConnectionError):
         pair.commit(3, rejected)
     pair.commit(3, rejected)

@@ -6,7 +6,7 @@ import pytest
 
 from learner.errors import FencedError
 from learner.service.store import Store
-from learner.service.wire import Bad
+from learner.service.wire import RejectedEntry
 from tests.service.store.conftest import everything, learn, put_back
 
 
@@ -18,7 +18,7 @@ def test_a_second_owner_fences_the_first_which_writes_nothing(pair):
     before = everything(pair.client)
     learn(pair.model, ["b"])
     with pytest.raises(FencedError, match="another worker owns 'm' now"):
-        pair.commit(2, [(pair.ids[2], Bad("learn", "r", b""))])
+        pair.commit(2, [(pair.ids[2], RejectedEntry("learn", "r", b""))])
     assert everything(pair.client) == before
     assert pair.model.dirty.any()
 

@@ -12,8 +12,7 @@ from learner.service.store import Store
 from learner.service.store.repair import CHOICES, repair
 from learner.service.wire import Keys
 from tests.conftest import state_bytes, url, wait_until
-from tests.test_worker import zipf_examples
-from worker import Worker
+from tests.streams import zipf_examples
 
 KEYS = Keys("m")
 EXAMPLES = zipf_examples(40, 5, 1)
@@ -77,10 +76,10 @@ WORDS = {deleted: "deleted", made_again_with_fewer: "deleted", made_again_with_m
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
-def test_what_does_not_fit_stops_a_worker_at_its_start(client, learned, event):
+def test_what_does_not_fit_stops_a_worker_at_its_start(client, learned, own, event):
     event(client)
     with pytest.raises(StoreError, match=r"nothing is learned until that is settled with 'learner repair m'"):
-        Worker(Store(client, "m"), 1.0)
+        own()
     found = Store(client, "m").stream.committed_position()
     assert WORDS.get(event, "unlearned") in found.trouble
 
@@ -88,26 +87,23 @@ def test_what_does_not_fit_stops_a_worker_at_its_start(client, learned, event):
 @pytest.mark.parametrize("event", [deleted, made_again_with_fewer, made_again_with_more, trimmed_unlearned])
 def test_what_does_not_fit_any_more_stops_a_worker_that_runs(client, learned, serving, event):
     head = client.hgetall(KEYS.head)
-    with pytest.raises(StoreError, match="nothing is learned until"), serving() as owner:  # noqa: PT012
+    with pytest.raises(StoreError, match="nothing is learned until"), serving(lease_seconds=0.05) as owner:  # noqa: PT012
         Client("m", url(client)).predict(features={})  # it runs
-        owner.close()
-        owner.lease_seconds = 0.05
-        owner._start_heart()
         with client.pipeline() as pipe:  # at once, so that the worker can't learn in between
             event(pipe)
             pipe.execute()
-        wait_until(lambda: owner.heart.problem or (owner.pending and owner.pending._error))
+        wait_until(
+            lambda: owner.owning.heartbeat.problem or (owner.committing.writing and owner.committing.writing.error)
+        )
     assert client.hgetall(KEYS.head) == head
 
 
 def test_an_emptied_server_stops_a_worker_that_runs_with_the_right_words(client, learned, serving):
-    with pytest.raises(StoreError, match="server lost everything of this model"), serving() as owner:  # noqa: PT012
+    words = "server lost everything of this model"
+    with pytest.raises(StoreError, match=words), serving(lease_seconds=0.05) as owner:  # noqa: PT012
         Client("m", url(client)).predict(features={})  # it runs
-        owner.close()
-        owner.lease_seconds = 0.05
-        owner._start_heart()
         client.flushall()
-        wait_until(lambda: owner.heart.problem)
+        wait_until(lambda: owner.owning.heartbeat.problem)
     assert client.keys("*") == []
 
 

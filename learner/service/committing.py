@@ -1,0 +1,167 @@
+"""Committing: what is uncommitted, when it is copied, and how the copy is written beside learning."""
+
+import contextlib
+import time
+from collections import Counter
+from typing import Any
+
+import click
+import redis
+
+from learner.errors import LearnerError, RejectedError
+from learner.service.learning import Learning
+from learner.service.store import Store
+from learner.service.store.commits import CommitsLost
+from learner.service.store.position import stream_id
+from learner.service.store.snapshot import Learned, Snapshot
+from learner.service.writing import WRITER, Writer, Writing
+
+__all__ = ["Committing"]
+
+MAX_REJECTED_BYTES = 16 << 20  # kept in memory until they are committed
+
+
+class Committing:
+    """Snapshots of what was learned, each written while learning goes on.
+
+    Parameters
+    ----------
+    store : Store
+        The model's place in Redis.
+    learning : Learning
+        What is committed.
+    commit_seconds : float
+        The shortest time between commits while examples come.
+    writer : Writer
+        Writes the snapshots; by default the one writer of this process.
+
+    Raises
+    ------
+    LearnerError
+        When `commit_seconds` is no number.
+    """
+
+    def __init__(self, store: Store, learning: Learning, commit_seconds: float, writer: Writer = WRITER) -> None:
+        if not commit_seconds < float("inf"):
+            raise LearnerError(f"seconds between commits must be a number (got {commit_seconds})")
+        self.store = store
+        self.learning = learning
+        self.commit_seconds = commit_seconds
+        self.writer = writer
+        self.writing: Writing | None = None
+        self._snapshot: Snapshot | None = None  # that `writing` writes
+        self._committed_at = time.monotonic()
+        self._committed_examples = 0
+        self._has_warned = False
+
+    def load(self) -> None:
+        """Go on from the last commit."""
+        model = self.learning.model
+        self.learning.load(self.store.commits.load(model.fingerprint, model.row_width))
+        self._committed_examples = model.n_examples
+
+    @property
+    def n_uncommitted(self) -> int:
+        """Entries learned that are in no commit yet, as far as is known."""
+        return self.learning.n_entries + (self._snapshot.n_entries if self._snapshot else 0)
+
+    # ---- when ----
+    def commit_if_due(self) -> None:
+        """Begin a commit when it is time for one and none is being written.
+
+        Too much that was rejected is committed at once, as memory has to hold it until then.
+        """
+        full = self.learning.rejected_bytes > MAX_REJECTED_BYTES
+        if self.writing and self.writing.is_running and not full:
+            return
+        self.settle()  # also when nothing comes: a commit that failed must be seen
+        is_time = time.monotonic() - self._committed_at >= self.commit_seconds
+        if self.learning.n_entries and (full or is_time):
+            self._begin()
+
+    def commit(self) -> None:
+        """Commit what was learned since the last commit, if anything was, and wait for it."""
+        self.settle()
+        if self.learning.n_entries:
+            self._begin()
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait for the commit that is being written, if one is; write it again if its answer was lost."""
+        if self.writing is None or self._snapshot is None:
+            return
+        try:
+            self.writing.finish()
+        except CommitsLost:  # more has changed since the commit that the server has: the next one writes everything
+            self.learning.model.dirty[:] = 1
+            self.learning.restore_uncommitted(self._snapshot.n_entries, self._snapshot.rejected)
+        self.writing = self._snapshot = None
+
+    # ---- what ----
+    def _begin(self) -> None:
+        """Copy what changed, and have the copy written while learning goes on."""
+        self.require_acceptance()
+        now = time.monotonic()
+        learning, model = self.learning, self.learning.model
+        snapshot = self.store.commits.snapshot(
+            Learned(model.state(), model.dirty, model.fingerprint),
+            learning.cursor,
+            learning.n_entries,
+            sorted(learning.rejected, key=lambda rejected: stream_id(rejected[0])),
+            self._progress(now),
+            learning.recent,
+        )
+        learning.forget_uncommitted()
+        self._committed_at = now
+        self._committed_examples = model.n_examples
+        self._snapshot = snapshot
+        self.writing = Writing(lambda: self.store.commits.write(snapshot), self.writer)
+
+    def _progress(self, now: float) -> dict[str, Any]:
+        """Return the figures of a commit, which `learner top` and plots read."""
+        model = self.learning.model
+        rate = (model.n_examples - self._committed_examples) / (now - self._committed_at + 1e-9)
+        return {
+            "time": f"{time.time():.3f}",
+            "examples": model.n_examples,
+            "rejected": model.n_rejected,
+            "repeated": self.learning.n_repeated,
+            "loss": model.progressive_loss,
+            "constant_loss": model.constant_loss,
+            "features": model.n_features,
+            "bytes": model.nbytes,
+            "rate": f"{rate:.1f}",
+            **model.memory(),
+            **model.figures(),
+            **self._gradient_norms(),
+        }
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """Return the neural head's gradient norms by layer; warn once when they vanish or explode."""
+        model = self.learning.model
+        if not self._has_warned and (warning := model.gradient_warning()):
+            self._has_warned = True
+            click.echo(f"worker of {self.store.keys.model}: {warning}", err=True)
+        return {f"norm_{name}": norm for name, norm in model.gradient_norms().items()}
+
+    def require_acceptance(self) -> None:
+        """Make sure that not too many of the last examples were rejected: nothing is committed then.
+
+        Raises
+        ------
+        RejectedError
+            When too many were: a stream whose form has changed must not be used up.
+        """
+        acceptance = self.learning.acceptance
+        if acceptance.excess is None:
+            return
+        with contextlib.suppress(redis.RedisError):
+            self.settle()
+        n_rejected, n = acceptance.excess
+        reasons = Counter(rejected.reason for _, rejected in self.learning.rejected).most_common(3)
+        raise RejectedError(
+            f"examples rejected must be at most a share of {acceptance.share:g} (got {n_rejected} of the last {n}): the "
+            f"{self.learning.n_entries} entries since the last commit stay in the stream, to be learned when what pushes them "
+            "or the model is mended, or with --max-rejected 1. The most frequent reasons: "
+            + "; ".join(f"{reason} ({times} times)" for reason, times in reasons)
+        )

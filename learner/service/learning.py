@@ -1,0 +1,191 @@
+"""Learning: entries are decoded, featurized and learned in order; what can't be is kept for the rejected stream."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from learner.errors import LearnerError
+from learner.packing import pack_example
+from learner.service.acceptance import Acceptance
+from learner.service.recent import RecentIds
+from learner.service.store.position import NEVER
+from learner.service.store.reading import Entries
+from learner.service.store.snapshot import Committed
+from learner.service.wire import MAX_BATCH, Example, RawExample, RejectedEntry, decode_entry, rejected_entry
+
+if TYPE_CHECKING:
+    from learner.model import Model
+
+__all__ = ["Learning", "featurize"]
+
+MAX_SINGLES = 500  # learned in one call
+MAX_REJECTED_AN_ENTRY = 1000  # kept of one entry's examples
+
+Fields = dict[bytes, bytes]
+
+
+class Single(NamedTuple):
+    """An example that is learned together with those of other entries."""
+
+    entry_id: bytes
+    fields: Fields
+    example: Example
+
+
+class Learning:
+    """A model that learns entries, and what it has learned since the last commit.
+
+    Parameters
+    ----------
+    model : Model
+        Learns.
+    acceptance : Acceptance
+        Sees how many examples are rejected.
+    stopping : callable
+        Whether to stop after the entry that is being learned.
+
+    Attributes
+    ----------
+    cursor : bytes
+        The last entry learned.
+    n_entries : int
+        Entries learned since the last commit.
+    rejected : list of (entry id, RejectedEntry)
+        What could not be learned since the last commit; `rejected_bytes` is about their size in memory.
+    n_repeated : int
+        Entries left out since the start, as an entry with the same id was learned before.
+    """
+
+    def __init__(self, model: "Model", acceptance: Acceptance, stopping: Callable[[], bool]) -> None:
+        self.model = model
+        self.acceptance = acceptance
+        self.stopping = stopping
+        self.recent = RecentIds(model.spec.seed)
+        self.cursor = NEVER
+        self.n_entries = 0
+        self.rejected: list[tuple[bytes, RejectedEntry]] = []
+        self.rejected_bytes = 0
+        self.n_repeated = 0
+        self._n_rejected_here = 0  # of the entry at the end of `rejected`
+        self._n_observed = self._n_observed_rejected = 0
+
+    def load(self, committed: Committed | None) -> None:
+        """Go on from the last commit; None: there is none yet."""
+        if committed:
+            if committed.state:
+                self.model.load_state(committed.state)
+            self.recent.load(committed.ids, committed.n_ids)
+            self.cursor = committed.cursor
+        self._n_observed, self._n_observed_rejected = self._counts()
+
+    # ---- learning ----
+    def learn(self, entries: Entries) -> None:
+        """Learn entries in order; what can't be learned is rejected, and the line goes on."""
+        singles: list[Single] = []
+        for entry_id, fields in entries:
+            if b"id" in fields and not self.recent.add(fields[b"id"]):
+                self.n_repeated += 1
+            else:
+                self._learn_entry(entry_id, fields, singles)
+            if len(singles) >= min(MAX_SINGLES, self.acceptance.window):
+                self._learn_singles(singles)
+                self._observe()
+            self.cursor = entry_id
+            self.n_entries += 1
+            if self.stopping():  # the entries after this one are the next worker's
+                break
+        self._learn_singles(singles)
+        self._observe()
+
+    def _learn_entry(self, entry_id: bytes, fields: Fields, singles: list[Single]) -> None:
+        """Learn an entry's batch, or add its examples to those that are learned next."""
+        for part in decode_entry(fields):
+            example = featurize(part, fields, self.model.pack) if isinstance(part, RawExample) else part
+            if isinstance(example, RejectedEntry):
+                self.reject(entry_id, example)
+                self.model.count_rejected(1)
+            elif b"batch" not in fields:
+                singles.append(Single(entry_id, fields, example))
+            else:  # a producer framed it: a broken batch must not reach into the next entry
+                self._learn_singles(singles)
+                for rejection in self.model.learn_packed(example.packed, MAX_BATCH).rejections:
+                    self.reject(entry_id, RejectedEntry("learn", rejection.reason, rejection.data, "batch"))
+                self._observe()
+
+    def _learn_singles(self, singles: list[Single]) -> None:
+        """Learn examples together, in one call, and empty the list."""
+        if not singles:
+            return
+        packed = b"".join(single.example.packed for single in singles)
+        for rejection in self.model.learn_packed(packed).rejections:
+            entry_id, fields, example = singles[rejection.index]
+            self.reject(entry_id, _rejected("learn", rejection.reason, example, fields))
+        singles.clear()
+
+    def _observe(self) -> None:
+        """Show the acceptance what was learned and rejected since the last look."""
+        n, n_rejected = self._counts()
+        self.acceptance.observe(n - self._n_observed, n_rejected - self._n_observed_rejected)
+        self._n_observed, self._n_observed_rejected = n, n_rejected
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many examples the model has seen, and how many of these it rejected."""
+        return self.model.n_examples + self.model.n_rejected, self.model.n_rejected
+
+    # ---- rejecting ----
+    def reject(self, entry_id: bytes, rejected: RejectedEntry) -> None:
+        """Keep what can't be learned for the rejected stream; of one entry's examples only the first thousand."""
+        if not self.rejected or self.rejected[-1][0] != entry_id:
+            self._n_rejected_here = 0
+        self._n_rejected_here += 1
+        if self._n_rejected_here > MAX_REJECTED_AN_ENTRY:
+            return
+        if self._n_rejected_here == MAX_REJECTED_AN_ENTRY:
+            rejected = rejected._replace(reason=f"{rejected.reason}; more of this entry are not kept")
+        kept = rejected.cut()
+        self.rejected.append((entry_id, kept))
+        self.rejected_bytes += len(kept.data) + len(kept.reason)
+
+    def skip(self, entry_id: bytes, rejected: RejectedEntry) -> None:
+        """Reject an entry without learning anything of it."""
+        self.reject(entry_id, rejected)
+        self.model.count_rejected(1)
+        self.cursor = entry_id
+        self.n_entries += 1
+
+    # ---- committing ----
+    def forget_uncommitted(self) -> None:
+        """Count anew: a snapshot has all that was learned and rejected so far."""
+        self.n_entries = self.rejected_bytes = 0
+        self.rejected = []
+
+    def restore_uncommitted(self, n_entries: int, rejected: list[tuple[bytes, RejectedEntry]]) -> None:
+        """Take back what a snapshot had, as it was not written."""
+        self.n_entries += n_entries
+        self.rejected = rejected + self.rejected
+
+
+def featurize(
+    example: RawExample, fields: Mapping[bytes, bytes], pack: Callable[[Any], bytes]
+) -> Example | RejectedEntry:
+    """Return a raw example packed for the compiled loop, or rejected with the stage "featurize".
+
+    Parameters
+    ----------
+    example : RawExample
+        With its record.
+    fields : mapping
+        Of the entry that it came in.
+    pack : callable
+        Returns the packed features of a record: `Model.pack`.
+    """
+    try:
+        return Example(pack_example(example.target, pack(example.record), example.importance), example.raw)
+    except LearnerError as error:
+        return _rejected("featurize", str(error), example, fields)
+
+
+def _rejected(stage: str, reason: str, example: Example | RawExample, fields: Mapping[bytes, bytes]) -> RejectedEntry:
+    """Return one example as rejected: an entry's only example as the whole entry, one of many records by itself."""
+    if example.raw is None:
+        return rejected_entry(stage, reason, fields)
+    return RejectedEntry(stage, reason, example.raw, "records")

@@ -1,0 +1,148 @@
+"""Owning a model: waiting for one's turn, taking over, and showing signs of life until the end."""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import click
+import redis
+
+from learner.errors import LearnerError
+from learner.service.lease import HEART, LEASE_SECONDS, Heart, Heartbeat, Silence, process_ended
+from learner.service.store import Store
+from learner.service.store.ownership import Owner
+from learner.service.store.processes import NOTE_SECONDS
+
+__all__ = ["Owning"]
+
+WAIT_POLL_SECONDS = 0.1  # between two looks at the owner
+REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
+UNCONFIRMED_SECONDS = 10.0  # until a message says that commits are not confirmed
+
+
+class Owning:
+    """The place of a model's one owner.
+
+    Parameters
+    ----------
+    store : Store
+        The model's place in Redis.
+    stopping : callable
+        Whether the worker is to stop.
+    lease_seconds : float
+        For how long it may give no sign of life before a worker that waits takes over.
+    heart : Heart
+        Beats for it; by default the one heart of this process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stopping: Callable[[], bool],
+        lease_seconds: float = LEASE_SECONDS,
+        heart: Heart = HEART,
+    ) -> None:
+        self.store = store
+        self.stopping = stopping
+        self.lease_seconds = lease_seconds
+        self.heart = heart
+        self.heartbeat: Heartbeat | None = None
+        self._confirmed_at = self._noted_at = time.monotonic()
+
+    # ---- becoming the owner ----
+    def wait(self, patient: bool = True) -> bool:
+        """Become the owner as soon as there is none that lives, and give signs of life from then on.
+
+        Parameters
+        ----------
+        patient : bool
+            Whether to wait while there is an owner.
+
+        Returns
+        -------
+        bool
+            False when stopped meanwhile.
+
+        Raises
+        ------
+        LearnerError
+            When there is an owner and `patient` is false.
+        """
+        silence, announced = Silence(), ""
+        while not self.stopping():
+            owner = self.store.ownership.read()
+            if self._is_vacant(owner, silence):
+                if self._take(owner):
+                    return True
+                continue
+            if not patient:
+                raise LearnerError(f"model {self.store.keys.model!r} has a worker already: {owner}")
+            if announced != owner.fields["worker"]:
+                announced = owner.fields["worker"]
+                self.store.processes.note("waiting")
+                self._say(f"waiting, in place of {owner}")
+            time.sleep(WAIT_POLL_SECONDS)
+        return False
+
+    def _is_vacant(self, owner: Owner, silence: Silence) -> bool:
+        if "worker" not in owner.fields or process_ended(owner.fields.get("process", "")):
+            return True
+        if self.store.ownership.owned_already(owner):
+            return True
+        return silence.seconds((owner.fields, owner.sign), time.monotonic()) >= owner.lease_seconds
+
+    def _take(self, owner: Owner) -> bool:
+        """Take over from an owner, and start beating; return False if another worker was faster."""
+        # It may be the owner already: the answer was lost, or the connection while it loaded the last commit.
+        if not self.store.ownership.owned_already(owner) and not self.store.ownership.succeed(
+            owner, self.lease_seconds
+        ):
+            return False
+        if self.heartbeat is None:  # before loading, which may take longer than the lease
+            self.heartbeat = self.heart.add(self.beat, self.lease_seconds)
+        return True
+
+    # ---- being the owner ----
+    def beat(self, seconds: float) -> None:
+        """Give a sign of life, and have commits confirmed, for which it waits at most so long.
+
+        Raises
+        ------
+        LearnerError
+            When this worker is not the owner any more, or the server lost its commits.
+        """
+        with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
+            self.store.ownership.beat(max(int(1000 * seconds), 1))  # 0 would wait for good
+        now = time.monotonic()
+        if now - self._noted_at > NOTE_SECONDS / 4:  # long before the note fades
+            self._noted_at = now
+            with contextlib.suppress(redis.RedisError):
+                self.store.processes.note("running")
+        ownership = self.store.ownership
+        if ownership.confirmed >= self.store.commits.number - 1:
+            self._confirmed_at = now
+        elif now - self._confirmed_at > UNCONFIRMED_SECONDS:
+            self._confirmed_at = now + REMIND_SECONDS
+            self._say(
+                f"commits after {ownership.confirmed} are not confirmed as durability {ownership.durability} asks"
+            )
+
+    def require(self) -> None:
+        """Make sure that the last beats were well, or raise what stopped them."""
+        if self.heartbeat is not None and self.heartbeat.problem is not None:
+            raise self.heartbeat.problem
+
+    # ---- the end ----
+    def close(self, wait: bool = True) -> None:
+        """Give no more signs of life; `wait` for one that is on its way."""
+        if self.heartbeat is not None:
+            self.heart.remove(self.heartbeat, wait)
+            self.heartbeat = None
+
+    def release(self) -> None:
+        """Stop being the owner."""
+        self.close()
+        self.store.ownership.release()
+
+    def _say(self, text: str) -> None:
+        click.echo(f"worker of {self.store.keys.model}: {text}", err=True)

@@ -1,0 +1,53 @@
+"""The names of a model's keys, and the names that all models share."""
+
+import re
+
+from learner.errors import SpecError, show
+
+__all__ = ["GROUP", "REPLIES", "Keys"]
+
+REPLIES = "learner:replies:"  # replies go only to keys that start with this
+GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard tools show the right lag
+
+
+class Keys:
+    """The keys of a model: one hash tag, so that they share a cluster slot and a transaction.
+
+    Raises
+    ------
+    SpecError
+        When the model's name could break the keys.
+
+    >>> Keys("spam").examples
+    'learner:{spam}:examples'
+    """
+
+    def __init__(self, model: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", model):
+            raise SpecError(f"model name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(model)})")
+        prefix = f"learner:{{{model}}}:"
+        self.model = model
+        self.spec = prefix + "spec"
+        self.examples = prefix + "examples"
+        self.requests = prefix + "requests"
+        self.owner = prefix + "owner"
+        self.lease = prefix + "lease"
+        self.workers = prefix + "workers"
+        self.rejected = prefix + "rejected"
+        self.progress = prefix + "progress"
+        self.ids = prefix + "state:ids"
+        self.attempt = prefix + "attempt"
+        self.head = prefix + "state:head"
+        self._state = prefix + "state:"
+
+    def rows(self, segment: int) -> str:
+        """Return the key of a segment of the base of the committed rows (see `learner.service.store.journal`)."""
+        return f"{self._state}rows:{segment}"
+
+    def delta(self, number: int) -> str:
+        """Return the key of the rows that a commit changed."""
+        return f"{self._state}delta:{number}"
+
+    def names(self, segment: int) -> str:
+        """Return the key of a segment of the committed names."""
+        return f"{self._state}names:{segment}"

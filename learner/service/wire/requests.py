@@ -1,0 +1,92 @@
+"""Requests and replies.
+
+A **request** has ``record`` or ``features`` as an entry has (see `learner.service.wire.entries`), or ``records`` or ``batch``
+(msgpack values one after another, without targets), then ``reply``, the list to answer on, an optional ``id``, an optional
+``explain 1`` and an optional ``deadline_ms``: so many milliseconds after it was added, by the server's clock (the time in its
+stream id), nobody waits for the answer any more.
+
+A **reply** is a JSON object pushed onto that list, which expires after a minute: ``id``, ``score`` and ``prediction`` (a
+probability in binary tasks), or ``scores`` and ``predictions``, ``contributions`` where asked for, or ``error``: also when the
+request came too late, or when too many wait.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from learner.errors import FormatError, LearnerError
+from learner.service.wire.bounds import MAX_SHORT_BYTES
+from learner.service.wire.entries import field_names, require_size
+from learner.service.wire.values import decode_features, decode_record, decode_value, split, to_json
+
+__all__ = ["REPLY_SECONDS", "RawRecord", "deadline_ms", "decode_request", "encode_reply"]
+
+REPLY_SECONDS = 60  # until a list of replies that nobody fetches is gone
+
+
+class RawRecord(NamedTuple):
+    """A record that is still to be featurized."""
+
+    record: Any
+
+
+def decode_request(fields: Mapping[bytes, bytes]) -> tuple[Iterator[bytes | RawRecord | LearnerError], bool]:
+    """Return a request's vectors, and whether it asks for one prediction rather than for many.
+
+    A vector is decoded when its turn comes: its packed features, or a record to be featurized, or the error that it is answered
+    with.
+
+    >>> vectors, is_single = decode_request({b"record": b'{"lat": 1}'})
+    >>> list(vectors), is_single
+    ([RawRecord(record={'lat': 1})], True)
+    """
+    try:
+        require_size("request", fields)
+    except FormatError as error:
+        return iter([error]), True
+    if b"batch" in fields:
+        return ((error or raw) for raw, error in split(fields[b"batch"], "batch")), False
+    if b"records" in fields:
+        return _decode_records(fields[b"records"]), False
+    return _decode_single(fields), True
+
+
+def _decode_single(fields: Mapping[bytes, bytes]) -> Iterator[bytes | RawRecord | LearnerError]:
+    try:
+        if b"features" in fields:
+            yield decode_features(fields[b"features"])
+        elif b"record" in fields:
+            yield RawRecord(decode_value(fields[b"record"], "record"))
+        else:
+            raise FormatError(f"request must have one of record, features, records, batch (got {field_names(fields)})")
+    except LearnerError as error:
+        yield error
+
+
+def _decode_records(data: bytes) -> Iterator[bytes | RawRecord | LearnerError]:
+    for raw, error in split(data, "records"):
+        try:
+            yield error or RawRecord(decode_record(raw))
+        except LearnerError as reason:
+            yield reason
+
+
+def deadline_ms(entry_id: bytes, fields: Mapping[bytes, bytes]) -> float | None:
+    """Return when nobody waits for a request's answer any more, in Unix milliseconds of the server's clock.
+
+    None: it has no deadline, or one that is no number.
+
+    >>> deadline_ms(b"1700000000000-0", {b"deadline_ms": b"500"})
+    1700000000500.0
+    """
+    text = fields.get(b"deadline_ms")
+    if text is None or len(text) > MAX_SHORT_BYTES:
+        return None
+    try:
+        return int(entry_id.partition(b"-")[0]) + float(text)
+    except ValueError:
+        return None
+
+
+def encode_reply(reply: Mapping[str, Any]) -> bytes:
+    """Return a reply in JSON; numbers that JSON has no form for become null."""
+    return to_json(reply, separators=(",", ":")).encode()

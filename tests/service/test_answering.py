@@ -1,0 +1,226 @@
+"""Answers on a real server: what they say, where they go, and which requests are refused."""
+
+import json
+import time
+
+import pytest
+import redis
+
+from learner.packing import pack
+from learner.service import answering
+from learner.service.store import Store, requests
+from learner.service.wire import REPLIES
+from tests.conftest import state_bytes, wait_until
+from tests.streams import KEYS, rejected
+
+
+def ask(client: redis.Redis, reply: str = "learner:replies:me", **fields) -> dict:
+    client.xadd(KEYS.requests, {**fields, "reply": reply})
+    popped = client.blpop([reply], timeout=10)
+    assert popped, "no answer came"
+    return json.loads(popped[1])
+
+
+def replies(client, key="me"):
+    return [json.loads(reply) for reply in client.lrange(REPLIES + key, 0, -1)]
+
+
+def test_an_explanation_adds_up_to_its_score(client, create, serving):
+    create(featurizer="email")
+    client.xadd(KEYS.examples, {"record": '{"address": "abc@gmail.com"}', "target": "1"})
+    with serving():
+        wait_until(lambda: client.hget(KEYS.head, "entries") == b"1")
+        reply = ask(client, record='{"address": "xyz@gmail.com"}', explain="1")
+    assert sum(row[-1] for row in reply["contributions"]) == pytest.approx(reply["score"], abs=1e-6)
+    assert {"contains_@", "(constant)"} <= {row[0] for row in reply["contributions"]}
+
+
+def test_many_are_answered_at_once_with_an_error_for_each_bad_one(client, create, serving):
+    create(featurizer="place")
+    good, bad = pack({"lat": 40.6, "lon": -73.8}), pack({"lat": 91.2, "lon": 0})
+    with serving():
+        reply = ask(client, records=good + bad + good, id="a")
+        features = ask(client, batch=pack({"x": 1}) + pack({"x": "text"}))
+    assert reply["id"] == "a"
+    assert reply["predictions"] == [0.5, None, 0.5]
+    assert reply["scores"] == [0.0, None, 0.0]
+    assert list(reply["errors"]) == ["1"]
+    assert "91.2" in reply["errors"]["1"]
+    assert features["predictions"] == [0.5, None]
+    assert "feature 'x' must be a number" in features["errors"]["1"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "request must have one of record"),
+        ({"record": "{"}, "must be JSON or msgpack"),
+        ({"record": '{"lat": 91.2, "lon": 0}'}, "91.2"),
+        ({"features": '{"x": "text"}'}, "feature 'x' must be a number"),
+        ({"features": "[1]"}, "features must be a map"),
+        ({"features": '{"%s": 1}' % ("x" * 257)}, "256"),
+        ({"record": "[" * 100_000}, "JSON"),
+        ({"features": b"\x81\x90\x01"}, "must be a string"),
+        ({"features": b"\x81\xa1a" + b"\x91" * 1000 + b"\x01"}, ""),
+    ],
+)
+def test_a_bad_request_is_answered_with_an_error_and_the_next_one_as_ever(client, create, serving, fields, reason):
+    create(featurizer="place")
+    with serving():
+        reply = ask(client, **fields, id="1")
+        after = ask(client, record='{"lat": 1, "lon": 2}', id="2")
+    assert reply["id"] == "1"
+    assert "prediction" not in reply
+    assert reason in reply["error"]
+    assert after["prediction"] == 0.5
+
+
+def test_answers_go_to_keys_for_replies_only_and_expire(client, create, serving):
+    create()
+    client.set("precious", "1")
+    with serving():
+        for to in ("precious", "learner:{m}:spec", "", "learner:repliesx"):
+            client.xadd(KEYS.requests, {"record": "{}", "reply": to})
+        client.xadd(KEYS.requests, {"record": "{}"})
+        client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me"})
+        wait_until(lambda: client.exists(REPLIES + "me"))
+        wait_until(lambda: client.xlen(KEYS.requests) == 0)
+    assert client.get("precious") == b"1"
+    assert 0 < client.ttl(REPLIES + "me") <= 60
+    assert {key.decode() for key in client.keys("*")} == {
+        "precious",
+        KEYS.spec,
+        KEYS.owner,
+        KEYS.examples,
+        KEYS.requests,
+        REPLIES + "me",
+    }
+
+
+def test_a_reply_key_that_is_no_list_stops_nothing(client, create, serving):
+    create()
+    client.set(REPLIES + "string", "1")
+    with serving():
+        client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "string"})
+        assert ask(client, record="{}")["prediction"] == 0.5
+    assert client.get(REPLIES + "string") == b"1"
+
+
+def test_predicting_changes_nothing(client, create, serving):
+    create()
+    with serving() as worker:
+        before = state_bytes(worker.model)
+        assert ask(client, features='{"a": 1}')["prediction"] == 0.5
+        assert state_bytes(worker.model) == before
+    assert not client.exists(KEYS.head)
+
+
+def test_labels_are_learned_and_answered(client, create, serving):
+    create(labels=["ham", "spam"], featurizer="fields")
+    for word, target in (("money", "spam"), ("lunch", "ham")) * 5:
+        client.xadd(KEYS.examples, {"record": json.dumps({"word": word}), "target": target})
+    with serving():
+        wait_until(lambda: client.hget(KEYS.head, "entries") == b"10")
+        assert ask(client, record='{"word": "money"}')["label"] == "spam"
+        assert ask(client, record='{"word": "lunch"}')["label"] == "ham"
+    assert rejected(client) == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_request_is_answered_once_though_the_connection_was_lost(client, create, own, monkeypatch, after):
+    create()
+    owner = own(commit_seconds=0.0)
+    execute = redis.client.Pipeline.execute
+
+    def lost(self, *args, **kwargs):
+        monkeypatch.setattr(redis.client.Pipeline, "execute", execute)
+        if after:
+            execute(self, *args, **kwargs)
+        raise redis.ConnectionError("lost")
+
+    client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me"})
+    monkeypatch.setattr(redis.client.Pipeline, "execute", lost)
+    with pytest.raises(redis.ConnectionError):
+        owner.run(burst=True)
+    owner.run(burst=True)
+    assert client.llen(REPLIES + "me") == 1
+    assert client.xlen(KEYS.requests) == 0
+
+
+def test_a_request_past_its_deadline_is_refused_and_one_before_it_answered(client, create, drain):
+    create()
+    now = int(Store(client, "m").requests.now_ms())
+    for i, (age, given) in enumerate([(10_000, "5000"), (9_000, "60000"), (8_000, "soon"), (7_000, None)]):
+        fields = {"record": "{}", "reply": REPLIES + "me", "id": str(i)}
+        client.xadd(KEYS.requests, fields | ({"deadline_ms": given} if given else {}), id=f"{now - age}-0")
+    drain()
+    late, *answered = replies(client)
+    assert late["id"] == "0"
+    assert "request must be answered within its deadline_ms (it is 5" in late["error"]
+    assert [reply.get("prediction") for reply in answered] == [0.5] * 3
+    assert client.xlen(KEYS.requests) == 0
+
+
+def test_when_too_many_wait_the_oldest_are_refused_and_all_get_an_answer(client, create, drain, monkeypatch):
+    create()
+    monkeypatch.setattr(answering, "MAX_WAITING", 30)
+    for i in range(100):
+        client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me", "id": str(i)})
+    drain()
+    found = replies(client)
+    assert [reply["id"] for reply in found] == [str(i) for i in range(100)]
+    errors = ["error" in reply for reply in found]
+    assert errors[16:70] == [True] * 54  # those read before it was known how many there are were answered
+    assert errors[70:] == [False] * 30
+    assert "requests that wait must be at most 30" in found[50]["error"]
+
+
+def test_more_requests_than_can_be_refused_are_dropped(client, create, drain, monkeypatch):
+    create()
+    monkeypatch.setattr(answering, "MAX_KEPT_WAITING", 200)
+    pipe = client.pipeline(transaction=False)
+    for i in range(2000):
+        pipe.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me", "id": str(i)})
+    pipe.execute()
+    drain()
+    found = [int(reply["id"]) for reply in replies(client)]
+    assert found[-200:] == list(range(1800, 2000))
+    assert len(found) < 1000
+    assert client.xlen(KEYS.requests) == 0
+
+
+def test_while_examples_wait_answers_take_no_longer_than_learning(client, create, own, monkeypatch):
+    create()
+    for _ in range(50):
+        client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me"})
+    queue = own().answering
+    _, requests = queue.store.stream.read(b"0-0", b"0-0", 100, 100, None)
+    queue.waiting.extend(requests)
+    monkeypatch.setattr(queue, "reply", lambda fields: time.sleep(0.002) or {})
+    queue.answer(examples_wait=True)
+    assert len(queue.waiting) == 50
+    queue.credit = 0.01
+    queue.answer(examples_wait=True)
+    assert 40 <= len(queue.waiting) < 50
+    assert queue.credit <= 0.0
+    for _ in range(20):  # each for a while
+        queue.answer(examples_wait=False)
+    assert not queue.waiting
+
+
+def test_replies_that_nobody_fetches_are_bounded(client, create, drain, monkeypatch):
+    create()
+    monkeypatch.setattr(requests, "MAX_REPLIES", 10)
+    for i in range(50):
+        client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me", "id": str(i)})
+    drain()
+    assert [reply["id"] for reply in replies(client)] == [str(i) for i in range(40, 50)]
+
+
+def test_a_reply_key_or_an_id_without_end_is_cut(client, create, drain):
+    create()
+    client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "x" * 500})
+    client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me", "id": "y" * 500})
+    drain()
+    assert [reply["id"] for reply in replies(client)] == ["y" * 256]
+    assert client.keys(REPLIES + "x*") == []

@@ -1,0 +1,57 @@
+"""How much is read at once."""
+
+from learner.client import Client
+from learner.service.store import Store
+from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES
+from tests.streams import GOOD, KEYS, rejected
+
+
+def test_entries_are_read_until_there_are_so_many_bytes(client, create):
+    create()
+    store = Store(client, "m")
+    for size in (1, 700_000, 700_000, 700_000, 700_000):
+        client.xadd(KEYS.examples, {"batch": bytes(size)})
+    client.xadd(KEYS.requests, {"record": "{}"})
+    examples, requests = store.stream.read(b"0-0", b"0-0", 1000, 1000, None)
+    assert [len(fields[b"batch"]) for _, fields in examples] == [1, 700_000, 700_000, 700_000]
+    assert requests == client.xrange(KEYS.requests)
+    again, requests = store.stream.read(examples[-1][0], None, 1000, 1000, None)
+    assert again == client.xrange(KEYS.examples)[-1:]
+    assert requests == []
+    assert store.stream.read(again[0][0], requests_after=None, n_examples=1000, n_requests=16, block_ms=None) == (
+        [],
+        [],
+    )
+
+
+def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_its_size(client, create, drain):
+    create()
+    size = 2 * MAX_ENTRY_BYTES
+    large = client.xadd(KEYS.examples, {"batch": b"\x92" * size})
+    client.xadd(KEYS.examples, {"batch": GOOD})
+    examples, _ = Store(client, "m").stream.read(b"0-0", b"0-0", 1000, 16, None)
+    assert examples[0] == (large, {b"batch": b"\x92" * REJECTED_BYTES, b"(bytes)": b"%d" % (size + 5)})
+    owner = drain()
+    (found,) = rejected(client)
+    assert found[b"reason"].decode() == f"entry must be at most {MAX_ENTRY_BYTES} bytes (got {size + 5})"
+    assert (len(found[b"data"]), found[b"bytes"]) == (REJECTED_BYTES, b"%d" % (size + 5))
+    assert owner.model.n_examples == 1
+
+
+def test_a_producer_sees_how_many_entries_are_not_learned_and_waits_for_them(client, redis_url, create, drain):
+    create()
+    producer = Client("m", redis_url)
+    assert producer.lag() == 0
+    client.xadd(KEYS.examples, {"batch": GOOD})
+    assert producer.lag() == 1
+    lags = []
+
+    def on_wait(lag):
+        lags.append(lag)
+        if len(lags) % 2 == 0:
+            drain()
+
+    assert producer.push_many([(1, {"a": 1})] * 8000, features=True, max_lag=0, on_wait=on_wait) == 8000
+    assert lags == [1, 1, 20, 20]
+    assert producer.lag() == 20
+    assert client.xlen(KEYS.examples) == 21  # the one at the cursor, and those after it
