@@ -1,6 +1,6 @@
 """The client that applications import: it pushes examples and asks for predictions.
 
-Any language can do the same with plain Redis commands, which `learner.service.wire` describes.
+Any language can do the same with plain Redis commands: see the protocol in `learner/service/README.md`.
 """
 
 import itertools
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-BATCH_EXAMPLES = 200  # an entry: enough to make Redis's cost of an entry negligible
+BATCH_EXAMPLES = 200  # in an entry: enough to make Redis's cost of an entry negligible
 BATCH_BYTES = 256_000
 PIPELINE_ENTRIES = 20
-FIRST_PAUSE_SECONDS = 0.05  # before pushing again; then twice as long each time
-LAG_SECONDS = 0.1  # between looks at how much is not learned yet
+FIRST_PAUSE_SECONDS = 0.05  # before a push is tried again; each further pause is twice as long
+LAG_SECONDS = 0.1  # between two looks at the lag
 
 
 class Client:
@@ -40,9 +40,9 @@ class Client:
     redis_url : str, optional
         By default the environment's REDIS_URL, else the embedded server.
     timeout : float
-        Seconds to wait for an answer and for a confirmation, and to try again to push examples that have an id.
+        How many seconds to wait for a reply or a confirmation, and to keep trying to push examples that have an id.
     durability : {"crash", "power", "failover"}
-        What an example survives once its push returned: see `learner.service.store.durability`.
+        What an example survives once its push has returned: see `learner.service.store.durability`.
     replicas : int
         How many replicas an example must reach, with "failover".
 
@@ -86,23 +86,25 @@ class Client:
         Parameters
         ----------
         record : record
-            What the model's featurizer takes. Alternatively `features`, which are learned as they are: a map of name to
-            number, or a numpy array of one dimension, whose names are its positions.
+            Whatever the model's featurizer takes.
         target : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
+        features : mapping or array, optional
+            In place of a record: a map of name to number, or a one-dimensional numpy array, whose positions are the names. They
+            are learned without a featurizer.
         importance : float
             The example's weight.
         id : str, optional
             Your own name for this example. With an id, a push is tried again while the connection is lost, and you may repeat
-            it: however often the example arrives, it is learned once, as long as it is among the last
+            it: the example is learned once, even if it arrives several times, as long as its id is among the last
             `learner.service.recent.CAPACITY` ids.
 
         Raises
         ------
         ExampleError
-            When msgpack has no form for it. The worker checks all other rules: see the rejected stream.
+            When msgpack can't represent the example. All other rules are checked by the worker: see the rejected stream.
         LearnerError
-            When the durability can't be confirmed: then the example may have been pushed or not.
+            When the durability can't be confirmed: the example may or may not have been pushed.
         """
         if features is None:
             fields = {"records": pack([target, record] if importance == 1.0 else [target, record, importance])}
@@ -121,9 +123,9 @@ class Client:
     ) -> int:
         """Push many (target, record) or (target, record, importance); return how many.
 
-        With ``features=True`` the second item is a map of feature name to number, or a numpy array. Many examples share one
-        entry. With an `id`, the same examples in the same order may be pushed again: see `push`. With `max_lag`, wait while
-        more than `max_lag` entries of the stream are not learned, and tell `on_wait` how many.
+        With ``features=True`` the second item is a map of feature name to number, or a numpy array. Up to 200 examples share
+        an entry. With an `id`, the same examples in the same order may be pushed again: see `push`. With `max_lag`, wait while
+        more than `max_lag` entries of the stream are not learned, and call `on_wait` with their number.
         """
         packed = (pack(list(example)) for example in examples)
         return sum(self.push_packed(packed, features=features, id=id, max_lag=max_lag, on_wait=on_wait))
@@ -148,7 +150,7 @@ class Client:
         id : str, optional
             A name for all of them; the entries are called ID/0, ID/1 and so on.
         max_lag : int, optional
-            Wait while more than so many entries of the stream are not learned; then push at most 20 entries at a time.
+            Wait, before each 20 entries, while more entries than this of the stream are not learned.
         on_wait : callable, optional
             Called several times a second while waiting, with the number of entries that are not learned.
         """
@@ -180,7 +182,7 @@ class Client:
             yield push()
 
     def _push_entries(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> list[bytes]:
-        """Push entries, and have them confirmed; while the server doesn't answer, try again to push those with ids."""
+        """Push entries and wait for the confirmation; if they have ids, try again while the server doesn't answer."""
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -225,7 +227,7 @@ class Client:
             )
 
     def lag(self) -> int:
-        """Return how many entries of the stream are not learned, or learned and not committed.
+        """Return how many entries of the stream are not learned yet, or not committed yet.
 
         Raises
         ------
@@ -266,7 +268,7 @@ class Client:
 
     # ---- asking ----
     def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one request, return the reply.
+        """Send one request and return the reply.
 
         Raises
         ------
@@ -287,17 +289,17 @@ class Client:
                 )
             reply = cast("dict[str, Any]", json.loads(popped[1]))
             if reply.get("id") != identity:
-                continue  # the late answer to an earlier request, which timed out
+                continue  # a late answer to an earlier request that timed out
             if "error" in reply:
                 raise LearnerError(reply["error"])
             return reply
 
     def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> float:
-        """Return the prediction for a record: the probability of the positive target, or a number."""
+        """Return the prediction for a record or features: a probability, or a number (see `ask` for the whole reply)."""
         return float(self.ask(_one(record, features))["prediction"])
 
     def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[float | None]:
-        """Return the predictions for many records (or, with ``features=True``, feature maps); None for a bad one."""
+        """Return the predictions for many records (or, with ``features=True``, feature maps); None where one failed."""
         field = "batch" if features else "records"
         predictions: list[float | None] = []
         packed = (pack(record) for record in records)
@@ -310,12 +312,12 @@ class Client:
     ) -> dict[str, Any]:
         """Return the reply to a request for an explanation: prediction, score, and contributions that add up to it.
 
-        A contribution is (feature name, value, mean, weight, contribution): see `learner.learners.mixture.Contribution`.
+        A contribution is (feature name, value, mean, weight, contribution): see `learner.learners.protocol.Contribution`.
         """
         return self.ask({**_one(record, features), "explain": "1"})
 
     def weights(self, prefix: str = "", n: int | None = None) -> dict[str, float]:
-        """Return the weights of the last commit by feature name, the largest first."""
+        """Return the weights of the last commit by feature name, the largest in size first."""
         return dict(self.committed().weights.top(n, prefix))
 
     def committed(self) -> Any:
@@ -332,9 +334,9 @@ class Client:
 
 
 def _one(record: Any, features: "Mapping[str, float] | NDArray[Any] | None") -> dict[str, bytes]:
-    return {"record": _msgpack_map(record)} if features is None else {"features": pack(features)}
+    return {"record": _packed_record(record)} if features is None else {"features": pack(features)}
 
 
-def _msgpack_map(record: Any) -> bytes:
+def _packed_record(record: Any) -> bytes:
     packed = pack(record)
-    return packed if packed[0] >= 0x80 else json.dumps(record).encode()  # a number: told apart by the first byte
+    return packed if packed[0] >= 0x80 else json.dumps(record).encode()  # msgpack of a small number looks like JSON

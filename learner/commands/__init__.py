@@ -1,4 +1,4 @@
-"""The command ``learner``: a table of commands, each imported only when it is asked for, so that ``--help`` starts at once."""
+"""The command ``learner``: a table of subcommands, each imported only when it is used, so that ``--help`` starts at once."""
 
 import importlib
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ __all__ = ["COMMANDS", "Commands", "main"]
 
 
 class Entry(NamedTuple):
-    """A command's module, and the first sentence of its help: equal in both places."""
+    """A command's module, and the first sentence of its help, which must equal the one in the module."""
 
     module: str
     line: str
@@ -70,14 +70,14 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """A group that imports a command when it runs or shows its own help; a command and its function have the same name."""
+    """A group that imports a command when it is used; the command's function has the command's name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return a command, imported now; None when there is none of that name."""
+        """Import and return a command; return None if the name is unknown."""
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(importlib.import_module(COMMANDS[name].module), name)
@@ -91,7 +91,7 @@ class Commands(click.Group):
             )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error that a user can mend is one line and an exit code."""
+        """Run a command; print an error that a user can mend as one line, and exit with its code."""
         from learner.commands.options import errors_as_lines
 
         return errors_as_lines(super().invoke)(ctx)

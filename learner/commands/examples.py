@@ -1,4 +1,4 @@
-"""Commands about examples: push them, ask for their predictions, and why."""
+"""Commands about examples: push them, ask for predictions and explanations."""
 
 import itertools
 import json
@@ -24,9 +24,9 @@ from learner.files import Packed, Source, read
 
 __all__ = ["explain", "predict", "push"]
 
-WAIT_NOTE_SECONDS = 5.0  # between two notes that a push waits for the worker
+WAIT_NOTE_SECONDS = 5.0  # between two messages that a push waits for the worker
 SHOWN_ERRORS = 10
-ASKED_AT_ONCE = 1000  # records
+ASKED_AT_ONCE = 1000  # records in a request
 
 
 @click.command()
@@ -93,7 +93,7 @@ def push(
 
 
 class _WaitNotes:
-    """Says on a terminal, every few seconds, that a push waits until the worker has learned more."""
+    """Prints on a terminal, every few seconds, that the push waits until the worker has learned more."""
 
     def __init__(self, max_lag: int | None, quiet: bool) -> None:
         self.max_lag = max_lag
@@ -107,7 +107,7 @@ class _WaitNotes:
 
 
 def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Group examples that follow one another into runs of records and runs of features."""
+    """Group consecutive examples of the same kind into runs: yield (kind, the packed examples)."""
     for kind, run in itertools.groupby(examples, key=lambda example: example.kind):
         yield kind, (example.data for example in run)
 
@@ -158,7 +158,7 @@ def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> No
 
 
 def _json(record: str) -> str:
-    """Return a record unchanged, once it is known to be JSON."""
+    """Return a record unchanged; it must be JSON."""
     try:
         json.loads(record)
     except ValueError as error:

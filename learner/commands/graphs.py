@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["example_graph", "layer_sizes", "loss_graph", "score_graph", "target_of"]
 
-MOST_UNITS, MOST_LAYERS = 4, 3  # of a network whose graph is drawn
+MOST_UNITS, MOST_LAYERS = 4, 3  # units in a layer, and hidden layers, of a network that is drawn
 
 
 def layer_sizes(neural: str | None) -> list[int]:
-    """Return the hidden units of each layer, of a text such as ``3,2``.
+    """Return how many units each hidden layer has, from a text such as ``3,2``.
 
     Raises
     ------
@@ -36,19 +36,18 @@ def layer_sizes(neural: str | None) -> list[int]:
 
 
 def example_graph(loss: str, sizes: Sequence[int]) -> tuple[Node, str]:
-    """Return the loss of a worked example, and its title: the lecture's regression, a classification, or a network."""
+    """Return the loss of a worked example, and its title: linear regression, classification, or a small network."""
     regression = loss in LOSSES and LOSSES[loss].task != "binary"
     if not sizes:
         w, phi = Parameter([3.0, 1.0] if regression else [1.0, -1.0], "w"), Constant([1.0, 2.0], "phi")
         return loss_graph(dot(w, phi), loss, 2.0 if regression else 1.0), f"linear predictor, {loss} loss"
     random = np.random.default_rng(0)
-    h: Node = Constant([1.0, 0.0, 2.0], "phi")  # the constant 1, and the places of two cars
+    h: Node = Constant([1.0, 0.0, 2.0], "phi")  # the constant 1, and the positions of two cars
     for i, size in enumerate(sizes, 1):
         V = random.uniform(-1.0, 1.0, (size, h.f.size)).round(1)
         if i == 1 and size == 2:
-            V = np.array(
-                [[-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
-            )  # is one car far to the right of the other, and the reverse
+            # each unit tells whether one of the cars is far to the right of the other
+            V = np.array([[-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]])
         name = str(i) if len(sizes) > 1 else ""
         h = logistic(matmul(Parameter(V, f"V{name}"), h).named(f"z{name}")).named(f"h{name}")
     w = Parameter(np.ones(sizes[-1]), "w")
@@ -56,7 +55,7 @@ def example_graph(loss: str, sizes: Sequence[int]) -> tuple[Node, str]:
 
 
 def loss_graph(score: Node, loss: str, y: float, level: float = 0.5) -> Node:
-    """Return the loss of a score, with the lecture's names for the nodes between the two."""
+    """Return the loss of a score; the nodes in between are named ``residual`` or ``margin``."""
     if loss not in LOSSES:
         raise LearnerError(f"--loss must be one of {', '.join(LOSSES)} (got {show(loss)})")
     score, target = score.named("score"), Constant(y, "y")
@@ -70,7 +69,7 @@ def loss_graph(score: Node, loss: str, y: float, level: float = 0.5) -> Node:
 def score_graph(model: "Model", record: Any) -> tuple[Node, list[str]]:
     """Return the graph of a model's score of a record, and notes that name its elements.
 
-    The strongest features are the elements of one dot product; all else that is in the score is one term beside it.
+    The strongest features are the elements of one dot product; the rest of the score is one term that is added.
     """
     from learner.learners.mixture import NETWORK_NAME
 
@@ -82,7 +81,7 @@ def score_graph(model: "Model", record: Any) -> tuple[Node, list[str]]:
     notes += [f"{i}  {p.name}" + f" - {p.mean:.4g}" * bool(p.mean) for i, p in enumerate(strongest, 1)]
     score, whole, n_others = dot(w, phi), model.score_one(record), len(parts) - len(strongest)
     rest = whole - float(score.f)
-    if n_others or abs(rest) > 1e-5 * max(1.0, abs(whole)):  # less is the rounding of float32
+    if n_others or abs(rest) > 1e-5 * max(1.0, abs(whole)):  # a smaller rest is the rounding of float32
         score = score.named("strongest") + Constant(rest, "rest")
         others = ["the neural head"] * bool(model.spec.network) + [f"the other {n_others} features"] * bool(n_others)
         notes.append(f"rest, added to the score: {' and '.join(others) or 'rounding'}")
@@ -90,12 +89,12 @@ def score_graph(model: "Model", record: Any) -> tuple[Node, list[str]]:
 
 
 def target_of(model: "Model", text: str) -> float:
-    """Return the number that a target's text stands for, as losses take it.
+    """Return the number that a target's text stands for, in the form that losses take.
 
     Raises
     ------
     LearnerError
-        When the text is no target of the model's task.
+        When the text is not a target of the model's task.
     """
     from learner.service.wire import decode_target
     from learner.tasks import TASKS

@@ -1,4 +1,4 @@
-"""Commands about a model: create it, print its weights and how it is doing, repair it."""
+"""Commands about a model: create it, print its weights and its status, repair it."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""The options that commands share, the model and the store that the options name, and errors as one line."""
+"""The options that commands share, the spec and the store that they stand for, and errors as one line."""
 
 import functools
 import sys
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors that a user can mend into one line and their exit code."""
+    """Print an error that a user can mend as one line, and exit with its code."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -45,7 +45,7 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
         except Exception as error:
-            if type(error).__module__.partition(".")[0] != "redis":  # asked by name: importing redis takes time
+            if type(error).__module__.partition(".")[0] != "redis":  # by name, because importing redis takes time
                 raise
             click.echo(f"Error: server: {error}", err=True)
             sys.exit(2)
@@ -79,7 +79,7 @@ replicas_option = click.option(
 
 
 def open_store(model: str, redis_url: str | None) -> "Store":
-    """Return the store of a model on the server of ``--redis-url``; the embedded one is started if need be."""
+    """Return the store of a model on the server of ``--redis-url``; start the embedded server if there is no other."""
     from learner.service.store import Store, connection, embedded
 
     return Store(connection.client(embedded.find_or_start(redis_url)), model)
@@ -107,7 +107,7 @@ activation_option = click.option(
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what a model is; `make_spec` takes their values."""
+    """Add the options that describe a model; `make_spec` takes their values."""
     options = (
         click.option("--task", type=click.Choice(list(TASKS)), default="binary", show_default=True),
         click.option("--level", help="Of --task quantile: the share to be below it; by default 0.5, the median."),
@@ -135,7 +135,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_spec(options: Mapping[str, Any]) -> Spec:
-    """Return the spec that the values of `model_options`, by name, describe.
+    """Return the spec that the values of the `model_options`, by name, describe.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def _optimizer(text: str) -> dict[str, Any]:
 
 
 def numbers(option: str, text: str, kind: type) -> list[Any]:
-    """Return the numbers of a text with commas, each made by `kind`; `option` is for the error."""
+    """Return the numbers in a text with commas, converted by `kind`; `option` is named in the error."""
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError as error:

@@ -1,8 +1,8 @@
 """The pictures of ``learner plot``: each function draws its data and returns a figure, which `save` writes.
 
-The only module that knows matplotlib, and only while it draws. Figures are made without pyplot, so that neither the backend
-nor any setting of the program around is touched. Blue and vermilion are told apart by all but a few readers (Okabe and Ito,
-2008, "Color universal design").
+Only this module imports matplotlib, and only when it draws. It makes figures without pyplot, so it changes neither the backend
+nor any setting of the program that calls it. Almost all colour-blind readers can tell blue from vermilion (Okabe and Ito, 2008,
+"Color universal design").
 """
 
 import math
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "Span", "Surface", "boundary", "graph", "progress", "save", "weights"]
 
 DPI = 150  # pixels an inch, in a PNG
-WIDTH, HEIGHT = 8.0, 5.0  # inches, of what has axes
+WIDTH, HEIGHT = 8.0, 5.0  # inches, of figures with axes
 BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#666666"
-FONT, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # the fonts that come with matplotlib: pictures are the same everywhere
+FONT, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # they come with matplotlib, so pictures are the same everywhere
 LONGEST_NAME, LONGEST_TITLE = 44, 90  # characters
-VEIL = 0.65  # how white a surface is where the model knows little
+VEIL = 0.65  # the opacity of the white over parts of a surface that the model knows little about
 
 
 # ---- figures and text ------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def save(figure: "Figure", path: str) -> tuple[int, int]:
 
 
 def _text(text: str, most: int = 200) -> str:
-    """Return text as matplotlib may have it: signs that the font lacks by their numbers, no formulas, not too long."""
+    """Return text for matplotlib: with escapes for characters that the font lacks, no formulas, and at most `most` long."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = get_font(findfont(FontProperties(family=MONO))).get_charmap()
@@ -80,16 +80,16 @@ def _text(text: str, most: int = 200) -> str:
 # ---- progress ----------------------------------------------------------------------------------------------------------
 @dataclass
 class Progress:
-    """How a model's loss went: an element a commit, or a few commits.
+    """A model's loss over time: arrays with an element for each commit, or for every few commits.
 
     Attributes
     ----------
     examples, times : array
-        Examples learned so far, and when, in seconds since 1970.
+        How many examples had been learned, and when, in seconds since 1970.
     loss, recent, constant : array
-        The progressive loss of all examples so far, the loss of the examples since the element before, and the best constant's.
+        The progressive loss of all examples so far, the loss of those since the element before, and the best constant's loss.
     n_commits : int
-        How many commits are between two elements.
+        How many commits each element stands for.
     """
 
     examples: Array
@@ -134,7 +134,7 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
 
 
 def _span(curve: Progress) -> tuple[float, float]:
-    """Return the losses from lowest to highest, leaving out what the first twentieth of the points may have shot up to."""
+    """Return the lowest and the highest loss to draw, without the first twentieth of the points, which may be far higher."""
     settled = slice(len(curve.loss) // 20, None)
     every = np.concatenate([values[settled] for values in (curve.loss, curve.recent, curve.constant)])
     every = every[np.isfinite(every)]
@@ -177,7 +177,7 @@ def weights(strongest: Sequence[tuple[str, float]], title: str, unit: str) -> "F
 
 # ---- boundary ----------------------------------------------------------------------------------------------------------
 class Span(NamedTuple):
-    """A number of a record by its field's name, and where it is drawn: in n equal steps from low to high."""
+    """An axis: a record's field with a number, drawn in n equal steps from low to high."""
 
     name: str
     low: float
@@ -196,14 +196,14 @@ class Span(NamedTuple):
 
 @dataclass
 class Surface:
-    """What a model says over two numbers: arrays of (values of y, values of x).
+    """A model's predictions over two numbers of a record: arrays of shape (steps of y, steps of x).
 
     Attributes
     ----------
     x, y : Span
-        The two numbers: across, and upwards.
+        The two numbers: x across, y upwards.
     scores, predictions : array
-        The score, and the prediction that goes with it.
+        The scores, and the predictions made from them.
     known : array of bool
         Whether the model has learned every feature of the record.
     """
@@ -216,7 +216,7 @@ class Surface:
 
 
 def boundary(surface: Surface, title: str, what: str, binary: bool, is_map: bool) -> "Figure":
-    """Draw a prediction as colour over two numbers and, for a binary task, the line where the score is 0."""
+    """Draw predictions as colours over two numbers and, for a binary task, the line where the score is 0."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -256,8 +256,8 @@ def boundary(surface: Surface, title: str, what: str, binary: bool, is_map: bool
 
 
 def _aspect(x: Span, y: Span, is_map: bool) -> float | None:
-    """Return how long a unit of y is beside one of x; None where the two can't be compared."""
-    if is_map:  # a degree of longitude is shorter than one of latitude, by the cosine of the latitude
+    """Return how long a unit of y is drawn, relative to a unit of x; None if the units have nothing in common."""
+    if is_map:  # a degree of longitude is shorter than a degree of latitude, by the cosine of the latitude
         return 1.0 / max(math.cos(math.radians((y.low + y.high) / 2)), 0.1)
     return 1.0 if 0.5 <= (x.high - x.low) / (y.high - y.low) <= 2.0 else None
 
@@ -265,28 +265,28 @@ def _aspect(x: Span, y: Span, is_map: bool) -> float | None:
 # ---- graph -------------------------------------------------------------------------------------------------------------
 POINTS = 10.0  # the size of a graph's text
 LINE = 1.4 * POINTS
-LETTER = math.ceil(0.602 * POINTS * DPI / 72) * 72 / DPI  # every letter of the font is as wide, in whole pixels
-COLUMNS = 34  # letters of values in a line of a box
-PADDING, APART, ABOVE = 8.0, 24.0, 40.0  # around a box's text, between boxes and between layers, in points
+LETTER = math.ceil(0.602 * POINTS * DPI / 72) * 72 / DPI  # the width of a letter, rounded up to whole pixels
+COLUMNS = 34  # the most letters of values in a line of a box
+PADDING, APART, ABOVE = 8.0, 24.0, 40.0  # around a box's text, between boxes, and between layers, in points
 FILLS = {Parameter: "#fff4d6", Constant: "#eeeeee"}
 
 
 class _Box(NamedTuple):
     title: str
-    lines: tuple[str, ...]  # of values
+    lines: tuple[str, ...]  # the values
     width: float
     height: float
 
 
 def graph(root: Node, title: str, notes: Sequence[str] = ()) -> "Figure":
-    """Draw a computation graph, its root at the top, with the forward and backward values as they stand.
+    """Draw a computation graph, root at the top, with a box for each node and its current forward and backward values.
 
     Parameters
     ----------
     root : Node
-        Of a small graph: a box a node.
+        The root of a small graph.
     title, notes : str, sequence of str
-        What stands above and below, such as the names of the features.
+        The text above, and the lines below, such as the names of the features.
     """
     layers = _layers(root)
     boxes = {node: _box(node) for layer in layers for node in layer if isinstance(node, Node)}
@@ -325,7 +325,7 @@ def graph(root: Node, title: str, notes: Sequence[str] = ()) -> "Figure":
     for start, *between, (consumer, port) in _edges(layers):
         x, y = centres[start]
         way = [(x, y + boxes[start].height / 2)]
-        for bend in between:  # straight up past the boxes beside it
+        for bend in between:  # straight up through this layer, between its boxes
             x, y = centres[bend]
             way += [(x, y - heights[bend.depth] / 2), (x, y + heights[bend.depth] / 2)]
         x, y = centres[consumer]
@@ -340,7 +340,7 @@ def graph(root: Node, title: str, notes: Sequence[str] = ()) -> "Figure":
 
 
 def _box(node: Node) -> _Box:
-    """Return what stands in a node's box, a line a row of a matrix, and the size of the box in points."""
+    """Return a node's box: its text, in which each row of a matrix begins a line, and its size in points."""
     lines = []
     for letter, values in (("f", node.f), ("g", node.g)):
         rows = values_of(values).replace("] [", "]\n [").split("\n")
@@ -352,14 +352,14 @@ def _box(node: Node) -> _Box:
 
 
 class _Bend(NamedTuple):
-    """Where an operand's edges that are longer than one layer go through a layer between: a box without width."""
+    """The place where the edges of an operand pass through a layer between it and its consumers: a box without width."""
 
     operand: Node
     depth: int
 
 
 def _layers(root: Node) -> list[list[Any]]:
-    """Return the nodes by their longest way from the root, which is alone in the first layer, and the bends of long edges.
+    """Return the layers of the drawing: each node in the layer of its longest path from the root, and the bends of long edges.
 
     >>> from learner.graph import square
     >>> a = Parameter(3.0, "a")
@@ -371,7 +371,7 @@ def _layers(root: Node) -> list[list[Any]]:
     for node in reversed(nodes):
         for operand in node.operands:
             depths[operand] = max(depths.get(operand, 0), depths[node] + 1)
-    highest: dict[Node, int] = {}  # depth of a consumer
+    highest: dict[Node, int] = {}  # the smallest depth of a node's consumers
     for node in nodes:
         for operand in node.operands:
             highest[operand] = min(depths[node], highest.get(operand, depths[node]))
@@ -380,7 +380,7 @@ def _layers(root: Node) -> list[list[Any]]:
         layers[depth].append(node)
         for between in range(highest.get(node, depth) + 1, depth):
             layers[between].append(_Bend(node, between))
-    for depth in range(1, len(layers)):  # edges cross less in the order of the consumers
+    for depth in range(1, len(layers)):  # sorted by the places of their consumers, fewer edges cross
         above: dict[Any, list[float]] = {part: [] for part in layers[depth]}
         for i, part in enumerate(layers[depth - 1]):
             operands = part.operands if isinstance(part, Node) else (part.operand,)
@@ -392,7 +392,7 @@ def _layers(root: Node) -> list[list[Any]]:
 
 
 def _edges(layers: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
-    """Yield each edge as its operand, the bends on its way up, and (consumer, which of its operands it is)."""
+    """Yield each edge as a list: the operand, the bends on the way up, and (consumer, the operand's index in it)."""
     depths = {part: depth for depth, layer in enumerate(layers) for part in layer}
     for layer in layers:
         for node in layer:
@@ -403,12 +403,12 @@ def _edges(layers: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
 
 
 def _places(layers: Sequence[Sequence[Any]], widths: Mapping[Any, float]) -> dict[Any, float]:
-    """Return where the middle of each part is, across: as near to the middle of its neighbours as the others let it."""
+    """Return the horizontal middle of each node or bend: near the mean of its neighbours, without overlaps in its layer."""
     neighbours: dict[Any, list[Any]] = {part: [] for part in widths}
     for *parts, (consumer, _) in _edges(layers):
-        for one, next_one in zip(parts, [*parts[1:], consumer], strict=True):
-            neighbours[one].append(next_one)
-            neighbours[next_one].append(one)
+        for part, next_part in zip(parts, [*parts[1:], consumer], strict=True):
+            neighbours[part].append(next_part)
+            neighbours[next_part].append(part)
     places = dict.fromkeys(widths, 0.0)
     for _ in range(30):
         for layer in [*layers, *reversed(layers)]:
@@ -420,17 +420,17 @@ def _places(layers: Sequence[Sequence[Any]], widths: Mapping[Any, float]) -> dic
 
 
 def _spread(wanted: Sequence[float], widths: Sequence[float], gap: float) -> list[float]:
-    """Return the places nearest to the wanted ones, by their squares, at which things in a row don't touch.
+    """Return the places of boxes in a row that are at least `gap` apart and nearest, in least squares, to the wanted places.
 
-    Without the widths the places must not decrease: isotonic regression, by pooling neighbours that would (Ayer and others,
-    1955, "An empirical distribution function for sampling with incomplete information").
+    Once widths and gaps are subtracted, the places only must not decrease: this is isotonic regression, solved by pooling
+    adjacent violators (Ayer and others, 1955, "An empirical distribution function for sampling with incomplete information").
 
     >>> _spread([0.0, 0.0], [10.0, 20.0], 5.0), _spread([0.0, 100.0], [10.0, 20.0], 5.0)
     ([-10.0, 10.0], [0.0, 100.0])
     """
     offsets = [0.0]
-    for one, next_one in pairwise(widths):
-        offsets.append(offsets[-1] + one / 2 + gap + next_one / 2)
+    for width, next_width in pairwise(widths):
+        offsets.append(offsets[-1] + width / 2 + gap + next_width / 2)
     pools: list[tuple[float, int]] = []  # mean, size
     for place, offset in zip(wanted, offsets, strict=True):
         mean, size = place - offset, 1

@@ -1,7 +1,7 @@
 """``learner plot``: pictures of a computation graph, and of a model's progress, weights and predictions.
 
-`graphs`, `curves` and `surfaces` gather the data of a picture, `pictures` draws it. The pictures show the model as last
-committed; its worker isn't asked.
+`graphs`, `curves` and `surfaces` gather the data of a picture, and `pictures` draws it. The pictures show the model as last
+committed; the worker is not involved.
 """
 
 from importlib.util import find_spec
@@ -37,7 +37,7 @@ def plot() -> None:
 
 
 def _out(out: str | None, name: str) -> str:
-    """Return the picture's file; check first that a picture can be drawn.
+    """Return the picture's file, by default one named `name`; make sure that a picture can be drawn.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def _out(out: str | None, name: str) -> str:
 
 
 def _save(figure: "Figure", out: str, as_json: bool) -> None:
-    """Write a picture, and print the name of its file."""
+    """Write a picture, and print its file and size."""
     from learner.commands.pictures import save
 
     width, height = save(figure, out)
@@ -258,7 +258,7 @@ def boundary(
 
 
 def _span(text: str) -> tuple[float, float]:
-    """Return low and high of a ``--range``."""
+    """Return the two numbers of a ``--range``."""
     try:
         low, high = map(float, text.split(","))
         if float("-inf") < low < high < float("inf"):

@@ -1,4 +1,4 @@
-"""One model on a file, without Redis: predict each example, then learn it, in one pass."""
+"""Learns a file with one model, without Redis, in one pass: each example is predicted, then learned."""
 
 import time
 from typing import Any
@@ -18,13 +18,13 @@ __all__ = ["learn_file"]
 
 
 def learn_file(model: Model, file: str, file_format: str | None, target: str, quiet: bool = False) -> dict[str, Any]:
-    """Learn a file and print how it goes, as Vowpal Wabbit does: a line whenever the examples have doubled.
+    """Learn a file; like Vowpal Wabbit, print a line of figures whenever the number of examples has doubled.
 
     Returns
     -------
     dict
         The final figures: ``progressive_loss`` (the mean of the task's loss: log loss, hinge, squared error, pinball loss or
-        deviance), ``constant_loss`` (the same of the best constant so far), ``examples``, ``rejected``, ``features``,
+        deviance), ``constant_loss`` (the same for the best constant so far), ``examples``, ``rejected``, ``features``,
         ``bytes``, ``seconds``, ``examples_per_second``, and the figures of `learner.metrics.figures`.
 
     Raises
@@ -64,7 +64,7 @@ def learn_file(model: Model, file: str, file_format: str | None, target: str, qu
 
 
 def _learn(model: Model, data: bytes, rejected: Rejected) -> float:
-    """Learn examples; return the score that the last of them had before it was learned."""
+    """Learn examples; return the score of the last example before it was learned."""
     first = rejected.n + model.n_examples + 1
     learned = model.learn_packed(data)
     for rejection in learned.rejections:
@@ -73,7 +73,7 @@ def _learn(model: Model, data: bytes, rejected: Rejected) -> float:
 
 
 class _Table:
-    """The lines that are printed while a file is learned."""
+    """The lines of figures that are printed while a file is learned."""
 
     def __init__(self, model: Model, quiet: bool) -> None:
         self.model, self.quiet = model, quiet
@@ -84,7 +84,7 @@ class _Table:
             click.echo(f"{'loss':>10} {'last':>10} {'counter':>10} {'label':>12} {'prediction':>12} {'features':>9}")
 
     def row(self, example: bytes, score: float) -> None:
-        """Print a line about the last example learned, with its score before that."""
+        """Print a line: the figures so far, and the last example with its score before it was learned."""
         if self.quiet:
             return
         model = self.model

@@ -1,4 +1,4 @@
-"""``learner replay``: learn a file in one pass without a server, with one model, or with several that are compared."""
+"""``learner replay``: learns a file in one pass without a server, with one model, or with several to compare them."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ __all__ = [
 
 DATA_CHARACTERS = 100  # shown of a rejected example
 
-FIGURES = {  # name in `learner.metrics.figures` -> its title, and the best constant's value where that is no figure
+FIGURES = {  # name in `learner.metrics.figures` -> title, and the best constant's value if it is the same for all data
     "log_loss": ("log loss", None),
     "accuracy": ("accuracy", None),
     "auc": ("AUC", 0.5),
@@ -43,7 +43,7 @@ FIGURES = {  # name in `learner.metrics.figures` -> its title, and the best cons
 
 @contextlib.contextmanager
 def progress_bar(n_bytes: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, if that is a terminal, while a file is read; give the function that moves it on."""
+    """Show a progress bar on standard error, if that is a terminal; give a function that takes the bytes read so far."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda position: None
@@ -67,7 +67,7 @@ def explanation(reply: dict[str, Any]) -> None:
 
 
 def printable(name: str) -> str:
-    r"""Return a feature name as a terminal may have it: strangers choose names, and terminals obey control characters.
+    r"""Return a feature name without control characters, which terminals would obey: strangers can choose names.
 
     >>> print(printable("w=\x1b[2J"), printable("w=né"))
     'w=\x1b[2J' w=né
@@ -76,14 +76,14 @@ def printable(name: str) -> str:
 
 
 def figure_lines(figures: dict[str, float]) -> Iterator[str]:
-    r"""Yield the table of the progressive evaluation, over all examples and the last ones, with the best constant's figures.
+    r"""Yield the lines of the progressive evaluation: over all examples and the last, each beside the best constant's figure.
 
     >>> figures = {"mae": 1.0, "constant_mae": 3.0, "window_mae": 0.5, "window_constant_mae": 2.0, "window_examples": 7500}
     >>> print(*figure_lines(figures), sep="\n")
                              all     constant    last 7500     constant
     MAE                        1            3          0.5            2
     """
-    if "window_examples" not in figures:  # of a commit from before there were any
+    if "window_examples" not in figures:  # the commit was written before these figures existed
         return
     last = f"last {figures['window_examples']:.0f}"
     yield f"{'':17} {'all':>11} {'constant':>12} {last:>12} {'constant':>12}"
@@ -104,12 +104,12 @@ def rejected_lines(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def password_file(path: str, roles: list[str], known: dict[str, str]) -> dict[str, str]:
-    """Return the passwords by role of a JSON file; those missing are written there first: the known ones, or new ones.
+    """Return the passwords, by role, of a JSON file; add missing passwords to the file first, the known ones or new ones.
 
     Raises
     ------
     LearnerError
-        When it can't be read or written, or others may read it.
+        When the file can't be read or written, or other users may read it.
     """
     file = Path(path)
     try:
@@ -127,7 +127,7 @@ def password_file(path: str, roles: list[str], known: dict[str, str]) -> dict[st
 
 
 def memory_lines(figures: dict[str, float]) -> Iterator[str]:
-    r"""Yield the number of features; of a model that drops some, also how many it admitted, refused and evicted so far.
+    r"""Yield the number of features; for a model that drops features also how many were admitted, refused and evicted.
 
     >>> print(*memory_lines({"features": 9, "bytes": 1e6, "admitted": 12, "refused": 5, "evicted": 3}), sep="\n")
     features          9 in 1.0 MB

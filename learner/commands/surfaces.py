@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_map", "learned_spans", "surface", "two_fields"]
 
-MOST_CELLS = 250  # a side of a map, to be drawn cell by cell
+MOST_CELLS = 250  # on a side of a map that is drawn cell by cell
 CELL = re.compile(r"lat in \[(.+?),(.+?)\] lon in \[(.+?),(.+?)\]$")
 
 
@@ -27,22 +27,22 @@ def _templates(model: "Model") -> list[Any]:
     if model.featurizer is None:
         return []
     templates: list[Any] = list(model.featurizer.templates)
-    return templates + [one for template in templates if isinstance(template, Cross) for one in template.templates]
+    return templates + [part for cross in templates if isinstance(cross, Cross) for part in cross.templates]
 
 
 def _maps(model: "Model") -> list[tuple[str, str]]:
-    """Return the (longitude, latitude) fields of the templates of places."""
+    """Return the fields (longitude, latitude) of each template of places."""
     cells = [template for template in _templates(model) if isinstance(template, Cells)]
     return [(join(template.field, template.lon), join(template.field, template.lat)) for template in cells]
 
 
 def two_fields(model: "Model", name: str) -> tuple[str, str]:
-    """Return the two numbers that a model's featurizer takes: longitude and latitude, or the only two.
+    """Return the fields of the two numbers that a featurizer takes: longitude and latitude, or the only two numbers.
 
     Raises
     ------
     LearnerError
-        When it takes more or fewer.
+        When it takes more or fewer numbers.
     """
     if maps := _maps(model):
         return maps[0]
@@ -50,7 +50,7 @@ def two_fields(model: "Model", name: str) -> tuple[str, str]:
     fields: list[str] = []
     for template in templates:
         if isinstance(template, SumOfSquares):
-            fields += [join(template.field, one) for one in template.of]
+            fields += [join(template.field, field) for field in template.of]
         elif isinstance(template, NumberTemplate) and template.field:
             fields.append(template.field)
     if not templates or any(isinstance(template, Fields) for template in templates):
@@ -63,29 +63,29 @@ def two_fields(model: "Model", name: str) -> tuple[str, str]:
 
 
 def is_map(model: "Model", x: str, y: str) -> bool:
-    """Tell whether two fields are the longitude and the latitude of one of a model's templates."""
+    """Tell whether two fields are the longitude and the latitude of a template of places."""
     return (x, y) in _maps(model)
 
 
 def learned_spans(model: "Model", x: str, y: str) -> tuple[Span, Span]:
-    """Return the ranges of two numbers in which a model has learned.
+    """Return the ranges of two numbers in the examples that a model has learned.
 
     Raises
     ------
     LearnerError
-        When they are no places, and one of them is no feature: then its values are not known.
+        When the numbers are not coordinates, and one of them is not a feature: then its range is not known.
     """
     spans = _map_spans(model, x, y) if is_map(model, x, y) else None
     return spans or (_learned_span(model, x), _learned_span(model, y))
 
 
 def _map_spans(model: "Model", lon: str, lat: str) -> tuple[Span, Span] | None:
-    """Return the longitudes and latitudes around the finest cells that a model has learned, in steps of cells."""
+    """Return the ranges of longitude and latitude around the finest cells that a model has learned; None if there are none."""
     edges = [match.groups() for name in model.feature_names if (match := CELL.search(name))]
     cells = np.array(edges, float).reshape(-1, 2, 2)  # (lat, lon), (from, to)
     sizes = cells[:, 0, 1] - cells[:, 0, 0]
     size = sizes.min(initial=np.inf)
-    cells = cells[(sizes < 1.5 * size) & (cells[:, 1, 1] - cells[:, 1, 0] < 360.0)]  # a pole's has every longitude
+    cells = cells[(sizes < 1.5 * size) & (cells[:, 1, 1] - cells[:, 1, 0] < 360.0)]  # at a pole: all longitudes
     if not len(cells):
         return None
     low = np.maximum(cells[:, :, 0].min(0) - size, [-90, -180])
@@ -96,12 +96,12 @@ def _map_spans(model: "Model", lon: str, lat: str) -> tuple[Span, Span] | None:
 
 
 def _learned_span(model: "Model", field: str) -> Span:
-    """Return the range of a number's values that a model has learned: around the mean, at most 2 deviations on each side.
+    """Return a number's range in the examples learned: around the mean, at most 2 standard deviations to each side.
 
     Raises
     ------
     LearnerError
-        When the number itself is no feature: then its values are not known.
+        When the number itself is not a feature: then its range is not known.
     """
     for name in [field, *(template.prefix + field for template in _templates(model))]:
         slot = model.learner.weight_dict.slot(name)
@@ -119,14 +119,16 @@ def surface(model: "Model", name: str, others: Mapping[str, Any], x: Span, y: Sp
     Parameters
     ----------
     name : str
-        The model's, for messages.
+        The model's name, for messages.
     others : mapping
         The record's other fields.
+    x, y : Span
+        The two numbers.
 
     Raises
     ------
     LearnerError
-        When the featurizer can't take them, or nothing depends on them.
+        When the featurizer rejects the record, or the score depends on neither number.
     """
     scores, predictions = np.zeros((y.n, x.n)), np.zeros((y.n, x.n))
     known = np.zeros((y.n, x.n), bool)
@@ -154,7 +156,7 @@ def surface(model: "Model", name: str, others: Mapping[str, Any], x: Span, y: Sp
 
 
 def _with(record: Mapping[str, Any], field: str, value: float, nested: bool) -> dict[str, Any]:
-    """Return a record with one more field; a dotted path is a field of a map inside.
+    """Return a record with one more field; if `nested`, a dotted path names a field of a map inside.
 
     >>> _with({"a": {"c": 2}}, "a.b", 1.0, nested=True), _with({}, "a.b", 1.0, nested=False)
     ({'a': {'c': 2, 'b': 1.0}}, {'a.b': 1.0})

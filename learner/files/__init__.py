@@ -8,14 +8,14 @@ r"""Files of examples: jsonl, csv, tsv, vw, libsvm and msgpack, plain or gzipped
     tsv      the same with tabs
     vw       [label] [importance] [tag]|namespace[:scale] feature[:value] ...; a feature is named ``namespace^feature``
     libsvm   [label] index:value ... # comment; qid is skipped
-    msgpack  [target, {name: value}] or [target, {name: value}, importance], one after another, passed on unopened
+    msgpack  [target, {name: value}] or [target, {name: value}, importance], one after another, not decoded here
 
-One bad example never stops a file: it goes to `on_error` and reading goes on. Only damage that hides where the next
-example begins (broken msgpack or gzip, an unusable header) always raises.
+A bad example never stops a file: it is given to `on_error`, and reading goes on. Only damage that hides where the next
+example begins (broken msgpack or gzip, an unusable header) raises an error.
 
-Text becomes a number only where nothing is lost: ``02139``, ``+49151``, integers beyond 64 bits, ``nan`` and ``inf``
-stay text in csv. In vw and libsvm a feature that comes twice counts with the sum of its values, so that the score is
-VW's, and a feature whose value is zero is left out.
+In csv and tsv a text becomes a number only if nothing is lost: ``02139``, ``+49151``, integers beyond 64 bits, ``nan``
+and ``inf`` stay text. In vw and libsvm the values of a feature that occurs twice are added, as VW does, and a feature
+whose value is zero is left out.
 
 Each format has a module that reads it, and a row in `FORMATS`.
 """
@@ -34,14 +34,14 @@ __all__ = ["FORMATS", "Format", "OnError", "Packed", "Source", "guess", "opened"
 
 
 class Format(NamedTuple):
-    """A format.
+    """A file format.
 
     Attributes
     ----------
     endings : tuple of str
-        What the names of its files end in, before any ``.gz``.
+        The endings of its files' names, before any ``.gz``.
     read : callable
-        Takes a buffered stream, the name of the target's field and `OnError`, and yields each example as `Packed`.
+        Takes a buffered stream, the name of the target's field and an `OnError`; yields each example as `Packed`.
     """
 
     endings: tuple[str, ...]
@@ -78,7 +78,7 @@ def guess(name: str) -> str:
 
 
 def stop(where: str, message: str, raw: bytes) -> NoReturn:
-    """Raise the error: what `read` does with a bad example by default."""
+    """Raise an error about a bad example: the default `on_error` of `read`."""
     raise FormatError(f"{where}: {message}")
 
 
@@ -94,13 +94,14 @@ def read(
     Parameters
     ----------
     source : path, "-" for standard input, binary stream or Source
-        Its first bytes tell whether it is gzip. A stream that the caller opened stays open.
+        May be gzipped, which its first bytes tell. A stream that the caller opened stays open.
     format : one of FORMATS, optional
         By default guessed from the name.
     target : str
-        The column or key that holds the outcome, in csv, tsv and jsonl.
+        In csv, tsv and jsonl: the column or key that holds the outcome.
     on_error : callable
-        Called with where, message and raw bytes of each example that can't be read, which is then skipped.
+        Called for each example that can't be read, with its place (such as ``line 17``), a message and its raw bytes; then
+        the example is skipped. By default it raises a FormatError.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""An example of a file: what a line or a row is parsed into, and the packed form that `learner.files.read` yields."""
+"""An example of a file: its parsed form, and the packed form that `learner.files.read` yields."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -11,22 +11,20 @@ from learner.files import source
 __all__ = ["Example", "OnError", "Packed", "pack_units"]
 
 Example = tuple[str, Any, dict[str, Any], Any]  # kind, target, features or record, importance
-OnError = Callable[
-    [str, str, bytes], None
-]  # is called with where, message and raw bytes of an example that can't be read
+OnError = Callable[[str, str, bytes], None]  # takes the place, a message and the raw bytes of a bad example
 
 
 class Packed(NamedTuple):
-    """One example as it travels.
+    """An example, packed.
 
     Attributes
     ----------
     kind : {"features", "record"}
-        What the map is: names to numbers, or a raw record.
+        Whether the map holds features (name to number) or is a raw record.
     data : bytes
-        Msgpack of ``[target, map]`` or ``[target, map, importance]``; a target of nil is none.
+        Msgpack of ``[target, map]`` or ``[target, map, importance]``; the target is nil if there is none.
     where : str
-        For messages: ``line 17`` or ``example 17``.
+        Its place, for messages: ``line 17`` or ``example 17``.
     """
 
     kind: str
@@ -37,13 +35,17 @@ class Packed(NamedTuple):
 def pack_units(
     units: Iterable[tuple[int, bytes, Any]], parse: Callable[[Any], Example | None], on_error: OnError
 ) -> Iterator[Packed]:
-    """Parse and pack each unit, a line or a row. An empty unit holds no example, nor does a unit that is parsed into None.
+    """Parse and pack each unit, which is a line or a row; skip empty units.
 
     Parameters
     ----------
     units : iterable of (number, raw bytes, content)
+        The number is that of the unit's (first) line.
     parse : callable
-        Takes the content; raises FormatError, UnicodeError or OverflowError where it breaks a rule.
+        Takes the content and returns the example, or None if there is none in it. Raises FormatError, UnicodeError or
+        OverflowError if the content breaks a rule.
+    on_error : callable
+        Takes the place, a message and the raw bytes of a unit that breaks a rule.
     """
     pack = msgpack.Packer().pack
     for number, raw, content in units:
@@ -64,7 +66,7 @@ def pack_units(
             message = f"text must be UTF-8 ({error})"
         except OverflowError:
             message = "an integer must fit in 64 bits"
-        except (RecursionError, ValueError):  # from the JSON scanner, from the packer
+        except (RecursionError, ValueError):  # raised by the JSON scanner and by the packer
             message = "must be nested less deeply"
         else:
             yield Packed(kind, data, where)

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, a record with its outcome in it, or an example with its parts named."""
+"""JSON lines, one object a line: a record that includes its outcome, or an example with named parts."""
 
 import functools
 import io
@@ -15,7 +15,7 @@ __all__ = ["read"]
 
 
 def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
-    """Yield the examples of a stream; `target` is the outcome's key."""
+    """Yield the examples of a stream; `target` is the key of the outcome."""
     return pack_units(lines(stream), functools.partial(_parse, target=target), on_error)
 
 
@@ -25,7 +25,7 @@ def _parse(line: bytes, target: str) -> Example:
         fields = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise FormatError(f"must be one JSON object ({error.msg} at column {error.colno})") from error
-    except ValueError as error:  # Python refuses to convert thousands of digits
+    except ValueError as error:  # Python refuses to convert an integer of thousands of digits
         raise OverflowError from error
     if not isinstance(fields, dict):
         raise FormatError(f"must be one JSON object (got {text[:40]!r})")

@@ -12,7 +12,7 @@ __all__ = ["read"]
 
 
 def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
-    """Yield the examples of a stream; `target` names nothing here."""
+    """Yield the examples of a stream; `target` is not used."""
     return pack_units(lines(stream), _parse, on_error)
 
 

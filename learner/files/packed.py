@@ -1,4 +1,4 @@
-"""Msgpack: ``[target, {name: value}]`` or ``[target, {name: value}, importance]``, one after another, passed on unopened."""
+"""Msgpack, ``[target, {name: value}]`` or ``[target, {name: value}, importance]``, one after another; not decoded here."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,16 +12,16 @@ from learner.files.source import BLOCK_BYTES, MAX_EXAMPLE_BYTES
 
 __all__ = ["cut", "read"]
 
-Ends = tuple[Sequence[int], str]  # where values end, and the fault after the last of them, or ""
+Ends = tuple[Sequence[int], str]  # where whole values end, and the fault after the last end, or ""
 
 
 def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
-    """Yield the examples of a stream, cut apart but not opened; `target` names nothing here.
+    """Yield the examples of a stream, split but not decoded; `target` is not used.
 
     Raises
     ------
     FormatError
-        When the bytes are no msgpack, an example is too long, or the file ends inside one.
+        When the bytes are not msgpack, an example is too long, or the file ends inside an example.
     """
     n_values = offset = 0
     for data, ends, fault in cut(iter(lambda: stream.read1(BLOCK_BYTES), b""), _ends):
@@ -41,20 +41,20 @@ def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[
 
 
 def cut(blocks: Iterable[bytes], find_ends: Callable[[bytes], Ends]) -> Iterator[tuple[bytes, Sequence[int], str]]:
-    """Move the borders of blocks of msgpack to where values begin.
+    """Cut a file of msgpack again, into blocks that begin where a value begins.
 
     Parameters
     ----------
     blocks : iterable of bytes
         A file's bytes in order, cut anywhere.
     find_ends : callable
-        Returns where each value in some bytes ends, as far as values are whole, and the fault after the last end, or "".
+        Takes bytes; returns where each whole value in them ends, and the fault after the last end, or "".
 
     Yields
     ------
     (data, ends, fault)
-        Bytes that begin where a value begins, the ends of the values that are whole in them, and the fault after the last end,
-        or "". Bytes beyond the last end come again with the next block. After a fault nothing follows.
+        A block, where each whole value in it ends, and the fault after the last end, or "". The bytes after the last end are
+        also the first bytes of the next block. A block with a fault is the last one.
     """
     rest = b""
     for block in blocks:
@@ -73,7 +73,7 @@ def cut(blocks: Iterable[bytes], find_ends: Callable[[bytes], Ends]) -> Iterator
 def _ends(data: bytes) -> Ends:
     ends: list[int] = []
     try:
-        ends.extend(packing.ends(data))  # those before an error are kept
+        ends.extend(packing.ends(data))  # keeps the ends before an error
     except msgpack.OutOfData:
         return ends, ""
     except packing.UNPACK_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Where the bytes of a file come from: a path, standard input or a stream, gunzipped, and cut into lines."""
+"""Reads the bytes of a path, of standard input or of a stream, decompresses gzip, and splits lines."""
 
 import contextlib
 import gzip
@@ -17,19 +17,19 @@ from learner.errors import FormatError
 
 __all__ = ["BLOCK_BYTES", "MAX_EXAMPLE_BYTES", "Source", "lines", "opened"]
 
-BLOCK_BYTES = 1 << 18  # asked of the input at a time
-MAX_EXAMPLE_BYTES = 1 << 24  # bounds the memory that a damaged file or a gzip bomb can take
+BLOCK_BYTES = 1 << 18  # read from the input at a time
+MAX_EXAMPLE_BYTES = 1 << 24  # bounds the memory that a damaged file or a gzip bomb can use
 
 
 class Source(io.RawIOBase):
-    """A file, or standard input as ``-``, that counts the bytes taken from it, for progress bars.
+    """A file, or standard input as ``-``, that counts the bytes read from it, for progress bars.
 
     Attributes
     ----------
     name : str
-        For messages.
+        The file's name, for messages.
     size : int or None
-        Bytes as stored (so compressed, if it is); None where unknown, as for a pipe.
+        The size in bytes, of a gzipped file before decompression; None if unknown, as for a pipe.
     """
 
     def __init__(self, source: str | Path | BinaryIO) -> None:
@@ -48,7 +48,7 @@ class Source(io.RawIOBase):
         self.name = str(getattr(self._file, "name", "input"))
 
     def position(self) -> int:
-        """Return how many stored bytes were taken so far, up to one block ahead of the example last read."""
+        """Return how many bytes were read so far, before decompression: up to one block more than the last example needed."""
         return self._position
 
     def readable(self) -> bool:
@@ -56,7 +56,7 @@ class Source(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read the bytes that are available now: the examples of a slow pipe must not wait for a full block."""
+        """Read the bytes that are available now, so that examples from a slow pipe don't wait for a full block."""
         n_read = getattr(self._file, "readinto1", self._file.readinto)(buffer) or 0
         self._position += n_read
         return int(n_read)
@@ -70,7 +70,7 @@ class Source(io.RawIOBase):
 
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[io.BufferedReader]:
-    """Give the bytes of a source, gunzipped if its first bytes are those of gzip.
+    """Give the bytes of a source, decompressed if they begin as gzip does.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def opened(source: Source) -> Iterator[io.BufferedReader]:
 
 
 def lines(stream: io.BufferedReader) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield number, raw line, line without its ending; of a line that is too long only the beginning."""
+    """Yield each line as (its number, the raw line, the line stripped); of a line that is too long only the beginning."""
     for number in itertools.count(1):
         raw = rest = stream.readline(MAX_EXAMPLE_BYTES + 1)
         if not raw:

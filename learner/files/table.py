@@ -14,7 +14,7 @@ __all__ = ["read_csv", "read_tsv"]
 
 
 def _read(stream: io.BufferedReader, target: str, on_error: OnError, *, delimiter: str) -> Iterator[Packed]:
-    """Yield the examples of a stream; `target` is the outcome's column.
+    """Yield the examples of a stream; `target` is the column of the outcome.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def _read(stream: io.BufferedReader, target: str, on_error: OnError, *, delimite
     if isinstance(header, csv.Error):
         raise FormatError(f"line {line}: the header must be csv ({header})")
     names = [name.strip() for name in header]
-    numbered = len(names) > 1 and not names[0]  # R and pandas write row numbers so: no field
+    numbered = len(names) > 1 and not names[0]  # R and pandas write row numbers as a first column without a name
     if "" in names[numbered:] or len(set(names)) < len(names):
         raise FormatError(f"line {line}: every column must have a name of its own (got {names})")
 
@@ -49,12 +49,12 @@ read_tsv = functools.partial(_read, delimiter="\t")
 def _rows(
     numbered_lines: Iterator[tuple[int, bytes, bytes]], delimiter: str
 ) -> Iterator[tuple[int, bytes, list[str] | csv.Error]]:
-    """Yield of each row the number of its first line, its raw lines, and its cells or the error that they raise."""
-    read_lines: list[tuple[int, bytes]] = []  # of the row that is read
+    """Yield each row as (the number of its first line, its raw lines, its cells or the error that parsing them raised)."""
+    read_lines: list[tuple[int, bytes]] = []  # the lines of the current row
 
     def text(line: tuple[int, bytes, bytes]) -> str:
         read_lines.append(line[:2])
-        return line[1].decode("utf-8", "surrogateescape")  # packing refuses these later, and the next row can be read
+        return line[1].decode("utf-8", "surrogateescape")  # bad UTF-8 is rejected when the row is packed
 
     reader = csv.reader(map(text, numbered_lines), delimiter=delimiter, strict=True)
     while True:

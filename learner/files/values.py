@@ -1,4 +1,4 @@
-"""Text becomes numbers, outcomes and features; where a rule is broken, a FormatError names the rule and the value."""
+"""Turns text into numbers, outcomes and features; a FormatError names a broken rule and the value."""
 
 import math
 import re
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+
 
 
 def number(text: str) -> float | None:
-    """Return the number that a text stands for, or None where the text must stay text.
+    """Return the number that a text stands for, or None if the text must stay a text.
 
     >>> [number(text) for text in ("-7", ".5", "1e3", "02139", "nan", "1e999", "1_000", "9223372036854775808")]
     [-7, 0.5, 1000.0, None, None, None, None, None]
@@ -38,10 +38,10 @@ def number(text: str) -> float | None:
 
 
 def finite(text: str, what: str = "feature value") -> float:
-    """Return the finite number that a text must be; `what` names it in the error."""
+    """Return a text as a number, which must be finite; `what` names the number in the error."""
     try:
         value = float(text)
-        if value - value == 0 and "_" not in text:  # not infinite nor nan, and not the 1_000 that Python reads
+        if value - value == 0 and "_" not in text:  # neither infinite nor nan, nor 1_000, which Python accepts
             return value
     except ValueError:
         pass
@@ -49,14 +49,14 @@ def finite(text: str, what: str = "feature value") -> float:
 
 
 def importance(value: Any) -> Any:
-    """Return an importance, which must be a number and not negative."""
+    """Return an importance unchanged; it must be a number and not negative."""
     if type(value) not in NUMERIC or value < 0:
         raise FormatError(f"importance must be a number and >= 0 (got {value!r:.40})")
     return value
 
 
 def outcome(value: Any) -> Any:
-    """Return a target as it travels: a number, a boolean, a label, or None when it is absent or blank.
+    """Return a target as a number, a boolean or a label, or None if it is absent or blank.
 
     >>> [outcome(value) for value in ("7", " spam ", " ", True, None)]
     [7, 'spam', None, True, None]
@@ -71,15 +71,15 @@ def outcome(value: Any) -> Any:
 
 
 def cell(text: str) -> str | float:
-    """Return what a cell of a table holds: a number, or the text as it is."""
-    if text[0] not in "-.0123456789 ":  # the quick way for most texts, and a + begins a telephone number
+    """Return the content of a cell of a table: a number, or the text unchanged."""
+    if text[0] not in "-.0123456789 ":  # quick for most texts; a + begins a telephone number
         return text
     numeric = number(text.strip())
     return text if numeric is None else numeric
 
 
 def check_features(features: dict[str, Any]) -> dict[str, Any]:
-    """Return features unchanged, once each of them has a name and a finite number."""
+    """Return features unchanged; each must have a name and a finite number."""
     values = features.values()
     if "" in features:
         raise FormatError(f"a feature must have a name (got '': {features['']!r:.40})")
@@ -90,7 +90,7 @@ def check_features(features: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_tokens(features: dict[str, float], tokens: Iterable[str], prefix: str = "", scale: float = 1) -> None:
-    """Add ``name`` and ``name:value`` tokens to features: a prefix before each name, each value (1 by default) times a scale.
+    """Add tokens ``name`` or ``name:value`` to features, with a prefix before the name and the value (or 1) times a scale.
 
     >>> features = {"n^a": 1}
     >>> add_tokens(features, ["a:2", "b"], "n^", 0.5)
@@ -105,14 +105,14 @@ def add_tokens(features: dict[str, float], tokens: Iterable[str], prefix: str = 
         if not name:
             if token:
                 raise FormatError(f"a feature must have a name (got {token!r})")
-            continue  # two blanks in a row
+            continue  # between two spaces
         if prefix:
             name = prefix + name
         features[name] = features[name] + value if name in features else value
 
 
 def without_zeros(features: dict[str, float]) -> dict[str, float]:
-    """Return features, checked, without those whose value is zero."""
+    """Return features without those whose value is zero, checked by `check_features`."""
     if 0 in features.values():
         features = {name: value for name, value in features.items() if value}
     return check_features(features)

@@ -12,7 +12,7 @@ __all__ = ["read"]
 
 
 def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
-    """Yield the examples of a stream; `target` names nothing here."""
+    """Yield the examples of a stream; `target` is not used."""
     return pack_units(lines(stream), _parse, on_error)
 
 
@@ -22,7 +22,7 @@ def _parse(line: bytes) -> Example:
         raise FormatError(f"must have a | before the features (got {head[:40]!r})")
     words = head.split()
     if words and (not head.endswith(" ") or words[-1].startswith("'")):
-        words.pop()  # the tag: the word that touches the bar, as VW has it, even if it looks like a label
+        words.pop()  # the tag: as in VW, the word that touches the bar, even if it looks like a label
     if len(words) > 2:
         raise FormatError(f"an initial prediction can't be given (got {words[2]!r})")
     features: dict[str, float] = {}

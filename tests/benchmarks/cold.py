@@ -1,25 +1,23 @@
 """Cold start, from an empty cache folder to the first example learned: ``python -m tests.benchmarks.cold [CASE ...]``.
 
-The compiled loops are kept on disk, so only the first process that wants them has to compile them. Each case runs twice
-with the same cache folder, which is empty at first: *cold* is the first process, *warm* the second. Quoted are the
-seconds of processors (CPU), those of the process and of what it started and waited for, and of the clock, medians over
-the runs.
+The compiled loops are kept on disk, so only the first process that uses them has to compile them. Each case runs twice
+with the same cache folder, which is empty at first: *cold* is the first process, *warm* the second. The figures are
+seconds of CPU time (of the process and its child processes) and of wall-clock time, medians over the runs.
 
-- ``import alone`` imports the model and makes one, but learns nothing: what no cache saves.
-- ``default`` to ``ftrl`` make such a model, learn one example from Python and score it.
-- ``worker`` is ``learner worker MODEL --burst`` on a server of its own: it ends when it has learned the example and
-  answered the request that wait for it, and has committed. One more of each waits for the second process.
+- ``import alone`` imports and creates a model, but learns nothing: no cache shortens this time.
+- ``default`` to ``ftrl`` create a model of that kind, learn one example from Python and score it.
+- ``worker`` is ``learner worker MODEL --burst`` on a server of its own. One example and one request wait for each process,
+  which ends when it has learned, answered and committed.
 
-Without a CASE all are run. With ``--against PATH``, another checkout of this project, such as a clone at an earlier
-commit, that checkout's learner runs in turn with this one's, and each figure is printed as ``before → after``, the
-other checkout's first.
+Without a CASE all cases run. PATH in ``--against PATH`` is another checkout of this project, such as a clone at an earlier
+commit. Then both learners run in turn, and each figure is printed as ``before → after``; ``before`` is the other checkout.
 
 Caveats:
 
-- The cache folder is empty, but Python's bytecode is there, and the system has read most files before: the first start
+- The cache folder is empty, but Python's bytecode exists, and the system has read most files before: the first start
   after an installation or a reboot takes longer.
-- A process that lives on after the one that started it has ended is not counted.
-- The clock's seconds depend on what else the machine does; the processors' much less.
+- A child process that outlives its parent is not counted.
+- The wall-clock time depends on what else the machine does; the CPU time depends on it much less.
 """
 
 import argparse
@@ -49,7 +47,7 @@ CASES = (IMPORT, *KINDS, WORKER)
 STATES = ("cold", "warm")
 SECONDS = ("cpu", "wall")
 
-# Run as `python -c` in the folder of the checkout whose learner is to be imported. Without options it learns nothing.
+# Run as `python -c` in the folder of a checkout, whose learner is then imported. Without options it learns nothing.
 FIRST = """
 import json, sys
 
@@ -68,7 +66,7 @@ print(json.dumps({"file": learner.__file__}))
 
 @contextmanager
 def empty_caches() -> Iterator[tuple[dict[str, str], Path]]:
-    """Give an environment whose caches, of this project and of numba, are an empty folder; it is gone afterwards."""
+    """Give an environment with empty caches, and the temporary folder that holds them, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="learner-") as place:
         folder = Path(place)
         places = {
@@ -77,25 +75,25 @@ def empty_caches() -> Iterator[tuple[dict[str, str], Path]]:
         }  # fmt: skip
         for name in places.values():
             (folder / name).mkdir()
-        packages = {"PYTHONUSERBASE": site.getuserbase()}  # which would be looked for in the home folder
+        packages = {"PYTHONUSERBASE": site.getuserbase()}  # otherwise Python would look in the new home folder
         yield os.environ | packages | {key: str(folder / name) for key, name in places.items()}, folder
 
 
 def first_example(options: dict[str, Any] | None, root: Path, env: dict[str, str]) -> dict[str, float]:
-    """Learn and score one example in a new process, or (no options) none; return its seconds."""
+    """Learn and score one example in a new process, or none if there are no options; return the process's seconds."""
     seconds: dict[str, float] = run_ours(FIRST, [] if options is None else [json.dumps(options)], root, env)["process"]
     return seconds
 
 
 class Served:
-    """A model on a server, whose worker has one example and one request waiting each time that it is started.
+    """A model on a server, for whose worker one example and one request wait each time it starts.
 
     Parameters
     ----------
     url : str
-        The server's.
+        The server's URL.
     root : Path
-        The checkout that makes the model, with caches of its own: it is the worker's start that is measured.
+        The checkout whose learner is used. Creating the model uses other caches, since only the worker's start is measured.
     """
 
     def __init__(self, url: str, root: Path) -> None:
@@ -105,7 +103,7 @@ class Served:
             run([sys.executable, "-m", "learner", "create", "cold"], root, env | {"REDIS_URL": url})
 
     def start(self, env: dict[str, str], url: str) -> dict[str, float]:
-        """Run the worker until nothing is left to do; return its seconds, having looked at what it did."""
+        """Run the worker until nothing is left to do, check what it did, and return its seconds."""
         self.n += 1
         record, prefix, replies = '{"colour": "red", "size": 2.5}', "learner:{cold}:", "learner:replies:cold"
         self.client.xadd(prefix + "examples", {"record": record, "target": "1"})
@@ -121,7 +119,7 @@ class Served:
 
 def measure(runs: int, checkouts: dict[str, Path], cases: Sequence[str] = CASES) -> dict[str, Any]:
     """Run the cases, and return the figures."""
-    found: dict[tuple[str, ...], list[float]] = {}
+    measured: dict[tuple[str, ...], list[float]] = {}
     progress, step = progress_bar((1 + runs * len(cases)) * len(checkouts))
     with progress, embedded.temporary() as url:
         for which, root in checkouts.items():
@@ -131,7 +129,7 @@ def measure(runs: int, checkouts: dict[str, Path], cases: Sequence[str] = CASES)
                 run([sys.executable, "-m", "learner", "worker", "--help"], root, env)
         for i in range(runs):
             for case in cases:
-                for which in list(checkouts)[:: -1 if i % 2 else 1]:  # each goes first in turn
+                for which in list(checkouts)[:: -1 if i % 2 else 1]:  # the checkouts take turns at going first
                     step(f"{case}, {which}")
                     root = checkouts[which]
                     served = Served(url, root) if case == WORKER else None
@@ -139,11 +137,11 @@ def measure(runs: int, checkouts: dict[str, Path], cases: Sequence[str] = CASES)
                         for state in STATES:
                             seconds = served.start(env, url) if served else first_example(KINDS.get(case), root, env)
                             for kind in SECONDS:
-                                found.setdefault((which, case, f"{state}_{kind}"), []).append(seconds[kind])
+                                measured.setdefault((which, case, f"{state}_{kind}"), []).append(seconds[kind])
                         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                        found.setdefault((which, case, "cache_bytes"), []).append(size)
+                        measured.setdefault((which, case, "cache_bytes"), []).append(size)
     result: dict[str, Any] = {"machine": machine("numba", "numpy"), "runs": runs}
-    for (which, case, key), values in found.items():
+    for (which, case, key), values in measured.items():
         result.setdefault(which, {}).setdefault(case, {})[key] = statistics.median(values)
     return result
 

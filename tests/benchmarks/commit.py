@@ -1,14 +1,16 @@
 """What commits and restarts cost: ``python -m tests.benchmarks.commit``.
 
-A real server and a worker on the same machine. For each size, a model of so many features is committed; then
+A server and a worker run on the same machine. For each size, a model with that many features is committed. Then are measured:
 
-- the *rate*: examples of 25 features drawn among those by Zipf's law (exponent 1.24, as `tests.benchmarks.streams`) are learned
-  from the stream as fast as they come, once with a commit a second and once without any, in pairs; their median is quoted;
-- the *pause*: how long learning stands still for a commit (the copy of what changed), and how long its writing takes beside it;
-- *few*: the same when only 1,000 examples came in between;
-- *restart*: from the start of the command to its first line, which says that it is ready, on compiled loops from the cache.
+- the *rate*: the worker learns examples from the stream at full speed, once with a commit every second and once without
+  commits. An example has 25 of the features, drawn by Zipf's law (exponent 1.24, as in `tests.benchmarks.streams`). The
+  figure is the median over such pairs;
+- the *pause*: how long learning stands still while a commit copies what changed, and how long writing the copy takes
+  while learning goes on;
+- *few*: the same when only 1,000 examples were learned since the commit before;
+- *restart*: the time from the start of the command to the line that says that it is ready, with compiled loops in the cache.
 
-Caveats: the server, and the thread that writes, take their share of the cores there are.
+Caveats: the server and the thread that writes also use the machine's cores.
 """
 
 import argparse
@@ -35,7 +37,7 @@ WIDTH = 25
 
 
 class Timed(Worker):
-    """A worker that notes how long its commits hold it up, and when it had learned all."""
+    """A worker that measures how long commits stop learning, how long writing takes, and when all was learned."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -78,7 +80,7 @@ def push(client: Any, examples: list[bytes]) -> None:
 
 
 def draw(n_features: int, n_examples: int, seed: int) -> list[bytes]:
-    """Return examples of features there are already."""
+    """Return examples of features that the model has already."""
     rng = np.random.default_rng(seed)
     ranks = np.cumsum(np.arange(1, n_features + 1) ** -1.24)
     ids = np.searchsorted(ranks / ranks[-1], rng.random((n_examples, WIDTH)))
@@ -86,7 +88,7 @@ def draw(n_features: int, n_examples: int, seed: int) -> list[bytes]:
 
 
 def run(url: str, commit_seconds: float) -> tuple[float, Timed]:
-    """Learn what there is; return the examples per second and the worker."""
+    """Learn the whole stream; return the examples per second and the worker."""
     with connection.client(url) as client:
         worker = Timed(Store(client, "m"), commit_seconds)
         before = worker.model.n_examples
@@ -96,7 +98,7 @@ def run(url: str, commit_seconds: float) -> tuple[float, Timed]:
 
 
 def measure(url: str, n_features: int, n_examples: int, pairs: int) -> dict[str, Any]:
-    """Return the figures of one size."""
+    """Return the figures for one size."""
     with connection.client(url) as client:
         client.flushall()
         model = Model("binary")
@@ -121,7 +123,7 @@ def measure(url: str, n_features: int, n_examples: int, pairs: int) -> dict[str,
                 push(client, examples[1000 * i : 1000 * (i + 1)])
                 few.run(burst=True)
                 few.wait_to_own()
-        restart(url)  # compiles, if need be
+        restart(url)  # fills the cache
         return {
             "features": n_features,
             "rate": round(statistics.median(rates)),

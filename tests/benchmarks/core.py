@@ -1,39 +1,40 @@
 """Speed and memory of the learner beside Vowpal Wabbit's on the same examples: ``python -m tests.benchmarks.core``.
 
-Vowpal Wabbit runs as its users run it: as a process of its own, with logistic loss and otherwise its default settings,
-with the 2^18 weights that it has by default and with 2^22, from its text file and from the binary cache that it makes
-of one. What is timed is the wall clock of the whole process, less the wall clock of the same process on an empty file:
-what is left is the pass over the examples. A second table leaves the start in.
+Vowpal Wabbit runs as its users run it: as a process of its own, with logistic loss and otherwise its default settings. It
+runs in four ways: with 2^18 weights (its default) and with 2^22, from a text file and from the binary cache that it makes
+of the text. The time is the wall-clock time of the whole process, less that of the same process on an empty file: what
+remains is the pass over the examples. A second table includes the start.
 
-Ours is a process of its own, too. Before the clock starts, it has loaded its compiled loops, and the examples as
-msgpack bytes into memory; what is timed is one pass, from those bytes to updated weights. There are two streams of
-200,000 examples (see `tests.benchmarks.streams`):
+Ours is a process of its own, too. Before the clock starts, it has loaded its compiled loops, and the examples into memory
+as msgpack. The time is that of one pass, from these bytes to updated weights. There are two streams of 200,000 examples
+(see `tests.benchmarks.streams`):
 
 - sparse, 25 features an example out of about 240,000 names: learned by the default model, with one learning rate
   (``rates=[0.5]``), and with a neural head of 16 units, mixed with the linear experts and alone. All four are compared
   with the same plain Vowpal Wabbit, which has no neural head here;
 - dense, 30 numbers an example, arrays of float32: learned by the default model and with one learning rate.
 
-In every pair ours runs, then Vowpal Wabbit in its four ways. Quoted are our examples a second over its examples a
-second, medians over the pairs: above 1, ours is the quicker.
+In every pair ours runs once, then Vowpal Wabbit in its four ways. The figures are our examples a second over Vowpal
+Wabbit's, medians over the pairs: above 1, ours is faster.
 
-Then, from Python, the microseconds of one call on a model that has learned 10,000 examples, medians over batches of 100
-calls: ``learn_packed`` and ``score_packed`` of a packed example, ``learn_one`` and ``score_one`` of a dict or an array.
+A last table has the microseconds of one call from Python, on a model that has learned 10,000 examples, medians over
+batches of 100 calls: ``learn_packed`` and ``score_packed`` of a packed example, ``learn_one`` and ``score_one`` of a dict
+or an array.
 
-With ``--against PATH``, another checkout of this project, such as a clone at an earlier commit, that checkout's learner
-runs in turn with this one's, on the same data in the same pairs, and each figure is printed as ``before → after``, the
-other checkout's first.
+PATH in ``--against PATH`` is another checkout of this project, such as a clone at an earlier commit. Then both learners
+run in turn, on the same data in the same pairs, and each figure is printed as ``before → after``; ``before`` is the other
+checkout.
 
 Caveats:
 
-- Text costs Vowpal Wabbit its parsing, as msgpack costs us ours. Its cache is parsed already and holds hashes, not
-  names.
+- Vowpal Wabbit's time includes parsing text, and ours includes parsing msgpack. Vowpal Wabbit's cache is parsed already and
+  holds hashes, not names.
 - Vowpal Wabbit keeps no names and does not look for collisions: with 2^18 weights many of the sparse stream's names
-  share one. With 2^24 or more, most of the time would be the operating system's, which hands out the memory.
+  share a weight. With 2^24 or more, the operating system would spend most of the time on allocating memory.
 - Vowpal Wabbit runs on two threads, one that parses and one that learns; ours on one. ``CPU/wall`` says how busy they
-  were. Where the system has both on one processor, ``CPU/wall`` is 1 and its pass may take twice as long as where each
-  has its own. Either happens on the same machine, within a minute: its lowest and highest rates are printed, too.
-- Ours has read its file before the clock starts; Vowpal Wabbit reads while it learns, out of the system's file cache.
+  were. If the system runs both threads on one processor, ``CPU/wall`` is 1, and the pass may take twice as long as with
+  two processors. Both happen on the same machine within a minute, so the lowest and highest rates are printed, too.
+- Ours has read its file before the clock starts; Vowpal Wabbit reads while it learns, from the system's file cache.
 - Other work on the machine disturbs both. Ratios are steadier than examples a second.
 """
 
@@ -73,14 +74,14 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {  # our row: its stream, and the
 }
 WRITERS = {"sparse": write_zipf, "dense": write_dense}
 CALLS = ("learn_packed", "learn_one", "score_packed", "score_one")
-PEERS = {  # Vowpal Wabbit's column: bits, if not its own default of 18, and whether it reads its cache
+PEERS = {  # a way to run Vowpal Wabbit: the options for its bits (18 by default), and whether it reads its cache
     "18 bits, text": ([], False),
     "18 bits, cache": ([], True),
     "22 bits, text": (["-b", "22"], False),
     "22 bits, cache": (["-b", "22"], True),
 }
 
-# Run as `python -c` in the folder of the checkout whose learner is to be imported: options, file of examples.
+# Run as `python -c` in the folder of a checkout, whose learner is then imported. Arguments: JSON options, file of examples.
 OURS = """
 import itertools, json, statistics, sys, time
 
@@ -99,7 +100,7 @@ model.warm()
 cpu, wall = time.process_time(), time.perf_counter()
 model.learn_packed(data)
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-found = {
+figures = {
     "file": learner.__file__,
     "seconds": wall,
     "cpu": cpu,
@@ -119,42 +120,42 @@ for _ in range(BEFORE + 3 * N):
 packed = [data[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def as_given(features):
+def unpacked(features):
     if isinstance(features, msgpack.ExtType):
         return np.frombuffer(features.data, "<f4")
     return features
 
 
-examples = [(as_given(x), y) for y, x in map(msgpack.unpackb, packed[BEFORE:])]
+examples = [(unpacked(x), y) for y, x in map(msgpack.unpackb, packed[BEFORE:])]
 
 
 def microseconds(call, items):
-    found = []
+    times = []
     for first in range(0, len(items), BATCH):
         batch = items[first : first + BATCH]
         start = time.perf_counter()
         for item in batch:
             call(item)
-        found.append((time.perf_counter() - start) / len(batch) * 1e6)
-    return statistics.median(found)
+        times.append((time.perf_counter() - start) / len(batch) * 1e6)
+    return statistics.median(times)
 
 
 model = Model(**options)
 model.learn_packed(data[: ends[BEFORE]])
 asked = [x for x, _ in examples[2 * N :]]
-found["microseconds"] = {
+figures["microseconds"] = {
     "learn_packed": microseconds(model.learn_packed, packed[BEFORE : BEFORE + N]),
     "learn_one": microseconds(lambda example: model.learn_one(*example), examples[N : 2 * N]),
     "score_packed": microseconds(model.learner.score_packed, [model.pack(x) for x in asked]),
     "score_one": microseconds(model.score_one, asked),
 }
 assert model.n_examples == BEFORE + 2 * N and not model.n_rejected
-print(json.dumps(found))
+print(json.dumps(figures))
 """
 
 
 class Run(NamedTuple):
-    """One run of a process: seconds on the clock, and of the processors."""
+    """One run of a process: seconds of wall-clock time and of CPU time, and the output."""
 
     wall: float
     cpu: float
@@ -162,7 +163,7 @@ class Run(NamedTuple):
 
 
 def run(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> Run:
-    """Run a command to its end and measure it; show what it wrote if it fails."""
+    """Run a command to its end and measure it; if it fails, exit with its output."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -174,19 +175,19 @@ def run(command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | N
 
 # ---- ours ------------------------------------------------------------------------------------------------------------------
 def run_ours(program: str, arguments: Sequence[str], root: Path, env: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run a program with the learner of a checkout; return the JSON object that it prints, with its ``file`` checked.
+    """Run a program with the learner of a checkout; return the JSON object that it prints, and the ``process``'s seconds.
 
-    With ``-c`` the current folder comes first among those that modules are looked for in, before any that is installed.
+    With ``-c`` Python imports from the current folder before any installed package. The object's ``file`` must show that.
     """
     done = run([sys.executable, "-c", program, *arguments], root, env)
-    found: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
-    if not Path(found["file"]).resolve().is_relative_to(root):
-        sys.exit(f"learner must be imported from {root} (got {found['file']})")
-    return found | {"process": {"wall": done.wall, "cpu": done.cpu}}
+    figures: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
+    if not Path(figures["file"]).resolve().is_relative_to(root):
+        sys.exit(f"learner must be imported from {root} (got {figures['file']})")
+    return figures | {"process": {"wall": done.wall, "cpu": done.cpu}}
 
 
 def require_checkout(path: Path | None) -> dict[str, Path]:
-    """Return the checkouts to measure: this one as ``after``, and the other one, if given, as ``before``."""
+    """Return the checkouts to measure: this one as ``after``, and the other checkout, if there is one, as ``before``."""
     if path is None:
         return {"after": ROOT}
     if not (path / "learner" / "model.py").is_file():
@@ -196,16 +197,16 @@ def require_checkout(path: Path | None) -> dict[str, Path]:
 
 # ---- Vowpal Wabbit ---------------------------------------------------------------------------------------------------------
 class Peer:
-    """Vowpal Wabbit with so many bits, on a stream's text or on the cache made of it.
+    """Vowpal Wabbit on a stream, run in one of its ways.
 
     Parameters
     ----------
     text, empty : Path
-        The examples, and a file without any.
+        A file with the examples, and an empty file.
     bits : list of str
-        What sets the bits on the command line.
+        The options that set the bits.
     cached : bool
-        Whether to make a cache of either file, and read that.
+        Whether to make a cache of each file and read the caches.
     """
 
     def __init__(self, text: Path, empty: Path, bits: list[str], cached: bool) -> None:
@@ -217,33 +218,33 @@ class Peer:
                 cache = ["--cache_file", f"{path}{name}.cache"]
                 run([*self.command, "--quiet", *data, *cache, "--kill_cache"])
                 data += cache
-        self.told = run([*self.command, *self.full]).output
-        if cached:  # its cache must be what it reads: beside a text without examples it finds them all the same
-            alone = run([*self.command, *self.start[:2], *self.full[2:]]).output
-            if self.number("number of examples", alone) != self.number("number of examples"):
-                sys.exit(f"Vowpal Wabbit must read its cache (got {alone})")
+        self.output = run([*self.command, *self.full]).output
+        if cached:  # make sure that it reads the cache: with an empty text file it must find the examples all the same
+            output = run([*self.command, *self.start[:2], *self.full[2:]]).output
+            if self.number("number of examples", output) != self.number("number of examples"):
+                sys.exit(f"Vowpal Wabbit must read its cache (got {output})")
 
-    def number(self, name: str, told: str | None = None) -> float:
-        """Return one of the figures that it prints at its end."""
-        found = re.search(rf"{name} = ([0-9.e+-]+)", self.told if told is None else told)
-        if not found:
-            sys.exit(f"Vowpal Wabbit must print its {name} (got {self.told if told is None else told})")
-        return float(found[1])
+    def number(self, name: str, output: str | None = None) -> float:
+        """Return a figure that it prints at the end, of the first run or of another output."""
+        match = re.search(rf"{name} = ([0-9.e+-]+)", self.output if output is None else output)
+        if not match:
+            sys.exit(f"Vowpal Wabbit must print its {name} (got {self.output if output is None else output})")
+        return float(match[1])
 
     def measure(self) -> tuple[Run, Run]:
-        """Run it on the examples, and on none."""
+        """Run it on the examples, and on the empty file."""
         return run([*self.command, "--quiet", *self.full]), run([*self.command, "--quiet", *self.start])
 
 
 # ---- the machine, and what is printed --------------------------------------------------------------------------------------
 def machine(*packages: str) -> dict[str, Any]:
-    """Return the processor's name, how many processors may be used, and the versions of Python and of packages."""
+    """Return the processor's name, the number of processors that may be used, and the versions of Python and packages."""
     name = ""
     if sys.platform == "darwin":
         name = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
     elif (information := Path("/proc/cpuinfo")).exists():
-        found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", information.read_text(), re.MULTILINE)
-        name = found[1] if found else ""
+        match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", information.read_text(), re.MULTILINE)
+        name = match[1] if match else ""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": name.strip() or platform.processor() or platform.machine(),
@@ -255,7 +256,7 @@ def machine(*packages: str) -> dict[str, Any]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown, in columns of even width.
+    """Return a table in Markdown, with aligned columns.
 
     >>> print(table(["what", "s"], [["cold", "1.5"], ["warm", "10.5"]]))
     | what |    s |
@@ -274,7 +275,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def progress_bar(total: int, quiet: bool = False) -> tuple[Progress, Callable[[str], None]]:
-    """Return a bar on standard error, shown if that is a terminal, and what to call before each step with its name."""
+    """Return a progress bar on standard error, shown if that is a terminal, and a function to call before each step."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
@@ -318,7 +319,7 @@ def measure(pairs: int, checkouts: dict[str, Path], quiet: bool = False) -> dict
         runs: dict[tuple[str, str], list[Any]] = {}
         for i in range(pairs):
             for kind, (stream, _) in KINDS.items():
-                for which in list(checkouts)[:: -1 if i % 2 else 1]:  # each goes first in turn
+                for which in list(checkouts)[:: -1 if i % 2 else 1]:  # the checkouts take turns at going first
                     step(f"{kind}, {which}")
                     runs.setdefault((kind, which), []).append(ours(kind, which))
                 for name in PEERS:
@@ -348,28 +349,28 @@ def measure(pairs: int, checkouts: dict[str, Path], quiet: bool = False) -> dict
 
 
 def ours_figures(runs: dict[tuple[str, str], list[Any]], kind: str, which: str) -> dict[str, Any]:
-    """Return what the runs of one kind of ours, of one checkout, come to."""
-    found = runs[kind, which]
-    last = found[-1]
+    """Return the figures of our runs of one kind and one checkout."""
+    our_runs = runs[kind, which]
+    last = our_runs[-1]
     ratios, ranges, whole = {}, {}, {}
     for name in PEERS:
-        pairs = list(zip(found, runs[kind, name], strict=True))
-        each = [(full.wall - start.wall) / mine["seconds"] for mine, (full, start) in pairs]
-        ratios[name], ranges[name] = statistics.median(each), [min(each), max(each)]
-        whole[name] = statistics.median(full.wall / mine["seconds"] for mine, (full, _) in pairs)
+        pairs = list(zip(our_runs, runs[kind, name], strict=True))
+        over_vw = [(full.wall - start.wall) / ours["seconds"] for ours, (full, start) in pairs]
+        ratios[name], ranges[name] = statistics.median(over_vw), [min(over_vw), max(over_vw)]
+        whole[name] = statistics.median(full.wall / ours["seconds"] for ours, (full, _) in pairs)
     return {
-        "examples_per_second": statistics.median(mine["examples"] / mine["seconds"] for mine in found),
+        "examples_per_second": statistics.median(ours["examples"] / ours["seconds"] for ours in our_runs),
         "over_vw": ratios,
         "over_vw_ranges": ranges,
         "over_vw_with_its_start": whole,
-        "cpu_over_wall": statistics.median(mine["cpu"] / mine["seconds"] for mine in found),
+        "cpu_over_wall": statistics.median(ours["cpu"] / ours["seconds"] for ours in our_runs),
         **{key: last[key] for key in ("examples", "features", "bytes_per_feature", "progressive_loss")},
-        "microseconds": {call: statistics.median(mine["microseconds"][call] for mine in found) for call in CALLS},
+        "microseconds": {call: statistics.median(ours["microseconds"][call] for ours in our_runs) for call in CALLS},
     }
 
 
 def vw_figures(peer: Peer, runs: list[tuple[Run, Run]]) -> dict[str, float]:
-    """Return what Vowpal Wabbit's runs come to."""
+    """Return the figures of Vowpal Wabbit's runs."""
     n = peer.number("number of examples")
     rates = [n / (full.wall - start.wall) for full, start in runs]
     return {

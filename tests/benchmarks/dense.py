@@ -1,17 +1,18 @@
-"""Where an array of features is quicker than a map of them: ``python -m tests.benchmarks.dense``.
+"""When an array of features is faster than a map: ``python -m tests.benchmarks.dense``.
 
-Images of 784 pixels, of which some share is not zero (where, is drawn anew for each image), learned one at a time:
+The learner learns images of 784 pixels, one at a time. A share of the pixels, the *density*, is not zero; which pixels these
+are is random for each image. The columns:
 
-- ``array`` and ``map``: from msgpack bytes in memory to updated weights, as the worker learns: float32s, and the map
-  of the pixels that are not zero. ``bytes`` are what the stream carries of an example.
-- ``array one`` and ``map one``: from a numpy array in Python through `Model.learn_one`: as it is, and made into a map first.
-- ``numpy``: the floor: logistic regression by plain SGD on the array, ``w -= rate * g * x``, in a Python loop: one weight a
-  pixel, one learning rate, no names, no statistics of values, no mixture.
+- ``array`` and ``map``: from msgpack bytes in memory to updated weights, as a worker learns. The array holds all pixels as
+  float32s, the map those that are not zero. ``array bytes`` and ``map bytes`` are the sizes of an example.
+- ``array one`` and ``map one``: `Model.learn_one` on a numpy array: directly, or converted to a map first.
+- ``numpy``: for comparison, logistic regression by plain SGD on the array, ``w -= rate * g * x``, in a Python loop: one
+  weight for each pixel, one learning rate, no names, no statistics of values, no mixture.
 
-The two forms are run in pairs, one after the other; the median of the pairs' ratios is quoted. Both end with the same bits.
+The forms run one after the other; the figures are medians, of ratios too. All forms end with the same bits.
 
-Caveats: with more than half of the pixels set, the learner centres them, and one left out counts as well: the work an example
-no longer falls with the density.
+Caveats: if more than half of the pixels are set, the learner centres them, and a pixel that is zero counts as well: below
+that density the work decreases with it, above it doesn't.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def as_map(x: np.ndarray) -> dict[str, float]:
 
 
 def learned(rates: list[float] | None, learn: Callable[[Model], Any]) -> tuple[float, bytes]:
-    """Return the examples a second, and the bytes of what was learned."""
+    """Return the examples a second, and the bytes of the learned state."""
     model = Model(rates=rates, seed=b"sixteen bytes it")
     model.warm()
     start = time.perf_counter()
@@ -67,7 +68,7 @@ def numpy_rate(x: np.ndarray, targets: list[int]) -> float:
 
 
 def measure(density: float, rates: list[float] | None, n: int, pairs: int) -> dict[str, float]:
-    """Return the figures of one density: examples a second, and bytes an example."""
+    """Return the figures for one density: examples a second, ratios, and bytes an example."""
     x, targets = images(n, density)
     examples = list(zip(x, targets, strict=True))
     arrays = b"".join(pack([y, row]) for row, y in examples)
@@ -78,20 +79,20 @@ def measure(density: float, rates: list[float] | None, n: int, pairs: int) -> di
         "array one": lambda model: [model.learn_one(row, y) for row, y in examples],
         "map one": lambda model: [model.learn_one(as_map(row), y) for row, y in examples],
     }
-    found: dict[str, list[float]] = {name: [] for name in [*ways, "numpy"]}
+    speeds: dict[str, list[float]] = {name: [] for name in [*ways, "numpy"]}
     for _ in range(pairs):
         states = set()
         for name, learn in ways.items():
             per_second, state = learned(rates, learn)
-            found[name].append(per_second)
+            speeds[name].append(per_second)
             states.add(state)
         if len(states) != 1:
             raise AssertionError("the forms must end with the same bits")
-        found["numpy"].append(numpy_rate(x, targets))
-    result = {"density": density} | {name: round(statistics.median(values)) for name, values in found.items()}
-    for one, other in (("array", "map"), ("array one", "map one"), ("array", "numpy")):
-        ratios = [a / b for a, b in zip(found[one], found[other], strict=True)]
-        result[f"{one} / {other}"] = round(statistics.median(ratios), 2)
+        speeds["numpy"].append(numpy_rate(x, targets))
+    result = {"density": density} | {name: round(statistics.median(values)) for name, values in speeds.items()}
+    for form, other in (("array", "map"), ("array one", "map one"), ("array", "numpy")):
+        ratios = [a / b for a, b in zip(speeds[form], speeds[other], strict=True)]
+        result[f"{form} / {other}"] = round(statistics.median(ratios), 2)
     return result | {"array bytes": len(arrays) // n, "map bytes": len(maps) // n}
 
 

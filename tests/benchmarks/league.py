@@ -1,12 +1,12 @@
-"""How well we learn, beside the best of several peers in hindsight: ``python -m tests.benchmarks.league FOLDER``.
+"""Our loss over that of the best peer, picked in hindsight: ``python -m tests.benchmarks.league FOLDER``.
 
-FOLDER holds ``streams.py`` (functions in a list STREAMS that yield (target, {name: value}), and a set REGRESSION of names) and
-``peers.json`` (for each stream and peer: progressive loss, seconds). The figure is our progressive loss at default settings
-over the smallest of the peers': log loss for binary targets, root mean squared error for regression. River's runs were
-stopped after 30,000 examples, so they count only on streams no longer than that.
+FOLDER holds ``streams.py`` (a list STREAMS of functions that yield (target, {name: value}), and a set REGRESSION of their
+names) and ``peers.json`` (for each stream and peer: progressive loss, seconds). The figure is our progressive loss at default
+settings over the smallest loss of the peers: log loss for binary targets, root mean squared error for regression. River's runs
+were stopped after 30,000 examples, so they count only on streams that are not longer.
 
 ``--without`` adds what each part of the mixture is worth: the same with each expert and each kind of derived feature left out
-in turn, with one fixed rate, and with each single named algorithm at its defaults.
+in turn, with one fixed rate, and with each named algorithm at its defaults.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def load(folder: Path) -> tuple[ModuleType, dict[str, dict[str, list[float | Non
 
 
 def learn(examples: Iterable[tuple[float, dict[str, float]]], task: str, **options: Any) -> tuple[Model, float]:
-    """Learn a stream in one pass; return the model and the seconds it took, without reading."""
+    """Learn a stream in one pass; return the model and the seconds of learning, without reading."""
     model = Model(task, **options)
     model.warm()
     seconds = 0.0
@@ -60,27 +60,27 @@ def learn(examples: Iterable[tuple[float, dict[str, float]]], task: str, **optio
 
 def alternatives() -> dict[str, dict[str, Any]]:
     """Return the models that show what the parts of the mixture are worth, by name."""
-    found: dict[str, dict[str, Any]] = {"default": {}}
+    models: dict[str, dict[str, Any]] = {"default": {}}
     for part in PARTS:
-        found[f"without {part}"] = {"parts": [other for other in PARTS if other != part]}
-    found["without derived"] = {"parts": [part for part in PARTS if part not in ("bins", "cells", "crosses")]}
-    found[f"without rate {RATES[0]:g}"] = {
+        models[f"without {part}"] = {"parts": [other for other in PARTS if other != part]}
+    models["without derived"] = {"parts": [part for part in PARTS if part not in ("bins", "cells", "crosses")]}
+    models[f"without rate {RATES[0]:g}"] = {
         "rates": [RATES[1], RATES[1]],
         "decays": [DECAYS[1]] * 2,
         "parts": list(PARTS),
     }
-    found[f"without rate {RATES[1]:g}"] = {
+    models[f"without rate {RATES[1]:g}"] = {
         "rates": [RATES[0], RATES[0]],
         "decays": [DECAYS[0]] * 2,
         "parts": list(PARTS),
     }
-    found["rates alone"] = {"parts": []}
-    found |= {f"one rate, {rate:g}": {"rates": [rate]} for rate in (0.5, 2.0, 8.0)}
-    return found | {name: {"optimizer": name} for name in OPTIMIZERS}
+    models["rates alone"] = {"parts": []}
+    models |= {f"one rate, {rate:g}": {"rates": [rate]} for rate in (0.5, 2.0, 8.0)}
+    return models | {name: {"optimizer": name} for name in OPTIMIZERS}
 
 
 def compare_alternatives(streams: ModuleType, best: dict[str, float], as_json: bool) -> None:
-    """Print the ratios of every alternative on every stream, and the time it took over the default's."""
+    """Print, for every alternative, its loss over the best peer's on every stream, and its time over the default's."""
     packed = {
         stream.__name__: [msgpack.packb(example) for example in stream() if example[1]]
         for stream in streams.STREAMS

@@ -1,10 +1,13 @@
 """What bounded memory costs: ``python -m tests.benchmarks.memory [FOLDER]``.
 
 FOLDER holds streams as NAME.msgpack, examples one after another; a stream with other targets than 0, 1 and -1 is a regression.
-For each the progressive loss without a cap (squared error's root in a regression), and the loss over that when at most a half
-and at most a tenth of the features that it has then are kept, with how often a feature was evicted. Without FOLDER the stream
-is a generated one, and a stranger who sends a million names that never come again is measured beside it: the loss of the same
-examples with and without those names in them, the bytes a feature of the cap, and the speed.
+For each stream are printed: the number of features and the progressive loss without a cap (in a regression the root of the
+mean squared error); then, with a cap of a half and of a tenth of these features, the loss and the seconds over those without a
+cap, and evictions over the cap.
+
+Without FOLDER the stream is generated. Then there is a second test: a stranger adds a million names that never come again
+to the examples. It prints the loss over that of the same examples without these names, the bytes for each feature of the cap,
+and the speed.
 """
 
 import argparse
@@ -28,7 +31,7 @@ CAP, N_STRANGERS, NAMES_EACH = 100_000, 1_000_000, 10
 
 
 def task_of(data: bytes) -> str:
-    """Return what a stream's first targets are."""
+    """Return the task that a stream's first targets suggest."""
     unpacker = msgpack.Unpacker()
     unpacker.feed(data[: 1 << 20])
     targets = {example[0] for _, example in zip(range(100), unpacker, strict=False)}
@@ -45,7 +48,7 @@ def run(data: bytes, **options: Any) -> tuple[Model, float]:
 
 
 def loss_of(model: Model) -> float:
-    """Return the progressive loss; of a regression its root."""
+    """Return the progressive loss, or its root in a regression."""
     return math.sqrt(model.progressive_loss) if model.task == "regression" else model.progressive_loss
 
 
@@ -54,11 +57,11 @@ def strangers(data: bytes) -> bytes:
     r = random.Random(1)
     unpacker = msgpack.Unpacker()
     unpacker.feed(data)
-    found = []
+    examples = []
     for (target, features), _ in zip(unpacker, range(N_STRANGERS // NAMES_EACH), strict=False):
         strange = {f"stranger {r.getrandbits(64):x}": 1 for _ in range(NAMES_EACH)}
-        found.append(msgpack.packb([target, features | strange]))
-    return b"".join(found)
+        examples.append(msgpack.packb([target, features | strange]))
+    return b"".join(examples)
 
 
 def main() -> None:
@@ -106,7 +109,7 @@ def main() -> None:
 
 
 def undisturbed_and_disturbed(data: bytes) -> dict[str, float]:
-    """Return how the same examples fare with and without a stranger's names in them, under the same cap."""
+    """Return the figures of the same examples with and without a stranger's names, under the same cap."""
     disturbed_data = strangers(data)
     n = N_STRANGERS // NAMES_EACH
     unpacker = msgpack.Unpacker()

@@ -1,14 +1,14 @@
 """The neural head beside its peers: ``python -m tests.benchmarks.neural [LEAGUE_FOLDER]``.
 
-1. Speed on a generated stream (200,000 examples, 25 features, about 240,000 names, hidden 16): ours through the whole model,
-   from msgpack bytes with names to updated weights, one example at a time, beside the linear experts and alone; PyTorch (an
-   EmbeddingBag, tanh and a Linear layer, Adagrad, batches of 64) on indices looked up beforehand, so without names, bytes or
-   a dict; one thread each, in pairs.
-2. Loss and speed on the league's streams, if its folder is given: ours with ``neural=[16]`` beside Vowpal Wabbit's
-   ``--nn 16`` and beside ours without.
+1. Speed on a generated stream (200,000 examples, 25 features, about 240,000 names), with 16 hidden units. Ours is the whole
+   model, beside the linear experts and alone: from msgpack bytes with names to updated weights, one example at a time. PyTorch
+   (an EmbeddingBag, tanh and a Linear layer, Adagrad, batches of 64) learns the first 40,000 examples as indices that were
+   looked up beforehand, so it handles neither names nor bytes. Each runs on one thread, in turn.
+2. With LEAGUE_FOLDER, loss and speed on the league's streams: ours with ``neural=[16]`` over Vowpal Wabbit's ``--nn 16``, and
+   over ours without a neural head.
 
-Caveats: PyTorch learns in batches, so its predictions are up to 63 examples older; its loss is not compared. Vowpal Wabbit is
-timed as a process, less its start on an empty file.
+Caveats: PyTorch learns in batches, so it predicts with weights that are up to 63 examples old; its loss is not compared. The
+time of Vowpal Wabbit is that of its process, less that of its process on an empty file.
 """
 
 import argparse
@@ -35,7 +35,7 @@ HIDDEN, BATCH = 16, 64
 
 
 def ours(data: bytes, task: str = "binary", **options: Any) -> tuple[float, float]:
-    """Return examples a second and the progressive loss."""
+    """Return our examples a second and progressive loss."""
     model = Model(task, **options)
     model.warm()
     start = time.perf_counter()
@@ -84,7 +84,7 @@ def speed(pairs: int) -> dict[str, Any]:
             rates[name].append(ours(data, neural=head)[0])
         if importlib.util.find_spec("torch"):
             rates["torch"].append(torch_rate(ids[:40_000], y[:40_000], len(numbers)))
-    result: dict[str, Any] = {name: round(statistics.median(found)) for name, found in rates.items() if found}
+    result: dict[str, Any] = {name: round(statistics.median(values)) for name, values in rates.items() if values}
     if rates["torch"]:
         for name in heads:
             ratios = [a / b for a, b in zip(rates[name], rates["torch"], strict=True)]
@@ -98,8 +98,8 @@ def vw(path: Path, regression: bool) -> tuple[float, float]:
     command = [sys.executable, "-m", "vowpalwabbit", "-b", "22", "--nn", str(HIDDEN), *loss, "-d", str(path)]
     start = time.perf_counter()
     run = subprocess.run(command, check=True, capture_output=True, text=True)
-    found = re.search(r"average loss = ([0-9.e+-]+)", run.stderr + run.stdout)
-    return float(found[1]) if found else math.nan, time.perf_counter() - start
+    match = re.search(r"average loss = ([0-9.e+-]+)", run.stderr + run.stdout)
+    return float(match[1]) if match else math.nan, time.perf_counter() - start
 
 
 def league(folder: Path) -> dict[str, Any]:

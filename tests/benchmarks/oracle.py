@@ -1,20 +1,21 @@
 """The named algorithms beside Vowpal Wabbit's: ``python -m tests.benchmarks.oracle [FOLDER]``.
 
-Progressive loss of both on the same examples: on generated data, and on every ``NAME.msgpack`` of FOLDER. Features are numbered
-for Vowpal Wabbit, which takes a number as it is: no two fall together. A difference is ours over theirs, less 1.
+The progressive losses of both on the same examples: on generated data, and on every ``NAME.msgpack`` of FOLDER. Vowpal Wabbit
+gets features as numbers, which it does not hash, so no two collide. A difference is our loss over its loss, less 1.
 
 Caveats, where the definitions differ:
 
-- Vowpal Wabbit clips predictions to the range of labels seen, the current one among them (logistic: +-50), and takes loss and
-  gradient there. Here it is told a range wide enough for a regression and for hinge, and our logistic losses are those of
-  scores clipped to +-50; our gradients are at the score.
-- ``--sgd``, ``--adaptive`` and ``--normalized`` turn its importance-aware steps (``--invariant``) off, and its learning rate is
-  then 10, with ``--adaptive --normalized`` 0.5. With ``--sgd`` its t starts at 1.
-- ``--normalized`` rescales a weight on a new largest value after it predicts, the paper (and we) before; and it leaves examples
-  without loss out of t / N. In the generated data every feature has its largest value first, and the logistic and the squared
-  loss are never 0: there the two are the same. `tests/unit/learners/test_oracle.py` shows that the rest is these two.
-- It computes in float32. Where the weights grow without end, as those of ``--sgd`` do on numbers that are not scaled, the
-  rounding grows with them; losses above 1e9 are called diverging, and not compared.
+- Vowpal Wabbit clips predictions to the range of the labels so far, the current label included (logistic: +-50), and takes
+  loss and gradient at the clipped prediction. Here its options widen the range for regression and hinge. For the logistic loss
+  we clip our scores to +-50 to compute the loss, but not the gradient.
+- ``--sgd``, ``--adaptive`` and ``--normalized`` turn its importance-aware steps (``--invariant``) off. Its learning rate is
+  then 10, or 0.5 with ``--adaptive --normalized``. With ``--sgd`` its t starts at 1.
+- With ``--normalized``, when a feature has a new largest value, it rescales the weight after predicting; the paper, and we,
+  do so before. It also leaves examples without loss out of t / N. In the generated data every feature has its largest value
+  first, and the logistic and the squared loss are never 0, so these two differences have no effect. The tests that import this
+  module show that there are no others.
+- It computes in float32. If the weights grow without end, as with ``--sgd`` on numbers that are not scaled, the rounding errors
+  grow with them. Losses above 1e9 are called diverging and are not compared.
 - L1 and L2 agree for FTRL only: its gradient descent shrinks all weights at every step.
 - Adam has no counterpart.
 """
@@ -52,7 +53,7 @@ PEERS: list[tuple[str, Mapping[str, Any]]] = [
 
 
 def agrees(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row of generated data is one where the definitions agree, and neither diverges."""
+    """Tell whether, in a row of generated data, the definitions agree and no loss diverges."""
     return row["difference"] is not None and not (row["loss"] == "hinge" and "--normalized" in row["vw"])
 
 
@@ -83,7 +84,7 @@ def vw_loss(examples: Iterable[Example], loss: str, arguments: str) -> float:
 
 
 def our_loss(examples: Iterable[Example], loss: str, optimizer: Mapping[str, Any]) -> float:
-    """Return the progressive loss of the scores, logistic ones clipped as there."""
+    """Return our progressive loss; for the logistic loss of scores that are clipped as Vowpal Wabbit clips them."""
     most = MAX_LOGISTIC_SCORE if loss == "logistic" else math.inf
     model = Model(LOSSES[loss].task, loss=loss, optimizer=optimizer)
     value = LOSSES[loss].value
@@ -98,7 +99,7 @@ def our_loss(examples: Iterable[Example], loss: str, optimizer: Mapping[str, Any
 
 
 def compare(name: str, examples: list[Example], loss: str) -> Iterator[dict[str, Any]]:
-    """Yield a row an algorithm."""
+    """Yield a row for each algorithm."""
     for arguments, optimizer in PEERS:
         theirs, ours = vw_loss(examples, loss, arguments), our_loss(examples, loss, optimizer)
         yield {
@@ -132,10 +133,10 @@ def main() -> None:
             rows.append(row)
             if not options.json:
                 optimizer = dict(row["optimizer"])
-                given = ",".join(f"{key}={value:g}" for key, value in optimizer.items() if key != "name")
+                parameters = ",".join(f"{key}={value:g}" for key, value in optimizer.items() if key != "name")
                 difference = "diverging" if row["difference"] is None else f"{row['difference']:+.1e}"
                 print(
-                    f"{name:20} {row['vw']:42} {optimizer['name'] + (':' + given if given else ''):28} "
+                    f"{name:20} {row['vw']:42} {optimizer['name'] + (':' + parameters if parameters else ''):28} "
                     f"{row['vw_loss']:12.6g} {row['our_loss']:12.6g} {difference:>11}",
                     flush=True,
                 )

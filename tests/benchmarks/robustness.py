@@ -1,12 +1,12 @@
 """What spoilt data does to the default learner: ``python -m tests.benchmarks.robustness FOLDER``.
 
-FOLDER is as in `tests.benchmarks.league`. Each stream is learned as it is, with every value multiplied by 1e-6 and by 1e6,
-with 1,000 added to every value, with 1% of the targets flipped (of a regression: to the other side of their mean), with 0.1%
-of the values multiplied by 1e9, and with all examples of one class first (of a regression: in order of the target). The
-figures are progressive losses, the constant's beside the flipped ones, since those can't be predicted.
+FOLDER is as in `tests.benchmarks.league`. Each stream is learned as it is; with every value multiplied by 1e-6 and by 1e6; with
+1,000 added to every value; with 1% of the targets flipped (in a regression: mirrored at their mean); with 0.1% of the values
+multiplied by 1e9; and sorted by target, so that all examples of one class come first. The figures are progressive losses. The
+last column is the best constant's loss on the flipped targets: flipped targets can't be predicted, so any loss is higher there.
 
-Caveats: adding to a value makes an indicator of 1 one of 1,001, which is the same indicator, but a number's zero is not left
-out any more. The last column is no random order: nothing that was learned from the first half fits the second.
+Caveats: adding 1,000 turns an indicator's 1 into 1,001, which says the same; but a zero that was written out is no longer zero.
+When a stream is sorted by target, what was learned from its first half does not fit the second.
 """
 
 import argparse
@@ -26,7 +26,7 @@ Example = tuple[float, dict[str, float]]
 
 
 def each_value(change: Callable[[random.Random, float], float]) -> Callable[[list[Example]], list[Example]]:
-    """Return what changes every value of a stream."""
+    """Return a function that changes every value of a stream."""
 
     def changed(examples: list[Example]) -> list[Example]:
         r = random.Random(1)
@@ -36,7 +36,7 @@ def each_value(change: Callable[[random.Random, float], float]) -> Callable[[lis
 
 
 def flipped(examples: list[Example]) -> list[Example]:
-    """Turn 1% of the targets over."""
+    """Flip 1% of the targets."""
     r = random.Random(1)
     regression = any(y not in (-1, 1) for y, _ in examples)
     mean = sum(y for y, _ in examples) / len(examples) if regression else 0.0

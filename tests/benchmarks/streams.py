@@ -1,7 +1,7 @@
 """Generated streams for the benchmarks, each written both as msgpack and as Vowpal Wabbit's text.
 
-Caveats: they are drawn from known distributions, and nothing drifts in them. They are for measuring time and memory;
-how good the predictions are on real data, `tests.benchmarks.league` says.
+Caveats: the streams are drawn from known distributions, and nothing drifts in them. They serve to measure time and memory;
+`tests.benchmarks.league` measures how good the predictions are on real data.
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ def write_zipf(
 def write_dense(folder: Path, n_examples: int = 200_000, n_features: int = 30) -> tuple[Path, Path]:
     """Write dense numbers, as arrays of float32 in the msgpack and as ``x0:1.234`` in the text; return the two paths.
 
-    Each has a mean and a spread of its own, and four digits in both files. Targets are drawn from a logistic model.
+    Each feature has a mean and a spread of its own, and is written with four digits. Targets are drawn from a logistic model.
     """
     rng = np.random.default_rng(1)
     spreads = 10.0 ** rng.uniform(-1.0, 1.0, n_features)

@@ -1,7 +1,7 @@
 """Everything that may go wrong, done on purpose to real server and worker processes: ``python -m tests.reliability``.
 
-Every function marked with `row` in a module of this package is one test (or several rows of one) of the table that the
-command prints::
+The command prints a table. Every function marked with `row` in a module of this package is a test, which returns one or
+several rows of the table::
 
     @row
     def second_worker(quick: bool) -> Row:
@@ -9,7 +9,7 @@ command prints::
         ...
         return Row("owner frozen, second takes over, first wakes", "0 wrong commits", f"{n} wrong commits", n == 0)
 
-With ``quick`` it does the same less often. What it raises is a row that failed.
+With ``quick`` a test does the same less often. An exception becomes a row that failed.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,16 @@ __all__ = ["Row", "row"]
 
 @dataclass
 class Row:
-    """A line of the table.
+    """A row of the table.
 
     Parameters
     ----------
     test : str
         What was done.
     wanted, got : str
-        What must come out, and what did: measured, not typed in.
+        The required result, and the measured result.
     passed : bool or None
-        None when it can't be done on this machine; `got` says why.
+        None if the test was not run; `got` says why.
     details : dict
         More figures, which ``--json`` prints.
     """

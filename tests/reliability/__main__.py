@@ -1,4 +1,4 @@
-"""The command: runs the tests that the modules beside it hold and prints the table; exit code 1 when one fails."""
+"""The command: runs the tests of the modules in this package and prints the table; exits with 1 if a test fails."""
 
 import argparse
 import importlib
@@ -16,25 +16,25 @@ from tests.reliability import Row, Test
 
 def tests() -> Iterator[tuple[str, Test]]:
     """Yield the names and the functions of all tests, module after module, in the order of their source."""
-    for found in sorted(pkgutil.iter_modules(reliability.__path__), key=lambda module: module.name):
-        if found.name == "__main__":
+    for info in sorted(pkgutil.iter_modules(reliability.__path__), key=lambda module: module.name):
+        if info.name == "__main__":
             continue
-        module = importlib.import_module(f"{reliability.__name__}.{found.name}")
+        module = importlib.import_module(f"{reliability.__name__}.{info.name}")
         for name, value in vars(module).items():
             if getattr(value, "is_row", False) and value.__module__ == module.__name__:
                 yield name, value
 
 
 def run(name: str, test: Test, quick: bool) -> list[Row]:
-    """Run one test; what it raises is a row that failed."""
+    """Run one test; an exception becomes a row that failed."""
     started = time.monotonic()
     try:
-        found = test(quick)
-    except Exception as error:  # noqa: BLE001  (whatever it is, the others are still to be run)
+        result = test(quick)
+    except Exception as error:  # noqa: BLE001  (the other tests must still run)
         traceback.print_exc()
         got = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        found = Row(name.replace("_", " "), "a result", got, False)
-    rows = found if isinstance(found, list) else [found]
+        result = Row(name.replace("_", " "), "a result", got, False)
+    rows = result if isinstance(result, list) else [result]
     for row in rows:
         row.details = {"name": name, "seconds": round(time.monotonic() - started, 1), **row.details}
     return rows
@@ -65,14 +65,14 @@ def main() -> None:
     for name, test in chosen:
         if sys.stderr.isatty():
             print(f"{name} ...", end="\r", file=sys.stderr, flush=True)
-        for found in run(name, test, options.quick):
-            rows.append(found)
+        for row in run(name, test, options.quick):
+            rows.append(row)
             if not options.json:
-                mark = {True: "", False: "**failed**: ", None: "not run: "}[found.passed]
-                print(f"| {found.test} | {found.wanted} | {mark}{found.got} |", flush=True)
+                mark = {True: "", False: "**failed**: ", None: "not run: "}[row.passed]
+                print(f"| {row.test} | {row.wanted} | {mark}{row.got} |", flush=True)
     if options.json:
-        print(json.dumps([vars(found) for found in rows], indent=1))
-    sys.exit(any(found.passed is False for found in rows))
+        print(json.dumps([vars(row) for row in rows], indent=1))
+    sys.exit(any(row.passed is False for row in rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What strangers can send: mutated entries, too many names, entries that kill, streams gone bad, floods of requests."""
+"""Hostile input: mutated entries, too many names, entries that kill, streams gone bad, floods of requests."""
 
 import contextlib
 import inspect
@@ -28,16 +28,16 @@ from tests.reliability import Row, row, strict
 from tests.reliability.mutation import Mutator
 from worker import Worker
 
-ENTRY_SECONDS = 10.0  # one that takes longer hangs
+ENTRY_SECONDS = 10.0  # an entry that takes longer counts as a hang
 LABELS = ("ham", "spam")
 FEATURIZERS = (None, "place", "fields")
 NAMES_AN_EXAMPLE = 25
-BYTES_A_FEATURE = 400  # of memory, with the room for growth
+BYTES_A_FEATURE = 400  # of memory, with reserves for growth
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt what takes longer with a TimeoutError."""
+    """Raise a TimeoutError in a block that takes longer."""
 
     def stop(number: int, frame: Any) -> None:
         raise TimeoutError
@@ -96,11 +96,11 @@ class Judge:
 
 
 class Plain(dict[str, float]):
-    """Features that are no record: the reference's featurizer has had its turn."""
+    """Features, which the reference's featurizer must not featurize again."""
 
 
 def fuzz(n: int, seed: int) -> tuple[dict[str, int], list[str]]:
-    """Give n mutated entries to workers and judges; return counts, and what went wrong first."""
+    """Give n mutated entries to the judges; return counts, and descriptions of the first failures."""
     mutator = Mutator(seed)
     judges = [Judge(featurizer) for featurizer in FEATURIZERS]
     for judge in judges:
@@ -115,7 +115,7 @@ def fuzz(n: int, seed: int) -> tuple[dict[str, int], list[str]]:
             examples.append(f"{trouble} ({judge.reference.featurizer}) {fields!r}"[:2000])
             if len(examples) > 20:
                 break
-        if i % 1000 == 999 and not all(one.same() for one in judges) and not examples:
+        if i % 1000 == 999 and not all(judge.same() for judge in judges) and not examples:
             counts["wrong"] += 1
             examples.append(f"wrong: another state after {i + 1} entries")
             break
@@ -128,7 +128,7 @@ def fuzz(n: int, seed: int) -> tuple[dict[str, int], list[str]]:
 
 
 class _Once:
-    """A featurizer that leaves alone what has been featurized."""
+    """A featurizer that returns `Plain` features unchanged."""
 
     def __init__(self, featurizer: Any) -> None:
         self.featurizer = featurizer
@@ -143,7 +143,7 @@ class _Once:
 
 @row
 def mutated_entries(quick: bool) -> Row:
-    """Entries of every kind, changed in structure and bytes, learned and judged by a strict decoder of its own."""
+    """Entries of every kind, changed in structure and bytes, are learned, and compared with a second, strict decoder."""
     n = 3_000 if quick else 1_000_000
     counts, examples = fuzz(n, seed=1)
     bad = {name: counts[name] for name in ("crash", "hang", "wrong")}
@@ -156,7 +156,7 @@ def mutated_entries(quick: bool) -> Row:
 # ---- too many names --------------------------------------------------------------------------------------------------------
 @row
 def names_of_a_stranger(quick: bool) -> Row:
-    """Never-repeated names, many an example, between examples of known features: memory and the known ones' loss."""
+    """Names that never come again, many in an example, between examples of known features: memory, and those examples' loss."""
     n, most, known_features = (250_000, 5_000, 50) if quick else (5_000_000, 100_000, 1000)
     test = f"{n:,} distinct names from a stranger with max_features {most:,}"
     bound = most * BYTES_A_FEATURE
@@ -218,7 +218,7 @@ def run_deadly(url: str, end: str, *arguments: str) -> int:
 
 
 def deadly(url: str, end: str) -> tuple[int, bool]:
-    """Have a deadly entry between others learned, starting the worker again and again; return (deaths, all is right)."""
+    """Learn a stream with a deadly entry, restarting the worker each time; return (deaths, whether all is right)."""
     reference = Model("binary", featurizer="fields", seed=SEED)
     records = [{"a": i % 7, "w": f"w{i % 5}"} for i in range(400)]
     with connect(url) as client:
@@ -233,30 +233,30 @@ def deadly(url: str, end: str) -> tuple[int, bool]:
         deaths = 0
         while deaths < 6 and run_deadly(url, end) != 0:
             deaths += 1
-        found: Any = client.xrange(store.keys.rejected)
-        kept = [(fields[b"entry"], fields[b"stage"], end in fields[b"reason"].decode()) for _, fields in found]
+        entries: Any = client.xrange(store.keys.rejected)
+        kept = [(fields[b"entry"], fields[b"stage"], end in fields[b"reason"].decode()) for _, fields in entries]
         right = kept == [(deadly_id, b"killed", True)]
         return deaths, right and state_bytes(Client("m", url).committed()) == state_bytes(reference)
 
 
 @row
 def deadly_entry(quick: bool) -> Row:
-    """An entry ends the worker's process, which is started again each time; the others are learned as without it."""
-    found = {}
+    """An entry kills the worker, which is started again each time; all other entries must be learned as usual."""
+    results = {}
     for end in list(ENDS)[:1] if quick else ENDS:
         with temporary() as url:
-            found[end] = deadly(url, end)
+            results[end] = deadly(url, end)
     got = "; ".join(
-        f"{end}: {deaths} deaths, {'all right' if right else 'wrong'}" for end, (deaths, right) in found.items()
+        f"{end}: {deaths} deaths, {'all right' if right else 'wrong'}" for end, (deaths, right) in results.items()
     )
     wanted = "quarantined after the second time, all others learned"
-    return Row("an entry that kills the process", wanted, got, all(each == (2, True) for each in found.values()))
+    return Row("an entry that kills the process", wanted, got, all(result == (2, True) for result in results.values()))
 
 
 # ---- a stream gone bad -----------------------------------------------------------------------------------------------------
 @row
 def changed_form(quick: bool) -> Row:
-    """What pushes changes its form: nothing that follows can be learned; then the old form comes back."""
+    """The producer changes the records' form, so that no further example can be learned."""
     n_good, n_bad = (2_000, 20_000) if quick else (20_000, 1_000_000)
     with temporary() as url, connect(url) as client:
         Store(client, "m").create(Model("binary", featurizer="place", seed=SEED).to_spec())
@@ -282,7 +282,7 @@ def changed_form(quick: bool) -> Row:
 
 # ---- too many requests -----------------------------------------------------------------------------------------------------
 class Timed(Worker):
-    """A worker that takes the time of learning and of answering while examples wait."""
+    """A worker that measures the time of learning, and of answering while examples wait."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -305,7 +305,7 @@ class Timed(Worker):
 
 @row
 def request_flood(quick: bool) -> Row:
-    """Requests, some with a deadline that is over, wait together with examples."""
+    """Many requests, some with a deadline that has passed, wait together with examples."""
     n_requests, n_examples = (30_000, 100_000) if quick else (90_000, 1_000_000)
     with temporary() as url, connect(url) as client:
         Store(client, "m").create(Model("binary", seed=SEED).to_spec())

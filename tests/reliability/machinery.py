@@ -1,4 +1,4 @@
-"""What the tests are made of: server and worker processes, a TCP proxy that freezes and cuts, examples, and digests."""
+"""Parts for the tests: server and worker processes, a TCP proxy that freezes and cuts connections, examples, digests."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ CONFIGURATION = embedded.CONFIGURATION.replace("daemonize yes", "daemonize no")
 
 
 def wait_for(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
-    """Wait until something holds, through lost connections."""
+    """Wait until `holds` returns something true; a lost connection counts as false."""
     deadline = time.monotonic() + seconds
     while True:
         with suppress(redis.ConnectionError, redis.TimeoutError):
@@ -44,7 +44,7 @@ def wait_for(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> None
 
 # ---- servers ---------------------------------------------------------------------------------------------------------------
 class Server:
-    """A server process of our own in a folder of its own; killed and gone when its block ends."""
+    """A server process in a folder of its own; at the end of the block it is killed, and its temporary folder removed."""
 
     def __init__(self, *more: str, folder: Path | None = None, file_bytes: int | None = None) -> None:
         self._temporary = None if folder else tempfile.mkdtemp(prefix="reliability-")
@@ -58,7 +58,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Start it, again with what it has on disk, and wait until it answers."""
+        """Start the server with the data that it has on disk, and wait until it answers."""
 
         def limit() -> None:
             if self._file_bytes:
@@ -84,7 +84,7 @@ class Server:
         return connection.client(self.url)
 
     def kill(self) -> None:
-        """End it without a chance to write anything more."""
+        """Kill the server, so that it can't write anything more."""
         self.process.kill()
         self.process.wait()
 
@@ -100,7 +100,7 @@ class Server:
 
 # ---- workers ---------------------------------------------------------------------------------------------------------------
 class Process:
-    """A worker process; `lines` has what it said."""
+    """A worker process; `lines` has what it printed on standard error."""
 
     def __init__(self, url: str, *options: str) -> None:
         self.process = subprocess.Popen(
@@ -126,11 +126,11 @@ class Process:
         return self.process.pid
 
     def said(self, words: str) -> bool:
-        """Tell whether it said something."""
+        """Tell whether a line that it printed contains the words."""
         return any(words in line for line in self.lines)
 
     def ready(self) -> "Process":
-        """Wait until it works, or waits in another one's place."""
+        """Wait until it owns the model, or waits for its owner."""
         wait_for(lambda: self.said("epoch") or self.process.poll() is not None, "worker is ready")
         assert self.process.poll() is None, self.lines
         return self
@@ -159,11 +159,11 @@ def owner_pid(client: redis.Redis) -> int:
     return int(client.hget(KEYS.owner, "pid") or 0)
 
 
-# ---- the way in between ----------------------------------------------------------------------------------------------------
+# ---- the proxy -------------------------------------------------------------------------------------------------------------
 class Proxy:
-    """Passes connections on to a port; freezes them, or cuts one before or after one of its commands.
+    """Passes connections on to a port; can freeze all connections, or cut one before or after a certain command.
 
-    Cuts count the commands that clients send, over all connections, from `arm` on.
+    `n_commands` counts the commands that clients have sent over all connections since `arm`.
     """
 
     def __init__(self, port: int) -> None:
@@ -179,25 +179,25 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def arm(self, number: int, after: bool) -> None:
-        """Cut the connection that sends command `number` (from 0): before it arrives, or once the server had time to do it."""
+        """Cut the connection that sends command `number`, counted from 0: before the server gets it, or shortly after."""
         with self._lock:
             self.n_commands, self._cut = 0, (number, after)
 
     def disarm(self) -> None:
-        """Cut nothing any more."""
+        """Cut no connection any more."""
         with self._lock:
             self._cut = None
 
     def freeze(self) -> None:
-        """Pass nothing on any more, and keep the connections."""
+        """Keep the connections, but pass nothing on any more."""
         self._flowing.clear()
 
     def close(self) -> None:
-        """Cut everything."""
+        """Cut all connections."""
         self._flowing.set()
         self._listener.close()
-        for each in self._sockets:
-            each.close()
+        for connected in self._sockets:
+            connected.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -240,14 +240,14 @@ class Proxy:
 
 
 def _shut(*sockets: socket.socket) -> None:
-    for each in sockets:
+    for connected in sockets:
         with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
-        each.close()
+            connected.shutdown(socket.SHUT_RDWR)
+        connected.close()
 
 
 def _command_bytes(data: bytes) -> int | None:
-    """Return the size of the first command in a buffer, None if it isn't whole."""
+    """Return the size of the first command in a buffer; None if the command isn't whole."""
     end = data.find(b"\r\n")
     if end < 0:
         return None
@@ -270,7 +270,7 @@ def examples(n: int, n_features: int = 10, seed: int = 1) -> list[bytes]:
 
 
 def create(client: redis.Redis) -> Model:
-    """Create a model; return one like it, to learn the same undisturbed."""
+    """Create the model on the server; return a copy, to learn the same without disturbance."""
     model = Model("binary")
     model.warm()  # so that workers find the compiled loops on disk
     assert Store(client, "m").create(model.to_spec())
@@ -278,7 +278,7 @@ def create(client: redis.Redis) -> Model:
 
 
 def push(client: redis.Redis, packed: list[bytes], size: int = 100) -> None:
-    """Push examples, so many an entry."""
+    """Push examples, `size` in an entry."""
     with client.pipeline(transaction=False) as pipe:
         for i in range(0, len(packed), size):
             pipe.xadd(KEYS.examples, {"batch": b"".join(packed[i : i + size])})
@@ -286,32 +286,32 @@ def push(client: redis.Redis, packed: list[bytes], size: int = 100) -> None:
 
 
 def digest(state: "dict[str, Any] | Model") -> str:
-    """Return a digest of all that was learned."""
+    """Return a digest of a model's whole state."""
     arrays = state.state() if isinstance(state, Model) else state
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, array in sorted(arrays.items()):
-        found.update(name.encode() + array.tobytes())
-    return found.hexdigest()[:16]
+        sha256.update(name.encode() + array.tobytes())
+    return sha256.hexdigest()[:16]
 
 
 def committed(client: redis.Redis) -> Model:
-    """Return the model as last committed, having checked that cursor and stream agree."""
+    """Return the model as last committed; raise an error unless state, cursor and stream agree."""
     store = Store(client, "m")
     model = Model.from_spec(store.spec())
-    found = store.commits.load(model.fingerprint, model.row_width)
-    if found and found.state:
-        model.load_state(found.state)
+    commit = store.commits.load(model.fingerprint, model.row_width)
+    if commit and commit.state:
+        model.load_state(commit.state)
     return model
 
 
 def lag(client: redis.Redis) -> int:
-    """Return how many entries are to be learned."""
-    place = Store(client, "m").stream.committed_position()
-    return place.added - place.passed
+    """Return how many entries are not committed yet."""
+    position = Store(client, "m").stream.committed_position()
+    return position.added - position.passed
 
 
 def drain(url: str) -> Model:
-    """Learn what there is with a worker in this process; return the model as committed."""
+    """Learn the whole stream with a worker in this process; return the model as committed."""
     from worker import Worker
 
     with connection.client(url) as client:
@@ -328,7 +328,7 @@ def percentile(values: list[float], q: float) -> float:
 
 @contextmanager
 def running(url: str, n: int, *options: str) -> Iterator[list[Process]]:
-    """Have n workers run: one works, the others wait."""
+    """Run n workers during a block: one works, the others wait."""
     workers = [Process(url, *options) for _ in range(n)]
     try:
         yield workers

@@ -1,4 +1,4 @@
-"""Entries as strangers may send them: seeds of every kind, changed in their structure and in their bytes."""
+"""Entries as strangers may send them: entries of every kind, with random changes of structure and bytes."""
 
 import json
 import random
@@ -40,12 +40,12 @@ INTERESTING = (
 
 
 class Mutator:
-    """Draws entries; the same seed draws the same ones."""
+    """Draws random entries; equal seeds draw equal entries."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.choice, self.chance = self.rng.choice, self.rng.random
-        self.calm = False  # whether what is drawn is mostly as it should be
+        self.calm = False  # whether names, numbers and targets are drawn from the valid ones
         self.pool: list[bytes] = [b"\x92\x01\x81\xa1a\x01"]
 
     # ---- values ----
@@ -72,18 +72,18 @@ class Mutator:
     def features(self) -> Any:
         if self.chance() < 0.1:
             return self.array()
-        found = {self.name(): self.number() for _ in range(self.rng.choice([0, 1, 2, 3, 5, 17]))}
+        features = {self.name(): self.number() for _ in range(self.rng.choice([0, 1, 2, 3, 5, 17]))}
         if self.chance() < 0.05:
-            found[self.name()] = self.value(3)
-        return found
+            features[self.name()] = self.value(3)
+        return features
 
     def record(self) -> Any:
         if self.chance() < 0.1:
             return self.value(4) if self.chance() < 0.5 else self.array()
-        found = {"lat": round(self.rng.uniform(-91, 91), 3), "lon": round(self.rng.uniform(-185, 185), 3)}
+        record = {"lat": round(self.rng.uniform(-91, 91), 3), "lon": round(self.rng.uniform(-185, 185), 3)}
         while self.chance() < 0.4:
-            found[self.name()] = self.value(3)
-        return found
+            record[self.name()] = self.value(3)
+        return record
 
     def value(self, depth: int) -> Any:
         kind = self.rng.randrange(10 if depth else 6)
@@ -100,27 +100,27 @@ class Mutator:
         return {self.name(): self.value(depth - 1) for _ in range(self.rng.randrange(4))}
 
     def nest(self) -> bytes:
-        """Return a value in so many lists or maps, in msgpack."""
+        """Return a value nested in many lists or maps, in msgpack."""
         depth = self.choice([5, 20, 31, 32, 33, 40, 200, 3000])
         return self.choice([b"\x91", b"\x81\xa1a", b"\xdc\x00\x01", b"\xdf\x00\x00\x00\x01\xa1a"]) * depth + b"\x01"
 
     # ---- encodings ----
     def pack(self, value: Any) -> bytes:
-        """Return a value in msgpack, often in a longer form than need be, sometimes with a key twice or an odd one."""
+        """Return a value in msgpack, sometimes in a longer form than necessary, or with a repeated or an odd key."""
         long = self.chance() < 0.15
         if value is None or value is True or value is False:
             return {None: b"\xc0", False: b"\xc2", True: b"\xc3"}[value]
         if isinstance(value, int):
             forms = [(">b", b"\xd0"), (">h", b"\xd1"), (">i", b"\xd2"), (">q", b"\xd3")]
             forms += [(">B", b"\xcc"), (">H", b"\xcd"), (">I", b"\xce"), (">Q", b"\xcf")]
-            found = [struct.pack("b" if value < 0 else "B", value)] if -32 <= value < 128 and not long else []
+            forms_that_fit = [struct.pack("b" if value < 0 else "B", value)] if -32 <= value < 128 and not long else []
             for form, head in forms:
-                if not found or long:
+                if not forms_that_fit or long:
                     try:
-                        found.append(head + struct.pack(form, value))
+                        forms_that_fit.append(head + struct.pack(form, value))
                     except struct.error:
                         continue
-            return self.choice(found)
+            return self.choice(forms_that_fit)
         if isinstance(value, float):
             if long and abs(value) < 1e38:
                 return b"\xca" + struct.pack(">f", value)
@@ -151,7 +151,7 @@ class Mutator:
         return bytes([wide[i]]) + n.to_bytes(sizes[i], "big")
 
     def json(self, value: Any) -> bytes:
-        """Return a value in JSON, not always as it should be."""
+        """Return a value in JSON, which is sometimes invalid."""
         text = json.dumps(value, default=str, ensure_ascii=self.chance() < 0.5, indent=self.choice([None, None, 1]))
         if self.chance() < 0.05:
             text = text.replace(
@@ -211,7 +211,7 @@ class Mutator:
         return packed
 
     def damaged(self, data: bytes) -> bytes:
-        """Return bytes with one thing wrong, as a rule."""
+        """Return bytes after one random change."""
         if not data:
             return bytes([self.choice(INTERESTING)])
         at = self.rng.randrange(len(data))

@@ -1,4 +1,4 @@
-"""Each role of `learner.service.store.acl` tries what the others may do, on a real server."""
+"""Each role of `learner.service.store.acl` tries, on a real server, the commands that only other roles may use."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -17,7 +17,7 @@ from tests.reliability import Row, row
 
 PASSWORD = "only-for-this-test"  # noqa: S105
 
-FORMS: dict[str, list[Any]] = {  # what follows the key in a command that the server takes for well-formed
+FORMS: dict[str, list[Any]] = {  # the arguments after the key that make a command well-formed
     "xadd": ["*", "f", "v"],
     "xinfo|groups": [],
     "xinfo|stream": [],
@@ -57,11 +57,11 @@ ADMINISTRATION = [
 
 
 def attempts(model: str, role: str) -> Iterator[tuple[str, list[Any]]]:
-    """Yield (who may, command) for all that a role may not: what only others may do, and what no role may."""
-    mine = list(_allowed(model, role))
+    """Yield (the role that may use it, command) for all commands that a role may not use: others' and the administrator's."""
+    own_commands = list(_allowed(model, role))
     for other in ROLES:
         for command, key in _allowed(model, other):
-            if not any(command == own and fnmatchcase(key, pattern) for own, pattern in mine):
+            if not any(command == own and fnmatchcase(key, pattern) for own, pattern in own_commands):
                 name, *sub = command.split("|")
                 key = key.replace("*", "x")
                 if command == "xread":
@@ -79,7 +79,7 @@ def _allowed(model: str, role: str) -> Iterator[tuple[str, str]]:
 
 
 def refused(connection: "redis.Redis", command: list[Any]) -> bool:
-    """Tell whether the server refuses a command for want of permission."""
+    """Tell whether the server refuses a command because the user has no permission."""
     try:
         connection.execute_command(*command)
     except redis.exceptions.NoPermissionError:
@@ -96,7 +96,7 @@ def url_of(url: str, model: str, role: str) -> str:
 
 @row
 def roles(quick: bool) -> Row:
-    """Each ACL role tries every command of the others, on the keys they may use, and what is the administrator's."""
+    """Each ACL role tries every command of the others, on the keys that those may use, and the administrator's commands."""
     n, allowed = 0, []
     with temporary() as url, connect(url) as admin:
         Store(admin, "m").create(Model("binary").to_spec())

@@ -1,4 +1,4 @@
-"""Servers that are killed, cut off, filled up, paused, replaced by a replica, or emptied."""
+"""Servers that are killed, cut off, full, paused, replaced by a replica, or emptied."""
 
 import os
 import random
@@ -53,7 +53,7 @@ def connection_cut(quick: bool) -> Row:
                 client.flushall()
                 model = create(client)
                 push(client, packed, 7)
-                client.xadd(KEYS.examples, {"record": "{"})  # what is rejected is part of a commit
+                client.xadd(KEYS.examples, {"record": "{"})  # so that the commit has a rejected entry
                 with connection.client(url) as through:
                     owner = Worker(Store(through, "m"), 0.0)
                     owner.wait_to_own()
@@ -82,7 +82,7 @@ def connection_cut(quick: bool) -> Row:
 
 
 class Producer(threading.Thread):
-    """Pushes examples one after another, each again until it is acknowledged."""
+    """Pushes examples one after another; tries each again until it is acknowledged."""
 
     def __init__(self, url: str, packed: list[bytes]) -> None:
         super().__init__(daemon=True)
@@ -106,7 +106,7 @@ class Producer(threading.Thread):
 
 @row
 def server_kills(quick: bool) -> list[Row]:
-    """SIGKILL the server under load and start it again with what it has on disk."""
+    """SIGKILL the server under load and start it again with the data that it has on disk."""
     times = 2 if quick else 30
     packed = examples(6000 * times)
     rng = random.Random(3)
@@ -123,8 +123,8 @@ def server_kills(quick: bool) -> list[Row]:
                 server.start()
                 commits = 0
                 with suppress(redis.ConnectionError, redis.TimeoutError):
-                    place = Store(client, "m").stream.committed_position()
-                    disagreed += place.trouble is not None
+                    position = Store(client, "m").stream.committed_position()
+                    disagreed += position.trouble is not None
                     commits = int(client.hget(KEYS.head, "commits") or 0)
                 n = producer.n_acknowledged
                 wait_for(lambda n=n: producer.n_acknowledged > n, "producer goes on")
@@ -135,11 +135,11 @@ def server_kills(quick: bool) -> list[Row]:
             wait_for(lambda: lag(client) == 0, "worker learns all")
             worker.signal(signal.SIGTERM)
             code, _ = worker.end()
-        found = committed(client)
-    n = found.n_examples
+        learned_model = committed(client)
+    n = learned_model.n_examples
     model.learn_packed(b"".join(packed[:n]))
     missing = max(producer.n_acknowledged - n, 0)
-    same = digest(found) == digest(model)
+    same = digest(learned_model) == digest(model)
     got = f"missing {missing} of {producer.n_acknowledged:,}, disagreed {disagreed}, hash {'equal' if same else 'different'}"
     p50, p99 = percentile(back, 50), percentile(back, 99)
     return [
@@ -161,7 +161,7 @@ def server_kills(quick: bool) -> list[Row]:
 
 @row
 def file_cut(quick: bool) -> Row:
-    """Cut the append-only file within its last commit, start the server with it, and learn on."""
+    """Cut the append-only file within its last commit, start the server with it, and go on learning."""
     packed = examples(200, 5)
     wrong = started = 0
     with Server() as server:
@@ -229,8 +229,8 @@ def failovers(quick: bool) -> Row:
                     primary.kill()
                     thread.join(20)
                     other.replicaof("NO", "ONE")
-                    place = Store(other, "m").stream.committed_position()
-                    agreed += place.trouble is None
+                    position = Store(other, "m").stream.committed_position()
+                    agreed += position.trouble is None
                     model = drain(replica.url)
                     names = {name for name in model.weights if name.startswith("e")}
                     lost += len({f"e{i}" for i in confirmed} - names)
@@ -250,7 +250,7 @@ def failovers(quick: bool) -> Row:
 
 
 class _Loop(threading.Thread):
-    """A worker in this process, until its server goes."""
+    """A worker in this process, which ends when its server is gone."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -269,40 +269,40 @@ class _Loop(threading.Thread):
         self.n_examples = owner.model.n_examples
 
 
-# ---- servers that can't ----------------------------------------------------------------------------------------------------
+# ---- servers that can't serve ----------------------------------------------------------------------------------------------
 def _trouble(
     test: str,
     words: str,
-    hurt: Callable[[Server, redis.Redis], Any],
-    heal: Callable[[Server, redis.Redis], Any],
+    damage: Callable[[Server, redis.Redis], Any],
+    mend: Callable[[Server, redis.Redis], Any],
     seconds: float,
     **options: Any,
 ) -> Row:
-    """Hurt a server under a worker for a while, then heal it: the worker waits, says why, and learns all there is, once."""
+    """Damage a worker's server for a while, then mend it: the worker must wait, say why, and then learn every entry once."""
     packed = examples(20_000)
     with Server(**options) as server, server.client() as client:
         model = create(client)
         with Process(
             server.url, "--commit-seconds", "1"
-        ).ready() as worker:  # so that there is something to commit then
+        ).ready() as worker:  # a second, so that something is uncommitted when the server breaks
             push(client, packed[:10_000])
             wait_for(lambda: lag(client) == 0, "worker learns")
             push(client, packed[10_000:15_000])
-            hurt(server, client)
+            damage(server, client)
             started = time.monotonic()
             wait_for(lambda: worker.said(words), f"worker says {words!r} (it said {worker.lines})", 30)
             time.sleep(max(seconds - (time.monotonic() - started), 0))
             alive = worker.process.poll() is None
-            heal(server, client)
+            mend(server, client)
             wait_for(lambda: lag(client) == 0, "worker goes on", 60)
             push(client, packed[15_000:])
             wait_for(lambda: lag(client) == 0, "worker learns on", 60)
             worker.signal(signal.SIGTERM)
             code, _ = worker.end()
             line = next(line for line in worker.lines if words in line)
-        found = committed(client)
+        learned_model = committed(client)
     model.learn_packed(b"".join(packed))
-    same = digest(found) == digest(model)
+    same = digest(learned_model) == digest(model)
     return Row(
         test,
         "waits with the right words; nothing wrong learned; goes on afterwards",
@@ -313,7 +313,7 @@ def _trouble(
 
 @row
 def disk_full(quick: bool) -> Row:
-    """Let the server's files grow no further."""
+    """Forbid the server's files to grow."""
 
     def fill(server: Server, client: redis.Redis) -> None:
         size = sum(path.stat().st_size for path in (server.folder / "appendonlydir").glob("*.incr.aof"))
@@ -331,7 +331,7 @@ def disk_full(quick: bool) -> Row:
 
 @row
 def memory_full(quick: bool) -> Row:
-    """Set maxmemory below what is used, then take it off."""
+    """Set maxmemory below the memory in use, then remove the limit."""
 
     def fill(server: Server, client: redis.Redis) -> None:
         client.config_set("maxmemory", 1)
@@ -344,7 +344,7 @@ def memory_full(quick: bool) -> Row:
 
 @row
 def paused(quick: bool) -> Row:
-    """SIGSTOP the server, which keeps its connections."""
+    """SIGSTOP the server for a while; its connections stay open."""
     seconds = 7.0 if quick else 30.0
     return _trouble(
         f"server paused {seconds:g} s",
@@ -357,7 +357,7 @@ def paused(quick: bool) -> Row:
 
 @row
 def emptied(quick: bool) -> Row:
-    """Restart the server on an empty disk under a worker; then make the model again and go on."""
+    """Restart a worker's server on an empty disk; then create the model again and go on."""
     packed = examples(10_000)
     with Server() as server, server.client() as client:
         create(client)
@@ -372,9 +372,9 @@ def emptied(quick: bool) -> Row:
         untouched = not client.exists(KEYS.head, KEYS.spec)
         model = create(client)
         push(client, packed[5000:])
-        found = drain(server.url)
+        learned_model = drain(server.url)
     model.learn_packed(b"".join(packed[5000:]))
-    same = digest(found) == digest(model)
+    same = digest(learned_model) == digest(model)
     return Row(
         "server restarted on an empty disk",
         "stops with the right words; nothing wrong learned; goes on afterwards",

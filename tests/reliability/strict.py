@@ -1,8 +1,8 @@
-"""What the protocol accepts, decoded once more: slowly, byte by byte, in plain Python, with nothing of `learner.service.wire`.
+"""A second decoder of the protocol: slow, byte by byte, in plain Python, which imports nothing of `learner.service.wire`.
 
-The formats are read from their specifications (RFC 8259; msgpack's spec.md), the rules from the protocol's description and its
-table of bounds. An entry becomes a list of outcomes: (target, features, importance) of an example that must be
-learned, or None for one that must be rejected.
+It follows the formats' specifications (RFC 8259; msgpack's spec.md), and the protocol and the table of bounds in
+`learner/service/README.md`. It turns an entry into a list of outcomes, one for each example: (target, features, importance) if
+the example must be learned, None if it must be rejected.
 """
 
 import contextlib
@@ -17,34 +17,34 @@ import msgpack
 
 ENTRY_BYTES, VALUE_BYTES, DEPTH, BATCH, SHORT_BYTES = 4 * 1024**2, 1024**2, 32, 10_000, 256
 FEATURES, NAME_BYTES, NUMBER, IMPORTANCE = 10_000, 256, 1e30, 1e6
-FRAMED_DEPTH = 1024  # beyond which the msgpack library gives up to tell where a value ends
+FRAMED_DEPTH = 1024  # beyond this depth the msgpack library can't tell where a value ends
 
 Outcome = tuple[Any, dict[str, float], Any] | None
 
 
 class Refused(Exception):  # noqa: N818
-    """It must be rejected."""
+    """The example must be rejected."""
 
 
 class Broken(Exception):  # noqa: N818
-    """Where the value ends can't be told: neither can what follows."""
+    """The end of the value is unknown, and so is everything that follows."""
 
 
 # ---- msgpack ---------------------------------------------------------------------------------------------------------------
 class Pairs(list[tuple[Any, Any]]):
-    """A map as it came."""
+    """A map as (key, item) pairs, in which a key may occur twice."""
 
 
 class Ext(tuple[int, bytes]):
-    """An extension: a time, an array of features, or nothing that anybody knows what to do with."""
+    """An extension (code, data): a time, an array of features, or unknown."""
 
 
 class BadText(bytes):
-    """A string that is no UTF-8."""
+    """A string that is not UTF-8."""
 
 
 def read(data: bytes, at: int, deepest: float = FRAMED_DEPTH, depth: int = 1) -> tuple[Any, int]:
-    """Return a msgpack value and where it ends; maps as `Pairs`, bad strings as `BadText`."""
+    """Return the msgpack value at a position, and its end; maps as `Pairs`, bad strings as `BadText`."""
 
     def take(n: int) -> bytes:
         nonlocal at
@@ -103,12 +103,12 @@ def plain(value: Any) -> Any:
         raise Refused("text must be UTF-8")
     if isinstance(value, Pairs):
         try:
-            found = {plain(key): plain(item) for key, item in value}
+            items = {plain(key): plain(item) for key, item in value}
         except TypeError as error:
             raise Refused("a key must be hashable") from error
-        if len(found) < len(value):
+        if len(items) < len(value):
             raise Refused("a key is there twice")
-        return found
+        return items
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, Ext) and value[0] < 0:
@@ -122,7 +122,7 @@ def plain(value: Any) -> Any:
 
 
 def split(data: bytes, deepest: float) -> Iterator[tuple[Any, int, int]]:
-    """Yield values that follow one another, with where they start and end; a `Broken` one ends it."""
+    """Yield (value, start, end) for values that follow one another; a broken value is the last, as a `Broken` error."""
     at = 0
     while at < len(data):
         try:
@@ -141,7 +141,7 @@ ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r":
 
 
 def read_json(text: str, at: int, depth: int = 1) -> tuple[Any, int]:
-    """Return a JSON value and where it ends, or refuse it."""
+    """Return the JSON value at a position, and its end, or refuse it."""
     if depth > 900:
         raise Refused("too deep")
     at = SPACE.match(text, at).end()
@@ -175,15 +175,15 @@ def read_json(text: str, at: int, depth: int = 1) -> tuple[Any, int]:
             if text[at : at + 1] != ",":
                 raise Refused("a comma must be there")
             at += 1
-    found = NUMBER_TEXT.match(text, at)
-    if not found:
+    number = NUMBER_TEXT.match(text, at)
+    if not number:
         raise Refused("a value must be there")
-    whole, fraction, exponent = found.groups()
+    whole, fraction, exponent = number.groups()
     if fraction or exponent:
-        return float(found[0]), found.end()
+        return float(number[0]), number.end()
     if len(whole) > 4300:
         raise Refused("an integer must be of a reasonable length")
-    return int(whole), found.end()
+    return int(whole), number.end()
 
 
 def _json_string(text: str, at: int) -> tuple[str, int]:
@@ -246,7 +246,7 @@ def value_of(data: bytes) -> Any:
 
 
 def depth_of(value: Any) -> int:
-    """Return how many maps and lists are in one another."""
+    """Return how deeply maps and lists are nested."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return 1 + max(map(depth_of, inner), default=0)
@@ -268,7 +268,7 @@ def text_value(text: bytes) -> Any:
 
 
 def example(target: Any, features: Any, importance: Any, labels: tuple[str, str]) -> Outcome:
-    """Return an example of the binary task by the rules for what is learned, or refuse it."""
+    """Return an example of the binary task if it follows the rules for examples, or refuse it."""
     if isinstance(target, bool | int | float):
         if target not in (-1, 0, 1):
             raise Refused("a target must be one")
@@ -279,7 +279,7 @@ def example(target: Any, features: Any, importance: Any, labels: tuple[str, str]
     pairs = list(features.items()) if isinstance(features, dict) else features
     if not isinstance(features, Pairs | dict) or len(pairs) > FEATURES:
         raise Refused("features must be a map, not too large")
-    found = {}
+    vector = {}
     for name, value in pairs:
         if not isinstance(name, str):
             raise Refused("a name must be a string")
@@ -287,18 +287,18 @@ def example(target: Any, features: Any, importance: Any, labels: tuple[str, str]
             size = len(name.encode())
         except UnicodeEncodeError as error:
             raise Refused("a name must have a form in UTF-8") from error
-        if not 0 < size <= NAME_BYTES or name == "(constant)" or name in found:
+        if not 0 < size <= NAME_BYTES or name == "(constant)" or name in vector:
             raise Refused("a name must be there once, not too long, and not the constant's")
         if not isinstance(value, bool | int | float) or not abs(value) <= NUMBER:
             raise Refused("a value must be a finite number")
-        found[name] = float(value)
+        vector[name] = float(value)
     if not isinstance(importance, bool | int | float) or not 0 <= importance <= IMPORTANCE:
         raise Refused("an importance must be within its bounds")
-    return target, found, importance
+    return target, vector, importance
 
 
 def packable(value: Any) -> None:
-    """Refuse what msgpack has no form for: an integer beyond 64 bits, half a surrogate pair."""
+    """Refuse values that msgpack can't represent: an integer beyond 64 bits, half a surrogate pair."""
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise Refused("an integer must have 64 bits")
     if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
@@ -307,7 +307,7 @@ def packable(value: Any) -> None:
 
 @contextlib.contextmanager
 def deep_stack() -> Iterator[None]:
-    """Let the recursion here go deeper than Python's own."""
+    """Allow deeper recursion than Python does by default."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     try:
@@ -320,28 +320,28 @@ def deep_stack() -> Iterator[None]:
 def outcomes(
     fields: dict[bytes, bytes], featurize: Callable[[Any], Any], labels: tuple[str, str], takes_arrays: bool
 ) -> list[Outcome]:
-    """Return what must become of each example of an entry.
+    """Return the outcome that is required for each example of an entry.
 
     Parameters
     ----------
     fields : mapping
-        The entry's.
+        The entry's fields.
     featurize : callable
-        The model's featurizer; whatever it raises is a refusal.
+        The model's featurizer; any error that it raises is a refusal.
     labels : (negative, positive)
-        The model's.
+        The model's labels.
     takes_arrays : bool
         Whether a record may be an array of features.
     """
     if sum(len(name) + len(value) for name, value in fields.items()) > ENTRY_BYTES:
         return [None]
-    found: list[Outcome] = []
+    results: list[Outcome] = []
     if b"batch" in fields or b"records" in fields:
         raw = b"batch" not in fields
         data = fields[b"records" if raw else b"batch"]
         for value, start, end in split(data, FRAMED_DEPTH if raw else math.inf):  # the compiled loop needs no stack
-            if len(found) == BATCH:
-                return [*found, None]
+            if len(results) == BATCH:
+                return [*results, None]
             try:
                 if isinstance(value, Broken):
                     raise Refused("what follows can't be told apart")
@@ -354,10 +354,10 @@ def outcomes(
                     features = features_of(value[1], featurize, takes_arrays)
                 else:
                     features = value[1]
-                found.append(example(value[0], features, value[2] if len(value) > 2 else 1.0, labels))
+                results.append(example(value[0], features, value[2] if len(value) > 2 else 1.0, labels))
             except Refused:
-                found.append(None)
-        return found
+                results.append(None)
+        return results
     try:
         if b"target" not in fields or not fields.keys() & {b"features", b"record"}:
             raise Refused("an entry must have a target, and features or a record")
@@ -384,7 +384,7 @@ def outcomes(
 
 
 def numbered(array: Ext) -> dict[str, float]:
-    """Return the features of an array, by their positions, or refuse it."""
+    """Return the features of an array, named by position, or refuse it."""
     code, data = array
     if code not in (4, 8) or len(data) % code or len(data) // code > FEATURES:
         raise Refused("an array must be of float32s or float64s, not too many")

@@ -11,11 +11,18 @@ from learner.service.store import embedded
 from tests.reliability import Row, Test, row
 from tests.reliability.machinery import ROOT
 
-TESTS = ["service", "processes/test_durability.py", "test_recent.py", "test_lease.py", "test_worker.py"]
+TESTS = [  # in tests/
+    "service",
+    "unit/service",
+    *(
+        f"processes/test_{name}.py"
+        for name in ("durability", "kills", "lease", "owning", "reconnecting", "recovery", "stopping")
+    ),
+]
 
 
 def _suite(paths: list[str], folders: list[str]) -> str:
-    """Run the tests with packages and programs of these folders before others; return how it ended."""
+    """Run the tests with the packages in `paths` and the programs in `folders`; return ``passes``, or what failed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *paths])}
     environment["PATH"] = os.pathsep.join([*folders, environment["PATH"]])
     command = [
@@ -57,8 +64,8 @@ def _under(major: int) -> Test:
                 return Row(
                     f"the suite's durable part with redis-py {major}", "passes", "it could not be installed", None
                 )
-            (found,) = Path(folder).glob("redis-*.dist-info")
-            return _row(f"redis-py {found.name.removesuffix('.dist-info').partition('-')[2]}", _suite([folder], []))
+            (package,) = Path(folder).glob("redis-*.dist-info")
+            return _row(f"redis-py {package.name.removesuffix('.dist-info').partition('-')[2]}", _suite([folder], []))
 
     test.__doc__ = f"Run the tests under the last redis-py {major}, installed into a folder of its own."
     return row(test)
@@ -69,20 +76,20 @@ redis_py_5, redis_py_6, redis_py_7, redis_py_8 = map(_under, (5, 6, 7, 8))
 
 @row
 def redis_server(quick: bool) -> Row:
-    """Run the tests on a Redis 7.0, if there is one: on the PATH, or in the folder that RELIABILITY_REDIS names."""
+    """Run the tests on a Redis server, if there is one: in the folder that RELIABILITY_REDIS names, or on the PATH."""
     folder = os.environ.get("RELIABILITY_REDIS", "")
-    paths = [Path(each) / "redis-server" for each in [folder, *os.environ["PATH"].split(os.pathsep)] if each]
-    found = next((path for path in paths if path.exists()), None)
-    if found is None:
+    paths = [Path(name) / "redis-server" for name in [folder, *os.environ["PATH"].split(os.pathsep)] if name]
+    binary = next((path for path in paths if path.exists()), None)
+    if binary is None:
         return Row("the suite's durable part on Redis 7.0", "passes", "there is none on this machine", None)
-    version = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
+    version = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout
     name = "Redis " + (re.findall(r"v=(\S+)", version) or ["?"])[0]
-    return _row(name, None if quick else _suite([], [str(found.parent)]))
+    return _row(name, None if quick else _suite([], [str(binary.parent)]))
 
 
 @row
 def valkey_server(quick: bool) -> Row:
-    """Run the tests on the server that the package brings along."""
+    """Run the tests on the server that the embedded one uses on this machine."""
     version = subprocess.run([embedded.find_binary(), "--version"], capture_output=True, text=True).stdout
     name = " ".join((re.findall(r"(\w+) server v=(\S+)", version) or [("?", "?")])[0])
     return _row(name, None if quick else _suite([], []))

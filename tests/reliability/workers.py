@@ -27,7 +27,7 @@ from tests.reliability.machinery import (
 
 @row
 def kills(quick: bool) -> list[Row]:
-    """SIGKILL whichever worker works, at random, while others wait in its place."""
+    """SIGKILL the owner at random times, while other workers wait to take over."""
     n_kills, n_examples, waiting = (4, 40_000, 2) if quick else (200, 1_000_000, 3)
     rng = random.Random(2026)
     packed = examples(n_examples)
@@ -61,14 +61,14 @@ def kills(quick: bool) -> list[Row]:
                 worker.process.kill()
                 worker.process.wait()
         push(client, pieces[-1])
-        found = drain(server.url)
+        learned_model = drain(server.url)
         n_entries = int(client.hget(KEYS.head, "entries") or 0)
     model.learn_packed(b"".join(packed))
     wanted_entries = sum(-(-len(piece) // 100) for piece in pieces)
-    same = digest(found) == digest(model)
-    lost, twice = max(n_examples - found.n_examples, 0), max(found.n_examples - n_examples, 0)
+    same = digest(learned_model) == digest(model)
+    lost, twice = max(n_examples - learned_model.n_examples, 0), max(learned_model.n_examples - n_examples, 0)
     got = f"lost {lost}, twice {twice}, hash {'equal' if same else 'different'}"
-    details = {"examples": n_examples, "kills": n_kills, "amid": amid, "digest": digest(found)}
+    details = {"examples": n_examples, "kills": n_kills, "amid": amid, "digest": digest(learned_model)}
     test = f"worker SIGKILLed {n_kills} times at random over {n_examples:,} examples ({amid} times with some to learn)"
     p50, p99 = percentile(recoveries, 50), percentile(recoveries, 99)
     return [
@@ -95,7 +95,7 @@ def _waits(worker: Process, client: redis.Redis) -> bool:
 
 @row
 def frozen(quick: bool) -> Row:
-    """SIGSTOP the owner, let the next one take over, wake the first."""
+    """SIGSTOP the owner, let a second worker take over, wake the first."""
     times = 1 if quick else 10
     wrong, codes = 0, []
     packed = examples(3000 * (times + 1))
@@ -124,9 +124,9 @@ def frozen(quick: bool) -> Row:
                 worker.process.kill()
                 worker.process.wait()
         push(client, packed[3000 * times :])
-        found = drain(server.url)
+        learned_model = drain(server.url)
     model.learn_packed(b"".join(packed))
-    same = digest(found) == digest(model)
+    same = digest(learned_model) == digest(model)
     got = f"{wrong} wrong commits in {times}, exit codes {sorted(set(codes))}, hash {'equal' if same else 'different'}"
     return Row(
         "owner frozen, second takes over, first wakes",
@@ -139,7 +139,7 @@ def frozen(quick: bool) -> Row:
 
 @row
 def stops(quick: bool) -> Row:
-    """SIGTERM a worker under load."""
+    """SIGTERM the owner under load."""
     times = 2 if quick else 20
     rng = random.Random(7)
     slowest, replayed, codes = 0.0, 0, []
@@ -164,9 +164,9 @@ def stops(quick: bool) -> Row:
         worker.signal(signal.SIGTERM)
         codes.append(worker.end()[0])
         push(client, packed[n * times :])
-        found = drain(server.url)
+        learned_model = drain(server.url)
     model.learn_packed(b"".join(packed))
-    same = digest(found) == digest(model)
+    same = digest(learned_model) == digest(model)
     return Row(
         f"SIGTERM under load, {times} times",
         "exit 0 within 5 s, replayed 0",

@@ -1,7 +1,7 @@
-"""A model's place in Redis: every command that the service sends is in this package, one concern a module.
+"""A model in Redis: every command that the service sends is in this package, one concern a module.
 
-`Store` is the way in; its parts are described in their own modules. `connection` makes connections, `embedded` runs the
-server of our own, `repair`, `rejected` and `acl` are the administrator's.
+`Store` gives access to a model; each of its parts has a module. `connection` makes connections and `embedded` runs a server.
+`repair`, `rejected` and `acl` are for the administrator.
 """
 
 import json
@@ -34,24 +34,24 @@ class Store:
     Parameters
     ----------
     client : redis.Redis
-        Made by `learner.service.store.connection.client`, so that it never repeats a command by itself.
+        A connection made by `learner.service.store.connection.client`, which never repeats a command.
     model : str
         The model's name.
 
     Attributes
     ----------
     ownership : Ownership
-        Who may commit.
+        Which worker may commit.
     processes : Processes
-        What each process does for the model.
+        Notes of the processes that start, wait or run.
     attempts : Attempts
-        What may have killed a worker.
+        Notes of the entries and requests that a worker takes up.
     stream : Stream
-        The examples, and where they stand.
+        The examples, and the cursor's position among them.
     requests : Requests
-        The requests, and the replies to them.
+        The requests that wait, and the replies.
     commits : Commits
-        What was learned.
+        The learned state.
     """
 
     def __init__(self, client: "redis.Redis", model: str) -> None:
@@ -63,11 +63,11 @@ class Store:
         self.stream = Stream(self._link, self._last, self.ownership, self.attempts)
         self.requests = Requests(self._link)
         self._commits: Commits | None = None
-        self._making = threading.Lock()  # a worker's heart and its loop may both ask for the commits first
+        self._making = threading.Lock()  # a worker's heart and its loop may both be the first to use `commits`
 
     @property
     def commits(self) -> "Commits":
-        """What was learned."""
+        """The learned state, as commits."""
         from learner.service.store.commits import Commits  # numpy: not for status, nor for clients
 
         with self._making:
@@ -77,7 +77,7 @@ class Store:
 
     @property
     def client(self) -> "redis.Redis":
-        """The connection that all parts use; setting it gives all of them another one."""
+        """The connection of all parts; setting it replaces it for all of them."""
         return self._link.client
 
     @client.setter
@@ -90,7 +90,7 @@ class Store:
         return self._link.keys
 
     def create(self, spec: Mapping[str, Any]) -> bool:
-        """Write the spec of a new model and make its streams; return False if the name is taken."""
+        """Write the spec of a new model and create its streams; return False if the name is taken."""
         if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
             return False
         for stream in (self.keys.examples, self.keys.requests):
@@ -117,5 +117,5 @@ class Store:
         return status.status(self._link, self.stream, self.processes)
 
     def progress(self) -> Sequence[dict[bytes, bytes]]:
-        """Return the figures of the commits, the latest last."""
+        """Return the figures that the last commits recorded, the latest last."""
         return status.progress(self._link)

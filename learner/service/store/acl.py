@@ -1,4 +1,4 @@
-"""Access rules of Redis for four roles, made from a model's keys.
+"""Access rules (Redis ACLs) for four roles, made from a model's keys.
 
 ===========  ==================================================================================================================
 producer     pushes examples, and reads how many are not learned yet
@@ -7,8 +7,9 @@ asker        asks for predictions: pushes requests, reads replies
 monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
 ===========  ==================================================================================================================
 
-A rule is a *selector*: a list of commands and the keys that they may touch. So a worker may add to ``rejected``, but not to
-``examples``. Only the administrator may create a model, repair it, read its weights or put back rejected entries.
+A role has *selectors*: each is a list of commands and the keys that these commands may touch. So a worker may add to
+``rejected``, but not to ``examples``. Only an administrator may create a model, repair it, read its weights, or list rejected
+entries and put them back.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ TRANSACTION = ["multi", "exec", "discard", "unwatch"]
 
 
 def rules(model: str) -> dict[str, dict[str, Any]]:
-    """Return for each role its commands that touch no key, and its selectors: (commands, keys with a permission).
+    """Return the rules by role: ``commands`` that touch no key, and ``selectors``: (commands, (permission, key) pairs).
 
     A permission is R to read, W to write, RW for both.
     """
@@ -114,5 +115,5 @@ def environment_name(role: str) -> str:
 
 
 def passwords_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the roles' passwords that the environment has."""
+    """Return the passwords, by role, that are in the environment."""
     return {role: environment[environment_name(role)] for role in ROLES if environment.get(environment_name(role))}

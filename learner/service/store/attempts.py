@@ -1,4 +1,4 @@
-"""What a worker notes about its work, so that the next one knows what may have killed it."""
+"""Notes of what a worker is about to learn or answer, so that the next worker knows what may have killed it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +17,13 @@ class Attempt:
     Parameters
     ----------
     reading : bytes
-        When it last read the stream, it had learned all entries up to this one.
+        The cursor of its last read: everything up to this entry was learned without a crash.
     entry : bytes
-        The last entry that it began to learn by itself.
+        The last entry that it began to learn alone, not together with others.
     times : int
-        How many times that entry was begun without a commit.
+        How many times that entry was begun without a commit after it.
     request : bytes
-        The last request that it began to answer by itself.
+        The last request that it noted before answering it.
     """
 
     reading: bytes = NEVER
@@ -33,14 +33,14 @@ class Attempt:
 
 
 class Attempts:
-    """The hash ``attempt``, which a worker that stops as it should deletes: HGETALL, HSET.
+    """The hash ``attempt``: HGETALL, HSET. A worker that stops in order deletes it (see `Ownership.release`).
 
     Parameters
     ----------
     link : Link
         The model's.
     ownership : Ownership
-        Which knows this worker's token.
+        Knows this worker's token.
     """
 
     def __init__(self, link: Link, ownership: Ownership) -> None:
@@ -49,7 +49,7 @@ class Attempts:
         self._reading = b""  # the cursor noted last
 
     def begin(self) -> Attempt | None:
-        """Note that this worker begins; return the notes of the worker before, None if that one stopped as it should."""
+        """Note that this worker begins; return the notes of the worker before it, None if that worker stopped in order."""
         with self._link.client.pipeline() as pipe:
             pipe.hgetall(self._link.keys.attempt)
             pipe.hset(self._link.keys.attempt, "worker", self._ownership.token)
@@ -64,7 +64,7 @@ class Attempts:
         )
 
     def mark(self, entry_id: bytes, times: int) -> None:
-        """Note that an entry is about to be learned, the so many-th time without a commit."""
+        """Note that an entry is about to be learned alone, for the `times`-th time without a commit after it."""
         self._link.client.hset(self._link.keys.attempt, mapping={"entry": entry_id, "times": times})
 
     def mark_request(self, entry_id: bytes) -> None:
@@ -72,9 +72,9 @@ class Attempts:
         self._link.client.hset(self._link.keys.attempt, "request", entry_id)
 
     def mark_reading(self, client: Any, cursor: bytes) -> None:
-        """Piggyback a note onto a read: everything up to the cursor was learned without crashing.
+        """Note, along with a read, that everything up to the cursor was learned without a crash.
 
-        `client` may be the pipeline of the read. A cursor that was noted already is not sent again.
+        `client` may be the pipeline of the read. The same cursor is not noted twice.
         """
         if cursor != self._reading:
             self._reading = cursor

@@ -1,9 +1,9 @@
-"""Commits: state, cursor and owner in one transaction, so that nothing is lost and nothing is learned twice.
+"""Commits: one transaction writes state and cursor and checks the owner, so that no entry is lost or learned twice.
 
-A commit writes what changed since the last one (rows, new names, the small arrays), the cursor (the last entry
-learned), the rejected examples, the consumer group's position and a progress entry, and trims the stream below the cursor; all
-in one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic: after a crash the entries since the last commit are
-learned again, to the same bits.
+A commit writes what changed since the last one (rows, new names, the small arrays), the cursor (the id of the last entry
+learned), the rejected examples, the consumer group's position and a progress entry. It also trims the stream before the cursor.
+All of this is one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic: after a crash the entries since the last
+commit are learned again, to the same bits.
 """
 
 import json
@@ -44,11 +44,11 @@ class Commits:
     link : Link
         The model's.
     last : LastCommit
-        Where this process's last commit stands; loading and writing move it.
+        The last commit of this process; loading and writing move it on.
     ownership : Ownership
-        Which must be this process's for it to write.
+        Writing requires that this process is the owner.
     stream : Stream
-        Which must fit.
+        Loading and writing require that it fits the cursor.
     """
 
     def __init__(self, link: "Link", last: "LastCommit", ownership: "Ownership", stream: "Stream") -> None:
@@ -62,17 +62,17 @@ class Commits:
 
     @property
     def number(self) -> int:
-        """How many commits the model had at the last one that this process loaded or wrote."""
+        """The number of the last commit that this process loaded or wrote, 0 before the first."""
         return self._last.number
 
     @property
     def n_entries(self) -> int:
-        """Entries learned up to that commit."""
+        """How many entries were learned up to that commit."""
         return self._last.n_entries
 
     @property
     def cursor(self) -> bytes:
-        """The last entry learned up to that commit."""
+        """The id of the last of these entries."""
         return self._last.cursor
 
     # ---- loading ----
@@ -99,7 +99,7 @@ class Commits:
         self._last.n_entries = int(head[b"entries"])
         self._stream.check(self._last.cursor)
         no_ids = np.zeros(0, np.uint64)
-        if b"format" not in head:  # a repair said where to start
+        if b"format" not in head:  # a repair wrote a cursor without a state
             return Committed(self._last.cursor, 0, {}, no_ids, 0)
         loading.require_model(self._link.keys, head, fingerprint)
         self._last.number = int(head[b"commits"])
@@ -119,22 +119,22 @@ class Commits:
         progress: Mapping[str, Any],
         recent: "RecentIds | None" = None,
     ) -> Snapshot:
-        """Return a copy of everything that the next commit writes, and clear `learned.dirty`; learning may go on meanwhile.
+        """Return a copy of everything that the next commit writes, and clear `learned.dirty`; then learning may go on.
 
-        The copied rows lie in memory that the next snapshot uses again: there may be one snapshot at a time.
+        The next snapshot uses the memory of the copied rows again, so there may be only one snapshot at a time.
 
         Parameters
         ----------
         learned : Learned
-            What the model gives.
+            The model's state.
         cursor : bytes
             The last entry learned.
         n_entries : int
             Entries learned since the last commit.
         rejected : (entry id, RejectedEntry) pairs
-            What could not be learned since the last commit.
+            The entries and examples that could not be learned since the last commit.
         progress : mapping
-            What `top` and plots read.
+            The figures that `learner status` and plots show.
         recent : RecentIds, optional
             The last ids learned.
         """
@@ -144,7 +144,7 @@ class Commits:
             self._copy = np.empty((rows.nbytes + 4 * len(rows)) * 5 // 4, np.uint8)
         change = self._written.journal.change(rows, slots, self._copy)
         sweeps = float(learned.state["totals"][layout.SWEEPS])
-        if sweeps != self._sweeps:  # every name may have moved: write all of them
+        if sweeps != self._sweeps:  # a sweep may have moved every name: write all of them
             self._written = replace(self._written, n_name_bytes=0, names_crc=0)
             self._sweeps = sweeps
         learned.dirty[:] = 0
@@ -172,15 +172,14 @@ class Commits:
     def write(self, snapshot: Snapshot) -> None:
         """Write a snapshot in one transaction.
 
-        It may be repeated after a lost connection, before another snapshot is made: a commit that succeeded is recognised by
-        its number.
+        After a lost connection it may be called again with the same snapshot: if the commit had succeeded, its number shows it.
 
         Raises
         ------
         FencedError
             When another worker has taken over.
         CommitsLost
-            When the server lost the last commits: more changed since its last one than the snapshot holds.
+            When the server lost the last commits: the snapshot lacks changes that these commits had written.
         """
         link, number = self._link, self._last.number + 1
         pipe: Any
@@ -200,13 +199,13 @@ class Commits:
                 n_entries = self._last.n_entries + snapshot.n_entries
                 after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries)
                 *results, grouped = pipe.execute(raise_on_error=False)
-            except redis.WatchError as error:  # the owner changed, or the connection was lost: redis-py raises the same
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost during a commit ({error})") from error
         for result in results:
             if isinstance(result, redis.RedisError):
                 raise result
-        if isinstance(grouped, redis.ResponseError):  # somebody destroyed the group, which only monitors need
+        if isinstance(grouped, redis.ResponseError):  # somebody destroyed the consumer group, which only monitors need
             create_group(link.client, link.keys.examples)
         self._done(snapshot, after)
 
@@ -217,6 +216,6 @@ class Commits:
         self._last.number += 1
 
     def _forget(self, number: int, journal: Journal) -> None:
-        """Start from the server's older commit: write everything next, and delete the deltas that it has."""
+        """Go on from an older commit of the server: the next commit writes everything and deletes the server's deltas."""
         self._written = Written(Journal(0, 0, journal.deltas))
         self._last.number = number

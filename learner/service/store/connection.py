@@ -1,4 +1,4 @@
-"""Makes the connections to a server, and reads its version and its errors."""
+"""Makes connections to a server, reads its version, and tells which errors pass."""
 
 import os
 import re
@@ -25,9 +25,9 @@ __all__ = [
     "require_version",
 ]
 
-OLDEST = {"Valkey": 8, "Redis": 7}  # the first major version that will do
-TIMEOUT_S = 5.0  # for connecting, and for an answer beyond the time a command may block
-PASSING = {  # the first word of an error that passes: what it means
+OLDEST = {"Valkey": 8, "Redis": 7}  # the oldest major version that is supported
+TIMEOUT_S = 5.0  # for connecting; and for an answer, in addition to the time that a command may block
+PASSING = {  # the first word of an error after which trying again may help: what it means
     "OOM": "the server's memory is full (maxmemory)",
     "MISCONF": "the server can't write to its disk",
     "READONLY": "the server is a replica, or a primary no more",
@@ -61,7 +61,7 @@ def has_password(url: str) -> bool:
 
 
 def credentials(url: str) -> dict[str, str]:
-    """Return the username and the password that the environment has for a URL without a password.
+    """Return the username and the password of the environment; nothing if the URL contains a password.
 
     Raises
     ------
@@ -88,26 +88,26 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     Parameters
     ----------
     url : str
-        ``redis://``, ``rediss://`` or ``unix://``. If it contains no password, the environment's are used:
-        ``REDIS_USERNAME`` and ``REDIS_PASSWORD``, or ``REDIS_PASSWORD_FILE``, the path of a file with the password. For
-        ``rediss://`` the server's certificate must name the host, and an authority that the system knows, or the one in
-        the URL's ``?ssl_ca_certs=FILE``, must have signed it; ``ssl_certfile`` and ``ssl_keyfile`` are the client's own.
+        ``redis://``, ``rediss://`` or ``unix://``. If it contains no password, the environment's is used: ``REDIS_USERNAME``
+        with ``REDIS_PASSWORD``, or with ``REDIS_PASSWORD_FILE``, the path of a file with the password. For ``rediss://``
+        the server's certificate must name the host. An authority that the system knows, or the authority in the URL's
+        ``?ssl_ca_certs=FILE``, must have signed it. ``ssl_certfile`` and ``ssl_keyfile`` are the client's own certificate.
     block_ms : int, optional
         The longest time that a command sent over the connection may block at the server.
 
     Raises
     ------
     ServerError
-        When it is no URL of a server.
+        When the URL is invalid.
     """
     options: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), 0),  # redis-py's default repeats a command whose reply was lost: entries come twice
+        "retry": Retry(NoBackoff(), 0),  # by default redis-py sends a command again if its reply was lost
         "socket_timeout": (block_ms or 0) / 1000 + TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
         "health_check_interval": 30,
         "client_name": "learner",
         "command_packer": Packer(),
-        "protocol": 2,  # same replies from every redis-py; with 3 a server may change timeouts
+        "protocol": 2,  # the same replies in every redis-py; with protocol 3 a server may change the timeouts
     }
     options |= credentials(url)
     if url.startswith("rediss:"):
@@ -126,7 +126,7 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
 
 
 def passing_trouble(error: redis.RedisError) -> str | None:
-    """Return in words why a command failed if it may succeed later; None if trying again would not help.
+    """Return why a command failed, in words, if it may succeed later; None if trying again would not help.
 
     >>> passing_trouble(redis.ConnectionError("refused"))
     'no connection'
@@ -167,7 +167,7 @@ def require_version(connection: redis.Redis) -> str:
 
 
 def identify(info: dict[str, Any]) -> tuple[str, str]:
-    """Return name and version from a server's INFO; Valkey's ``redis_version`` is the Redis that it is compatible with."""
+    """Return name and version from a server's INFO, whose ``redis_version`` in Valkey is that of the compatible Redis."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     return name, str(info[f"{name.lower()}_version"])
 
@@ -185,7 +185,7 @@ class Packer:
     """
 
     def pack(self, *args: Any) -> "list[bytes | memoryview]":
-        """Return the command in pieces."""
+        """Return the bytes of a command, in pieces."""
         if isinstance(args[0], str):
             args = (*args[0].split(), *args[1:])  # redis-py has command names of two words
         packed: list[bytes | memoryview] = []

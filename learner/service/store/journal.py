@@ -1,9 +1,8 @@
 """How the rows of a model are stored on the server: a base, and a delta for each commit since.
 
-A commit writes the rows that changed, however scattered, as one value, a delta: their slots, then the rows. Once the deltas
-would have more rows than the base, a commit writes all rows as the new base and deletes the deltas. So a commit writes in
-proportion to what changed (in the long run twice as much), and a start reads at most twice the model. The base and each delta
-have a CRC.
+A commit writes the rows that changed as one value, a delta: their slots, then the rows. If the deltas would then have more rows
+than the base, the commit writes all rows as the new base instead and deletes the deltas. So over many commits at most about
+twice the changed rows are written, and a start reads at most twice the model. The base and each delta have a CRC.
 """
 
 import json
@@ -19,7 +18,7 @@ from learner.errors import StoreError
 
 __all__ = ["Change", "Delta", "Journal"]
 
-MAX_DELTAS = 256  # each delays a start a little, whatever its size
+MAX_DELTAS = 256  # each delays a start a little, even a small one
 MAX_DELTA_BYTES = 1 << 28  # a string of Redis holds at most 512 MiB
 
 
@@ -32,7 +31,7 @@ class Delta(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a commit must write of the rows: all rows if `whole`, else the slots of those that changed, then these rows."""
+    """What a commit must write of the rows: all rows if `whole`, else the slots of the changed rows, then these rows."""
 
     whole: bool
     n_rows: int
@@ -41,7 +40,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Journal:
-    """What the server has of the rows. It never changes: `after` returns the next one.
+    """What the server has of the rows. A journal never changes: `after` returns a new one.
 
     Parameters
     ----------
@@ -63,9 +62,9 @@ class Journal:
         rows : array of float32 (n, width)
             All rows of the model.
         slots : array of int64
-            Of those that changed.
+            The slots of the rows that changed.
         copy : array of uint8
-            Memory for the result, at least the bytes of all rows and four more a row.
+            Memory for the result: at least the size of all rows, and four bytes more for each row.
         """
         n = len(slots)
         size = rows.shape[1] * 4
@@ -73,7 +72,7 @@ class Journal:
             sum(delta.n_rows for delta in self.deltas) + n > self.base_rows
             or len(self.deltas) >= MAX_DELTAS
             or (4 + size) * n > MAX_DELTA_BYTES
-            or n == len(rows) > 0  # all of them, as after a sweep, which may leave fewer rows than the base has
+            or n == len(rows) > 0  # all rows changed, as after a sweep, which may leave fewer rows than the base has
         )
         if whole:
             copy[: rows.nbytes] = rows.reshape(-1).view(np.uint8)
@@ -81,11 +80,11 @@ class Journal:
         copy[: 4 * n].view(np.uint32)[:] = slots
         part = copy[4 * n : (4 + size) * n]
         out = part.view(np.float32).reshape(n, rows.shape[1])
-        np.take(rows, slots, axis=0, out=out, mode="clip")  # not "raise": it would copy twice
+        np.take(rows, slots, axis=0, out=out, mode="clip")  # mode "raise" would copy twice
         return Change(False, n, copy[: (4 + size) * n].data)
 
     def after(self, change: Change, number: int) -> "Journal":
-        """Return what the server has after the commit of this number writes a change."""
+        """Return what the server has after the commit with this number writes a change."""
         crc = zlib.crc32(change.data)
         if change.whole:
             return Journal(change.n_rows, crc)
@@ -94,12 +93,12 @@ class Journal:
         return Journal(self.base_rows, self.base_crc, (*self.deltas, Delta(number, change.n_rows, crc)))
 
     def to_json(self) -> str:
-        """Return it as a text, for the head of a commit."""
+        """Return the journal as a text, for the head of a commit."""
         return json.dumps([self.base_rows, self.base_crc, self.deltas], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> "Journal":
-        """Return what `to_json` wrote."""
+        """Return the journal that `to_json` wrote."""
         base_rows, base_crc, deltas = json.loads(text)
         return cls(base_rows, base_crc, tuple(Delta(*delta) for delta in deltas))
 

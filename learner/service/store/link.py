@@ -1,4 +1,4 @@
-"""What all parts of a store share: the connection and the keys, and where the last commit stands."""
+"""What all parts of a store share: the connection, the keys, and the last commit."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,14 +14,14 @@ __all__ = ["LastCommit", "Link"]
 
 @dataclass
 class Link:
-    """A model's keys, and the connection over which they are reached.
+    """A model's keys, and the connection to their server.
 
     Parameters
     ----------
     client : redis.Redis
-        Made by `learner.service.store.connection.client`. After a reconnection it is replaced, for all parts at once.
+        Made by `learner.service.store.connection.client`. Replacing it replaces it for all parts at once.
     keys : Keys
-        The model's.
+        The model's keys.
     """
 
     client: "redis.Redis"
@@ -35,11 +35,11 @@ class LastCommit:
     Parameters
     ----------
     number : int
-        How many commits the model had then; 0 before the first.
+        Its number, counted from 1; 0 before the first.
     n_entries : int
-        Entries learned up to it.
+        How many entries were learned up to it.
     cursor : bytes
-        The last of them.
+        The id of the last of these entries.
     """
 
     number: int = 0

@@ -1,4 +1,4 @@
-"""Reads a commit: the head and all parts in one transaction, and the state that they make."""
+"""Reads the last commit: one transaction reads the head and all parts, from which the state is decoded."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ from learner.service.wire import Keys
 
 __all__ = ["Parts", "decode", "journal_of", "read", "require_model"]
 
-COMMITS_AHEAD = 3  # whose deltas are read along, should commits come between
+COMMITS_AHEAD = 3  # their deltas are read too, in case a worker commits in between
 
 
 @dataclass
@@ -29,11 +29,11 @@ class Parts:
     Parameters
     ----------
     head : dict
-        Its fields; without ``format`` a repair said where to start; empty before the first commit.
+        Its fields; empty before the first commit; without ``format`` if a repair wrote a cursor without a state.
     journal : Journal
         How `base` and `deltas` make the rows.
     base, names, ids : bytes
-        May be longer than what the commit says, never shorter.
+        `base` and `names` may be longer than the head says: then their first bytes count.
     deltas : list of bytes
         The rows that commits changed since the base.
     """
@@ -47,7 +47,7 @@ class Parts:
 
 
 def read(link: Link, width: int) -> Parts:
-    """Return the parts of the last commit, all of one and the same: HGETALL and GET, in a transaction.
+    """Return the parts of the last commit, all from the same one: HGETALL and GET, in a transaction.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def read(link: Link, width: int) -> Parts:
         float32s in a row.
     """
     head = cast("dict[bytes, bytes]", link.client.hgetall(link.keys.head))
-    while True:  # which keys there are to read is known from a head: again, should it have changed meanwhile
+    while True:  # the head tells which keys to read; if a new head names other keys, read again
         number = int(head.get(b"commits", 0))
         ahead = [link.keys.delta(number + i) for i in range(1, COMMITS_AHEAD + 1)]
         keys = list(dict.fromkeys([*itertools.chain(*_keys(link.keys, head, width)), *ahead]))
@@ -74,7 +74,7 @@ def read(link: Link, width: int) -> Parts:
 
 
 def _keys(keys: Keys, head: Mapping[bytes, bytes], width: int) -> list[list[str]]:
-    """Return the keys of base, names and ids, and of each delta, of the commit with this head."""
+    """Return the keys of the base, the names, the ids, and each delta of the commit with this head."""
     journal = journal_of(head)
     base = segments.keys_of(keys.rows, journal.base_rows * width * 4)
     names = segments.keys_of(keys.names, int(head.get(b"name_bytes", 0)))
@@ -87,12 +87,12 @@ def journal_of(head: Mapping[bytes, bytes]) -> Journal:
 
 
 def require_model(keys: Keys, head: Mapping[bytes, bytes], fingerprint: str) -> None:
-    """Make sure that a commit has today's format and is of the model with this fingerprint.
+    """Make sure that a commit has the current format and belongs to the model with this fingerprint.
 
     Raises
     ------
     StoreError
-        When it isn't.
+        When it doesn't.
     """
     version = int(head[b"format"])
     if version > FORMAT:
@@ -111,7 +111,7 @@ def require_model(keys: Keys, head: Mapping[bytes, bytes], fingerprint: str) -> 
 
 
 def decode(parts: Parts, keys: Keys, width: int) -> tuple[dict[str, NDArray[Any]], Written]:
-    """Return the state of a commit, and how much of its parts was written.
+    """Return the state of a commit, and what the server has of its parts.
 
     Raises
     ------

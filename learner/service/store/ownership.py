@@ -21,7 +21,7 @@ from learner.service.store.position import Position, create_group, locate
 
 __all__ = ["Owner", "Ownership"]
 
-IDENTITY = ("worker", "epoch")  # the fields that say whose a model is
+IDENTITY = ("worker", "epoch")  # the fields that identify the owner
 
 
 @dataclass
@@ -31,9 +31,9 @@ class Owner:
     Parameters
     ----------
     fields : dict
-        What the owner says of itself; without ``worker`` nobody owns the model.
+        The hash ``owner``; without the field ``worker`` nobody owns the model.
     sign : bytes or None
-        Its last sign of life, which must change.
+        Its last sign of life, which changes while it lives.
     """
 
     fields: dict[str, str]
@@ -41,7 +41,7 @@ class Owner:
 
     @property
     def lease_seconds(self) -> float:
-        """For how long its sign of life may stay the same."""
+        """How many seconds its sign of life may stay the same."""
         return float(self.fields.get("lease", LEASE_SECONDS))
 
     def __str__(self) -> str:
@@ -57,18 +57,18 @@ class Ownership:
     link : Link
         The model's.
     last : LastCommit
-        Where this process's last commit stands.
+        The last commit of this process.
 
     Attributes
     ----------
     epoch : int
-        How many times the model had been taken over when this process took it over; 0 before.
+        The number of this process's takeover, counted over all takeovers of the model; 0 before.
     token : bytes
-        This owner's name, new at each takeover; empty before.
+        A random name of this owner, new at each takeover; empty before.
     durability : Durability
         What a commit must survive to be confirmed; set it before taking over.
     confirmed : int
-        The number of the last commit that is known to be so durable.
+        The number of the last confirmed commit.
     """
 
     def __init__(self, link: Link, last: LastCommit) -> None:
@@ -88,9 +88,9 @@ class Ownership:
             fields, sign = pipe.execute()
         return Owner({key.decode(): value.decode() for key, value in fields.items()}, sign)
 
-    # ---- becoming the owner, and stopping to be it ----
+    # ---- taking over, and releasing ----
     def take_over(self, lease_seconds: float = LEASE_SECONDS) -> int:
-        """Become the owner, whoever owns the model now; return the new epoch."""
+        """Become the owner, even if another process owns the model; return the new epoch."""
         with self._link.client.pipeline() as pipe:
             self._queue(pipe, lease_seconds)
             self.epoch = int(pipe.execute()[0])
@@ -109,15 +109,13 @@ class Ownership:
                 pipe.multi()
                 self._queue(pipe, lease_seconds)
                 self.epoch = int(pipe.execute()[0])
-            except (
-                redis.WatchError
-            ):  # another process was quicker, or the connection was lost: redis-py raises the same
+            except redis.WatchError:  # redis-py raises it for a changed owner and for a lost connection
                 return False
         create_group(self._link.client, self._link.keys.examples)
         return True
 
     def owned_already(self, owner: Owner) -> bool:
-        """Tell whether `owner` is this process, because its takeover succeeded though the answer was lost."""
+        """Tell whether `owner` is this process: its takeover succeeded, but the answer was lost."""
         if owner.fields.get("worker", "").encode() != self.token or not self.token:
             return False
         self.epoch = int(owner.fields["epoch"])
@@ -136,9 +134,7 @@ class Ownership:
                     pipe.delete(keys.lease)
                     pipe.delete(keys.attempt)
                     pipe.execute()
-            except (
-                redis.WatchError
-            ) as error:  # replaced at this moment, or the connection was lost: redis-py raises the same
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 if self._is_owner(self._link.client):
                     raise redis.ConnectionError(f"lost while releasing ({error})") from error
 
@@ -158,9 +154,9 @@ class Ownership:
         pipe.hset(self._link.keys.owner, mapping=fields)
         pipe.set(self._link.keys.lease, self._sign())
 
-    # ---- living ----
+    # ---- signs of life ----
     def beat(self, timeout_ms: int = 1000) -> None:
-        """Give a sign of life, and have the commits before it confirmed; wait for that `timeout_ms` at most.
+        """Give a sign of life, and wait at most `timeout_ms` until the server confirms the commits before it.
 
         Raises
         ------
@@ -177,10 +173,10 @@ class Ownership:
         number = last.number
         if not self.durability.waits:
             self.confirmed = number
-            client.set(keys.lease, self._sign(), xx=True)  # a takeover makes the key: a beat never makes it anew
+            client.set(keys.lease, self._sign(), xx=True)  # only a takeover creates the key
             return
-        with client.pipeline(transaction=False) as pipe:  # on one connection: waiting for the sign to be durable
-            pipe.set(keys.lease, self._sign(), xx=True)  # is waiting for the commits before it, too
+        with client.pipeline(transaction=False) as pipe:  # one connection: once the sign is durable,
+            pipe.set(keys.lease, self._sign(), xx=True)  # so are the commits before it
             self.durability.queue(pipe, timeout_ms)
             if self.durability.confirmed(pipe.execute()[1]):
                 self.confirmed = number
@@ -196,7 +192,7 @@ class Ownership:
         Parameters
         ----------
         client : redis.Redis or pipeline that watches, optional
-            What to read the owner with; by default the store's connection.
+            Reads the owner; by default the store's connection.
 
         Raises
         ------
@@ -222,7 +218,7 @@ class Ownership:
         )
 
     def require_fit(self, position: Position) -> None:
-        """Make sure that a position fits the stream.
+        """Make sure that the stream fits the cursor of a position.
 
         Raises
         ------
@@ -231,12 +227,12 @@ class Ownership:
         StoreError
             When it doesn't fit for another reason.
         """
-        if position.trouble and self.epoch:  # what another owner did meanwhile must not look like a loss
+        if position.trouble and self.epoch:  # commits of another owner must not look like lost entries
             self.require()
         position.require(self._link.keys.model)
 
     def _is_owner(self, client: Any) -> bool:
-        """Tell whether this process is the owner: when a server goes back to older data, an epoch repeats."""
+        """Tell whether this process is the owner, by token and epoch: an epoch repeats if a server goes back to older data."""
         return self._identity(client) == self._own_identity()
 
     def _own_identity(self) -> list[bytes | None]:

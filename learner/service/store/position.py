@@ -1,10 +1,10 @@
 """Where a cursor stands in its stream, and whether the stream still fits what was learned from it.
 
-A stream counts all entries that were ever added to it, and how many it holds. So the number of entries at or before a cursor,
-trimmed ones included, is ``entries-added - length + (entries held up to the cursor)``. It must equal the number learned. If
-it is less, the stream was deleted, or the server went back to older data. If it is more, entries were removed, or came with an
-id before the cursor, without being learned. In both cases a worker stops rather than skip an entry, until
-`learner.service.store.repair` says how to go on.
+Redis counts how many entries were ever added to a stream, and how many it holds. So the number of entries at or before a
+cursor, trimmed entries included, is ``entries-added - length + (entries held up to the cursor)``. It must equal the number
+learned. If it is less, the stream was deleted, or the server went back to older data. If it is more, some entries were removed
+before they were learned, or were added with an id before the cursor. In both cases a worker stops rather than skip an entry,
+until an administrator chooses how to go on (see `learner.service.store.repair`).
 """
 
 from dataclasses import asdict, dataclass
@@ -26,22 +26,22 @@ PAGE_ENTRIES = 1000
 
 @dataclass(frozen=True)
 class Position:
-    """A cursor beside its stream.
+    """A cursor's position in its stream.
 
     Parameters
     ----------
     key : str
-        The stream's.
+        The stream's key.
     cursor : str
-        The last entry learned.
+        The id of the last entry learned.
     learned : int
-        Entries learned up to it.
+        How many entries were learned up to the cursor.
     passed : int
-        Entries at or before it that were ever added to the stream.
+        How many entries at or before the cursor were ever added to the stream; the same number, if the stream fits.
     first, last : str
-        The first entry that the stream holds ("0-0": none), and the last one that was ever added.
+        The ids of the first entry that the stream holds ("0-0": none), and of the last entry that was ever added.
     length, added : int
-        How many entries it holds, and how many were ever added.
+        How many entries the stream holds, and how many were ever added.
     """
 
     key: str
@@ -55,12 +55,12 @@ class Position:
 
     @property
     def reaches(self) -> bool:
-        """Whether the stream ever reached the cursor's entry."""
+        """Whether the stream ever had an entry at or after the cursor."""
         return stream_id(self.last) >= stream_id(self.cursor)
 
     @property
     def trouble(self) -> str | None:
-        """What doesn't fit, None if everything fits."""
+        """What doesn't fit, in words; None if the stream fits."""
         if not self.reaches:
             return (
                 f"stream {self.key} ends at {self.last} after {self.added} entries, before the last entry learned "
@@ -91,7 +91,7 @@ class Position:
             raise StoreError(f"{self.trouble}; nothing is learned until that is settled with 'learner repair {model}'")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as data."""
+        """Return the position as data."""
         return asdict(self) | {"trouble": self.trouble}
 
 
@@ -100,18 +100,18 @@ def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, co
 
     Parameters
     ----------
-    client : redis.Redis
-        Or a pipeline that watches.
+    client : redis.Redis or pipeline that watches
+        The connection.
     keys : Keys
-        The model's.
+        The model's keys.
     cursor : bytes
-        The last entry learned.
+        The id of the last entry learned.
     learned : int
-        Entries learned up to it.
+        How many entries were learned up to the cursor.
     held : int
-        How many of those the stream should still hold, without the entry at `committed`. If it does, they need not be counted.
+        How many of them were learned after `committed`. If the stream holds exactly these, they need not be counted one by one.
     committed : bytes
-        The cursor of the last commit, up to which the stream is trimmed.
+        The cursor of the last commit. The stream is trimmed before this entry, but keeps the entry itself.
     """
     try:
         info = client.xinfo_stream(keys.examples)
@@ -131,7 +131,7 @@ def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, co
 
 
 def _count_up_to(client: Any, key: str, cursor: bytes) -> int:
-    """Count the entries that a stream holds up to a cursor."""
+    """Return how many entries a stream holds up to a cursor."""
     n, start = 0, "-"
     while True:
         page = cast("list[tuple[bytes, Any]]", client.xrange(key, start, cursor, count=PAGE_ENTRIES))
@@ -142,7 +142,7 @@ def _count_up_to(client: Any, key: str, cursor: bytes) -> int:
 
 
 def create_group(client: "redis.Redis", stream: str) -> None:
-    """Make the consumer group whose position monitors read, and its stream, unless they exist."""
+    """Create a stream and its consumer group, whose position monitors read, unless they exist."""
     try:
         client.xgroup_create(stream, GROUP, "0", mkstream=True)
     except redis.ResponseError as error:
@@ -151,7 +151,7 @@ def create_group(client: "redis.Redis", stream: str) -> None:
 
 
 def stream_id(entry_id: bytes | str) -> tuple[int, int]:
-    """Return an entry id as (milliseconds, sequence), which compares as the stream does.
+    """Return an entry id as (milliseconds, sequence), which sorts in the order of the stream.
 
     >>> stream_id(b"10-2") > stream_id(b"9-3")
     True

@@ -1,4 +1,4 @@
-"""The notes that processes leave about what they do for a model: starting, waiting, or running as its worker."""
+"""Notes of a model's processes: each says whether a process is starting, waiting, or running as the worker."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from learner.service.store.link import Link
 
 __all__ = ["NOTE_SECONDS", "Processes"]
 
-NOTE_SECONDS = 86_400  # for which a note outlives its process
+NOTE_SECONDS = 86_400  # until notes expire after the last one was written
 
 
 class Processes:
@@ -33,10 +33,10 @@ class Processes:
         self._name = secrets.token_hex(8)  # the field of this process's note
 
     def note(self, state: str | None) -> None:
-        """Note that this process is starting, waiting, or running as the model's worker; None removes the note.
+        """Note that this process is ``starting``, ``waiting`` or ``running``; None removes its note.
 
-        A note is deleted after a day at most, and it is not listed once its process is known to have ended. A worker whose
-        access rules allow no notes works without them.
+        A note is no longer listed once its process is known to have ended; all notes expire a day after the last one was
+        written. A worker whose access rules allow no notes works without them.
         """
         client, key = self._link.client, self._link.keys.workers
         note = {

@@ -1,9 +1,10 @@
--- Reads streams until there are so many entries or so many bytes of each.
+-- Reads entries from streams, of each at most a number of entries and about a number of bytes.
 --
--- KEYS: the streams. ARGV: the bytes to stop at; the bytes of the largest entry that is returned whole; how many bytes are
--- kept of the first field of a larger one; the name of the field that then holds its size; and for each stream, how many
--- entries to return at most and the id to read after. Returns for each stream a list of {id, {field, value, ...}}.
--- It reads four entries at a time, so that the server never holds many large ones.
+-- KEYS: the streams. ARGV: 1. the number of bytes of a stream after which to stop; 2. the size in bytes of the largest entry
+-- that is returned whole; 3. the bytes that are kept of the first field's name and value of a larger entry; 4. the name of a
+-- second field that then holds the size; and for each stream the number of entries to return at most, and the id to read after.
+-- Returns for each stream a list of {id, {field, value, ...}}.
+-- It reads four entries at a time, so that the script never holds many large entries.
 local most, largest, kept, name = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local streams = {}
 for k = 1, #KEYS do

@@ -1,4 +1,4 @@
-"""Reads entries from streams, of which it holds a bounded number of bytes at a time."""
+"""Reads entries from streams, a bounded number of bytes at a time."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE
 
 __all__ = ["READ_BYTES", "UNMEASURED_ENTRIES", "Entries", "read_blocking", "read_bounded"]
 
-READ_BYTES = 2 << 20  # of a stream at a time, about: so that requests don't wait long behind examples
-UNMEASURED_ENTRIES = 16  # at most so many are read without a look at their sizes first
+READ_BYTES = 2 << 20  # read from a stream at a time, about, so that requests don't wait long behind examples
+UNMEASURED_ENTRIES = 16  # the most entries that are read without a look at their sizes first
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -18,14 +18,14 @@ Entries = list[tuple[bytes, dict[bytes, bytes]]]
 def read_bounded(client: Any, after: Mapping[str, bytes], counts: Sequence[int]) -> list[Entries]:
     """Return the next entries of each stream, about `READ_BYTES` of them at most: EVAL.
 
-    Of an entry that is too large to be learned, only the start and the size are read.
+    Only the start and the size of an entry are read if it is too large to be learned.
 
     Parameters
     ----------
     client : redis.Redis
         The connection.
     after : mapping of stream to entry id
-        The streams, and the last entry read of each.
+        The streams, and the id of the last entry read from each.
     counts : sequence of int
         How many entries of each stream to read at most.
     """
@@ -38,18 +38,18 @@ def read_bounded(client: Any, after: Mapping[str, bytes], counts: Sequence[int])
 
 
 def read_blocking(pipe: Any, after: Mapping[str, bytes], count: int, block_ms: int | None) -> list[Entries]:
-    """Return at most `count` next entries of each stream, whole: XREAD, after what the pipeline has queued.
+    """Return the next entries of each stream, whole: XREAD, after the commands that the pipeline has queued.
 
     Parameters
     ----------
     pipe : redis pipeline
         Not a transaction.
     after : mapping of stream to entry id
-        The streams, and the last entry read of each.
+        The streams, and the id of the last entry read from each.
     count : int
         How many entries of each stream to read at most.
     block_ms : int or None
-        For how long to wait for the first entry; None: don't wait.
+        How long to wait for the first entry; None: don't wait.
     """
     pipe.xread(after, count=count, block=block_ms)
     reply = pipe.execute(raise_on_error=False)[-1]
@@ -61,5 +61,5 @@ def read_blocking(pipe: Any, after: Mapping[str, bytes], count: int, block_ms: i
 
 @functools.cache
 def _script() -> str:
-    """Return the script of `read_bounded`, which a comment of its own describes."""
+    """Return the script of `read_bounded`; the comment at its top describes it."""
     return resources.files(__package__).joinpath("read_bounded.lua").read_text(encoding="utf-8")

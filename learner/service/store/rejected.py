@@ -1,4 +1,4 @@
-"""The rejected entries: list them, or put them back onto the stream, each exactly once, when the cause is gone."""
+"""Lists the rejected entries, and puts them back onto the stream, each exactly once."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from learner.service.wire import RejectedEntry
 
 __all__ = ["Rejected", "listed", "put_back"]
 
-PAGE_ENTRIES = 100  # put back in one transaction
+PAGE_ENTRIES = 100  # entries that are put back in one transaction
 
 Rejected = dict[str, Any]
 
 
 def listed(store: Store, n: int) -> list[Rejected]:
-    """Return the last n entries of the rejected stream, the latest last, as data.
+    """Return the last n entries of the rejected stream, the latest last.
 
-    ``data`` is the entry's content as text, where bytes that are no text are escaped; ``base64`` is the exact content.
+    ``data`` is the original as text, in which bytes that are not UTF-8 are escaped; ``base64`` is the original exactly.
     """
     entries: Any = store.client.xrevrange(store.keys.rejected, count=n)
     return [_described(entry_id, fields) for entry_id, fields in reversed(entries)]
@@ -40,17 +40,17 @@ def _described(entry_id: bytes, fields: dict[bytes, bytes]) -> Rejected:
 
 
 def put_back(store: Store, ids: Iterable[str] | None) -> Iterator[tuple[str, str | None]]:
-    """Put entries of the rejected stream back onto the examples; yield (id, None) for each, or (id, why it stays).
+    """Put rejected entries back onto the stream of examples; yield (id, None) for each, or (id, the reason why it stays).
 
-    One transaction adds the entry to the examples and deletes it from the rejected stream, so it is put back once, whatever
-    happens. It comes last in the stream, without the ``id`` that it may have been pushed with.
+    One transaction adds the entry to the examples and deletes it from the rejected stream, so it is put back exactly once. It
+    becomes the last entry of the stream, and loses the ``id`` that it may have been pushed with.
 
     Parameters
     ----------
     store : Store
         The model's.
     ids : iterable of str, optional
-        By default all entries that are there now, but for those that killed a worker.
+        By default all entries that are in the rejected stream now, except entries that killed a worker.
     """
     pages = _all_ids(store) if ids is None else iter([list(ids)])
     for page in pages:
@@ -94,7 +94,7 @@ def _move(store: Store, ids: list[str], spare_killed: bool) -> list[tuple[str, s
 
 
 def _original(fields: dict[bytes, bytes]) -> tuple[dict[Any, Any] | None, str | None]:
-    """Return the fields to push again, or the reason why they can't be restored."""
+    """Return (the fields to push again, None), or (None, the reason why they can't be restored)."""
     data, field = fields.get(b"data", b""), fields.get(b"field", b"").decode(errors="replace")
     if int(fields.get(b"bytes", 0)) > len(data):
         return None, f"only {len(data)} of its {int(fields[b'bytes'])} bytes were kept"

@@ -1,4 +1,4 @@
-"""How to go on when a stream no longer fits what was learned from it: as somebody chooses."""
+"""Makes cursor and stream fit again, in the way that an administrator chooses."""
 
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,9 @@ CHOICES = {
 
 
 def repair(client: "redis.Redis", keys: "Keys", choice: str) -> Position:
-    """Make cursor and stream fit as chosen, in one transaction; return the position then.
+    """Make cursor and stream fit as chosen, in one transaction; return the new position.
 
-    The state is kept, but for the choice "forget". No worker may be running: take over first (see
+    All choices but "forget" keep the state. No worker may be running: take over first (see
     `learner.service.store.ownership.Ownership.take_over`).
 
     Parameters
@@ -34,7 +34,7 @@ def repair(client: "redis.Redis", keys: "Keys", choice: str) -> Position:
     client : redis.Redis
         A connection to the model's server.
     keys : Keys
-        The model's.
+        The model's keys.
     choice : str
         One of `CHOICES`.
 

@@ -9,7 +9,7 @@ from learner.service.wire import REPLY_SECONDS
 
 __all__ = ["MAX_REPLIES", "Requests"]
 
-MAX_REPLIES = 10_000  # kept a reply key, if nobody fetches them
+MAX_REPLIES = 10_000  # replies kept in a list that nobody fetches
 
 
 class Requests:
@@ -32,7 +32,7 @@ class Requests:
         replies : sequence of (key, reply)
             The lists to append to, and what to append.
         up_to : bytes
-            The last request answered: it and all before it are deleted.
+            The id of the last request answered: this request and all before it are deleted.
         """
         client = self._link.client
         milliseconds, sequence = stream_id(up_to)
@@ -41,19 +41,19 @@ class Requests:
                 pipe.rpush(cast("str", key), reply)
                 pipe.expire(key, REPLY_SECONDS)
             pipe.xtrim(self._link.keys.requests, minid=f"{milliseconds}-{sequence + 1}", approximate=False)
-            results = pipe.execute(raise_on_error=False)  # a reply key of another type is its client's trouble
+            results = pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
         for (key, _), length in zip(replies, results[::2], strict=False):
             if isinstance(length, int) and length > MAX_REPLIES:
                 client.ltrim(cast("str", key), -MAX_REPLIES, -1)
 
     def bound(self, max_kept: int) -> int:
-        """Return how many requests wait; delete the oldest of them when there are more than `max_kept`."""
+        """Return how many requests wait; if they are more than `max_kept`, delete the oldest without a reply."""
         n = int(self._link.client.xlen(self._link.keys.requests))
         if n > max_kept:
             self._link.client.xtrim(self._link.keys.requests, maxlen=max_kept, approximate=True)
         return n
 
     def now_ms(self) -> float:
-        """Return the Unix time in milliseconds by the server's clock, from which it makes stream ids."""
+        """Return the Unix time in milliseconds by the server's clock, which also gives the stream ids their times."""
         seconds, microseconds = self._link.client.time()
         return seconds * 1e3 + microseconds / 1e3

@@ -1,4 +1,4 @@
-"""Long values, in several keys: a string of Redis holds at most 512 MiB."""
+"""Long values are split into segments, each under its own key: a string of Redis holds at most 512 MiB."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ SEGMENT_BYTES = 1 << 26  # in each key
 
 
 def keys_of(key: Callable[[int], str], n_bytes: int) -> list[str]:
-    """Return the keys that hold a value's first `n_bytes`; `key` makes one from its number."""
+    """Return the keys of the segments that hold a value's first `n_bytes`; `key` makes a key from a segment's number."""
     return [key(segment) for segment in range(-(-n_bytes // SEGMENT_BYTES))]
 
 

@@ -1,4 +1,4 @@
-"""What a commit is made of, as data."""
+"""The data that a commit consists of."""
 
 import functools
 import zlib
@@ -19,16 +19,16 @@ FORMAT = 2  # of the state
 
 @dataclass(frozen=True)
 class Learned:
-    """What a model gives to a commit.
+    """A model's state, for a commit.
 
     Parameters
     ----------
     state : mapping
-        `Model.state`.
+        The arrays of `Model.state`.
     dirty : array of uint8
         For each row, whether it changed since the last snapshot; a snapshot clears it.
     fingerprint : str
-        The model's.
+        The fingerprint of the model's spec.
     """
 
     state: Mapping[str, NDArray[Any]]
@@ -47,21 +47,21 @@ class Snapshot:
     n_entries : int
         Entries learned since the last commit.
     slots : array of int64
-        Of the rows that changed.
+        The slots of the rows that changed.
     change : Change
-        Those rows, or all rows.
+        These rows, or all rows.
     names : bytes
-        The names since the last commit.
+        The names that were added since the last commit.
     arrays : dict
         The small arrays of the state, which are always written whole.
     ids, n_ids : bytes, int
-        The ring of `learner.service.recent`, and how many ids it ever took.
+        The ring of `learner.service.recent`, and how many ids were ever added to it.
     head : dict
-        What the head of the commit says of the model.
+        The fields of the commit's head that describe the state.
     rejected : list of (entry id, RejectedEntry)
-        What could not be learned since the last commit.
+        The entries and examples that could not be learned since the last commit.
     progress : dict
-        What `top` and plots read.
+        The figures that `learner status` and plots show.
     """
 
     cursor: bytes
@@ -79,16 +79,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Written:
-    """How much of the parts that grow the server has after a commit: the next one goes on from there.
+    """What the server has after a commit of the parts that are written piece by piece; the next commit adds to them.
 
     Parameters
     ----------
     journal : Journal
-        What it has of the rows.
+        The rows.
     n_name_bytes, names_crc : int
         How many bytes of names, and their CRC.
     n_ids : int
-        Up to which id it has the ring.
+        How many ids had been added to the ring.
     """
 
     journal: Journal = field(default_factory=Journal)
@@ -97,7 +97,7 @@ class Written:
     n_ids: int = 0
 
     def after(self, snapshot: Snapshot, number: int) -> "Written":
-        """Return what the server has after a commit of this number writes a snapshot."""
+        """Return what the server has after the commit with this number writes a snapshot."""
         return Written(
             self.journal.after(snapshot.change, number),
             self.n_name_bytes + len(snapshot.names),
@@ -108,7 +108,7 @@ class Written:
 
 @dataclass
 class Committed:
-    """What a model's last commit holds.
+    """A model's last commit, as loaded.
 
     Parameters
     ----------
@@ -117,9 +117,9 @@ class Committed:
     n_commits : int
         The number of the commit.
     state : dict
-        The model's; empty when nothing was committed but a position, by a repair.
+        The model's state; empty if a repair wrote a cursor without one.
     ids, n_ids : array of uint64, int
-        The ring of `learner.service.recent`, and how many ids it ever took.
+        The ring of `learner.service.recent`, and how many ids were ever added to it.
     """
 
     cursor: bytes
@@ -130,6 +130,6 @@ class Committed:
 
 
 def checksums(names_crc: int, arrays: Iterable[bytes], ids: bytes) -> str:
-    """Return the CRCs of names, small arrays and ids as a text; the journal has those of the rows."""
+    """Return the CRCs of names, small arrays and ids as a text; the CRCs of the rows are in the journal."""
     crc = functools.reduce(lambda crc, data: zlib.crc32(data, crc), arrays, 0)
     return f"{names_crc:08x} {crc:08x} {zlib.crc32(ids):08x}"

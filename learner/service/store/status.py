@@ -1,4 +1,4 @@
-"""How a model is doing, read from the last commit, the owner and the streams."""
+"""The figures of ``learner status``, read from the last commit, the owner and the streams."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,6 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
 
 
 def progress(link: "Link") -> Sequence[dict[bytes, bytes]]:
-    """Return the figures of the commits, the latest last: XRANGE."""
+    """Return the figures that the last commits recorded, the latest last: XRANGE."""
     entries: Any = link.client.xrange(link.keys.progress)
     return [fields for _, fields in entries]

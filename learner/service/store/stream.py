@@ -1,4 +1,4 @@
-"""A model's stream of examples: where it stands, whether it fits what was learned, and the entries that come next."""
+"""A model's stream of examples: the cursor's position, whether the stream fits it, and the next entries."""
 
 from typing import Any, cast
 
@@ -19,11 +19,11 @@ class Stream:
     link : Link
         The model's.
     last : LastCommit
-        Where this process's last commit stands.
+        The last commit of this process.
     ownership : Ownership
-        To tell a loss from what another owner did.
+        Tells whether another owner's commits are the reason why the stream doesn't fit.
     attempts : Attempts
-        Which notes how far was read.
+        Takes a note of the cursor before each read.
     """
 
     def __init__(self, link: Link, last: LastCommit, ownership: Ownership, attempts: Attempts) -> None:
@@ -33,12 +33,12 @@ class Stream:
         self._attempts = attempts
 
     def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
-        """Return where a cursor stands in the stream, so many entries after the last commit."""
+        """Return the position of a cursor that is `n_uncommitted` entries after the last commit."""
         learned = self._last.n_entries + n_uncommitted
         return locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, self._last.cursor)
 
     def committed_position(self) -> Position:
-        """Return where the server's last commit stands in the stream."""
+        """Return the position of the cursor of the server's last commit."""
         while True:
             cursor, learned = self._committed_cursor()
             position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor)
@@ -50,7 +50,7 @@ class Stream:
         return cursor or NEVER, int(entries or 0)
 
     def check(self, cursor: bytes, n_uncommitted: int = 0) -> None:
-        """Make sure that the stream still fits what was learned, so many entries after the last commit.
+        """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit.
 
         Raises
         ------
@@ -70,20 +70,20 @@ class Stream:
         block_ms: int | None,
         measured: bool = False,
     ) -> tuple[Entries, Entries]:
-        """Return the next examples and requests; wait up to `block_ms` while there is neither (None: don't wait).
+        """Return the next examples and requests; wait up to `block_ms` while there is neither.
 
-        Memory is bounded: a script that looks at the sizes first reads more than a few entries, or any if `measured`.
+        Memory is bounded: a read of more than `UNMEASURED_ENTRIES` is done by a script that looks at the sizes first.
 
         Parameters
         ----------
         cursor, requests_after : bytes
-            The last ones read; None for no requests.
+            The ids of the last example and of the last request read; None: read no requests.
         n_examples, n_requests : int
-            At most so many of them.
+            How many to read at most.
         block_ms : int or None
-            For how long to wait.
+            How long to wait; None: don't wait.
         measured : bool
-            Whether even a few could be too large.
+            Whether to look at the sizes even of a few entries.
         """
         client, keys = self._link.client, self._link.keys
         after, counts = {keys.examples: cursor}, [n_examples]

@@ -9,27 +9,27 @@ from learner.service.wire import GROUP, Keys, RejectedEntry
 
 __all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue"]
 
-MAX_REJECTED = 20_000  # entries kept, about
-MAX_PROGRESS = 10_000
+MAX_REJECTED = 20_000  # entries kept in the rejected stream, about
+MAX_PROGRESS = 10_000  # entries kept in the progress stream, about
 
 
 def queue(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: int, n_entries: int) -> Written:
-    """Queue the commands of a commit; the last one moves the consumer group. Return what the server has after it.
+    """Queue the commands of a commit, the last of which moves the consumer group; return what the server has after it.
 
     Parameters
     ----------
     pipe : redis pipeline
-        In MULTI.
+        A transaction, after MULTI.
     keys : Keys
         The model's.
     snapshot : Snapshot
         What to write.
     before : Written
-        What the server has now.
+        What the server has before this commit.
     number : int
         The number of this commit.
     n_entries : int
-        Entries learned up to its cursor.
+        How many entries were learned up to its cursor.
     """
     after = before.after(snapshot, number)
     _queue_rows(pipe, keys, snapshot, before, number)
@@ -66,9 +66,9 @@ def _queue_rows(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, numb
 
 
 def _queue_ids(pipe: Any, key: str, ring: bytes, start: int, stop: int) -> None:
-    """Queue the part of the ring that changed since it had `start` ids; it has `stop` now."""
+    """Queue the part of the ring that changed while its count of ids went from `start` to `stop`."""
     n = len(ring) // 8
-    if start == 0 or stop - start >= n:  # the first time the whole ring, so that the key has its full length
+    if start == 0 or stop - start >= n:  # the first time too, so that the key has its full length
         pipe.set(key, ring)
         return
     a, b = start % n, stop % n

@@ -33,8 +33,8 @@ STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
 @pytest.mark.parametrize("n_rates", EXPERTS)
 @pytest.mark.parametrize("make", STREAMS)
 def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
-    n = N_EXAMPLES // 2 if make is wide else N_EXAMPLES
     _, decays, parts = EXPERTS[n_rates]
+    n = N_EXAMPLES // 2 if make is wide or not parts else N_EXAMPLES
     model = new(loss, n_rates)
     reference = Reference(loss, list(model.spec.rates), list(decays), parts, LEVEL)
     examples = list(stream(make, loss, n))
