@@ -45,21 +45,23 @@ class Cross(Template):
         """Check the templates, each of which is a template or a description of one."""
         if not isinstance(self.templates, list | tuple):
             parameters.refuse(self.template, "templates", "a list of templates", self.templates)
-        templates = tuple(one if isinstance(one, Template) else Template.from_spec(one) for one in self.templates)
+        templates = tuple(
+            crossed if isinstance(crossed, Template) else Template.from_spec(crossed) for crossed in self.templates
+        )
         if not MIN_TEMPLATES <= len(templates) <= MAX_TEMPLATES:
             parameters.refuse(self.template, "templates", f"from {MIN_TEMPLATES} to {MAX_TEMPLATES}", len(templates))
-        if any(isinstance(one, Cross) for one in templates):
-            parameters.refuse(self.template, "templates", "other than crosses", [one.template for one in templates])
+        if any(isinstance(crossed, Cross) for crossed in templates):
+            parameters.refuse(self.template, "templates", "other than crosses", [each.template for each in templates])
         return {"templates": templates}
 
     def naming(self) -> dict[str, Any]:
         """Return what the names depend on, of the cross and of its templates."""
-        return super().naming() | {"templates": [one.naming() for one in self._crossed()]}
+        return super().naming() | {"templates": [crossed.naming() for crossed in self._crossed()]}
 
     def adder(self) -> Adder:
         """Add ``NAME&NAME`` for every combination of the templates' features."""
         read, prefix = self.reader(), self.prefix
-        first, *middle, last = (one.adder() for one in self._crossed())
+        first, *middle, last = (crossed.adder() for crossed in self._crossed())
 
         def add(record: Any, out: dict[str, float]) -> None:
             value = read(record)
@@ -67,14 +69,14 @@ class Cross(Template):
                 return
             lefts: dict[str, float] = {}
             first(value, lefts)
-            for one in middle:
-                lefts = _product(lefts, one, value)
+            for adder in middle:
+                lefts = _product(lefts, adder, value)
             rights: dict[str, float] = {}
             last(value, rights)
             _bound(len(lefts) * len(rights))
             for left, x in lefts.items():
                 for right, y in rights.items():
-                    if product := x * y:  # which underflows to 0 for tiny values
+                    if product := x * y:  # it underflows to 0 for tiny values
                         name = f"{prefix}{left}&{right}"
                         if len(name) > SAFE_CHARACTERS:
                             name = fit(name)
@@ -83,7 +85,7 @@ class Cross(Template):
         return add
 
     def _crossed(self) -> tuple[Template, ...]:
-        return tuple(one for one in self.templates if isinstance(one, Template))  # all are, after `check`
+        return tuple(crossed for crossed in self.templates if isinstance(crossed, Template))  # all are, after `check`
 
 
 def _product(lefts: dict[str, float], adder: Adder, value: Any) -> dict[str, float]:

@@ -15,8 +15,8 @@ from featurizers.names import fit
 from featurizers.strings import StringTemplate
 from featurizers.template import Adder
 
-# RFC 5321 section 4.5.3.1 and its erratum 1690. In bytes, but for labels, which are counted in characters: beyond
-# ASCII, a label is sent as Punycode, whose length differs.
+# RFC 5321 section 4.5.3.1 and its erratum 1690. Addresses and local parts are measured in bytes, labels in characters:
+# beyond ASCII, a label is sent as Punycode, whose length differs.
 MAX_ADDRESS, MAX_LOCAL, MAX_LABEL = 254, 64, 63
 
 QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
@@ -51,7 +51,7 @@ class EmailParts(StringTemplate):
             if text is None:
                 return
             local, _, domain = text.rpartition("@")
-            names = [f"at={min(text.count('@'), 3)}"]  # more than two are all alike
+            names = [f"at={min(text.count('@'), 3)}"]  # 3 stands for three or more
             faults = _local(local, names) + _domain(domain, names)
             if len(text.encode()) > MAX_ADDRESS:
                 faults.append("address_length")

@@ -221,7 +221,7 @@ class SumOfSquares(NumberTemplate):
 
     def adder(self) -> Adder:
         """Add ``x1^2+x2^2``."""
-        paths = [join(self.field, one) for one in self.of]
+        paths = [join(self.field, field) for field in self.of]
         reads = [number_reader(path, self.optional, self.parse) for path in paths]
         name = fit(self.prefix + "+".join(f"{path}^2" for path in paths))
 

@@ -63,7 +63,7 @@ class Cells(Template):
     def check(self) -> dict[str, Any]:
         """Check the sizes and the fields."""
         size = parameters.finites(self.template, "size", self.size)
-        if not all(MIN_SIZE <= one <= 90 and 90 % _exact(one) == 0 for one in size):
+        if not all(MIN_SIZE <= degrees <= 90 and 90 % _exact(degrees) == 0 for degrees in size):
             parameters.refuse(self.template, "size", f"degrees within [{MIN_SIZE}, 90] that divide 90", self.size)
         parameters.texts(self.template, "lat", [self.lat], 64)
         parameters.texts(self.template, "lon", [self.lon], 64)

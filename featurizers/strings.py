@@ -24,7 +24,7 @@ CLASSES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "upper": ("fracOfUpper", str.isupper),
     "lower": ("fracOfLower", str.islower),
     "space": ("fracOfSpace", str.isspace),
-    "punctuation": ("fracOfPunctuation", PUNCTUATION.__contains__),  # that of ASCII
+    "punctuation": ("fracOfPunctuation", PUNCTUATION.__contains__),  # ASCII only
     "ascii": ("fracOfAscii", str.isascii),
 }
 

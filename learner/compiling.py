@@ -1,4 +1,4 @@
-"""What a process of ours decides about compiling before there is a compiler: for which processor, and who is told of it.
+"""How the project's own processes compile: for which processor, and with messages for people. Set before numba is imported.
 
 A program that imports `learner.model` itself keeps numba's defaults, and nothing is printed.
 """
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Announcer", "choose_target", "prepare"]
 
-# Fits every x86-64 processor since 2009. Measured beside the processor's own target, which has AVX-512 on many: the default
-# model is 5% faster, one with a neural head as fast. And the machine code in an image fits wherever the image is started.
+# Runs on every x86-64 processor since 2009. Compared with the processor's own target, which on many has AVX-512, the default
+# model is 5% faster, and one with a neural head as fast. Machine code in a container image then runs on any host.
 TARGET = "x86-64-v2"
 
 
 def choose_target() -> None:
-    """Compile for a common processor rather than for this one, unless the environment says which; before numba is imported."""
+    """Compile for a common processor rather than this one, unless NUMBA_CPU_NAME is set. Call it before numba is imported."""
     if platform.machine() in ("x86_64", "AMD64") and "NUMBA_CPU_NAME" not in os.environ:
         os.environ["NUMBA_CPU_NAME"] = TARGET
         os.environ.setdefault("NUMBA_CPU_FEATURES", "")
 
 
 class Announcer:
-    """Says on standard error that loops are compiled, and how long it took; on a terminal a spinner shows that it goes on."""
+    """Prints to standard error what is being compiled, and how long it took; on a terminal it also shows a spinner."""
 
     def __init__(self) -> None:
         self._told = False
         self._spinner: Status | None = None
 
     def started(self, name: str, folder: str) -> None:
-        """Say that a function is being compiled, and where its machine code will be kept."""
+        """Print that a function is being compiled, and where its machine code will be kept."""
         if not self._told:
             self._told = True
             print(
@@ -48,7 +48,7 @@ class Announcer:
             self._spinner.start()
 
     def ended(self, name: str, seconds: float | None) -> None:
-        """Say how long it took; nothing when it was broken off."""
+        """Print how long compiling took; None means that it failed, and prints nothing."""
         if self._spinner is not None:
             self._spinner.stop()
             self._spinner = None
@@ -56,11 +56,11 @@ class Announcer:
             print(f"compiled {name} in {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-announcer: Any = None  # an `Announcer`, where there is somebody to tell
+announcer: Any = None  # an `Announcer` in the project's own processes, else None
 
 
 def prepare() -> None:
-    """Do what every process of ours does before it imports numba: choose the target, and tell people."""
+    """Choose the target and set up the messages; the project's own processes call this before they import numba."""
     global announcer
     choose_target()
     announcer = Announcer()

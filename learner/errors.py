@@ -7,11 +7,11 @@
     ├── FormatError         a file or an entry can't be decoded
     ├── ExampleError        an example was decoded but can't be learned or predicted
     ├── ServerError         no Redis or Valkey server could be found or started
-    ├── StoreError          what is committed doesn't fit: another featurizer, a vanished stream
+    ├── StoreError          the committed state doesn't fit: another featurizer, a vanished stream
     ├── FencedError         another worker owns the model now (exit code 4)
-    └── RejectedError       too many of the examples that come can't be learned (exit code 5)
+    └── RejectedError       too many of the incoming examples can't be learned (exit code 5)
 
-Messages name what, the rule, and what came: ``entry 1699-0: field 'lat' must be within [-90, 90] (got 91.2)``.
+Messages name the subject, the rule, and the offending value: ``entry 1699-0: field 'lat' must be within [-90, 90] (got 91.2)``.
 """
 
 import reprlib
@@ -40,7 +40,7 @@ class ServerError(LearnerError):
 
 
 class StoreError(LearnerError):
-    """What is committed doesn't fit what is asked."""
+    """The committed state doesn't fit the request."""
 
 
 class FencedError(LearnerError):
@@ -50,13 +50,13 @@ class FencedError(LearnerError):
 
 
 class RejectedError(LearnerError):
-    """Too many of the examples that come can't be learned."""
+    """Too many of the incoming examples can't be learned."""
 
     exit_code = 5
 
 
 def show(value: object) -> str:
-    """Return a value as a message shows it: its repr, shortened in depth and length whatever the value.
+    """Return a value for a message: its repr, shortened in depth and length.
 
     >>> show("x" * 100)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'"

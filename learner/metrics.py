@@ -1,18 +1,18 @@
-"""Progressive evaluation: how good the predictions are, each made before its example is learned.
+"""Progressive evaluation: figures of the predictions that a model makes before it learns each example.
 
-Every example tests the model first and trains it then (Blum, Kalai, Langford, 1999, "Beating the hold-out: bounds for k-fold
-and progressive cross-validation"). The sums live in one float64 array, `metrics`, of three rows: the examples older than the
-window, the window's older half, and its younger half, which alone is written to. After `HALF_WINDOW` examples the rows move
-up. So "all" is the sum of three rows; the window, of the last 5,001 to 10,000 examples, is the sum of two. Both are exact, and
-cost one row. Everything is weighted by importance; the window counts examples.
+Every example first tests the model and then trains it (Blum, Kalai, Langford, 1999, "Beating the hold-out: bounds for k-fold
+and progressive cross-validation"). The sums are in one float64 array, `metrics`, with three rows: for the examples older than
+the window, for the window's older half, and for its younger half. Only the last row is written to; after `HALF_WINDOW` examples
+the rows move up. The sum of the three rows covers all examples; the sum of the last two covers the window, which is the last
+5,001 to 10,000 examples. Both are exact. Sums are weighted by importance; the window's length counts examples.
 
-The array is part of a model's state and `learner.kernels` counts into it example by example, so neither a restart nor the
-batches that examples come in change a bit of it. This module says where each sum lies, and makes figures of the sums. It
-needs numpy's arrays but does not import it: `learner.tasks` names these functions, and commands read that table at their start.
+The array is part of a model's state, and `learner.kernels` counts into it example by example, so neither restarts nor batch
+sizes change a bit of it. This module says where each sum lies, and computes figures from the sums. It works on numpy arrays but
+doesn't import numpy: `learner.tasks` names these functions, and commands read that table when they start.
 
-The area under the ROC curve is that of a histogram of the scores by class, with ties within a bin counted as half (the
-statistic of Mann and Whitney, 1947). The true area is at most ``auc_error`` away, which is half the share of the pairs of a
-positive and a negative that lie in one bin; mostly it is far nearer.
+The area under the ROC curve is computed from histograms of the scores by class; ties within a bin count as half (the statistic
+of Mann and Whitney, 1947). The exact area differs by at most ``auc_error``, which is half the share of pairs of a positive and
+a negative that lie in one bin; usually the difference is far smaller.
 """
 
 import math
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HALF_WINDOW", "figures"]
 
-HALF_WINDOW = 5000  # examples: half of what the window holds at most
+HALF_WINDOW = 5000  # examples: half of the window's largest length
 
 # ---- rows ----
 OLDER, PREVIOUS, CURRENT = range(3)
@@ -35,50 +35,57 @@ OLDER, PREVIOUS, CURRENT = range(3)
 N, WEIGHT = 0, 1  # examples; the sum of their importances
 # of a regression
 ABSOLUTE, SQUARED = 2, 3  # errors
-CONSTANT_ABSOLUTE, CONSTANT_SQUARED = 4, 5  # those of the mean of the targets before
-MEAN, SQUARES = 6, 7  # of the row's targets: the mean, and the sum of squared deviations from it
+CONSTANT_ABSOLUTE, CONSTANT_SQUARED = 4, 5  # the errors of the mean of the previous targets
+MEAN, SQUARES = 6, 7  # the mean of the row's targets, and their sum of squared deviations from it
 N_REGRESSION = 8
-# of counts (poisson): those four errors too, and
+# of counts (poisson): the same four errors, and
 DEVIANCE, CONSTANT_DEVIANCE = 6, 7
 # of a quantile
-PINBALL, COVERED = 2, 3  # the loss; targets at most the prediction
-CONSTANT_PINBALL, CONSTANT_COVERED = 4, 5  # those of the running estimate of the quantile, by stochastic approximation
+PINBALL, COVERED = 2, 3  # the loss; targets that are at most the prediction
+CONSTANT_PINBALL, CONSTANT_COVERED = 4, 5  # the same for a running estimate of the quantile
 # of a binary task
 LOG_LOSS, CORRECT = 2, 3
-CONSTANT_LOG_LOSS, CONSTANT_CORRECT = 4, 5  # those of the share of positives before, (positives + 1) / (all + 2)
-CALIBRATION = 6  # probability less outcome (0 or 1), by bins of the probability
+CONSTANT_LOG_LOSS, CONSTANT_CORRECT = 4, 5  # the same for the previous share of positives, (positives + 1) / (all + 2)
+CALIBRATION = 6  # probability minus outcome (0 or 1), by bins of the probability
 N_CALIBRATION = 10
-N_MULTICLASS = CALIBRATION + N_CALIBRATION  # of many classes: the same, calibration that of the likeliest class
+N_MULTICLASS = CALIBRATION + N_CALIBRATION  # of many classes: the same; calibration of the most probable class
 NEGATIVES = CALIBRATION + N_CALIBRATION  # importance by bins of the score
-N_SCORES, MAX_SCORE = 512, 16.0  # bins of 1/16 within +-16; what lies beyond is in the first or last one
+N_SCORES, MAX_SCORE = 512, 16.0  # bins of width 1/16 within +-16; scores beyond fall into the first or last bin
 POSITIVES = NEGATIVES + N_SCORES
 N_BINARY = POSITIVES + N_SCORES
 
 
 def figures(metrics: "NDArray[np.float64]", of: "Callable[[Any], dict[str, float]]") -> dict[str, float]:
-    """Return the figures of all examples and, named ``window_...``, of the window; NaN where there is nothing to divide by.
+    """Return the figures of all examples, and those of the window as ``window_...``; NaN where a denominator is 0.
 
     Parameters
     ----------
     metrics : float64 array, (3, sums)
         The sums.
     of : callable
-        What makes figures of some rows of them: `learner.tasks.Task.figures`.
+        Computes figures from rows of the sums: `learner.tasks.Task.figures`.
 
-    Of a binary task: ``log_loss`` (nats), ``accuracy``, ``auc`` and the bound ``auc_error`` on what is wrong with it,
-    ``calibration_error`` (expected calibration error over 10 bins of equal width: Naeini, Cooper, Hauskrecht, 2015,
-    "Obtaining well calibrated probabilities using Bayesian binning"), ``constant_log_loss``, ``constant_accuracy``. Of a
-    regression: ``mae``, ``rmse``, ``r2``, ``constant_mae``, ``constant_rmse``. Of counts: ``deviance``, ``mae``, ``rmse``
-    and a constant's. Of a quantile: ``pinball`` (the loss), ``covered`` (the share of targets at most the prediction, at best
-    the level) and a constant's. Of many classes: those of two but for the area, with the calibration that of the likeliest
-    class's probability. A constant's are those of predicting the share of positives, the mean, or a running estimate of the
-    quantile, of the examples before.
+    Notes
+    -----
+    Figures named ``constant_...`` are those of a constant prediction from the previous examples: their share of positives,
+    their mean, or a running estimate of their quantile.
 
+    - binary: ``log_loss`` (nats), ``accuracy``, ``auc``, ``auc_error`` (a bound on the error of ``auc``),
+      ``calibration_error`` (expected calibration error over 10 bins of equal width: Naeini, Cooper, Hauskrecht, 2015,
+      "Obtaining well calibrated probabilities using Bayesian binning"), ``constant_log_loss``, ``constant_accuracy``
+    - multiclass: the same without ``auc`` and ``auc_error``; the calibration is that of the most probable class
+    - regression: ``mae``, ``rmse``, ``r2``, ``constant_mae``, ``constant_rmse``
+    - poisson: ``deviance``, ``mae``, ``rmse``, and the same of the constant
+    - quantile: ``pinball`` (the loss), ``covered`` (the share of targets that are at most the prediction, ideally the level),
+      and the same of the constant
+
+    Examples
+    --------
     >>> import numpy as np
     >>> sums = np.zeros((3, N_REGRESSION))
     >>> sums[CURRENT, :6] = 2, 2, 1.0, 2.0, 3.0, 8.0
-    >>> found = figures(sums, of_regression)
-    >>> found["mae"], found["rmse"], found["window_constant_rmse"], found["window_examples"]
+    >>> errors = figures(sums, of_regression)
+    >>> errors["mae"], errors["rmse"], errors["window_constant_rmse"], errors["window_examples"]
     (0.5, 1.0, 2.0, 2)
     """
     window = {f"window_{name}": figure for name, figure in of(metrics[PREVIOUS:]).items()}
@@ -86,7 +93,7 @@ def figures(metrics: "NDArray[np.float64]", of: "Callable[[Any], dict[str, float
 
 
 def of_regression(rows: "NDArray[np.float64]") -> dict[str, float]:
-    """Return the figures of a regression, given some rows of its sums."""
+    """Return the figures of a regression from rows of its sums."""
     sums = rows.sum(axis=0)
     mean = _ratio(float((rows[:, WEIGHT] * rows[:, MEAN]).sum()), sums[WEIGHT])
     squares = sums[SQUARES] + (rows[:, WEIGHT] * (rows[:, MEAN] - mean) ** 2).sum()
@@ -124,7 +131,7 @@ def of_counts(rows: "NDArray[np.float64]") -> dict[str, float]:
 
 
 def of_classes(rows: "NDArray[np.float64]") -> dict[str, float]:
-    """Return the figures of two classes, or of many, whose sums are the shorter ones."""
+    """Return the figures of two classes or of many; with many there are fewer sums, and no area."""
     sums = rows.sum(axis=0)
     negatives, positives = sums[NEGATIVES:POSITIVES], sums[POSITIVES:N_BINARY]
     area = {}

@@ -1,6 +1,6 @@
-"""A model: a featurizer, a linear learner over a growing dict of weights, and the way of the data between them.
+"""A model: a featurizer, a linear learner over a growing dict of weights, and the path of the data between them.
 
-The page to read first::
+::
 
     record --featurizer--> {feature name: value} --msgpack--> packed --linear--> score --link--> prediction
                                                                       |
@@ -45,47 +45,50 @@ class Model:
     Parameters
     ----------
     task : {"binary", "multiclass", "regression", "quantile", "poisson"}
-        Binary targets are -1 and +1 (0 and 1, booleans and the two `labels` are accepted), those of many classes strings or
-        whole numbers, which need not be known beforehand, others any finite number, those of ``poisson``, counts or rates, at
-        least 0. A regression predicts the mean, ``quantile`` the quantile at `level`, ``poisson`` the rate, whose logarithm is
-        linear in the features.
+        - ``binary``: targets are -1 and +1; 0, booleans and the two `labels` are accepted, too.
+        - ``multiclass``: targets are strings or whole numbers. The labels need not be known beforehand.
+        - ``regression``: targets are finite numbers. Predicts the mean.
+        - ``quantile``: targets are finite numbers. Predicts the quantile at `level`.
+        - ``poisson``: targets are counts or rates, at least 0. Predicts the rate, whose logarithm is linear in the features.
     featurizer : Featurizer, str or mapping, optional
-        Makes features of a raw record: a ready featurizer's name, a path to its TOML or JSON, its spec as data, or itself.
-        Without one, a record is its features: a map of name to number, or a numpy array of one dimension, whose names are its
-        positions, "0", "1", ... (as with ``fields``): the same numbers come out either way, and no name is hashed twice.
+        Turns a raw record into features: a ready featurizer's name, the path of a TOML or JSON file, a spec as data, or a
+        `Featurizer`. Without one, a record must hold its features already: a map of name to number, or a numpy array of one
+        dimension. An array's features are named by position, "0", "1", ...; the model learns the same numbers from the array
+        as from the equivalent map. The featurizer ``fields`` takes such arrays, too.
     loss : {"logistic", "hinge", "squared", "quantile", "poisson"}, optional
         By default the task's: logistic, squared, quantile or poisson.
     level : float, optional
-        Of the task ``quantile``, within (0, 1): the share of targets to be below the prediction; by default 0.5, the median.
+        For ``quantile`` only, within (0, 1): the share of targets that should lie below the prediction. By default 0.5, the
+        median.
     rates : sequence of float, optional
-        Fixes one or more learning rates in place of the default mixture; one alone is not mixed.
+        One or more AdaGrad learning rates in place of the default mixture. A single rate is used alone, without a mixer.
     decays : sequence of float, optional
-        What each rate's sums of squared gradients are multiplied by at each update of a feature.
+        One factor for each rate: at each update of a feature, its sum of squared gradients is first multiplied by this.
     parts : sequence of str, optional
-        What there is in the mixture beside the rates, names in `learner.layout.PARTS`: by default all, with `rates` none.
+        The parts of the mixture beside the rates, names in `learner.layout.PARTS`. By default all; none if `rates` is set.
     labels : (negative, positive), optional
-        What the application calls the targets -1 and +1.
+        The application's names for the targets -1 and +1.
     neural : sequence of int or mapping, optional
-        A neural head with so many units a hidden layer, mixed with the linear experts; or a mapping of ``hidden`` (those
-        numbers), ``activation`` (one of `learner.spec.ACTIVATIONS`, by default tanh) and ``alone`` (True for no linear
-        experts beside it).
+        Adds a neural head: the number of units of each hidden layer. Or a mapping of ``hidden`` (those numbers),
+        ``activation`` (one of `learner.spec.ACTIVATIONS`, by default tanh) and ``alone`` (True: the head is the whole model;
+        otherwise it is mixed with the linear experts).
     optimizer : str or mapping, optional
-        A named algorithm in place of the mixture, on plain values: one of `learner.optimizers.OPTIMIZERS`, or a mapping of its
-        ``name`` and some of its options, as ``{"name": "ftrl", "alpha": 0.1, "l1": 1.0}``.
+        A named algorithm in place of the mixture, on unscaled values: a name in `learner.optimizers.OPTIMIZERS`, or a mapping
+        of ``name`` and options, such as ``{"name": "ftrl", "alpha": 0.1, "l1": 1.0}``.
     max_features : int, optional
-        The most features kept, at least 100, derived ones among them, with at most 64 bytes of names for each on average. When
-        it is full, the least useful are dropped (see `learner.learners.sweeping`), and new ones are kept from the second
-        time on that they come lately.
+        The largest number of features, at least 100; derived features count. Their names may have about 64 bytes on average.
+        When the model is nearly full, it stores a new feature only at its second recent occurrence; when it is full, it drops
+        the least useful features (see `learner.learners.sweeping`).
     l1, l2 : float
-        Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features. With ``l1`` weights become exactly zero, and
-        a feature whose weights all are is forgotten (see `learner.kernels.experts.penalties`).
+        Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features (see `learner.kernels.experts.penalties`).
+        With ``l1`` weights become exactly zero; a feature whose weights are all zero is dropped.
     seed : bytes, optional
         The secret of the names' hash, at least 16 bytes; by default drawn at random.
 
     Raises
     ------
     SpecError
-        When one of them breaks a rule.
+        When a parameter breaks a rule.
     """
 
     def __init__(
@@ -119,12 +122,12 @@ class Model:
 
     # ---- the model as data ----
     def to_spec(self) -> dict[str, Any]:
-        """Return what the model is, as data that `from_spec` takes; not what it has learned."""
+        """Return the model's description as data that `from_spec` takes, without the learned state."""
         return self.spec.to_data()
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any] | Spec) -> Self:
-        """Make the model, knowing nothing yet, that a spec, or its data, describes.
+        """Return a new, untrained model from a spec or from its data.
 
         Raises
         ------
@@ -136,7 +139,7 @@ class Model:
         return model
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let it be copied, and sent to another process: the spec, with its seed, and the state."""
+        """Support copying and pickling: a model is its spec, with the seed, and its state."""
         return self._restored, (self.to_spec(), {name: array.copy() for name, array in self.state().items()})
 
     @classmethod
@@ -147,12 +150,12 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits that change whenever the model's features, or what it would learn from them, would."""
+        """32 hex digits of a hash of the spec: two models with one fingerprint learn the same from the same examples."""
         return self.spec.fingerprint
 
     # ---- one example ----
     def features(self, x: Any) -> Any:
-        """Return phi(x), the feature vector of a record: a map of name to number; of an array, where that will do, itself.
+        """Return phi(x), the feature vector of a record: a map of name to number, or the record itself if it is an array.
 
         Raises
         ------
@@ -167,16 +170,16 @@ class Model:
             return x
         try:
             return self.featurizer(x)
-        except Exception as error:  # whatever a template stumbles over, it is this record that is refused
+        except Exception as error:  # whatever a template raises, only this record is rejected
             raise ExampleError(str(error) or type(error).__name__) from error
 
     def pack(self, x: Any) -> bytes:
-        """Return phi(x) as the msgpack map, or array (see `learner.packing`), that the compiled loops scan.
+        """Return phi(x) in msgpack, as the compiled loops read it: a map or an array (see `learner.packing`).
 
         Raises
         ------
         ExampleError
-            When the record can't be featurized, or a value is nothing msgpack knows.
+            When the record can't be featurized, or msgpack can't encode a value.
         """
         features = self.features(x)
         return packing.pack(features if isinstance(features, dict) or packing.is_array(features) else dict(features))
@@ -187,38 +190,41 @@ class Model:
         Parameters
         ----------
         x : record
-            What the featurizer takes, or without one a map of feature name to number, or a numpy array of one dimension.
+            An input of the featurizer. Without a featurizer: a map of feature name to number, or a numpy array of one
+            dimension.
         y : target
             -1 or +1 (or 0 and 1, a boolean, a label), or a number.
         importance : float
-            The example's weight, at least 0; k counts like k repeats.
+            The example's weight, at least 0; an example of importance k counts as k examples.
 
         Raises
         ------
         ExampleError
-            When it can't be learned; nothing has changed then.
+            When the example can't be learned; the weights then stay as they were.
         """
         if rejections := self.learner.learn_packed(packing.pack_example(y, self.pack(x), importance)).rejections:
             raise ExampleError(rejections[0].reason)
 
     def learn_packed(self, data: bytes, most: int | None = None) -> "Learned":
-        """Learn many examples at once, ``[target, features]`` in msgpack, one after another; at most so many.
+        """Learn several examples, ``[target, features]`` in msgpack, one after another; at most `most` of them.
 
         Returns
         -------
         Learned
-            The scores before learning, and the examples that could not be learned with their reasons.
+            The scores before learning, and the rejected examples with their reasons.
         """
         return self.learner.learn_packed(data, most)
 
     def score_one(self, x: Any) -> float:
-        """Return the score ``w . phi(x)``, in the target's units, of ``poisson`` the logarithm of the rate; nothing changes."""
+        """Return the score ``w . phi(x)`` in the target's units (``poisson``: the log rate), without changing the model."""
         return self.learner.score_packed(self.pack(x))
 
     def predict_one(self, x: Any) -> Any:
-        """Return the prediction: -1 or +1 (or its label) by the score's sign, or a number within the range of targets seen.
+        """Return the prediction.
 
-        Of many classes the likeliest label, None before the first example.
+        With two classes it is -1 or +1, or its label, by the score's sign. With many classes it is the most probable label,
+        None before the first example. Otherwise it is a number; for ``regression`` and ``quantile`` it lies within the range
+        of targets seen.
         """
         return self.learner.predict_packed(self.pack(x))
 
@@ -228,7 +234,7 @@ class Model:
         Raises
         ------
         ExampleError
-            Where numbers are predicted, too.
+            When the record breaks a rule, or the task predicts numbers.
         """
         if TASKS[self.task].predicts_numbers:
             raise ExampleError(f"probabilities are for classes (got a {self.task})")
@@ -237,7 +243,7 @@ class Model:
     def explain_one(self, x: Any, label: Any = None) -> "list[Contribution]":
         """Return what each feature adds to the score, the largest first; the contributions add up to `score_one`.
 
-        Of many classes the score is that of a label, by default of the likeliest one.
+        With many classes it explains the score of `label`, by default of the most probable one.
         """
         return self.learner.explain_packed(self.pack(x), label)
 
@@ -247,27 +253,27 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, str] | None:
-        """What the application calls the targets -1 and +1."""
+        """The application's names for the targets -1 and +1."""
         return self.spec.labels
 
     @property
     def classes(self) -> tuple[Any, ...]:
-        """The two targets of a binary task: -1 and +1, or the labels; or all labels seen."""
+        """The two targets of a binary task, -1 and +1 or the labels; with many classes, all labels seen."""
         return self.learner.classes
 
     def warm(self) -> None:
-        """Compile the loops, or load them from disk, so that the first example need not wait."""
+        """Compile the loops, or load them from disk, so that the first example doesn't wait for it."""
         self.learner.warm()
 
-    # ---- what it has learned ----
+    # ---- weights, counts and figures ----
     @property
     def weights(self) -> "NamedWeights":
-        """The effective weights by feature name, in the user's units: a live mapping; of many classes by label, then name."""
+        """The effective weights by feature name, in the user's units: a live mapping; with many classes by label, then name."""
         return self.learner.weights
 
     @property
     def feature_names(self) -> list[str]:
-        """The names of the features that came, in order of their first update, without those derived from them."""
+        """The names of the stored features, the constant's among them, in order of first update; no derived features."""
         weight_dict = self.learner.weight_dict
         return [weight_dict.name(slot) for slot in np.flatnonzero(~weight_dict.derived).tolist()]
 
@@ -283,7 +289,7 @@ class Model:
 
     @property
     def n_features(self) -> int:
-        """Names in the weight dict, the constant among them."""
+        """Features in the weight dict; the constant and derived features count."""
         return len(self.learner.weight_dict)
 
     @property
@@ -293,12 +299,12 @@ class Model:
 
     @property
     def progressive_loss(self) -> float:
-        """The mean loss of every example's prediction before it was learned: log loss, squared error, ...; NaN at first."""
+        """The mean loss (log loss, squared error, ...) of predictions made before learning each example; NaN at first."""
         return self._mean(layout.LOSS_SUM)
 
     @property
     def constant_loss(self) -> float:
-        """The progressive loss of the best constant so far (of a quantile, an estimate of it), beside `progressive_loss`."""
+        """The progressive loss of the best constant at each moment, such as the running mean, beside `progressive_loss`."""
         return self._mean(layout.CONSTANT_LOSS_SUM)
 
     def figures(self) -> dict[str, float]:
@@ -319,18 +325,18 @@ class Model:
         }
 
     def memory(self) -> dict[str, float]:
-        """Return how many features were stored, not stored, and dropped again: nothing where none is ever dropped."""
+        """Return how many features were stored, not stored, and dropped; {} for a model that never drops features."""
         refused, evicted = (int(self.learner.totals[place]) for place in (layout.REFUSED, layout.EVICTED))
         if not self.spec.max_features and not self.spec.l1:
             return {}
         return {"admitted": self.n_features + evicted, "refused": refused, "evicted": evicted}
 
     def gradient_norms(self) -> dict[str, float]:
-        """Return the root mean square norms of a neural head's recent gradients, by layer; nothing without a head."""
+        """Return the root mean square norms of a neural head's recent gradients, by layer; {} without a head."""
         return self.learner.gradient_norms()
 
     def gradient_warning(self) -> str:
-        """Return in words what is wrong with those norms; "" when nothing is."""
+        """Return a warning about vanishing or exploding gradients, or ""."""
         return self.learner.gradient_warning()
 
     def _mean(self, place: int) -> float:
@@ -343,11 +349,11 @@ class Model:
 
     # ---- state in and out ----
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that was learned, as arrays: equal bytes are equal models. Views, not copies."""
+        """Return the learned state as arrays: models of one spec are equal if these bytes are. Views, not copies."""
         return self.learner.state()
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what a model of the same spec gave as its `state`.
+        """Replace the learned state by the `state` of a model of the same spec.
 
         Raises
         ------
@@ -358,10 +364,10 @@ class Model:
 
     @property
     def dirty(self) -> NDArray[np.uint8]:
-        """For each row of the state, whether it changed since a commit cleared the mark; a view, with room for more rows."""
+        """For each row of the state, whether it changed since a commit cleared the mark. A view, longer than the state."""
         return self.learner.weight_dict.dirty
 
     @property
     def row_width(self) -> int:
-        """How many float32s a row of the state has."""
+        """The number of float32s in a row of the state."""
         return self.learner.weight_dict.width

@@ -1,19 +1,19 @@
-"""The named algorithms, as their papers have them: one alone, for who wants it, in place of the default mixture.
+"""The named algorithms: each is one algorithm from a paper, used alone in place of the default mixture.
 
-An algorithm is one scalar function. It takes a feature's weight ``w``, at most two numbers of state ``a`` and ``b`` of its own,
-what was seen, and the options; it returns the new ``w``, ``a``, ``b``. It is called for every feature of an example and for the
-constant, which is a feature of value 1 like any other. What was seen, a `Seen`, has
+An algorithm is one scalar function. It takes a feature's weight ``w``, at most two numbers of its own state, ``a`` and ``b``, a
+`Seen` and the options; it returns the new ``w``, ``a``, ``b``. It is called for every feature of an example, and for the
+constant, which is a feature of value 1. A `Seen` has
 
-- ``x``, the feature's value, not scaled and not centred; ``slope``, d loss / d score before the update; ``importance``;
-- ``t``, the sum of importances, and ``updates``, the number of examples of an importance above 0, this one among them;
-- ``n``, the sum over those of ``importance x^2 / s^2`` over their features: N of Ross, Mineiro and Langford.
+- ``x``, the feature's value, neither scaled nor centred; ``slope``, d loss / d score before the update; ``importance``;
+- ``t``, the sum of importances, and ``updates``, the number of examples with an importance above 0, this example included;
+- ``n``, the sum of ``importance x^2 / s^2`` over these examples' features: N of Ross, Mineiro and Langford.
 
-The gradient is ``slope x``; in a regression it is that at the score, not at the prediction clipped to the targets seen. A
-"Differs:" line says what is not as in the paper; mostly that nothing happens to features that are not in the example. Options
-have Vowpal Wabbit's defaults where it has the algorithm: they are there to compare, and good on no stream in particular.
+The gradient is ``slope x``. In a regression the slope is taken at the score, which isn't clipped to the targets seen. A
+"Differs:" line names the differences from the paper. Most of them say that only the example's own features are updated. Options
+have Vowpal Wabbit's defaults, where it has the algorithm, so that the two can be compared; they are not tuned for any stream.
 
-State is float32, as it is there, and the arithmetic float64. Whatever the values, no number becomes infinite or NaN: what is
-stored is kept within +-3e38.
+State is float32, as in Vowpal Wabbit, and arithmetic is float64. Stored numbers are kept within +-3e38, so none becomes
+infinite.
 
 The functions are plain Python on floats: `learner.kernels` compiles these very functions.
 """
@@ -27,14 +27,14 @@ from learner.errors import SpecError, show
 
 __all__ = ["OPTIMIZERS", "Optimizer", "Seen", "parse"]
 
-# A slope of the logistic loss up to this is 0, as it is where float32 can't tell the loss from none: without an epsilon AdaGrad
-# takes a full step on a new feature, however small the gradient.
+# A slope of the logistic loss up to this size is taken as 0, because float32 can't tell such a loss from 0. Otherwise AdaGrad,
+# with an epsilon of 0, would take a full step on a new feature, however small the gradient.
 MIN_LOGISTIC_SLOPE = 2.0**-24
 State = tuple[float, float, float]  # w, a, b
 
 
 class Seen(NamedTuple):
-    """What an example says of a feature, and how far the stream has come: see the module."""
+    """A feature's value in an example, the example's slope and importance, and counts of the stream: see the module."""
 
     x: float
     slope: float
@@ -66,8 +66,7 @@ def adagrad(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) 
 
     Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods for online learning and stochastic optimization", figure 1
     (composite mirror descent); section 5.1 for L1, ``w <- sign(w) max(|w| - r l1, 0)``. ``a`` is G.
-    Differs: L1 and L2 act on the features of the example only. An importance multiplies the step and ``g^2``, as so many
-    repeats would.
+    Differs: L1 and L2 act on the features of the example only. An importance multiplies the step and ``g^2``.
 
     >>> adagrad(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.5, 0.0, 0.0, 0.0))
     (0.5, 1.0, 0.0)
@@ -88,8 +87,8 @@ def adam(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> 
 
     ``m' = m / (1 - beta1^updates)``, ``v' = v / (1 - beta2^updates)`` (Kingma, Ba, 2015, "Adam: a method for stochastic
     optimization", algorithm 1). ``a`` is m, ``b`` is v; g is ``importance slope x``.
-    Differs: sparse ("lazy"). A feature that is not in the example keeps w, m and v; the paper lets m and v decay and w move on.
-    Where every example has every feature the two are the same.
+    Differs: sparse ("lazy"). A feature that is not in the example keeps w, m and v; in the paper m and v decay and w moves. The
+    two are the same if every example has every feature.
 
     >>> w, m, v = adam(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.001, 0.9, 0.999, 1e-8))
     >>> f"{w:.6f} {m:.1f} {v:.3f}"
@@ -108,7 +107,7 @@ def ftrl(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> 
 
     ``sigma = (sqrt(n + g^2) - sqrt n) / alpha``, ``z += g - sigma w``, ``n += g^2`` (McMahan et al., 2013, "Ad click
     prediction: a view from the trenches", algorithm 1). ``a`` is z, ``b`` is n; g is ``importance slope x``.
-    Differs: w is computed when z and n change, not when it is asked for: the same number.
+    Differs: w is computed when z and n change, not when it is used. The number is the same.
 
     >>> ftrl(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.1, 1.0, 0.5, 0.0))
     (0.025, -1.0, 1.0)
@@ -126,8 +125,8 @@ def ftrl(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> 
 def ng(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """Normalised gradient descent: ``w <- w - rate t^-power (t / N) slope x / s^2``, with s the feature's largest ``|x|``.
 
-    Before the score, a new largest ``|x|`` takes w down by ``s^2 / x^2`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
-    "Normalized online learning", algorithm 1 (NG). ``a`` is s. An importance counts like so many repeats in t and N, and
+    Before scoring, a new largest ``|x|`` multiplies w by ``s^2 / x^2`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
+    "Normalized online learning", algorithm 1 (NG). ``a`` is s. An importance of k counts as k examples in t and N, and
     multiplies the step.
 
     >>> ng(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (10.0, 0.5))
@@ -141,9 +140,9 @@ def ng(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> St
 def nag(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> State:
     """Normalised adaptive gradient: ``G += g^2``, ``w <- w - rate sqrt(t / N) g / (s sqrt G)``, with s the largest ``|x|``.
 
-    Before the score, a new largest ``|x|`` takes w down by ``s / |x|`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
-    "Normalized online learning", algorithm 2 (NAG). ``a`` is s, ``b`` is G; g is ``slope x``. An importance counts like so many
-    repeats in t, N and G, and multiplies the step. It has nothing of Nesterov's.
+    Before scoring, a new largest ``|x|`` multiplies w by ``s / |x|`` (see `rescaled`). Ross, Mineiro, Langford, 2013,
+    "Normalized online learning", algorithm 2 (NAG). ``a`` is s, ``b`` is G; g is ``slope x``. An importance of k counts as k
+    examples in t, N and G, and multiplies the step. This is not Nesterov's accelerated gradient.
 
     >>> nag(0.0, 0.0, 0.0, Seen(2.0, -0.5, 1.0, 1.0, 1.0, 2.0), (0.5,))
     (0.1767766952966369, 2.0, 1.0)
@@ -157,7 +156,7 @@ def nag(w: float, a: float, b: float, seen: Seen, options: Sequence[float]) -> S
 
 
 def rescaled(normalised: float, w: float, s: float, x: float) -> float:
-    """Return the weight that scores a value: one beyond the scale s takes it down by that power of ``s / |x|`` (0: not at all).
+    """Return the weight for scoring a value: for ``|x| > s`` it is w times ``s / |x|`` to the power ``normalised`` (0, 1 or 2).
 
     >>> rescaled(2.0, 4.0, 1.0, -2.0), rescaled(1.0, 4.0, 1.0, 2.0), rescaled(1.0, 4.0, 1.0, 0.5), rescaled(0.0, 4.0, 1.0, 2.0)
     (1.0, 2.0, 4.0, 4.0)
@@ -178,13 +177,13 @@ class Optimizer:
     Attributes
     ----------
     code : int
-        What the compiled loops choose it by.
+        The place in the table, by which the compiled loops choose it.
     update : function
         The scalar function.
     options : mapping of str to (default, least, most)
-        Its options in the function's order.
+        Its options, in the order in which the function takes them: default and bounds.
     normalised : float
-        The power of `rescaled`; 0 without.
+        The power in `rescaled`; 0 for algorithms that don't rescale.
     """
 
     name: str
@@ -225,7 +224,7 @@ OPTIMIZERS = {
 
 
 def parse(spec: str | Mapping[str, Any]) -> tuple[Optimizer, dict[str, float]]:
-    """Return the algorithm and all its options that a name, or a mapping of ``name`` and some options, stands for.
+    """Return the algorithm, and all its options, for a name or a mapping of ``name`` and options.
 
     >>> optimizer, options = parse({"name": "ftrl", "alpha": 0.1, "l1": 1})
     >>> optimizer.name, options

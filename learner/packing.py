@@ -1,8 +1,8 @@
-"""The one form that features have outside Python: msgpack, a map of name to number or an array of numbers.
+"""The format of features outside Python: msgpack, a map of name to number or an array of numbers.
 
-Everything that travels is packed this way: what a client pushes, what a file becomes, what the compiled loops scan. A numpy
-array of one dimension travels as a msgpack extension, of type 4 (float32) or 8 (float64), little-endian; the names of its
-numbers are their positions, "0", "1", ... This module needs neither numpy nor the compiler.
+Clients push this format, files are converted to it, and the compiled loops read it. A numpy array of one dimension is a msgpack
+extension of type 4 (float32) or 8 (float64), little-endian; its numbers are named by position, "0", "1", ... This module
+imports neither numpy nor the compiler.
 """
 
 from collections.abc import Iterator
@@ -15,10 +15,7 @@ from learner.errors import ExampleError, show
 __all__ = ["UNPACK_ERRORS", "by_name", "ends", "is_array", "pack", "pack_example"]
 
 UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
-ARRAY_TYPES: dict[int, Literal["f", "d"]] = {
-    4: "f",
-    8: "d",
-}  # extension type -> its numbers, as `memoryview.cast` names them
+ARRAY_TYPES: dict[int, Literal["f", "d"]] = {4: "f", 8: "d"}  # extension type -> format for `memoryview.cast`
 
 
 def pack(value: Any) -> bytes:
@@ -27,7 +24,7 @@ def pack(value: Any) -> bytes:
     Raises
     ------
     ExampleError
-        When msgpack has no form for it, or it is an array of another kind than features may be.
+        When msgpack can't encode the value, or it is an array of another kind than features may be.
 
     >>> pack({"lat": 1})
     b'\x81\xa3lat\x01'
@@ -40,7 +37,7 @@ def pack(value: Any) -> bytes:
 
 
 def _numpy(value: Any) -> float | msgpack.ExtType:
-    """Let numpy's scalars be numbers and its arrays features, without importing numpy."""
+    """Convert numpy's scalars and arrays for msgpack, without importing numpy."""
     if not hasattr(value, "__array_interface__"):
         raise TypeError(f"no form for {type(value).__name__}")
     if value.shape == ():
@@ -48,24 +45,24 @@ def _numpy(value: Any) -> float | msgpack.ExtType:
     kind, width = value.dtype.kind, value.dtype.itemsize
     if value.ndim != 1 or kind not in "biuf":
         raise ExampleError(f"array must be of real numbers in one dimension (got {value.dtype} in {value.ndim})")
-    code = 4 if width <= (4 if kind == "f" else 2) else 8  # float32 holds it exactly, or float64 has to
+    code = 4 if width <= (4 if kind == "f" else 2) else 8  # float32 where it is exact, otherwise float64
     return msgpack.ExtType(code, value.astype(f"<f{code}").tobytes())
 
 
 def is_array(features: Any) -> bool:
-    """Tell whether features are an array, of numpy or as msgpack has it, rather than a map."""
+    """Tell whether features are an array (of numpy, or decoded from msgpack) rather than a map."""
     return isinstance(features, msgpack.ExtType) or hasattr(features, "__array_interface__")
 
 
 def pack_example(target: Any, features: bytes, importance: float = 1.0) -> bytes:
-    """Return one example, ``[target, features]`` or ``[target, features, importance]``, of features packed already."""
+    """Return an example, ``[target, features]`` or ``[target, features, importance]``, from packed features."""
     if importance == 1.0:
         return b"\x92" + pack(target) + features
     return b"\x93" + pack(target) + features + pack(importance)
 
 
 def by_name(features: Any) -> Any:
-    """Return features as msgpack decoded them as a map: an array's names are its positions.
+    """Return features decoded from msgpack as a map; an array's numbers are named by position.
 
     >>> by_name(msgpack.ExtType(4, bytes([0, 0, 0, 0, 0, 0, 128, 63])))
     {'0': 0.0, '1': 1.0}
@@ -77,7 +74,7 @@ def by_name(features: Any) -> Any:
 
 
 def ends(data: bytes) -> Iterator[int]:
-    """Yield where each of the msgpack values that follow one another ends, without making any of them.
+    """Yield the end of each of several consecutive msgpack values, without decoding them.
 
     Raises
     ------

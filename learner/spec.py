@@ -1,7 +1,7 @@
-"""What a model is, as data: its task, its featurizer, and what it learns with. Everything is checked here, once.
+"""A model's description as data: its task, featurizer, loss and learners. Every parameter is checked here, once.
 
-A spec is what ``learner create`` writes to Redis, what a worker reads there, what a TOML or JSON file holds, and what `Model`
-is made of. It says nothing of what was learned. Making one imports neither the compiler nor a learner.
+``learner create`` writes a spec to Redis, a worker reads it there, a TOML or JSON file can hold one, and `Model` is built from
+one. A spec holds no learned state. Creating one imports neither the compiler nor a learner.
 
 >>> spec = Spec("binary", featurizer="email", labels=["ham", "spam"], seed=b"sixteen bytes it")
 >>> spec.loss, spec.rates, spec.labels
@@ -31,7 +31,7 @@ __all__ = ["ACTIVATIONS", "DECAYS", "Network", "Spec"]
 
 VERSION = 1
 ONE_RATE = (1.0,)
-DECAYS = (1.0, 0.99)  # of the default rates' sums of squared gradients, an example
+DECAYS = (1.0, 0.99)  # of the default rates: factors of the sums of squared gradients at each update
 ACTIVATIONS = ("relu", "logistic", "tanh")
 MAX_LAYERS, MAX_UNITS = 4, 256
 MAX_RATE, MAX_DECAY, MAX_PENALTY = 1e6, 1.0, 1e6
@@ -41,7 +41,7 @@ NETWORK_KEYS = ("hidden", "activation", "alone")
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A neural head: units a hidden layer from the features upwards, their activation, and whether it is the whole model."""
+    """A neural head: the units of each hidden layer, bottom layer first; their activation; whether it is the whole model."""
 
     hidden: tuple[int, ...]
     activation: str = "tanh"
@@ -49,7 +49,7 @@ class Network:
 
 
 class Spec:
-    """A model's description. The parameters are those of `learner.Model`, where they are explained.
+    """A model's description. The parameters are explained at `learner.Model`.
 
     Attributes
     ----------
@@ -60,21 +60,21 @@ class Spec:
     featurizer : Featurizer or None
         None for records that are features already.
     rates, decays : tuple of float
-        Of the AdaGrad experts.
+        The learning rates of the AdaGrad experts, and the decays of their sums of squared gradients.
     parts : tuple of str
-        Names in `learner.layout.PARTS`: what there is beside several rates.
+        Names in `learner.layout.PARTS`: the other parts of the mixture. Empty with a single rate.
     labels : (str, str) or None
-        What users call the targets -1 and +1.
+        The application's names for the targets -1 and +1.
     network : Network or None
         The neural head.
     optimizer : (Optimizer, dict) or None
         A named algorithm with its options, in place of the mixture.
     max_features : int or None
-        How many features are kept.
+        The largest number of features.
     l1, l2 : float
         Penalties on the weights.
     seed : bytes
-        The secret of the names' hash.
+        The secret key of the hash of names.
 
     Raises
     ------
@@ -119,7 +119,7 @@ class Spec:
             _require_alone(mixture | {name: chosen[name] for name in ("neural", "l1", "l2")})
         self.rates, self.decays = _rates(task, rates, decays)
         self.parts = _parts(parts, rates is None, len(self.rates))
-        if optimizer is not None:  # it is laid out as one rate
+        if optimizer is not None:  # its rows are laid out as those of one rate
             self.rates, self.decays, self.parts = ONE_RATE, ONE_RATE, ()
         self.labels = _labels(task, labels)
         self.l1, self.l2 = _penalty("l1", l1), _penalty("l2", l2)
@@ -146,7 +146,7 @@ class Spec:
 
     # ---- in and out ----
     def to_data(self) -> dict[str, Any]:
-        """Return it as data, every key with its value, that `from_data` takes."""
+        """Return the spec as data that `from_data` takes; defaults are written out."""
         named = self.optimizer is not None
         return {
             "version": VERSION,
@@ -168,7 +168,7 @@ class Spec:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
-        """Return the spec that data describes; keys that are missing have their defaults.
+        """Return the spec that data describes; missing keys take their defaults.
 
         Raises
         ------
@@ -193,20 +193,20 @@ class Spec:
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits that change whenever the model's features, or what it would learn from them, would."""
+        """32 hex digits of a hash of all the spec's data."""
         return hashlib.sha256(json.dumps(self.to_data(), sort_keys=True).encode()).hexdigest()[:32]
 
 
 # ---- rules, one a parameter ----------------------------------------------------------------------------------------------
 def _require_plain(options: Mapping[str, Any]) -> None:
-    """Refuse what a multi-class model does not have."""
+    """Refuse options that a multi-class model does not have."""
     if wrong := [name for name, value in options.items() if value is not None]:
         rule = "multiclass task must have the logistic loss and labels of its stream"
         raise SpecError(f"{rule} (got {', '.join(wrong)})")
 
 
 def _require_alone(options: Mapping[str, Any]) -> None:
-    """Refuse what belongs to the mixture beside a named algorithm."""
+    """Refuse options of the mixture beside a named algorithm."""
     if wrong := [name for name, value in options.items() if value is not None]:
         raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)})")
 
@@ -255,7 +255,7 @@ def _numbers(what: str, values: Any, most: float) -> tuple[float, ...]:
 
 
 def _as_float32(number: float) -> float:
-    """Return the shortest decimal number that is the same as a float32: decays are learned with as float32.
+    """Return the shortest decimal number with the same float32 value: the learner uses decays as float32.
 
     >>> _as_float32(0.99), _as_float32(0.123456789)
     (0.99, 0.12345679)

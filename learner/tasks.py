@@ -1,7 +1,7 @@
-"""Tasks: what can be predicted. One table, one row a task: everything that depends on the task but its compiled half.
+"""The table of tasks: for each task its losses, targets, figures and learning rates.
 
-The compiled half is a file in `learner.kernels.tasks`: it accepts targets and counts the evaluation, example by example. This
-module imports neither numpy nor the compiler: commands read it before a model is made.
+Each task also has a compiled half in `learner.kernels.tasks`, which accepts targets and counts the evaluation example by
+example. This module imports neither numpy nor the compiler: commands read it before they make a model.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,22 +20,22 @@ class Task:
     Attributes
     ----------
     loss : str
-        What it learns by unless told otherwise: a name in `learner.losses.LOSSES`.
+        The default loss: a name in `learner.losses.LOSSES`.
     learned_as : str
-        The task whose targets and evaluation a single learner has.
+        The task of a single linear learner: itself, but ``binary`` for ``multiclass``, which has one learner a class.
     predicts_numbers : bool
-        Whether predictions are numbers; else they are classes, which have probabilities.
+        Whether predictions are numbers; otherwise they are classes with probabilities.
     targets : str
-        What a target must be, in words that follow "target must be".
+        The rule for targets, as it follows "target must be" in messages.
     measure : (str, str)
-        What two models are compared by: the words, and the figure of `learner.metrics`. A mean of squares is compared, not its
-        root.
+        How two models are compared: the measure's name in words, and its figure in `learner.metrics`. For ``rmse`` the mean
+        squared errors are compared, not their roots.
     n_sums : int
-        How many sums its evaluation counts: see `learner.metrics`.
+        The number of sums in its evaluation: see `learner.metrics`.
     figures : callable
-        Makes the figures of some rows of those sums.
+        Computes the figures from rows of those sums.
     columns : mapping of str to str
-        The figures that a comparison prints, and their titles.
+        The further figures that a comparison prints, with their titles.
     rates : tuple of float
         The learning rates of the default mixture.
     """
@@ -53,7 +53,7 @@ class Task:
 
 ANY_NUMBER = "finite, at most 1e+30 in size"
 LABEL = "a label: a string of 1 to 256 bytes, or a whole number"
-SMALL_RATES = (0.5, 4.0)  # for losses whose curvature is not that of a square
+SMALL_RATES = (0.5, 4.0)  # of quantile and poisson
 
 TASKS: dict[str, Task] = {
     "binary": Task(

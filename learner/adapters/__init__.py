@@ -1,4 +1,4 @@
-"""The model as other libraries know estimators: `learner.adapters.river` and `learner.adapters.sklearn`.
+"""The model as an estimator of other libraries: `learner.adapters.river` and `learner.adapters.sklearn`.
 
-Each imports its library, which is no dependency of ours: ``pip install 'learner[river]'`` or ``'learner[sklearn]'``.
+Each module imports its library, an optional dependency: ``pip install 'learner[river]'`` or ``'learner[sklearn]'``.
 """

@@ -20,7 +20,7 @@ __all__ = ["LearnerClassifier", "LearnerMultiClassifier", "LearnerRegressor"]
 
 
 class _Learner(base.Estimator):
-    """What both have: River clones an estimator by its constructor's arguments, which must be its attributes."""
+    """The common base. River clones an estimator by its constructor's arguments, so each is an attribute of the same name."""
 
     task: str
 
@@ -44,33 +44,33 @@ class _Learner(base.Estimator):
 
     @property
     def model(self) -> Model:
-        """The model itself, which also explains its predictions and knows its weights by name."""
+        """The `learner.Model` itself, with explanations and weights by name."""
         return self._model
 
 
 def _record(x: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """Return a River example as a record: names may be any value there, and are strings here."""
+    """Return a River example as a record: River's names may be any values, a record's names are strings."""
     return x if all(type(name) is str for name in x) else {str(name): value for name, value in x.items()}
 
 
 class LearnerClassifier(_Learner, base.Classifier):
     """A `learner.Model` of a binary task.
 
-    The two labels may be any values. Until both are known, those of booleans are taken for granted.
+    The two labels may be any values. As long as only booleans were seen, the labels are assumed to be False and True.
 
     Parameters
     ----------
     loss
         ``logistic`` (the default) or ``hinge``.
     featurizer
-        Makes features of an example, see `learner.Model`. By default every field is one: a number as it is, a string as a
-        category, ``name=string``, so that no encoder is needed. None takes maps of name to number only, which is quicker.
+        Turns an example into features, see `learner.Model`. By default every field becomes a feature: a number as it is, a
+        string as a category, ``name=string``, so no encoder is needed. None takes only maps of name to number, and is faster.
     rates
-        Fixes one or more learning rates in place of the default.
+        One or more learning rates in place of the default.
     neural
-        Hidden units of a neural head, a number a layer.
+        The hidden units of a neural head, one number for each layer.
     seed
-        Of the names' hash and of a neural head's first weights; by default drawn at random.
+        The seed of the hash of names and of a neural head's initial weights; by default random.
 
     Examples
     --------
@@ -128,7 +128,7 @@ class LearnerMultiClassifier(_Learner, base.Classifier):
     Parameters
     ----------
     featurizer, rates, seed
-        As of `LearnerClassifier`.
+        As in `LearnerClassifier`.
 
     Examples
     --------
@@ -178,7 +178,7 @@ class LearnerRegressor(_Learner, base.Regressor):
     loss
         ``squared``.
     featurizer, rates, neural, seed
-        As of `LearnerClassifier`.
+        As in `LearnerClassifier`.
 
     Examples
     --------

@@ -9,8 +9,8 @@
 >>> make_pipeline(PolynomialFeatures(2), LearnerClassifier()).fit(X, y).score(X, y) > 0.9
 True
 
-Columns are features named by their frame's columns, or else by their positions, "0", "1", ..., dense and sparse alike. Many
-rows are packed for the compiled loop at once: no name or value of a matrix is a step of a Python loop.
+Columns are features. They are named by a frame's columns, or else by position, "0", "1", ..., in dense and sparse matrices
+alike. Many rows are packed for the compiled loop at once, without a Python loop over the names or values of a matrix.
 """
 
 import functools
@@ -33,13 +33,13 @@ from learner.model import Model
 
 __all__ = ["LearnerClassifier", "LearnerRegressor"]
 
-BLOCK_ROWS, BLOCK_VALUES = 4096, 1 << 18  # so much is packed at once, at most
+BLOCK_ROWS, BLOCK_VALUES = 4096, 1 << 18  # the most that is packed at once
 FLOAT64 = b"\xcb"
 T = TypeVar("T")
 
 
 class _Learner(BaseEstimator):
-    """What both have: packing what scikit-learn users hold, and learning it in one pass."""
+    """The common base: packs scikit-learn's kinds of data, and learns them in one pass."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class _Learner(BaseEstimator):
 
 
 def _by_row(X: Any, names: list[str] | None, model: Model, function: Callable[[bytes], T]) -> list[T]:
-    """Return what a function makes of each row's features, packed."""
+    """Return a function's result for the packed features of each row."""
     results: list[T] = []
     for features in _packed(X, names, model):
         try:
@@ -125,26 +125,26 @@ class LearnerClassifier(ClassifierMixin, _Learner):
     Parameters
     ----------
     loss : {"logistic", "hinge"}, optional
-        By default logistic, which alone is for more than two classes.
+        By default logistic; more than two classes need it.
     featurizer : str, optional
-        Makes features of a record, see `learner.Model`; matrices have theirs already. By default every field is one: a number
-        as it is, a string as a category, ``name=string``.
+        Turns a record into features, see `learner.Model`; it isn't used for matrices. By default every field becomes a feature:
+        a number as it is, a string as a category, ``name=string``.
     rates : sequence of float, optional
-        Fixes one or more learning rates in place of the default.
+        One or more learning rates in place of the default.
     neural : sequence of int, optional
-        Hidden units of a neural head, a number a layer; of two classes only.
+        The hidden units of a neural head, one number for each layer; with two classes only.
     random_state : int or RandomState, optional
-        Of the names' hash and of a neural head's first weights; by default drawn at random.
+        The seed of the hash of names and of a neural head's initial weights; by default random.
 
     Attributes
     ----------
     model_ : Model
-        The model itself, which also explains its predictions, knows its weights by name and its progressive evaluation. Of more
-        than two classes its labels are their places in `classes_`.
+        The `learner.Model` itself, with explanations, weights by name, and its progressive evaluation. With more than two
+        classes, its labels are indices into `classes_`.
     classes_ : array, (classes,)
-        The labels; of two the second one's probability grows with the score.
+        The labels. With two, the probability of the second grows with the score.
     n_features_in_, feature_names_in_
-        As scikit-learn has them; not of records.
+        As in scikit-learn; not set for records.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -161,7 +161,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         Raises
         ------
         ValueError
-            When a row can't be learned; others of the same call may have been.
+            When a row can't be learned; other rows of the call may have been learned.
         """
         new = not hasattr(self, "model_")
         X = self._validated(X, reset=new)
@@ -190,7 +190,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
     def _by_class(
         self, X: Any, figures: Callable[[MultiClass, bytes], dict[str, float]], none: float
     ) -> NDArray[np.float64]:
-        """Return a figure a row and class; `none` for a class of which there was no example yet."""
+        """Return a figure for each row and class; `none` for a class without any example yet."""
         check_is_fitted(self)
         by_label = _by_row(
             self._validated(X, reset=False),
@@ -201,7 +201,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         return np.array([[row.get(str(k), none) for k in range(len(self.classes_))] for row in by_label])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return the score of each row: above 0 for the second class; of many classes one a class, (rows, classes)."""
+        """Return the score of each row, above 0 for the second class; with many classes the scores of all, (rows, classes)."""
         check_is_fitted(self)
         return self._scores(X) if len(self.classes_) == 2 else self._by_class(X, MultiClass.scores_packed, -np.inf)
 
@@ -234,12 +234,12 @@ class LearnerRegressor(RegressorMixin, _Learner):
     loss : {"squared"}, optional
         The squared error.
     featurizer, rates, neural, random_state
-        As of `LearnerClassifier`.
+        As in `LearnerClassifier`.
 
     Attributes
     ----------
     model_, n_features_in_, feature_names_in_
-        As of `LearnerClassifier`.
+        As in `LearnerClassifier`.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -291,7 +291,7 @@ def _are_records(X: Any) -> bool:
 
 
 def _packed(X: Any, names: list[str] | None, model: Model) -> Iterator[list[bytes] | NDArray[np.uint8]]:
-    """Yield the rows' features in msgpack, many rows at a time: a matrix of bytes where all rows are equally long."""
+    """Yield the rows' features in msgpack, many rows at a time, as a matrix of bytes if all rows have the same length."""
     if _are_records(X):
         for first in range(0, len(X), BLOCK_ROWS):
             yield [_record(model, x, first + i) for i, x in enumerate(X[first : first + BLOCK_ROWS])]
@@ -316,7 +316,7 @@ def _record(model: Model, x: Any, i: int) -> bytes:
 
 
 def _template(names: list[str] | None, n: int) -> tuple[NDArray[np.uint8], Any]:
-    """Return a row of zeros in msgpack, and the places of the values' bytes: an array by position, or a map by name."""
+    """Return a row of zeros in msgpack (a map if there are names, else an array), and the places of its values' bytes."""
     if names is None:
         row = np.frombuffer(msgpack.packb(msgpack.ExtType(8, bytes(8 * n))), np.uint8)
         return row, slice(len(row) - 8 * n, None)
@@ -327,16 +327,16 @@ def _template(names: list[str] | None, n: int) -> tuple[NDArray[np.uint8], Any]:
 
 @functools.lru_cache(maxsize=4)
 def _keys(names: tuple[str, ...] | int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return columns' names (or of so many columns the positions) in msgpack, one after another, and where each starts.
+    """Return the columns' names in msgpack, each followed by the first byte of a float64, and the start of each.
 
-    What begins a float64 follows each. Kept, since many small matrices may come.
+    An integer stands for that many positions as names. The result is cached for streams of small matrices.
     """
     parts = [msgpack.packb(name) + FLOAT64 for name in (map(str, range(names)) if isinstance(names, int) else names)]
     return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)])
 
 
 def _packed_sparse(X: Any, names: tuple[str, ...] | int) -> Iterator[list[bytes]]:
-    """Yield the rows of a CSR matrix as maps: five bytes of head, then for each entry its column's name and its value."""
+    """Yield the rows of a CSR matrix as maps: a header of five bytes, then each entry's name and value."""
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
@@ -349,14 +349,14 @@ def _packed_sparse(X: Any, names: tuple[str, ...] | int) -> Iterator[list[bytes]
         entries = slice(indptr[first], indptr[last])
         columns, counts = X.indices[entries], np.diff(ends)
         lengths = starts[columns + 1] - starts[columns]
-        after = np.cumsum(lengths + 8)  # where the entries end, but for the heads
+        after = np.cumsum(lengths + 8)  # the ends of the entries, without the headers
         heads = 5 * np.arange(len(ends))
-        cuts = np.append(0, after)[ends] + heads  # where the rows start, and the last one ends
-        at = after - 8 + np.repeat(heads[1:], counts)  # where the values start
+        cuts = np.append(0, after)[ends] + heads  # the starts of the rows, and the end of the last
+        at = after - 8 + np.repeat(heads[1:], counts)  # the starts of the values
         out = np.empty(cuts[-1], np.uint8)
         _put(out, cuts[:-1] + 1, counts.astype(">u4"))
         _put(out, at, X.data[entries].astype(">f8"))
-        out[cuts[:-1]] = 0xDF  # a map, whose size is told in four bytes
+        out[cuts[:-1]] = 0xDF  # a map, with its size in four bytes
         passed = np.cumsum(lengths) - lengths
         each = np.arange(int(lengths.sum()))  # of the names' bytes
         out[np.repeat(at - lengths - passed, lengths) + each] = keys[
@@ -368,7 +368,7 @@ def _packed_sparse(X: Any, names: tuple[str, ...] | int) -> Iterator[list[bytes]
 
 
 def _put(out: NDArray[np.uint8], at: NDArray[np.int64], numbers: NDArray[Any]) -> None:
-    """Write the bytes of numbers at their places."""
+    """Write the bytes of numbers into `out`, each at its place."""
     out[at[:, None] + np.arange(numbers.itemsize)] = numbers[:, None].view(np.uint8)
 
 
@@ -382,7 +382,7 @@ def _rows(features: list[bytes] | NDArray[np.uint8]) -> list[bytes]:
 def _examples(
     features: list[bytes] | NDArray[np.uint8], targets: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> bytes:
-    """Return rows as ``[target, features, importance]``."""
+    """Return rows as examples, ``[target, features, importance]``."""
     heads, tails = (_floats(head, numbers) for head, numbers in ((b"\x93" + FLOAT64, targets), (FLOAT64, weights)))
     if isinstance(features, list):
         return b"".join(itertools.chain.from_iterable(zip(_rows(heads), features, _rows(tails), strict=True)))
@@ -390,7 +390,7 @@ def _examples(
 
 
 def _floats(head: bytes, numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return numbers in msgpack, with something before each: a row of bytes a number."""
+    """Return numbers in msgpack, each after the bytes of `head`: one row of bytes for each number."""
     rows = np.empty((len(numbers), len(head) + 8), np.uint8)
     rows[:, : len(head)] = np.frombuffer(head, np.uint8)
     rows[:, len(head) :] = numbers.astype(">f8")[:, None].view(np.uint8)

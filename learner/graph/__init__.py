@@ -1,4 +1,4 @@
-"""Backpropagation: write an expression down, and its gradient follows.
+"""Backpropagation: write an expression, and compute its gradient.
 
 An expression is a *computation graph*: a directed acyclic graph. Its leaves are constants and parameters, its inner nodes are
 operations, and its root is the value to be computed, usually a loss. A node holds a number, a vector, a matrix or a batch of
@@ -8,9 +8,9 @@ them. Every node keeps two arrays of the same shape:
     the value of the node's subexpression; `forward` computes it, from the leaves to the root;
 ``g``, its backward value
     the gradient of the root with respect to that value; `backward` computes it, from the root to the leaves. It is the sum,
-    over all paths from the node to the root, of the product of the slopes along the path. That is the chain rule, and all of
-    it (Rumelhart, Hinton and Williams, 1986, "Learning representations by back-propagating errors", equations 4 to 7;
-    Linnainmaa, 1970, for any expression).
+    over all paths from the node to the root, of the product of the slopes along the path. This is the chain rule (Rumelhart,
+    Hinton and Williams, 1986, "Learning representations by back-propagating errors", equations 4 to 7; Linnainmaa, 1970, for
+    any expression).
 
 The example of the lecture is linear regression with the squared loss:
 

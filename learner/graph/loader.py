@@ -1,4 +1,4 @@
-"""Functions from the source that `learner.graph.compiler` writes: kept in a file, run, and compiled by the caller's link."""
+"""Loads the source that `learner.graph.compiler` writes: keeps it in a file, runs it, and lets the caller compile it."""
 
 import hashlib
 import os

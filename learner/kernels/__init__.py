@@ -1,17 +1,18 @@
-"""The compiled loops: from msgpack bytes to scores and updated weights, with no Python object a feature.
+"""The compiled loops: from msgpack bytes to scores and updated weights, without a Python object for each feature.
 
-Here are the doors, the functions that Python calls. A door takes plain tuples in the order of the records of
-`learner.kernels.records`, names them, and hands on. Read `learner.kernels.mixture` next: `learn_example` is the algorithm.
+This module has the *doors*: the functions that Python calls. A door takes plain tuples with the fields of the records in
+`learner.kernels.records`, makes records of them, and calls a compiled function. Read `learner.kernels.mixture` next:
+`learn_example` is the algorithm.
 
 ==============  ======================================================================================================
-``example``     msgpack bytes to hashes, values and a target, checked before anything is changed; ``scanner``, ``hashing``
+``example``     msgpack bytes to hashes, values and a target, all checked before the model changes; ``scanner``, ``hashing``
 ``table``       the hash table from names to rows; ``room``: bounded memory
 ``scaling``     values on their features' own scales; ``derived``: bins, cells, pairs
-``experts``     learners side by side; ``mixer``: one linear model of them; ``heads``: a network among them
-``tasks``       targets and their evaluation, ``targets`` and ``evaluation``: what they share; ``losses``: `learner.losses`
-``mixture``     all of that, for one example; ``classes``: many classes; ``optimizer``: a named algorithm in its place
+``experts``     learners side by side; ``mixer``: combines them into one linear model; ``heads``: the neural head
+``tasks``       targets and evaluation of each task; ``targets``, ``evaluation``: shared by tasks; ``losses``: `learner.losses`
+``mixture``     all of these for one example; ``classes``: many classes; ``optimizer``: a named algorithm instead
 ``learning``    the outer loop
-``records``     what functions take; ``jit``: how they are compiled, and where machine code is kept; ``bits``: intrinsics
+``records``     arguments of the functions; ``jit``: compiling and the cache of machine code; ``bits``: LLVM intrinsics
 ==============  ======================================================================================================
 
 Only this package knows numba. With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
@@ -50,7 +51,7 @@ _learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.lear
 
 @loop
 def learn(buffer, position, learner, work, results):
-    """Learn examples one after another, until the buffer or the room for results or for new features ends.
+    """Learn examples one after another, until the buffer ends or there is no room for more results or new features.
 
     Returns (examples done, next position, rows needed, bytes of names needed, code): see `learner.kernels.learning.stream`.
     """
@@ -59,22 +60,22 @@ def learn(buffer, position, learner, work, results):
 
 @loop
 def predict(buffer, learner, work):
-    """Score one map of features, changing nothing. What the score is made of stays in the work arrays.
+    """Score one map of features without changing the model. The experts' scores stay in the work arrays.
 
-    Returns (code, where, features, derived features, score): where the map ends, or what is wrong with it lies.
+    Returns (code, where, features, derived features, score); ``where`` is the end of the map, or the position of its fault.
     """
     return _plain.predict(buffer, named(learner), named_work(work))
 
 
 @loop
 def learn_classes(buffer, position, classes, work, results):
-    """Learn examples of many classes as `learn` does; the code is NEW_CLASS at a label that has no class yet."""
+    """Learn examples of many classes as `learn` does; stop with the code NEW_CLASS at a label that has no class yet."""
     return _learn_classes(buffer, position, _classes.named_classes(classes), named_work(work), Results(*results))
 
 
 @loop
 def predict_classes(buffer, n, first, last, classes, work):
-    """Score one map of features for some of the classes, changing nothing: see `learner.kernels.classes.predict`."""
+    """Score one map of features for some of the classes without changing the model: see `learner.kernels.classes.predict`."""
     return _predict_classes(buffer, n, first, last, _classes.named_classes(classes), named_work(work))
 
 
@@ -88,7 +89,7 @@ def learn_by_algorithm(buffer, position, algorithm, work, results):
 
 @loop
 def predict_by_algorithm(buffer, algorithm, work):
-    """Score one map of features; returns (code, where, features, score)."""
+    """Score one map of features without changing the model; return (code, where, features, score)."""
     algorithm, features = _optimizer.named_algorithm(algorithm), named_work(work).features
     code, where, n = _example.scan(buffer, np.int64(0), algorithm.keys, algorithm.table, features)
     score = _optimizer.score_features(n, algorithm, features) if code == OK else 0.0
@@ -96,7 +97,7 @@ def predict_by_algorithm(buffer, algorithm, work):
 
 
 def of_head(functions):
-    """Return what `learn` and `predict` of a neural head hand on to: it is compiled into doors of the head's own module."""
+    """Return the functions `learn` and `predict` for a neural head; they are compiled into the doors of the head's module."""
     headed = _mixture.loops(functions)
     learn_headed = _stream(_example.read, _mixture.rows_of, headed.learn_example)
 
@@ -132,7 +133,7 @@ def blend_hashes(a, b):
 
 @door
 def find(table, h, width):
-    """Return where the row of the name with this hash starts, or MISSING."""
+    """Return the start of the row of the name with this hash, or MISSING."""
     return _table.find(Table(*table), h, width)
 
 
@@ -144,18 +145,18 @@ def rebuild(buckets, words64, n_rows, width):
 
 @door
 def compact(keep, slots, table, width):
-    """Drop the rows not to be kept, and what is derived of them: see `learner.kernels.room.compact`."""
+    """Drop rows, and the features derived from them: see `learner.kernels.room.compact`."""
     _room.compact(keep, slots, Table(*table), width)
 
 
 # ---- msgpack -------------------------------------------------------------------------------------------------------------
 @door
 def skip(buffer, position):
-    """Return where the msgpack value at a position ends, or -1 when it is cut off or not msgpack."""
+    """Return the end of the msgpack value at a position, or -1 when it is cut off or not msgpack."""
     return _scanner.skip(buffer, position)
 
 
 @door
 def boundaries(buffer, ends):
-    """Write where msgpack values that follow one another end, as many as ``ends`` holds; return how many are whole."""
+    """Write the ends of consecutive msgpack values into ``ends``, as many as it holds; return the number of whole values."""
     return _scanner.boundaries(buffer, ends)

@@ -17,7 +17,7 @@ __all__ = [
     "spread", "swap",
 ]  # fmt: skip
 
-# Arrays are indexed by uint64: a signed index would be tested for being negative at every access.
+# Arrays are indexed by uint64: numba checks a signed index for being negative at every access.
 ONE, HALF, NOTHING, MISSING = np.uint64(1), np.uint64(32), np.uint64(0), np.uint64((1 << 64) - 1)
 PRIME = (1 << 61) - 1
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -40,7 +40,7 @@ if JIT:
 
     @intrinsic
     def swap(typingctx: Any, word: Any) -> Any:
-        """Return a uint64 with its bytes in the other order."""
+        """Return a uint64 with its bytes reversed."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return builder.bswap(args[0])
@@ -68,7 +68,7 @@ if JIT:
 
     @intrinsic
     def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-        """Ask the processor to fetch the cache line of an array's element; nothing else changes."""
+        """Ask the processor to fetch the cache line of an array's element; this changes no values."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -85,7 +85,7 @@ if JIT:
 
     @intrinsic
     def multiply(typingctx: Any, a: Any, b: Any) -> Any:
-        """Return ``a * b`` modulo 2^61 - 1, but for a multiple of it: below 2^63 for ``a < 2^62``, ``b < 2^61``."""
+        """Return a number congruent to ``a * b`` modulo 2^61 - 1; it is below 2^63 for ``a < 2^62`` and ``b < 2^61``."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             wide, narrow = ir.IntType(128), ir.IntType(64)
@@ -98,7 +98,7 @@ if JIT:
 
     @inlined
     def spread(h: Any) -> Any:
-        """Return a hash with every bit depending on all of them (multiplicative: Knuth, 1998, volume 3, section 6.4)."""
+        """Return a hash of which every bit depends on all bits of h (multiplicative: Knuth, 1998, volume 3, section 6.4)."""
         h = (h ^ (h >> HALF)) * GOLDEN
         return h ^ (h >> HALF)
 
@@ -114,7 +114,7 @@ else:
         return np.uint64(int.from_bytes(buffer[position : position + 8].tobytes(), "little"))
 
     def swap(word: Any) -> Any:
-        """Return a uint64 with its bytes in the other order."""
+        """Return a uint64 with its bytes reversed."""
         return np.uint64(int.from_bytes(int(word).to_bytes(8, "little"), "big"))
 
     def float64_of(word: Any) -> float:
@@ -126,15 +126,15 @@ else:
         return float(struct.unpack("<f", (int(word) & 0xFFFFFFFF).to_bytes(4, "little"))[0])
 
     def prefetch(array: Any, index: Any) -> None:
-        """Ask the processor to fetch a cache line; nothing to do without it."""
+        """Do nothing: plain Python can't prefetch."""
 
     def multiply(a: Any, b: Any) -> Any:
-        """Return ``a * b`` modulo 2^61 - 1, but for a multiple of it."""
+        """Return a number congruent to ``a * b`` modulo 2^61 - 1."""
         product = int(a) * int(b)
         return np.uint64((product & PRIME) + (product >> 61))
 
     def spread(h: Any) -> Any:
-        """Return a hash with every bit depending on all of them."""
+        """Return a hash of which every bit depends on all bits of h."""
         h = (int(h) ^ int(h) >> 32) * int(GOLDEN) & (1 << 64) - 1
         return np.uint64(h ^ h >> 32)
 

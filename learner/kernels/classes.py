@@ -1,4 +1,4 @@
-"""Many classes: a mixture a class, its label against the rest, over one dict; see `learner.learners.multiclass`."""
+"""Many classes: one mixture for each class, its label against the rest, over one dict; see `learner.learners.multiclass`."""
 
 import math
 from typing import Any, NamedTuple
@@ -40,12 +40,12 @@ from learner.metrics import (
 
 __all__ = ["Classes", "named_classes", "predict", "read", "rows_of", "through"]
 
-MAX_LABEL = 1e15  # of a whole number as a label, in size: a float64 holds all of its digits
-FALSE, TRUE, MINUS = 0xC2, 0xC3, 45  # msgpack's first bytes; the character
+MAX_LABEL = 1e15  # the largest size of a whole number as a label: float64 is exact up to here
+FALSE, TRUE, MINUS = 0xC2, 0xC3, 45  # msgpack's bytes of false and true; the character "-"
 
 
 class Shared(NamedTuple):
-    """What is counted of all classes together."""
+    """The counts of all classes together."""
 
     totals: Any
     metrics: Any
@@ -58,9 +58,9 @@ class Classes(NamedTuple):
     keys: Any
     table: Any  # the rows of all classes
     state: Any  # a `Shared`
-    stacked: Any  # a `State` of the classes' arrays, a row a class; but of metrics one for all, which nobody asks for
+    stacked: Any  # a `State` of stacked arrays, a row for each class; all classes share one metrics array
     labels: Any  # uint64: the labels' hashes, in order of their first examples
-    answers: Any  # float64, (3, classes): scores, probabilities and shares at the example at hand
+    answers: Any  # float64, (3, classes): scores, probabilities and shares for the current example
 
 
 SCORES, PROBABILITIES, SHARES = range(3)  # of the answers
@@ -68,7 +68,7 @@ SCORES, PROBABILITIES, SHARES = range(3)  # of the answers
 
 @inlined
 def named_classes(classes):
-    """Return the record of a multi-class model that a door was given as plain tuples."""
+    """Return the record of a multi-class model from a door's plain tuples."""
     learner, state, labels, answers = classes
     settings, keys, table, stacked, _ = named(learner)
     return Classes(settings, keys, table, Shared(*state), stacked, labels, answers)
@@ -85,7 +85,7 @@ def of_class(classes, j):
 # ---- reading -------------------------------------------------------------------------------------------------------------
 @inlined
 def write_label(number, text):
-    """Write the digits of a whole number, with its sign; return how many characters they are."""
+    """Write a whole number in decimal digits, with its sign; return the number of characters."""
     n_signs = np.int64(1 if number < 0.0 else 0)
     text[0] = MINUS
     size = np.int64(abs(number))
@@ -96,9 +96,9 @@ def write_label(number, text):
 
 @compiled
 def class_of(buffer, position, keys, labels, text):
-    """Return (code, class, next position) of a label: a string, or a whole number, which is its decimal digits.
+    """Return (code, class, next position) of a label: a string, or a whole number, which stands for its decimal digits.
 
-    The class is -1 for a label that was never seen, and the code then NEW_CLASS.
+    For a label that was never seen the code is NEW_CLASS and the class -1.
     """
     kind, y, after = read_number(buffer, position)
     if kind == -1:
@@ -123,22 +123,22 @@ def class_of(buffer, position, keys, labels, text):
 
 @inlined
 def read(buffer, position, classes, work):
-    """Return (code, where, number of features, class, importance) of an example; leave its plain hashes in the work arrays."""
+    """Return (code, where, number of features, class, importance) of an example; copy its hashes to ``work.hashes``."""
     code, after, with_importance = read_header(buffer, position)
     if code != OK:
         return code, after, np.int64(0), -1, 0.0
-    of_label, k, where = class_of(buffer, after, classes.keys, classes.labels, work.features.text)
-    if of_label != OK and of_label != NEW_CLASS:
-        return of_label, after, np.int64(0), k, 0.0
+    label_code, k, where = class_of(buffer, after, classes.keys, classes.labels, work.features.text)
+    if label_code != OK and label_code != NEW_CLASS:
+        return label_code, after, np.int64(0), k, 0.0
     code, where, n, importance = read_rest(buffer, where, with_importance, classes.keys, classes.table, work.features)
     for i in range(n):
         work.hashes[i] = work.features.hashes[i]
-    return (of_label if code == OK else code), where, n, k, importance
+    return (label_code if code == OK else code), where, n, k, importance
 
 
 @inlined
 def rows_of(n, classes):
-    """Return (rows, how often the bytes of its names) that an example may need at most."""
+    """Return the largest (number of rows, number of copies of each name) that an example may need."""
     n_classes = len(classes.labels)
     return n_classes * (n + 1 + MAX_DERIVED), n_classes
 
@@ -146,20 +146,20 @@ def rows_of(n, classes):
 # ---- learning ------------------------------------------------------------------------------------------------------------
 @inlined
 def normalise(scores, probabilities):
-    """Write the classes' probabilities: each learner's own, divided by their sum."""
-    whole = 0.0
+    """Write the classes' probabilities: the probability by each class's learner, divided by the sum of all."""
+    total = 0.0
     for k in range(len(scores)):
         probabilities[k] = probability(scores[k])
-        whole += probabilities[k]
+        total += probabilities[k]
     for k in range(len(scores)):
-        probabilities[k] = probabilities[k] / whole if whole > 0.0 else 1.0 / len(scores)
+        probabilities[k] = probabilities[k] / total if total > 0.0 else 1.0 / len(scores)
 
 
 @inlined
 def evaluate(state, answers, k, importance):
-    """Count how good the classes' probabilities and their running shares are for the class k; return the log loss.
+    """Evaluate the classes' probabilities and running shares for an example of class k; return the log loss.
 
-    The first example of a class counts with the loss of an even guess among it and the others.
+    The first example of a class counts with the log loss of a uniform guess among all classes, this one included.
     """
     totals, probabilities, shares = state.totals, answers[PROBABILITIES], answers[SHARES]
     count_example(state.metrics, importance)
@@ -181,8 +181,8 @@ def evaluate(state, answers, k, importance):
     sums[LOG_LOSS] += importance * log_loss
     sums[CORRECT] += importance * correct
     sums[CONSTANT_LOG_LOSS] += importance * constant
-    place = min(np.int64(probabilities[best] * N_CALIBRATION), N_CALIBRATION - 1)
-    sums[CALIBRATION + place] += importance * (probabilities[best] - correct)
+    bin_number = min(np.int64(probabilities[best] * N_CALIBRATION), N_CALIBRATION - 1)
+    sums[CALIBRATION + bin_number] += importance * (probabilities[best] - correct)
     totals[LOSS_SUM] += importance * log_loss
     totals[CONSTANT_LOSS_SUM] += importance * constant
     return log_loss
@@ -193,10 +193,11 @@ def predict(score_example: Any) -> Any:
 
     @inlined
     def predict_classes(buffer, n, first, last, classes, work):
-        """Score a map for the classes from `first` up to, without it, `last`; `n` is -1, or the features of the last scan.
+        """Score a map for the classes from `first` up to but not including `last`.
 
-        The scores go into the answers, and with all classes their probabilities, too. What the last class's score is made of
-        stays in the work arrays. Returns (code, where, features of the scan, features, derived features, mixed score).
+        `n` is -1, or the number of features of the last scan, which is then not repeated. The scores are written into the
+        answers; if all classes are scored, their probabilities, too. The expert scores of the last class stay in the work
+        arrays. Returns (code, where, features of the scan, features, derived features, mixed score).
         """
         code, where, answers = OK, np.int64(0), classes.answers
         if n < 0:
@@ -220,20 +221,20 @@ def predict(score_example: Any) -> Any:
 
 
 def through(learn_example: Any) -> Any:
-    """Return the compiled function that learns an example of many classes by that of one class's."""
+    """Return the compiled function that learns an example of many classes, given the function for one class."""
 
     @inlined
     def learn_example_of_classes(example, classes, work):
-        """Let every class's learner learn the example: its own label against the rest."""
+        """Let every class's learner learn the example, with its own label as +1 and all others as -1."""
         totals, answers, k = classes.state.totals, classes.answers, example.y
         for j in range(len(classes.labels)):
             learner = of_class(classes, j)
-            own = learner.state.totals
-            answers[SHARES, j] = positives(own) if own[EXAMPLES] > 0.0 else -1.0
-            salt(example.n, work.hashes, work.features.hashes, own)
+            class_totals = learner.state.totals
+            answers[SHARES, j] = positives(class_totals) if class_totals[EXAMPLES] > 0.0 else -1.0
+            salt(example.n, work.hashes, work.features.hashes, class_totals)
             y = 1.0 if j == k else -1.0
-            one = Example(example.buffer, example.n, y, example.importance)
-            answers[SCORES, j], _ = learn_example(one, learner, work)
+            binary_example = Example(example.buffer, example.n, y, example.importance)
+            answers[SCORES, j], _ = learn_example(binary_example, learner, work)
         normalise(answers[SCORES], answers[PROBABILITIES])
         loss = evaluate(classes.state, answers, k, example.importance)
         totals[EXAMPLES] += 1.0

@@ -1,7 +1,8 @@
 """Derived features, all of value 1: bins of numbers, cells of two numbers, pairs of frequent features.
 
-Piecewise constant functions of the numbers, in bins between quantiles of their first values ("x in [a, b)"); of pairs of the
-first numbers, in cells ("x in [a, b) and y in [c, d)"); and pairs of the most frequent other features ("a and b").
+- bins of a dense number, between quantiles of its first values ("x in [a, b)");
+- cells of two of the first dense numbers ("x in [a, b) and y in [c, d)");
+- pairs of the example's most frequent other features ("a and b").
 """
 
 import numpy as np
@@ -23,27 +24,27 @@ from learner.layout import (
     N_SAMPLES,
 )
 
-# A sample of a number's values: how many there are, how many bounds of its bins differ, then the values, sorted at the end.
+# The layout of a sample of a number's values: how many there are, how many bounds of bins differ, then the sorted values.
 N_TAKEN, N_DIFFERENT, FIRST = 0, 1, 2
-IN_CELL = np.uint64(64)  # is added to a bin that is one of a cell's, whose bins are others than those of a number alone
+IN_CELL = np.uint64(64)  # added to a bin's number within a cell: cells have other bins than single numbers
 BYTE = np.uint64(8)
 
 
 @inlined
 def bin_of(x, sample, n_bins):
-    """Return the bin of a value, from 1: how many of the bounds, quantiles of the sample, are not above it, and 1."""
-    place = 1
+    """Return the number of a value's bin: 1 plus the number of bounds (quantiles of the sample) that are not above it."""
+    bin_number = 1
     for j in range(1, n_bins):
         if x >= sample[FIRST + j * N_SAMPLES // n_bins]:
-            place += 1
+            bin_number += 1
         else:
             break
-    return np.uint64(place)
+    return np.uint64(bin_number)
 
 
 @compiled
 def take_sample(x, sample):
-    """Take a value into a sample; sort it and count the bounds that differ when it is complete."""
+    """Insert a value into a sorted sample; when the sample is complete, count the bounds that differ."""
     at = FIRST + np.int64(sample[N_TAKEN])
     x = np.float32(x)
     while at > FIRST and sample[at - 1] > x:
@@ -61,7 +62,7 @@ def take_sample(x, sample):
 
 @inlined
 def add(n, h, first, second, bins, derived):
-    """Add a derived feature of two parents, by their slots; return how many there are then."""
+    """Append a derived feature, given its parents' slots and bins; return the new number of derived features."""
     derived.hashes[n] = h
     derived.parents[0, n], derived.parents[1, n], derived.parents[2, n] = first, second, bins
     return n + ONE
@@ -69,7 +70,7 @@ def add(n, h, first, second, bins, derived):
 
 @inlined
 def add_of_numbers(learning, settings, table, state, derived):
-    """Add the bins of the first dense features, and the cells of pairs of them; return how many there are."""
+    """Append the bins of the first dense features, and the cells of pairs of them; return the number of derived features."""
     totals, samples = state.totals, state.samples
     width = width_of(settings)
     n = np.uint64(0)
@@ -83,24 +84,24 @@ def add_of_numbers(learning, settings, table, state, derived):
         slot = np.uint64(totals[DENSE_SLOTS + dense])
         h = hash_at(table, slot * width)
         if settings.parts & BINS and sample[N_DIFFERENT] > 1.0:
-            place = bin_of(x, sample, N_BINS)
-            n = add(n, blend(h, place), slot, slot, place, derived)
+            bin_number = bin_of(x, sample, N_BINS)
+            n = add(n, blend(h, bin_number), slot, slot, bin_number, derived)
         if settings.parts & CELLS and dense <= MAX_CELLS and sample[N_DIFFERENT] > 0.0:
-            place = bin_of(x, sample, N_CELL_BINS)
-            h = blend(h, place + IN_CELL)
+            bin_number = bin_of(x, sample, N_CELL_BINS)
+            h = blend(h, bin_number + IN_CELL)
             for other in range(1, dense):
-                sample2 = samples[other - 1]
-                if sample2[N_TAKEN] == N_SAMPLES and sample2[N_DIFFERENT] > 0.0:
-                    slot2 = np.uint64(totals[DENSE_SLOTS + other])
-                    place2 = bin_of(np.float32(derived.numbers[other]), sample2, N_CELL_BINS)
-                    h2 = blend(hash_at(table, slot2 * width), place2 + IN_CELL)
-                    n = add(n, blend(h, h2), slot, slot2, place | place2 << BYTE, derived)
+                other_sample = samples[other - 1]
+                if other_sample[N_TAKEN] == N_SAMPLES and other_sample[N_DIFFERENT] > 0.0:
+                    other_slot = np.uint64(totals[DENSE_SLOTS + other])
+                    other_bin = bin_of(np.float32(derived.numbers[other]), other_sample, N_CELL_BINS)
+                    other_h = blend(hash_at(table, other_slot * width), other_bin + IN_CELL)
+                    n = add(n, blend(h, other_h), slot, other_slot, bin_number | other_bin << BYTE, derived)
     return n
 
 
 @inlined
 def add_crosses(n, settings, table, derived):
-    """Add the pairs of the most frequent features; return how many there are then."""
+    """Append the pairs of the most frequent features; return the new number of derived features."""
     width = width_of(settings)
     for i in range(np.uint64(N_CROSSED)):
         if derived.frequent[i] == MISSING:
@@ -115,7 +116,7 @@ def add_crosses(n, settings, table, derived):
 
 @inlined
 def derive(learning, settings, table, state, derived):
-    """Make the derived features of an example; return how many. Their rows, where they have any, are in ``bases``."""
+    """Derive an example's features; return their number. ``bases`` then holds the starts of their rows, or MISSING."""
     width = width_of(settings)
     n = add_of_numbers(learning, settings, table, state, derived)
     if settings.parts & CROSSES:

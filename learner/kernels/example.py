@@ -1,7 +1,7 @@
-"""One example: msgpack bytes to a target, hashes, values and an importance, all of it checked before anything is changed.
+"""Reading one example: msgpack bytes to a target, hashes, values and an importance, all checked before the model changes.
 
-An example is a msgpack array ``[target, {name: value}]`` or ``[target, {name: value}, importance]``. In place of the map there
-may be an array of values, whose names are their positions.
+An example is a msgpack array ``[target, {name: value}]`` or ``[target, {name: value}, importance]``. The map can be replaced by
+an array of values, named by position.
 """
 
 import numpy as np
@@ -65,9 +65,9 @@ def read_target(buffer, position, task, keys):
 # ---- features ------------------------------------------------------------------------------------------------------------
 @compiled
 def read_array(buffer, position):
-    """Return (bytes a value, values, where they start) of an array of features, a msgpack extension of type 4 or 8.
+    """Return (bytes of each value, number of values, start) of an array of features, a msgpack extension of type 4 or 8.
 
-    The bytes a value are 0 for something else, -1 when it is cut off.
+    The first number is 0 for anything else, and -1 for an array that is cut off.
     """
     c = np.int64(buffer[position])
     position += 1
@@ -91,9 +91,9 @@ def read_array(buffer, position):
 
 @compiled
 def scan_array(buffer, start, keys, features):
-    """Read an array of features and check all of it, as `scan` does a map: a value's name is its position, "0", "1", ...
+    """Read and check an array of features, as `scan` does a map; values are named by position, "0", "1", ...
 
-    ``starts[:n]`` are ``-1 - p`` for position p, since the names lie nowhere. Their hashes were computed once a model.
+    ``starts`` is ``-1 - p`` for position p, because the buffer has no names. The names' hashes are computed once for a model.
     """
     width, size, position = read_array(buffer, start)
     if width <= 0:
@@ -108,9 +108,9 @@ def scan_array(buffer, start, keys, features):
             word = load(buffer, position)
             x = float64_of(word)
         else:
-            whole = position + 8 <= len(buffer)
+            can_load = position + 8 <= len(buffer)
             last = swap(big_endian(buffer, position, np.int64(4))) >> HALF
-            word = load(buffer, position) & MASK32 if whole else last
+            word = load(buffer, position) & MASK32 if can_load else last
             x = float32_of(word)
         position += width
         if word == NOTHING:
@@ -129,10 +129,11 @@ def scan_array(buffer, start, keys, features):
 
 @inlined
 def scan(buffer, position, keys, table, features):
-    """Read a map of features (or an array of them: see `scan_array`) and check all of it.
+    """Read and check a map of features (or an array of them: see `scan_array`).
 
-    Returns (code, where, n): ``hashes[:n]`` the names' hashes, ``starts[:n]`` and ``lengths[:n]`` where the names lie and
-    ``values[:n]`` the values; zero values are left out. ``where`` is the next position, or that of what is wrong.
+    Returns (code, where, n); ``where`` is the next position, or the position of the fault. ``hashes[:n]`` are then the names'
+    hashes, ``starts[:n]`` and ``lengths[:n]`` the places of the names in the buffer, and ``values[:n]`` the values; features
+    with a value of zero are left out.
     """
     seen = features.seen
     start = position
@@ -152,7 +153,7 @@ def scan(buffer, position, keys, table, features):
     seen[:room] = 0
     for _ in range(size):
         where = position
-        if position < len(buffer) and buffer[np.uint64(position)] & 0xE0 == 0xA0:  # the usual, short form
+        if position < len(buffer) and buffer[np.uint64(position)] & 0xE0 == 0xA0:  # mostly: a short string
             length = np.int64(buffer[np.uint64(position)] & 31)
             begin = position + 1
             if begin + length > len(buffer):
@@ -170,7 +171,7 @@ def scan(buffer, position, keys, table, features):
         if h == keys[CONSTANT_HASH]:
             return BAD_NAME_RESERVED, where, n
         position = begin + length
-        if position + 9 <= len(buffer) and buffer[np.uint64(position)] == 0xCB:  # the usual: a float64
+        if position + 9 <= len(buffer) and buffer[np.uint64(position)] == 0xCB:  # mostly: a float64
             x = float64_of(swap(load(buffer, position + 1)))
             position += 9
         else:
@@ -195,10 +196,10 @@ def scan(buffer, position, keys, table, features):
     return OK, position, n
 
 
-# ---- the whole -----------------------------------------------------------------------------------------------------------
+# ---- a whole example -----------------------------------------------------------------------------------------------------
 @inlined
 def read_header(buffer, position):
-    """Return (code, next position, whether an importance comes) of an example."""
+    """Return (code, next position, whether the example has an importance)."""
     size, after = read_size(buffer, position, 0x90, 0xDC)
     if size != 2 and size != 3:
         return (BAD_FRAMING if size == -2 else BAD_EXAMPLE), position, False
@@ -207,7 +208,7 @@ def read_header(buffer, position):
 
 @inlined
 def read_rest(buffer, position, with_importance, keys, table, features):
-    """Return (code, where, number of features, importance) of what comes after the target; ``where`` as in `scan`."""
+    """Return (code, where, number of features, importance) of the values after the target; ``where`` is as in `scan`."""
     code, where, n = scan(buffer, position, keys, table, features)
     if code != OK or not with_importance:
         return code, where, n, 1.0

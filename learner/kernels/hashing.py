@@ -1,4 +1,4 @@
-"""Names: their keyed hash, whether they are UTF-8, and the names of an array's positions."""
+"""Names of features: their keyed hash, the check for UTF-8, and the names of an array's positions."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ LOW56, HIGH_BITS = np.uint64((1 << 56) - 1), np.uint64(0x8080808080808080)
 
 @inlined
 def modulo(h):
-    """Return a number below 2^63 modulo 2^61 - 1."""
+    """Return h modulo 2^61 - 1, for h below 2^63."""
     h = (h & P61) + (h >> np.uint64(61))
     return h - P61 if h >= P61 else h
 
@@ -22,10 +22,10 @@ def hash_name(buffer, start, length, keys):
     """Return the keyed 64-bit hash of a name, never 0, and whether the name has a byte that isn't ASCII.
 
     The polynomial ``((n + m_1) r + .. + m_k) r`` over the field of 2^61 - 1 elements, in the name's length ``n`` and its
-    7-byte blocks ``m_i``, with a secret ``r`` (Carter and Wegman, 1979, "Universal classes of hash functions"), spread over
-    64 bits by a bijection: a polynomial alone would lay numbered names out in steps, which crowd a table. Two different
-    names of at most 256 bytes collide with a probability of at most 38 / 2^61 over the secret, which nobody outside the
-    model knows: collisions can't be aimed.
+    7-byte blocks ``m_i``, with a secret ``r`` (Carter and Wegman, 1979, "Universal classes of hash functions"). A bijection
+    then spreads it over 64 bits, because the polynomials of numbered names are equally spaced and would crowd a hash table. Two
+    different names of at most 256 bytes collide with a probability of at most 38 / 2^61 over the secret. Nobody outside the
+    model knows the secret, so nobody can construct collisions.
     """
     r = keys[KEY_BLOCK]
     h = np.uint64(length)
@@ -86,7 +86,7 @@ def is_utf8(buffer, start, length):
 # ---- positions: the names "0", "1", ... of an array's values -------------------------------------------------------------
 @compiled
 def n_digits(number):
-    """Return how many decimal digits a whole number from 0 to 10^15 has."""
+    """Return the number of decimal digits of a whole number from 0 to 10^15."""
     n = 1
     while number > 9:
         number //= 10
@@ -96,7 +96,7 @@ def n_digits(number):
 
 @compiled
 def write_digits(text, at, length, number):
-    """Write a whole number, its so many decimal digits, into an array of bytes."""
+    """Write the decimal digits of a whole number, `length` of them, into an array of bytes."""
     for i in range(at + length - 1, at - 1, -1):
         text[i] = 48 + number % 10
         number //= 10
@@ -104,7 +104,7 @@ def write_digits(text, at, length, number):
 
 @compiled
 def hash_positions(n, keys, text):
-    """Write the hashes of the names of the first positions into the keys; ``text`` is room for one name."""
+    """Write the hashes of the names of the first n positions into the keys; ``text`` is a work array for one name."""
     for position in range(n):
         length = n_digits(position)
         write_digits(text, np.int64(0), length, position)

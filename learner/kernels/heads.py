@@ -1,7 +1,7 @@
-"""A neural head's compiled half: a factory makes its three functions of the graph's two and of a few numbers.
+"""The compiled half of a neural head: three functions, built from the two passes of its graph and a few numbers.
 
-V_1, the first layer, is sparse: it has a column a feature, in the feature's row behind the experts' numbers. Behind the column
-lie the sums of its squared gradients. All is learned by AdaGrad (Duchi, Hazan and Singer, 2011).
+V_1, the first layer, has a column for each feature, in the feature's row after the experts' columns. The column is followed by
+its sums of squared gradients. All layers are learned by AdaGrad (Duchi, Hazan and Singer, 2011).
 """
 
 from typing import Any, NamedTuple
@@ -19,40 +19,38 @@ EPSILON = np.float32(1e-3)
 class Head(NamedTuple):
     """A head's arrays."""
 
-    parameters: Any  # float32: biases and upper layers, one behind the other
+    parameters: Any  # float32: biases and upper layers, concatenated
     squares: Any  # float32: their sums of squared gradients
-    norms: Any  # float64: running means of the layers' squared gradients
-    gradients: Any  # float32: the parameters' gradients at the example at hand
+    norms: Any  # float64: running means of the squared norms of the layers' gradients
+    gradients: Any  # float32: the parameters' gradients at the current example
     scratch: Any  # float32: forward and backward values of the graph's nodes
-    sizes: Any  # uint64: how often each loop of the graph runs
-    columns: Any  # uint64: where the columns of an example's features start
+    sizes: Any  # uint64: the number of iterations of each loop of the graph
+    columns: Any  # uint64: the starts of the columns of an example's features
     values: Any  # float32: their values
-    layers: (
-        Any  # uint64: units of the first layer; then where each layer's parameters start, and where the last one's end
-    )
+    layers: Any  # uint64: units of the first layer; then the start of each layer's parameters, and the end of the last
 
 
 class Shape(NamedTuple):
-    """What the machine code of a head depends on, beside its graph."""
+    """The numbers that are compiled into a head's machine code, beside its graph."""
 
-    column: int  # where in a row its column starts
+    column: int  # the start of its column in a row
     units: int  # of the first layer
-    delta: int  # where in ``scratch`` the gradient of the first layer's sums starts
-    spread: float  # columns start uniform within +- this
+    delta: int  # the start in ``scratch`` of the gradient by V_1 phi(x)
+    spread: float  # new columns are uniform within +- this
     rate: float
-    norm_weight: float  # of the newest gradient in the running means
+    norm_weight: float  # the weight of the newest gradient in the running means
 
 
 class Functions(NamedTuple):
-    """A head as the mixture calls it."""
+    """The functions of a head that the mixture calls."""
 
     start: Any  # (base, h, rows): draw a new feature's column
-    score: Any  # (inputs, rows, head): the score; what it computed stays in the head's arrays
-    learn: Any  # (inputs, slope, rows, head): update, given the derivative of the loss by the score
+    score: Any  # (inputs, rows, head): return the score; the forward values stay in the head's arrays
+    learn: Any  # (inputs, slope, rows, head): update; slope is d loss / d score
 
 
 def functions(shape: Shape, forward: Any, backward: Any) -> Functions:
-    """Return the functions of a head whose graph has these two: see `learner.graph.compiler`."""
+    """Return the functions of a head, given the two passes of its graph: see `learner.graph.compiler`."""
     COLUMN, DELTA, UNITS = np.uint64(shape.column), np.uint64(shape.delta), np.uint64(shape.units)
     SPREAD, RATE, NORM_WEIGHT = shape.spread, np.float32(shape.rate), shape.norm_weight
     ELEVEN = np.uint64(11)
@@ -109,18 +107,18 @@ def functions(shape: Shape, forward: Any, backward: Any) -> Functions:
 # ---- no head -------------------------------------------------------------------------------------------------------------
 @inlined
 def _start(base, h, rows):
-    """Nothing to draw."""
+    """Do nothing."""
 
 
 @inlined
 def _score(inputs, rows, head):
-    """Return the score of nothing."""
+    """Return 0."""
     return 0.0
 
 
 @inlined
 def _learn(inputs, slope, rows, head):
-    """Nothing to learn."""
+    """Do nothing."""
 
 
 NONE = Functions(_start, _score, _learn)

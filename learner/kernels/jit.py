@@ -1,14 +1,15 @@
 """How the loops are compiled, and where their machine code is kept.
 
-Three decorators say who calls a function. A `door` is called from Python; its machine code is kept on disk. What is
-`inlined` or `compiled` is called by compiled code only: it becomes machine code as part of the doors that call it, and has no
-wrapper for Python. Called from Python all the same, it runs as the plain Python that it is, unless it needs an intrinsic.
+The decorators say who calls a function. A `door` (or a `loop`, a door that compiles for seconds) is called from Python; its
+machine code is kept on disk. An `inlined` or a `compiled` function is called by compiled code only: its machine code is part of
+the doors that call it, and it has no wrapper for Python. When Python calls it nevertheless, it runs as plain Python, unless it
+needs an intrinsic.
 
-Nothing that is compiled allocates memory, so all of it does without numba's runtime (``_nrt=False``): counting references to
-the arrays, which numba does with locked instructions at every call, took 62% of the time of the loops.
+No compiled function allocates memory, so all do without numba's runtime (``_nrt=False``). With the runtime, numba counts
+references to arrays by locked instructions at every call, which took 62% of the time of the loops.
 
-Machine code is kept in a folder whose name is a digest of every source that is compiled (see `sources`): numba itself looks
-at the file of the door alone, so that an edit of a loss would leave old machine code running.
+Machine code is kept in a folder whose name is a digest of all compiled sources (see `sources`). numba itself checks only the
+file of the door: after an edit of a loss, old machine code would still run.
 """
 
 import functools
@@ -41,19 +42,19 @@ __all__ = [
 
 JIT = not numba.config.DISABLE_JIT
 LEARNER = Path(__file__).parent.parent
-# no fast-math: every run gives the same bits; divisions by zero give infinity or NaN; other threads may run
+# without fast-math every run gives the same bits; division by zero gives infinity or NaN; other threads may run
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 
 
 class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
     """The code of a function that only compiled code calls: it is linked into its callers, but never optimised or run alone.
 
-    numba would optimise each function with all that it calls, and make machine code of it, before the same is done to its
-    caller: a third of the time that compiling takes.
+    By default numba optimises each function with everything it calls, and generates machine code, before it does the same for
+    the caller. Skipping this saves a third of the compile time.
     """
 
     def _optimize_final_module(self) -> None:
-        pass  # the door's is
+        pass  # only the door's module is optimised
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -61,7 +62,7 @@ class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
 
     def get_pointer_to_function(self, name: str) -> int:
         self._ensure_finalized()
-        return 0  # none: nobody calls it but what it is linked into
+        return 0  # there is no pointer: only the code that it is linked into calls it
 
     @property
     def codegen(self) -> Any:
@@ -69,7 +70,7 @@ class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
 
 
 class _WithoutEnvironment:
-    """What numba asks to note where a function's globals are, for tracebacks: there is no machine code to note it in."""
+    """Ignores numba's request to store the address of a function's globals, for tracebacks: there is no code to store it in."""
 
     @staticmethod
     def set_env(name: str, environment: Any) -> None:
@@ -77,7 +78,7 @@ class _WithoutEnvironment:
 
 
 class _InnerCompiler(Compiler):  # type: ignore[misc]
-    """numba's compiler, into an `_InnerLibrary`."""
+    """numba's compiler, with an `_InnerLibrary` as its output."""
 
     def __init__(self, typing: Any, target: Any, library: Any, *arguments: Any) -> None:
         super().__init__(typing, target, library or _InnerLibrary(target.codegen(), "inner"), *arguments)
@@ -92,12 +93,12 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function into its callers: handing over a dozen arrays would cost as much as the work."""
+    """Compile a function into its callers: passing a dozen arrays to it would cost as much as its work."""
     return _inner(njit(forceinline=True, **INNER)(function))
 
 
 def _inner(dispatcher: Any) -> Any:
-    """Return a dispatcher that runs plain Python when Python calls it: machine code without a wrapper would crash."""
+    """Make a dispatcher run plain Python when Python calls it: machine code without a wrapper would crash."""
     if JIT:
         base: Any = type(dispatcher)
         dispatcher.__class__ = _inner_class(base)
@@ -110,14 +111,14 @@ def _inner_class(base: Any) -> Any:
 
 
 class Door:
-    """A compiled function that Python calls. It is compiled, or loaded from disk, when it is called first.
+    """A compiled function that Python calls. It is compiled, or loaded from disk, at its first call.
 
     Parameters
     ----------
     function : callable
         The function.
     is_loop : bool
-        Whether compiling takes so long that people are told before.
+        Whether compiling takes so long that a message is printed before.
     """
 
     def __init__(self, function: Callable[..., Any], is_loop: bool = False) -> None:
@@ -134,7 +135,7 @@ class Door:
         return self._dispatcher(*arguments)
 
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
-        """Compile or load, and call. The loops raise nothing, so an error comes from the machine code on disk: make it anew."""
+        """Compile or load, and call. The loops raise nothing, so an error is the cache's: delete the machine code and retry."""
         for keep in (True, True, False):
             dispatcher = self._decorated(keep)
             try:
@@ -163,14 +164,14 @@ class Door:
             numba.config.CACHE_DIR = str(machine_code_folder())
             try:
                 return njit(cache=True, **OPTIONS)(self.py_func)
-            except (OSError, RuntimeError):  # there is nowhere to keep it: RuntimeError is numba's word for that
+            except (OSError, RuntimeError):  # it can't be kept on disk; numba raises RuntimeError for that
                 return njit(**OPTIONS)(self.py_func)
             finally:
                 numba.config.CACHE_DIR = before
 
 
 def door(function: Callable[..., Any]) -> Door:
-    """Make a function one that Python calls."""
+    """Make a function callable from Python, as machine code."""
     return Door(function)
 
 
@@ -180,11 +181,11 @@ def loop(function: Callable[..., Any]) -> Door:
 
 
 # ---- where machine code is kept ------------------------------------------------------------------------------------------
-_LOCK = threading.Lock()  # numba's setting is the process's
+_LOCK = threading.Lock()  # numba's setting is global
 
 
 def sources() -> list[Path]:
-    """Return the files that are compiled, or whose constants are: an edit of one makes all machine code anew."""
+    """Return the files whose functions or constants are compiled; an edit of any of them invalidates all machine code."""
     modules = ("layout", "metrics", "optimizers")
     return [
         *sorted((LEARNER / "kernels").rglob("*.py")),
@@ -210,10 +211,10 @@ def machine_code_folder() -> Path:
 
 @functools.cache
 def cache_folder() -> Path:
-    """Return the folder of machine code: ``compiled`` in ``LEARNER_CACHE``, else in ours among the user's caches.
+    """Return the folder of machine code: ``compiled`` in ``LEARNER_CACHE``, or else in the user's cache folder for learner.
 
-    It was made for the user alone, so that nobody else can have written there: numba reads a pickle, and runs what it finds.
-    Where no such folder can be had, it is a temporary one that goes with the process.
+    Only the user may have access to it, because numba unpickles and runs the files in it. If there can't be such a folder,
+    return a temporary one, which is deleted when the process ends.
     """
     chosen = os.environ.get("LEARNER_CACHE")
     folder = (Path(chosen).absolute() if chosen else platformdirs.user_cache_path("learner")) / "compiled"
@@ -232,22 +233,22 @@ def cache_folder() -> Path:
     return folder
 
 
-_temporary: list[tempfile.TemporaryDirectory[str]] = []  # goes when the process ends
+_temporary: list[tempfile.TemporaryDirectory[str]] = []  # deleted when the process ends
 
 
-# ---- saying so -----------------------------------------------------------------------------------------------------------
+# ---- messages about compiling --------------------------------------------------------------------------------------------
 EVENT = "numba:compile"
 
 
 class _Listener(event.Listener):  # type: ignore[misc]
-    """Calls back when compiling begins, and when it ends: once for all that a door compiles.
+    """Calls back when compiling starts and when it ends: once for a door with everything that it calls.
 
     Parameters
     ----------
     started, ended : callable
-        Take the door's name; and the seconds, None where it was broken off.
+        Take the door's name; `ended` also takes the seconds, or None if compiling failed.
     among : set of functions, optional
-        Only these doors.
+        Restricts the calls to these doors.
     """
 
     def __init__(
@@ -280,7 +281,7 @@ _loops: set[Callable[..., Any]] = set()
 
 @functools.cache
 def _tell() -> None:
-    """Have the process's announcer told, if it has one, of all that is compiled from now on."""
+    """Connect the process's announcer, if it has one, to the compiling of loops."""
     if (announcer := compiling.announcer) is not None:
         event.register(
             EVENT, _Listener(lambda name: announcer.started(name, str(cache_folder())), announcer.ended, _loops)
@@ -289,9 +290,9 @@ def _tell() -> None:
 
 @contextmanager
 def listening(started: Callable[[str], None], ended: Callable[[str, float | None], None]) -> Iterator[None]:
-    """Have a function called before something is compiled, with its name, and one after it, with the seconds that it took.
+    """Call `started` with a function's name before it is compiled, and `ended` with the name and the seconds afterwards.
 
-    What is loaded from disk is not compiled.
+    Loading machine code from disk makes no call.
     """
     with event.install_listener(EVENT, _Listener(started, ended)):
         yield
@@ -302,7 +303,7 @@ def switch(functions: Sequence[Any], first: int = 0) -> Any:
     """Return a compiled function that calls one of several compiled functions, chosen by its place in the sequence.
 
     ``switch([f, g])(1, x)`` is ``g(x)``; there must be two functions or more. The place is a value, not a type: one compilation
-    serves them all. Each call halves the functions left, because the compiler recurses once for every nested call.
+    serves all places. Each call halves the remaining functions, because the compiler recurses once for every nested call.
     """
     half = len(functions) // 2
     if not half:
@@ -337,7 +338,7 @@ ONE, ZERO = np.uint64(1), np.uint64(0)
 
 @inlined
 def yes():
-    """Return True: a constant that is no type, as the literal is, for which a callee would be compiled anew."""
+    """Return True as a plain boolean: numba would type the literal apart, and compile each callee once more for it."""
     return ONE > ZERO
 
 

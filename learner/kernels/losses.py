@@ -1,4 +1,4 @@
-"""The functions of `learner.losses`, compiled, and chosen by the code of a `learner.kernels.records.Loss`."""
+"""The functions of `learner.losses`, compiled; the code of a `learner.kernels.records.Loss` chooses among them."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ __all__ = ["derivative", "quadratic", "step", "value"]
 
 
 def _with_level(function: Any) -> Any:
-    """Return a function that takes a level, last, and does without."""
+    """Return a function that takes a level as its last argument and ignores it."""
 
     @inlined
-    def without(*arguments):
+    def ignoring_level(*arguments):
         return function(*arguments[:-1])
 
-    return without
+    return ignoring_level
 
 
 def _chosen(name: str) -> Any:
-    """Return one compiled function of all losses: it takes the loss's code, the function's own arguments, and a level."""
+    """Return one compiled function for all losses: it takes a loss's code, the function's own arguments, and a level."""
     functions = ((loss, inlined(getattr(loss, name))) for loss in LOSSES.values())
     return switch([function if loss.has_level else _with_level(function) for loss, function in functions])
 
@@ -47,5 +47,5 @@ def step(loss, s, y, q, importance):
 
 @inlined
 def quadratic(loss, s, y, precision):
-    """Return the loss's curvature at a score, its slope downwards, and the residual: see `learner.losses`."""
+    """Return the loss's curvature at a score, its negative slope, and the residual: see `learner.losses`."""
     return _quadratic(loss.code, s, y, precision, loss.level)

@@ -1,4 +1,4 @@
-"""The mixer: a small filter that learns how to combine the experts' scores, so that the whole stays one linear model."""
+"""The mixer: a small Kalman filter that learns how to combine the experts' scores; the result is one linear model."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ N_EXPERTS, N_DERIVED = len(EXPERTS), len(DERIVED)
 
 
 class Places(NamedTuple):
-    """Where the mixer's inputs lie: from 0 the experts of the features, in the table's order, then these."""
+    """The places of the mixer's inputs: from 0 AdaGrad's experts and those of the table `EXPERTS`, then these."""
 
     head: Any  # the neural head, if there is one
     derived: Any  # the experts of the derived features
@@ -25,7 +25,7 @@ class Places(NamedTuple):
 
 
 def places(n_rates, n_heads):
-    """Return where the inputs lie, of so many rates and of a head or none; the compiled functions are `places_of` it."""
+    """Return the places of the inputs, for the numbers of rates and heads (0 or 1); compiled functions call `places_of`."""
     if n_rates == 1:
         return Places(1, 1 + n_heads, 1 + n_heads, 1 + n_heads, 2 + n_heads, 2 + n_heads)
     head = n_rates + N_EXPERTS
@@ -39,7 +39,7 @@ _places = inlined(places)
 
 @inlined
 def places_of(learner):
-    """Return where the inputs lie: constants once compiled, as is the length of a tuple."""
+    """Return the places of the inputs; constants in compiled code, because the lengths of tuples are."""
     return _places(len(learner.settings.rates), 1 if len(learner.head) > 0 else 0)
 
 
@@ -51,29 +51,29 @@ def is_mixed(learner):
 
 @inlined
 def combine(learner, work):
-    """Make the mixer's inputs v of the experts' scores, a 1 and the trends; return the mixed score ``a . v``.
+    """Write the mixer's inputs v: the experts' scores, 1 and the trends; return the mixed score ``a . v``.
 
-    One expert alone is not mixed.
+    A single expert is not mixed: return its score.
     """
     settings, totals, mixer = learner.settings, learner.state.totals, learner.state.mixer
-    at, scores, inputs = places_of(learner), work.scores, work.inputs
+    places, scores, inputs = places_of(learner), work.scores, work.inputs
     if not is_mixed(learner):
-        return scores[at.derived - 1]
-    for k in range(at.one):
+        return scores[places.derived - 1]
+    for k in range(places.one):
         inputs[k] = scores[k]
-    inputs[at.one] = 1.0
+    inputs[places.one] = 1.0
     if is_mixture(settings):
         for k in range(N_TRENDS):
-            inputs[at.trends + k] = totals[TREND + k] if settings.parts & TRENDS else 0.0
+            inputs[places.trends + k] = totals[TREND + k] if settings.parts & TRENDS else 0.0
     s = 0.0
-    for i in range(at.end):
+    for i in range(places.end):
         s += mixer[i, 0] * inputs[i]
     return s
 
 
 @inlined
 def learn_mixing(s, update, settings, state, inputs, products):
-    """One step of the mixer's filter at the mixed score; take the target into the recent means."""
+    """Make one step of the mixer's filter at the mixed score; update the recent means with the target."""
     totals, mixer = state.totals, state.mixer
     curvature, error, residual = quadratic(settings.loss, s, update.y, update.precision)
     update_filter(len(mixer), inputs, curvature * update.importance, error * update.importance, mixer, products)

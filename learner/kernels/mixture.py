@@ -2,7 +2,7 @@
 
     scan -> find rows, scale -> experts' scores -> mixed score -> loss -> every expert's step -> the mixer's step
 
-`loops` makes the compiled functions around a neural head, or none.
+`loops` builds the compiled functions, with a neural head or without.
 """
 
 import math
@@ -43,29 +43,29 @@ __all__ = ["Loops", "loops"]
 
 
 class Loops(NamedTuple):
-    """The compiled functions of a kind of head."""
+    """The compiled functions for one head, or for none."""
 
     score_example: Any  # (learning, features, learner, work) -> (features, derived features, mixed score)
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
-    learn_example: Any  # (example, learner, work) -> (score before, loss then)
+    learn_example: Any  # (example, learner, work) -> (score, loss), before learning
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------------
 @inlined
 def inputs_of(n, features):
-    """Return the features of an example as the experts see them, the constant last."""
+    """Return the features of an example as inputs of the experts, the constant last."""
     return Inputs(np.uint64(n) + ONE, features.bases, features.scaled, ONE)
 
 
 @inlined
 def derived_inputs(n, derived):
-    """Return the derived features as the experts see them."""
+    """Return the derived features as inputs of the experts."""
     return Inputs(np.uint64(n), derived.bases, derived.values, NOTHING)
 
 
 @inlined
 def salt(n, hashes, salted, totals):
-    """Write the hashes under which a class of a multi-class model has the features; of another model they are as they are."""
+    """Write the features' hashes in a class of a multi-class model; in other models they are unchanged."""
     k = np.uint64(totals[CLASS])
     for i in range(np.uint64(n)):
         salted[i] = blend(hashes[i], k) if k > NOTHING else hashes[i]
@@ -73,13 +73,13 @@ def salt(n, hashes, salted, totals):
 
 @inlined
 def rows_of(n, learner):
-    """Return (rows, how often the bytes of its names) that an example may need at most."""
+    """Return the largest (number of rows, number of copies of each name) that an example may need."""
     return n + 1 + (MAX_DERIVED if is_mixture(learner.settings) else 0), 1
 
 
 @inlined
 def find_features(learning, n, learner, work):
-    """Find the rows of a scanned example's features, and scale its values; the constant comes last. Return how many."""
+    """Find the rows of a scanned example's features and scale its values, the constant last; return n without the constant."""
     settings, table, totals, features = learner.settings, learner.table, learner.state.totals, work.features
     width = width_of(settings)
     look_up(np.uint64(n), features.hashes, features.bases, table, width)
@@ -92,31 +92,31 @@ def find_features(learning, n, learner, work):
 
 @inlined
 def moves(y, learner, scores):
-    """Tell whether any expert has a gradient."""
+    """Tell whether the gradient of any AdaGrad expert or of the head is not zero."""
     settings = learner.settings
-    moved = experts.adagrad.moves(NOTHING, y, settings, scores)
+    has_gradient = experts.adagrad.moves(NOTHING, y, settings, scores)
     if len(learner.head) > 0:
-        moved = moved or derivative(settings.loss, scores[places_of(learner).head], y) != 0.0
-    return moved
+        has_gradient = has_gradient or derivative(settings.loss, scores[places_of(learner).head], y) != 0.0
+    return has_gradient
 
 
 # ---- before and after the experts' steps ---------------------------------------------------------------------------------
 @inlined
 def evaluate_score(s, example, learner):
-    """Evaluate the mixed score; return it in the target's units, its loss, and the target and importance as they are learned.
+    """Evaluate the mixed score; return the score in the target's units, its loss, and the target and importance to learn.
 
-    While the targets seen tell no scale to learn on, that importance is 0.
+    That importance is 0 as long as the targets seen define no scale.
     """
     settings, state = learner.settings, learner.state
     unit, offset = unit_and_offset(settings.task, state.totals)
-    before = unit * s + offset
-    loss, y = evaluate(settings.task, settings.loss, state, before, example.y, example.importance)
-    return before, loss, y, example.importance if has_scale(settings.task, state.totals) else 0.0
+    score = unit * s + offset
+    loss, y = evaluate(settings.task, settings.loss, state, score, example.y, example.importance)
+    return score, loss, y, example.importance if has_scale(settings.task, state.totals) else 0.0
 
 
 @inlined
 def update_of(n, n_derived, y, importance, totals, scaled):
-    """Take the example's size into the running sums; return what it asks of the experts."""
+    """Add the example's squared length to the running sums; return the update for the experts."""
     totals[SCALE_SUM] += squared_length(n, scaled)
     totals[DERIVED_SUM] += np.float64(n_derived)
     precision = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
@@ -125,30 +125,30 @@ def update_of(n, n_derived, y, importance, totals, scaled):
 
 @inlined
 def count_learned(importance, learned_importance, learner):
-    """Count an example as learned; its constant's row has changed."""
+    """Count an example as learned, and mark the constant's row as changed."""
     totals = learner.state.totals
     totals[EXAMPLES] += 1.0
     totals[IMPORTANCE_SUM] += importance
-    totals[RESIDUAL_SUM] += importance - learned_importance
+    totals[RESIDUAL_SUM] += importance - learned_importance  # 1 for a target without a scale keeps the precision at 1
     learner.table.dirty[np.uint64(totals[CONSTANT_ROW]) - ONE] = 1
 
 
 # ---- rows for new features -----------------------------------------------------------------------------------------------
 @inlined
 def class_bits(totals):
-    """Return what of a row's word tells the class that it is of."""
+    """Return the bits of a row's word DENSE that hold its class."""
     return np.uint32(totals[CLASS]) << np.uint32(CLASS_SHIFT)
 
 
 @inlined
 def pace_of(n_examples, sum_of_squares):
-    """Return ``sqrt(t / N)``: rates are relative to the mean of the examples' squared lengths (Ross et al., 2013)."""
+    """Return ``sqrt(t / N)``, which makes rates relative to the examples' mean squared length (Ross et al., 2013)."""
     return math.sqrt(n_examples / sum_of_squares)
 
 
 @inlined
 def squared_length(n, scaled):
-    """Return the sum of squares of an example's scaled values, the constant's among them."""
+    """Return the sum of squares of an example's scaled values, the constant's included."""
     square = 1.0
     for i in range(n):
         square += scaled[i] * scaled[i]
@@ -157,7 +157,7 @@ def squared_length(n, scaled):
 
 @inlined
 def keep_derived_rows(n, learner, derived):
-    """Give new derived features their rows; return how many have one, now in front."""
+    """Give new derived features rows; move the features with rows to the front, and return their number."""
     settings, table, totals = learner.settings, learner.table, learner.state.totals
     width = width_of(settings)
     kept = NOTHING
@@ -176,23 +176,23 @@ def keep_derived_rows(n, learner, derived):
 
 @inlined
 def learn_derived(n_derived, s, update, learner, work):
-    """Let the experts of the derived features learn the residual of the others."""
+    """Let the experts of the derived features learn the residual of all other experts."""
     if n_derived == NOTHING:
         return
-    at, mixer, totals = places_of(learner), learner.state.mixer, learner.state.totals
-    offset = s  # of all but the derived features
-    for k in range(at.derived, at.dense_filter):
+    places, mixer, totals = places_of(learner), learner.state.mixer, learner.state.totals
+    offset = s  # becomes the mixed score without the derived features
+    for k in range(places.derived, places.dense_filter):
         offset -= mixer[k, 0] * work.scores[k]
     n = keep_derived_rows(n_derived, learner, work.derived)
     t = totals[EXAMPLES] + 1.0
     pace = pace_of(t, t + totals[DERIVED_SUM])
     residual = Update(update.y, update.importance, offset, pace, update.precision)
-    experts.learn_derived(np.uint64(at.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
+    experts.learn_derived(np.uint64(places.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
 
 
-# ---- around a head -------------------------------------------------------------------------------------------------------
+# ---- functions that depend on the head -----------------------------------------------------------------------------------
 def _scoring(score_head: Any) -> Any:
-    """Return the function that scores an example, given a head's."""
+    """Return the function that scores an example, given the head's function."""
 
     @inlined
     def score_example(learning, n, learner, work):
@@ -200,7 +200,7 @@ def _scoring(score_head: Any) -> Any:
 
         The scores of all experts stay in the work arrays.
         """
-        settings, table, at = learner.settings, learner.table, places_of(learner)
+        settings, table, places = learner.settings, learner.table, places_of(learner)
         n = find_features(learning, n, learner, work)
         inputs = inputs_of(n, work.features)
         if settings.parts & SPARSE != 0:
@@ -210,18 +210,18 @@ def _scoring(score_head: Any) -> Any:
         n_derived = NOTHING
         if is_mixture(settings) and settings.parts & ALONE == 0:
             n_derived = derive(learning, settings, table, learner.state, work.derived)
-            experts.score_derived(np.uint64(at.derived), derived_inputs(n_derived, work.derived), panel)
+            experts.score_derived(np.uint64(places.derived), derived_inputs(n_derived, work.derived), panel)
             standardized = work.derived.standardized
-            work.scores[at.dense_filter] = experts.dense_filter.score(settings.parts, learner.state, standardized)
+            work.scores[places.dense_filter] = experts.dense_filter.score(settings.parts, learner.state, standardized)
         if len(learner.head) > 0:
-            work.scores[at.head] = score_head(inputs, table.rows, learner.head)
+            work.scores[places.head] = score_head(inputs, table.rows, learner.head)
         return n, n_derived, combine(learner, work)
 
     return score_example
 
 
 def _room(start_head: Any) -> tuple[Any, Any]:
-    """Return the functions that give features and the constant their rows, given what begins a feature's column in a head."""
+    """Return the functions that give features and the constant rows, given the head's function that starts a column."""
 
     @inlined
     def new_row(buffer, i, learner, features):
@@ -234,7 +234,7 @@ def _room(start_head: Any) -> tuple[Any, Any]:
 
     @inlined
     def keep_rows(buffer, n, learner, features):
-        """Give new features their rows; return how many have one, now in front, the constant behind them."""
+        """Give new features rows; move the features with rows to the front, the constant after them; return their number."""
         table, totals = learner.table, learner.state.totals
         constant = features.bases[n]
         kept = NOTHING
@@ -242,7 +242,7 @@ def _room(start_head: Any) -> tuple[Any, Any]:
             base = features.bases[i]
             if base == MISSING:
                 if not is_admitted(features.hashes[i], features.lengths[i], table, totals):
-                    continue  # as if it had not been there
+                    continue  # as if the example didn't have it
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
             features.scaled[kept] = features.scaled[i]
@@ -253,7 +253,7 @@ def _room(start_head: Any) -> tuple[Any, Any]:
 
     @inlined
     def make_constant(example, learner, work):
-        """Give the constant its row with the first example."""
+        """Give the constant its row, at the first example."""
         totals, features, n = learner.state.totals, work.features, np.uint64(example.n)
         if totals[CONSTANT_ROW] == 0.0:
             features.hashes[n] = learner.keys[CONSTANT_HASH]
@@ -267,52 +267,52 @@ def _room(start_head: Any) -> tuple[Any, Any]:
 
 
 def _learning(learn_head: Any) -> Any:
-    """Return the function that lets the experts learn, given a head's."""
+    """Return the function that lets the experts and the head learn, given the head's function."""
 
     @inlined
     def learn_features(n, update, learner, work):
-        """Let the experts of the features learn, and the head."""
-        settings, table, at = learner.settings, learner.table, places_of(learner)
+        """Let the experts of the plain features learn, and the head."""
+        settings, table, places = learner.settings, learner.table, places_of(learner)
         inputs = inputs_of(n, work.features)
         if len(learner.head) > 0:
-            slope = update.importance * derivative(settings.loss, work.scores[at.head], update.y)
+            slope = update.importance * derivative(settings.loss, work.scores[places.head], update.y)
             learn_head(inputs, slope, table.rows, learner.head)
         if settings.parts & ALONE == 0:
             experts.learn(NOTHING, inputs, update, panel_of(learner, work))
             if is_mixture(settings):
-                s, standardized = work.scores[at.dense_filter], work.derived.standardized
+                s, standardized = work.scores[places.dense_filter], work.derived.standardized
                 experts.dense_filter.learn(s, update, settings, learner.state, standardized, work.products)
 
     return learn_features
 
 
 def loops(head: heads.Functions) -> Loops:
-    """Return the compiled functions around a head's."""
+    """Return the compiled functions of the mixture for a head's functions."""
     score_example, learn_features = _scoring(head.score), _learning(head.learn)
     keep_rows, make_constant = _room(head.start)
 
     @inlined
     def learn_example(example, learner, work):
-        """Predict one scanned example, then learn it; return its score before, in the target's units, and its loss then."""
+        """Predict a scanned example, then learn it; return the score, in the target's units, and the loss, before learning."""
         make_constant(example, learner, work)
         n, n_derived, s = score_example(yes(), example.n, learner, work)
         promote(learner.settings, learner.table, learner.state.totals, work.derived.promoted)
-        before, loss, y, importance = evaluate_score(s, example, learner)
-        moved = importance > 0.0 and moves(y, learner, work.scores)
-        if moved:
+        score, loss, y, importance = evaluate_score(s, example, learner)
+        has_gradient = importance > 0.0 and moves(y, learner, work.scores)
+        if has_gradient:
             n = keep_rows(example.buffer, n, learner, work.features)
         update = update_of(n, n_derived, y, importance, learner.state.totals, work.features.scaled)
-        if moved:
+        if has_gradient:
             learn_features(n, update, learner, work)
             learn_derived(n_derived, s, update, learner, work)
         if importance > 0.0 and is_mixed(learner):
             learn_mixing(s, update, learner.settings, learner.state, work.inputs, work.products)
         count_learned(example.importance, importance, learner)
-        return before, loss
+        return score, loss
 
     @inlined
     def predict(buffer, learner, work):
-        """Score one map of features, changing nothing; what the score is made of stays in the work arrays."""
+        """Score one map of features without changing the model; the experts' scores stay in the work arrays."""
         code, where, n = scan(buffer, np.int64(0), learner.keys, learner.table, work.features)
         if code != OK:
             return code, where, n, NOTHING, 0.0

@@ -1,6 +1,6 @@
 """A named algorithm in place of the mixture: the scalar functions of `learner.optimizers`, compiled, and chosen by code.
 
-A row has the weight, in the user's units, and the algorithm's two numbers behind the header.
+After its header, a row has the weight, in the user's units, and the algorithm's two numbers.
 """
 
 from typing import Any, NamedTuple
@@ -20,12 +20,10 @@ from learner.losses import LOSSES
 
 __all__ = ["N_OPTIONS", "Algorithm", "learn_example", "named_algorithm", "rows_of", "score_features"]
 
-N_OPTIONS = 4  # a tuple of so many, which is not memory: the compiler takes what depends on them alone out of the loop
-WEIGHT, FIRST, SECOND = (
-    np.uint64(HEADER + k) for k in range(3)
-)  # columns: the weight, and the algorithm's two numbers
-MAX_STATE = 3e38  # a float32 holds it
-MAX_COUNT = 1e12  # a count is learned as at most this
+N_OPTIONS = 4  # in a tuple, not an array, so the compiler moves work that depends on options alone out of the loop
+WEIGHT, FIRST, SECOND = (np.uint64(HEADER + k) for k in range(3))  # columns: the weight, the algorithm's two numbers
+MAX_STATE = 3e38  # within the range of float32
+MAX_COUNT = 1e12  # a larger count is learned as this
 LOGISTIC, POISSON = LOSSES["logistic"].code, LOSSES["poisson"].code
 
 _rescaled = inlined(optimizers.rescaled)
@@ -33,21 +31,21 @@ _update = switch([inlined(optimizer.update) for optimizer in optimizers.OPTIMIZE
 
 
 class Algorithm(NamedTuple):
-    """A learner by a named algorithm: a `Learner`'s fields, but for the head, and the algorithm."""
+    """A learner with a named algorithm: the fields of a `Learner` without the head, and the algorithm."""
 
     settings: Any
     keys: Any
     table: Any
     state: Any
     code: Any  # its place in `learner.optimizers.OPTIMIZERS`
-    normalised: Any  # the power of `learner.optimizers.rescaled`; 0 without
+    normalised: Any  # the power in `learner.optimizers.rescaled`; 0 for algorithms that don't rescale
     options: Any  # a tuple of N_OPTIONS numbers
-    weights: Any  # float64: what scored each feature of the example at hand, the constant last
+    weights: Any  # float64: the weight that scored each feature of the current example, the constant last
 
 
 @inlined
 def named_algorithm(algorithm):
-    """Return the record of a learner by a named algorithm that a door was given as plain tuples."""
+    """Return the record of a learner with a named algorithm from a door's plain tuples."""
     learner, code, normalised, options, weights = algorithm
     settings, keys, table, state, _ = named(learner)
     return Algorithm(settings, keys, table, state, code, normalised, options, weights)
@@ -55,19 +53,19 @@ def named_algorithm(algorithm):
 
 @inlined
 def rows_of(n, algorithm):
-    """Return (rows, how often the bytes of its names) that an example may need at most."""
+    """Return the largest (number of rows, number of copies of each name) that an example may need."""
     return n + 1, 1
 
 
 @inlined
 def bounded(number):
-    """Return what a row takes of a number: never infinite."""
+    """Return a number within the range that a row stores; never infinite."""
     return min(max(number, -MAX_STATE), MAX_STATE)
 
 
 @inlined
 def score_features(n, algorithm, features):
-    """Return the score of a scanned example, the constant behind its features; leave what scored each in ``weights``."""
+    """Return the score of a scanned example, the constant after its features; write each one's weight into ``weights``."""
     table, rows, weights = algorithm.table, algorithm.table.rows, algorithm.weights
     width = width_of(algorithm.settings)
     look_up(np.uint64(n), features.hashes, features.bases, table, width)
@@ -79,7 +77,7 @@ def score_features(n, algorithm, features):
             w, scale = np.float64(rows[base + WEIGHT]), np.float64(rows[base + FIRST])
             weights[i] = _rescaled(algorithm.normalised, w, scale, features.values[i])
         s += weights[i] * features.values[i]
-    features.bases[n] = NOTHING  # the constant: row 0, always 1
+    features.bases[n] = NOTHING  # the constant: row 0, with the value 1
     features.values[n] = 1.0
     weights[n] = _rescaled(algorithm.normalised, np.float64(rows[WEIGHT]), np.float64(rows[FIRST]), 1.0)
     return s + weights[n]
@@ -87,12 +85,13 @@ def score_features(n, algorithm, features):
 
 @inlined
 def keep_rows(example, slope, algorithm, features):
-    """Count the features, and give new ones their rows; return how many have one, now in front, the constant behind them.
+    """Count the features and give new features rows; move those with rows to the front, the constant after them.
 
-    Without a gradient a new feature is not stored, but for an algorithm that learns its scale all the same.
+    Returns the number of features with rows. If the gradient is zero, a new feature is stored only under the normalised
+    algorithms, which learn its scale anyway.
     """
     table, totals, weights, n = algorithm.table, algorithm.state.totals, algorithm.weights, example.n
-    of_constant = weights[n]
+    constant_weight = weights[n]
     kept = NOTHING
     for i in range(np.uint64(n)):
         base = features.bases[i]
@@ -106,7 +105,7 @@ def keep_rows(example, slope, algorithm, features):
             base = insert(example.buffer, i, features, table, width_of(algorithm.settings))
         features.bases[kept], features.values[kept], weights[kept] = base, features.values[i], weights[i]
         kept += ONE
-    features.bases[kept], features.values[kept], weights[kept] = NOTHING, 1.0, of_constant
+    features.bases[kept], features.values[kept], weights[kept] = NOTHING, 1.0, constant_weight
     return kept
 
 
@@ -132,7 +131,7 @@ def update_features(n, example, slope, algorithm, features):
 
 @inlined
 def learn_example(example, algorithm, work):
-    """Predict one scanned example, then learn it; return its score before, and its loss then."""
+    """Predict a scanned example, then learn it; return the score and the loss before learning."""
     settings, table, features, n = algorithm.settings, algorithm.table, work.features, np.uint64(example.n)
     totals = algorithm.state.totals
     if table.sizes[0] == 0:

@@ -1,8 +1,7 @@
-"""The records that compiled functions take: what a model is, what it has learned, and room to work in.
+"""The records (named tuples) that compiled functions take: a model's settings, its learned state, and work arrays.
 
-A function takes the records that it reads, by name. Inside compiled code a named tuple costs nothing; to hand one over from
-Python costs 20 microseconds, so a `door` takes plain tuples and names them (see `named`). Where each number lies in the arrays
-is told by `learner.layout`.
+Inside compiled code a named tuple costs nothing. Passing one from Python costs 20 microseconds, so a `door` takes plain tuples
+and makes records of them (see `named`). `learner.layout` says where each number lies in the arrays.
 """
 
 import threading
@@ -18,58 +17,58 @@ __all__ = [
     "Update", "Work", "named", "named_work", "panel_of", "plain_work", "results", "work",
 ]  # fmt: skip
 
-CHUNK = 4096  # examples that one call of a loop learns at most
+CHUNK = 4096  # the most examples that one call of a loop learns
 
 
 # ---- a model -------------------------------------------------------------------------------------------------------------
 class Loss(NamedTuple):
-    """The loss that is learned by."""
+    """A loss."""
 
     code: Any  # its place in `learner.losses.LOSSES`
     level: Any  # of the quantile loss, within (0, 1)
 
 
 class Settings(NamedTuple):
-    """What a model is."""
+    """A model's settings, which never change."""
 
     loss: Any  # a `Loss`
     task: Any  # its place in `learner.kernels.tasks.TASKS`
-    parts: Any  # bits: what there is in the mixture
-    rates: Any  # a tuple, whose length the compiler knows: one AdaGrad expert a learning rate
-    decays: Any  # float32, one a rate
+    parts: Any  # bits: the parts of the mixture that are on
+    rates: Any  # a tuple, so the compiler knows its length: the learning rate of each AdaGrad expert
+    decays: Any  # float32, one for each rate
     l1: Any
     l2: Any
-    lines: Any  # a tuple as long as a row has cache lines, whose length the compiler knows
+    lines: Any  # a tuple with an element for each cache line of a row, so the compiler knows the row's width
 
 
 class Table(NamedTuple):
     """The weight dict: see `learner.learners.weights`."""
 
-    buckets: Any  # uint64, the hash table: 0, or the upper half of a name's hash and a slot + 1
-    rows: Any  # float32, the rows one behind the other
+    buckets: Any  # uint64, the hash table: 0, or the upper half of a name's hash, then a slot + 1
+    rows: Any  # float32, the rows, concatenated
     words64: Any  # the same memory as uint64
     words32: Any  # and as uint32
     names: Any  # uint8
-    sizes: Any  # int64: rows, bytes of names; then the most there may be of both
-    dirty: Any  # uint8, one a row: whether it changed since the last commit
-    sketch: Any  # uint8: bits for the names seen that have no row; none where the number of features is not bounded
+    sizes: Any  # int64: rows, bytes of names; then the largest allowed number of both
+    dirty: Any  # uint8: whether each row changed since the last commit
+    sketch: Any  # uint8: bits for recently seen names without a row; empty without ``max_features``
 
 
 class State(NamedTuple):
-    """What was learned beside the rows."""
+    """The learned state beside the rows."""
 
     totals: Any  # float64: counters and sums
     mixer: Any  # float64, (M, 1 + M): mixing weights, and their covariance
     dense_filter: Any  # float64, (D, 1 + D): weights of the standardised numbers, and their covariance
     metrics: Any  # float64, (3, sums): the progressive evaluation
-    samples: Any  # float32, (MAX_BINNED, 2 + N_SAMPLES): values that the bins of numbers are cut from
+    samples: Any  # float32, (MAX_BINNED, 2 + N_SAMPLES): values whose quantiles are the bounds of bins
 
 
 class Learner(NamedTuple):
-    """A model that learns: all that its loops read and write."""
+    """A learner: its settings and all of its learned state."""
 
     settings: Any
-    keys: Any  # uint64: the hash's secret, and the hashes of some names
+    keys: Any  # uint64: the hash's secret, and the hashes of a few names
     table: Any
     state: Any
     head: Any  # a `learner.kernels.heads.Head`, or ()
@@ -79,33 +78,33 @@ class Learner(NamedTuple):
 class Example(NamedTuple):
     """A scanned example; its features lie in the work arrays."""
 
-    buffer: Any  # the bytes that it came in: where the names of new features lie
+    buffer: Any  # its msgpack bytes, which hold the names of new features
     n: Any  # features
     y: Any  # target
     importance: Any
 
 
 class Inputs(NamedTuple):
-    """Features as the experts see them: rows, and values on the features' own scales."""
+    """Features as inputs of the experts: rows, and values on the features' own scales."""
 
-    n: Any  # uint64, as is the last
-    bases: Any  # uint64: where each row starts in ``rows``, or MISSING
+    n: Any  # uint64, as is ``n_constants``
+    bases: Any  # uint64: the start of each row in ``rows``, or MISSING
     scaled: Any  # float32
-    n_constants: Any  # 1 where the last of them is the constant, else 0
+    n_constants: Any  # 1 if the last feature is the constant, else 0
 
 
 class Update(NamedTuple):
-    """What an example asks of the experts."""
+    """An example's target and importance for the experts' steps, and numbers that all steps share."""
 
-    y: Any  # the target, as it is learned
+    y: Any  # the target, in the learner's own units
     importance: Any
-    offset: Any  # what is added to an expert's own score before the loss is looked at
-    pace: Any  # AdaGrad's rates are multiplied by it: sqrt(t / N) of Ross, Mineiro and Langford
+    offset: Any  # added to an expert's own score before the loss is computed
+    pace: Any  # a factor of AdaGrad's rates: sqrt(t / N) of Ross, Mineiro and Langford
     precision: Any  # the inverse of the mean residual so far
 
 
 class Panel(NamedTuple):
-    """What the experts read and write, of the model and of the work arrays."""
+    """The arrays of the model and the work arrays that experts read and write."""
 
     settings: Any
     rows: Any
@@ -118,63 +117,63 @@ class Panel(NamedTuple):
     steps: Any
 
 
-# ---- room to work in -----------------------------------------------------------------------------------------------------
+# ---- work arrays ---------------------------------------------------------------------------------------------------------
 class Features(NamedTuple):
-    """The features of the example at hand; of as many as it has, and one more for the constant."""
+    """The features of the current example, and the constant."""
 
     seen: Any  # uint64: a small hash table of the example's own names
     hashes: Any  # uint64
-    starts: Any  # int64: where the name lies in the buffer; -1 - p for the position p of an array
+    starts: Any  # int64: the name's start in the buffer; -1 - p for the position p of an array
     lengths: Any  # int64, of names
-    bases: Any  # uint64: where rows start, or MISSING
-    values: Any  # float64, as they came
+    bases: Any  # uint64: the starts of rows, or MISSING
+    values: Any  # float64, unscaled
     scaled: Any  # float32, on the features' own scales, within [-1, 1]
     present: Any  # uint8, by place: which dense features the example has
-    silent: Any  # uint8: with L1, whether all experts with a gradient weigh the feature with zero
-    text: Any  # uint8: room for the digits of a number
+    silent: Any  # uint8: with L1, whether the feature is silent: see `learner.kernels.experts.mark_silent`
+    text: Any  # uint8: the digits of a number
 
 
 class Derived(NamedTuple):
-    """What is derived from the features of the example at hand."""
+    """The derived features of the current example, and the values that they are derived from."""
 
     hashes: Any  # uint64
     bases: Any  # uint64
-    parents: Any  # uint32, (3, n): the slots of the two features that each is made of, and their bins
-    values: Any  # float32: the value of each, 1
+    parents: Any  # uint32, (3, n): the slots of the two parents, and their bins
+    values: Any  # float32: all 1
     numbers: Any  # float64, by place: the dense features' values
-    standardized: Any  # float64, by place: 1, then the same less their means, over their deviations
-    frequent: Any  # uint64: rows of the most frequent of the other features
-    counts: Any  # float64: how often they came
-    promoted: Any  # uint64: rows of the features that become dense with this example
+    standardized: Any  # float64, by place: 1, then the dense features' values minus their means, over their deviations
+    frequent: Any  # uint64: the starts of the rows of the most frequent other features
+    counts: Any  # float64: their counts
+    promoted: Any  # uint64: the starts of the rows of features that become dense after this example
 
 
 class Work(NamedTuple):
-    """Work arrays of one thread: nothing in them outlives an example, so that all models share them."""
+    """The work arrays of one thread. They hold one example's numbers at a time, so all models share them."""
 
     features: Any
     derived: Any
     scores: Any  # float64: the experts' scores, see `learner.kernels.mixer.Places`
     inputs: Any  # float64: the mixer's inputs
     products: Any  # float64: a filter's covariance times its inputs
-    slopes: Any  # float32, one a rate
-    paths: Any  # float64, one a rate
-    steps: Any  # float32, (features, rates) in a row
-    hashes: Any  # uint64: the plain hashes of an example's features, in a multi-class model
+    slopes: Any  # float32, one for each rate
+    paths: Any  # float64, one for each rate
+    steps: Any  # float32, (features, rates), flattened
+    hashes: Any  # uint64: in a multi-class model, the features' hashes before the class is blended in
 
 
 class Results(NamedTuple):
-    """What became of each example: one number of each array."""
+    """The results of examples: each array has one number for each example."""
 
     scores: Any  # float64, before learning, in the target's units; NaN where it was rejected
     codes: Any  # int64: OK, or why it was rejected
-    ends: Any  # int64: where it ends in the buffer, or what is wrong lies
+    ends: Any  # int64: its end in the buffer, or its fault's position
     losses: Any  # float64, before learning
     importances: Any  # float64
 
 
 @inlined
 def named(learner):
-    """Return the record of a learner that a door was given as plain tuples."""
+    """Return the record of a learner from a door's plain tuples."""
     settings, keys, table, state, head = learner
     loss, task, parts, rates, decays, l1, l2, lines = settings
     settings_record = Settings(Loss(*loss), task, parts, rates, decays, l1, l2, lines)
@@ -183,14 +182,14 @@ def named(learner):
 
 @inlined
 def named_work(work):
-    """Return the record of the work arrays that a door was given as plain tuples."""
+    """Return the record of the work arrays from a door's plain tuples."""
     features, derived, scores, inputs, products, slopes, paths, steps, hashes = work
     return Work(Features(*features), Derived(*derived), scores, inputs, products, slopes, paths, steps, hashes)
 
 
 @inlined
 def panel_of(learner, work):
-    """Return what the experts read and write."""
+    """Return the arrays that experts read and write."""
     table = learner.table
     return Panel(
         learner.settings, table.rows, table.words32, learner.state.totals, work.scores, work.features.silent, work.slopes,
@@ -232,7 +231,7 @@ def work() -> Work:
 
 
 def results() -> Results:
-    """Return this thread's room for the results of `CHUNK` examples."""
+    """Return this thread's arrays for the results of `CHUNK` examples."""
     if not hasattr(_thread, "results"):
         integers = np.zeros(CHUNK, np.int64), np.zeros(CHUNK, np.int64)
         _thread.results = Results(np.zeros(CHUNK), *integers, np.zeros(CHUNK), np.zeros(CHUNK))

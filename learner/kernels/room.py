@@ -1,4 +1,4 @@
-"""Bounded memory: how much room an example needs, which new features get a row, and moving together what is kept."""
+"""Bounded memory: the room that an example needs, the new features that get a row, and the removal of rows."""
 
 import numpy as np
 
@@ -21,13 +21,14 @@ THREE, SEVEN = np.uint64(3), np.uint64(7)
 
 @compiled
 def is_admitted(h, n_bytes, table, totals):
-    """Tell whether a new feature is to be stored; count it as seen, or refused.
+    """Tell whether a new feature may be stored; note its name as seen, and count a refusal.
 
-    It is until the last tenth of the rows, or of the bytes of names, that there may be; then only when its name was seen
-    before, lately, and there is room. Names seen are kept in a sketch of two bits each (Bloom, 1970, "Space/time trade-offs in
-    hash coding with allowable errors"), emptied before an eighth of them is set: half a percent of names seem seen that are
-    not (Einziger, Friedman, 2017, "TinyLFU: a highly efficient cache admission policy", for such a doorkeeper). Where the
-    bits of a name are, nobody knows outside the model: its hash is keyed. Without a bound there is no sketch, and all are.
+    Without ``max_features`` every feature is stored. With it, every feature is stored until nine tenths of the rows, or of the
+    bytes of names, are in use; after that, a feature is stored if its name was seen recently and there is room. Seen names are
+    kept in a sketch of two bits each (Bloom, 1970, "Space/time trade-offs in hash coding with allowable errors"). The sketch is
+    cleared before an eighth of its bits are set, so on average half a percent of new names are taken for seen ones (Einziger,
+    Friedman, 2017, "TinyLFU: a highly efficient cache admission policy", for such a doorkeeper). The hash is keyed, so nobody
+    outside the model knows a name's bits.
     """
     sizes, sketch = table.sizes, table.sketch
     if len(sketch) == 0:
@@ -55,9 +56,10 @@ def is_admitted(h, n_bytes, table, totals):
 
 @inlined
 def wants_sweep(parts, table, totals):
-    """Tell whether rows should be dropped before the next example: by what was learned only, not by the room there is.
+    """Tell whether rows should be dropped before the next example. This depends on the learned state, not on array sizes.
 
-    That is when no more fit, but for features that can't be dropped; with L1 when the rows have doubled since the last time.
+    With ``max_features``: when all rows are in use, or the longest name might not fit, unless no row was added since the last
+    sweep. With L1: when the number of rows has doubled since the last sweep.
     """
     sizes = table.sizes
     if len(table.sketch) > 0 and sizes[0] > totals[SWEPT_ROWS]:
@@ -67,7 +69,7 @@ def wants_sweep(parts, table, totals):
 
 @inlined
 def missing_room(n_rows, n_bytes, settings, table):
-    """Return (more rows, more bytes of names) that are needed for so many new ones; (0, 0) when they fit."""
+    """Return the (rows, bytes of names) that must be added for new features; (0, 0) when the arrays are large enough."""
     sizes = table.sizes
     n_rows, n_bytes = min(sizes[0] + n_rows, sizes[2]), min(sizes[1] + n_bytes, sizes[3])
     full = n_rows * np.int64(width_of(settings)) > len(table.rows) or 10 * n_rows > 7 * len(table.buckets)
@@ -78,7 +80,7 @@ def missing_room(n_rows, n_bytes, settings, table):
 
 @inlined
 def total(n, lengths):
-    """Return the sum of the first lengths of names."""
+    """Return the sum of the first n lengths."""
     n_bytes = np.int64(0)
     for i in range(n):
         n_bytes += lengths[i]
@@ -87,9 +89,9 @@ def total(n, lengths):
 
 @compiled
 def compact(keep, slots, table, width):
-    """Move the rows to keep, and their names, together, in order; write where each went, or -1, into ``slots``.
+    """Move the kept rows and their names together, in order; write each row's new slot, or -1, into ``slots``.
 
-    Derived features go with the features they are made of. The rows after the last one become zero.
+    A derived feature is dropped if a parent is. The rows after the last kept row are set to zero.
     """
     rows, words32, names, sizes = table.rows, table.words32, table.names, table.sizes
     n = np.uint64(0)

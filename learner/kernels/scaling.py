@@ -1,8 +1,8 @@
-"""Values on their features' own scales: what the experts see of an example.
+"""Scaling of an example's values to their features' own scales, as the experts see them.
 
-A feature's row keeps how often it came, the mean and the deviation of its values, and the largest size of what was seen of
-it. A feature that more than half of the examples have, with varying values, is *dense*: it is centred, and where it is left
-out it counts with its value, 0.
+A feature's row has its count, the mean and standard deviation of its values, and its scale, about the largest size seen. A
+feature with varying values that is in more than half of the examples is *dense*: it is centred, and an example that leaves it
+out has the value 0 for it.
 """
 
 import math
@@ -24,17 +24,18 @@ from learner.layout import (
     N_DENSE,
 )
 
-WARM_COUNT = 8.0  # examples that a feature has been in, before outliers are told from its usual values
-MAX_DEVIATIONS, MAX_MEANS = (
-    15.0,
-    4.0,
-)  # a value is cut there: deviations from zero beyond the mean; means of a constant value
-MAX_STANDARDIZED = 8.0  # deviations from the mean
+WARM_COUNT = 8.0  # the count of a feature above which outliers are clipped
+# A value's size is clipped to the mean's size plus so many deviations; to so many means where all values were equal.
+MAX_DEVIATIONS, MAX_MEANS = 15.0, 4.0
+MAX_STANDARDIZED = 8.0  # deviations from the mean; standardised values are clipped to this
 
 
 @inlined
 def scaled(v, base, count, learning, rows):
-    """Return a value, centred or not, on its feature's own scale, in [-1, 1]; the scale grows with what it has seen."""
+    """Return a value, centred if its feature is dense, on its feature's scale, in [-1, 1].
+
+    A larger value raises the scale; once the feature has been in `WARM_COUNT` examples, one value at most doubles it.
+    """
     scale = np.float64(rows[base + SCALE])
     magnitude = abs(v)
     if magnitude > scale:
@@ -46,13 +47,13 @@ def scaled(v, base, count, learning, rows):
 
 @inlined
 def bounded(v, bound):
-    """Return a number within plus and minus a bound."""
+    """Return a number clipped to plus and minus a bound."""
     return min(max(v, -bound), bound)
 
 
 @inlined
 def keep_frequent(base, count, n, frequent, counts):
-    """Take a row into the list of the most frequent, the first ones first; return how many are in it."""
+    """Insert a row into the list of the most frequent, in descending order of count; return the length of the list."""
     if n < np.uint64(N_CROSSED):
         at = n
         n += ONE
@@ -71,7 +72,7 @@ def keep_frequent(base, count, n, frequent, counts):
 
 @inlined
 def observe_value(x, base, count, rows):
-    """Take a value into its feature's mean and deviation (Welford, 1962, "Note on a method for calculating ... variances")."""
+    """Update a feature's mean and deviation with a value (Welford, 1962, "Note on a method for calculating ... variances")."""
     mean, deviation = np.float64(rows[base + MEAN]), np.float64(rows[base + DEVIATION])
     delta = x - mean
     mean += delta / (count + 1.0)
@@ -82,18 +83,18 @@ def observe_value(x, base, count, rows):
 
 @inlined
 def scale_features(n, learning, settings, table, totals, features, derived):
-    """Bring values onto their features' own scales: ``scaled[:n]`` in [-1, 1], and make sure of their rows; return n.
+    """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``, and confirm their rows; return n.
 
-    Dense features are centred, and one that is left out of this example is added with its value, 0: the score stays linear in
-    what the example says. When learning, the values are taken into the features' statistics. What comes after is left behind:
-    the dense features' values, plain and standardised, and the most frequent of the other features, for what is derived of
-    them; and which features are to become dense, for `promote`.
+    Dense features are centred. A dense feature that this example leaves out is added with the value 0, so the score stays
+    linear in the example's values. When learning, the values update the features' statistics. For later steps this also writes
+    the dense features' values, plain and standardised; the most frequent other features, for crosses; and the features that
+    become dense, for `promote`.
     """
     rows, words32, dirty = table.rows, table.words32, table.dirty
     bases = features.bases
     width = width_of(settings)
     half_of_examples = 0.5 * totals[EXAMPLES]
-    enough = max(np.float64(MIN_CROSSED), MIN_CROSSED_SHARE * totals[EXAMPLES])
+    min_count = max(np.float64(MIN_CROSSED), MIN_CROSSED_SHARE * totals[EXAMPLES])
     crosses = len(settings.rates) > 1 and settings.parts & CROSSES != 0
     n_dense = np.int64(totals[N_DENSE])
     features.present[: n_dense + 1] = 0
@@ -113,11 +114,11 @@ def scale_features(n, learning, settings, table, totals, features, derived):
             words32[base + COUNT] += 1
             dirty[base // width] = 1
         place = np.int64(words32[base + DENSE] & PLACE_MASK)
-        if crosses and count >= enough and place == 0:
+        if crosses and count >= min_count and place == 0:
             n_frequent = keep_frequent(base, count, n_frequent, derived.frequent, derived.counts)
         mean = np.float64(rows[base + MEAN])
         deviation = np.float64(rows[base + DEVIATION])
-        if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # it has had this one value only: an indicator
+        if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # an indicator: all its values were equal
             features.scaled[i] = 1.0 if x > 0.0 else -1.0
             continue
         features.present[place] = 1
@@ -145,7 +146,7 @@ def scale_features(n, learning, settings, table, totals, features, derived):
 
 @inlined
 def add_left_out(n, learning, settings, table, totals, features, derived):
-    """Add the dense features that an example has not, each with its value, 0; return how many features there are then."""
+    """Append the dense features that an example leaves out, with the value 0; return the new number of features."""
     rows = table.rows
     width = width_of(settings)
     for place in range(1, np.int64(totals[N_DENSE]) + 1):
@@ -168,7 +169,7 @@ def add_left_out(n, learning, settings, table, totals, features, derived):
 
 @inlined
 def promote(settings, table, totals, promoted):
-    """Give the features that became dense their places; called after scoring, so it takes effect from the next example."""
+    """Give places to the features that became dense; called after scoring, so it takes effect from the next example."""
     i = np.uint64(0)
     while promoted[i] != MISSING and totals[N_DENSE] < MAX_DENSE:
         totals[N_DENSE] += 1.0

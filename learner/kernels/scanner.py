@@ -1,4 +1,4 @@
-"""msgpack, value by value: numbers, strings, the headers of arrays and maps, and where a value ends."""
+"""Reading msgpack value by value: numbers, strings, headers of arrays and maps, and the end of a value."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def big_endian(buffer, position, n):
 
 @compiled
 def read_number(buffer, position):
-    """Return (kind, value, next position): kind 1 is a number (or true, false), 0 something else, -1 cut off."""
+    """Return (kind, value, next position): kind 1 is a number or a boolean, 0 another type, -1 a value that is cut off."""
     if position >= len(buffer):
         return -1, 0.0, position
     c = np.int64(buffer[position])
@@ -50,7 +50,7 @@ def read_number(buffer, position):
 
 @compiled
 def read_string(buffer, position):
-    """Return (length, where it starts): length -1 is something else than a string, -2 cut off."""
+    """Return (length, start) of a string: length -1 is another type, -2 a string that is cut off."""
     if position >= len(buffer):
         return np.int64(-2), position
     c = np.int64(buffer[position])
@@ -72,7 +72,7 @@ def read_string(buffer, position):
 
 @inlined
 def read_size(buffer, position, fixed, wide):
-    """Return (size, next position) of an array or map header; size -1 is something else, -2 cut off.
+    """Return (size, next position) of an array's or map's header: size -1 is another type, -2 a header that is cut off.
 
     ``fixed`` is the first byte of the short form (0x80 for maps, 0x90 for arrays), ``wide`` of the 16-bit form.
     """
@@ -91,7 +91,7 @@ def read_size(buffer, position, fixed, wide):
 
 @compiled
 def skip(buffer, position):
-    """Return where the msgpack value at a position ends, or -1 when it is cut off or not msgpack; no recursion."""
+    """Return the end of the msgpack value at a position, or -1 when it is cut off or not msgpack; no recursion."""
     left = np.int64(1)
     while left > 0:
         if position >= len(buffer):
@@ -137,7 +137,7 @@ def skip(buffer, position):
 
 @compiled
 def boundaries(buffer, ends):
-    """Write where msgpack values that follow one another end, as many as ``ends`` holds; return how many are whole."""
+    """Write the ends of consecutive msgpack values into ``ends``, as many as it holds; return the number of whole values."""
     position = np.int64(0)
     n = 0
     while position < len(buffer) and n < len(ends):

@@ -1,4 +1,4 @@
-"""The hash table from names to rows: looking up, and giving new features their rows."""
+"""The hash table from names to rows: lookups, and rows for new features."""
 
 import numpy as np
 
@@ -25,19 +25,19 @@ DERIVED, PLACE_MASK = np.uint32(DERIVED_BIT), np.uint32(PLACE_BITS)
 
 @inlined
 def width_of(settings):
-    """Return the float32s in a row: a constant once compiled."""
+    """Return the number of float32s in a row; a constant in compiled code."""
     return np.uint64(LINE * len(settings.lines))
 
 
 @inlined
 def hash_at(table, base):
-    """Return the hash of the name whose row starts there."""
+    """Return the hash of the name whose row starts at `base`."""
     return table.words64[(base >> ONE) + HASH]
 
 
 @inlined
 def find(table, h, width):
-    """Return where the row of the name with this hash starts in ``rows``, or MISSING."""
+    """Return the start in ``rows`` of the row of the name with this hash, or MISSING."""
     mask = np.uint64(len(table.buckets) - 1)
     i = h & mask
     tag = h >> HALF
@@ -54,9 +54,9 @@ def find(table, h, width):
 
 @inlined
 def look_up(n, hashes, bases, table, width):
-    """Write where the rows of ``hashes[:n]`` probably start, or MISSING, into ``bases``; `find_again` makes sure of one.
+    """Write the probable starts of the rows of ``hashes[:n]``, or MISSING, into ``bases``; `find_again` confirms one of them.
 
-    One loop with little in it, so that many cache misses are under way at once; the rows are fetched ahead, too.
+    The loop is short, so that the processor handles many cache misses at once. It also prefetches the rows.
     """
     mask = np.uint64(len(table.buckets) - 1)
     for j in range(n):
@@ -77,7 +77,7 @@ def look_up(n, hashes, bases, table, width):
 
 @inlined
 def find_again(j, hashes, bases, table, width):
-    """Return where the row of ``hashes[j]`` starts, or MISSING, which `look_up` may have taken for that of another name."""
+    """Return the start of the row of ``hashes[j]``, or MISSING; `look_up` may have given another name's row."""
     base = bases[j]
     if base != MISSING and hash_at(table, base) != hashes[j]:  # the other name has the same tag
         base = find(table, hashes[j], width)
@@ -87,7 +87,7 @@ def find_again(j, hashes, bases, table, width):
 
 @compiled
 def enter(buckets, h, slot):
-    """Put a slot into the hash table under a hash that is not there yet."""
+    """Enter a slot into the hash table under a new hash."""
     mask = np.uint64(len(buckets) - 1)
     i = h & mask
     while buckets[i] != NOTHING:
@@ -97,7 +97,7 @@ def enter(buckets, h, slot):
 
 @compiled
 def rebuild(buckets, words64, n_rows, width):
-    """Fill an empty hash table with the first rows."""
+    """Fill an empty hash table with the first n rows."""
     half = np.uint64(width) >> ONE
     for slot in range(np.uint64(n_rows)):
         enter(buckets, words64[slot * half + HASH], slot)
@@ -105,7 +105,7 @@ def rebuild(buckets, words64, n_rows, width):
 
 @inlined
 def new_row(h, table, width):
-    """Return where a new row starts, entered under a hash; its header has nothing but that yet."""
+    """Add a row under a hash, with a count of 1; return its start. The caller fills in the rest of the header."""
     slot = np.uint64(table.sizes[0])
     table.sizes[0] += 1
     base = slot * width
@@ -118,14 +118,14 @@ def new_row(h, table, width):
 
 @compiled
 def insert(buffer, i, features, table, width):
-    """Give the i-th feature of an example its row and its name; the caller has made room. Return where the row starts."""
+    """Give the i-th feature of an example a row and store its name; the caller has made room. Return the start of the row."""
     base = new_row(features.hashes[i], table, width)
     x, start, length = features.values[i], features.starts[i], features.lengths[i]
     arena = table.sizes[1]
     table.sizes[1] += length + 2
     table.names[arena] = length & 255
     table.names[arena + 1] = length >> 8
-    if start < 0:  # of an array
+    if start < 0:  # a position of an array
         write_digits(table.names, arena + 2, length, -1 - start)
     else:
         for k in range(length):
@@ -138,7 +138,7 @@ def insert(buffer, i, features, table, width):
 
 @inlined
 def insert_derived(i, derived, table, width):
-    """Give the i-th derived feature its row; its name is made of its parents' when somebody asks. Return where it starts."""
+    """Give the i-th derived feature a row without a name, which its parents' names imply. Return the start of the row."""
     base = new_row(derived.hashes[i], table, width)
     table.rows[base + SCALE] = 1.0
     table.words32[base + MEAN] = derived.parents[1, i]

@@ -1,4 +1,4 @@
-"""Running statistics of the targets: mean, deviation and range, and means of the newest ones."""
+"""Running statistics of the targets: mean, deviation, range, and recent means."""
 
 import math
 
@@ -15,12 +15,12 @@ from learner.layout import (
     TREND,
 )
 
-TREND_SHARES = np.array([1.0, 1.0 / 5.0, 1.0 / 50.0])  # of the newest target in the recent means
+TREND_SHARES = np.array([1.0, 1.0 / 5.0, 1.0 / 50.0])  # weights of the newest target in the recent means
 
 
 @compiled
 def observe_target(totals, y, importance):
-    """Take a target into the running mean, squared deviations and range (Welford, 1962)."""
+    """Update the running mean, squared deviations and range with a target (Welford, 1962)."""
     if importance == 0.0:
         return
     if totals[TARGET_SUM] == 0.0:
@@ -36,7 +36,7 @@ def observe_target(totals, y, importance):
 
 @compiled
 def target_deviation(totals):
-    """Return the standard deviation of the targets seen, 1 while there is none."""
+    """Return the standard deviation of the targets seen; 1 as long as it is 0."""
     if totals[TARGET_SQUARES] > 0.0:
         return math.sqrt(totals[TARGET_SQUARES] / totals[TARGET_SUM])
     return 1.0
@@ -44,19 +44,19 @@ def target_deviation(totals):
 
 @inlined
 def within_range(totals, s):
-    """Return a score within the range of the targets seen."""
+    """Return a score clipped to the range of the targets seen."""
     return min(max(s, totals[TARGET_MIN]), totals[TARGET_MAX])
 
 
 @inlined
 def positives(totals):
-    """Return the importance of the positive examples seen; their targets are -1 and +1."""
+    """Return the total importance of the positive examples seen, for targets of -1 and +1."""
     return 0.5 * (1.0 + totals[TARGET_MEAN]) * totals[TARGET_SUM]
 
 
 @inlined
 def follow_trends(totals, y, importance):
-    """Take a target into the recent means."""
+    """Update the recent means with a target."""
     for k in range(N_TRENDS):
         share = TREND_SHARES[k]
         if importance != 1.0:

@@ -1,13 +1,13 @@
-"""Learners: Python around the compiled loops, behind one interface, `learner.learners.protocol.Learner`.
+"""Learners: Python around the compiled loops; all implement `learner.learners.protocol.Learner`.
 
 ==============  ===========================================================================================================
-``protocol``    what every learner is and does; what learning and explaining return
-``linear``      learners of one score, and their weights by name
-``mixture``     the default: experts side by side, mixed; perhaps with a neural head among them
+``protocol``    the interface of all learners; the results of learning and explaining
+``linear``      learners with one score an example, and their weights by name
+``mixture``     the default: experts side by side, mixed; optionally with a neural head among them
 ``optimizer``   one named algorithm in place of the mixture
 ``multiclass``  one mixture a class
 ``neural``      the neural head
-``weights``     the growing dict of weights; ``sweeping``: which features a full one drops
+``weights``     the growing dict of weights; ``sweeping``: which features a full dict drops
 ``reasons``     why an example was rejected, in words
 ==============  ===========================================================================================================
 """
@@ -22,7 +22,7 @@ __all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection", "m
 
 
 def make(spec: Spec) -> Learner:
-    """Return the learner that a spec describes; it knows nothing yet."""
+    """Return a new, untrained learner for a spec."""
     if spec.optimizer is not None:
         return NamedAlgorithm(spec)
     return MultiClass(spec) if spec.task == "multiclass" else Mixture(spec)

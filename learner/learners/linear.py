@@ -1,4 +1,4 @@
-"""Learners of one score: a linear model with readable weights, ``score = w . phi(x)``, whatever it is learned with."""
+"""Learners with one score an example: linear models with named weights, ``score = w . phi(x)``."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class LinearLearner(Learner):
     spec, width, weight_dict
         See `Learner`.
     of_class : int
-        The class that it learns in a multi-class model, from 1; else 0.
+        The class it learns in a multi-class model, counted from 1; else 0.
     """
 
     def __init__(self, spec: Spec, width: int, weight_dict: WeightDict | None = None, of_class: int = 0) -> None:
@@ -40,11 +40,11 @@ class LinearLearner(Learner):
     # ---- scores ----
     @abstractmethod
     def _score(self, packed: bytes) -> "Scored":
-        """Score a msgpack map in the learner's own units; what the score is made of stays in this thread's work arrays."""
+        """Score a msgpack map in the learner's own units; the experts' scores stay in this thread's work arrays."""
 
     @property
     def unit_and_offset(self) -> tuple[float, float]:
-        """What a score of 1 in the learner's own units is in the target's, and what is then added."""
+        """The factor and the summand that turn a score in the learner's own units into the target's units."""
         unit, offset = tasks.unit_and_offset(self.task_code, self.totals)
         return float(unit), float(offset)
 
@@ -53,15 +53,15 @@ class LinearLearner(Learner):
         return float(offset + unit * score)
 
     def score_packed(self, packed: bytes) -> float:
-        """Return the score of a msgpack map of features, in the target's units; nothing changes."""
+        """Return the score of a msgpack map of features, in the target's units, without changing the learner."""
         return self._in_target_units(self._score(packed).score)
 
     def prediction(self, score: float) -> float:
-        """Return the number that a score stands for: a probability, or a number within the range of targets seen."""
+        """Return the prediction for a score: a probability, or a number limited by the targets seen."""
         return float(self.loss.link(tasks.within_targets(self.task_code, self.totals, score)))
 
     def predict_packed(self, packed: bytes) -> Any:
-        """Return the target or label by the score's sign, or a number."""
+        """Return the target or label by the score's sign, or the predicted number."""
         score = self.score_packed(packed)
         return self.prediction(score) if TASKS[self.spec.task].predicts_numbers else self.classes[score > 0.0]
 
@@ -76,10 +76,10 @@ class LinearLearner(Learner):
 
     @abstractmethod
     def _contributions(self, packed: bytes, scored: "Scored") -> list[Contribution]:
-        """Return what each feature of the map that was scored last adds to its score, in no order."""
+        """Return what each feature of the last scored map adds to its score, unsorted."""
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
-        """Return the reply to a request, after one look at the map."""
+        """Return the reply to a request; the map is scored once."""
         scored = self._score(packed)
         score = self._in_target_units(scored.score)
         answer: dict[str, Any] = {"score": score, "prediction": self.prediction(score)}
@@ -97,20 +97,20 @@ class LinearLearner(Learner):
     # ---- weights ----
     @property
     def constant_slot(self) -> int | None:
-        """The slot of the constant, None before the first example."""
+        """The slot of the constant; None before the first example."""
         return int(self.totals[layout.CONSTANT_ROW]) - 1 if self.totals[layout.CONSTANT_ROW] else None
 
     @abstractmethod
     def constant(self) -> float:
-        """Return the constant's weight: what it adds to every score."""
+        """Return the constant's weight, which is added to every score."""
 
     @abstractmethod
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
-        """Return the weights of some slots in the user's own units: what one more of the feature adds to the score."""
+        """Return the weights of some slots in the user's units: the change of the score when the value grows by 1."""
 
     @abstractmethod
     def effects(self, slots: Any) -> NDArray[np.float64]:
-        """Return how much the features of some slots move a score, on the features' own scales, at least 0."""
+        """Return the sizes of the weights of some slots for values on the features' own scales, at least 0."""
 
     @property
     def weights(self) -> "Weights":
@@ -122,12 +122,12 @@ class LinearLearner(Learner):
         sweeping.sweep(self)
 
     def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return, for each of some rows, whether L1 has left it any weight; without L1 every row has."""
+        """Return, for each of some rows, whether L1 has left it a non-zero weight; without L1 all are True."""
         return np.ones(len(rows), np.bool_)
 
 
 class Scored(NamedTuple):
-    """A score in the learner's own units, and how many features, and derived features, it is made of."""
+    """A score in the learner's own units, with the numbers of plain and of derived features that were scored."""
 
     n_features: int
     n_derived: int
@@ -135,7 +135,7 @@ class Scored(NamedTuple):
 
 
 def require_whole(packed: bytes, end: int) -> None:
-    """Make sure that a map, which ends where it does, was all of the bytes.
+    """Check that no bytes follow the map, which ends at `end`.
 
     Raises
     ------
@@ -147,12 +147,12 @@ def require_whole(packed: bytes, end: int) -> None:
 
 
 def ordered(contributions: list[Contribution]) -> list[Contribution]:
-    """Return contributions, the largest in size first."""
+    """Return contributions sorted by size, the largest first."""
     return sorted(contributions, key=lambda contribution: -abs(contribution.contribution))
 
 
 def names_of(packed: bytes) -> list[str]:
-    """Return the names in a msgpack map whose values are not zero, as the compiled loops keep them."""
+    """Return the names in a msgpack map whose values aren't zero, in the order in which the compiled loops read them."""
     features: dict[str, float] = by_name(msgpack.unpackb(packed, strict_map_key=False))
     return [name for name, value in features.items() if abs(value) >= layout.MIN_NUMBER]
 

@@ -1,13 +1,13 @@
-"""The mixture: several experts over one weight dict, and the mixer that makes one linear model of them.
+"""The mixture: several experts over one weight dict, and the mixer that combines them into one linear model.
 
-Every example updates the same features under several experts at once; they share the lookup and the cache line: two AdaGrad
-learners at different rates, a Kalman filter that keeps a variance for each weight, and (for two classes) naive Bayes. A small
-Kalman filter learns how to combine the experts' **scores**, so that the whole stays linear in the features: the effective
+Every example updates the same features under several experts, which share the lookup and the cache line: two AdaGrad learners
+with different rates, a Kalman filter that keeps a variance for each weight, and (for two classes) naive Bayes. The mixer, a
+small Kalman filter, learns how to combine the experts' **scores**. So the model stays linear in the features: the effective
 weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and explanations add up exactly.
 
-Features are also *derived* from the features of the example: bins of the numbers, cells of two numbers, pairs of the most
-frequent features. They have rows and names like all others ("carat in [0.7, 0.9)", "carrier=UA and origin=EWR"), and separate
-experts that are trained on the residual. The constant moves with the newest targets, as much as that has helped.
+The model also *derives* features from those of the example: bins of numbers, cells of two numbers, pairs of the most frequent
+features. They have rows and names like other features ("carat in [0.7, 0.9)", "carrier=UA and origin=EWR"), and separate
+experts that are trained on the residual. Recent means of the targets are inputs of the mixer, too.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK_NAME", "Mixture"]
 
-FIRST_WEIGHT = 0.1  # of every expert in the mixture
-MIXING_VARIANCE = 0.1  # of the mixing weights, at first; an expert may have another
-NETWORK_NAME = "(network)"  # of what a neural head's score has beside its gradient times the inputs
+FIRST_WEIGHT = 0.1  # the initial mixing weight of every expert but the head
+MIXING_VARIANCE = 0.1  # the initial variance of the mixing weights; an expert may set its own
+NETWORK_NAME = "(network)"  # in explanations: a neural head's score minus its gradient times its inputs
 
 
 class Mixture(LinearLearner):
-    """A linear learner with experts, mixed by how well each has predicted; of one rate without a head it is that expert alone.
+    """A linear learner of several experts, mixed by how well each has predicted; one rate without a head isn't mixed.
 
     Parameters
     ----------
     spec : Spec
-        What the model is: loss, rates and decays, parts, penalties, head.
+        The loss, rates and decays, parts, penalties and head.
     weight_dict, of_class
         See `LinearLearner`.
 
     Attributes
     ----------
     head : NeuralHead or None
-        One more expert, whose weight in the mixture starts at 0; or, if the spec says so, the only one.
+        One more expert, whose mixing weight starts at 0; or, if the spec says so, the only expert.
     mixer, dense_filter : float64 arrays
-        See `learner.layout`; the state calls the second one ``newton``.
+        See `learner.layout`; in the state, the dense filter is called ``newton``.
     """
 
     def __init__(self, spec: "Spec", weight_dict: WeightDict | None = None, of_class: int = 0) -> None:
@@ -74,14 +74,14 @@ class Mixture(LinearLearner):
         self.samples = self.weight_dict.samples[0]
 
     def _part_bits(self) -> int:
-        """Return the parts as the loops take them."""
+        """Return the parts as bits, for the loops."""
         bits = sum(layout.PARTS[part] for part in self.spec.parts if part != "bayes" or self.loss.task == "binary")
         bits |= layout.SPARSE if self.spec.l1 else 0
         return bits | (layout.ALONE if self.head and self.head.alone else 0)
 
     @property
     def plain(self) -> tuple[Any, ...]:
-        """What the loops take: a `learner.kernels.records.Learner` as plain tuples."""
+        """The argument of the loops: a `learner.kernels.records.Learner` as plain tuples."""
         state = self.totals, self.mixer, self.dense_filter, self.metrics, self.samples
         return self._settings, self.keys, self.weight_dict.arrays, state, self.head.arrays if self.head else ()
 
@@ -119,12 +119,12 @@ class Mixture(LinearLearner):
 
     @property
     def _experts(self) -> list[tuple[int, Any]]:
-        """The experts beside AdaGrad's that are on, with the places of their scores."""
+        """The experts other than AdaGrad's that are switched on, with the places of their scores."""
         places = enumerate(experts.EXPERTS, len(self.spec.rates))
         return [(place, expert) for place, expert in places if self._parts & expert.PART]
 
     def _mixing_weights(self) -> NDArray[np.float64]:
-        """Return the weights of the experts' plain scores; without a mixer, 1 for the last expert, which is the score."""
+        """Return the weights of the experts' raw scores; without a mixer, the last expert's score counts with weight 1."""
         if self._mixes:
             a = self.mixer[:, 0].copy()
             for place, expert in self._experts:
@@ -135,7 +135,7 @@ class Mixture(LinearLearner):
         return a
 
     def constant(self) -> float:
-        """Return the constant's weight, with what the dense filter's constant and the trends add to every score."""
+        """Return what is added to every score: the constant's weight, the dense filter's constant, and the trends."""
         slot = self.constant_slot
         score = 0.0 if slot is None else float(self._linear_weights(slice(slot, slot + 1))[0])
         if self._mixes:
@@ -149,7 +149,7 @@ class Mixture(LinearLearner):
         return offset + unit * score
 
     def _linear_weights(self, slots: Any) -> NDArray[np.float64]:
-        """Return ``sum_k a_k w_k`` of some slots, on the features' own scales; the same bits for one slot as for many."""
+        """Return ``sum_k a_k w_k`` of some slots on the features' scales; a slot gives the same bits alone or in a batch."""
         a, rows = self._mixing_weights(), self.weight_dict.matrix[slots]
         n_rates = len(self.spec.rates)
         derived = rows.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED
@@ -168,7 +168,7 @@ class Mixture(LinearLearner):
         return weights
 
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
-        """Return the weights of some slots in the user's own units: what one more of the feature adds to the score."""
+        """Return the weights of some slots in the user's units: the change of the score when the value grows by 1."""
         rows = self.weight_dict.matrix[slots]
         scale, deviation = rows[:, layout.SCALE].astype(np.float64), rows[:, layout.DEVIATION].astype(np.float64)
         weights = self._linear_weights(slots) / np.where(scale > 0, scale, 1)
@@ -177,7 +177,7 @@ class Mixture(LinearLearner):
         return result
 
     def _dense_filter_weights(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the weights of the standardised numbers in the mixed score; 0 for other features."""
+        """Return the dense filter's weights in the mixed score, for standardised values; 0 for features that it doesn't see."""
         place = _places(rows)
         is_filtered = (place > 0) & (place <= layout.MAX_BINNED) & self._is_centred(rows)
         if not self._parts & layout.DENSE_FILTER or not self._mixes:
@@ -191,12 +191,12 @@ class Mixture(LinearLearner):
         return centred
 
     def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return, for each of some rows, whether an expert with a gradient has a weight that is not exactly zero."""
+        """Return, for each of some rows, whether any expert that learns by gradients has a weight other than exactly zero."""
         weighs: NDArray[np.bool_] = np.any(rows[:, experts.gradient_columns(len(self.spec.rates))] != 0, axis=1)
         return weighs
 
     def effects(self, slots: Any) -> NDArray[np.float64]:
-        """Return the sizes of effective weights on the features' own scales; with a head, and of their columns in it."""
+        """Return the sizes of the weights on the features' own scales; with a head, plus the norms of its columns, weighted."""
         sizes: NDArray[np.float64] = np.abs(self._linear_weights(slots))
         if self.head:
             columns = self.head.columns_of(self.weight_dict.matrix[slots]).astype(np.float64)
@@ -205,32 +205,32 @@ class Mixture(LinearLearner):
 
     # ---- explaining ----
     def _contributions(self, packed: bytes, scored: Scored) -> list[Contribution]:
-        """Return what each feature of the map that was scored last adds to its score, in no order.
+        """Return what each feature of the last scored map adds to its score, unsorted.
 
         With a neural head a feature's contribution includes the gradient of the network's score by its value, times the
-        value; the rest of the network's score is called `NETWORK_NAME`.
+        value. The rest of the network's score is listed as `NETWORK_NAME`.
         """
         n, work = scored.n_features, records.work()
         bases, values, scaled = work.features.bases[:n], work.features.values[:n], work.features.scaled[:n]
         names = names_of(packed)
-        values[len(names) :] = 0.0  # behind the example's own features are the dense ones that it leaves out
+        values[len(names) :] = 0.0  # the example's own features are followed by the dense features that it leaves out
         names += [self.weight_dict.name(int(base) // self.weight_dict.width) for base in bases[len(names) :]]
         known = bases != kernels.MISSING
         slots = (bases[known] // np.uint64(self.weight_dict.width)).astype(np.int64)
         rows = self.weight_dict.matrix[slots]
         place = _places(rows)
         standardized = work.derived.standardized[np.where(place <= layout.MAX_BINNED, place, 0)]
-        added = self._linear_weights(slots) * scaled[known] + self._dense_filter_weights(rows) * standardized
+        score_parts = self._linear_weights(slots) * scaled[known] + self._dense_filter_weights(rows) * standardized
         columns = np.zeros((3, n))  # mean, weight, contribution
         columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
         columns[1, known] = self.effective_weights(slots)
         unit, rest = self.unit_and_offset[0], 0.0
         if self.head:
             weight = self._mixing_weights()[self.places.head]
-            through = weight * (self.head.columns_of(rows) @ self.head.input_gradients()) * scaled[known]
-            rest = unit * (weight * work.scores[self.places.head] - float(through.sum()))
-            added += through
-        columns[2, known] = unit * added
+            through_head = weight * (self.head.columns_of(rows) @ self.head.input_gradients()) * scaled[known]
+            rest = unit * (weight * work.scores[self.places.head] - float(through_head.sum()))
+            score_parts += through_head
+        columns[2, known] = unit * score_parts
         contributions = [
             Contribution(*numbers) for numbers in zip(names, values.tolist(), *columns.tolist(), strict=True)
         ]
@@ -246,15 +246,15 @@ class Mixture(LinearLearner):
 
     # ---- the head, and the state ----
     def gradient_norms(self) -> dict[str, float]:
-        """Return the root mean square norms of the head's recent gradients, by layer; nothing without a head."""
+        """Return the root mean square norms of the head's recent gradients, by layer; {} without a head."""
         return self.head.layer_norms() if self.head else {}
 
     def gradient_warning(self) -> str:
-        """Return in words what is wrong with those norms; "" when nothing is."""
+        """Return a warning about vanishing or exploding gradients, or ""."""
         return self.head.warning() if self.head else ""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that was learned but the rows and names, as arrays by name."""
+        """Return the learned state by name, without the rows and the names of features."""
         arrays: dict[str, NDArray[Any]] = {
             "totals": self.totals,
             "mixer": self.mixer,
@@ -270,6 +270,6 @@ class Mixture(LinearLearner):
 
 
 def _places(rows: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the rows' places among the dense features, from 1; 0 for others."""
+    """Return the rows' places among the dense features, from 1; 0 for other features."""
     words = rows.view(np.uint32)[:, layout.DENSE]
     return np.where(words >= layout.DERIVED, 0, words & layout.PLACE_MASK).astype(np.int64)

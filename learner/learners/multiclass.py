@@ -1,13 +1,13 @@
-"""Many classes, known beforehand or not: one mixture a class, its label against the rest, over one dict of weights.
+"""Many classes, known beforehand or not: for each class one mixture, its label against the rest, over one dict of weights.
 
-A class exists from its label's first example on; its mixture has learned the examples since then. An example is scanned and
-its names hashed once; every class has rows of its own, under hashes made of the feature's hash and the class's number, and so
-a lookup of its own for each feature. The probabilities are those of the classes' mixtures, divided by their sum (one against
-the rest: Rifkin and Klautau, 2004, "In defense of one-vs-all classification"; Zadrozny and Elkan, 2002, "Transforming
+A class is added at its label's first example; its mixture learns all examples from then on. An example is scanned, and its
+names are hashed, once. Each class has its own rows, whose hashes combine the feature's hash with the class's number, so each
+feature is looked up once for every class. A class's probability is its mixture's, divided by the sum over all classes (one
+against the rest: Rifkin and Klautau, 2004, "In defense of one-vs-all classification"; Zadrozny and Elkan, 2002, "Transforming
 classifier scores into accurate multiclass probability estimates", section 4, for the normalisation).
 
-A label is a string, or a whole number, which is the same as its decimal digits. The first example of a label counts with the
-log loss of an even guess among it and the labels before.
+A label is a string or a whole number; the number 5 and the string "5" are one label. In the evaluation, the first example of a
+label counts with the log loss of a uniform guess among all labels so far, its own included.
 """
 
 import json
@@ -42,16 +42,16 @@ class MultiClass(Learner):
     Attributes
     ----------
     labels_seen : list of str
-        The labels in order of their first examples: class k from 1 is ``labels_seen[k - 1]``.
+        The labels in order of their first examples; class k, counted from 1, is ``labels_seen[k - 1]``.
     """
 
     def __init__(self, spec: "Spec") -> None:
-        self._blank = Mixture(spec)  # what a new class starts from
+        self._blank = Mixture(spec)  # the initial state of a new class
         super().__init__(spec, self._blank.weight_dict.width, self._blank.weight_dict)
         self.labels_seen: list[str] = []
         self._hashes = np.zeros(0, np.uint64)  # of the labels
-        self._answers = np.zeros((3, 0))  # room for an example's scores, probabilities and shares
-        self._class_metrics = np.zeros((3, TASKS["binary"].n_sums))  # every class's own evaluation, which nobody reads
+        self._answers = np.zeros((3, 0))  # work array: an example's scores, probabilities and shares
+        self._class_metrics = np.zeros((3, TASKS["binary"].n_sums))  # the mixtures' own evaluation, never read
         self._class_totals = np.zeros((0, layout.N_TOTALS))
         self._mixers = np.zeros((0, *self._blank.mixer.shape))
         self._dense_filters = np.zeros((0, *self._blank.dense_filter.shape))
@@ -59,7 +59,7 @@ class MultiClass(Learner):
 
     # ---- classes ----
     def _add(self, labels: Sequence[str]) -> None:
-        """Give labels their classes, whose mixtures know nothing yet."""
+        """Add classes for new labels, each with an untrained mixture."""
         first, n = len(self.labels_seen), len(labels)
         totals = np.zeros((n, layout.N_TOTALS))
         totals[:, layout.CLASS] = np.arange(first + 1, first + n + 1)
@@ -74,7 +74,7 @@ class MultiClass(Learner):
         self._answers = np.zeros((3, len(self.labels_seen)))
 
     def class_of(self, label: Any) -> int:
-        """Return the place of a label in the order of first examples.
+        """Return the index of a label in `labels_seen`.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class MultiClass(Learner):
         return self.labels_seen.index(str(label))
 
     def mixture(self, label: Any) -> Mixture:
-        """Return the mixture of a label seen, on views of the arrays of all."""
+        """Return the mixture of a label, on views of the shared arrays."""
         k = self.class_of(label)
         mixture = Mixture(self.spec, self.weight_dict, of_class=k + 1)
         mixture.totals, mixture.mixer, mixture.dense_filter = (
@@ -103,7 +103,7 @@ class MultiClass(Learner):
     # ---- learning ----
     @property
     def plain(self) -> tuple[Any, ...]:
-        """What the loops take: a `learner.kernels.classes.Classes` as plain tuples."""
+        """The argument of the loops: a `learner.kernels.classes.Classes` as plain tuples."""
         stacked = (
             self._class_totals, self._mixers, self._dense_filters, self._class_metrics, self.weight_dict.samples,
         )  # fmt: skip
@@ -125,7 +125,7 @@ class MultiClass(Learner):
         return done, position, n_rows, n_bytes
 
     def _refuse(self, buffer: NDArray[np.uint8], done: int, position: int, results: records.Results) -> tuple[int, int]:
-        """Reject an example of one label too many."""
+        """Reject an example whose label would exceed the largest number of classes."""
         if done == len(results.scores):
             return done, position
         results.scores[done] = results.losses[done] = results.importances[done] = np.nan
@@ -134,7 +134,7 @@ class MultiClass(Learner):
         return done + 1, int(kernels.skip(buffer, position))
 
     def sweep(self) -> None:
-        """Do nothing: the loops of many classes, whose features are not bounded, never ask for it."""
+        """Do nothing: multi-class models have neither ``max_features`` nor L1, so their loops never ask for a sweep."""
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
@@ -144,7 +144,7 @@ class MultiClass(Learner):
 
     # ---- answering ----
     def _score(self, packed: bytes) -> int:
-        """Score a map for every class: scores and probabilities are in `_answers`. Return how many features it has."""
+        """Score a map for every class, into `_answers`; return the number of its features."""
         code, where, n, _, _, _ = kernels.predict_classes(
             np.frombuffer(packed, np.uint8), NOT_SCANNED, 0, len(self.labels_seen), self.plain, records.plain_work()
         )
@@ -157,7 +157,7 @@ class MultiClass(Learner):
         return dict(zip(self.labels_seen, self._answers[row].tolist(), strict=True))
 
     def scores_packed(self, packed: bytes) -> dict[str, float]:
-        """Return every label's score, that of its own mixture; nothing changes."""
+        """Return every label's score by its own mixture, without changing the learner."""
         self._score(packed)
         return self._by_label(SCORES)
 
@@ -167,28 +167,28 @@ class MultiClass(Learner):
         return self._by_label(PROBABILITIES)
 
     def score_packed(self, packed: bytes) -> float:
-        """Return the largest of the labels' scores; NaN while there is no label."""
+        """Return the largest score of any label; NaN before the first example."""
         return max(self.scores_packed(packed).values(), default=float("nan"))
 
     def prediction(self, score: float) -> float:
-        """Return a probability as it is: learning reports the probability of an example's label as its score."""
+        """Return the score unchanged: here the score of a learned example is its label's probability."""
         return score
 
     def predict_packed(self, packed: bytes) -> str | None:
-        """Return the likeliest label, None before the first example."""
+        """Return the most probable label; None before the first example."""
         return _likeliest(self.probabilities_packed(packed))
 
     def explain_packed(self, packed: bytes, label: Any = None) -> list[Contribution]:
-        """Return what each feature adds to the score of a label, by default of the likeliest one."""
-        known = None if label is None else self.class_of(label)
+        """Return what each feature adds to the score of a label, by default the most probable one."""
+        chosen = None if label is None else self.class_of(label)
         n = self._score(packed)
         best = _likeliest(self._by_label(PROBABILITIES))
         if best is None:
             return []
-        return self._explain(packed, n, self.labels_seen.index(best) if known is None else known)
+        return self._explain(packed, n, self.labels_seen.index(best) if chosen is None else chosen)
 
     def _explain(self, packed: bytes, n: int, k: int) -> list[Contribution]:
-        """Return the contributions to the score of a class, which is scored once more from the features scanned last."""
+        """Return the contributions to a class's score, after scoring the last scanned features for this class alone."""
         _, _, _, n_features, n_derived, score = kernels.predict_classes(
             np.frombuffer(packed, np.uint8), n, k, k + 1, self.plain, records.plain_work()
         )
@@ -196,7 +196,7 @@ class MultiClass(Learner):
         return ordered(self.mixture(self.labels_seen[k])._contributions(packed, scored))
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
-        """Return the reply to a request: the likeliest label, its probability and that of every label."""
+        """Return the reply to a request: the most probable label, its score and probability, and every label's probability."""
         n = self._score(packed)
         scores, probabilities = self._by_label(SCORES), self._by_label(PROBABILITIES)
         label = _likeliest(probabilities)
@@ -218,7 +218,7 @@ class MultiClass(Learner):
 
     # ---- state in and out ----
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that was learned but the rows and names, as arrays by name."""
+        """Return the learned state by name, without the rows and the names of features."""
         return {
             "totals": self.totals,
             "class_totals": self._class_totals,
@@ -230,7 +230,7 @@ class MultiClass(Learner):
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state, after giving its labels their classes."""
+        """Replace the learned state, after adding classes for its labels."""
         labels = json.loads(state["labels"].tobytes()) if "labels" in state else []
         if labels[: len(self.labels_seen)] != self.labels_seen:
             self.__init__(self.spec)  # type: ignore[misc]
@@ -257,13 +257,13 @@ class ClassWeights(NamedWeights):
         return self._learner.mixture(label).weights
 
     def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
-        """Return ``label: name`` and weight, the largest in size first, of names (with their labels) that start so."""
-        every = [(f"{label}: {name}", w) for label, weights in self.items() for name, w in weights.top()]
-        return sorted((item for item in every if item[0].startswith(prefix)), key=lambda item: -abs(item[1]))[:n]
+        """Return pairs of ``label: name`` and weight, the largest in size first; `prefix` filters these combined names."""
+        weights = [(f"{label}: {name}", w) for label, of_label in self.items() for name, w in of_label.top()]
+        return sorted((item for item in weights if item[0].startswith(prefix)), key=lambda item: -abs(item[1]))[:n]
 
 
 def _label(value: Any) -> str:
-    """Return a target as its label: a whole number as its digits, also when it came as a float."""
+    """Return a target as its label: a whole number, int or float, as its decimal digits."""
     return value if isinstance(value, str) else str(int(value))
 
 

@@ -1,11 +1,11 @@
 """The neural head: score = w . s(V_k ... s(V_1 phi(x) + b_1) ...) + b, trained by the computation graph's own kernel.
 
-V_1 is sparse and grows like the weights: one column a feature name, in the feature's row of the weight dict, drawn small and
-at random from the name's keyed hash alone, so that neither the order of the stream nor a restart changes it. Features that
-have no row add nothing. `learner.graph.compiler` writes the graph out as flat loops; the loops of `learner.kernels` are
-compiled around those, and learn an example at a time, in stream order.
+V_1 grows with the weights: it has one column for each feature name, in the feature's row of the weight dict. A column starts
+with small random numbers drawn from the name's keyed hash alone, so neither the order of the stream nor a restart changes it.
+Features without a row add nothing. `learner.graph.compiler` writes the graph as flat loops; the loops of `learner.kernels` are
+compiled around these, and learn one example at a time, in stream order.
 
-Everything is learned by AdaGrad (Duchi, Hazan and Singer, 2011), the columns and the layers alike.
+The columns of V_1 and the upper layers are learned by AdaGrad (Duchi, Hazan and Singer, 2011).
 """
 
 import itertools
@@ -28,16 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["NeuralHead"]
 
 RATE = 0.1
-VANISHING, EXPLODING = 1e-4, 1e3  # a layer's gradient beside the top one's; any layer's
-STARTS = {
-    "relu": (0.3, 0.3),
-    "logistic": (1.0, 2.0),
-    "tanh": (0.2, 1.0),
-}  # V_1, b_1 start uniform in +- this: see `network_graph`
+# Norms of gradients that cause a warning: of a layer relative to the top layer; of any layer.
+VANISHING, EXPLODING = 1e-4, 1e3
+# V_1 and b_1 start uniform within plus and minus these numbers: see `network_graph`
+STARTS = {"relu": (0.3, 0.3), "logistic": (1.0, 2.0), "tanh": (0.2, 1.0)}
 NORM_DECAY = 0.999  # of the running mean squares of the gradients
 
-# What the head's own module has beside its graph: the doors, which the loops are compiled into, and the numbers that they are
-# made for, so that other numbers are another text.
+# Appended to the source of the head's graph: its doors, and the numbers that its loops are compiled for, so that heads with
+# other numbers have another source, and hence other machine code.
 DOORS = """
 
 # {shape}
@@ -57,25 +55,25 @@ def pull_back(d, inputs, parameters, scratch, gradients, sizes):
 
 
 class NeuralHead:
-    """A feed-forward network over the features, one expert beside the linear ones or alone.
+    """A feed-forward network over the features: one expert beside the linear ones, or the whole model.
 
     Parameters
     ----------
     network : learner.spec.Network
-        Units a hidden layer, their activation (the s of every hidden layer), and whether its score is the model's.
+        The units of each hidden layer, their activation s, and whether the head's score is the model's.
     n_rates : int
-        Linear experts whose state lies before the columns in a row.
+        The number of learning rates, on which the place of a column in its row depends.
     seed : bytes
-        Of the upper layers' initial weights.
+        The seed of the upper layers' initial weights.
 
     Attributes
     ----------
     network : float32 array, (2, parameters)
-        Biases and upper layers, and their sums of squared gradients.
+        The biases and upper layers, and their sums of squared gradients.
     norms : float64 array, (layers,)
-        Running means of the squared norms of the gradients: of V_1, of b_1, then of a layer upwards each.
+        Running means of the gradients' squared norms: of V_1, of b_1, then of each layer upwards.
     kernels : module
-        The doors of `learner.kernels` that this kind of head has of its own.
+        This head's own versions of the doors `learn` and `predict` of `learner.kernels`.
     """
 
     def __init__(self, network: "Network", n_rates: int, seed: bytes) -> None:
@@ -100,12 +98,12 @@ class NeuralHead:
 
     @property
     def size(self) -> int:
-        """How many float32s of a row are the head's: a column of V_1 and its sums of squared gradients."""
+        """The number of float32s of a row that belong to the head: a column of V_1 and its sums of squared gradients."""
         return 2 * self.hidden[0]
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What the loops take: a `learner.kernels.heads.Head` as a plain tuple."""
+        """The argument of the loops: a `learner.kernels.heads.Head` as a plain tuple."""
         parameters, squares = self.network
         return (
             parameters, squares, self.norms, self._gradients, self._scratch, self.program.sizes, self._columns, self._values,
@@ -117,7 +115,7 @@ class NeuralHead:
         return rows[:, self.column : self.column + self.hidden[0]]
 
     def input_gradients(self) -> NDArray[np.float32]:
-        """Return d score / d (V_1 phi(x)) at the example that was scored last, one number a unit of the first layer."""
+        """Return d score / d (V_1 phi(x)) at the last scored example: one number for each unit of the first layer."""
         parameters = self.network[0]
         self.kernels.pull_back(
             np.float32(1), parameters, parameters, self._scratch, self._gradients, self.program.sizes
@@ -130,7 +128,7 @@ class NeuralHead:
         return {name: math.sqrt(norm) for name, norm in zip(names, self.norms, strict=True)}
 
     def warning(self) -> str:
-        """Return in words what is wrong with the gradients of the layers, if anything is; "" is nothing."""
+        """Return a warning about vanishing or exploding gradients, or ""."""
         norms = self.layer_norms()
         largest = max(norms, key=norms.__getitem__)
         if norms[largest] > EXPLODING:
@@ -144,7 +142,7 @@ class NeuralHead:
         return ""
 
     def _compile(self) -> ModuleType:
-        """Return a module with the doors `learn`, `predict` and `pull_back` of this kind of head."""
+        """Return a module with the doors `learn`, `predict` and `pull_back` of a head of this shape."""
         shape = heads.Shape(
             self.column, self.hidden[0], self.program.delta.start, STARTS[self.activation][0], RATE, 1.0 - NORM_DECAY
         )
@@ -162,14 +160,14 @@ class NeuralHead:
 def network_graph(
     hidden: tuple[int, ...], activation: str, seed: bytes
 ) -> tuple[graph.Node, list[list[graph.Parameter]]]:
-    """Return the head as a computation graph on an example of one feature, and its parameters layer by layer.
+    """Return the head as a computation graph for an example of one feature, and its parameters layer by layer.
 
     The upper layers start uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010, "Understanding the difficulty of
-    training deep feedforward neural networks", equation 16), their biases at zero. b_1 starts at random, too: small columns
-    leave ``V_1 phi + b_1`` near b_1, and at 0 tanh and the logistic function are straight, so that the network would start as a
-    linear predictor, and where that has no gradient, as on the two cars of the lecture, it would stay one. Random biases spread
-    the units over the bends (Nguyen and Widrow, 1990, "Improving the learning speed of 2-layer neural networks by choosing
-    initial values of the adaptive weights").
+    training deep feedforward neural networks", equation 16), their biases at zero. b_1 starts at random: columns are small, so
+    ``V_1 phi + b_1`` is near b_1, and near 0 tanh and the logistic function are almost linear. With b_1 = 0 the network would
+    start as a linear predictor, and remain one where that has no gradient, as on the lecture's two cars. Random biases spread
+    the units over the curved parts (Nguyen and Widrow, 1990, "Improving the learning speed of 2-layer neural networks by
+    choosing initial values of the adaptive weights").
     """
     draw = random.Random(seed)  # noqa: S311  (not a secret)
     s = getattr(graph, activation)

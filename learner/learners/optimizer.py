@@ -1,7 +1,7 @@
-"""A named algorithm in place of the mixture: plain values, one weight a feature, no scaling, centring, or derived features.
+"""A named algorithm in place of the mixture: unscaled values, one weight a feature, no centring and no derived features.
 
-The loops are in `learner.kernels.optimizer`, the algorithms in `learner.optimizers`. In a row the weight, in the user's units,
-and the algorithm's two numbers stand behind the header.
+The loops are in `learner.kernels.optimizer`, the algorithms in `learner.optimizers`. After its header, a row has the weight, in
+the user's units, and the algorithm's two numbers.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,12 @@ __all__ = ["NamedAlgorithm"]
 
 
 class NamedAlgorithm(Mixture):
-    """A sparse linear learner with one named algorithm. Its rows and its state are those of a mixture of one rate.
+    """A sparse linear learner with one named algorithm. Its rows and state have the layout of a mixture of one rate.
 
     Parameters
     ----------
     spec : Spec
-        With an ``optimizer``.
+        A spec with an ``optimizer``.
     """
 
     def __init__(self, spec: "Spec") -> None:
@@ -39,11 +39,11 @@ class NamedAlgorithm(Mixture):
         super().__init__(spec)
         options = [*spec.optimizer[1].values(), *[0.0] * algorithms.N_OPTIONS]
         self._options = tuple(options[: algorithms.N_OPTIONS])
-        self._weights = np.zeros(layout.MAX_FEATURES + 1)  # what scored each feature of an example
+        self._weights = np.zeros(layout.MAX_FEATURES + 1)  # work array: the weight that scored each feature
 
     @property
     def plain(self) -> tuple[Any, ...]:
-        """What the loops take: a `learner.kernels.optimizer.Algorithm` as plain tuples."""
+        """The argument of the loops: a `learner.kernels.optimizer.Algorithm` as plain tuples."""
         return super().plain, self.optimizer.code, self.optimizer.normalised, self._options, self._weights
 
     def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
@@ -71,17 +71,17 @@ class NamedAlgorithm(Mixture):
         return self._linear_weights(slots)
 
     def effects(self, slots: Any) -> NDArray[np.float64]:
-        """Return the sizes of the weights times the largest values that came with them."""
+        """Return the sizes of the weights times the sizes of the features' first values."""
         effects: NDArray[np.float64] = (
             np.abs(self._linear_weights(slots)) * self.weight_dict.matrix[slots, layout.SCALE]
         )
         return effects
 
     def _contributions(self, packed: bytes, scored: Scored) -> list[Contribution]:
-        """Return what each feature of the map that was scored last adds to its score, in no order.
+        """Return what each feature of the last scored map adds to its score, unsorted.
 
-        A value larger than all that the feature had before has, under the normalised algorithms, the smaller weight that
-        scores it (see `learner.optimizers.rescaled`).
+        Under the normalised algorithms, a value beyond the feature's scale is shown with the rescaled, smaller weight that
+        scored it (see `learner.optimizers.rescaled`).
         """
         n = scored.n_features + 1  # the constant comes last
         values, weights = records.work().features.values[:n].tolist(), self._weights[:n].tolist()

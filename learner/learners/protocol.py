@@ -1,7 +1,7 @@
-"""What every learner is: the interface that `learner.model.Model` and the service see, and what all learners share.
+"""The interface of all learners, as `learner.model.Model` and the service use it, and the code that all learners share.
 
 A learner takes features packed in msgpack (see `learner.packing`) and knows nothing of records, files or Redis. Its state is
-a weight dict, counters (``totals``), an evaluation (``metrics``), and arrays of its own; all of it is in `Learner.state`.
+a weight dict, counters (``totals``), evaluation sums (``metrics``), and arrays of its own; `Learner.state` has all of it.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ __all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An example that could not be learned: its place among the examples of the call, the reason, and its bytes."""
+    """An example that could not be learned: its index among the examples of the call, the reason, and its bytes."""
 
     index: int
     reason: str
@@ -34,9 +34,9 @@ class Rejection:
 
 
 class Learned(NamedTuple):
-    """What `Learner.learn_packed` did: one number an example in each array, NaN where it was rejected, and the rejections.
+    """The result of `Learner.learn_packed`: the rejections, and arrays with one number an example, NaN where it was rejected.
 
-    ``scores`` and ``losses`` (log loss, hinge, squared error, pinball loss or deviance) were computed before learning.
+    ``scores`` and ``losses`` (log loss, squared error, pinball loss or deviance) were computed before learning the example.
     """
 
     scores: NDArray[np.float64]
@@ -46,11 +46,11 @@ class Learned(NamedTuple):
 
 
 class Contribution(NamedTuple):
-    """What one feature adds to a score: ``contribution = weight * (value - mean)``.
+    """The amount that one feature adds to a score: ``contribution = weight * (value - mean)``.
 
     The mean is 0 for most features. Dense numbers (present in more than half of the examples, with varying values) are
-    centred, and their mean is the mean value: the contribution then says what it does to be different from the average. A
-    dense number that an example leaves out appears with the value 0.
+    centred: their mean is the mean of their values, and the contribution is the effect of differing from it. A dense number
+    that an example leaves out appears with the value 0.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Contribution(NamedTuple):
 
 
 class NamedWeights(Mapping[str, Any]):
-    """Effective weights, a live view: by feature name; of many classes by label, then by feature name."""
+    """A live view of the effective weights by feature name; with many classes by label, then by feature name."""
 
     @abstractmethod
     def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
@@ -74,18 +74,18 @@ class Learner(ABC):
     Parameters
     ----------
     spec : Spec
-        What the model is.
+        The model's description.
     width : int
-        float32s in a row of the weight dict.
+        The number of float32s in a row of the weight dict.
     weight_dict : WeightDict, optional
-        The dict of another learner, to share it.
+        Another learner's dict, to be shared.
 
     Attributes
     ----------
     weight_dict : WeightDict
         Names and rows.
     totals, metrics : float64 arrays
-        Counters and sums (see `learner.layout`), and those of the evaluation (see `learner.metrics`).
+        Counters and sums (see `learner.layout`), and the sums of the evaluation (see `learner.metrics`).
     """
 
     def __init__(self, spec: Spec, width: int, weight_dict: WeightDict | None = None) -> None:
@@ -106,7 +106,7 @@ class Learner(ABC):
         data : bytes
             Any number of ``[target, features]`` or ``[target, features, importance]``.
         most : int, optional
-            At most so many of them are learned; the rest of the bytes is one rejection.
+            The largest number of examples to learn; bytes that follow them become one rejection.
         """
         buffer = np.frombuffer(data, np.uint8)
         rounds: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each call of the loop
@@ -163,12 +163,12 @@ class Learner(ABC):
 
     @abstractmethod
     def warm(self) -> None:
-        """Compile the loops, or load them from disk: half a second that a first example should not wait for."""
+        """Compile the loops, or load them from disk, which takes half a second; the first example then doesn't wait for it."""
 
     # ---- answering ----
     @abstractmethod
     def score_packed(self, packed: bytes) -> float:
-        """Return the score of a msgpack map of features, in the target's units; nothing changes.
+        """Return the score of a msgpack map of features, in the target's units, without changing the learner.
 
         Raises
         ------
@@ -178,11 +178,11 @@ class Learner(ABC):
 
     @abstractmethod
     def prediction(self, score: float) -> float:
-        """Return the number that a score stands for: a probability, or a number within the range of targets seen."""
+        """Return the prediction for a score: a probability, or a number limited by the targets seen."""
 
     @abstractmethod
     def predict_packed(self, packed: bytes) -> Any:
-        """Return what `learner.Model.predict_one` does: a target or label, or a number."""
+        """Return the prediction as `learner.Model.predict_one` does: a target or label, or a number."""
 
     @abstractmethod
     def probabilities_packed(self, packed: bytes) -> dict[Any, float]:
@@ -192,17 +192,17 @@ class Learner(ABC):
     def explain_packed(self, packed: bytes, label: Any = None) -> list[Contribution]:
         """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score.
 
-        The constant is one of them. Features never learned have the weight 0.
+        The constant is among them. Features that were never learned have the weight 0.
         """
 
     @abstractmethod
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
-        """Return the reply to a request: ``score``, ``prediction``, perhaps ``label``, and, on request, ``contributions``."""
+        """Return the reply to a request: ``score``, ``prediction``, with labels ``label``, and on demand ``contributions``."""
 
     @property
     @abstractmethod
     def classes(self) -> tuple[Any, ...]:
-        """The targets or labels of classes."""
+        """The targets or labels of the classes."""
 
     @property
     @abstractmethod
@@ -210,26 +210,26 @@ class Learner(ABC):
         """The effective weights."""
 
     def gradient_norms(self) -> dict[str, float]:
-        """Return the root mean square norms of a neural head's recent gradients, by layer; nothing without a head."""
+        """Return the root mean square norms of a neural head's recent gradients, by layer; {} without a head."""
         return {}
 
     def gradient_warning(self) -> str:
-        """Return in words what is wrong with those norms; "" when nothing is."""
+        """Return a warning about vanishing or exploding gradients, or ""."""
         return ""
 
     # ---- state in and out ----
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that was learned but the rows and names, as arrays by name."""
+        """Return the learned state by name, without the rows and the names of features."""
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that was learned, as arrays: equal bytes are equal learners. Views, not copies."""
+        """Return the learned state as arrays: learners of one spec are equal if these bytes are. Views, not copies."""
         weight_dict = self.weight_dict
         rows: dict[str, NDArray[Any]] = {"rows": weight_dict.matrix, "names": weight_dict.names[: weight_dict.sizes[1]]}
         return rows | self.arrays()
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over the `state` of a learner of the same spec.
+        """Replace the learned state by the `state` of a learner of the same spec.
 
         Raises
         ------

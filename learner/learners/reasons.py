@@ -1,4 +1,4 @@
-"""Why an example was rejected, in words: what is wrong, the rule, and what came."""
+"""The reason of a rejection, in words: the subject, the rule, and the offending value."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from learner.tasks import TASKS
 
 __all__ = ["msgpack_at", "reason"]
 
-SHOWN_BYTES = 4096  # looked at for a message
-FIRST_EXTENSION, LAST_EXTENSION = 0xC7, 0xD8  # msgpack's first bytes of arrays, with some others between
+SHOWN_BYTES = 4096  # the most bytes that are decoded for a message
+FIRST_EXTENSION, LAST_EXTENSION = 0xC7, 0xD8  # the range of msgpack's first bytes of arrays; some others lie between
 
 
 def reason(code: int, data: bytes, where: int, task: str) -> str:
@@ -22,55 +22,55 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
     Parameters
     ----------
     code : int
-        One of `learner.layout`, such as BAD_TARGET.
+        A code of `learner.layout`, such as BAD_TARGET.
     data : bytes
         The examples.
     where : int
-        Where in them the fault lies.
+        The position of the fault in `data`.
     task : str
-        The model's, a name in `learner.tasks.TASKS`.
+        The model's task, a name in `learner.tasks.TASKS`.
     """
-    name, value = msgpack_at(data, where)
+    first, second = msgpack_at(data, where)
     if code == layout.BAD_VALUE_FINITE and FIRST_EXTENSION <= data[where] <= LAST_EXTENSION:
-        name, value = _bad_value(data, where)
-    shown = show(name) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(value)
+        first, second = _bad_value(data, where)
+    shown = show(first) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(second)
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
-        layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(name)})",
+        layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(first)})",
         layout.BAD_TARGET: f"target must be {TASKS[task].targets} (got {shown})",
         layout.BAD_IMPORTANCE: f"importance must be a number within [0, {layout.MAX_IMPORTANCE:g}] (got {shown})",
         layout.BAD_MAP: "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64) "
-        f"(got {show(name)})",
-        layout.BAD_NAME_TYPE: f"feature name must be a string (got {show(name)})",
+        f"(got {show(first)})",
+        layout.BAD_NAME_TYPE: f"feature name must be a string (got {show(first)})",
         layout.BAD_NAME_LENGTH: f"feature name must have 1 to {layout.MAX_NAME_BYTES} bytes "
-        f"(got {len(name.encode()) if isinstance(name, str) else show(name)})",
+        f"(got {len(first.encode()) if isinstance(first, str) else show(first)})",
         layout.BAD_NAME_UTF8: "feature name must be UTF-8",
         layout.BAD_NAME_RESERVED: f"feature name must not be {layout.CONSTANT_NAME}: every model has this feature already",
-        layout.BAD_VALUE_TYPE: f"feature {show(name)} must be a number (got {shown})",
-        layout.BAD_VALUE_FINITE: f"feature {show(name)} must be finite, at most {layout.MAX_NUMBER:g} in size (got {shown})",
+        layout.BAD_VALUE_TYPE: f"feature {show(first)} must be a number (got {shown})",
+        layout.BAD_VALUE_FINITE: f"feature {show(first)} must be finite, at most {layout.MAX_NUMBER:g} in size (got {shown})",
         layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
-        f"(got {len(name) if isinstance(name, dict) else 'more'})",
-        layout.BAD_DUPLICATE: f"feature {show(name)} must be there once (it came again)",
-        layout.NEW_CLASS: f"labels must be at most {layout.MAX_CLASSES} (got {show(name)} after so many others)",
+        f"(got {len(first) if isinstance(first, dict) else 'more'})",
+        layout.BAD_DUPLICATE: f"feature {show(first)} must be there once (it came again)",
+        layout.NEW_CLASS: f"labels must be at most {layout.MAX_CLASSES} (got {show(first)} after so many others)",
     }[code]
 
 
 def _bad_value(data: bytes, where: int) -> tuple[str, float]:
-    """Return the first value of an array that breaks the rule, and its name."""
+    """Return the name and value of the first number of an array that breaks the rule."""
     end = int(kernels.skip(np.frombuffer(data, np.uint8), where))
     values: dict[str, float] = by_name(msgpack.unpackb(data[where:end]))
     return next((name, value) for name, value in values.items() if not abs(value) <= layout.MAX_NUMBER)
 
 
 def msgpack_at(data: bytes, where: int) -> tuple[Any, Any]:
-    """Return the two msgpack values at a position, for a message; None for what can't be decoded."""
+    """Return the two msgpack values at a position, for a message; None for a value that can't be decoded."""
     unpacker = msgpack.Unpacker(raw=False, unicode_errors="replace", strict_map_key=False, max_buffer_size=SHOWN_BYTES)
     unpacker.feed(data[where : where + SHOWN_BYTES])
     values: list[Any] = []
     for _ in range(2):
         try:
             values.append(unpacker.unpack())
-        except Exception:  # noqa: BLE001  (whatever is wrong with it, it is only to be shown)
+        except Exception:  # noqa: BLE001  (a value that can't be decoded is shown as None)
             values.append(None)
             break
     return values[0], values[1] if len(values) > 1 else None

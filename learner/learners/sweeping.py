@@ -16,10 +16,10 @@ __all__ = ["sweep"]
 def sweep(learner: "LinearLearner") -> None:
     """Drop the least useful features, a tenth of `max_features`, and with L1 those whose weights are all zero.
 
-    The usefulness of a feature is how much it moves a score (`LinearLearner.effects`) times how often it came lately: what it
-    did to all scores together. Counts fade with every sweep, so that a feature that comes no more goes. The constant, the
-    dense numbers, and the parts of derived features that stay are not dropped. The compiled loop asks for a sweep (see
-    `learner.kernels.room.wants_sweep`), at a moment that depends on nothing but what was learned.
+    A feature's usefulness is the size of its weight (`LinearLearner.effects`) times its recent count. Counts fade with every
+    sweep, so a feature that no longer occurs is dropped in the end. The constant, the dense numbers, and the parents of derived
+    features that are kept are never dropped. The compiled loop asks for a sweep (see `learner.kernels.room.wants_sweep`) at a
+    moment that depends on the learned state alone.
     """
     weight_dict, totals, n = learner.weight_dict, learner.totals, len(learner.weight_dict)
     words, derived = weight_dict.matrix.view(np.uint32), weight_dict.derived
@@ -28,7 +28,7 @@ def sweep(learner: "LinearLearner") -> None:
     keep = np.ones(n, np.bool_)
     if learner.spec.l1:
         keep = protected | learner.has_weight(weight_dict.matrix)
-        keep[words[derived & keep][:, [layout.NAME, layout.MEAN]]] = True  # the parts of derived features that stay
+        keep[words[derived & keep][:, [layout.NAME, layout.MEAN]]] = True  # the parents of kept derived features
     if learner.spec.max_features:
         _drop_least_useful(learner, keep, protected)
     slots = weight_dict.compact(keep)
@@ -44,13 +44,13 @@ def sweep(learner: "LinearLearner") -> None:
 
 
 def _drop_least_useful(learner: "LinearLearner", keep: NDArray[np.bool_], protected: NDArray[np.bool_]) -> None:
-    """Mark in `keep` the features that must go so that a tenth of the rows, and of the bytes of names, is free."""
+    """Mark in `keep` the features to drop so that a tenth of the rows, and of the bytes of names, becomes free."""
     weight_dict, n = learner.weight_dict, len(keep)
     words, derived = weight_dict.matrix.view(np.uint32), weight_dict.derived
     counts = words[:, layout.COUNT] - weight_dict.aged[:n]
     usefulness = learner.effects(slice(None)) * counts
-    for part in (layout.NAME, layout.MEAN):  # a feature is as useful as what is derived from it
-        np.maximum.at(usefulness, words[derived, part], usefulness[derived])
+    for parent in (layout.NAME, layout.MEAN):  # a feature is at least as useful as any feature derived from it
+        np.maximum.at(usefulness, words[derived, parent], usefulness[derived])
     usefulness[~keep], usefulness[protected] = 0.0, np.inf
     order = np.argsort(usefulness, kind="stable")[: n - np.count_nonzero(protected)]
     rows_left, bytes_left = (weight_dict.sizes[2:] - weight_dict.sizes[2:] // layout.EVICTED_SHARE).tolist()

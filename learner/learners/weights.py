@@ -1,7 +1,7 @@
-"""The growing dict of weights: feature name -> slot -> row of state, in plain arrays that compiled loops can use.
+"""The growing dict of weights: feature name -> slot -> row of numbers, in plain arrays that compiled loops can use.
 
-Open addressing over a keyed 64-bit hash of the UTF-8 name, slots handed out in order of first update, a row of state a slot
-in one array, names in a byte arena. It starts empty: a feature exists from its first update on, and unseen ones cost nothing.
+A hash table with open addressing over a keyed 64-bit hash of the UTF-8 name. Slots are numbered in order of first update; each
+slot has a row in one array, and its name in an arena of bytes. The dict starts empty: a feature gets a row at its first update.
 `learner.layout` says where each number lies.
 """
 
@@ -19,16 +19,16 @@ __all__ = ["WeightDict"]
 
 
 class WeightDict:
-    """Names, slots and rows; what the rows mean is the learner's business.
+    """Names, slots and rows; the learner gives the numbers in a row their meaning.
 
     Parameters
     ----------
     width : int
-        float32s in a row, a multiple of 16.
+        The number of float32s in a row, a multiple of 16.
     keys : array of uint64
         The hash's secret keys (see `hash_keys`).
     max_features : int, optional
-        How many rows there may be; `layout.NAME_BYTES` of names for each.
+        The largest number of rows; names may have `layout.NAME_BYTES` for each.
     """
 
     def __init__(self, width: int, keys: NDArray[np.uint64], max_features: int | None = None) -> None:
@@ -58,7 +58,7 @@ class WeightDict:
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What the loops take: a `learner.kernels.records.Table` as a plain tuple."""
+        """The argument of the loops: a `learner.kernels.records.Table` as a plain tuple."""
         words64, words32 = self.rows.view(np.uint64), self.rows.view(np.uint32)
         return self.table, self.rows, words64, words32, self.names, self.sizes, self.dirty, self.sketch
 
@@ -75,17 +75,17 @@ class WeightDict:
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """For each slot, the class that its row is of in a multi-class model, from 1; else 0."""
+        """For each slot, the class of its row in a multi-class model, counted from 1; else 0."""
         words = self.matrix.view(np.uint32)[:, layout.DENSE]
         return (words >> layout.CLASS_SHIFT & layout.CLASS_MASK).astype(np.int64)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory of all arrays, with the room for growth."""
+        """The bytes of memory of the arrays, unused capacity included."""
         return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty, self.sketch, self.aged))
 
     def slot(self, name: str, of_class: int = 0) -> int | None:
-        """Return the slot of a name, None when it has none; in a multi-class model that of a class, from 1."""
+        """Return the slot of a name, or None; in a multi-class model, its slot for a class, counted from 1."""
         try:
             h = hash_of(name.encode(), self.keys)
         except UnicodeEncodeError:  # a lone surrogate: no name has one
@@ -107,7 +107,7 @@ class WeightDict:
         )
 
     def name(self, slot: int) -> str:
-        """Return the name of a slot; a derived feature's is made of its parts'."""
+        """Return the name of a slot; a derived feature's name is made of its parents' names."""
         header = self.rows.view(np.uint32)[slot * self.width : slot * self.width + layout.HEADER]
         if header[layout.DENSE] & layout.DERIVED:
             bins = int(header[layout.DENSE])
@@ -120,36 +120,36 @@ class WeightDict:
         return self.names[start + 2 : start + 2 + length].tobytes().decode() or layout.CONSTANT_NAME
 
     def name_lengths(self) -> NDArray[np.int64]:
-        """Return how many bytes of `names` each row's takes, its length's two among them: none a derived feature's."""
+        """Return the bytes of `names` that each row's name takes, with the two of its length; 0 for derived features."""
         derived = self.derived
         starts = np.where(derived, 0, self.matrix.view(np.uint32)[:, layout.NAME])
         lengths = 2 + self.names[starts].astype(np.int64) + (self.names[starts + 1].astype(np.int64) << 8)
         return np.where(derived, 0, lengths)
 
-    def _binned(self, slot: int, place: int, alone: bool = False) -> str:
-        """Return the name of a feature, or of one of its bins, which are narrower when it is not one of a pair."""
+    def _binned(self, slot: int, bin_number: int, alone: bool = False) -> str:
+        """Return the name of a feature (bin 0), or of one of its bins; bins are narrower when not combined in cells."""
         name = self.name(slot)
-        if not place:
+        if not bin_number:
             return name
         n_bins = layout.N_BINS if alone else layout.N_CELL_BINS
         word = int(self.rows.view(np.uint32)[slot * self.width + layout.DENSE])
         of_class = word >> layout.CLASS_SHIFT & layout.CLASS_MASK
         sample = self.samples[max(of_class - 1, 0), (word & layout.PLACE_MASK) - 1, 2:]
         bounds = sample[np.arange(1, n_bins) * layout.N_SAMPLES // n_bins]
-        if place == 1:
+        if bin_number == 1:
             return f"{name} < {bounds[0]:g}"
-        low = bounds[place - 2]
-        return f"{name} in [{low:g}, {bounds[place - 1]:g})" if place <= len(bounds) else f"{name} >= {low:g}"
+        low = bounds[bin_number - 2]
+        return f"{name} in [{low:g}, {bounds[bin_number - 1]:g})" if bin_number <= len(bounds) else f"{name} >= {low:g}"
 
     def warm(self) -> None:
-        """Compile what the dict itself calls, or load it from disk."""
+        """Compile the functions that the dict itself calls, or load them from disk."""
         kernels.rebuild(np.zeros(1, np.uint64), self.rows.view(np.uint64), 0, self.width)
         self.slot("")
         if len(self.sketch):
             kernels.compact(np.zeros(0, np.bool_), np.zeros(0, np.int64), self.arrays, self.width)
 
     def reserve(self, n_rows: int, n_bytes: int) -> None:
-        """Make room for so many more rows, and so many more bytes of names and their lengths.
+        """Make room for `n_rows` more rows, and `n_bytes` more bytes of names and their lengths.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class WeightDict:
             )
         capacity = len(self.rows) // self.width
         if need_rows > capacity:
-            # half as much again while small; later a quarter, to keep memory a feature low
+            # grow by half while small, later by a quarter, to keep memory per feature low
             capacity = max(need_rows, capacity + (capacity >> 1 if capacity < 100_000 else capacity >> 2))
             capacity = min(capacity, int(self.sizes[2]))
             rows = _aligned(capacity, self.width)
@@ -184,7 +184,7 @@ class WeightDict:
             kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
 
     def load(self, rows: NDArray[np.float32], names: NDArray[np.uint8]) -> None:
-        """Take rows and names as `matrix` and `names` had them."""
+        """Replace all rows and names by saved contents of `matrix` and `names`."""
         self.sizes[:2] = 0
         self.table[:] = 0
         self.rows[:] = 0
@@ -195,19 +195,19 @@ class WeightDict:
         kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
 
     def compact(self, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Drop the rows not to be kept, and the derived features made of them; the others move together, in order.
+        """Drop rows, and the features derived from them; move the remaining rows together, in order.
 
-        Weights stay as they are; every row is dirty afterwards.
+        Weights don't change; every row is dirty afterwards.
 
         Parameters
         ----------
         keep : array of bool
-            For each row.
+            Whether to keep each row.
 
         Returns
         -------
         array of int64
-            For each row its new slot, or -1.
+            The new slot of each row; -1 for a dropped row.
         """
         slots = np.empty(len(self), np.int64)
         kernels.compact(keep, slots, self.arrays, self.width)
@@ -223,14 +223,14 @@ def hash_of(name: bytes, keys: NDArray[np.uint64]) -> int:
 
 
 def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.uint64]:
-    """Return the keys that belong to a model's secret seed, and the hashes of its two label strings, if it has any.
+    """Return the hash's keys for a model's secret seed, and the hashes of its two labels, if it has any.
 
     Parameters
     ----------
     seed : bytes
         At least 16 secret bytes.
     labels : (negative, positive), optional
-        What users call the targets -1 and +1.
+        The application's names for the targets -1 and +1.
     """
     keys = np.zeros(layout.N_KEYS, np.uint64)
     digest = hashlib.blake2b(seed, digest_size=8, person=b"learner").digest()
@@ -242,7 +242,7 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
 
 
 def _aligned(n_rows: int, width: int) -> NDArray[np.float32]:
-    """Return zeros for rows that each start on a cache line."""
+    """Return zeros, aligned so that each row starts on a cache line."""
     raw = np.zeros(n_rows * width + 16, np.float32)
     start = -raw.ctypes.data // 4 % 16
     return raw[start : start + n_rows * width]

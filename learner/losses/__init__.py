@@ -1,21 +1,21 @@
-"""Losses: how wrong a score is, and which way is less wrong. One file a loss, one line a loss in the table below.
+"""Losses: how wrong a score is, and in which direction it is less wrong. Each loss has a file, and a line in the table below.
 
-A loss is a handful of scalar functions of the score ``s = w . phi(x)`` and the target ``y``. One number, the derivative
-``d loss / d score``, joins every loss to every model: a linear model multiplies it by ``phi(x)``, a network passes it back.
+A loss is four scalar functions of the score ``s = w . phi(x)`` and the target ``y``. One number, the derivative
+``d loss / d score``, connects any loss to any model: a linear model multiplies it by ``phi(x)``, a network propagates it back.
 
 ``value(s, y)`` and ``derivative(s, y)``
     The loss and its derivative by the score.
 ``step(s, y, q, importance)``
     The *importance-aware step* (Karampatziakis and Langford, 2011, "Online importance weight aware updates", sections 3 and
-    4): the change of the score, divided by ``q``, that following the gradient **continuously** over a distance
-    ``q = learning rate * u . r`` would give. It never oversteps the target, whatever the rate, which is why rates of 0.5 and
-    of 32 can live side by side.
+    4): the change of the score, divided by ``q``, if the gradient is followed **continuously** over the distance
+    ``q = learning rate * u . r``. It never oversteps the target at any rate, so rates as different as 0.5 and 32 work side by
+    side.
 ``quadratic(s, y, precision)``
-    The loss as a Kalman filter takes it, at a score: its curvature, its slope downwards, and the residual. The precision is
-    the inverse of the mean residual so far.
+    The loss near a score, for a Kalman filter: its curvature, its negative slope, and the residual. ``precision`` is the
+    inverse of the mean residual so far.
 
-The functions are plain Python on floats and call no other function of ours: the kernels compile these very functions. Those
-of a loss with a level take it last.
+The functions are plain Python on floats and call no other function of this package: the kernels compile these very functions.
+The functions of the quantile loss take its level as their last argument.
 """
 
 from collections.abc import Callable
@@ -31,24 +31,24 @@ __all__ = ["LOSSES", "Loss"]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss and what a learner needs of it; all functions are scalar.
+    """A loss, as learners use it; all functions are scalar.
 
     Attributes
     ----------
     name : str
-        What users call it.
+        The name in specs and commands.
     code : int
-        What the kernels choose it by: its place in the table.
+        The place in the table, by which the kernels choose it.
     task : str
-        The task that learns by it: a name in `learner.tasks.TASKS`.
+        The task that it belongs to: a name in `learner.tasks.TASKS`.
     value, derivative, step, quadratic : callable
-        See the module. Those of the quantile loss take its level last, by default 0.5.
+        See the module.
     link : callable
         ``score -> prediction``.
     measure, unit, score_unit : str
-        What its mean is called, what that is measured in, and what a score is measured in.
+        The name of its mean, the unit of that mean, and the unit of a score.
     has_level : bool
-        Whether the functions take a level.
+        Whether the functions take a level, by default 0.5.
     """
 
     name: str

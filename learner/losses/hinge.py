@@ -20,7 +20,7 @@ def step(s: float, y: float, q: float, importance: float) -> float:
 
 
 def quadratic(s: float, y: float, precision: float) -> tuple[float, float, float]:
-    """Return the curvature, the slope downwards, and the residual of the loss smoothed into its square; 0 beyond the margin."""
+    """Return the curvature, the negative slope, and the residual of the squared hinge loss; 0 beyond the margin."""
     if y * s >= 1.0:
         return 0.0, 0.0, 0.0
     return precision, precision * (y - s), (y - s) * (y - s)

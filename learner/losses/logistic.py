@@ -23,18 +23,18 @@ def derivative(s: float, y: float) -> float:
 def step(s: float, y: float, q: float, importance: float) -> float:
     """Return the importance-aware step ``y (v1 - v0) / q``, for ``q > 0``.
 
-    ``v1`` is the root of ``v + e^v = v0 + e^v0 + q importance`` with ``v0 = y s`` (2011, equation 9), by two of Halley's steps
-    from above.
+    ``v1`` is the root of ``v + e^v = v0 + e^v0 + q importance`` with ``v0 = y s`` (2011, equation 9), computed by two steps of
+    Halley's method from above.
     """
     v0 = y * s
     d = q * importance
     if v0 > 15.0:  # e^v dwarfs v, so that v1 = log(e^v0 + d)
         return y * math.log1p(d * math.exp(-v0)) / q
-    if d < 1e-6:  # v1 - v0 would be rounding error: the plain gradient step
+    if d < 1e-6:  # v1 - v0 would be mostly rounding error: take the plain gradient step
         return y * importance / (1.0 + math.exp(v0))
     e0 = math.exp(v0)
     c = v0 + e0 + d
-    v = v0 + d / (1.0 + e0)  # at or above the root, as is the bound
+    v = v0 + d / (1.0 + e0)  # at or above the root; so is the bound
     if v > v0 + 0.5:
         bound = math.log(c) if c > 1.0 else min(c, 0.0)
         v = min(v, bound)
@@ -46,7 +46,7 @@ def step(s: float, y: float, q: float, importance: float) -> float:
 
 
 def quadratic(s: float, y: float, precision: float) -> tuple[float, float, float]:
-    """Return the curvature ``p (1 - p)``, at least 0.001, the slope downwards, and no residual: the loss has no scale."""
+    """Return the curvature ``p (1 - p)``, at least 0.001, the negative slope, and 0: this loss has no scale to estimate."""
     if s >= 0.0:
         p = 1.0 / (1.0 + math.exp(-s))
     else:

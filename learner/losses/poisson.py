@@ -8,8 +8,8 @@ MAX_LOG_RATE = 32.0  # float32 holds the squares of rates up to here
 def value(s: float, y: float) -> float:
     """Return the Poisson deviance ``2 (e^s - y - y (s - log y))`` of a rate ``e^s``, for a target of at least 0.
 
-    It is twice the negative log likelihood, less that of the rate y (McCullagh and Nelder, 1989, "Generalized linear models",
-    section 2.3). Beyond `MAX_LOG_RATE` it goes on straight.
+    It is twice the negative log likelihood of the rate, less twice that of the rate y (McCullagh and Nelder, 1989, "Generalized
+    linear models", section 2.3). Beyond `MAX_LOG_RATE` the exponential continues as its tangent.
     """
     c = min(s, MAX_LOG_RATE)
     v = math.exp(c) * (1.0 + (s - c))
@@ -40,11 +40,11 @@ def step(s: float, y: float, q: float, importance: float) -> float:
 
 
 def quadratic(s: float, y: float, precision: float) -> tuple[float, float, float]:
-    """Return the curvature, the slope downwards, and the residual, which is the deviance.
+    """Return the curvature, the negative slope, and the residual, which is the deviance.
 
     The loss is divided by the dispersion, the mean deviance (Wedderburn, 1974, "Quasi-likelihood functions"; McCullagh,
-    Nelder, 1989, "Generalized linear models", section 2.3). Where the target is above the rate, the curvature is that of the
-    chord of the slope up to the target, so that no step oversteps it.
+    Nelder, 1989, "Generalized linear models", section 2.3). For a target above the rate, the curvature is the mean curvature
+    between the score and the target, so that no step oversteps the target.
     """
     rate = math.exp(min(max(s, -MAX_LOG_RATE), MAX_LOG_RATE))
     curvature = (y - rate) / math.log(y / rate) if y > rate * 1.000001 else rate

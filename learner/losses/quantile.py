@@ -1,8 +1,8 @@
-"""The pinball loss of a quantile: ``level (y - s)`` above the score, ``(1 - level) (s - y)`` below."""
+"""The pinball loss of a quantile: ``level (y - s)`` for a target above the score, ``(1 - level) (s - y)`` for one below."""
 
 
 def value(s: float, y: float, level: float = 0.5) -> float:
-    """Return the pinball loss ``max(level (y - s), (level - 1) (y - s))``, least in the mean at that quantile of y.
+    """Return the pinball loss ``max(level (y - s), (level - 1) (y - s))``, whose mean is smallest at that quantile of y.
 
     Koenker and Bassett, 1978, "Regression quantiles".
     """
@@ -17,17 +17,17 @@ def derivative(s: float, y: float, level: float = 0.5) -> float:
 
 
 def step(s: float, y: float, q: float, importance: float, level: float = 0.5) -> float:
-    """Return the importance-aware step: the slope times the importance, or up to the target (2011, table 1)."""
+    """Return the importance-aware step: the negative slope times the importance, at most up to the target (2011, table 1)."""
     if y > s:
         return min(level * importance, (y - s) / q)
     return -min((1.0 - level) * importance, (s - y) / q)
 
 
 def quadratic(s: float, y: float, precision: float, level: float = 0.5) -> tuple[float, float, float]:
-    """Return the curvature, the slope downwards, and the residual, which is the pinball loss.
+    """Return the curvature, the negative slope, and the residual, which is the pinball loss.
 
-    The loss is taken for the negative log likelihood of an asymmetric Laplace distribution (Yu, Moyeed, 2001, "Bayesian
-    quantile regression") whose scale is the mean residual, with the Fisher information as its curvature.
+    The loss is treated as the negative log likelihood of an asymmetric Laplace distribution (Yu, Moyeed, 2001, "Bayesian
+    quantile regression") whose scale is the mean residual. The curvature is its Fisher information.
     """
     slope = 0.0
     if s != y:

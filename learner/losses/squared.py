@@ -19,8 +19,8 @@ def step(s: float, y: float, q: float, importance: float) -> float:
 
 
 def quadratic(s: float, y: float, precision: float) -> tuple[float, float, float]:
-    """Return the curvature, the slope downwards, and the residual.
+    """Return the curvature, the negative slope, and the residual, which is the squared error.
 
-    A Kalman filter's loss is half the squared residual over the noise's variance: its curvature is the precision.
+    For a Kalman filter the loss is half the squared error over the noise's variance, so the curvature is the precision.
     """
     return precision, precision * (y - s), (y - s) * (y - s)

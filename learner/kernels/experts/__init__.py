@@ -1,22 +1,23 @@
-"""The experts: learners side by side over the same rows, each with numbers of its own in them. A file an expert.
+"""The experts: learners side by side over the same rows, each with its own columns in a row. Each expert has a file.
 
-AdaGrad's experts, one a learning rate, come first. In a mixture, which several rates make, those of the table `EXPERTS` come
-beside them; the table gives an expert its columns in a row and its score among the mixer's inputs. Its module has
+AdaGrad's experts, one for each learning rate, come first. With several rates, which make a mixture, the experts of the table
+`EXPERTS` follow; the order of the table gives an expert its columns in a row, and its score's place among the mixer's inputs.
+An expert's module has
 
 ``start(column, is_constant, base, rows)``
-    begin a feature's row;
+    initialise its columns of a new feature's row;
 ``score(column, place, inputs, panel)``
     write its score into ``panel.scores[place]``;
 ``learn(column, place, inputs, update, panel)``
-    learn an example whose scores are there;
+    learn an example that was just scored;
 ``penalize(column, inputs, update, settings, rows)``
-    bring weights nearer to zero, with L1 or L2;
+    shrink weights, with L1 or L2;
 ``weights(matrix, column, totals, silent)`` and ``scale(totals)``
-    for Python: the weights of rows, some of which are silent (see `mark_silent`), and what the score is multiplied by;
+    for Python: the weights of rows, some of which are silent (see `mark_silent`), and the factor of the score;
 
-and the constants ``PART`` (the bit that switches it on), ``N_COLUMNS``, ``HAS_GRADIENT`` (whether its weights move along the
-gradient alone), ``LEARNS_DERIVED`` and ``MIXING_VARIANCE`` (of its weight in the mixture, at first). The dense filter has no
-columns in the rows, and so no line in the table.
+and the constants ``PART`` (the bit that switches it on), ``N_COLUMNS``, ``HAS_GRADIENT`` (whether its weights change by
+gradient steps alone), ``LEARNS_DERIVED`` and ``MIXING_VARIANCE`` (the initial variance of its mixing weight). The dense filter
+has no columns in the rows, so it is not in the table.
 """
 
 from typing import Any
@@ -34,22 +35,22 @@ __all__ = [
 ]  # fmt: skip
 
 EXPERTS: tuple[Any, ...] = (kalman, bayes)
-DERIVED = tuple(expert for expert in EXPERTS if expert.LEARNS_DERIVED)  # those that learn the derived features, too
+DERIVED = tuple(expert for expert in EXPERTS if expert.LEARNS_DERIVED)  # the experts that also learn derived features
 
 
-# ---- where their numbers lie ---------------------------------------------------------------------------------------------
+# ---- places in a row -----------------------------------------------------------------------------------------------------
 def _offset(expert: Any) -> int:
-    """Return how many columns lie between AdaGrad's and an expert's."""
+    """Return the number of columns between AdaGrad's and an expert's."""
     return sum(before.N_COLUMNS for before in EXPERTS[: EXPERTS.index(expert)])
 
 
 def column_of(expert: Any, n_rates: int) -> int:
-    """Return where in a row an expert's columns begin."""
+    """Return the first column of an expert in a row."""
     return HEADER + 2 * n_rates + _offset(expert)
 
 
 def n_columns(n_rates: int) -> int:
-    """Return the float32s that the experts have in a row.
+    """Return the number of float32s of all experts in a row.
 
     >>> n_columns(1), n_columns(2)
     (2, 8)
@@ -58,7 +59,7 @@ def n_columns(n_rates: int) -> int:
 
 
 def row_width(n_rates: int, head_size: int = 0) -> int:
-    """Return the float32s in a row of so many rates and of a neural head: a multiple of a cache line's.
+    """Return the number of float32s in a row, rounded up to whole cache lines.
 
     >>> row_width(1), row_width(2), row_width(4)
     (16, 16, 32)
@@ -68,27 +69,27 @@ def row_width(n_rates: int, head_size: int = 0) -> int:
 
 @inlined
 def is_mixture(settings):
-    """Tell whether there are several rates, and so the experts beside them: a constant once compiled."""
+    """Tell whether there are several rates, and hence other experts; a constant in compiled code."""
     return len(settings.rates) > 1
 
 
 @inlined
 def first_column(settings):
-    """Return where in a row the columns of the experts beside AdaGrad begin: a constant once compiled."""
+    """Return the first column of the experts beside AdaGrad in a row; a constant in compiled code."""
     return np.uint64(HEADER + 2 * len(settings.rates))
 
 
 @inlined
 def first_beside(first, settings):
-    """Return the place of the first score beside AdaGrad's, which begin at a place."""
+    """Return the place of the first score after AdaGrad's, whose scores start at the place `first`."""
     return first + np.uint64(len(settings.rates))
 
 
-# ---- all of them, in turn ------------------------------------------------------------------------------------------------
+# ---- calling all experts -------------------------------------------------------------------------------------------------
 def _in_turn(experts: tuple[Any, ...], function: str, takes_place: bool = True, index: int = 0) -> Any:
-    """Return one compiled function that calls a function of every expert.
+    """Return one compiled function that calls the same function of every expert.
 
-    It takes where the experts' columns begin and (with a place) the first one's score, then the function's other arguments.
+    It takes the first column of the experts, with `takes_place` also the place of the first score, then the other arguments.
     """
     this, offset, place = getattr(experts[index], function), np.uint64(_offset(experts[index])), np.uint64(index)
     others = _in_turn(experts, function, takes_place, index + 1) if index + 1 < len(experts) else _nothing
@@ -112,7 +113,7 @@ def _in_turn(experts: tuple[Any, ...], function: str, takes_place: bool = True, 
 
 @inlined
 def _nothing(*arguments):
-    """Do nothing: the last of the experts was called."""
+    """Do nothing: the last expert was called."""
 
 
 _start = _in_turn(EXPERTS, "start", takes_place=False)
@@ -124,14 +125,14 @@ _penalize_derived = _in_turn(DERIVED, "penalize", takes_place=False)
 
 @inlined
 def start(is_constant, base, settings, rows):
-    """Begin a feature's row."""
+    """Initialise the experts' columns of a new row."""
     if is_mixture(settings):
         _start(first_column(settings), is_constant, base, rows)
 
 
 @inlined
 def score(first, inputs, panel):
-    """Write the scores of all experts of the features, the first one's at a place."""
+    """Write the scores of all experts of the plain features, the first score at the place `first`."""
     adagrad.score(first, inputs, panel)
     if is_mixture(panel.settings):
         _score(first_column(panel.settings), first_beside(first, panel.settings), inputs, panel)
@@ -146,7 +147,7 @@ def score_derived(first, inputs, panel):
 
 @inlined
 def learn(first, inputs, update, panel):
-    """Let all experts of the features learn an example, whose scores are there."""
+    """Let all experts of the plain features learn an example that was just scored."""
     settings = panel.settings
     adagrad.learn(first, inputs, update, panel)
     if is_mixture(settings):
@@ -170,7 +171,7 @@ def learn_derived(first, inputs, update, panel):
 
 # ---- weights of zero -----------------------------------------------------------------------------------------------------
 def gradient_columns(n_rates: int) -> list[int]:
-    """Return the columns of the weights that move along a gradient, which L1 brings to zero."""
+    """Return the columns of the weights that change by gradient steps; L1 sets these weights to zero."""
     beside = [column_of(expert, n_rates) for expert in EXPERTS if expert.HAS_GRADIENT] if n_rates > 1 else []
     return [*range(HEADER, HEADER + n_rates), *beside]
 
@@ -180,7 +181,7 @@ OFFSETS = tuple(np.uint64(_offset(expert)) for expert in EXPERTS if expert.HAS_G
 
 @inlined
 def mark_silent(inputs, settings, rows, silent):
-    """Mark the features that every expert with a gradient weighs with exactly zero."""
+    """Mark the silent features: those whose weight is exactly zero for every expert that learns by gradients."""
     for i in range(inputs.n):
         base = inputs.bases[i]
         silent[i] = 0

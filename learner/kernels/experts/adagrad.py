@@ -1,6 +1,6 @@
-"""AdaGrad with importance-aware steps: one expert a learning rate, each on the gradient at its own score.
+"""AdaGrad with importance-aware steps: one expert for each learning rate; each uses the gradient at its own score.
 
-In a row lie the weights ``w_1 .. w_R``, then the decayed sums of squared gradients ``G_1 .. G_R``.
+A row has the weights ``w_1 .. w_R``, then the decayed sums of squared gradients ``G_1 .. G_R``.
 """
 
 import math
@@ -19,7 +19,7 @@ EPSILON = np.float32(0.1)
 
 @inlined
 def score(first, inputs, panel):
-    """Write the scores ``w_k . u`` of all rates; features without a row weigh nothing."""
+    """Write the scores ``w_k . u`` of all rates; features without a row have weight 0."""
     rows, scores = panel.rows, panel.scores
     n_rates = np.uint64(len(panel.settings.rates))
     for k in range(n_rates):
@@ -34,19 +34,19 @@ def score(first, inputs, panel):
 
 @inlined
 def moves(first, y, settings, scores):
-    """Tell whether any rate has a gradient."""
-    moved = False
+    """Tell whether the gradient of any rate is not zero."""
+    has_gradient = False
     for k in range(np.uint64(len(settings.rates))):
-        moved = moved or derivative(settings.loss, scores[first + k], y) != 0.0
-    return moved
+        has_gradient = has_gradient or derivative(settings.loss, scores[first + k], y) != 0.0
+    return has_gradient
 
 
 @inlined
 def learn(first, inputs, update, panel):
-    """One step of every rate.
+    """Make one step with every rate.
 
-    ``G <- decay G + (g u)^2``, ``r = u / (0.1 + sqrt G)``, doubled for the constant, which comes last; then
-    ``w += h rate c r`` where ``h`` is the loss's importance-aware step over the distance ``q = rate c sum r u`` and c the
+    ``G <- decay G + (g u)^2``, ``r = u / (0.1 + sqrt G)``; r is doubled for the constant, which comes last. Then
+    ``w += h rate c r``, where ``h`` is the loss's importance-aware step over the distance ``q = rate c sum r u``, and c is the
     update's pace (Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods"; Ross, Mineiro, Langford, 2013, "Normalized
     online learning", for c).
     """
@@ -88,7 +88,7 @@ def learn(first, inputs, update, panel):
 
 @compiled
 def penalize(inputs, update, settings, rows):
-    """Bring the weights of an example's features nearer to zero, in AdaGrad's metric ``r = rate c / (0.1 + sqrt G)``."""
+    """Shrink the weights of an example's features, in AdaGrad's metric ``r = importance rate c / (0.1 + sqrt G)``."""
     n_rates = np.uint64(len(settings.rates))
     for i in range(inputs.n - inputs.n_constants):
         base = inputs.bases[i] + WEIGHTS

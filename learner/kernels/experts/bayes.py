@@ -1,10 +1,10 @@
 """Naive Bayes over the features (Maron, 1961, "Automatic indexing"; Good, 1965, for the prior).
 
-In a row lie the importances of the positive and of the negative examples that had the feature. Its weight is its log odds
-ratio, ``log((n+ + p) / (n- + 1 - p)) - log(P / N)``, where n+ and n- are those importances, P and N those of all examples,
-and p = P / (P + N), all with one more of each. A centred number has no such weight, and with L1 neither has a feature that
-every expert with a gradient weighs with zero. The score grows with the number of features, so it is divided by the root mean
-square of the scores before.
+A row has two sums, n+ and n-: the importances of the positive and of the negative examples with the feature, times its scaled
+values where these are above 0. The feature's weight is its log odds ratio, ``log((n+ + p) / (n- + 1 - p)) - log(P / N)``; P and
+N are the importances of all positive and negative examples plus 1, and p = P / (P + N). The weight is 0 for dense numbers and,
+with L1, for silent features (see `learner.kernels.experts.mark_silent`). The score grows with the number of features, so it is
+divided by the root mean square of the previous scores.
 """
 
 import math
@@ -21,17 +21,17 @@ PART = BAYES
 N_COLUMNS = 2
 HAS_GRADIENT = False
 LEARNS_DERIVED = False
-MIXING_VARIANCE = 5.0  # of the expert's weight in the mixture, at first
+MIXING_VARIANCE = 5.0  # the initial variance of the expert's mixing weight
 
 
 @inlined
 def start(column, is_constant, base, rows):
-    """Begin a feature's row: both importances are zero."""
+    """Do nothing: in a new row both sums are zero."""
 
 
 @inlined
 def priors(totals):
-    """Return the share of positives, of negatives, and the odds against a positive, with one more of each."""
+    """Return the shares of positives and of negatives, and the odds against a positive, after adding 1 to both counts."""
     positive = positives(totals) + 1.0
     negative = totals[TARGET_SUM] + 2.0 - positive
     prior = np.float32(positive / (positive + negative))
@@ -40,13 +40,13 @@ def priors(totals):
 
 @inlined
 def scale(totals):
-    """Return what the scores are multiplied by."""
+    """Return the factor of the scores."""
     return 1.0 / math.sqrt(1.0 + totals[BAYES_SQUARES] / max(totals[IMPORTANCE_SUM], 1.0))
 
 
 @inlined
 def score(column, place, inputs, panel):
-    """Write the score; a feature without a row, or that no example of an importance had, weighs nothing."""
+    """Write the score; a feature without a row, or whose two sums are zero, has weight 0."""
     parts, rows, words32, totals, silent = panel.settings.parts, panel.rows, panel.words32, panel.totals, panel.silent
     panel.scores[place] = 0.0
     if parts & PART == 0:
@@ -57,15 +57,15 @@ def score(column, place, inputs, panel):
         base = inputs.bases[i]
         if base == MISSING or words32[base + DENSE] & PLACE_MASK != 0 or (parts & SPARSE != 0 and silent[i] != 0):
             continue
-        has, lacks = rows[base + column], rows[base + column + ONE]
-        if has + lacks > np.float32(0.0):
-            s += np.log((has + prior) / (lacks + other) * odds) * inputs.scaled[i]
+        positive, negative = rows[base + column], rows[base + column + ONE]
+        if positive + negative > np.float32(0.0):
+            s += np.log((positive + prior) / (negative + other) * odds) * inputs.scaled[i]
     panel.scores[place] = s * scale(totals)
 
 
 @inlined
 def learn(column, place, inputs, update, panel):
-    """Count the importance of an example for its features, on the side of its class."""
+    """Add an example's importance, times the scaled value, to the sum of its class, for each feature with a positive value."""
     rows, totals = panel.rows, panel.totals
     if panel.settings.parts & PART == 0:
         return
@@ -87,14 +87,14 @@ def write_weights(totals, matrix, column, weights):
     """Write the log odds ratios of rows."""
     prior, other, odds = priors(totals)
     for i in range(len(matrix)):
-        has, lacks = matrix[i, column], matrix[i, column + 1]
-        if has + lacks > np.float32(0.0):
-            weights[i] = np.log((has + prior) / (lacks + other) * odds)
+        positive, negative = matrix[i, column], matrix[i, column + 1]
+        if positive + negative > np.float32(0.0):
+            weights[i] = np.log((positive + prior) / (negative + other) * odds)
 
 
 def weights(matrix, column, totals, silent):
     """Return the weights of rows, on the features' own scales."""
     weights = np.zeros(len(matrix))
     write_weights(totals, matrix, column, weights)
-    weighs = matrix.view(np.uint32)[:, int(DENSE)] & PLACE_MASK == 0
-    return np.where(weighs & ~silent, weights, 0.0)
+    is_sparse = matrix.view(np.uint32)[:, int(DENSE)] & PLACE_MASK == 0
+    return np.where(is_sparse & ~silent, weights, 0.0)

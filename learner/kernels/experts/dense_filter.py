@@ -1,4 +1,4 @@
-"""An extended Kalman filter with its full covariance. One runs over the first dense numbers, one over the mixer's inputs."""
+"""An extended Kalman filter with a full covariance: the expert over the first dense numbers; the mixer uses its step, too."""
 
 import numpy as np
 
@@ -6,17 +6,17 @@ from learner.kernels.jit import inlined
 from learner.kernels.losses import quadratic
 from learner.layout import DENSE_FILTER, MAX_BINNED, N_DENSE
 
-DRIFT = 1e-4  # a variance below 1 grows by this share an example
+DRIFT = 1e-4  # a variance below 1 grows by this share at each example
 
 
 @inlined
 def update_filter(n, inputs, curvature, error, matrix, products):
-    """One step over weights a and their covariance P, columns 0 and 1.. of a matrix.
+    """Make one step over weights a and their covariance P, which are column 0 and the other columns of a matrix.
 
-    With curvature H and error e of the loss at ``a . v``: ``a += P v e / (1 + H v'Pv)``, ``P -= H (Pv)(Pv)' / (1 + H v'Pv)``,
-    then P's diagonal, where it is below 1, grows by 1 in 10,000, so that the weights can follow a drift (Haykin, 2001, "Kalman
-    filtering and neural networks", section 2.3). The bound is for inputs that are always 0 or the same as another: nothing is
-    ever learned of those directions, whose variance would grow for ever.
+    With curvature H and negative slope e of the loss at ``a . v``: ``a += P v e / (1 + H v'Pv)``,
+    ``P -= H (Pv)(Pv)' / (1 + H v'Pv)``. Then each number below 1 on P's diagonal grows by 1 in 10,000, so that the weights can
+    follow a drift (Haykin, 2001, "Kalman filtering and neural networks", section 2.3). Without the bound of 1, variance would
+    grow for ever along directions of which nothing is learned: inputs that are always 0, or always equal to another input.
     """
     vpv = 0.0
     for i in range(n):
@@ -37,7 +37,7 @@ def update_filter(n, inputs, curvature, error, matrix, products):
 
 @inlined
 def n_inputs(totals):
-    """Return how many inputs the filter over the numbers has: the constant, and the first dense features."""
+    """Return the number of inputs of the filter over the numbers: the constant and the first dense features."""
     return 1 + min(np.int64(totals[N_DENSE]), MAX_BINNED)
 
 
@@ -53,7 +53,7 @@ def score(parts, state, standardized):
 
 @inlined
 def learn(s, update, settings, state, standardized, products):
-    """One step of the filter over the numbers, whose score was s."""
+    """Make one step of the filter over the numbers, whose score was s."""
     if settings.parts & DENSE_FILTER and state.totals[N_DENSE] > 0.0:
         curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
         curvature, error = curvature * update.importance, error * update.importance

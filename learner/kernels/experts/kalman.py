@@ -1,6 +1,6 @@
-"""An extended Kalman filter over the weights, that keeps a variance for each and no covariances.
+"""An extended Kalman filter over the weights; it keeps a variance for each weight and no covariances.
 
-In a row lie a weight ``w`` and its variance ``v``.
+A row has a weight ``w`` and its variance ``v``.
 """
 
 import numpy as np
@@ -13,21 +13,21 @@ from learner.layout import KALMAN
 
 PART = KALMAN
 N_COLUMNS = 2
-HAS_GRADIENT = True  # the weights move along the gradient alone: L1 brings them to zero
+HAS_GRADIENT = True  # the weights change by gradient steps alone, so L1 can set them to zero
 LEARNS_DERIVED = True
-MIXING_VARIANCE = 0.1  # of the expert's weight in the mixture, at first
+MIXING_VARIANCE = 0.1  # the initial variance of the expert's mixing weight
 VARIANCE, CONSTANT_VARIANCE = 0.15, 1.0  # of the weights before their first example
 
 
 @inlined
 def start(column, is_constant, base, rows):
-    """Begin a feature's row."""
+    """Set the variance of a new row."""
     rows[base + column + ONE] = CONSTANT_VARIANCE if is_constant else VARIANCE
 
 
 @inlined
 def score(column, place, inputs, panel):
-    """Write the score ``w . u``; features without a row weigh nothing."""
+    """Write the score ``w . u``; features without a row have weight 0."""
     rows = panel.rows
     s = 0.0
     for i in range(inputs.n):
@@ -39,11 +39,11 @@ def score(column, place, inputs, panel):
 
 @inlined
 def learn(column, place, inputs, update, panel):
-    """One step of the filter, then the penalties.
+    """Make one step of the filter.
 
-    ``w += v u e / (1 + H sum v u^2)``, ``v -= H (v u)^2 / (1 + H sum v u^2)`` with the loss's curvature H and error e (Haykin,
-    2001, "Kalman filtering and neural networks", section 2.5, decoupled; Dredze, Crammer, Pereira, 2008, "Confidence-weighted
-    linear classification", for keeping variances only).
+    ``w += v u e / (1 + H sum v u^2)``, ``v -= H (v u)^2 / (1 + H sum v u^2)`` with the loss's curvature H and negative slope e
+    (Haykin, 2001, "Kalman filtering and neural networks", section 2.5, decoupled; Dredze, Crammer, Pereira, 2008,
+    "Confidence-weighted linear classification", for keeping variances only).
     """
     settings, rows = panel.settings, panel.rows
     if settings.parts & PART == 0:
@@ -68,9 +68,9 @@ def learn(column, place, inputs, update, panel):
 
 @compiled
 def penalize(column, inputs, update, settings, rows):
-    """Bring the weights of an example's features nearer to zero, in the metric of their variances.
+    """Shrink the weights of an example's features, in the metric of their variances.
 
-    There L2 is one more observation of the weight, 0 with the precision l2, and so ``v`` becomes ``v / (1 + v l2)``, too.
+    In that metric L2 is an observation that the weight is 0, with precision l2; so ``v`` also becomes ``v / (1 + v l2)``.
     """
     for i in range(inputs.n - inputs.n_constants):
         base = inputs.bases[i] + column
@@ -81,7 +81,7 @@ def penalize(column, inputs, update, settings, rows):
 
 
 def scale(totals):
-    """Return what the scores are multiplied by."""
+    """Return the factor of the scores."""
     return 1.0
 
 

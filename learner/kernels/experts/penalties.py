@@ -1,4 +1,4 @@
-"""L1 and L2: after an example, the weights of its features are brought nearer to zero, each expert's in its own metric.
+"""L1 and L2: after an example, the weights of its features shrink, for each expert in its own metric.
 
 A proximal step for ``l1 |w| + l2 w^2 / 2`` (Duchi, Singer, 2009, "Efficient online and batch learning using forward backward
 splitting", section 5; Duchi, Hazan, Singer, 2011, "Adaptive subgradient methods", section 5).

@@ -1,22 +1,22 @@
-"""The tasks' compiled halves: which targets there are, how a score is evaluated, and which target is learned. A file a task.
+"""The compiled halves of tasks: accepting targets, evaluating scores, and scaling targets for learning. Each task has a file.
 
-The module of a task has these functions. ``loss`` is a `learner.kernels.records.Loss`, ``state`` a `State` of there.
+A task's module has these functions; ``loss`` and ``state`` are a `Loss` and a `State` of `learner.kernels.records`.
 
 ``accept(y)``
-    (whether a number can be a target, the target that it is).
+    Return (whether a number is a valid target, the target).
 ``unit_and_offset(totals)``
-    What a mixed score is multiplied by, and what is then added, to make it a score in the targets' units.
+    Return the factor and the summand that convert a mixed score into the targets' units.
 ``within_targets(totals, s)``
-    A score in the targets' units, within the range of the targets seen.
+    Return a score, in the targets' units, limited by the targets seen.
 ``evaluate(loss, state, s, y, importance)``
-    Count how good a score and the best constant are, before the target is known; then take the target in. Returns the loss
-    that learning reports, and the target as it is learned.
+    Count the errors of a score and of the best constant so far, then update the statistics of the targets. Return the loss to
+    report, and the target in the learner's own units.
 ``trend(totals, y)``
-    What of a learned target the recent means follow.
+    Return the number that the recent means follow, for a target in the learner's own units.
 ``has_scale(totals)``
-    Whether the targets seen tell a scale to learn on.
+    Tell whether the targets seen define a scale for learning.
 
-`learner.tasks` has what Python needs of a task.
+`learner.tasks` has the tasks' other half, in Python.
 """
 
 import functools
@@ -35,7 +35,7 @@ _inlined = functools.cache(inlined)  # tasks share functions
 
 
 def _chosen(name: str, decorate: Any = _inlined) -> Any:
-    """Return one compiled function of all tasks, which takes the task's code and the function's own arguments."""
+    """Return one compiled function for all tasks: it takes a task's code and the function's own arguments."""
     return switch([decorate(getattr(task, name)) for task in TASKS])
 
 

@@ -1,4 +1,4 @@
-"""Two classes: targets -1 and +1, a score that is the log odds."""
+"""Two classes: targets of -1 and +1; the score is the log odds of +1."""
 
 import math
 
@@ -31,7 +31,7 @@ log_loss_of = inlined(log_loss_of_score)
 
 
 def accept(y):
-    """Take 1 for +1, 0 and -1 for -1."""
+    """Accept 1 as +1, and 0 and -1 as -1."""
     if y == 1.0:
         return True, 1.0
     if y == 0.0 or y == -1.0:
@@ -40,19 +40,20 @@ def accept(y):
 
 
 def unit_and_offset(totals):
-    """Scores are log odds as they are."""
+    """Return 1 and 0: scores are log odds already."""
     return 1.0, 0.0
 
 
 def within_targets(totals, s):
-    """No score is beyond two classes."""
+    """Return the score: log odds have no limit."""
     return s
 
 
 def evaluate(loss, state, s, y, importance):
-    """Count the log loss, right answers, calibration and the histogram of scores; the target is learned as it is.
+    """Count the log loss, correct predictions, calibration and the histograms of scores; the target is not rescaled.
 
-    The best constant is the share of positives, with one more of each; of a hinge loss the likelier class.
+    The best constant is the share of positives, after adding 1 to both counts; for the hinge loss it is the more frequent
+    class. The returned loss is the log loss for both losses.
     """
     totals = state.totals
     share = (positives(totals) + 1.0) / (totals[TARGET_SUM] + 2.0)
@@ -69,10 +70,10 @@ def evaluate(loss, state, s, y, importance):
 
 @inlined
 def count_answer(metrics, s, y, importance, share, constant):
-    """Count an answer, and that of the constant; return its log loss."""
+    """Count a prediction and the constant's; return the log loss of the prediction."""
     count_example(metrics, importance)
     sums = metrics[CURRENT]
-    if s != s:  # whatever it comes from, no NaN may choose a place in memory
+    if s != s:  # a NaN must not become an index
         s = 0.0
     p = probability(s)
     log_loss = log_loss_of(s, y)
@@ -82,18 +83,18 @@ def count_answer(metrics, s, y, importance, share, constant):
     sums[CONSTANT_LOG_LOSS] += importance * constant
     if (share > 0.5) == (y > 0.0):
         sums[CONSTANT_CORRECT] += importance
-    place = min(np.int64(p * N_CALIBRATION), N_CALIBRATION - 1)
-    sums[CALIBRATION + place] += importance * (p if y < 0.0 else p - 1.0)
-    place = np.int64((min(max(s, -MAX_SCORE), MAX_SCORE) + MAX_SCORE) * (0.5 * N_SCORES / MAX_SCORE))
-    sums[(POSITIVES if y > 0.0 else NEGATIVES) + min(place, N_SCORES - 1)] += importance
+    bin_number = min(np.int64(p * N_CALIBRATION), N_CALIBRATION - 1)
+    sums[CALIBRATION + bin_number] += importance * (p if y < 0.0 else p - 1.0)
+    bin_number = np.int64((min(max(s, -MAX_SCORE), MAX_SCORE) + MAX_SCORE) * (0.5 * N_SCORES / MAX_SCORE))
+    sums[(POSITIVES if y > 0.0 else NEGATIVES) + min(bin_number, N_SCORES - 1)] += importance
     return log_loss
 
 
 def trend(totals, y):
-    """Follow the target less the mean of all."""
+    """Return the target minus the mean of all targets."""
     return y - totals[TARGET_MEAN]
 
 
 def has_scale(totals):
-    """Two classes need none."""
+    """Return True: two classes need no scale."""
     return True

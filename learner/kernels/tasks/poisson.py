@@ -17,17 +17,17 @@ from learner.metrics import (
     SQUARED,
 )
 
-MAX_RELATIVE_COUNT = 1e6  # a count is learned as at most so many times the mean
+MAX_RELATIVE_COUNT = 1e6  # larger counts, relative to the mean, are learned as this
 
 
 def accept(y):
-    """Take any number from 0 that isn't huge."""
+    """Accept numbers from 0 to `MAX_NUMBER`."""
     return 0.0 <= y <= MAX_NUMBER, y
 
 
 @compiled
 def expected_count(totals):
-    """Return the mean of the counts seen and of one of 1, so that it is above 0: (sum + 1) / (importances + 1)."""
+    """Return the mean of the counts seen and an extra count of 1, which keeps it above 0: (sum + 1) / (importances + 1)."""
     return (totals[TARGET_MEAN] * totals[TARGET_SUM] + 1.0) / (totals[TARGET_SUM] + 1.0)
 
 
@@ -38,12 +38,12 @@ def deviance(loss, mean, s, y):
 
 
 def unit_and_offset(totals):
-    """Scores are logarithms of rates, relative to the mean."""
+    """Return 1 and the mean's logarithm: scores are log rates relative to the mean."""
     return 1.0, math.log(expected_count(totals))
 
 
 def within_targets(totals, s):
-    """Keep a log rate at most at that of the largest target seen, or of the mean."""
+    """Limit a log rate to that of the largest target seen, or of the mean."""
     return min(s, math.log(max(totals[TARGET_MAX], expected_count(totals))))
 
 
@@ -52,27 +52,27 @@ def evaluate(loss, state, s, y, importance):
     totals = state.totals
     mean = expected_count(totals)
     s = min(s, math.log(max(totals[TARGET_MAX], mean)))
-    error, constant = math.exp(s) - y, mean - y
+    error, constant_error = math.exp(s) - y, mean - y
     count_example(state.metrics, importance)
     sums = state.metrics[CURRENT]
     sums[ABSOLUTE] += importance * abs(error)
     sums[SQUARED] += importance * (error * error)
-    sums[CONSTANT_ABSOLUTE] += importance * abs(constant)
-    sums[CONSTANT_SQUARED] += importance * (constant * constant)
-    answered, of_constant = deviance(loss, mean, s, y), deviance(loss, mean, math.log(mean), y)
-    sums[DEVIANCE] += importance * answered
-    sums[CONSTANT_DEVIANCE] += importance * of_constant
-    totals[LOSS_SUM] += importance * answered
-    totals[CONSTANT_LOSS_SUM] += importance * of_constant
+    sums[CONSTANT_ABSOLUTE] += importance * abs(constant_error)
+    sums[CONSTANT_SQUARED] += importance * (constant_error * constant_error)
+    score_deviance, constant_deviance = deviance(loss, mean, s, y), deviance(loss, mean, math.log(mean), y)
+    sums[DEVIANCE] += importance * score_deviance
+    sums[CONSTANT_DEVIANCE] += importance * constant_deviance
+    totals[LOSS_SUM] += importance * score_deviance
+    totals[CONSTANT_LOSS_SUM] += importance * constant_deviance
     observe_target(totals, y, importance)
-    return answered, min(y / expected_count(totals), MAX_RELATIVE_COUNT)
+    return score_deviance, min(y / expected_count(totals), MAX_RELATIVE_COUNT)
 
 
 def trend(totals, y):
-    """Follow the logarithm of half of one more."""
+    """Return ``log((1 + y) / 2)``, which is 0 at the mean."""
     return math.log(0.5 * (1.0 + y))
 
 
 def has_scale(totals):
-    """Tell whether a count above 0 has come: of zeros alone the rate has no scale."""
+    """Tell whether a count above 0 was seen: zeros alone define no scale of the rate."""
     return totals[TARGET_MAX] != 0.0

@@ -1,4 +1,4 @@
-"""A quantile of a number, by the pinball loss. Targets are learned less their mean, over their deviation."""
+"""A quantile of a number, by the pinball loss. Targets are standardised for learning."""
 
 from learner.kernels.evaluation import count_example
 from learner.kernels.jit import compiled
@@ -20,20 +20,20 @@ __all__ = ["accept", "evaluate", "has_scale", "trend", "unit_and_offset", "withi
 
 
 def evaluate(loss, state, s, y, importance):
-    """Count the pinball loss and the share of targets at most the prediction; the target is learned standardised."""
+    """Count the pinball loss and the targets that are at most the prediction; the target to learn is standardised."""
     totals = state.totals
     s, constant = within_range(totals, s), totals[QUANTILE]
     count_example(state.metrics, importance)
     sums = state.metrics[CURRENT]
-    pinball, of_constant = value(loss, s, y), value(loss, constant, y)
+    pinball, constant_pinball = value(loss, s, y), value(loss, constant, y)
     sums[PINBALL] += importance * pinball
-    sums[CONSTANT_PINBALL] += importance * of_constant
+    sums[CONSTANT_PINBALL] += importance * constant_pinball
     if y <= s:
         sums[COVERED] += importance
     if y <= constant:
         sums[CONSTANT_COVERED] += importance
     totals[LOSS_SUM] += importance * pinball
-    totals[CONSTANT_LOSS_SUM] += importance * of_constant
+    totals[CONSTANT_LOSS_SUM] += importance * constant_pinball
     observe_target(totals, y, importance)
     follow_quantile(loss, totals, y, importance)
     return pinball, (y - totals[TARGET_MEAN]) / target_deviation(totals)
@@ -41,11 +41,11 @@ def evaluate(loss, state, s, y, importance):
 
 @compiled
 def follow_quantile(loss, totals, y, importance):
-    """Take a target into the running estimate of the quantile, which the best constant is.
+    """Update the running estimate of the quantile, which serves as the best constant.
 
-    Stochastic approximation (Robbins, Monro, 1951): a step of 1 / (n f) along the slope, where f is a quarter of the density
-    at the quantile of an asymmetric Laplace distribution of the same mean loss L, ``level (1 - level) / L``: too long a step
-    costs little, one too short never arrives where the targets drift.
+    Stochastic approximation (Robbins, Monro, 1951): a step of 1 / (n f) against the slope. Here f is a quarter of
+    ``level (1 - level) / L``, the density at its quantile of an asymmetric Laplace distribution with the same mean loss L. A
+    step that is too long costs little; steps that are too short never reach drifting targets.
     """
     if importance == 0.0:
         return

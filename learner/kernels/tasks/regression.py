@@ -1,4 +1,4 @@
-"""Numbers: the mean is predicted. Targets are learned less their mean, over their deviation."""
+"""Numbers: predicts the mean. Targets are standardised for learning."""
 
 from learner.kernels.evaluation import count_example, is_full
 from learner.kernels.jit import inlined
@@ -20,32 +20,32 @@ from learner.metrics import (
 
 
 def accept(y):
-    """Take any finite number that isn't huge."""
+    """Accept numbers up to `MAX_NUMBER` in size."""
     return abs(y) <= MAX_NUMBER, y
 
 
 def unit_and_offset(totals):
-    """Scores are in deviations from the mean."""
+    """Return the targets' deviation and mean: scores are deviations from the mean."""
     return target_deviation(totals), totals[TARGET_MEAN]
 
 
 def within_targets(totals, s):
-    """Keep a score within the range of the targets seen."""
+    """Clip a score to the range of the targets seen."""
     return within_range(totals, s)
 
 
 def evaluate(loss, state, s, y, importance):
-    """Count absolute and squared errors, and the targets' variance; the target is learned standardised."""
+    """Count absolute and squared errors, and the targets' variance; the target to learn is standardised."""
     totals = state.totals
     s = within_range(totals, s)
     mean = totals[TARGET_MEAN]
-    error, constant = s - y, mean - y
+    error, constant_error = s - y, mean - y
     count(state.metrics, importance)
     sums = state.metrics[CURRENT]
     sums[ABSOLUTE] += importance * abs(error)
     sums[SQUARED] += importance * (error * error)
-    sums[CONSTANT_ABSOLUTE] += importance * abs(constant)
-    sums[CONSTANT_SQUARED] += importance * (constant * constant)
+    sums[CONSTANT_ABSOLUTE] += importance * abs(constant_error)
+    sums[CONSTANT_SQUARED] += importance * (constant_error * constant_error)
     if importance > 0.0:
         delta = y - sums[MEAN]
         sums[MEAN] += importance * delta / sums[WEIGHT]
@@ -58,7 +58,7 @@ def evaluate(loss, state, s, y, importance):
 
 @inlined
 def count(metrics, importance):
-    """Count an example as `count_example` does; two rows' means and squared deviations become one's (Chan et al., 1979)."""
+    """Count an example as `count_example` does; also merge the means and squared deviations of rows (Chan et al., 1979)."""
     older, previous = metrics[OLDER], metrics[PREVIOUS]
     full, mean = is_full(metrics), older[MEAN]
     if full and previous[WEIGHT] > 0.0:
@@ -73,10 +73,10 @@ def count(metrics, importance):
 
 
 def trend(totals, y):
-    """Follow the standardised target."""
+    """Return the standardised target."""
     return y
 
 
 def has_scale(totals):
-    """One target is enough."""
+    """Return True: one target is enough."""
     return True
