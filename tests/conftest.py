@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
     from learner.service.recent import RecentIds
     from learner.service.wire import RejectedEntry
     from worker import Worker
+
+
+MARKS = {"service": "server", "processes": "process"}  # of the tests in a folder
+
+
+def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+    """Mark the tests by the folder that they are in."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and (mark := MARKS.get(item.path.relative_to(here).parts[0])):
+            item.add_marker(mark)
 
 
 compiling.choose_target()  # as our commands do, so that the processes that tests start find what is compiled here

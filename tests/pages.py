@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
-    for path in sorted([*ROOT.glob("README.md"), *ROOT.glob("*/README.md"), *ROOT.glob("learner/**/README.md")])
+    for path in sorted([*ROOT.glob("README.md"), *ROOT.glob("[!.]*/README.md"), *ROOT.glob("learner/**/README.md")])
 }
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -1,9 +1,6 @@
 """The worker's command: what it prints, and how it exits."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import msgpack
@@ -80,25 +77,6 @@ def test_a_stream_that_is_deleted_under_a_worker_stops_it_with_one_line(client, 
     assert worker.returncode == 2
     assert "Traceback" not in err
     assert len(err.splitlines()) == 1  # beside the hello, which is read already
-
-
-def test_importing_creates_nothing(redis_url, tmp_path):
-    code = (
-        "import sys, socket\n"
-        "def refuse(*a, **k): raise AssertionError('a connection at import')\n"
-        "socket.socket.connect = refuse\n"
-        "import worker, learner, learner.commands, learner.client\n"
-        "import learner.service.store.commits, learner.service.store.embedded\n"
-        "assert 'numba' not in sys.modules\n"
-    )
-    home = tmp_path / "home"
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        cwd=Path(PROGRAM).parent,
-        env={**os.environ, "REDIS_URL": redis_url, "LEARNER_HOME": str(home)},
-    )
-    assert not home.exists()
 
 
 def test_figures_are_json_even_before_the_first_example(create, redis_url, start):

@@ -104,11 +104,13 @@ def test_contributions_add_up_to_the_score(kind, seed):
     options = EVERY[kind]
     model = Model(**options, seed=SEED)
     model.learn_packed(b"".join(examples(options, N, seed)))
-    for x in mixed(5, seed + 1, n_words=300):
-        parts = model.explain_one(x.features)
+    extreme = [{}, {"never seen": 3.0}, {"degrees": 1e9, "word 1": -5.0}]
+    for x in [*(x.features for x in mixed(5, seed + 1, n_words=300)), *extreme]:
+        parts = model.explain_one(x)
+        size = sum(abs(part.contribution) for part in parts)
         assert sum(part.contribution for part in parts) == pytest.approx(
-            model.score_one(x.features), rel=1e-4, abs=1e-4
+            model.score_one(x), rel=1e-4, abs=1e-4 + 1e-6 * size
         )
         assert sorted(parts, key=lambda part: -abs(part.contribution)) == parts
-        answer = model.answer(msgpack.packb(x.features), explain=True)
+        answer = model.answer(msgpack.packb(x), explain=True)
         assert answer["contributions"] == parts

@@ -14,7 +14,7 @@ from tests.plotting import check_text, contour, drawn
 
 
 @drawn
-def test_nothing_global_is_touched():
+def test_nothing_global_is_touched(tmp_path):
     code = """
 import sys, matplotlib
 before = dict(dict.items(matplotlib.rcParams))  # as they stand: reading the backend would choose one
@@ -24,7 +24,7 @@ pictures.save(pictures.graph(square(Parameter(3.0, "w")), "a square"), sys.argv[
 assert "matplotlib.pyplot" not in sys.modules
 assert dict(dict.items(matplotlib.rcParams)) == before
 """
-    subprocess.run([sys.executable, "-c", code, "a.png"], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], check=True)
 
 
 def shared():

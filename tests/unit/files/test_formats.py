@@ -3,8 +3,6 @@
 import gzip
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import msgpack
@@ -71,11 +69,6 @@ def test_a_file_is_read_by_its_name_and_a_gzip_by_its_first_bytes(tmp_path, form
     path.write_bytes(gzip.compress(content) if zipped else content)
     assert [msgpack.unpackb(e.data) for e in read(path)] == [[1, {"a": 2}], [0, {"a": 3}]]
     assert [msgpack.unpackb(e.data) for e in read(str(path))] == [[1, {"a": 2}], [0, {"a": 3}]]
-
-
-def test_importing_the_readers_pays_for_no_compiled_or_network_package():
-    program = "import sys, learner.files; print({'numba', 'numpy', 'redis', 'rich'} & set(sys.modules))"
-    assert subprocess.check_output([sys.executable, "-c", program]) == b"set()\n"
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "flights", ".gz", "<stdin>"])

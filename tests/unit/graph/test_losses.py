@@ -5,7 +5,7 @@ import pytest
 
 from learner.graph import Constant, Parameter, backward, check_gradient, dot, logistic, loss_of, relu, tanh
 from learner.losses import LOSSES
-from tests import doors
+from tests.unit.kernels import doors
 
 # extremes, and the kinks of the hinge and quantile losses
 SCORES = (-800.0, -30.0, -2.0, -1.0, -0.3, 0.0, 1e-9, 0.7, 1.0, 1.5, 2.5, 30.0, 800.0)

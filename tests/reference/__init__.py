@@ -1,0 +1,1 @@
+"""What the learner does once more, slow and obvious: compiled loops must give the same numbers."""

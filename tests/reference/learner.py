@@ -1,0 +1,510 @@
+"""The learner once more, slow and obvious: dicts, lists and float64, to hold the compiled loops against.
+
+The formulas are those of the docstrings in `learner.losses`, `learner.kernels` and `learner.learners.mixture`; nothing of them
+is imported. There are no fast paths: an indicator goes the way of any number, a feature keeps the sum of its squared
+deviations rather than the standard deviation, and the root of the logistic step is found by bisection. A derived
+feature's name is a tuple.
+"""
+
+import bisect
+import itertools
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+CONSTANT = "(constant)"
+MAX_BINNED, MAX_CELLS, N_CROSSED = 32, 6, 4
+N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
+EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
+
+
+BINARY = ("logistic", "hinge")
+STANDARDISED = ("squared", "quantile")
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+def sigmoid(s: float) -> float:
+    return 1.0 / (1.0 + math.exp(-s)) if s >= 0.0 else math.exp(s) / (1.0 + math.exp(s))
+
+
+def slope_of(loss: str, s: float, y: float, level: float) -> float:
+    """d loss / d score."""
+    if loss == "quantile":
+        return 0.0 if s == y else 1.0 - level if s > y else -level
+    if loss == "poisson":
+        return 2.0 * (rate_of(s) - y)
+    if loss == "squared":
+        return 2.0 * (s - y)
+    if loss == "logistic":
+        return -y * sigmoid(-y * s)
+    return -y if y * s < 1.0 else 0.0
+
+
+def rate_of(s: float) -> float:
+    return math.exp(clip(s, 32.0))
+
+
+def step_of(loss: str, s: float, y: float, q: float, importance: float, level: float) -> float:
+    """How far following the gradient over a distance ``q importance`` moves the score, divided by q."""
+    d = q * importance
+    if loss == "quantile":
+        return (min(level * d, y - s) if y > s else -min((1.0 - level) * d, s - y)) / q
+    if loss == "poisson":  # z = e^-s follows dz/dt = 2 (1 - y z)
+        z = math.exp(-s)
+        z = z + 2.0 * d if y == 0.0 else 1.0 / y + (z - 1.0 / y) * math.exp(-2.0 * y * d)
+        return (-math.log(z) - s) / q
+    if loss == "squared":
+        return (y - s) * -math.expm1(-2.0 * d) / q
+    if loss == "logistic":
+        return y * logistic_move(y * s, d) / q
+    return y * min(d, max(0.0, 1.0 - y * s)) / q
+
+
+def logistic_move(v0: float, d: float) -> float:
+    """The m for which ``m + e^v0 (e^m - 1) = d``: with v1 = v0 + m, that is ``v1 + e^v1 = v0 + e^v0 + d``."""
+    low, high = 0.0, min(d, math.log1p(d * math.exp(-v0)))
+    for _ in range(100):
+        m = 0.5 * (low + high)
+        low, high = (m, high) if m + math.exp(v0) * math.expm1(m) < d else (low, m)
+    return 0.5 * (low + high)
+
+
+# ---- the learner -----------------------------------------------------------------------------------------------------
+@dataclass
+class Feature:
+    """What is kept of a feature: its values' statistics, and what each expert keeps."""
+
+    scale: float  # S
+    mean: float  # mu
+    weights: list[float]
+    squares: list[float]  # G
+    variance_of_weight: float
+    count: int = 1  # n
+    deviations: float = 0.0  # M2
+    kalman: float = 0.0
+    has: float = 0.0  # importance of the positive examples that had it
+    lacks: float = 0.0  # of the negative ones
+    place: int | None = None  # among the dense ones: it was centred once, and counts with 0 where it is left out
+    sample: list[float] = field(default_factory=list)  # its first values since then
+
+    @property
+    def variance(self) -> float:
+        return self.deviations / self.count
+
+    def bin_of(self, x: float, n_bins: int) -> int:
+        bounds = [sorted(self.sample)[j * N_SAMPLES // n_bins] for j in range(1, n_bins)]
+        return bisect.bisect_right(bounds, np.float32(x))
+
+    @property
+    def n_bounds(self) -> int:
+        """How many of the finest bins' bounds differ, from one another and from the smallest value."""
+        ordered = sorted(self.sample)
+        return len({ordered[j * N_SAMPLES // N_BINS] for j in range(1, N_BINS)} - {ordered[0]})
+
+
+class Filter:
+    """An extended Kalman filter over weights and all their covariances."""
+
+    def __init__(self, weights: list[float], variances: list[float]) -> None:
+        self.weights = weights
+        self.covariance = [[v if i == j else 0.0 for j in range(len(weights))] for i, v in enumerate(variances)]
+
+    def score(self, v: list[float]) -> float:
+        return sum(a * x for a, x in zip(self.weights, v, strict=False))
+
+    def update(self, v: list[float], error: float, curvature: float) -> None:
+        a, P, indices = self.weights, self.covariance, range(len(v))
+        Pv = [sum(P[i][j] * v[j] for j in indices if v[j]) for i in indices]
+        gain = 1.0 / (1.0 + curvature * sum(v[i] * Pv[i] for i in indices))
+        for i in indices:
+            a[i] += Pv[i] * error * gain
+            for j in indices:
+                P[i][j] -= curvature * Pv[i] * Pv[j] * gain
+            if P[i][i] < 1.0:
+                P[i][i] *= 1.0001
+
+
+class Reference:
+    """The sparse linear learner, one example at a time."""
+
+    def __init__(
+        self,
+        loss: str,
+        rates: list[float],
+        decays: list[float],
+        parts: Collection[str] = EVERY_PART,
+        level=0.5,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        self.loss, self.rates, self.decays, self.level, self.l1, self.l2 = loss, rates, decays, level, l1, l2
+        self.parts = {part for part in parts if len(rates) > 1 and (part != "bayes" or loss in BINARY)}
+        self.features: dict[str, Feature] = {}  # in order of first update, the constant first
+        self.derived: dict[tuple[tuple[str, int], ...], Feature] = {}  # ((name, bin from 1 or 0), ...)
+        self.order: list[str | tuple[tuple[str, int], ...]] = []  # of first update
+        self.dense: list[str] = []  # in order of place
+        self.promoted: list[str] = []  # that become dense after the example at hand
+        n = len(rates)
+        self.mixer = Filter([0.1] * (2 * n + 4) + [0.0] * 4, [0.1] * (n + 1) + [5.0] + [0.1] * (n + 6))
+        self.newton = Filter([0.0] * (1 + MAX_BINNED), [1.0] * (1 + MAX_BINNED))
+        self.trends = [0.0, 0.0, 0.0]
+        self.bayes_squares = 0.0
+        self.n_examples = 0
+        self.scale_sum = 0.0  # N
+        self.derived_sum = 0
+        self.importance_sum = 0.0
+        self.residual_sum = 0.0
+        self.targets: list[tuple[float, float]] = []  # (target, importance)
+
+    # ---- the targets of a regression ----
+    @property
+    def mean(self) -> float:
+        """The mean of the targets seen."""
+        total = sum(importance for _, importance in self.targets)
+        return sum(y * importance for y, importance in self.targets) / total if total else 0.0
+
+    @property
+    def expected(self) -> float:
+        """The mean of the counts seen and of a 1."""
+        total = sum(importance for _, importance in self.targets)
+        return (self.mean * total + 1.0) / (total + 1.0)
+
+    @property
+    def offset(self) -> float:
+        if self.loss == "poisson":
+            return math.log(self.expected)
+        return self.mean if self.loss in STANDARDISED else 0.0
+
+    @property
+    def unit(self) -> float:
+        """Their standard deviation; 1 while there is none."""
+        if self.loss not in STANDARDISED:
+            return 1.0
+        total, mean = sum(importance for _, importance in self.targets), self.offset
+        squares = sum(importance * (y - mean) ** 2 for y, importance in self.targets)
+        return math.sqrt(squares / total) if squares else 1.0
+
+    # ---- from values to scores ----
+    def bring(self, name: str, x: float, learning: bool) -> tuple[float, float, float]:
+        """Return a value on its feature's own scale, u in [-1, 1], the value itself, clipped, and z of a dense one."""
+        f = self.features.get(name)
+        if f is None:
+            return math.copysign(1.0, x), x, 0.0
+        variance = f.variance
+        left_out = x == 0.0
+        if f.count > 8 and not left_out:  # a rare huge value must not stretch the scale
+            x = clip(x, abs(f.mean) + 15.0 * math.sqrt(variance) if variance > 0.0 else 4.0 * abs(f.mean))
+        v, z = x, 0.0
+        if variance > 0.0 and f.count > 0.5 * self.n_examples:  # dense: centred, by the mean before this value
+            v = x - f.mean
+            if f.count >= 8 and f.place is None and learning:
+                self.promoted.append(name)
+            if f.place is not None:
+                z = clip(v / math.sqrt(variance), 8.0)
+        scale = f.scale
+        if abs(v) > scale:
+            scale = 2.0 * scale if scale > 0.0 and f.count > 8 and abs(v) > 2.0 * scale else abs(v)
+        if learning and left_out:
+            f.scale = scale
+        elif learning:
+            f.count += 1
+            delta = x - f.mean
+            f.mean += delta / f.count
+            f.deviations += delta * (x - f.mean)
+            f.scale = scale
+        return clip(v / scale, 1.0), x, z
+
+    def look_at(self, features: dict[str, float], learning: bool) -> tuple[dict[str, float], list[float], list]:
+        """Return u for every feature, the constant last; 1 and z by place; and the names of the derived features."""
+        us, zs, values = {}, [1.0] + [0.0] * MAX_BINNED, {}
+        given = {name: x for name, x in features.items() if abs(x) >= 1e-30}
+        frequent = max(30.0, 0.01 * self.n_examples)
+        counts = {name: self.features[name].count for name in given if name in self.features}
+        tops = [name for name, n in counts.items() if n >= frequent and self.features[name].place is None]
+        tops = sorted(tops, key=lambda name: -counts[name])[:N_CROSSED]
+        left_out = [
+            name
+            for name in self.dense
+            if name not in given
+            and self.features[name].count > 0.5 * self.n_examples
+            and self.features[name].variance > 0
+        ]
+        for name, x in [*given.items(), *((name, 0.0) for name in left_out)]:
+            us[name], values[name], z = self.bring(name, x, learning)
+            place = self.features[name].place if name in self.features else None
+            if place is not None and place <= MAX_BINNED:
+                zs[place] = z
+        us[CONSTANT] = 1.0
+        return us, zs, self.derive(values, tops, learning) if len(self.rates) > 1 else []
+
+    def derive(self, values: dict[str, float], tops: list[str], learning: bool) -> list[tuple[tuple[str, int], ...]]:
+        found: list[tuple[tuple[str, int], ...]] = []
+        ready: list[tuple[str, float]] = []
+        for place, name in enumerate(self.dense[:MAX_BINNED], 1):
+            f, x = self.features[name], values.get(name, 0.0)
+            if len(f.sample) < N_SAMPLES:
+                if learning:
+                    f.sample.append(float(np.float32(x)))
+                continue
+            if "bins" in self.parts and f.n_bounds > 1:
+                found.append(((name, 1 + f.bin_of(x, N_BINS)),))
+            if "cells" in self.parts and place <= MAX_CELLS and f.n_bounds > 0:
+                mine = (name, 1 + f.bin_of(x, N_CELL_BINS))
+                found += [(mine, (other, 1 + self.features[other].bin_of(y, N_CELL_BINS))) for other, y in ready]
+                ready.append((name, x))
+        if "crosses" in self.parts:
+            order = {name: i for i, name in enumerate(self.features)}
+            for i, j in itertools.product(range(len(tops)), repeat=2):
+                if j < i:
+                    first, second = sorted([tops[i], tops[j]], key=order.__getitem__)
+                    found.append(((first, 0), (second, 0)))
+        return found
+
+    def bayes_weight(self, name: str) -> float:
+        f = self.features[name]
+        if (
+            name == CONSTANT
+            or f.place is not None
+            or f.has + f.lacks == 0.0
+            or (self.l1 and not any([*f.weights, f.kalman]))
+        ):
+            return 0.0
+        positive = sum(k for y, k in self.targets if y > 0) + 1.0
+        negative = sum(k for y, k in self.targets if y < 0) + 1.0
+        p = positive / (positive + negative)
+        return math.log((f.has + p) / (f.lacks + 1.0 - p)) - math.log(positive / negative)
+
+    @property
+    def bayes_scale(self) -> float:
+        return 1.0 / math.sqrt(1.0 + self.bayes_squares / max(self.importance_sum, 1.0))
+
+    def score(self, us: dict[str, float], zs: list[float], derived: list) -> tuple[float, list[float]]:
+        """Return the mixed score and the mixer's inputs: the experts' scores, 1 and the trends."""
+        known = [(self.features[name], u) for name, u in us.items() if name in self.features]
+        n = len(self.rates)
+        scores = [sum(f.weights[k] * u for f, u in known) for k in range(n)]
+        if n == 1:  # one expert alone is not mixed
+            return scores[0], scores
+        made = [self.derived[name] for name in derived if name in self.derived]
+        bayes = sum(self.bayes_weight(name) * u for name, u in us.items() if name in self.features)
+        scores += [sum(f.kalman * u for f, u in known), bayes * self.bayes_scale if "bayes" in self.parts else 0.0]
+        scores += [sum(f.weights[k] for f in made) for k in range(n)] + [sum(f.kalman for f in made)]
+        scores += [self.newton.score(zs) if "newton" in self.parts else 0.0]
+        v = [*scores, 1.0, *(self.trends if "trends" in self.parts else [0.0] * 3)]
+        return self.mixer.score(v), v
+
+    def predict(self, features: dict[str, float]) -> float:
+        """Return the score, in the target's units."""
+        score, _ = self.score(*self.look_at(features, learning=False))
+        return self.offset + self.unit * score
+
+    # ---- learning ----
+    def learn(self, features: dict[str, float], target: float, importance: float = 1.0) -> float:
+        """Learn one example; return the score it had before, in the target's units."""
+        if not self.features:
+            self.insert(CONSTANT, 1.0)
+        us, zs, derived = self.look_at(features, learning=True)
+        s, v = self.score(us, zs, derived)
+        for name in self.promoted:
+            self.dense.append(name)
+            self.features[name].place = len(self.dense)
+        self.promoted.clear()
+        before, y = self.offset + self.unit * s, target
+        self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
+        y = target / self.expected if self.loss == "poisson" else (target - self.offset) / self.unit
+        seen = importance
+        if self.loss == "poisson" and not any(y and k for y, k in self.targets):  # no count above 0 yet
+            importance = 0.0
+
+        n = len(self.rates)
+        self.n_examples += 1
+        self.scale_sum += sum(u * u for u in us.values())
+        self.derived_sum += len(derived)
+        if importance > 0.0 and any(slope_of(self.loss, score, y, self.level) for score in v[:n]):
+            for name in us:
+                if name not in self.features:
+                    self.insert(name, features[name])
+            rows = [self.features[name] for name in us]
+            c = math.sqrt(self.n_examples / self.scale_sum)
+            self.update_adagrad(rows, list(us.values()), c, v[:n], y, importance, has_constant=True)
+            if n > 1:
+                self.update_rest(rows, us, zs, derived, v, s, y, importance)
+            self.shrink(rows[:-1], c, importance)
+        if n > 1 and importance > 0.0:
+            H, e = self.curvature_and_error(s, y)
+            self.mixer.update(v, importance * e, importance * H)
+            self.residual_sum += importance * self.residual(s, y)
+            newest = math.log(0.5 * (1.0 + y)) if self.loss == "poisson" else y - self.mean * (self.loss in BINARY)
+            for k, share in enumerate((1.0, 0.2, 0.02)):
+                self.trends[k] += (1.0 - (1.0 - share) ** importance) * (newest - self.trends[k])
+        self.importance_sum += seen
+        self.residual_sum += seen - importance
+        return before
+
+    def residual(self, s: float, y: float) -> float:
+        """What the mean residual is made of."""
+        if self.loss == "quantile":
+            return max(self.level * (y - s), (self.level - 1.0) * (y - s))
+        if self.loss == "poisson":
+            return 2.0 * (rate_of(s) - y - (y * (s - math.log(y)) if y else 0.0))
+        return (y - s) ** 2 if self.loss == "squared" or (self.loss == "hinge" and y * s < 1.0) else 0.0
+
+    def insert(self, name: str, x: float) -> None:
+        n = len(self.rates)
+        self.features[name] = Feature(abs(x), x, [0.0] * n, [0.0] * n, 1.0 if name == CONSTANT else 0.15)
+        self.order.append(name)
+
+    def update_adagrad(
+        self,
+        rows: list[Feature],
+        us: list[float],
+        c: float,
+        scores: list[float],
+        y: float,
+        importance: float,
+        has_constant: bool,
+    ) -> None:
+        """AdaGrad with an importance-aware step, each on the gradient at its expert's own score."""
+        for k, score in enumerate(scores):
+            slope, rate, r = slope_of(self.loss, score, y, self.level) * math.sqrt(importance), self.rates[k] * c, []
+            for f, u in zip(rows, us, strict=True):
+                f.squares[k] = self.decays[k] * f.squares[k] + (slope * u) ** 2
+                r.append(u / (0.1 + math.sqrt(f.squares[k])))
+            if has_constant:
+                r[-1] *= 2.0
+            q = rate * sum(x * u for x, u in zip(r, us, strict=True))
+            h = step_of(self.loss, score, y, q, importance, self.level)
+            for f, x in zip(rows, r, strict=True):
+                f.weights[k] += h * rate * x
+
+    def update_rest(
+        self,
+        rows: list[Feature],
+        us: dict[str, float],
+        zs: list[float],
+        derived: list,
+        v: list[float],
+        s: float,
+        y: float,
+        importance: float,
+    ) -> None:
+        """Update the experts beside the AdaGrad ones, and those of the derived features."""
+        n = len(self.rates)
+        first = n + 2
+        if "newton" in self.parts and self.dense:
+            H, e = self.curvature_and_error(v[first + n + 1], y)
+            size = 1 + min(len(self.dense), MAX_BINNED)
+            self.newton.update(zs[:size], importance * e, importance * H)
+        if "kalman" in self.parts:
+            self.update_kalman(rows, list(us.values()), v[n], y, importance)
+        if "bayes" in self.parts:
+            for name, u in us.items():
+                if name != CONSTANT and u > 0.0 and y > 0.0:
+                    self.features[name].has += importance * u
+                elif name != CONSTANT and u > 0.0:
+                    self.features[name].lacks += importance * u
+            self.bayes_squares += importance * (v[n + 1] / self.bayes_scale) ** 2
+        if not derived:
+            return
+        offset = s - sum(self.mixer.weights[k] * v[k] for k in range(first, first + n + 1))
+        for name in derived:
+            if name not in self.derived:
+                self.derived[name] = Feature(1.0, 1.0, [0.0] * n, [0.0] * n, 0.15)
+                self.order.append(name)
+        made, ones = [self.derived[name] for name in derived], [1.0] * len(derived)
+        c = math.sqrt(self.n_examples / (self.n_examples + self.derived_sum))
+        scores = [offset + v[first + k] for k in range(n + 1)]
+        self.update_adagrad(made, ones, c, scores[:n], y, importance, has_constant=False)
+        if "kalman" in self.parts:
+            self.update_kalman(made, ones, scores[n], y, importance)
+        self.shrink(made, c, importance)
+
+    def shrink(self, rows: list[Feature], c: float, importance: float) -> None:
+        """The proximal step of ``l1 |w| + l2 w^2 / 2`` in every expert's own metric; for Kalman's, L2 adds to the precision."""
+        for f in rows:
+            for k, rate in enumerate(self.rates):
+                f.weights[k] = self.proximal(f.weights[k], importance * rate * c / (0.1 + math.sqrt(f.squares[k])))
+            f.kalman = self.proximal(f.kalman, importance * f.variance_of_weight)
+            f.variance_of_weight = 1.0 / (1.0 / f.variance_of_weight + importance * self.l2)
+
+    def proximal(self, w: float, r: float) -> float:
+        """The argmin over v of ``(v - w)^2 / 2r + l1 |v| + l2 v^2 / 2``."""
+        if abs(w) <= r * self.l1:
+            return 0.0
+        return (w - math.copysign(r * self.l1, w)) / (1.0 + r * self.l2)
+
+    def update_kalman(self, rows: list[Feature], us: list[float], score: float, y: float, importance: float) -> None:
+        """A Kalman filter with the variances alone."""
+        H, e = (importance * x for x in self.curvature_and_error(score, y))
+        gain = 1.0 / (1.0 + H * sum(f.variance_of_weight * u * u for f, u in zip(rows, us, strict=True)))
+        for f, u in zip(rows, us, strict=True):
+            vu = f.variance_of_weight * u
+            f.kalman += vu * e * gain
+            f.variance_of_weight -= H * vu * vu * gain
+
+    def curvature_and_error(self, s: float, y: float) -> tuple[float, float]:
+        """The loss's curvature at a score, and its slope downwards: see `learner.losses`, ``quadratic``."""
+        if self.loss == "logistic":
+            p = sigmoid(s)
+            return max(p * (1.0 - p), 1e-3), (y > 0.0) - p
+        if self.loss == "hinge" and y * s >= 1.0:
+            return 0.0, 0.0
+        H = (1.0 + self.importance_sum) / (1.0 + self.residual_sum)
+        if self.loss == "quantile":
+            return H * H * self.level * (1.0 - self.level), -H * slope_of(self.loss, s, y, self.level)
+        if self.loss == "poisson":
+            rate = rate_of(s)
+            chord = (y - rate) / (math.log(y) - math.log(rate)) if y > rate * 1.000001 else rate
+            return H * max(chord, 1e-3), H * (y - rate)
+        return H, H * (y - s)
+
+    def called(self, name: str | tuple[tuple[str, int], ...]) -> str:
+        """The name of a feature; of a derived one, made of its parts'."""
+        if isinstance(name, str):
+            return name
+        return " and ".join(
+            self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name
+        )
+
+    def interval(self, name: str, place: int, n_bins: int) -> str:
+        if place == 0:
+            return name
+        bounds = [sorted(self.features[name].sample)[j * N_SAMPLES // n_bins] for j in range(1, n_bins)]
+        if place == 1:
+            return f"{name} < {bounds[0]:g}"
+        if place == n_bins:
+            return f"{name} >= {bounds[-1]:g}"
+        return f"{name} in [{bounds[place - 2]:g}, {bounds[place - 1]:g})"
+
+    # ---- what it has learned ----
+    def weights(self) -> dict[str, float]:
+        """Return the effective weights, in the user's units."""
+        n, one = len(self.rates), len(self.rates) == 1
+        a = [1.0] if one else self.mixer.weights
+        found = {}
+        for name in self.order:
+            f = self.features[name] if isinstance(name, str) else self.derived[name]
+            first = 0 if isinstance(name, str) else n + 2
+            w = sum(a[first + k] * f.weights[k] for k in range(n))
+            if not one:
+                w += a[first + n] * f.kalman
+            if isinstance(name, str) and "bayes" in self.parts:
+                w += a[n + 1] * self.bayes_scale * self.bayes_weight(name)
+            if name == CONSTANT:
+                if not one:
+                    w += a[2 * n + 4] + ("newton" in self.parts) * a[2 * n + 3] * self.newton.weights[0]
+                    w += sum(a[2 * n + 5 + k] * x for k, x in enumerate(self.trends) if "trends" in self.parts)
+                found[name] = self.offset + self.unit * w
+                continue
+            w /= f.scale
+            centred = f.count > 0.5 * self.n_examples and f.variance > 0.0
+            if "newton" in self.parts and f.place is not None and f.place <= MAX_BINNED and centred:
+                w += a[2 * n + 3] * self.newton.weights[f.place] / math.sqrt(f.variance)
+            found[self.called(name)] = self.unit * w
+        return found
+
+
+def clip(x: float, bound: float) -> float:
+    return min(max(x, -bound), bound)

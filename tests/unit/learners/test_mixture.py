@@ -1,0 +1,116 @@
+"""The mixture of experts learns the same numbers as the slow reference."""
+
+import random
+
+import numpy as np
+import pytest
+
+from learner import kernels, layout
+from learner.losses import LOSSES
+from learner.spec import DECAYS
+from learner.tasks import TASKS
+from tests.reference.learner import Reference
+from tests.unit.streams import (
+    EXPERTS,
+    LEVEL,
+    growing,
+    huge_values,
+    indicators,
+    mixed,
+    new,
+    odd_numbers,
+    pack,
+    stream,
+    wide,
+)
+
+RATES = TASKS["binary"].rates
+N_EXAMPLES = 400 if kernels.JIT else 40
+STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("n_rates", EXPERTS)
+@pytest.mark.parametrize("make", STREAMS)
+def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
+    _, decays, parts = EXPERTS[n_rates]
+    n = N_EXAMPLES // 2 if make is wide or not parts else N_EXAMPLES
+    model = new(loss, n_rates)
+    reference = Reference(loss, list(model.spec.rates), list(decays), parts, LEVEL)
+    examples = list(stream(make, loss, n))
+
+    expected = [reference.learn(x, y, importance) for y, x, importance in examples]
+    learned = model.learn_packed(pack(*examples))
+
+    assert not learned.rejections
+    np.testing.assert_allclose(learned.scores, expected, rtol=1e-4, atol=1e-4 * reference.unit)
+    weights = reference.weights()
+    assert list(model.weights) == list(weights)
+    np.testing.assert_allclose(model.weights.array(), list(weights.values()), rtol=2e-3, atol=1e-6 * reference.unit)
+    for _, x, _ in stream(make, loss, 20, seed=2):
+        assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
+
+
+@pytest.mark.parametrize(("value", "n_rates"), [(1.0, 2), (0.5, 2), (3.0, 2), (-3.0, "two alone")])
+def test_an_indicator_costs_the_same_whatever_its_value(value, n_rates):
+    """Scaling a feature that has one value scales nothing but its weight; naive Bayes knows positive ones only."""
+    plain, scaled = new(n_rates=n_rates), new(n_rates=n_rates)
+    for y, x, _ in stream(indicators, "logistic", N_EXAMPLES // 2):
+        plain.learn_one(x, y)
+        scaled.learn_one(dict.fromkeys(x, value), y)
+    for name, weight in plain.weights.items():
+        unit = 1 if name == layout.CONSTANT_NAME or " and " in name else value
+        assert scaled.weights[name] * unit == pytest.approx(weight, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_scale_of_the_features_changes_nothing_to_four_digits(unit):
+    plain, scaled = new(), new()
+    for y, x, _ in stream(mixed, "logistic", N_EXAMPLES):
+        assert scaled.score_one({name: value * unit for name, value in x.items()}) == pytest.approx(
+            plain.score_one(x), rel=1e-4, abs=1e-4
+        )
+        plain.learn_one(x, y)
+        scaled.learn_one({name: value * unit for name, value in x.items()}, y)
+
+
+@pytest.mark.parametrize("value", [0.1, -0.3, 1 / 3, 1e-7, 1e-29, 16_777_217, 1e23])
+def test_a_feature_of_one_value_is_an_indicator_even_when_float32_cannot_hold_it(value):
+    assert float(np.float32(value)) != value
+    reference, model = Reference("logistic", list(RATES), list(DECAYS)), new()
+    for i in range(100):
+        x, y = ({"member": value}, 1) if i % 5 < 3 else ({}, -1)
+        assert model.learn_packed(pack([y, x])).scores[0] == pytest.approx(reference.learn(x, y), rel=1e-4, abs=1e-4)
+    assert statistics_of(model, "member") == (float(np.float32(value)), 0.0)
+
+
+def test_a_row_holds_the_mean_and_the_standard_deviation_of_a_features_values():
+    """Of all its values, repeated values too; a feature that some examples lack has the statistics of the others."""
+    model, r = new(), random.Random(11)
+    seen = {"far": [], "small": [], "rare": []}
+    for i in range(N_EXAMPLES):
+        x = {"far": r.uniform(900, 1100), "small": r.choice([1e-6, 2e-6, 5e-6])}
+        x |= {"rare": r.uniform(-1, 1)} if i % 7 == 0 else {}
+        model.learn_one(x, r.choice([-1, 1]))
+        for name, value in x.items():
+            seen[name].append(value)
+        for name, values in seen.items():
+            expected = (np.mean(values), np.std(values))
+            assert statistics_of(model, name) == pytest.approx(expected, rel=1e-3, abs=1e-12), (i, name)
+
+
+def statistics_of(model, name):
+    """What a row says of its feature's values: their mean and standard deviation."""
+    store = model.learner.weight_dict
+    row = store.matrix[store.slot(name)]
+    return float(row[layout.MEAN]), float(row[layout.DEVIATION])
+
+
+def test_before_the_first_count_above_zero_nothing_but_the_mean_is_learned():
+    model = new("poisson")
+    for _ in range(50):
+        model.learn_one({"a": 1}, 0)
+    assert list(model.weights) == [layout.CONSTANT_NAME]
+    assert model.predict_one({"a": 1}) == pytest.approx(1 / 51)
+    model.learn_one({"a": 1}, 2)
+    assert model.predict_one({"a": 1}) > 1 / 51

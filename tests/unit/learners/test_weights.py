@@ -1,0 +1,221 @@
+"""The growing dict of weights, beside a plain dict."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learner import kernels, layout
+from learner.errors import LearnerError
+from learner.learners.weights import WeightDict, hash_keys
+from learner.model import Model
+
+SEED = b"sixteen bytes it"
+CONSTANT = layout.CONSTANT_NAME
+N_TRIES = 100 if kernels.JIT else 10
+names = st.one_of(
+    st.text(min_size=1, max_size=5), st.text("ab", min_size=1, max_size=3), st.text("aé€𐍈", min_size=64, max_size=64)
+).filter(lambda name: name != CONSTANT)
+
+
+def new(**options):
+    return Model(seed=SEED, **options)
+
+
+def learned(n, width=10):
+    """A model of n features and the constant, in examples of some width."""
+    model = new()
+    for start in range(0, n, width):
+        model.learn_one({f"name {i}": 1 for i in range(start, min(start + width, n))}, 1 if start % 20 else -1)
+    return model
+
+
+@given(st.lists(st.lists(names, max_size=6, unique=True), max_size=20))
+@settings(max_examples=N_TRIES, deadline=None)
+def test_slots_are_those_of_a_plain_dict_in_order_of_first_update(examples):
+    model, plain = new(), {}
+    for i, example in enumerate(examples):
+        model.learn_one(dict.fromkeys(example, 1), i % 2)
+        for name in (CONSTANT, *example):
+            plain.setdefault(name, len(plain))
+    store = model.learner.weight_dict
+    assert list(store) == list(plain)
+    assert len(store) == len(plain)
+    assert {name: store.slot(name) for name in plain} == plain
+    assert [store.name(slot) for slot in range(len(store))] == list(plain)
+    assert all(name in store for name in plain)
+    for name in ("", "never", "a" * 300, None, 1, b"a"):
+        assert name in plain or name not in store
+
+
+def test_names_come_back_whatever_their_characters_and_length():
+    strange = ["a", "é" * 128, "𐍈" * 64, "a" * 256, "\0", "\0\0", "\n", " ", "a\0", "ﷺ", "0", "constant", "(constant) "]
+    model = new()
+    model.learn_one(dict.fromkeys(strange, 1), 1)
+    assert list(model.weights) == [CONSTANT, *strange]
+    assert all(model.weights[name] for name in strange)
+
+
+def test_growth_keeps_every_name_slot_and_weight():
+    """Past several sizes of every array, the first features are where they were and weigh what they did."""
+    model = new()
+    model.learn_one({"first": 1, "second": 2.5}, 1)
+    before = model.learner.weight_dict.matrix[:3].copy()
+    sizes = set()
+    n = 20_000 if kernels.JIT else 1_500
+    for start in range(0, n, 500):
+        model.learn_one({f"name {i}": 1 for i in range(start, start + 500)}, -1 if start % 1000 else 1)
+        store = model.learner.weight_dict
+        sizes.add((len(store.table), len(store.rows)))
+    assert len(sizes) > (4 if kernels.JIT else 1)
+    assert np.array_equal(before[1:], store.matrix[1:3])
+    assert [store.slot(name) for name in (CONSTANT, "first", "second", "name 0", f"name {n - 1}")] == [
+        0,
+        1,
+        2,
+        3,
+        n + 2,
+    ]
+    assert all(store.slot(f"name {i}") == i + 3 for i in range(0, n, 97))
+    assert store.slot(f"name {n}") is None
+
+
+def test_rows_lie_on_cache_lines_and_a_table_is_never_crowded():
+    model = learned(3_000)
+    store = model.learner.weight_dict
+    assert store.rows.ctypes.data % 64 == 0
+    assert store.width * 4 % 64 == 0
+    assert 10 * np.count_nonzero(store.table) <= 7 * len(store.table)
+    assert np.count_nonzero(store.table) == len(store)
+
+
+def test_every_row_that_changed_is_marked():
+    """What a commit leaves out is as it was."""
+    model = learned(1_000)
+    store = model.learner.weight_dict
+    before = [row.tobytes() for row in store.matrix]
+    store.dirty[:] = 0
+    model.learn_one({"name 200": 1, "name 900": 2}, 1)
+    model.learn_one({"one more": 1}, -1)
+    changed = {slot for slot in range(len(before)) if before[slot] != store.matrix[slot].tobytes()}
+    assert changed == {0, 201, 901}
+    assert set(np.flatnonzero(store.dirty).tolist()) == changed | {store.slot("one more")}
+
+
+def test_loading_rows_and_names_gives_the_same_dict():
+    store = learned(2_000).learner.weight_dict
+    copy = WeightDict(store.width, hash_keys(SEED))
+    copy.load(store.matrix.copy(), store.names[: store.sizes[1]].copy())
+    assert list(copy) == list(store)
+    assert [copy.slot(name) for name in store] == list(range(len(store)))
+    assert copy.matrix.tobytes() == store.matrix.tobytes()
+    assert copy.slot("never") is None
+
+
+def test_loading_an_empty_dict_gives_an_empty_dict():
+    store, copy = WeightDict(16, hash_keys(SEED)), WeightDict(16, hash_keys(SEED))
+    copy.load(store.matrix, store.names[:0])
+    assert (len(copy), list(copy), copy.slot("a")) == (0, [], None)
+
+
+def test_a_feature_takes_a_bounded_number_of_bytes():
+    """Its row and name, at most three cells of the table, and a quarter to a half of room for growth."""
+    n = 30_000 if kernels.JIT else 3_000
+    model = learned(n, width=1000)
+    a_feature = 64 + len("name 10000") + 2
+    assert n * a_feature < model.nbytes < n * 1.5 * (a_feature + 3 * 8) + 200_000
+
+
+def test_too_many_features_are_refused_in_words():
+    with pytest.raises(LearnerError, match=r"a model holds at most 2147483648 features and 4294967296 bytes of names"):
+        WeightDict(16, hash_keys(SEED)).reserve(2**31 + 1, 0)
+    with pytest.raises(LearnerError, match=r"a model holds at most"):
+        WeightDict(16, hash_keys(SEED)).reserve(1, 2**32 + 1)
+
+
+def test_an_empty_model_has_no_features():
+    model = new()
+    assert (model.n_features, list(model.weights), dict(model.weights)) == (0, [], {})
+
+
+def test_a_feature_of_value_zero_is_not_stored():
+    model = new()
+    model.learn_one({"a": 0, "b": -0.0, "c": 1, "d": False}, 1)
+    assert list(model.weights) == [CONSTANT, "c"]
+
+
+@pytest.mark.parametrize("rates", [[0.5], None])
+def test_a_feature_is_not_stored_while_its_gradient_is_zero(rates):
+    """Beyond the margin of the hinge nothing is learned; on the wrong side it is."""
+    model = new(loss="hinge", rates=rates)
+    for _ in range(30):
+        model.learn_one({"a": 1}, 1)
+    n = model.n_features
+    model.learn_one({"a": 1, "new": 1}, 1)
+    assert model.n_features == n
+    assert model.n_examples == 31
+    model.learn_one({"a": 1, "new": 1}, -1)
+    assert list(model.weights) == [CONSTANT, "a", "new"]
+
+
+def test_an_example_of_no_importance_stores_no_feature():
+    model = new()
+    model.learn_one({"a": 1}, 1, importance=0.0)
+    assert list(model.weights) == [CONSTANT]
+    assert model.score_one({"a": 1}) == 0.0
+
+
+def test_weights_are_a_mapping():
+    model = learned(30)
+    weights = model.weights
+    assert len(weights) == len(list(weights)) == 31
+    assert dict(weights) == dict(zip(weights.keys(), weights.values(), strict=True)) == dict(weights.items())
+    assert weights["name 3"] == weights.get("name 3") == weights.array()[4]
+    assert weights.get("never") is None
+    assert weights.get("never", 0.0) == 0.0
+    assert "name 3" in weights
+    assert "never" not in weights
+    with pytest.raises(KeyError, match="never"):
+        weights["never"]
+    assert repr(weights) == "<31 weights>"
+
+
+def test_weights_are_live():
+    model = new()
+    weights = model.weights
+    assert len(weights) == 0
+    model.learn_one({"a": 1}, 1)
+    first = weights["a"]
+    model.learn_one({"a": 1}, 1)
+    assert weights["a"] > first > 0
+
+
+@pytest.mark.parametrize("name", [1, None, b"a", "\ud800"])
+def test_what_cannot_be_a_name_is_not_in_the_weights(name):
+    weights = learned(3).weights
+    assert name not in weights
+    assert weights.get(name) is None
+    with pytest.raises(KeyError):
+        weights[name]
+
+
+def test_the_top_weights_are_the_largest_in_size():
+    model, r = new(), random.Random(3)
+    for _ in range(100):
+        model.learn_one({f"{r.choice('ab')}{r.randint(0, 9)}": r.choice([1, 3]) for _ in range(3)}, r.choice([1, -1]))
+    everything = sorted(model.weights.items(), key=lambda item: -abs(item[1]))
+    sizes = [abs(w) for _, w in everything]
+    for top, expected in (
+        (model.weights.top(), everything),
+        (model.weights.top(5), everything[:5]),
+        (model.weights.top(3, "a"), [item for item in everything if item[0].startswith("a")][:3]),
+        (model.weights.top(prefix="b"), [item for item in everything if item[0].startswith("b")]),
+        (model.weights.top(prefix="none"), []),
+        (model.weights.top(0), []),
+    ):
+        assert sorted(top) == sorted(expected)
+        assert [abs(w) for _, w in top] == sorted((abs(w) for _, w in top), reverse=True)
+    assert sizes[0] > 0
+    assert new().weights.top(3) == []
