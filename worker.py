@@ -6,6 +6,7 @@ weights, bit for bit, as if nothing had happened. Each of its concerns has a mod
 
 import contextlib
 import functools
+import os
 import signal
 import sys
 import time
@@ -32,7 +33,6 @@ from learner.service.store.reading import Entries
 from learner.service.wire import to_json
 
 STOP_SECONDS = 3.5  # after a signal, for the last commit
-AGAIN_SECONDS = 0.1  # until the end of that time is raised again: Python drops what is raised inside a `__del__`
 
 
 class Worker:
@@ -147,15 +147,15 @@ def _stop_on_signals(worker: Worker) -> None:
         worker.stopping = True
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS, AGAIN_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
 
     def too_late(number: int, frame: Any) -> None:
-        n = worker.committing.n_uncommitted
-        if not n:
-            sys.exit(0)
-        raise LearnerError(
-            f"{n} entries learned must be learned again: they could not be committed within {STOP_SECONDS:g} s of the signal"
-        )
+        n, code = worker.committing.n_uncommitted, 0
+        if n:
+            code = LearnerError.exit_code
+            rule = f"they could not be committed within {STOP_SECONDS:g} s of the signal"
+            click.echo(f"Error: {n} entries learned must be learned again: {rule}", err=True)
+        os._exit(code)  # whatever runs now could catch what is raised here, as a `__del__` does
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
