@@ -1,6 +1,7 @@
 """Who may import whom, and what happens at import: held by reading the source, and by looking at what was loaded."""
 
 import ast
+import functools
 import json
 import os
 import subprocess
@@ -62,9 +63,25 @@ GENERATED = {"learner.graph.loader": {"exec", "compile"}}  # a graph's own code,
 TOLD = {"learner.kernels.jit": {"learner.compiling"}}  # what is told, when it compiles, that knows whom to tell
 BY_NAME = {"learner.commands": ["COMMANDS[name].module"]}  # what importlib.import_module may be given, and where
 
-every_module = pytest.mark.parametrize("module", MODULES)
+
+def each(modules):
+    """Have a rule, a function of a module's name, checked for each of some modules in one test."""
+
+    def as_test(rule):
+        def test():
+            for module in modules:
+                rule(module)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return as_test
 
 
+every_module = each(MODULES)
+
+
+@functools.cache
 def imports(module, tree=None):
     """Return the dotted names that a module imports anywhere, functions and TYPE_CHECKING too; relative ones made absolute."""
     found = set()
@@ -141,7 +158,7 @@ def test_every_module_says_what_it_is(module):
     assert (ast.get_docstring(TREES[module]) or "").strip()
 
 
-@pytest.mark.parametrize("module", FEATURIZERS)
+@each(FEATURIZERS)
 def test_featurizers_know_nobody(module):
     """The standard library and one another."""
     assert packages(module) - set(sys.stdlib_module_names) <= {"featurizers"}
@@ -164,12 +181,12 @@ def test_only_these_modules_know_redis(module):
         assert not packages(module) & {"redis", "hiredis", "valkey", "fakeredis"}
 
 
-@pytest.mark.parametrize("module", sorted(within("learner.service")))
+@each(sorted(within("learner.service")))
 def test_the_service_knows_nothing_of_commands(module):
     assert not any(name.startswith("learner.commands") for name in imports(module))
 
 
-@pytest.mark.parametrize("module", sorted(within("learner.service.wire")))
+@each(sorted(within("learner.service.wire")))
 def test_the_protocol_knows_no_server_and_no_model(module):
     ours = {name for name in imports(module) if name in MODULES} - {"learner", "learner.service"}
     assert ours <= within("learner.service.wire") | {"learner.layout", "learner.errors", "learner.packing"}
@@ -182,14 +199,14 @@ def test_only_adapters_know_the_libraries_they_adapt_to(module):
         assert not any(name.startswith("learner.adapters") for name in imports(module))
 
 
-@pytest.mark.parametrize("module", sorted(MATHS))
+@each(sorted(MATHS))
 def test_mathematics_does_no_input_or_output(module):
     assert not packages(module) & NO_MATHS - KEEPS.get(module, set())
     calls = {ast.unparse(node.func) for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)}
     assert not calls & {"open", "print", "input"}
 
 
-@pytest.mark.parametrize("module", sorted(MATHS | set().union(*TOLD.values())))
+@each(sorted(MATHS | set().union(*TOLD.values())))
 def test_mathematics_knows_nothing_of_the_service(module):
     """Nor do the modules that are told of its compiling."""
     ours = {name for name in imports(module) if name in MODULES} - {"learner"}
@@ -244,16 +261,20 @@ def test_data_is_never_run(module):
                 assert keywords.get("allow_pickle") == "False", node.lineno
 
 
+@functools.cache
+def needed_at_import(module):
+    """Return the modules of ours that run before the import of a module is done."""
+    nodes = [node for node in at_import(TREES[module]) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return needed(module, ast.Module(nodes, []))
+
+
 @every_module
 def test_imports_of_our_own_go_in_one_direction(module):
     """Nothing that is imported at import time leads back to where it came from."""
     todo, seen = [module], set()
     while todo:
         name = todo.pop()
-        body = ast.Module(
-            [node for node in at_import(TREES[name]) if isinstance(node, (ast.Import, ast.ImportFrom))], []
-        )
-        following = needed(name, body) - seen
+        following = needed_at_import(name) - seen
         assert module not in following, name
         seen |= following
         todo += following
