@@ -197,7 +197,7 @@ def predict(score_example: Any) -> Any:
 
         `n` is -1, or the number of features of the last scan, which is then not repeated. The scores are written into the
         answers; if all classes are scored, their probabilities, too. The expert scores of the last class stay in the work
-        arrays. Returns (code, where, features of the scan, features, derived features, mixed score).
+        arrays. Returns (code, where, features of the scan, features, derived features).
         """
         code, where, answers = OK, np.int64(0), classes.answers
         if n < 0:
@@ -205,7 +205,7 @@ def predict(score_example: Any) -> Any:
             if code == OK:
                 for i in range(np.uint64(n)):
                     work.hashes[i] = work.features.hashes[i]
-        n_features, n_derived, s = np.int64(0), NOTHING, 0.0
+        n_features, n_derived = np.int64(0), NOTHING
         if code == OK:
             for j in range(first, last):
                 learner = of_class(classes, j)
@@ -215,7 +215,7 @@ def predict(score_example: Any) -> Any:
                 answers[SCORES, j] = offset + unit * s
             if last - first == len(classes.labels):
                 normalise(answers[SCORES], answers[PROBABILITIES])
-        return code, where, n, n_features, n_derived, s
+        return code, where, n, n_features, n_derived
 
     return predict_classes
 

@@ -2,14 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from learner import layout
-from learner.errors import ExampleError
 from learner.kernels import tasks
 from learner.learners import sweeping
 from learner.learners.protocol import Contribution, Learner, NamedWeights
@@ -18,7 +17,7 @@ from learner.packing import by_name
 from learner.spec import Spec
 from learner.tasks import TASKS
 
-__all__ = ["LinearLearner", "Scored", "Weights", "names_of", "ordered", "require_whole"]
+__all__ = ["LinearLearner", "Weights", "names_of", "ordered"]
 
 
 class LinearLearner(Learner):
@@ -39,8 +38,11 @@ class LinearLearner(Learner):
 
     # ---- scores ----
     @abstractmethod
-    def _score(self, packed: bytes) -> "Scored":
-        """Score a msgpack map in the learner's own units; the experts' scores stay in this thread's work arrays."""
+    def _score(self, packed: bytes) -> tuple[int, int, float]:
+        """Score a msgpack map; return (number of features, of derived features, score in the target's units).
+
+        What the score is made of stays in this thread's work arrays.
+        """
 
     @property
     def unit_and_offset(self) -> tuple[float, float]:
@@ -48,13 +50,10 @@ class LinearLearner(Learner):
         unit, offset = tasks.unit_and_offset(self.task_code, self.totals)
         return float(unit), float(offset)
 
-    def _in_target_units(self, score: float) -> float:
-        unit, offset = self.unit_and_offset
-        return float(offset + unit * score)
-
     def score_packed(self, packed: bytes) -> float:
         """Return the score of a msgpack map of features, in the target's units, without changing the learner."""
-        return self._in_target_units(self._score(packed).score)
+        _, _, score = self._score(packed)
+        return score
 
     def prediction(self, score: float) -> float:
         """Return the prediction for a score: a probability, or a number limited by the targets seen."""
@@ -72,21 +71,21 @@ class LinearLearner(Learner):
 
     def explain_packed(self, packed: bytes, label: Any = None) -> list[Contribution]:
         """Return what each feature of a msgpack map adds to the score, the largest first; the sum is the score."""
-        return ordered(self._contributions(packed, self._score(packed)))
+        n, n_derived, _ = self._score(packed)
+        return ordered(self._contributions(packed, n, n_derived))
 
     @abstractmethod
-    def _contributions(self, packed: bytes, scored: "Scored") -> list[Contribution]:
-        """Return what each feature of the last scored map adds to its score, unsorted."""
+    def _contributions(self, packed: bytes, n: int, n_derived: int) -> list[Contribution]:
+        """Return what each feature of the last scored map adds to its score, unsorted; `_score` returned the counts."""
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the reply to a request; the map is scored once."""
-        scored = self._score(packed)
-        score = self._in_target_units(scored.score)
+        n, n_derived, score = self._score(packed)
         answer: dict[str, Any] = {"score": score, "prediction": self.prediction(score)}
         if self.spec.labels:
             answer["label"] = self.spec.labels[score > 0.0]
         if explain:
-            answer["contributions"] = ordered(self._contributions(packed, scored))
+            answer["contributions"] = ordered(self._contributions(packed, n, n_derived))
         return answer
 
     @property
@@ -124,26 +123,6 @@ class LinearLearner(Learner):
     def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return, for each of some rows, whether L1 has left it a non-zero weight; without L1 all are True."""
         return np.ones(len(rows), np.bool_)
-
-
-class Scored(NamedTuple):
-    """A score in the learner's own units, with the numbers of plain and of derived features that were scored."""
-
-    n_features: int
-    n_derived: int
-    score: float
-
-
-def require_whole(packed: bytes, end: int) -> None:
-    """Check that no bytes follow the map, which ends at `end`.
-
-    Raises
-    ------
-    ExampleError
-        When more bytes follow.
-    """
-    if end != len(packed):
-        raise ExampleError(f"features must be one msgpack value (got {len(packed) - end} more bytes)")
 
 
 def ordered(contributions: list[Contribution]) -> list[Contribution]:

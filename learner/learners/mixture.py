@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import kernels, layout
-from learner.errors import ExampleError
 from learner.kernels import experts, mixer, records
-from learner.learners.linear import LinearLearner, Scored, names_of, require_whole
+from learner.learners.linear import LinearLearner, names_of
 from learner.learners.neural import NeuralHead
 from learner.learners.protocol import Contribution
 from learner.learners.weights import WeightDict
@@ -103,14 +102,14 @@ class Mixture(LinearLearner):
         )
         return done, position, n_rows, n_bytes
 
-    def _score(self, packed: bytes) -> Scored:
+    def _score(self, packed: bytes) -> tuple[int, int, float]:
         code, where, n, n_derived, score = self._kernels.predict(
             np.frombuffer(packed, np.uint8), self.plain, records.plain_work()
         )
-        if code != layout.OK:
-            raise ExampleError(self._reason(code, packed, where))
-        require_whole(packed, where)
-        return Scored(n, n_derived, score)
+        if code != layout.OK or where != len(packed):
+            raise self._fault(code, packed, where)
+        unit, offset = self.unit_and_offset
+        return n, n_derived, offset + unit * score
 
     # ---- weights ----
     @property
@@ -204,13 +203,13 @@ class Mixture(LinearLearner):
         return sizes
 
     # ---- explaining ----
-    def _contributions(self, packed: bytes, scored: Scored) -> list[Contribution]:
+    def _contributions(self, packed: bytes, n: int, n_derived: int) -> list[Contribution]:
         """Return what each feature of the last scored map adds to its score, unsorted.
 
         With a neural head a feature's contribution includes the gradient of the network's score by its value, times the
         value. The rest of the network's score is listed as `NETWORK_NAME`.
         """
-        n, work = scored.n_features, records.work()
+        work = records.work()
         bases, values, scaled = work.features.bases[:n], work.features.values[:n], work.features.scaled[:n]
         names = names_of(packed)
         values[len(names) :] = 0.0  # the example's own features are followed by the dense features that it leaves out
@@ -234,7 +233,7 @@ class Mixture(LinearLearner):
         contributions = [
             Contribution(*numbers) for numbers in zip(names, values.tolist(), *columns.tolist(), strict=True)
         ]
-        for base in work.derived.bases[: scored.n_derived].tolist():
+        for base in work.derived.bases[:n_derived].tolist():
             if base != int(kernels.MISSING):
                 slot = base // self.weight_dict.width
                 weight = float(self.effective_weights(slice(slot, slot + 1))[0])

@@ -22,7 +22,7 @@ from learner import kernels, layout
 from learner.errors import ExampleError, show
 from learner.kernels import records
 from learner.kernels.classes import PROBABILITIES, SCORES
-from learner.learners.linear import Scored, Weights, ordered, require_whole
+from learner.learners.linear import Weights, ordered
 from learner.learners.mixture import Mixture
 from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import hash_of
@@ -145,12 +145,11 @@ class MultiClass(Learner):
     # ---- answering ----
     def _score(self, packed: bytes) -> int:
         """Score a map for every class, into `_answers`; return the number of its features."""
-        code, where, n, _, _, _ = kernels.predict_classes(
+        code, where, n, _, _ = kernels.predict_classes(
             np.frombuffer(packed, np.uint8), NOT_SCANNED, 0, len(self.labels_seen), self.plain, records.plain_work()
         )
-        if code != layout.OK:
-            raise ExampleError(self._reason(code, packed, where))
-        require_whole(packed, where)
+        if code != layout.OK or where != len(packed):
+            raise self._fault(code, packed, where)
         return int(n)
 
     def _by_label(self, row: int) -> dict[str, float]:
@@ -189,11 +188,10 @@ class MultiClass(Learner):
 
     def _explain(self, packed: bytes, n: int, k: int) -> list[Contribution]:
         """Return the contributions to a class's score, after scoring the last scanned features for this class alone."""
-        _, _, _, n_features, n_derived, score = kernels.predict_classes(
+        _, _, _, n_features, n_derived = kernels.predict_classes(
             np.frombuffer(packed, np.uint8), n, k, k + 1, self.plain, records.plain_work()
         )
-        scored = Scored(n_features, n_derived, score)
-        return ordered(self.mixture(self.labels_seen[k])._contributions(packed, scored))
+        return ordered(self.mixture(self.labels_seen[k])._contributions(packed, n_features, n_derived))
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the reply to a request: the most probable label, its score and probability, and every label's probability."""

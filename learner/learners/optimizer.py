@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import kernels, layout
-from learner.errors import ExampleError
 from learner.kernels import optimizer as algorithms
 from learner.kernels import records
-from learner.learners.linear import Scored, names_of, require_whole
+from learner.learners.linear import names_of
 from learner.learners.mixture import Mixture
 from learner.learners.protocol import Contribution
 
@@ -52,14 +51,13 @@ class NamedAlgorithm(Mixture):
         )
         return done, position, n_rows, n_bytes
 
-    def _score(self, packed: bytes) -> Scored:
+    def _score(self, packed: bytes) -> tuple[int, int, float]:
         code, where, n, score = kernels.predict_by_algorithm(
             np.frombuffer(packed, np.uint8), self.plain, records.plain_work()
         )
-        if code != layout.OK:
-            raise ExampleError(self._reason(code, packed, where))
-        require_whole(packed, where)
-        return Scored(n, 0, score)
+        if code != layout.OK or where != len(packed):
+            raise self._fault(code, packed, where)
+        return n, 0, 0.0 + score  # no -0.0
 
     @property
     def unit_and_offset(self) -> tuple[float, float]:
@@ -77,13 +75,13 @@ class NamedAlgorithm(Mixture):
         )
         return effects
 
-    def _contributions(self, packed: bytes, scored: Scored) -> list[Contribution]:
+    def _contributions(self, packed: bytes, n: int, n_derived: int) -> list[Contribution]:
         """Return what each feature of the last scored map adds to its score, unsorted.
 
         Under the normalised algorithms, a value beyond the feature's scale is shown with the rescaled, smaller weight that
         scored it (see `learner.optimizers.rescaled`).
         """
-        n = scored.n_features + 1  # the constant comes last
+        n += 1  # the constant comes last
         values, weights = records.work().features.values[:n].tolist(), self._weights[:n].tolist()
         return [
             Contribution(name, x, 0.0, w, w * x)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import kernels, layout, metrics
-from learner.errors import StoreError
+from learner.errors import ExampleError, StoreError
 from learner.kernels import records
 from learner.learners import reasons
 from learner.learners.weights import WeightDict, hash_keys
@@ -153,6 +153,12 @@ class Learner(ABC):
             after = stop if after < 0 else after
             yield Rejection(first + i, self._reason(code, data, end), data[start:after])
             start = after
+
+    def _fault(self, code: int, packed: bytes, where: int) -> ExampleError:
+        """Return the error of a map that breaks a rule, or, with the code OK, ends before the end of the bytes."""
+        if code == layout.OK:
+            return ExampleError(f"features must be one msgpack value (got {len(packed) - where} more bytes)")
+        return ExampleError(self._reason(code, packed, where))
 
     def _reason(self, code: int, data: bytes, where: int) -> str:
         return reasons.reason(code, data, where, self.spec.task)
