@@ -109,7 +109,7 @@ class Mixture(LinearLearner):
         if code != layout.OK or where != len(packed):
             raise self._fault(code, packed, where)
         unit, offset = self.unit_and_offset
-        return n, n_derived, offset + unit * score
+        return n, n_derived, float(offset + unit * score)
 
     # ---- weights ----
     @property

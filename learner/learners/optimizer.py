@@ -57,7 +57,7 @@ class NamedAlgorithm(Mixture):
         )
         if code != layout.OK or where != len(packed):
             raise self._fault(code, packed, where)
-        return n, 0, 0.0 + score  # no -0.0
+        return n, 0, float(0.0 + score)  # no -0.0
 
     @property
     def unit_and_offset(self) -> tuple[float, float]:
