@@ -19,13 +19,15 @@ import json
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import featurizers
 from learner import layout, optimizers
 from learner.errors import SpecError, show
 from learner.losses import LOSSES
 from learner.tasks import TASKS
+
+if TYPE_CHECKING:
+    import featurizers
 
 __all__ = ["ACTIVATIONS", "DECAYS", "Network", "Spec"]
 
@@ -129,6 +131,8 @@ class Spec:
         self.seed = secrets.token_bytes(MIN_SEED_BYTES) if seed is None else seed
         if not isinstance(self.seed, bytes) or len(self.seed) < MIN_SEED_BYTES:
             raise SpecError(f"seed must be at least {MIN_SEED_BYTES} bytes (it is a secret, so not shown)")
+        import featurizers  # only now: commands read this module for their options
+
         try:
             self.featurizer = None if featurizer is None else featurizers.get(featurizer)
         except ValueError as error:

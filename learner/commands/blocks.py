@@ -67,22 +67,24 @@ def read_blocks(
         return
     specs = [model.to_spec()["featurizer"] for model in models]
     featurizers = [specs.index(spec) for spec in specs]  # for each model, the first model with the same featurizer
-    examples = read(source, file_format, target=target, on_error=rejected.add_line)
-    while chunk := list(itertools.islice(examples, BLOCK_EXAMPLES)):
-        packed: dict[int, list[bytes]] = {place: [] for place in featurizers}
-        for example in chunk:
-            try:
-                by_featurizer = {place: _pack(models[place], example) for place in packed}
-            except ExampleError as error:
-                rejected.add(f"{example.where}: {error}")
-                continue
-            for place, data in by_featurizer.items():
-                packed[place].append(data)
-        blocks = {
-            place: Block(b"".join(parts), list(itertools.accumulate(map(len, parts))))
-            for place, parts in packed.items()
-        }
-        yield [blocks[place] for place in featurizers]
+    packed: dict[int, list[bytes]] = {place: [] for place in featurizers}
+    for example in read(source, file_format, target=target, on_error=rejected.add_line):
+        try:
+            by_featurizer = {place: _pack(models[place], example) for place in packed}
+        except ExampleError as error:
+            rejected.add(f"{example.where}: {error}")
+            continue
+        for place, data in by_featurizer.items():
+            packed[place].append(data)
+        if len(packed[0]) == BLOCK_EXAMPLES:
+            yield [_block(packed[place]) for place in featurizers]
+            packed = {place: [] for place in featurizers}
+    if packed[0]:
+        yield [_block(packed[place]) for place in featurizers]
+
+
+def _block(packed: Sequence[bytes]) -> Block:
+    return Block(b"".join(packed), list(itertools.accumulate(map(len, packed))))
 
 
 def _msgpack_blocks(stream: io.BufferedReader) -> Iterator[Block]:

@@ -10,11 +10,11 @@ import redis
 
 from learner.errors import LearnerError, RejectedError
 from learner.service.learning import Learning
-from learner.service.store import Store
+from learner.service.store import Store, connection
 from learner.service.store.commits import CommitsLost
 from learner.service.store.position import stream_id
 from learner.service.store.snapshot import Learned, Snapshot
-from learner.service.writing import WRITER, Writer, Writing
+from learner.service.writing import Writing, writer_of
 
 __all__ = ["Committing"]
 
@@ -32,8 +32,6 @@ class Committing:
         What is committed.
     commit_seconds : float
         The shortest time between commits while examples come.
-    writer : Writer
-        Writes the snapshots; by default the one writer of this process.
 
     Raises
     ------
@@ -41,13 +39,13 @@ class Committing:
         When `commit_seconds` is no number.
     """
 
-    def __init__(self, store: Store, learning: Learning, commit_seconds: float, writer: Writer = WRITER) -> None:
+    def __init__(self, store: Store, learning: Learning, commit_seconds: float) -> None:
         if not commit_seconds < float("inf"):
             raise LearnerError(f"seconds between commits must be a number (got {commit_seconds})")
         self.store = store
         self.learning = learning
         self.commit_seconds = commit_seconds
-        self.writer = writer
+        self.writer = writer_of(connection.address(store.client))
         self.writing: Writing | None = None
         self._snapshot: Snapshot | None = None  # that `writing` writes
         self._committed_at = time.monotonic()

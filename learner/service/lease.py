@@ -13,7 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["BEATS", "HEART", "LEASE_SECONDS", "Heart", "Heartbeat", "Silence", "process_ended", "process_name"]
+__all__ = [
+    "BEATS",
+    "LEASE_SECONDS",
+    "Heart",
+    "Heartbeat",
+    "Silence",
+    "heart_of",
+    "process_ended",
+    "process_name",
+]
 
 LEASE_SECONDS = 5.0
 BEATS = 5  # in a lease
@@ -69,13 +78,12 @@ class Heartbeat:
 
 
 class Heart:
-    """The one thread that beats for all owners in this process, `BEATS` times in the lease of each.
+    """One thread that beats for many owners, `BEATS` times in the lease of each; `heart_of` returns the heart for a server.
 
     The thread lives while there are owners. The owner whose beat is due first comes first, so between two beats of an owner
-    every other owner that is late has its turn. A beat blocks the others for as long as its server takes to answer, at most the
-    timeouts of its connection (see `learner.service.store.connection.client`): an owner's sign of life may be late by these,
-    once for each other owner whose server is gone. Waiting for confirmations adds half a lease at most: the owners share that
-    time.
+    every other owner that is late has its turn. A beat blocks the others for as long as the server takes to answer, at most the
+    timeouts of its connection (see `learner.service.store.connection.client`). While a server hangs nobody can take over a
+    model on it. Waiting for confirmations adds half a lease at most: the owners share that time.
 
     Examples
     --------
@@ -144,7 +152,18 @@ class Heart:
             return None
 
 
-HEART = Heart()  # of this process
+_hearts: dict[str, Heart] = {}  # of this process, by the address of the server
+
+
+def heart_of(server: str) -> Heart:
+    """Return the heart that beats for all owners in this process whose models are on one server.
+
+    Each server has a heart of its own, so that a server that hangs delays the signs of life on no other server.
+
+    >>> heart_of("localhost:6379") is heart_of("localhost:6379") is not heart_of("localhost:6380")
+    True
+    """
+    return _hearts.setdefault(server, Heart())
 
 
 def process_name(pid: int | None = None) -> str:

@@ -8,8 +8,8 @@ import click
 import redis
 
 from learner.errors import LearnerError
-from learner.service.lease import HEART, LEASE_SECONDS, Heart, Heartbeat, Silence, process_ended
-from learner.service.store import Store
+from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, heart_of, process_ended
+from learner.service.store import Store, connection
 from learner.service.store.ownership import Owner
 from learner.service.store.processes import NOTE_SECONDS
 
@@ -31,8 +31,6 @@ class Owning:
         Whether the worker is to stop.
     lease_seconds : float
         For how long it may give no sign of life before a worker that waits takes over.
-    heart : Heart
-        Beats for it; by default the one heart of this process.
     """
 
     def __init__(
@@ -40,12 +38,11 @@ class Owning:
         store: Store,
         stopping: Callable[[], bool],
         lease_seconds: float = LEASE_SECONDS,
-        heart: Heart = HEART,
     ) -> None:
         self.store = store
         self.stopping = stopping
         self.lease_seconds = lease_seconds
-        self.heart = heart
+        self.heart = heart_of(connection.address(store.client))
         self.heartbeat: Heartbeat | None = None
         self._confirmed_at = self._noted_at = time.monotonic()
 

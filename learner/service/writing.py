@@ -1,11 +1,11 @@
-"""Writing snapshots beside learning: one thread for all models of a process."""
+"""Writing snapshots beside learning: one thread for all models of a process on one server."""
 
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-__all__ = ["WRITER", "Writer", "Writing"]
+__all__ = ["Writer", "Writing", "writer_of"]
 
 Task = tuple["Future[None]", Callable[[], None]]
 
@@ -52,7 +52,16 @@ class Writer:
             future.set_exception(error) if error else future.set_result(None)
 
 
-WRITER = Writer()  # of this process
+_writers: dict[str, Writer] = {}  # of this process, by the address of the server
+
+
+def writer_of(server: str) -> Writer:
+    """Return the writer of all models in this process that are on one server: a server that hangs delays no other server's.
+
+    >>> writer_of("localhost:6379") is writer_of("localhost:6379") is not writer_of("localhost:6380")
+    True
+    """
+    return _writers.setdefault(server, Writer())
 
 
 class Writing:
@@ -66,7 +75,7 @@ class Writing:
         Where it runs first.
     """
 
-    def __init__(self, task: Callable[[], None], writer: Writer = WRITER) -> None:
+    def __init__(self, task: Callable[[], None], writer: Writer) -> None:
         self._task = task
         self._first = writer.submit(task)
         self._has_failed = False

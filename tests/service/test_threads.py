@@ -1,14 +1,21 @@
-"""Many models in one process: they share one thread that beats and one that writes."""
+"""Many models in one process: those on one server share one thread that beats and one that writes."""
 
+import os
+import signal
 import threading
 from collections import Counter
 
 import pytest
 
 from learner.errors import FencedError
+from learner.service.owning import Owning
 from learner.service.store import Store
 from learner.service.store.commits import Commits
+from learner.service.store.connection import address
+from learner.service.store.connection import client as connect
+from learner.service.store.embedded import Embedded
 from learner.service.wire import Keys
+from learner.service.writing import writer_of
 from tests.conftest import state_bytes, wait_until
 from tests.streams import zipf_examples
 
@@ -78,3 +85,34 @@ def test_a_model_that_is_replaced_stops_alone(client, create, serving):
         sign = b.store.ownership.read().sign
         wait_until(lambda: b.store.ownership.read().sign != sign)
         assert b.owning.heartbeat.problem is None
+
+
+@pytest.fixture
+def hanging(tmp_path):
+    """A connection to a server of its own, and what makes that server hang."""
+    embedded = Embedded(tmp_path / "server")
+    connection = connect(embedded.start())
+    pid = embedded.running()["pid"]
+    yield connection, lambda: os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGCONT)
+    embedded.stop()
+
+
+def test_a_server_that_hangs_delays_neither_beats_nor_commits_on_another_server(hanging, client, create, serving):
+    elsewhere, hang = hanging
+    create("a")
+    Store(elsewhere, "b").create({})
+    owning = Owning(Store(elsewhere, "b"), lambda: False, lease_seconds=0.5)
+    owning.wait()
+    with serving("a", lease_seconds=0.5) as a:
+        hang()
+        stuck = writer_of(address(elsewhere)).submit(lambda: elsewhere.ping())
+        n_committed = 0
+        for example in zipf_examples(3, 5, 1):
+            sign = a.store.ownership.read().sign
+            client.xadd(Keys("a").examples, {"batch": example})
+            wait_until(lambda sign=sign: a.store.ownership.read().sign != sign)
+            wait_until(lambda: Store(client, "a").status()["lag_entries"] == 0)
+            n_committed += not stuck.done()
+        assert n_committed == 3  # before the hanging server's timeout
+    owning.close(wait=False)

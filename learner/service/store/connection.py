@@ -15,6 +15,7 @@ from learner.errors import ServerError
 __all__ = [
     "TIMEOUT_S",
     "Packer",
+    "address",
     "client",
     "credentials",
     "has_password",
@@ -147,6 +148,17 @@ def passing_trouble(error: redis.RedisError) -> str | None:
     return PASSING.get(code)
 
 
+def address(connection: redis.Redis) -> str:
+    """Return the server that a connection is to: ``host:port``, or the path of its socket.
+
+    >>> address(client("redis://example.org/0")), address(client("unix:///run/valkey.sock"))
+    ('example.org:6379', '/run/valkey.sock')
+    """
+    options = connection.connection_pool.connection_kwargs
+    path: str | None = options.get("path")
+    return path or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
 def require_version(connection: redis.Redis) -> str:
     """Return the server's name and version, such as ``Valkey 9.1.2``.
 
@@ -155,8 +167,7 @@ def require_version(connection: redis.Redis) -> str:
     ServerError
         When it is too old, or does not answer INFO.
     """
-    reached = connection.connection_pool.connection_kwargs
-    where = reached.get("path") or f"{reached.get('host', 'localhost')}:{reached.get('port', 6379)}"
+    where = address(connection)
     try:
         name, version = identify(connection.info())
     except redis.RedisError as error:
