@@ -79,18 +79,7 @@ class Worker:
         return self.stopping
 
     def wait_to_own(self, patient: bool = True) -> bool:
-        """Become the owner as soon as there is none that lives, and load the last commit.
-
-        Returns
-        -------
-        bool
-            False when stopped meanwhile.
-
-        Raises
-        ------
-        LearnerError
-            When there is an owner and `patient` is false.
-        """
+        """Become the owner, as `Owning.wait` does, and load the last commit; return False when stopped meanwhile."""
         if not self.owning.wait(patient):
             return False
         try:

@@ -18,7 +18,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from learner import layout, optimizers
@@ -38,7 +38,6 @@ ACTIVATIONS = ("relu", "logistic", "tanh")
 MAX_LAYERS, MAX_UNITS = 4, 256
 MAX_RATE, MAX_DECAY, MAX_PENALTY = 1e6, 1.0, 1e6
 MIN_SEED_BYTES = 16
-NETWORK_KEYS = ("hidden", "activation", "alone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,9 +310,10 @@ def _max_features(n: int | None) -> int | None:
 
 
 def _network(neural: Sequence[int] | Mapping[str, Any]) -> Network:
+    keys = [field.name for field in fields(Network)]
     options = dict(neural) if isinstance(neural, Mapping) else {"hidden": neural}
-    if unknown := sorted(options.keys() - set(NETWORK_KEYS)):
-        raise SpecError(f"neural must have no other keys than {', '.join(NETWORK_KEYS)} (got {', '.join(unknown)})")
+    if unknown := sorted(options.keys() - set(keys)):
+        raise SpecError(f"neural must have no other keys than {', '.join(keys)} (got {', '.join(unknown)})")
     hidden: Any = options.get("hidden")
     if not isinstance(hidden, list | tuple):
         raise SpecError(f"neural must be a list of units a layer (got {show(hidden)})")

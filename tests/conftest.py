@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -94,6 +95,17 @@ def client(redis_url: str) -> "Iterator[redis.Redis]":
     """A connection to the session's server, emptied."""
     with connect(redis_url) as connection:
         yield connection
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> "Iterator[tuple[str, Callable[[], None]]]":
+    """The URL of a server of the test's own, and what makes it hang from then on."""
+    embedded = Embedded(tmp_path / "server")
+    url = embedded.start()
+    pid = embedded.running()["pid"]  # type: ignore[index]
+    yield url, lambda: os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGCONT)
+    embedded.stop()
 
 
 SEED = b"a test's own seed"

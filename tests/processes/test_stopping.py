@@ -1,10 +1,8 @@
 """Workers that are stopped by signals, with a server and without."""
 
 import json
-import os
 import signal
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +12,6 @@ from learner.service.store.connection import client as connect
 from learner.service.store.embedded import Embedded
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.streams import KEYS, push_batches, zipf_examples
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -77,17 +72,6 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     _, err = worker.communicate(timeout=10)
     assert worker.returncode == 2
     assert err.splitlines()[-1].startswith("Error: 10 entries learned must be learned again")
-
-
-@pytest.fixture
-def hanging(tmp_path) -> "Iterator[tuple[str, Callable[[], None]]]":
-    """The URL of a server of its own, and what makes it hang from then on."""
-    embedded = Embedded(tmp_path / "server")
-    url = embedded.start()
-    pid = embedded.running()["pid"]
-    yield url, lambda: os.kill(pid, signal.SIGSTOP)
-    os.kill(pid, signal.SIGCONT)
-    embedded.stop()
 
 
 def start_with_something_to_commit(url, start_worker):

@@ -1,7 +1,5 @@
 """Many models in one process: those on one server share one thread that beats and one that writes."""
 
-import os
-import signal
 import threading
 from collections import Counter
 
@@ -13,7 +11,6 @@ from learner.service.store import Store
 from learner.service.store.commits import Commits
 from learner.service.store.connection import address
 from learner.service.store.connection import client as connect
-from learner.service.store.embedded import Embedded
 from learner.service.wire import Keys
 from learner.service.writing import writer_of
 from tests.conftest import state_bytes, wait_until
@@ -87,19 +84,9 @@ def test_a_model_that_is_replaced_stops_alone(client, create, serving):
         assert b.owning.heartbeat.problem is None
 
 
-@pytest.fixture
-def hanging(tmp_path):
-    """A connection to a server of its own, and what makes that server hang."""
-    embedded = Embedded(tmp_path / "server")
-    connection = connect(embedded.start())
-    pid = embedded.running()["pid"]
-    yield connection, lambda: os.kill(pid, signal.SIGSTOP)
-    os.kill(pid, signal.SIGCONT)
-    embedded.stop()
-
-
 def test_a_server_that_hangs_delays_neither_beats_nor_commits_on_another_server(hanging, client, create, serving):
-    elsewhere, hang = hanging
+    url, hang = hanging
+    elsewhere = connect(url)
     create("a")
     Store(elsewhere, "b").create({})
     owning = Owning(Store(elsewhere, "b"), lambda: False, lease_seconds=0.5)
