@@ -31,6 +31,11 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     and the first dense features, standardised.
 ``metrics``
     float64: the sums of the progressive evaluation, see `learner.metrics`.
+``held``, ``held_features``, ``held_inputs``
+    The examples that wait to be learned, see `learner.kernels.held`; those of the short pool come first.  ``held``: float64,
+    (n, 4): the target in the learner's own units (with many classes the class), the importance, the number of classes at its
+    arrival, and the number of features. ``held_features``: uint64, (n, 2): each feature's hash, and its value's bits.
+    ``held_inputs``: float32, (n in the short pool, classes or 1, M): the mixer's inputs at the examples' arrival.
 ``sketch``
     uint8; the length is a power of two: bits for recently seen names without a row, see `learner.kernels.room`. Empty without
     ``max_features``.
@@ -81,7 +86,13 @@ PARTS = {  # their names, in the order of a spec
 }  # fmt: skip
 SPARSE = 1 << 7  # not a part: L1 makes weights exactly zero
 ALONE = 1 << 8  # not a part: the neural head's score is the model's, and no other expert learns
+LATE = 1 << 9  # not a part: outcomes come late, so examples are held, and learned in random order
 N_TRENDS = 3
+
+# ---- held examples: the largest numbers in each pool, and of their features together ----
+MAX_SHORT, MAX_LONG, MAX_HELD_FEATURES = 128, 256, 1 << 15
+HELD_SHARE = 24  # a pool holds at most one in so many of the examples so far
+LONG_SHARE = 4  # one in so many examples goes to the long pool
 
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
@@ -97,7 +108,7 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     CONSTANT_LOSS_SUM,  # the same for the best constant at each moment
     SCALE_SUM,  # N: sum of squared scaled values
     RESIDUAL_SUM,  # of the mixed scores: squared errors, pinball losses or deviances; a target not learned counts as 1
-    TARGET_SUM,  # the importances of the targets in TARGET_MEAN
+    TARGET_SUM,  # the relative importances of the targets in TARGET_MEAN
     TARGET_MEAN,
     TARGET_SQUARES,  # sum of squared deviations
     TARGET_MIN,
@@ -110,7 +121,8 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     TREND,  # recent means of the targets, N_TRENDS of them
 ) = range(18)
 QUANTILE = 20  # running estimate of the targets' quantile at the level
-UPDATES = 23  # examples with an importance above 0 that a named algorithm learned
+RELATIVE_SUM = 21  # the importances, each relative to the mean so far, see `learner.kernels.targets.relative_importance`
+UPDATES = 23  # examples with an importance above 0
 DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
 (
     REFUSED,  # times that a new feature was not stored

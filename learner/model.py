@@ -66,6 +66,11 @@ class Model:
         One factor for each rate: at each update of a feature, its sum of squared gradients is first multiplied by this.
     parts : sequence of str, optional
         The parts of the mixture beside the rates, names in `learner.layout.PARTS`. By default all; none if `rates` is set.
+        The trends only go with outcomes that come at once.
+    outcomes : {"late", "at_once"}, optional
+        Whether a request is answered before the outcomes of the examples just before it are known (``late``, the default), or
+        after: then the last outcomes help to forecast the next one. With ``late`` the model holds some hundred examples back
+        and learns them in random order (see `learner.kernels.held` and `learn_held`). A named algorithm always learns at once.
     labels : (negative, positive), optional
         The application's names for the targets -1 and +1.
     neural : sequence of int or mapping, optional
@@ -101,6 +106,7 @@ class Model:
         rates: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
         parts: Collection[str] | None = None,
+        outcomes: str | None = None,
         labels: Sequence[str] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
@@ -110,8 +116,8 @@ class Model:
         seed: bytes | None = None,
     ) -> None:
         spec = Spec(
-            task, featurizer=featurizer, loss=loss, level=level, rates=rates, decays=decays, parts=parts, labels=labels,
-            neural=neural, optimizer=optimizer, max_features=max_features, l1=l1, l2=l2, seed=seed,
+            task, featurizer=featurizer, loss=loss, level=level, rates=rates, decays=decays, parts=parts, outcomes=outcomes,
+            labels=labels, neural=neural, optimizer=optimizer, max_features=max_features, l1=l1, l2=l2, seed=seed,
         )  # fmt: skip
         self._of(spec)
 
@@ -215,6 +221,10 @@ class Model:
         """
         return self.learner.learn_packed(data, most)
 
+    def learn_held(self) -> None:
+        """Learn the examples that are held back: at the end of a file, in a pause of the stream, before saving."""
+        self.learner.learn_held()
+
     def score_one(self, x: Any) -> float:
         """Return the score ``w . phi(x)`` in the target's units (``poisson``: the log rate), without changing the model."""
         return self.learner.score_packed(self.pack(x))
@@ -283,6 +293,11 @@ class Model:
         return int(self.learner.totals[layout.EXAMPLES])
 
     @property
+    def n_held(self) -> int:
+        """Examples that are held back, of those that count as learned; 0 unless outcomes come late."""
+        return len(self.learner.held)
+
+    @property
     def n_rejected(self) -> int:
         """Examples that could not be learned."""
         return int(self.learner.totals[layout.REJECTED])
@@ -317,6 +332,7 @@ class Model:
             "progressive_loss": self.progressive_loss,
             "constant_loss": self.constant_loss,
             "examples": self.n_examples,
+            "held": self.n_held,
             "rejected": self.n_rejected,
             "features": self.n_features,
             "bytes": self.nbytes,

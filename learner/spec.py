@@ -4,8 +4,8 @@
 one. A spec holds no learned state. Creating one imports neither the compiler nor a learner.
 
 >>> spec = Spec("binary", featurizer="email", labels=["ham", "spam"], seed=b"sixteen bytes it")
->>> spec.loss, spec.rates, spec.labels
-('logistic', (2.0, 16.0), ('ham', 'spam'))
+>>> spec.loss, spec.rates, spec.outcomes, spec.labels
+('logistic', (1.0, 8.0), 'late', ('ham', 'spam'))
 >>> Spec.from_data(spec.to_data()) == spec
 True
 >>> Spec("regression", labels=["low", "high"])
@@ -29,11 +29,12 @@ from learner.tasks import TASKS
 if TYPE_CHECKING:
     import featurizers
 
-__all__ = ["ACTIVATIONS", "DECAYS", "Network", "Spec"]
+__all__ = ["ACTIVATIONS", "DECAYS", "OUTCOMES", "Network", "Spec"]
 
 VERSION = 1
 ONE_RATE = (1.0,)
 DECAYS = (1.0, 0.99)  # of the default rates: factors of the sums of squared gradients at each update
+OUTCOMES = ("late", "at_once")
 ACTIVATIONS = ("relu", "logistic", "tanh")
 MAX_LAYERS, MAX_UNITS = 4, 256
 MAX_RATE, MAX_DECAY, MAX_PENALTY = 1e6, 1.0, 1e6
@@ -64,6 +65,8 @@ class Spec:
         The learning rates of the AdaGrad experts, and the decays of their sums of squared gradients.
     parts : tuple of str
         Names in `learner.layout.PARTS`: the other parts of the mixture. Empty with a single rate.
+    outcomes : str
+        One of `OUTCOMES`: ``at_once`` for a named algorithm.
     labels : (str, str) or None
         The application's names for the targets -1 and +1.
     network : Network or None
@@ -93,6 +96,7 @@ class Spec:
         rates: Sequence[float] | None = None,
         decays: Sequence[float] | None = None,
         parts: Collection[str] | None = None,
+        outcomes: str | None = None,
         labels: Sequence[str] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
@@ -118,8 +122,9 @@ class Spec:
         mixture = {"rates": rates, "decays": decays, "parts": parts}
         if optimizer is not None:
             _require_alone(mixture | {name: chosen[name] for name in ("neural", "l1", "l2")})
+        self.outcomes = _outcomes(outcomes, optimizer is not None)
         self.rates, self.decays = _rates(task, rates, decays)
-        self.parts = _parts(parts, rates is None, len(self.rates))
+        self.parts = _parts(parts, rates is None, len(self.rates), self.outcomes)
         if optimizer is not None:  # its rows are laid out as those of one rate
             self.rates, self.decays, self.parts = ONE_RATE, ONE_RATE, ()
         self.labels = _labels(task, labels)
@@ -160,6 +165,7 @@ class Spec:
             "rates": None if named else list(self.rates),
             "decays": None if named else list(self.decays),
             "parts": None if named else list(self.parts),
+            "outcomes": self.outcomes,
             "labels": None if self.labels is None else list(self.labels),
             "neural": self.network and asdict(self.network) | {"hidden": list(self.network.hidden)},
             "optimizer": self.optimizer and {"name": self.optimizer[0].name, **self.optimizer[1]},
@@ -196,8 +202,12 @@ class Spec:
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits of a hash of all the spec's data."""
-        return hashlib.sha256(json.dumps(self.to_data(), sort_keys=True).encode()).hexdigest()[:32]
+        """32 hex digits of a hash of the spec's data. Values that are defaults are left out, so new keys change nothing."""
+        usual = Spec(self.task, outcomes=None if self.optimizer else self.outcomes).to_data()
+        usual["outcomes"] = OUTCOMES[0]
+        data = {key: value for key, value in self.to_data().items() if key not in usual or value != usual[key]}
+        data = {"task": self.task} | data
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 
 # ---- rules, one a parameter ----------------------------------------------------------------------------------------------
@@ -268,12 +278,24 @@ def _as_float32(number: float) -> float:
     return float(str(np.float32(number)))
 
 
-def _parts(parts: Collection[str] | None, is_default: bool, n_rates: int) -> tuple[str, ...]:
+def _outcomes(outcomes: str | None, is_named: bool) -> str:
+    if outcomes is None:
+        return OUTCOMES[1] if is_named else OUTCOMES[0]
+    if outcomes not in OUTCOMES:
+        raise SpecError(f"outcomes must be one of {', '.join(OUTCOMES)} (got {show(outcomes)})")
+    if is_named and outcomes == "late":
+        raise SpecError("outcomes of a named algorithm must be at_once: it learns each example when it comes (got late)")
+    return outcomes
+
+
+def _parts(parts: Collection[str] | None, is_default: bool, n_rates: int, outcomes: str) -> tuple[str, ...]:
     known = layout.PARTS
     if parts is None:
-        parts = known if is_default else ()
+        parts = [part for part in known if part != "trends" or outcomes == "at_once"] if is_default else ()
     if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in known for part in parts):
         raise SpecError(f"parts must be of {', '.join(known)} (got {show(parts)})")
+    if "trends" in parts and outcomes == "late":
+        raise SpecError("parts must have no trends if outcomes come late: they are outcomes of the examples just before")
     return tuple(part for part in known if part in parts and n_rates > 1)
 
 

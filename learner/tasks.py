@@ -48,7 +48,7 @@ class Task:
     n_sums: int
     figures: Callable[[Any], dict[str, float]]
     columns: Mapping[str, str] = field(default_factory=dict)
-    rates: tuple[float, ...] = (2.0, 16.0)
+    rates: tuple[float, ...] = (1.0, 8.0)
 
 
 ANY_NUMBER = "finite, at most 1e+30 in size"

@@ -44,18 +44,18 @@ __all__ = [
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
 _plain = _mixture.loops(_heads.NONE)
 _learn = _stream(_example.read, _mixture.rows_of, _plain.learn_example)
-_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_example))
+_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_one))
 _predict_classes = _classes.predict(_plain.score_example)
 _learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
 
 
 @loop
-def learn(buffer, position, learner, work, results):
+def learn(buffer, position, holds_back, learner, work, results):
     """Learn examples one after another, until the buffer ends or there is no room for more results or new features.
 
     Returns (examples done, next position, rows needed, bytes of names needed, code): see `learner.kernels.learning.stream`.
     """
-    return _learn(buffer, position, named(learner), named_work(work), Results(*results))
+    return _learn(buffer, position, holds_back, named(learner), named_work(work), Results(*results))
 
 
 @loop
@@ -68,9 +68,11 @@ def predict(buffer, learner, work):
 
 
 @loop
-def learn_classes(buffer, position, classes, work, results):
+def learn_classes(buffer, position, holds_back, classes, work, results):
     """Learn examples of many classes as `learn` does; stop with the code NEW_CLASS at a label that has no class yet."""
-    return _learn_classes(buffer, position, _classes.named_classes(classes), named_work(work), Results(*results))
+    return _learn_classes(
+        buffer, position, holds_back, _classes.named_classes(classes), named_work(work), Results(*results)
+    )
 
 
 @loop
@@ -80,10 +82,10 @@ def predict_classes(buffer, n, first, last, classes, work):
 
 
 @loop
-def learn_by_algorithm(buffer, position, algorithm, work, results):
+def learn_by_algorithm(buffer, position, holds_back, algorithm, work, results):
     """Learn examples by a named algorithm as `learn` does."""
     return _learn_by_algorithm(
-        buffer, position, _optimizer.named_algorithm(algorithm), named_work(work), Results(*results)
+        buffer, position, holds_back, _optimizer.named_algorithm(algorithm), named_work(work), Results(*results)
     )
 
 
@@ -107,8 +109,8 @@ def of_head(functions):
         return Learner(settings, keys, table, state, _heads.Head(*head))
 
     @inlined
-    def learn_of_head(buffer, position, learner, work, results):
-        return learn_headed(buffer, position, with_head(learner), named_work(work), Results(*results))
+    def learn_of_head(buffer, position, holds_back, learner, work, results):
+        return learn_headed(buffer, position, holds_back, with_head(learner), named_work(work), Results(*results))
 
     @inlined
     def predict_of_head(buffer, learner, work):

@@ -9,11 +9,12 @@ from learner.kernels.bits import NOTHING
 from learner.kernels.evaluation import count_example
 from learner.kernels.example import read_header, read_rest, scan
 from learner.kernels.hashing import hash_name, is_utf8, n_digits, write_digits
+from learner.kernels.held import NONE, arrive, holds, leave
 from learner.kernels.jit import compiled, inlined, no
-from learner.kernels.mixture import salt
+from learner.kernels.mixture import count_importance, salt
 from learner.kernels.records import Example, Learner, State, named
 from learner.kernels.scanner import read_number, read_string
-from learner.kernels.targets import positives
+from learner.kernels.targets import positives, relative_importance
 from learner.kernels.tasks import unit_and_offset
 from learner.kernels.tasks.binary import probability
 from learner.layout import (
@@ -21,12 +22,12 @@ from learner.layout import (
     BAD_TARGET,
     CONSTANT_LOSS_SUM,
     EXAMPLES,
-    IMPORTANCE_SUM,
     LOSS_SUM,
     MAX_DERIVED,
     MAX_NAME_BYTES,
     NEW_CLASS,
     OK,
+    RELATIVE_SUM,
 )
 from learner.metrics import (
     CALIBRATION,
@@ -49,6 +50,7 @@ class Shared(NamedTuple):
 
     totals: Any
     metrics: Any
+    held: Any
 
 
 class Classes(NamedTuple):
@@ -71,14 +73,16 @@ def named_classes(classes):
     """Return the record of a multi-class model from a door's plain tuples."""
     learner, state, labels, answers = classes
     settings, keys, table, stacked, _ = named(learner)
-    return Classes(settings, keys, table, Shared(*state), stacked, labels, answers)
+    return Classes(settings, keys, table, Shared(*state, stacked.held), stacked, labels, answers)
 
 
 @inlined
 def of_class(classes, j):
     """Return the learner of a class."""
     stacked = classes.stacked
-    state = State(stacked.totals[j], stacked.mixer[j], stacked.dense_filter[j], stacked.metrics, stacked.samples[j])
+    state = State(
+        stacked.totals[j], stacked.mixer[j], stacked.dense_filter[j], stacked.metrics, stacked.samples[j], stacked.held
+    )
     return Learner(classes.settings, classes.keys, classes.table, state, ())
 
 
@@ -175,7 +179,7 @@ def evaluate(state, answers, k, importance):
     correct = 0.0
     if shares[k] >= 0.0:
         log_loss = -math.log(max(probabilities[k], 1e-300))
-        constant = -math.log((shares[k] + 1.0) / (totals[IMPORTANCE_SUM] + n))
+        constant = -math.log((shares[k] + 1.0) / (totals[RELATIVE_SUM] + n))
         correct = 1.0 if best == k else 0.0
         sums[CONSTANT_CORRECT] += importance if likeliest == k else 0.0
     sums[LOG_LOSS] += importance * log_loss
@@ -220,25 +224,38 @@ def predict(score_example: Any) -> Any:
     return predict_classes
 
 
-def through(learn_example: Any) -> Any:
+def through(learn_one: Any) -> Any:
     """Return the compiled function that learns an example of many classes, given the function for one class."""
 
     @inlined
-    def learn_example_of_classes(example, classes, work):
-        """Let every class's learner learn the example, with its own label as +1 and all others as -1."""
-        totals, answers, k = classes.state.totals, classes.answers, example.y
-        for j in range(len(classes.labels)):
+    def learn_example_of_classes(pool, example, classes, work):
+        """Let every class's learner learn the example, or hold it, with its own label as +1 and all others as -1.
+
+        A held example is learned by the classes that there were at its arrival.
+        """
+        totals, answers, held = classes.state.totals, classes.answers, classes.state.held
+        slot, n, k, importance, n_classes = np.int64(0), example.n, example.y, example.importance, len(classes.labels)
+        relative = relative_importance(importance, totals)
+        if pool != NONE:
+            slot, n = leave(pool, work.hashes, work.features.values, classes.keys, totals, held)
+            k, relative, n_classes = np.int64(held.numbers[slot, 0]), held.numbers[slot, 1], np.int64(held.numbers[slot, 2])
+        elif holds(classes.settings):
+            slot = arrive(n, work.hashes, work.features.values, classes.keys, totals, held)
+        for j in range(n_classes):
             learner = of_class(classes, j)
             class_totals = learner.state.totals
-            answers[SHARES, j] = positives(class_totals) if class_totals[EXAMPLES] > 0.0 else -1.0
-            salt(example.n, work.hashes, work.features.hashes, class_totals)
-            y = 1.0 if j == k else -1.0
-            binary_example = Example(example.buffer, example.n, y, example.importance)
-            answers[SCORES, j], _ = learn_example(binary_example, learner, work)
+            if pool == NONE:
+                answers[SHARES, j] = positives(class_totals) if class_totals[EXAMPLES] > 0.0 else -1.0
+            salt(n, work.hashes, work.features.hashes, class_totals)
+            binary_example = Example(example.buffer, n, 1.0 if j == k else -1.0, importance)
+            answers[SCORES, j], _ = learn_one(pool == NONE, slot, j, binary_example, relative, learner, work)
+        if pool != NONE:
+            return 0.0, 0.0
+        if holds(classes.settings):
+            held.numbers[slot, 0], held.numbers[slot, 1], held.numbers[slot, 2] = k, relative, n_classes
         normalise(answers[SCORES], answers[PROBABILITIES])
-        loss = evaluate(classes.state, answers, k, example.importance)
-        totals[EXAMPLES] += 1.0
-        totals[IMPORTANCE_SUM] += example.importance
+        loss = evaluate(classes.state, answers, k, importance)
+        count_importance(importance, relative, totals)
         return answers[PROBABILITIES, k], loss
 
     return learn_example_of_classes

@@ -8,7 +8,7 @@ from learner.kernels.jit import inlined
 from learner.kernels.losses import quadratic
 from learner.kernels.targets import follow_trends
 from learner.kernels.tasks import trend
-from learner.layout import ALONE, N_TRENDS, RESIDUAL_SUM, TREND, TRENDS
+from learner.layout import ALONE, N_TRENDS, TREND, TRENDS
 
 N_EXPERTS, N_DERIVED = len(EXPERTS), len(DERIVED)
 
@@ -65,8 +65,14 @@ def combine(learner, work):
     if is_mixture(settings):
         for k in range(N_TRENDS):
             inputs[places.trends + k] = totals[TREND + k] if settings.parts & TRENDS else 0.0
+    return mixed(places.end, mixer, inputs)
+
+
+@inlined
+def mixed(n, mixer, inputs):
+    """Return the mixed score ``a . v`` of n inputs."""
     s = 0.0
-    for i in range(places.end):
+    for i in range(n):
         s += mixer[i, 0] * inputs[i]
     return s
 
@@ -75,7 +81,6 @@ def combine(learner, work):
 def learn_mixing(s, update, settings, state, inputs, products):
     """Make one step of the mixer's filter at the mixed score; update the recent means with the target."""
     totals, mixer = state.totals, state.mixer
-    curvature, error, residual = quadratic(settings.loss, s, update.y, update.precision)
+    curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
     update_filter(len(mixer), inputs, curvature * update.importance, error * update.importance, mixer, products)
-    totals[RESIDUAL_SUM] += update.importance * residual
     follow_trends(totals, trend(settings.task, totals, update.y), update.importance)

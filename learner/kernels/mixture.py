@@ -15,13 +15,15 @@ from learner.kernels.bits import MISSING, NOTHING, ONE, blend
 from learner.kernels.derived import derive
 from learner.kernels.example import scan
 from learner.kernels.experts import is_mixture
-from learner.kernels.jit import inlined, no, yes
-from learner.kernels.losses import derivative
-from learner.kernels.mixer import combine, is_mixed, learn_mixing, places_of
-from learner.kernels.records import Inputs, Update, panel_of
+from learner.kernels.held import NONE, arrive, holds, is_short, leave
+from learner.kernels.jit import inlined, no
+from learner.kernels.losses import derivative, quadratic
+from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, places_of
+from learner.kernels.records import Example, Inputs, Update, panel_of
 from learner.kernels.room import is_admitted
 from learner.kernels.scaling import promote, scale_features
 from learner.kernels.table import DENSE, insert, insert_derived, look_up, width_of
+from learner.kernels.targets import relative_importance
 from learner.kernels.tasks import evaluate, has_scale, unit_and_offset
 from learner.layout import (
     ALONE,
@@ -34,9 +36,11 @@ from learner.layout import (
     IMPORTANCE_SUM,
     MAX_DERIVED,
     OK,
+    RELATIVE_SUM,
     RESIDUAL_SUM,
     SCALE_SUM,
     SPARSE,
+    UPDATES,
 )
 
 __all__ = ["Loops", "loops"]
@@ -47,7 +51,8 @@ class Loops(NamedTuple):
 
     score_example: Any  # (learning, features, learner, work) -> (features, derived features, mixed score)
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
-    learn_example: Any  # (example, learner, work) -> (score, loss), before learning
+    learn_example: Any  # (pool, example, learner, work) -> (score, loss), before learning
+    learn_one: Any  # (is new, slot, class, example, relative importance, learner, work) -> (score, loss): for one class of many
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------------
@@ -102,35 +107,102 @@ def moves(y, learner, scores):
 
 # ---- before and after the experts' steps ---------------------------------------------------------------------------------
 @inlined
-def evaluate_score(s, example, learner):
+def evaluate_score(s, example, relative, learner):
     """Evaluate the mixed score; return the score in the target's units, its loss, and the target and importance to learn.
 
-    That importance is 0 as long as the targets seen define no scale.
+    That importance is the relative one; it is 0 as long as the targets seen define no scale.
     """
     settings, state = learner.settings, learner.state
     unit, offset = unit_and_offset(settings.task, state.totals)
     score = unit * s + offset
-    loss, y = evaluate(settings.task, settings.loss, state, score, example.y, example.importance)
-    return score, loss, y, example.importance if has_scale(settings.task, state.totals) else 0.0
+    loss, y = evaluate(settings.task, settings.loss, state, score, example.y, example.importance, relative)
+    return score, loss, y, relative if has_scale(settings.task, state.totals) else 0.0
 
 
 @inlined
-def update_of(n, n_derived, y, importance, totals, scaled):
-    """Add the example's squared length to the running sums; return the update for the experts."""
+def count_lengths(n, n_derived, totals, scaled):
+    """Add the example's squared length, and the number of its derived features, to the running sums."""
     totals[SCALE_SUM] += squared_length(n, scaled)
     totals[DERIVED_SUM] += np.float64(n_derived)
-    precision = (1.0 + totals[IMPORTANCE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
-    return Update(y, importance, 0.0, pace_of(totals[EXAMPLES] + 1.0, totals[SCALE_SUM]), precision)
 
 
 @inlined
-def count_learned(importance, learned_importance, learner):
-    """Count an example as learned, and mark the constant's row as changed."""
+def n_arrived(is_new, totals):
+    """Return the number of examples so far, with the new one."""
+    return totals[EXAMPLES] + 1.0 if is_new else totals[EXAMPLES]
+
+
+@inlined
+def update_of(is_new, y, importance, totals):
+    """Return the update for the experts."""
+    precision = (1.0 + totals[RELATIVE_SUM]) / (1.0 + totals[RESIDUAL_SUM])
+    return Update(y, importance, 0.0, pace_of(n_arrived(is_new, totals), totals[SCALE_SUM]), precision)
+
+
+@inlined
+def count_residual(s, update, relative, learner):
+    """Add the residual of a new example's mixed score; 1 for a target without a scale, which keeps the precision at 1."""
     totals = learner.state.totals
+    if update.importance > 0.0 and is_mixed(learner):
+        _, _, residual = quadratic(learner.settings.loss, s, update.y, update.precision)
+        totals[RESIDUAL_SUM] += update.importance * residual
+    totals[RESIDUAL_SUM] += relative - update.importance
+
+
+@inlined
+def count_example(importance, relative, learner):
+    """Count an example, and mark the constant's row as changed."""
+    totals = learner.state.totals
+    count_importance(importance, relative, totals)
+    learner.table.dirty[np.uint64(totals[CONSTANT_ROW]) - ONE] = 1
+
+
+@inlined
+def count_importance(importance, relative, totals):
+    """Count an example and its importance."""
     totals[EXAMPLES] += 1.0
     totals[IMPORTANCE_SUM] += importance
-    totals[RESIDUAL_SUM] += importance - learned_importance  # 1 for a target without a scale keeps the precision at 1
-    learner.table.dirty[np.uint64(totals[CONSTANT_ROW]) - ONE] = 1
+    totals[RELATIVE_SUM] += relative
+    if importance > 0.0:
+        totals[UPDATES] += 1.0
+
+
+# ---- held examples -------------------------------------------------------------------------------------------------------
+@inlined
+def keep_inputs(slot, k, y, importance, learner, inputs):
+    """Keep a held example's target and importance, and in the short pool the mixer's inputs."""
+    held = learner.state.held
+    held.numbers[slot, 0], held.numbers[slot, 1] = y, importance
+    if is_short(slot):
+        for i in range(places_of(learner).end):
+            held.inputs[slot, k, i] = inputs[i]
+
+
+@inlined
+def score_at_arrival(slot, k, learner, inputs):
+    """Replace the mixer's inputs by those at a held example's arrival; return their mixed score."""
+    n = places_of(learner).end
+    for i in range(n):
+        inputs[i] = learner.state.held.inputs[slot, k, i]
+    return mixed(n, learner.state.mixer, inputs)
+
+
+@inlined
+def drop_missing(n, learner, features):
+    """Drop the features that have no row any more, and mark the other rows as changed; return the number of features."""
+    width, dirty, constant = width_of(learner.settings), learner.table.dirty, features.bases[n]
+    kept = NOTHING
+    for i in range(np.uint64(n)):
+        base = features.bases[i]
+        if base != MISSING:
+            features.bases[kept] = base
+            features.scaled[kept] = features.scaled[i]
+            dirty[base // width] = 1
+            kept += ONE
+    features.bases[kept] = constant
+    features.scaled[kept] = 1.0
+    dirty[constant // width] = 1
+    return np.int64(kept)
 
 
 # ---- rows for new features -----------------------------------------------------------------------------------------------
@@ -170,13 +242,14 @@ def keep_derived_rows(n, learner, derived):
             table.words32[base + DENSE] |= class_bits(totals)
             experts.start(no(), base, settings, table.rows)
         derived.bases[kept] = base
+        table.dirty[base // width] = 1
         kept += ONE
     return kept
 
 
 @inlined
-def learn_derived(n_derived, s, update, learner, work):
-    """Let the experts of the derived features learn the residual of all other experts."""
+def learn_derived(n_derived, s, t, update, learner, work):
+    """Let the experts of the derived features learn the residual of all other experts; t is the number of examples."""
     if n_derived == NOTHING:
         return
     places, mixer, totals = places_of(learner), learner.state.mixer, learner.state.totals
@@ -184,7 +257,6 @@ def learn_derived(n_derived, s, update, learner, work):
     for k in range(places.derived, places.dense_filter):
         offset -= mixer[k, 0] * work.scores[k]
     n = keep_derived_rows(n_derived, learner, work.derived)
-    t = totals[EXAMPLES] + 1.0
     pace = pace_of(t, t + totals[DERIVED_SUM])
     residual = Update(update.y, update.importance, offset, pace, update.precision)
     experts.learn_derived(np.uint64(places.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
@@ -286,29 +358,75 @@ def _learning(learn_head: Any) -> Any:
     return learn_features
 
 
-def loops(head: heads.Functions) -> Loops:
-    """Return the compiled functions of the mixture for a head's functions."""
-    score_example, learn_features = _scoring(head.score), _learning(head.learn)
+def _steps(head: heads.Functions, score_example: Any) -> Any:
+    """Return the function of the algorithm: predict an example, then learn it."""
+    learn_features = _learning(head.learn)
     keep_rows, make_constant = _room(head.start)
 
     @inlined
-    def learn_example(example, learner, work):
-        """Predict a scanned example, then learn it; return the score, in the target's units, and the loss, before learning."""
-        make_constant(example, learner, work)
-        n, n_derived, s = score_example(yes(), example.n, learner, work)
-        promote(learner.settings, learner.table, learner.state.totals, work.derived.promoted)
-        score, loss, y, importance = evaluate_score(s, example, learner)
+    def learn_one(is_new, slot, k, example, relative, learner, work):
+        """Predict a new example, then learn it, or hold it in a slot; or learn the example of a slot.
+
+        ``k`` is its class's index in a multi-class model, else 0; ``relative`` is the example's relative importance.
+        """
+        settings, totals, held = learner.settings, learner.state.totals, learner.state.held
+        if is_new:
+            make_constant(example, learner, work)
+        n, n_derived, s = score_example(is_new, example.n, learner, work)
+        score, loss, y, importance = 0.0, 0.0, example.y, relative
+        if is_new:
+            promote(settings, learner.table, totals, work.derived.promoted)
+            score, loss, y, importance = evaluate_score(s, example, relative, learner)
+            count_lengths(n, n_derived, totals, work.features.scaled)
+        else:
+            n = drop_missing(n, learner, work.features)
+        update = update_of(is_new, y, importance, totals)
+        if is_new:
+            count_residual(s, update, relative, learner)
+        if is_new and holds(settings):
+            if importance > 0.0:
+                keep_rows(example.buffer, n, learner, work.features)
+            keep_inputs(slot, k, y, importance, learner, work.inputs)
+            count_example(example.importance, relative, learner)
+            return score, loss
         has_gradient = importance > 0.0 and moves(y, learner, work.scores)
         if has_gradient:
-            n = keep_rows(example.buffer, n, learner, work.features)
-        update = update_of(n, n_derived, y, importance, learner.state.totals, work.features.scaled)
-        if has_gradient:
+            if is_new:
+                n = keep_rows(example.buffer, n, learner, work.features)
             learn_features(n, update, learner, work)
-            learn_derived(n_derived, s, update, learner, work)
+            learn_derived(n_derived, s, n_arrived(is_new, totals), update, learner, work)
         if importance > 0.0 and is_mixed(learner):
-            learn_mixing(s, update, learner.settings, learner.state, work.inputs, work.products)
-        count_learned(example.importance, importance, learner)
+            if not is_new and is_short(slot):
+                s = score_at_arrival(slot, k, learner, work.inputs)
+            learn_mixing(s, update, settings, learner.state, work.inputs, work.products)
+        if is_new:
+            count_example(example.importance, relative, learner)
         return score, loss
+
+    return learn_one
+
+
+def loops(head: heads.Functions) -> Loops:
+    """Return the compiled functions of the mixture for a head's functions."""
+    score_example = _scoring(head.score)
+    learn_one = _steps(head, score_example)
+
+    @inlined
+    def learn_example(pool, example, learner, work):
+        """Predict a scanned example, then learn it, or hold it until later; or learn one of a pool.
+
+        Returns the score, in the target's units, and the loss, before learning.
+        """
+        keys, totals, held, features = learner.keys, learner.state.totals, learner.state.held, work.features
+        slot, n, y, importance = np.int64(0), example.n, example.y, example.importance
+        relative = relative_importance(importance, totals)
+        if pool != NONE:
+            slot, n = leave(pool, features.hashes, features.values, keys, totals, held)
+            y, relative = held.numbers[slot, 0], held.numbers[slot, 1]
+        elif holds(learner.settings):
+            slot = arrive(n, features.hashes, features.values, keys, totals, held)
+        example = Example(example.buffer, n, y, importance)
+        return learn_one(pool == NONE, slot, np.int64(0), example, relative, learner, work)
 
     @inlined
     def predict(buffer, learner, work):
@@ -320,4 +438,4 @@ def loops(head: heads.Functions) -> Loops:
         n, n_derived, s = score_example(no(), n, learner, work)
         return code, where, n, n_derived, s
 
-    return Loops(score_example, predict, learn_example)
+    return Loops(score_example, predict, learn_example, learn_one)

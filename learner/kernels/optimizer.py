@@ -130,7 +130,7 @@ def update_features(n, example, slope, algorithm, features):
 
 
 @inlined
-def learn_example(example, algorithm, work):
+def learn_example(pool, example, algorithm, work):
     """Predict a scanned example, then learn it; return the score and the loss before learning."""
     settings, table, features, n = algorithm.settings, algorithm.table, work.features, np.uint64(example.n)
     totals = algorithm.state.totals
@@ -140,10 +140,11 @@ def learn_example(example, algorithm, work):
         insert(example.buffer, n, features, table, width_of(settings))
         totals[CONSTANT_ROW] = 1.0
     s = score_features(n, algorithm, features)
-    loss, _ = evaluate(settings.task, settings.loss, algorithm.state, s, example.y, example.importance)
+    importance = example.importance
+    loss, _ = evaluate(settings.task, settings.loss, algorithm.state, s, example.y, importance, importance)
     totals[EXAMPLES] += 1.0
-    totals[IMPORTANCE_SUM] += example.importance
-    if example.importance > 0.0:
+    totals[IMPORTANCE_SUM] += importance
+    if importance > 0.0:
         totals[UPDATES] += 1.0
         y = min(example.y, MAX_COUNT) if settings.loss.code == POISSON else example.y
         slope = derivative(settings.loss, s, y)

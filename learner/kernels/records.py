@@ -13,7 +13,7 @@ from learner.kernels.jit import inlined
 from learner.layout import MAX_BINNED, MAX_DENSE, MAX_DERIVED, MAX_FEATURES, MAX_INPUTS, MAX_RATES, N_CROSSED
 
 __all__ = [
-    "CHUNK", "Derived", "Example", "Features", "Inputs", "Learner", "Loss", "Panel", "Results", "Settings", "State", "Table",
+    "CHUNK", "Derived", "Example", "Features", "Held", "Inputs", "Learner", "Loss", "Panel", "Results", "Settings", "State", "Table",
     "Update", "Work", "named", "named_work", "panel_of", "plain_work", "results", "work",
 ]  # fmt: skip
 
@@ -62,6 +62,19 @@ class State(NamedTuple):
     dense_filter: Any  # float64, (D, 1 + D): weights of the standardised numbers, and their covariance
     metrics: Any  # float64, (3, sums): the progressive evaluation
     samples: Any  # float32, (MAX_BINNED, 2 + N_SAMPLES): values whose quantiles are the bounds of bins
+    held: Any  # a `Held`
+
+
+class Held(NamedTuple):
+    """The examples that wait to be learned: see `learner.kernels.held`. A slot is a place in one of the pools."""
+
+    sizes: Any  # int64: see `learner.kernels.held`
+    starts: Any  # int64, by slot: where the example's features start in ``hashes`` and ``values``
+    lengths: Any  # int64, by slot: their number
+    numbers: Any  # float64, (slots, 3): target, importance, the number of classes at its arrival
+    inputs: Any  # float32, (slots of the short pool, classes or 1, M): the mixer's inputs at its arrival
+    hashes: Any  # uint64, (2, n): one row is in use
+    values: Any  # float64, (2, n)
 
 
 class Learner(NamedTuple):
@@ -177,7 +190,9 @@ def named(learner):
     settings, keys, table, state, head = learner
     loss, task, parts, rates, decays, l1, l2, lines = settings
     settings_record = Settings(Loss(*loss), task, parts, rates, decays, l1, l2, lines)
-    return Learner(settings_record, keys, Table(*table), State(*state), head)
+    totals, mixer, dense_filter, metrics, samples, held = state
+    state_record = State(totals, mixer, dense_filter, metrics, samples, Held(*held))
+    return Learner(settings_record, keys, Table(*table), state_record, head)
 
 
 @inlined

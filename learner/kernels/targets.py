@@ -6,6 +6,7 @@ import numpy as np
 
 from learner.kernels.jit import compiled, inlined
 from learner.layout import (
+    IMPORTANCE_SUM,
     N_TRENDS,
     TARGET_MAX,
     TARGET_MEAN,
@@ -13,6 +14,7 @@ from learner.layout import (
     TARGET_SQUARES,
     TARGET_SUM,
     TREND,
+    UPDATES,
 )
 
 TREND_SHARES = np.array([1.0, 1.0 / 5.0, 1.0 / 50.0])  # weights of the newest target in the recent means
@@ -40,6 +42,17 @@ def target_deviation(totals):
     if totals[TARGET_SQUARES] > 0.0:
         return math.sqrt(totals[TARGET_SQUARES] / totals[TARGET_SUM])
     return 1.0
+
+
+@inlined
+def relative_importance(importance, totals):
+    """Return an importance relative to the mean of all so far, this one included; zeros don't count in the mean.
+
+    The mixture learns by relative importances: multiplied by a constant, importances teach it the same.
+    """
+    if importance == 0.0:
+        return 0.0
+    return importance * (totals[UPDATES] + 1.0) / (totals[IMPORTANCE_SUM] + importance)
 
 
 @inlined

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from learner import layout
 from learner.kernels import tasks
 from learner.learners import sweeping
+from learner.learners.held import Held
 from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import WeightDict
 from learner.packing import by_name
@@ -25,14 +26,16 @@ class LinearLearner(Learner):
 
     Parameters
     ----------
-    spec, width, weight_dict
+    spec, width, held, weight_dict
         See `Learner`.
     of_class : int
         The class it learns in a multi-class model, counted from 1; else 0.
     """
 
-    def __init__(self, spec: Spec, width: int, weight_dict: WeightDict | None = None, of_class: int = 0) -> None:
-        super().__init__(spec, width, weight_dict)
+    def __init__(
+        self, spec: Spec, width: int, held: Held, weight_dict: WeightDict | None = None, of_class: int = 0
+    ) -> None:
+        super().__init__(spec, width, held, weight_dict)
         self.of_class = of_class
         self.task_code = tasks.CODES[self.loss.task]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.kernels import experts, mixer, records
+from learner.learners.held import Held
 from learner.learners.linear import LinearLearner, names_of
 from learner.learners.neural import NeuralHead
 from learner.learners.protocol import Contribution
@@ -53,9 +54,10 @@ class Mixture(LinearLearner):
     def __init__(self, spec: "Spec", weight_dict: WeightDict | None = None, of_class: int = 0) -> None:
         n_rates = len(spec.rates)
         self.head = None if spec.network is None else NeuralHead(spec.network, n_rates, spec.seed)
-        super().__init__(spec, experts.row_width(n_rates, self.head.size if self.head else 0), weight_dict, of_class)
-        self._kernels: Any = self.head.kernels if self.head else kernels
         self.places = mixer.places(n_rates, 1 if self.head else 0)
+        width = experts.row_width(n_rates, self.head.size if self.head else 0)
+        super().__init__(spec, width, Held(self.places.end), weight_dict, of_class)
+        self._kernels: Any = self.head.kernels if self.head else kernels
         self._parts = self._part_bits()
         self._settings = (
             (self.loss.code, spec.level), self.task_code, self._parts, spec.rates, np.array(spec.decays, np.float32),
@@ -76,12 +78,13 @@ class Mixture(LinearLearner):
         """Return the parts as bits, for the loops."""
         bits = sum(layout.PARTS[part] for part in self.spec.parts if part != "bayes" or self.loss.task == "binary")
         bits |= layout.SPARSE if self.spec.l1 else 0
+        bits |= layout.LATE if self.spec.outcomes == "late" else 0
         return bits | (layout.ALONE if self.head and self.head.alone else 0)
 
     @property
     def plain(self) -> tuple[Any, ...]:
         """The argument of the loops: a `learner.kernels.records.Learner` as plain tuples."""
-        state = self.totals, self.mixer, self.dense_filter, self.metrics, self.samples
+        state = self.totals, self.mixer, self.dense_filter, self.metrics, self.samples, self.held.plain
         return self._settings, self.keys, self.weight_dict.arrays, state, self.head.arrays if self.head else ()
 
     @property
@@ -91,14 +94,16 @@ class Mixture(LinearLearner):
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
-        self._learn(np.frombuffer(b"\xc0", np.uint8), 1, records.results())
+        self._learn(np.zeros(0, np.uint8), 0, True, records.results())
         self.score_packed(b"\x80")
         self.weight_dict.warm()
 
     # ---- learning and scoring ----
-    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
+    def _learn(
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+    ) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, _ = self._kernels.learn(
-            buffer, position, self.plain, records.plain_work(), tuple(results)
+            buffer, position, holds_back, self.plain, records.plain_work(), tuple(results)
         )
         return done, position, n_rows, n_bytes
 

@@ -22,6 +22,7 @@ from learner import kernels, layout
 from learner.errors import ExampleError, show
 from learner.kernels import records
 from learner.kernels.classes import PROBABILITIES, SCORES
+from learner.learners.held import Held
 from learner.learners.linear import Weights, ordered
 from learner.learners.mixture import Mixture
 from learner.learners.protocol import Contribution, Learner, NamedWeights
@@ -47,7 +48,8 @@ class MultiClass(Learner):
 
     def __init__(self, spec: "Spec") -> None:
         self._blank = Mixture(spec)  # the initial state of a new class
-        super().__init__(spec, self._blank.weight_dict.width, self._blank.weight_dict)
+        held = Held(self._blank.places.end, n_classes=0)
+        super().__init__(spec, self._blank.weight_dict.width, held, self._blank.weight_dict)
         self.labels_seen: list[str] = []
         self._hashes = np.zeros(0, np.uint64)  # of the labels
         self._answers = np.zeros((3, 0))  # work array: an example's scores, probabilities and shares
@@ -70,6 +72,7 @@ class MultiClass(Learner):
         self._dense_filters = np.concatenate([self._dense_filters, [self._blank.dense_filter] * n])
         self.weight_dict.samples = np.concatenate([self.weight_dict.samples, samples])
         self._hashes = np.concatenate([self._hashes, hashes])
+        self.held.add_classes(n)
         self.labels_seen += labels
         self._answers = np.zeros((3, len(self.labels_seen)))
 
@@ -106,13 +109,16 @@ class MultiClass(Learner):
         """The argument of the loops: a `learner.kernels.classes.Classes` as plain tuples."""
         stacked = (
             self._class_totals, self._mixers, self._dense_filters, self._class_metrics, self.weight_dict.samples,
+            self.held.plain,
         )  # fmt: skip
         learner = self._blank.settings, self.keys, self.weight_dict.arrays, stacked, ()
         return learner, (self.totals, self.metrics), self._hashes, self._answers
 
-    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
+    def _learn(
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+    ) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, code = kernels.learn_classes(
-            buffer, position, self.plain, records.plain_work(), tuple(results)
+            buffer, position, holds_back, self.plain, records.plain_work(), tuple(results)
         )
         if code == layout.NEW_CLASS:
             if len(self.labels_seen) >= layout.MAX_CLASSES:
@@ -138,7 +144,7 @@ class MultiClass(Learner):
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
-        self._learn(np.frombuffer(b"\xc0", np.uint8), 1, records.results())
+        self._learn(np.zeros(0, np.uint8), 0, True, records.results())
         self._score(b"\x80")
         self.weight_dict.warm()
 

@@ -45,9 +45,11 @@ class NamedAlgorithm(Mixture):
         """The argument of the loops: a `learner.kernels.optimizer.Algorithm` as plain tuples."""
         return super().plain, self.optimizer.code, self.optimizer.normalised, self._options, self._weights
 
-    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
+    def _learn(
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+    ) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, _ = kernels.learn_by_algorithm(
-            buffer, position, self.plain, records.plain_work(), tuple(results)
+            buffer, position, holds_back, self.plain, records.plain_work(), tuple(results)
         )
         return done, position, n_rows, n_bytes
 

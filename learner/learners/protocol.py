@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from learner import kernels, layout, metrics
 from learner.errors import ExampleError, StoreError
 from learner.kernels import records
+from learner.kernels.learning import MORE_HELD, SWEEP
 from learner.learners import reasons
+from learner.learners.held import Held
 from learner.learners.weights import WeightDict, hash_keys
 from learner.losses import LOSSES
 from learner.spec import Spec
@@ -84,12 +86,14 @@ class Learner(ABC):
     ----------
     weight_dict : WeightDict
         Names and rows.
+    held : Held
+        The examples that are held back.
     totals, metrics : float64 arrays
         Counters and sums (see `learner.layout`), and the sums of the evaluation (see `learner.metrics`).
     """
 
-    def __init__(self, spec: Spec, width: int, weight_dict: WeightDict | None = None) -> None:
-        self.spec = spec
+    def __init__(self, spec: Spec, width: int, held: Held, weight_dict: WeightDict | None = None) -> None:
+        self.spec, self.held = spec, held
         self.loss = LOSSES[spec.loss]
         if weight_dict is None:
             weight_dict = WeightDict(width, hash_keys(spec.seed, spec.labels), spec.max_features)
@@ -100,6 +104,8 @@ class Learner(ABC):
     # ---- learning ----
     def learn_packed(self, data: bytes, most: int | None = None) -> Learned:
         """Learn msgpack examples that follow one another, each predicted before it is learned.
+
+        If outcomes come late, some of the examples are held back, and learned at later calls: see `learner.kernels.held`.
 
         Parameters
         ----------
@@ -112,33 +118,49 @@ class Learner(ABC):
         rounds: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each call of the loop
         rejections: list[Rejection] = []
         position = n_done = 0
-        while position < len(buffer):
+        while True:
             results = records.results()
             if most is not None:  # the loop stops where there is no room for results
                 results = records.Results(*(array[: most - n_done] for array in results))
-            if n_done == most:
+            if n_done == most and position < len(buffer):
                 self.totals[layout.REJECTED] += 1.0
                 rounds.append([np.full(1, np.nan)] * 3)
                 reason = f"examples must be at most {most} at once (got more)"
                 rejections.append(Rejection(n_done, reason, data[position:]))
                 break
             start = position
-            done, position, n_rows, n_bytes = self._learn(buffer, position, results)
+            done, position, n_rows, n_bytes = self._learn(buffer, position, True, results)
             rounds.append([numbers[:done].copy() for numbers in (results.scores, results.losses, results.importances)])
             codes = results.codes[:done]
             if codes.any():
                 rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
             n_done += done
-            if n_rows < 0:
-                self.sweep()
-            elif n_rows or n_bytes:
-                self.weight_dict.reserve(n_rows, n_bytes)
-        rounds = rounds or [[np.zeros(0)] * 3]
+            self._make_room(n_rows, n_bytes)
+            if position >= len(buffer) and not n_rows and not n_bytes:
+                break
         columns = rounds[0] if len(rounds) == 1 else [np.concatenate(parts) for parts in zip(*rounds, strict=True)]
         return Learned(columns[0], rejections, columns[1], columns[2])
 
+    def learn_held(self) -> None:
+        """Learn all examples that are held back."""
+        n_rows = n_bytes = -1
+        while n_rows or n_bytes:
+            _, _, n_rows, n_bytes = self._learn(np.zeros(0, np.uint8), 0, False, records.results())
+            self._make_room(n_rows, n_bytes)
+
+    def _make_room(self, n_rows: int, n_bytes: int) -> None:
+        """Do what the compiled loop asks for: see `learner.kernels.learning.stream`."""
+        if n_rows == SWEEP:
+            self.sweep()
+        elif n_rows == MORE_HELD:
+            self.held.grow()
+        elif n_rows or n_bytes:
+            self.weight_dict.reserve(n_rows, n_bytes)
+
     @abstractmethod
-    def _learn(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int, int, int]:
+    def _learn(
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+    ) -> tuple[int, int, int, int]:
         """Call the compiled loop; return (examples done, next position, rows needed, bytes of names needed)."""
 
     def _rejections(
@@ -232,7 +254,7 @@ class Learner(ABC):
         """Return the learned state as arrays: learners of one spec are equal if these bytes are. Views, not copies."""
         weight_dict = self.weight_dict
         rows: dict[str, NDArray[Any]] = {"rows": weight_dict.matrix, "names": weight_dict.names[: weight_dict.sizes[1]]}
-        return rows | self.arrays()
+        return rows | self.arrays() | (self.held.state() if self.spec.outcomes == "late" else {})
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Replace the learned state by the `state` of a learner of the same spec.
@@ -252,6 +274,10 @@ class Learner(ABC):
             raise StoreError(f"state must have names, and rows of {width} numbers")
         for name, own in arrays.items():
             own[:] = state[name]
+        if self.spec.outcomes == "late":
+            if not {"held", "held_features", "held_inputs"} <= state.keys():
+                raise StoreError("state must have the examples that are held back (got none)")
+            self.held.load(state)
         self.weight_dict.load(state["rows"], state["names"])
 
     def figures(self) -> dict[str, float]:

@@ -15,7 +15,7 @@ from learner.kernels.bits import MISSING, ONE
 from learner.kernels.jit import door, inlined
 from learner.kernels.table import DENSE, PLACE_MASK
 from learner.kernels.targets import positives
-from learner.layout import BAYES, BAYES_SQUARES, IMPORTANCE_SUM, SPARSE, TARGET_SUM
+from learner.layout import BAYES, BAYES_SQUARES, RELATIVE_SUM, SPARSE, TARGET_SUM
 
 PART = BAYES
 N_COLUMNS = 2
@@ -41,7 +41,7 @@ def priors(totals):
 @inlined
 def scale(totals):
     """Return the factor of the scores."""
-    return 1.0 / math.sqrt(1.0 + totals[BAYES_SQUARES] / max(totals[IMPORTANCE_SUM], 1.0))
+    return 1.0 / math.sqrt(1.0 + totals[BAYES_SQUARES] / max(totals[RELATIVE_SUM], 1.0))
 
 
 @inlined

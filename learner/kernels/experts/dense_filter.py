@@ -6,7 +6,7 @@ from learner.kernels.jit import inlined
 from learner.kernels.losses import quadratic
 from learner.layout import DENSE_FILTER, MAX_BINNED, N_DENSE
 
-DRIFT = 1e-4  # a variance below 1 grows by this share at each example
+DRIFT = 2e-5  # a variance below 1 grows by this share at each example
 
 
 @inlined
@@ -14,7 +14,7 @@ def update_filter(n, inputs, curvature, error, matrix, products):
     """Make one step over weights a and their covariance P, which are column 0 and the other columns of a matrix.
 
     With curvature H and negative slope e of the loss at ``a . v``: ``a += P v e / (1 + H v'Pv)``,
-    ``P -= H (Pv)(Pv)' / (1 + H v'Pv)``. Then each number below 1 on P's diagonal grows by 1 in 10,000, so that the weights can
+    ``P -= H (Pv)(Pv)' / (1 + H v'Pv)``. Then each number below 1 on P's diagonal grows by 1 in 50,000, so that the weights can
     follow a drift (Haykin, 2001, "Kalman filtering and neural networks", section 2.3). Without the bound of 1, variance would
     grow for ever along directions of which nothing is learned: inputs that are always 0, or always equal to another input.
     """

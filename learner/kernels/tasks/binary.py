@@ -49,7 +49,7 @@ def within_targets(totals, s):
     return s
 
 
-def evaluate(loss, state, s, y, importance):
+def evaluate(loss, state, s, y, importance, relative):
     """Count the log loss, correct predictions, calibration and the histograms of scores; the target is not rescaled.
 
     The best constant is the share of positives, after adding 1 to both counts; for the hinge loss it is the more frequent
@@ -64,7 +64,7 @@ def evaluate(loss, state, s, y, importance):
         totals[CONSTANT_LOSS_SUM] += importance * constant
     elif (share >= 0.5) != (y > 0.0):
         totals[CONSTANT_LOSS_SUM] += 2.0 * importance
-    observe_target(totals, y, importance)
+    observe_target(totals, y, relative)
     return log_loss, y
 
 

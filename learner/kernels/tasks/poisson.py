@@ -47,7 +47,7 @@ def within_targets(totals, s):
     return min(s, math.log(max(totals[TARGET_MAX], expected_count(totals))))
 
 
-def evaluate(loss, state, s, y, importance):
+def evaluate(loss, state, s, y, importance, relative):
     """Count the deviance, and the errors of the rate; the target is learned relative to the mean."""
     totals = state.totals
     mean = expected_count(totals)
@@ -64,7 +64,7 @@ def evaluate(loss, state, s, y, importance):
     sums[CONSTANT_DEVIANCE] += importance * constant_deviance
     totals[LOSS_SUM] += importance * score_deviance
     totals[CONSTANT_LOSS_SUM] += importance * constant_deviance
-    observe_target(totals, y, importance)
+    observe_target(totals, y, relative)
     return score_deviance, min(y / expected_count(totals), MAX_RELATIVE_COUNT)
 
 

@@ -7,6 +7,7 @@ from learner.kernels.targets import observe_target, target_deviation, within_ran
 from learner.kernels.tasks.regression import accept, has_scale, trend, unit_and_offset, within_targets
 from learner.layout import (
     CONSTANT_LOSS_SUM,
+    IMPORTANCE_SUM,
     LOSS_SUM,
     QUANTILE,
     TARGET_MAX,
@@ -19,7 +20,7 @@ from learner.metrics import CONSTANT_COVERED, CONSTANT_PINBALL, COVERED, CURRENT
 __all__ = ["accept", "evaluate", "has_scale", "trend", "unit_and_offset", "within_targets"]
 
 
-def evaluate(loss, state, s, y, importance):
+def evaluate(loss, state, s, y, importance, relative):
     """Count the pinball loss and the targets that are at most the prediction; the target to learn is standardised."""
     totals = state.totals
     s, constant = within_range(totals, s), totals[QUANTILE]
@@ -34,25 +35,26 @@ def evaluate(loss, state, s, y, importance):
         sums[CONSTANT_COVERED] += importance
     totals[LOSS_SUM] += importance * pinball
     totals[CONSTANT_LOSS_SUM] += importance * constant_pinball
-    observe_target(totals, y, importance)
-    follow_quantile(loss, totals, y, importance)
+    observe_target(totals, y, relative)
+    follow_quantile(loss, totals, y, importance, relative)
     return pinball, (y - totals[TARGET_MEAN]) / target_deviation(totals)
 
 
 @compiled
-def follow_quantile(loss, totals, y, importance):
+def follow_quantile(loss, totals, y, importance, relative):
     """Update the running estimate of the quantile, which serves as the best constant.
 
     Stochastic approximation (Robbins, Monro, 1951): a step of 1 / (n f) against the slope. Here f is a quarter of
     ``level (1 - level) / L``, the density at its quantile of an asymmetric Laplace distribution with the same mean loss L. A
     step that is too long costs little; steps that are too short never reach drifting targets.
     """
-    if importance == 0.0:
+    if relative == 0.0:
         return
-    if totals[TARGET_SUM] == importance:
+    if totals[TARGET_SUM] == relative:
         totals[QUANTILE] = y
         return
     f = 0.25 * loss.level * (1.0 - loss.level)
-    gain = totals[CONSTANT_LOSS_SUM] / totals[TARGET_SUM] / f * (importance / totals[TARGET_SUM])
+    mean_loss = totals[CONSTANT_LOSS_SUM] / (totals[IMPORTANCE_SUM] + importance)
+    gain = mean_loss / f * (relative / totals[TARGET_SUM])
     q = totals[QUANTILE] - gain * derivative(loss, totals[QUANTILE], y)
     totals[QUANTILE] = min(max(q, totals[TARGET_MIN]), totals[TARGET_MAX])

@@ -34,7 +34,7 @@ def within_targets(totals, s):
     return within_range(totals, s)
 
 
-def evaluate(loss, state, s, y, importance):
+def evaluate(loss, state, s, y, importance, relative):
     """Count absolute and squared errors, and the targets' variance; the target to learn is standardised."""
     totals = state.totals
     s = within_range(totals, s)
@@ -52,7 +52,7 @@ def evaluate(loss, state, s, y, importance):
         sums[SQUARES] += importance * delta * (y - sums[MEAN])
     totals[LOSS_SUM] += importance * value(loss, s, y)
     totals[CONSTANT_LOSS_SUM] += importance * value(loss, mean, y)
-    observe_target(totals, y, importance)
+    observe_target(totals, y, relative)
     return error * error, (y - totals[TARGET_MEAN]) / target_deviation(totals)
 
 
