@@ -135,11 +135,11 @@ class Ours:
             self.model.learn_packed(data)
             self.seconds += time.perf_counter() - start
 
-    def answer(self, features: Mapping[str, float]) -> float:
-        """Return the probability of a positive outcome, or a number."""
+    def answers(self, requests: Sequence[Mapping[str, float]]) -> list[float]:
+        """Return for each request the probability of a positive outcome, or a number."""
         if self.regression:
-            return float(self.model.predict_one(features))
-        return self.model.predict_proba_one(features)[1]
+            return [float(self.model.predict_one(features)) for features in requests]
+        return [self.model.predict_proba_one(features)[1] for features in requests]
 
 
 class Judged(NamedTuple):

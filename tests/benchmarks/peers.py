@@ -1,6 +1,6 @@
 """The learners beside ours in the league, and how any learner is run under a protocol.
 
-A learner has ``learn(lessons)`` and ``answer(features)``: the probability of a positive outcome, or a number in a regression.
+A learner has ``learn(lessons)`` and ``answers(requests)``: probabilities of a positive outcome, or numbers in a regression.
 Vowpal Wabbit counts in eight settings, its own defaults among them. The references answer other questions, so they do not
 count: what crosses of all features give (``-q ::``), what a small network gives (``--nn 16``), and what gradient boosted trees
 with LightGBM's defaults give that see all lessons at once.
@@ -23,8 +23,8 @@ class Learner(Protocol):
     def learn(self, lessons: Sequence[Example]) -> None:
         """Learn examples in their order."""
 
-    def answer(self, features: Mapping[str, float]) -> float:
-        """Return the probability of a positive outcome, or a number."""
+    def answers(self, requests: Sequence[Mapping[str, float]]) -> list[float]:
+        """Return for each request the probability of a positive outcome, or a number."""
 
 
 def run(learner: Learner, steps: Iterable[Step]) -> tuple[list[float], list[float]]:
@@ -32,9 +32,8 @@ def run(learner: Learner, steps: Iterable[Step]) -> tuple[list[float], list[floa
     answers: list[float] = []
     outcomes: list[float] = []
     for requests, lessons in steps:
-        for outcome, features in requests:
-            answers.append(learner.answer(features))
-            outcomes.append(outcome)
+        answers += learner.answers([features for _, features in requests])
+        outcomes += [outcome for outcome, _ in requests]
         learner.learn(lessons)
     return answers, outcomes
 
@@ -62,10 +61,15 @@ class VowpalWabbit:
         for outcome, features in lessons:
             self.workspace.learn(f"{outcome:.9g} {as_text(features)}")
 
-    def answer(self, features: Mapping[str, float]) -> float:
-        """Return the probability of a positive outcome, or a number."""
-        score = self.workspace.predict(as_text(features))
-        return score if self.regression else 1.0 / (1.0 + math.exp(-min(max(score, -MAX_SCORE), MAX_SCORE)))
+    def answers(self, requests: Sequence[Mapping[str, float]]) -> list[float]:
+        """Return for each request the probability of a positive outcome, or a number."""
+        scores = [self.workspace.predict(as_text(features)) for features in requests]
+        return scores if self.regression else [1.0 / (1.0 + math.exp(-clipped(score))) for score in scores]
+
+
+def clipped(score: float) -> float:
+    """Return a score within the bounds."""
+    return min(max(score, -MAX_SCORE), MAX_SCORE)
 
 
 def as_text(features: Mapping[str, float]) -> str:
@@ -86,7 +90,7 @@ class LightGBM:
         import lightgbm
 
         self.regression = regression
-        self.trees = (lightgbm.LGBMRegressor if regression else lightgbm.LGBMClassifier)(verbosity=-1)
+        self.trees = (lightgbm.LGBMRegressor if regression else lightgbm.LGBMClassifier)(verbosity=-1, n_jobs=1)
         self.columns: dict[str, int] = {}
 
     def learn(self, lessons: Sequence[Example]) -> None:
@@ -98,14 +102,13 @@ class LightGBM:
                 self.columns.setdefault(name, len(self.columns))
         self.trees.fit(self.matrix([features for _, features in lessons]), [outcome for outcome, _ in lessons])
 
-    def answer(self, features: Mapping[str, float]) -> float:
-        """Return the probability of a positive outcome, or a number."""
-        booster = self.trees.booster_
-        return float(booster.predict(self.matrix([features]))[0])
+    def answers(self, requests: Sequence[Mapping[str, float]]) -> list[float]:
+        """Return for each request the probability of a positive outcome, or a number."""
+        return [float(answer) for answer in self.trees.booster_.predict(self.matrix(requests))] if requests else []
 
     def matrix(self, rows: Sequence[Mapping[str, float]]) -> Any:
         """Return rows as a sparse matrix; features that no lesson had are left out."""
-        from scipy.sparse import csr_array
+        from scipy.sparse import csr_matrix
 
         known = [[(self.columns[name], value) for name, value in row.items() if name in self.columns] for row in rows]
         ends = [0]
@@ -113,7 +116,7 @@ class LightGBM:
             ends.append(ends[-1] + len(row))
         columns = [column for row in known for column, _ in row]
         values = [value for row in known for _, value in row]
-        return csr_array((values, columns, ends), shape=(len(rows), len(self.columns)), dtype=float)
+        return csr_matrix((values, columns, ends), shape=(len(rows), len(self.columns)), dtype=float)
 
 
 Make = Callable[[bool], Learner]
