@@ -97,10 +97,10 @@ class Figures:
         row = self.known.get(key, {}) | self.kept.get(key, {})
         return {peer: figure for peer, figure in row.items() if math.isfinite(figure)}
 
-    def complete(self, key: str, measures: Mapping[str, Callable[[], float]], again: bool = False) -> None:
-        """Measure what is missing of ``stream/protocol``, if there is a file to keep it, or if `again`."""
+    def complete(self, key: str, measures: Mapping[str, Callable[[], float]], always: bool = False) -> None:
+        """Measure what is missing of ``stream/protocol``, if there is a file to keep it, or `always`."""
         missing = [peer for peer in measures if peer not in self.of(key) and peer not in self.kept.get(key, {})]
-        if not missing or (self.file is None and not again):
+        if not missing or (self.file is None and not always):
             return
         row = self.kept.setdefault(key, {})
         for peer in missing:
@@ -248,7 +248,7 @@ def judge_stream(
         row["peer_calibration"] = figures.of(f"{key}, calibration").get(best or "")
     if asked.references and protocol != "next":
         makers = REFERENCES if protocol == "late" else REFERENCES | BATCH_REFERENCES
-        figures.complete(f"{key}, references", measures(makers, steps, regression), again=True)
+        figures.complete(f"{key}, references", measures(makers, steps, regression), always=True)
         row["references"] = figures.of(f"{key}, references")
     return row
 
