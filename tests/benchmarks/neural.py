@@ -28,7 +28,7 @@ import msgpack
 import numpy as np
 
 from learner.model import Model
-from tests.benchmarks.league import load
+from tests.benchmarks.league import load_streams
 from tests.benchmarks.streams import write_zipf
 
 HIDDEN, BATCH = 16, 64
@@ -104,7 +104,7 @@ def vw(path: Path, regression: bool) -> tuple[float, float]:
 
 def league(folder: Path) -> dict[str, Any]:
     """Compare losses and speed on the league's streams."""
-    streams, _ = load(folder)
+    streams = load_streams(folder)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         empty = Path(place) / "empty.vw"

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgpack
 
 from learner.model import Model
-from tests.benchmarks.league import load
+from tests.benchmarks.league import load_streams
 
 Example = tuple[float, dict[str, float]]
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=50_000, help="of each stream, at most")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    streams, _ = load(options.folder)
+    streams = load_streams(options.folder)
     table: dict[str, dict[str, float]] = {}
     if not options.json:
         print(f"{'stream':14}" + "".join(f"{name:>18}" for name in [*SPOILT, "constant, flipped"]))
