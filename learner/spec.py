@@ -5,7 +5,7 @@ one. A spec holds no learned state. Creating one imports neither the compiler no
 
 >>> spec = Spec("binary", featurizer="email", labels=["ham", "spam"], seed=b"sixteen bytes it")
 >>> spec.loss, spec.rates, spec.outcomes, spec.labels
-('logistic', (1.0, 8.0), 'late', ('ham', 'spam'))
+('logistic', (0.25, 2.0), 'late', ('ham', 'spam'))
 >>> Spec.from_data(spec.to_data()) == spec
 True
 >>> Spec("regression", labels=["low", "high"])
@@ -29,11 +29,10 @@ from learner.tasks import TASKS
 if TYPE_CHECKING:
     import featurizers
 
-__all__ = ["ACTIVATIONS", "DECAYS", "OUTCOMES", "Network", "Spec"]
+__all__ = ["ACTIVATIONS", "OUTCOMES", "Network", "Spec"]
 
 VERSION = 1
 ONE_RATE = (1.0,)
-DECAYS = (1.0, 0.99)  # of the default rates: factors of the sums of squared gradients at each update
 OUTCOMES = ("late", "at_once")
 ACTIVATIONS = ("relu", "logistic", "tanh")
 MAX_LAYERS, MAX_UNITS = 4, 256
@@ -123,7 +122,7 @@ class Spec:
         if optimizer is not None:
             _require_alone(mixture | {name: chosen[name] for name in ("neural", "l1", "l2")})
         self.outcomes = _outcomes(outcomes, optimizer is not None)
-        self.rates, self.decays = _rates(task, rates, decays)
+        self.rates, self.decays = _rates(task, self.outcomes, rates, decays)
         self.parts = _parts(parts, rates is None, len(self.rates), self.outcomes)
         if optimizer is not None:  # its rows are laid out as those of one rate
             self.rates, self.decays, self.parts = ONE_RATE, ONE_RATE, ()
@@ -243,11 +242,11 @@ def _level(task: str, level: float | None) -> float:
 
 
 def _rates(
-    task: str, rates: Sequence[float] | None, decays: Sequence[float] | None
+    task: str, outcomes: str, rates: Sequence[float] | None, decays: Sequence[float] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    usual = TASKS[task].rates
+    usual, usual_decays = TASKS[task].rates[outcomes]
     if rates is None and decays is None:
-        rates, decays = usual, DECAYS
+        rates, decays = usual, usual_decays
     checked = _numbers("rates", usual if rates is None else rates, MAX_RATE)
     checked_decays = _numbers("decays", [1.0] * len(checked) if decays is None else decays, MAX_DECAY)
     if len(checked_decays) != len(checked):

@@ -13,6 +13,10 @@ from learner import metrics
 __all__ = ["TASKS", "Task"]
 
 
+Rates = tuple[tuple[float, ...], tuple[float, ...]]
+RATES: dict[str, Rates] = {"late": ((0.25, 2.0), (1.0, 1.0)), "at_once": ((1.0, 8.0), (1.0, 0.99))}
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task.
@@ -36,8 +40,9 @@ class Task:
         Computes the figures from rows of those sums.
     columns : mapping of str to str
         The further figures that a comparison prints, with their titles.
-    rates : tuple of float
-        The learning rates of the default mixture.
+    rates : mapping of str to (rates, decays)
+        The learning rates of the default mixture, and the decays of their sums of squared gradients: for outcomes that come
+        ``late`` and ``at_once``.
     """
 
     loss: str
@@ -48,12 +53,12 @@ class Task:
     n_sums: int
     figures: Callable[[Any], dict[str, float]]
     columns: Mapping[str, str] = field(default_factory=dict)
-    rates: tuple[float, ...] = (1.0, 8.0)
+    rates: Mapping[str, Rates] = field(default_factory=lambda: RATES)
 
 
 ANY_NUMBER = "finite, at most 1e+30 in size"
 LABEL = "a label: a string of 1 to 256 bytes, or a whole number"
-SMALL_RATES = (0.5, 4.0)  # of quantile and poisson
+SMALL_RATES = dict.fromkeys(RATES, ((0.5, 4.0), (1.0, 0.99)))  # of quantile and poisson
 
 TASKS: dict[str, Task] = {
     "binary": Task(

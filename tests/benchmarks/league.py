@@ -43,13 +43,13 @@ from learner.commands.replay import replay
 from learner.layout import PARTS
 from learner.model import Model
 from learner.optimizers import OPTIMIZERS
-from learner.spec import DECAYS, Spec
+from learner.spec import Spec
 from learner.tasks import TASKS
 from tests.benchmarks import own_streams
 from tests.benchmarks.peers import BATCH_REFERENCES, PEERS, REFERENCES, Make, run
 from tests.benchmarks.protocols import PROTOCOLS, Example, Step, calibration_error, loss_of, mean_and_worsts
 
-RATES = TASKS["binary"].rates
+RATES, DECAYS = TASKS["binary"].rates["late"]
 
 RIVER_EXAMPLES = 30_000
 BLOCK = 1000
