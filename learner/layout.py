@@ -109,7 +109,9 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     CONSTANT_ROW,  # the constant's slot + 1; 0 before the first example
     TREND,  # recent means of the targets, N_TRENDS of them
 ) = range(18)
-QUANTILE = 20  # running estimate of the targets' quantile at the level
+QUANTILE = 20  # of a quantile: running estimate of the targets' quantile at the level
+HIGH_DISTANCE, LOW_DISTANCE = 20, 22  # of a regression: see `learner.kernels.targets.near_range`
+RESIDUAL_SIZE = 21  # of both: a size that few recent residuals exceed, see `learner.kernels.targets.credible`
 UPDATES = 23  # examples with an importance above 0 that a named algorithm learned
 DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
 (

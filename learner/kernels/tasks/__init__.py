@@ -10,7 +10,7 @@ A task's module has these functions; ``loss`` and ``state`` are a `Loss` and a `
     Return a score, in the targets' units, limited by the targets seen.
 ``evaluate(loss, state, s, y, importance)``
     Count the errors of a score and of the best constant so far, then update the statistics of the targets. Return the loss to
-    report, and the target in the learner's own units.
+    report, and the target in the learner's own units; of numbers a target that is probably wrong is moved towards the score.
 ``trend(totals, y)``
     Return the number that the recent means follow, for a target in the learner's own units.
 ``has_scale(totals)``
