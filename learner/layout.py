@@ -71,7 +71,9 @@ N_SAMPLES = 100  # first values of a feature, whose quantiles are the bounds of 
 N_BINS, N_CELL_BINS = 24, 8  # bins of a feature alone, and of each feature in a cell
 N_CROSSED = 4  # the most frequent other features of an example: they are crossed in pairs
 MIN_CROSSED, MIN_CROSSED_SHARE = 30, 0.01  # a crossed feature must have been in so many examples, and in this share
-MAX_DERIVED = MAX_BINNED + MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CROSSED - 1) // 2  # of an example
+N_MIXED = 3  # the first dense features: with numeric targets their bins are crossed with these frequent features
+MAX_PAIRS = MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CROSSED - 1) // 2 + N_MIXED * N_CROSSED
+MAX_DERIVED = MAX_BINNED + MAX_PAIRS  # of an example
 
 # ---- the parts of the mixture that can be switched on and off: bits ----
 KALMAN, BAYES, DENSE_FILTER, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
@@ -81,6 +83,7 @@ PARTS = {  # their names, in the order of a spec
 }  # fmt: skip
 SPARSE = 1 << 7  # not a part: L1 makes weights exactly zero
 ALONE = 1 << 8  # not a part: the neural head's score is the model's, and no other expert learns
+MIXED = 1 << 9  # not a part: bins of numbers are crossed with frequent features
 N_TRENDS = 3
 
 # ---- the hash's keys ----

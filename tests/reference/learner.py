@@ -293,6 +293,12 @@ class Reference:
                 if j < i:
                     first, second = sorted([tops[i], tops[j]], key=order.__getitem__)
                     found.append(((first, 0), (second, 0)))
+        if {"cells", "crosses"} <= self.parts and self.loss in STANDARDISED:
+            for name in self.dense[:3]:
+                f = self.features[name]
+                if len(f.sample) == N_SAMPLES and f.n_bounds > 0:
+                    mine = (name, 1 + f.bin_of(values.get(name, 0.0), N_CELL_BINS))
+                    found += [(mine, (top, 0)) for top in tops]
         return found
 
     def bayes_weight(self, name: str) -> float:

@@ -99,3 +99,19 @@ def test_predictions_do_not_stick_at_the_smallest_target():
     assert len(low) > 100
     assert min(predictions) > smallest
     assert len(set(predictions)) > 0.9 * len(low)
+
+
+def test_prices_that_are_products_are_learned_as_sums_of_pairs():
+    """A price by size and quality spans three orders of magnitude; pairs of a bin and a quality explain most of it."""
+    r = random.Random(5)
+    model, examples = Model("regression", seed=SEED), []
+    for _ in range(6000):
+        size, quality, place = r.lognormvariate(0.0, 0.8), r.randrange(4), r.randrange(4)
+        price = 300.0 * size * 2.0**quality * 1.3**place * r.lognormvariate(0.0, 0.1)
+        examples.append((price, {"size": size, f"quality={quality}": 1.0, f"place={place}": 1.0}))
+    scores = model.learn_packed(pack(*((y, x, 1.0) for y, x in examples))).scores[3000:]
+    prices = np.array([y for y, _ in examples[3000:]])
+    names = [name for name in model.weights if name.startswith("size in [") and name.endswith("and quality=3")]
+
+    assert names
+    assert ((scores - prices) ** 2).mean() < 0.15 * prices.var()
