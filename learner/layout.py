@@ -76,7 +76,9 @@ N_SAMPLES = 100  # first values of a feature, whose quantiles are the bounds of 
 N_BINS, N_CELL_BINS = 24, 8  # bins of a feature alone, and of each feature in a cell
 N_CROSSED = 4  # the most frequent other features of an example: they are crossed in pairs
 MIN_CROSSED, MIN_CROSSED_SHARE = 30, 0.01  # a crossed feature must have been in so many examples, and in this share
-MAX_DERIVED = MAX_BINNED + MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CROSSED - 1) // 2  # of an example
+N_MIXED = 3  # the first dense features: with numeric targets their bins are crossed with these frequent features
+MAX_PAIRS = MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CROSSED - 1) // 2 + N_MIXED * N_CROSSED
+MAX_DERIVED = MAX_BINNED + MAX_PAIRS  # of an example
 
 # ---- the parts of the mixture that can be switched on and off: bits ----
 KALMAN, BAYES, DENSE_FILTER, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
@@ -87,6 +89,7 @@ PARTS = {  # their names, in the order of a spec
 SPARSE = 1 << 7  # not a part: L1 makes weights exactly zero
 ALONE = 1 << 8  # not a part: the neural head's score is the model's, and no other expert learns
 LATE = 1 << 9  # not a part: outcomes come late, so examples are held, and learned in random order
+MIXED = 1 << 10  # not a part: bins of numbers are crossed with frequent features
 N_TRENDS = 3
 
 # ---- held examples: the largest numbers in each pool, and of their features together ----
@@ -120,8 +123,9 @@ N_KEYS = POSITION_HASHES + MAX_FEATURES
     CONSTANT_ROW,  # the constant's slot + 1; 0 before the first example
     TREND,  # recent means of the targets, N_TRENDS of them
 ) = range(18)
-QUANTILE = 20  # running estimate of the targets' quantile at the level
-RELATIVE_SUM = 21  # the importances, each relative to the mean so far, see `learner.kernels.targets.relative_importance`
+QUANTILE = 20  # of a quantile: running estimate of the targets' quantile at the level
+HIGH_DISTANCE, LOW_DISTANCE = 20, 22  # of a regression: see `learner.kernels.targets.near_range`
+RESIDUAL_SIZE = 21  # of both: a size that few recent residuals exceed, see `learner.kernels.targets.credible`
 UPDATES = 23  # examples with an importance above 0
 DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
 (
@@ -130,8 +134,9 @@ DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOT
     SWEEPS,
     SWEPT_ROWS,  # rows after the last sweep
     SIGHTINGS,  # of names without a row, since the sketch was cleared
-) = range(DENSE_SLOTS + MAX_DENSE + 1, DENSE_SLOTS + MAX_DENSE + 6)
-N_TOTALS = DENSE_SLOTS + MAX_DENSE + 6
+    RELATIVE_SUM,  # the importances, each relative to the mean so far: see `learner.kernels.targets.relative_importance`
+) = range(DENSE_SLOTS + MAX_DENSE + 1, DENSE_SLOTS + MAX_DENSE + 7)
+N_TOTALS = DENSE_SLOTS + MAX_DENSE + 7
 
 # ---- bounded memory ----
 MIN_MAX_FEATURES = 100

@@ -1,8 +1,10 @@
-"""Derived features, all of value 1: bins of numbers, cells of two numbers, pairs of frequent features.
+"""Derived features, all of value 1: bins of numbers, cells of two numbers, pairs of frequent features, pairs of the two kinds.
 
 - bins of a dense number, between quantiles of its first values ("x in [a, b)");
 - cells of two of the first dense numbers ("x in [a, b) and y in [c, d)");
-- pairs of the example's most frequent other features ("a and b").
+- pairs of the example's most frequent other features ("a and b");
+- for targets that are numbers, pairs of a bin of one of the very first dense numbers and a frequent feature ("x in [a, b) and
+  c"): factors that multiply, such as a price by weight and by quality, become sums.
 """
 
 import numpy as np
@@ -17,10 +19,12 @@ from learner.layout import (
     DENSE_SLOTS,
     MAX_BINNED,
     MAX_CELLS,
+    MIXED,
     N_BINS,
     N_CELL_BINS,
     N_CROSSED,
     N_DENSE,
+    N_MIXED,
     N_SAMPLES,
 )
 
@@ -115,12 +119,33 @@ def add_crosses(n, settings, table, derived):
 
 
 @inlined
+def add_mixed(n, settings, table, state, derived):
+    """Append the pairs of a bin and a frequent feature; return the new number of derived features."""
+    width = width_of(settings)
+    for dense in range(1, min(np.int64(state.totals[N_DENSE]), N_MIXED) + 1):
+        sample = state.samples[dense - 1]
+        if sample[N_TAKEN] < N_SAMPLES or sample[N_DIFFERENT] == 0.0:
+            continue
+        slot = np.uint64(state.totals[DENSE_SLOTS + dense])
+        bin_number = bin_of(np.float32(derived.numbers[dense]), sample, N_CELL_BINS)
+        h = blend(hash_at(table, slot * width), bin_number + IN_CELL)
+        for i in range(np.uint64(N_CROSSED)):
+            if derived.frequent[i] == MISSING:
+                break
+            frequent = derived.frequent[i]
+            n = add(n, blend(h, hash_at(table, frequent)), slot, frequent // width, bin_number, derived)
+    return n
+
+
+@inlined
 def derive(learning, settings, table, state, derived):
     """Derive an example's features; return their number. ``bases`` then holds the starts of their rows, or MISSING."""
     width = width_of(settings)
     n = add_of_numbers(learning, settings, table, state, derived)
     if settings.parts & CROSSES:
         n = add_crosses(n, settings, table, derived)
+    if settings.parts & MIXED:
+        n = add_mixed(n, settings, table, state, derived)
     look_up(n, derived.hashes, derived.bases, table, width)
     for i in range(n):
         base = find_again(i, derived.hashes, derived.bases, table, width)

@@ -6,8 +6,9 @@ small Kalman filter, learns how to combine the experts' **scores**. So the model
 weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and explanations add up exactly.
 
 The model also *derives* features from those of the example: bins of numbers, cells of two numbers, pairs of the most frequent
-features. They have rows and names like other features ("carat in [0.7, 0.9)", "carrier=UA and origin=EWR"), and separate
-experts that are trained on the residual. Recent means of the targets are inputs of the mixer, too.
+features, and for numeric targets pairs of a bin and a frequent feature. They have rows and names like other features ("carat in
+[0.7, 0.9)", "carrier=UA and origin=EWR"), and separate experts that are trained on the residual. Recent means of the targets
+are inputs of the mixer, too.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ __all__ = ["NETWORK_NAME", "Mixture"]
 
 FIRST_WEIGHT = 0.1  # the initial mixing weight of every expert but the head
 MIXING_VARIANCE = 0.1  # the initial variance of the mixing weights; an expert may set its own
+NUMBERS = ("regression", "quantile")  # the tasks that derive pairs of a bin and a frequent feature
 NETWORK_NAME = "(network)"  # in explanations: a neural head's score minus its gradient times its inputs
 
 
@@ -79,6 +81,8 @@ class Mixture(LinearLearner):
         bits = sum(layout.PARTS[part] for part in self.spec.parts if part != "bayes" or self.loss.task == "binary")
         bits |= layout.SPARSE if self.spec.l1 else 0
         bits |= layout.LATE if self.spec.outcomes == "late" else 0
+        if self.loss.task in NUMBERS and {"cells", "crosses"} <= set(self.spec.parts):
+            bits |= layout.MIXED
         return bits | (layout.ALONE if self.head and self.head.alone else 0)
 
     @property

@@ -156,9 +156,42 @@ class Reference:
         self.derived_sum = 0
         self.importance_sum = 0.0
         self.residual_sum = 0.0
-        self.targets: list[tuple[float, float]] = []  # (target, importance)
+        self.targets: list[tuple[float, float]] = []  # (target as learned, importance)
+        self.size = 0.0  # of the residuals that are not rare
+        self.low_distance, self.high_distance = 0.0, 0.0
 
     # ---- the targets of a regression ----
+    def credible(self, s: float, y: float, importance: float) -> float:
+        """Return the target to learn for a prediction; follow the size of the residuals."""
+        residual, size, n = abs(y - s), self.size, self.n_examples
+        if n < 4 or size == 0.0:
+            self.size = max(size, residual) if self.importance_sum else 0.0
+            return y
+        share = min(1.0, importance / (self.importance_sum / n))
+        self.size += share * (size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0))
+        wrong = residual > 3.0 * size and residual > self.unit
+        return s + math.copysign(size, y - s) if wrong else y
+
+    def within_targets(self, s: float) -> float:
+        """Return a score moved into the range of the targets; a regression's approaches the ends exponentially."""
+        seen = [y for y, importance in self.targets if importance] or [0.0]
+        low, high = min(seen), max(seen)
+        near_low, near_high = (min(d, 0.5 * (high - low)) for d in (self.low_distance, self.high_distance))
+        if self.loss == "squared" and s < low + near_low:
+            return low + near_low * math.exp((s - low - near_low) / near_low) if near_low else low
+        if self.loss == "squared" and s > high - near_high:
+            return high - near_high * math.exp((high - near_high - s) / near_high) if near_high else high
+        return min(max(s, low), high)
+
+    def observe_edges(self, s: float, y: float, importance: float) -> None:
+        """Follow the distances of the targets from the ends of the range, for scores beyond these."""
+        seen = [y for y, importance in self.targets if importance] or [0.0]
+        share = 1.0 - 0.98**importance
+        if s < min(seen):
+            self.low_distance += share * (max(y - min(seen), 0.0) - self.low_distance)
+        if s > max(seen):
+            self.high_distance += share * (max(max(seen) - y, 0.0) - self.high_distance)
+
     @property
     def mean(self) -> float:
         """The mean of the targets seen."""
@@ -260,6 +293,12 @@ class Reference:
                 if j < i:
                     first, second = sorted([tops[i], tops[j]], key=order.__getitem__)
                     found.append(((first, 0), (second, 0)))
+        if {"cells", "crosses"} <= self.parts and self.loss in STANDARDISED:
+            for name in self.dense[:3]:
+                f = self.features[name]
+                if len(f.sample) == N_SAMPLES and f.n_bounds > 0:
+                    mine = (name, 1 + f.bin_of(values.get(name, 0.0), N_CELL_BINS))
+                    found += [(mine, (top, 0)) for top in tops]
         return found
 
     def bayes_weight(self, name: str) -> float:
@@ -311,7 +350,10 @@ class Reference:
             self.dense.append(name)
             self.features[name].place = len(self.dense)
         self.promoted.clear()
-        before, y = self.offset + self.unit * s, target
+        before = self.offset + self.unit * s
+        if self.loss in STANDARDISED and importance:
+            target = self.credible(self.within_targets(before), target, importance)
+            self.observe_edges(before, target, importance)
         self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
         y = target / self.expected if self.loss == "poisson" else (target - self.offset) / self.unit
         seen = importance

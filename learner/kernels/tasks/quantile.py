@@ -1,10 +1,12 @@
 """A quantile of a number, by the pinball loss. Targets are standardised for learning."""
 
+import math
+
 from learner.kernels.evaluation import count_example
 from learner.kernels.jit import compiled
 from learner.kernels.losses import derivative, value
-from learner.kernels.targets import observe_target, target_deviation, within_range
-from learner.kernels.tasks.regression import accept, has_scale, trend, unit_and_offset, within_targets
+from learner.kernels.targets import credible, observe_target, target_deviation, within_range
+from learner.kernels.tasks.regression import accept, has_scale, trend, unit_and_offset
 from learner.layout import (
     CONSTANT_LOSS_SUM,
     IMPORTANCE_SUM,
@@ -18,6 +20,11 @@ from learner.layout import (
 from learner.metrics import CONSTANT_COVERED, CONSTANT_PINBALL, COVERED, CURRENT, PINBALL
 
 __all__ = ["accept", "evaluate", "has_scale", "trend", "unit_and_offset", "within_targets"]
+
+
+def within_targets(totals, s):
+    """Clip a score to the range of the targets seen."""
+    return within_range(totals, s)
 
 
 def evaluate(loss, state, s, y, importance, relative):
@@ -35,6 +42,7 @@ def evaluate(loss, state, s, y, importance, relative):
         sums[CONSTANT_COVERED] += importance
     totals[LOSS_SUM] += importance * pinball
     totals[CONSTANT_LOSS_SUM] += importance * constant_pinball
+    y = credible(totals, s, y, relative)
     observe_target(totals, y, relative)
     follow_quantile(loss, totals, y, importance, relative)
     return pinball, (y - totals[TARGET_MEAN]) / target_deviation(totals)
@@ -46,15 +54,17 @@ def follow_quantile(loss, totals, y, importance, relative):
 
     Stochastic approximation (Robbins, Monro, 1951): a step of 1 / (n f) against the slope. Here f is a quarter of
     ``level (1 - level) / L``, the density at its quantile of an asymmetric Laplace distribution with the same mean loss L. A
-    step that is too long costs little; steps that are too short never reach drifting targets.
+    step that is too long costs little; steps that are too short never reach drifting targets. A rare wrong target raises L, so
+    it is at most ``sqrt(level (1 - level))`` deviations, which the best constant's mean loss never exceeds.
     """
     if relative == 0.0:
         return
     if totals[TARGET_SUM] == relative:
         totals[QUANTILE] = y
         return
-    f = 0.25 * loss.level * (1.0 - loss.level)
+    spread = loss.level * (1.0 - loss.level)
     mean_loss = totals[CONSTANT_LOSS_SUM] / (totals[IMPORTANCE_SUM] + importance)
-    gain = mean_loss / f * (relative / totals[TARGET_SUM])
+    mean_loss = min(mean_loss, math.sqrt(spread) * target_deviation(totals))
+    gain = mean_loss / (0.25 * spread) * (relative / totals[TARGET_SUM])
     q = totals[QUANTILE] - gain * derivative(loss, totals[QUANTILE], y)
     totals[QUANTILE] = min(max(q, totals[TARGET_MIN]), totals[TARGET_MAX])

@@ -3,7 +3,7 @@
 from learner.kernels.evaluation import count_example, is_full
 from learner.kernels.jit import inlined
 from learner.kernels.losses import value
-from learner.kernels.targets import observe_target, target_deviation, within_range
+from learner.kernels.targets import credible, near_range, observe_edges, observe_target, target_deviation
 from learner.layout import CONSTANT_LOSS_SUM, LOSS_SUM, MAX_NUMBER, TARGET_MEAN
 from learner.metrics import (
     ABSOLUTE,
@@ -30,14 +30,14 @@ def unit_and_offset(totals):
 
 
 def within_targets(totals, s):
-    """Clip a score to the range of the targets seen."""
-    return within_range(totals, s)
+    """Move a score into the range of the targets seen."""
+    return near_range(totals, s)
 
 
 def evaluate(loss, state, s, y, importance, relative):
     """Count absolute and squared errors, and the targets' variance; the target to learn is standardised."""
-    totals = state.totals
-    s = within_range(totals, s)
+    totals, raw = state.totals, s
+    s = near_range(totals, raw)
     mean = totals[TARGET_MEAN]
     error, constant_error = s - y, mean - y
     count(state.metrics, importance)
@@ -52,6 +52,8 @@ def evaluate(loss, state, s, y, importance, relative):
         sums[SQUARES] += importance * delta * (y - sums[MEAN])
     totals[LOSS_SUM] += importance * value(loss, s, y)
     totals[CONSTANT_LOSS_SUM] += importance * value(loss, mean, y)
+    y = credible(totals, s, y, relative)
+    observe_edges(totals, raw, y, relative)
     observe_target(totals, y, relative)
     return error * error, (y - totals[TARGET_MEAN]) / target_deviation(totals)
 
