@@ -283,7 +283,9 @@ def _outcomes(outcomes: str | None, is_named: bool) -> str:
     if outcomes not in OUTCOMES:
         raise SpecError(f"outcomes must be one of {', '.join(OUTCOMES)} (got {show(outcomes)})")
     if is_named and outcomes == "late":
-        raise SpecError("outcomes of a named algorithm must be at_once: it learns each example when it comes (got late)")
+        raise SpecError(
+            "outcomes of a named algorithm must be at_once: it learns each example when it comes (got late)"
+        )
     return outcomes
 
 
@@ -294,7 +296,9 @@ def _parts(parts: Collection[str] | None, is_default: bool, n_rates: int, outcom
     if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in known for part in parts):
         raise SpecError(f"parts must be of {', '.join(known)} (got {show(parts)})")
     if "trends" in parts and outcomes == "late":
-        raise SpecError("parts must have no trends if outcomes come late: they are outcomes of the examples just before")
+        raise SpecError(
+            "parts must have no trends if outcomes come late: they are outcomes of the examples just before"
+        )
     return tuple(part for part in known if part in parts and n_rates > 1)
 
 

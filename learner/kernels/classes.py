@@ -238,7 +238,11 @@ def through(learn_one: Any) -> Any:
         relative = relative_importance(importance, totals)
         if pool != NONE:
             slot, n = leave(pool, work.hashes, work.features.values, classes.keys, totals, held)
-            k, relative, n_classes = np.int64(held.numbers[slot, 0]), held.numbers[slot, 1], np.int64(held.numbers[slot, 2])
+            k, relative, n_classes = (
+                np.int64(held.numbers[slot, 0]),
+                held.numbers[slot, 1],
+                np.int64(held.numbers[slot, 2]),
+            )
         elif holds(classes.settings):
             slot = arrive(n, work.hashes, work.features.values, classes.keys, totals, held)
         for j in range(n_classes):

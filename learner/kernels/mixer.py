@@ -2,7 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from learner.kernels.experts import DERIVED, EXPERTS, is_mixture
+import numpy as np
+
+from learner.kernels.experts import DERIVED, EXPERTS, bayes, is_mixture
 from learner.kernels.experts.dense_filter import update_filter
 from learner.kernels.jit import inlined
 from learner.kernels.losses import quadratic
@@ -10,7 +12,7 @@ from learner.kernels.targets import follow_trends
 from learner.kernels.tasks import trend
 from learner.layout import ALONE, N_TRENDS, TREND, TRENDS
 
-N_EXPERTS, N_DERIVED = len(EXPERTS), len(DERIVED)
+N_EXPERTS, N_DERIVED, BAYES = len(EXPERTS), len(DERIVED), EXPERTS.index(bayes)
 
 
 class Places(NamedTuple):
@@ -79,8 +81,14 @@ def mixed(n, mixer, inputs):
 
 @inlined
 def learn_mixing(s, update, settings, state, inputs, products):
-    """Make one step of the mixer's filter at the mixed score; update the recent means with the target."""
+    """Make one step of the mixer's filter at the mixed score; update the recent means with the target.
+
+    The weight of naive Bayes stays at least 0: its variance is so large that a single example could turn its sign.
+    """
     totals, mixer = state.totals, state.mixer
     curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
     update_filter(len(mixer), inputs, curvature * update.importance, error * update.importance, mixer, products)
+    if is_mixture(settings):
+        k = np.uint64(len(settings.rates) + BAYES)
+        mixer[k, 0] = max(mixer[k, 0], 0.0)
     follow_trends(totals, trend(settings.task, totals, update.y), update.importance)

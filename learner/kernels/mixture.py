@@ -369,7 +369,7 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
 
         ``k`` is its class's index in a multi-class model, else 0; ``relative`` is the example's relative importance.
         """
-        settings, totals, held = learner.settings, learner.state.totals, learner.state.held
+        settings, totals = learner.settings, learner.state.totals
         if is_new:
             make_constant(example, learner, work)
         n, n_derived, s = score_example(is_new, example.n, learner, work)

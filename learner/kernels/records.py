@@ -13,8 +13,8 @@ from learner.kernels.jit import inlined
 from learner.layout import MAX_BINNED, MAX_DENSE, MAX_DERIVED, MAX_FEATURES, MAX_INPUTS, MAX_RATES, N_CROSSED
 
 __all__ = [
-    "CHUNK", "Derived", "Example", "Features", "Held", "Inputs", "Learner", "Loss", "Panel", "Results", "Settings", "State", "Table",
-    "Update", "Work", "named", "named_work", "panel_of", "plain_work", "results", "work",
+    "CHUNK", "Derived", "Example", "Features", "Held", "Inputs", "Learner", "Loss", "Panel", "Results", "Settings", "State",
+    "Table", "Update", "Work", "named", "named_work", "panel_of", "plain_work", "results", "work",
 ]  # fmt: skip
 
 CHUNK = 4096  # the most examples that one call of a loop learns

@@ -74,6 +74,8 @@ def learn(column, place, inputs, update, panel):
         if inputs.scaled[i] > 0.0:
             rows[inputs.bases[i] + side] += update.importance * inputs.scaled[i]
     raw = panel.scores[place] / scale(totals)
+    if totals[BAYES_SQUARES] == 0.0:  # nothing is known yet: once learned, a feature's log odds ratio is about 1
+        raw = np.float64(inputs.n)
     totals[BAYES_SQUARES] += update.importance * raw * raw
 
 
