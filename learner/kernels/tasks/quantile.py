@@ -4,7 +4,7 @@ from learner.kernels.evaluation import count_example
 from learner.kernels.jit import compiled
 from learner.kernels.losses import derivative, value
 from learner.kernels.targets import observe_target, target_deviation, within_range
-from learner.kernels.tasks.regression import accept, has_scale, trend, unit_and_offset, within_targets
+from learner.kernels.tasks.regression import accept, has_scale, loss_at, trend, unit_and_offset, within_targets
 from learner.layout import (
     CONSTANT_LOSS_SUM,
     LOSS_SUM,
@@ -16,7 +16,7 @@ from learner.layout import (
 )
 from learner.metrics import CONSTANT_COVERED, CONSTANT_PINBALL, COVERED, CURRENT, PINBALL
 
-__all__ = ["accept", "evaluate", "has_scale", "trend", "unit_and_offset", "within_targets"]
+__all__ = ["accept", "evaluate", "has_scale", "loss_at", "trend", "unit_and_offset", "within_targets"]
 
 
 def evaluate(loss, state, s, y, importance):
