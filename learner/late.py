@@ -47,6 +47,12 @@ class LateLoss:
         self.importance += float(importances[accepted].sum())
         self.examples += int(accepted.sum())
 
+    def add_sums(self, other: "LateLoss") -> None:
+        """Add the examples of another one."""
+        self.loss_sum += other.loss_sum
+        self.importance += other.importance
+        self.examples += other.examples
+
     @property
     def mean(self) -> float:
         """The late loss; NaN before the first example."""
