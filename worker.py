@@ -23,6 +23,7 @@ from learner.service.answering import Answering
 from learner.service.committing import Committing
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
+from learner.service.measuring import MEASURED, Measuring
 from learner.service.owning import Owning
 from learner.service.reading import BLOCK_MS, Batch, Reading
 from learner.service.reconnecting import Reconnecting
@@ -50,6 +51,8 @@ class Worker:
         It stops when more than this share of the last examples was rejected.
     rejected_window : int
         The number of examples that it is a share of.
+    late_every : int
+        The late loss is measured on one block in so many; 0: never.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Worker:
         lease_seconds: float = LEASE_SECONDS,
         max_rejected: float = MAX_REJECTED_SHARE,
         rejected_window: int = REJECTED_WINDOW,
+        late_every: int = MEASURED,
     ) -> None:
         spec = store.spec()
         store.processes.note("starting")
@@ -67,10 +71,13 @@ class Worker:
         self.store = store
         self.model = Model.from_spec(spec)
         self.model.warm()
+        if late_every:
+            self.model.losses_packed(b"")  # compiles that loop, too
         self.stopping = False
         acceptance = Acceptance(max_rejected, rejected_window)
         self.owning = Owning(store, self._is_stopping, lease_seconds)
         self.learning = Learning(self.model, acceptance, self._is_stopping)
+        self.measuring = Measuring(self.learning, late_every)
         self.committing = Committing(store, self.learning, commit_seconds)
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery)
@@ -95,14 +102,16 @@ class Worker:
         self.committing.settle()  # a commit whose answer was lost: first find out whether it got through
         self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.recovery.begin()
+        self.measuring.begin()
         reading = Reading(self.store.stream)
         try:
             while not self.stopping:
                 may_ask = not self.answering.waiting
                 batch = self._read(reading, wait=may_ask and not burst)
                 self.owning.require()
-                self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(batch.examples))
-                self._learn(batch.examples)
+                examples = self._hold_back(batch.examples, no_more=burst and not batch.examples)
+                self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
+                self._learn(examples)
                 self.committing.commit_if_due()
                 if burst and may_ask and not batch.examples and not batch.requests and not self.answering.waiting:
                     break
@@ -118,13 +127,19 @@ class Worker:
     def _read(self, reading: Reading, wait: bool) -> Batch:
         """Read the next examples, and requests unless some wait to be answered."""
         requests_after = None if self.answering.waiting else self.answering.last_request
-        return reading.read(self.learning.cursor, requests_after, wait, measured=self.recovery.is_going_on)
+        measured = self.recovery.is_going_on
+        return reading.read(self.learning.cursor, self.measuring.held, requests_after, wait, measured)
+
+    def _hold_back(self, examples: Entries, no_more: bool) -> Entries:
+        """Return the examples to learn now; while the late loss is measured, they may have to wait for the rest of a block."""
+        return examples if self.recovery.is_going_on else self.measuring.take(examples, no_more)
 
     def _learn(self, examples: Entries) -> None:
         """Learn examples, which earns answers their time, and make sure that not too many were rejected."""
         if examples:
             started = time.monotonic()
             self.recovery.learn(examples)
+            self.measuring.learned()
             self.answering.earn(time.monotonic() - started)
             self.committing.require_acceptance()
 
@@ -180,6 +195,14 @@ def _stop_on_signals(worker: Worker) -> None:
     type=click.IntRange(min=1),
     help="How many examples those are.",
 )
+@click.option(
+    "--late-every",
+    default=MEASURED,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Measure the late loss on one block of examples in N, which are learned up to 10 s later then; 0: never.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 @errors_as_lines
 def worker(
@@ -193,6 +216,7 @@ def worker(
     replicas: int,
     max_rejected: float,
     rejected_window: int,
+    late_every: int,
     as_json: bool,
 ) -> None:
     """Run the worker of MODEL: learn its stream, answer requests, commit.
@@ -209,7 +233,7 @@ def worker(
     wanted = Durability(durability or "crash", replicas)
     shortcomings = [] if durability else wanted.shortcomings(client)
     store.ownership.durability = wanted.on(client) if durability else wanted
-    owner = Worker(store, commit_seconds, lease_seconds, max_rejected, rejected_window)
+    owner = Worker(store, commit_seconds, lease_seconds, max_rejected, rejected_window, late_every)
     _stop_on_signals(owner)
     reconnecting = Reconnecting(store, redis_url, lambda: owner.stopping, lambda: owner.committing.n_uncommitted)
     try:
@@ -224,7 +248,8 @@ def worker(
         signal.setitimer(signal.ITIMER_REAL, 0)
         owner.owning.close(wait=False)
     if as_json:
-        click.echo(to_json({"model": model, **owner.model.summary(), "cursor": owner.learning.cursor.decode()}))
+        figures = owner.model.summary() | owner.learning.late.summary()
+        click.echo(to_json({"model": model, **figures, "cursor": owner.learning.cursor.decode()}))
 
 
 if __name__ == "__main__":

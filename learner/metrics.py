@@ -6,6 +6,9 @@ the window, for the window's older half, and for its younger half. Only the last
 the rows move up. The sum of the three rows covers all examples; the sum of the last two covers the window, which is the last
 5,001 to 10,000 examples. Both are exact. Sums are weighted by importance; the window's length counts examples.
 
+The late loss is no figure of this module: it needs predictions of examples whose outcomes are not learned yet, which a caller
+makes block by block (see `learner.late`).
+
 The array is part of a model's state, and `learner.kernels` counts into it example by example, so neither restarts nor batch
 sizes change a bit of it. This module says where each sum lies, and computes figures from the sums. It works on numpy arrays but
 doesn't import numpy: `learner.tasks` names these functions, and commands read that table when they start.

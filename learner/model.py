@@ -225,6 +225,14 @@ class Model:
         """Learn the examples that are held back: at the end of a file, in a pause of the stream, before saving."""
         self.learner.learn_held()
 
+    def losses_packed(self, data: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the losses and importances of several examples in msgpack, without learning them or changing the model.
+
+        A loss is what `learn_packed` would add to `progressive_loss` if the example came next; NaN where it would be rejected.
+        See `learner.late`.
+        """
+        return self.learner.losses_packed(data)
+
     def score_one(self, x: Any) -> float:
         """Return the score ``w . phi(x)`` in the target's units (``poisson``: the log rate), without changing the model."""
         return self.learner.score_packed(self.pack(x))

@@ -16,7 +16,7 @@ from learner.files.packed import cut
 from learner.model import Model
 from learner.packing import pack, pack_example
 
-__all__ = ["Block", "Rejected", "read_blocks"]
+__all__ = ["Block", "Rejected", "read_blocks", "regrouped"]
 
 BLOCK_EXAMPLES = 1000  # in a block, of a text format
 BLOCK_BYTES = 1 << 20  # in a block, of msgpack
@@ -45,6 +45,33 @@ class Block(NamedTuple):
 
     data: bytes
     ends: Sequence[int]
+
+    def part(self, first: int, last: int) -> "Block":
+        """Return the examples from `first` up to but not including `last`."""
+        start = self.ends[first - 1] if first else 0
+        ends = [end - start for end in self.ends[first:last]]
+        return Block(self.data[start : start + ends[-1]] if ends else b"", ends)
+
+    def then(self, other: "Block") -> "Block":
+        """Return these examples, followed by another block's."""
+        return Block(self.data + other.data, [*self.ends, *(len(self.data) + end for end in other.ends)])
+
+
+def regrouped(groups: Iterator[list[Block]], n: int) -> Iterator[list[Block]]:
+    """Yield the same examples `n` at a time, but for the last ones, which may be fewer.
+
+    >>> [len(block.ends) for block, in regrouped(iter([[Block(b"abc", [1, 2, 3])], [Block(b"d", [1])]]), 2)]
+    [2, 2]
+    """
+    rest: list[Block] = []
+    for blocks in groups:
+        joined = [head.then(tail) for head, tail in zip(rest, blocks, strict=True)] if rest else blocks
+        n_whole = len(joined[0].ends) // n * n
+        for first in range(0, n_whole, n):
+            yield [block.part(first, first + n) for block in joined]
+        rest = [block.part(n_whole, len(block.ends)) for block in joined]
+    if rest and rest[0].ends:
+        yield rest
 
 
 def read_blocks(

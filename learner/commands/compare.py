@@ -14,10 +14,12 @@ from typing import Any
 
 import click
 
-from learner.commands.blocks import Rejected, read_blocks
+from learner.commands.blocks import Rejected, read_blocks, regrouped
 from learner.commands.options import make_spec
+from learner.commands.show import notice_lines
 from learner.confidence import Differences
 from learner.errors import LearnerError, SpecError, show
+from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.model import Model
 from learner.spec import Spec
 from learner.tasks import TASKS
@@ -110,7 +112,12 @@ def spec_of_file(path: str, first: Spec) -> Spec:
 
 # ---- the comparison ----------------------------------------------------------------------------------------------------
 def compare(
-    specs: dict[str, Spec], file: str, file_format: str | None, target: str, quiet: bool = False
+    specs: dict[str, Spec],
+    file: str,
+    file_format: str | None,
+    target: str,
+    quiet: bool = False,
+    late: int = BLOCK_EXAMPLES,
 ) -> dict[str, Any]:
     """Let several models learn a file; print their losses whenever the number of examples has doubled, and a final table.
 
@@ -118,6 +125,8 @@ def compare(
     ----------
     specs : mapping
         Name to spec, all of one task; the others are compared with the first. All models get the seed of the first.
+    late : int
+        The examples of a block for the late loss (see `learner.late`); 0: it is not measured.
 
     Returns
     -------
@@ -125,7 +134,8 @@ def compare(
         ``measure`` (the name of the loss that is compared: the task's, even if a model minimizes another), ``alpha``,
         ``constant_loss``, ``examples``, ``rejected`` and ``specs``: for each model a mapping of ``spec`` (its name),
         ``loss``, ``difference`` (its loss minus the first model's), ``low``, ``high``, ``verdict``,
-        ``examples_per_second`` and the figures of `Model.summary`.
+        ``examples_per_second``, ``late_loss`` and ``late_examples`` (if `late` is not 0), and the figures of
+        `Model.summary`.
 
     Raises
     ------
@@ -141,8 +151,11 @@ def compare(
     rejected = Rejected()
     table = _Table(runs, quiet)
     due = 1
-    for blocks in read_blocks([run.model for run in runs], file, file_format, target, rejected):
+    groups = read_blocks([run.model for run in runs], file, file_format, target, rejected)
+    for blocks in regrouped(groups, late) if late else groups:
         for run, block in zip(runs, blocks, strict=True):
+            if late and run.model.n_examples:
+                run.late_loss.add(*run.model.losses_packed(block.data))
             run.learn(block.data, runs[0], rejected)
         if runs[0].model.n_examples >= due:
             table.row()
@@ -157,10 +170,10 @@ def compare(
         "constant_loss": runs[0].loss("constant_"),
         "examples": runs[0].model.n_examples,
         "rejected": rejected.n,
-        "specs": [run.result(alpha) for run in runs],
+        "specs": [run.result(alpha) | (run.late_loss.summary() if late else {}) for run in runs],
     }
     if not quiet:
-        _print(result, first.task)
+        _print(result, runs)
     return result
 
 
@@ -175,6 +188,7 @@ class _Run:
     def __init__(self, name: str, model: Model) -> None:
         self.name, self.model = name, model
         self.differences = Differences()
+        self.late_loss = LateLoss()
         self.seconds = 0.0
         model.warm()
 
@@ -195,6 +209,11 @@ class _Run:
         _, name = TASKS[self.model.task].measure
         figure = self.model.figures()[prefix + name]
         return figure**2 if name == "rmse" else figure
+
+    def late_column(self) -> str:
+        """Return the late loss for the table; "" if none was measured, or if the model's own loss is not the measure."""
+        is_measure = self.model.learner.loss.measure == TASKS[self.model.task].measure[0]
+        return f"{self.late_loss.mean:.6f}" if is_measure and self.late_loss.examples else ""
 
     def result(self, alpha: float) -> dict[str, Any]:
         """Return the final figures; alpha bounds the probability that the interval is ever wrong."""
@@ -236,20 +255,23 @@ class _Table:
             self.row()
 
 
-def _print(result: dict[str, Any], task: str) -> None:
+def _print(result: dict[str, Any], runs: Sequence[_Run]) -> None:
     """Print the final table, with a line for each model."""
-    columns = TASKS[task].columns
+    columns = TASKS[runs[0].model.task].columns
     width = max(len(row["spec"]) for row in result["specs"]) + 4
     titles = "".join(f"{title:>12}" for title in columns.values())
     click.echo(
-        f"\n{'':{width}}{result['measure']:>14}{'minus (0)':>12}  {'95% at any time':24}{titles}{'examples/s':>12}"
+        f"\n{'':{width}}{result['measure']:>14}{'minus (0)':>12}  {'95% at any time':24}{'late loss':>12}{titles}"
+        f"{'examples/s':>12}"
     )
-    for i, row in enumerate(result["specs"]):
+    for i, (row, run) in enumerate(zip(result["specs"], runs, strict=True)):
         line = f"{f'({i}) ' + row['spec']:{width}}{row['loss']:14.6f}"
         beside = f"{row['difference']:+12.6f}  [{row['low']:+.6f}, {row['high']:+.6f}]" if i else ""
         figures = "".join(f"{row[name]:12.6f}" for name in columns)
         verdict = f"  {row['verdict']}" if i else ""
-        click.echo(f"{line}{beside:38}{figures}{row['examples_per_second']:12}{verdict}")
+        click.echo(f"{line}{beside:38}{run.late_column():>12}{figures}{row['examples_per_second']:12}{verdict}")
     click.echo(f"{'best constant':{width}}{result['constant_loss']:14.6f}")
     if result["rejected"]:
         click.echo(f"rejected {result['rejected']}")
+    for line in notice_lines(result["specs"][0], result["specs"][0]["progressive_loss"]):
+        click.echo(line)

@@ -8,24 +8,33 @@ import msgpack
 import numpy as np
 
 from learner import kernels
-from learner.commands.blocks import Rejected, read_blocks
-from learner.commands.show import figure_lines, memory_lines
+from learner.commands.blocks import Rejected, read_blocks, regrouped
+from learner.commands.show import figure_lines, late_lines, memory_lines, notice_lines
 from learner.errors import LearnerError
+from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.model import Model
 from learner.packing import by_name
 
-__all__ = ["learn_file"]
+__all__ = ["learn_file", "seconds_to_warm"]
 
 
-def learn_file(model: Model, file: str, file_format: str | None, target: str, quiet: bool = False) -> dict[str, Any]:
+def learn_file(
+    model: Model, file: str, file_format: str | None, target: str, quiet: bool = False, late: int = BLOCK_EXAMPLES
+) -> dict[str, Any]:
     """Learn a file; like Vowpal Wabbit, print a line of figures whenever the number of examples has doubled.
+
+    Parameters
+    ----------
+    late : int
+        The examples of a block for the late loss (see `learner.late`); 0: it is not measured.
 
     Returns
     -------
     dict
         The final figures: ``progressive_loss`` (the mean of the task's loss: log loss, hinge, squared error, pinball loss or
-        deviance), ``constant_loss`` (the same for the best constant so far), ``examples``, ``rejected``, ``features``,
-        ``bytes``, ``seconds``, ``examples_per_second``, and the figures of `learner.metrics.figures`.
+        deviance), ``constant_loss`` (the same for the best constant so far), ``late_loss`` and ``late_examples`` (if `late`
+        is not 0), ``examples``, ``rejected``, ``features``, ``bytes``, ``seconds``, ``examples_per_second``, and the figures
+        of `learner.metrics.figures`.
 
     Raises
     ------
@@ -38,9 +47,14 @@ def learn_file(model: Model, file: str, file_format: str | None, target: str, qu
     kernels.boundaries(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
     started = time.perf_counter()
     due = 1  # the number of examples at which the next line is printed
-    for (block,) in read_blocks([model], file, file_format, target, rejected):
+    late_loss = LateLoss()
+    groups = read_blocks([model], file, file_format, target, rejected)
+    for (block,) in regrouped(groups, late) if late else groups:
         data, ends = block
         first = 0
+        if late and model.n_examples:
+            started += 0.0 if late_loss.examples else seconds_to_warm(model)
+            late_loss.add(*model.losses_packed(data))
         while first < len(ends):
             last = min(len(ends), max(first + 1, first + due - model.n_examples))
             score = _learn(model, data[ends[first - 1] if first else 0 : ends[last - 1]], rejected)
@@ -52,6 +66,7 @@ def learn_file(model: Model, file: str, file_format: str | None, target: str, qu
     if not model.n_examples:
         raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")
     result: dict[str, Any] = model.summary() | {
+        **(late_loss.summary() if late else {}),
         "rejected": rejected.n,
         "seconds": round(seconds, 4),
         "examples_per_second": round(model.n_examples / seconds),
@@ -61,6 +76,13 @@ def learn_file(model: Model, file: str, file_format: str | None, target: str, qu
     if not quiet:
         _print(result, model.learner.loss.measure)
     return result
+
+
+def seconds_to_warm(model: Model) -> float:
+    """Compile the loop that only scores, or load it from disk; return the seconds that it took."""
+    start = time.perf_counter()
+    model.losses_packed(b"")
+    return time.perf_counter() - start
 
 
 def _learn(model: Model, data: bytes, rejected: Rejected) -> float:
@@ -104,7 +126,11 @@ def _print(result: dict[str, Any], measure: str) -> None:
     n_rejected = result["rejected"]
     click.echo(f"examples          {result['examples']}" + (f" and {n_rejected} rejected" if n_rejected else ""))
     click.echo(f"progressive loss  {result['progressive_loss']:.6f} ({measure})")
+    for line in late_lines(result):
+        click.echo(line)
     click.echo(f"best constant's   {result['constant_loss']:.6f}")
+    for line in notice_lines(result, result["progressive_loss"]):
+        click.echo(line)
     for line in figure_lines(result):
         click.echo(line)
     for line in memory_lines(result):

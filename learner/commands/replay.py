@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from learner.commands.options import format_option, json_option, make_spec, model_options, target_option, to_json
+from learner.late import BLOCK_EXAMPLES
 
 __all__ = ["replay"]
 
@@ -22,20 +23,29 @@ __all__ = ["replay"]
     help="Another model beside it, in the same pass: options as NAME=VALUE, such as 'rates=0.5 loss=hinge', in place of "
     "those given; or a .toml or .json file. May be given many times.",
 )
+@click.option(
+    "--late",
+    default=BLOCK_EXAMPLES,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Also score N examples at a time before any of them is learned, for the late loss; 0: don't.",
+)
 @json_option
 def replay(
-    file: str, file_format: str | None, target: str, others: tuple[str, ...], as_json: bool, **options: Any
+    file: str, file_format: str | None, target: str, others: tuple[str, ...], late: int, as_json: bool, **options: Any
 ) -> None:
     """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
     if others:
         from learner.commands.compare import compare, make_specs
 
         specs = make_specs(others, options, click.get_current_context().command.params)
-        result = compare(specs, file, file_format, target, quiet=as_json)
+        result = compare(specs, file, file_format, target, quiet=as_json, late=late)
     else:
         from learner.commands.progressive import learn_file
         from learner.model import Model
 
-        result = learn_file(Model.from_spec(make_spec(options)), file, file_format, target, quiet=as_json)
+        model = Model.from_spec(make_spec(options))
+        result = learn_file(model, file, file_format, target, quiet=as_json, late=late)
     if as_json:
         click.echo(to_json(result))

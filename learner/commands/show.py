@@ -13,11 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from learner.errors import LearnerError
+from learner.late import order_notice
 
 __all__ = [
     "explanation",
     "figure_lines",
+    "late_lines",
     "memory_lines",
+    "notice_lines",
     "password_file",
     "printable",
     "progress_bar",
@@ -95,6 +98,22 @@ def figure_lines(figures: dict[str, float]) -> Iterator[str]:
             yield f"{row} {columns[0]} {figures['window_' + name]:12.6g} {columns[1]}".rstrip()
 
 
+def late_lines(figures: dict[str, float]) -> Iterator[str]:
+    """Yield the line of the late loss; none before the first block was measured.
+
+    >>> print(*late_lines({"late_loss": 0.5, "late_examples": 3000}))
+    late loss         0.500000 (of 3000 examples)
+    """
+    if figures.get("late_examples"):
+        yield f"late loss         {figures['late_loss']:.6f} (of {figures['late_examples']:.0f} examples)"
+
+
+def notice_lines(figures: dict[str, float], progressive_loss: float) -> Iterator[str]:
+    """Yield a sentence if the late loss is far above the progressive loss: see `learner.late.order_notice`."""
+    if notice := order_notice(figures.get("late_loss", 0.0), figures.get("late_examples", 0), progressive_loss):
+        yield notice
+
+
 def rejected_lines(entry: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner rejected list`` about one entry."""
     yield f"{entry['id']}  {entry['stage']}: {printable(entry['reason'])}"
@@ -160,6 +179,8 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected"
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
+        yield from late_lines(progress)
+        yield from notice_lines(progress, progress["loss"])
         yield from figure_lines(progress)
         yield from memory_lines(progress)
         norms = [f"{name[5:]} {norm:.3g}" for name, norm in progress.items() if name.startswith("norm_")]

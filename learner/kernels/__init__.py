@@ -11,7 +11,7 @@ This module has the *doors*: the functions that Python calls. A door takes plain
 ``experts``     learners side by side; ``mixer``: combines them into one linear model; ``heads``: the neural head
 ``tasks``       targets and evaluation of each task; ``targets``, ``evaluation``: shared by tasks; ``losses``: `learner.losses`
 ``mixture``     all of these for one example; ``classes``: many classes; ``optimizer``: a named algorithm instead
-``learning``    the outer loop
+``learning``    the outer loop; ``scoring``: the one that only scores
 ``records``     arguments of the functions; ``jit``: compiling and the cache of machine code; ``bits``: LLVM intrinsics
 ==============  ======================================================================================================
 
@@ -28,6 +28,7 @@ from learner.kernels import mixture as _mixture
 from learner.kernels import optimizer as _optimizer
 from learner.kernels import room as _room
 from learner.kernels import scanner as _scanner
+from learner.kernels import scoring as _scoring
 from learner.kernels import table as _table
 from learner.kernels.bits import MISSING, PRIME
 from learner.kernels.bits import blend as _blend
@@ -38,7 +39,8 @@ from learner.layout import OK
 
 __all__ = [
     "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "find", "hash_name", "learn", "learn_by_algorithm",
-    "learn_classes", "listening", "of_head", "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
+    "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes", "of_head", "predict",
+    "predict_by_algorithm", "predict_classes", "rebuild", "skip",
 ]  # fmt: skip
 
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
@@ -47,6 +49,9 @@ _learn = _stream(_example.read, _mixture.rows_of, _plain.learn_example)
 _learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_one))
 _predict_classes = _classes.predict(_plain.score_example)
 _learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
+_measure = _scoring.stream(_example.read, _scoring.of_mixture(_plain.score_example))
+_measure_classes = _scoring.stream(_scoring.read_class, _scoring.of_classes(_predict_classes))
+_measure_by_algorithm = _scoring.stream(_example.read, _scoring.of_algorithm)
 
 
 @loop
@@ -98,10 +103,34 @@ def predict_by_algorithm(buffer, algorithm, work):
     return code, where, n, score
 
 
+@loop
+def measure(buffer, position, learner, work, results):
+    """Score examples, and evaluate each score by its target, without changing the model.
+
+    Returns (examples done, next position): see `learner.kernels.scoring.stream`.
+    """
+    return _measure(buffer, position, named(learner), named_work(work), Results(*results))
+
+
+@loop
+def measure_classes(buffer, position, classes, work, results):
+    """Score and evaluate examples of many classes as `measure` does."""
+    return _measure_classes(buffer, position, _classes.named_classes(classes), named_work(work), Results(*results))
+
+
+@loop
+def measure_by_algorithm(buffer, position, algorithm, work, results):
+    """Score and evaluate examples by a named algorithm as `measure` does."""
+    return _measure_by_algorithm(
+        buffer, position, _optimizer.named_algorithm(algorithm), named_work(work), Results(*results)
+    )
+
+
 def of_head(functions):
-    """Return the functions `learn` and `predict` for a neural head; they are compiled into the doors of the head's module."""
+    """Return the functions `learn`, `predict` and `measure` of a neural head; the doors of its module have them compiled in."""
     headed = _mixture.loops(functions)
     learn_headed = _stream(_example.read, _mixture.rows_of, headed.learn_example)
+    measure_headed = _scoring.stream(_example.read, _scoring.of_mixture(headed.score_example))
 
     @inlined
     def with_head(learner):
@@ -116,7 +145,11 @@ def of_head(functions):
     def predict_of_head(buffer, learner, work):
         return headed.predict(buffer, with_head(learner), named_work(work))
 
-    return learn_of_head, predict_of_head
+    @inlined
+    def measure_of_head(buffer, position, learner, work, results):
+        return measure_headed(buffer, position, with_head(learner), named_work(work), Results(*results))
+
+    return learn_of_head, predict_of_head, measure_of_head
 
 
 # ---- the dict ------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from learner.metrics import (
     N_CALIBRATION,
 )
 
-__all__ = ["Classes", "named_classes", "predict", "read", "rows_of", "through"]
+__all__ = ["Classes", "log_loss_of", "named_classes", "predict", "read", "rows_of", "through"]
 
 MAX_LABEL = 1e15  # the largest size of a whole number as a label: float64 is exact up to here
 FALSE, TRUE, MINUS = 0xC2, 0xC3, 45  # msgpack's bytes of false and true; the character "-"
@@ -160,6 +160,12 @@ def normalise(scores, probabilities):
 
 
 @inlined
+def log_loss_of(p):
+    """Return the log loss of a label's probability."""
+    return -math.log(max(p, 1e-300))
+
+
+@inlined
 def evaluate(state, answers, k, importance):
     """Evaluate the classes' probabilities and running shares for an example of class k; return the log loss.
 
@@ -178,7 +184,7 @@ def evaluate(state, answers, k, importance):
     log_loss = constant = math.log(np.float64(n))
     correct = 0.0
     if shares[k] >= 0.0:
-        log_loss = -math.log(max(probabilities[k], 1e-300))
+        log_loss = log_loss_of(probabilities[k])
         constant = -math.log((shares[k] + 1.0) / (totals[RELATIVE_SUM] + n))
         correct = 1.0 if best == k else 0.0
         sums[CONSTANT_CORRECT] += importance if likeliest == k else 0.0

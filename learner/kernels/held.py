@@ -55,7 +55,7 @@ def is_short(slot):
 
 @inlined
 def choose_pool(holds_back, totals, held):
-    """Return the pool of which an example should be learned now, or NONE; if nothing is to be held back, one that isn't empty."""
+    """Return the pool of which an example should be learned now, or NONE; unless `holds_back`, one that isn't empty."""
     sizes = held.sizes
     most = np.int64(totals[EXAMPLES]) // HELD_SHARE if holds_back else 0
     if sizes[N_SHORT] > min(most, MAX_SHORT):

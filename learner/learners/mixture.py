@@ -111,6 +111,10 @@ class Mixture(LinearLearner):
         )
         return done, position, n_rows, n_bytes
 
+    def _measure(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int]:
+        done, position = self._kernels.measure(buffer, position, self.plain, records.plain_work(), tuple(results))
+        return done, position
+
     def _score(self, packed: bytes) -> tuple[int, int, float]:
         code, where, n, n_derived, score = self._kernels.predict(
             np.frombuffer(packed, np.uint8), self.plain, records.plain_work()

@@ -130,6 +130,10 @@ class MultiClass(Learner):
                 self._add([_label(unpacker.unpack())])
         return done, position, n_rows, n_bytes
 
+    def _measure(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int]:
+        done, position = kernels.measure_classes(buffer, position, self.plain, records.plain_work(), tuple(results))
+        return done, position
+
     def _refuse(self, buffer: NDArray[np.uint8], done: int, position: int, results: records.Results) -> tuple[int, int]:
         """Reject an example whose label would exceed the largest number of classes."""
         if done == len(results.scores):

@@ -49,6 +49,10 @@ def predict(buffer, learner, work):
     return predict_of_head(buffer, learner, work)
 
 
+def measure(buffer, position, learner, work, results):
+    return measure_of_head(buffer, position, learner, work, results)
+
+
 def pull_back(d, inputs, parameters, scratch, gradients, sizes):
     backward(d, inputs, parameters, scratch, gradients, sizes)
 """
@@ -73,7 +77,7 @@ class NeuralHead:
     norms : float64 array, (layers,)
         Running means of the gradients' squared norms: of V_1, of b_1, then of each layer upwards.
     kernels : module
-        This head's own versions of the doors `learn` and `predict` of `learner.kernels`.
+        This head's own versions of the doors `learn`, `predict` and `measure` of `learner.kernels`.
     """
 
     def __init__(self, network: "Network", n_rates: int, seed: bytes) -> None:
@@ -142,7 +146,7 @@ class NeuralHead:
         return ""
 
     def _compile(self) -> ModuleType:
-        """Return a module with the doors `learn`, `predict` and `pull_back` of a head of this shape."""
+        """Return a module with the doors `learn`, `predict`, `measure` and `pull_back` of a head of this shape."""
         shape = heads.Shape(
             self.column, self.hidden[0], self.program.delta.start, STARTS[self.activation][0], RATE, 1.0 - NORM_DECAY
         )
@@ -150,8 +154,9 @@ class NeuralHead:
         def link(module: Any) -> None:
             functions = heads.functions(shape, jit.inlined(module.forward), backward := jit.inlined(module.backward))
             module.backward = backward
-            module.learn_of_head, module.predict_of_head = kernels.of_head(functions)
-            module.learn, module.predict = jit.loop(module.learn), jit.loop(module.predict)
+            module.learn_of_head, module.predict_of_head, module.measure_of_head = kernels.of_head(functions)
+            for door in ("learn", "predict", "measure"):
+                setattr(module, door, jit.loop(getattr(module, door)))
             module.pull_back = jit.door(module.pull_back)
 
         return load(self.program.source + DOORS.format(shape=shape), link, jit.cache_folder() / "graphs")

@@ -53,6 +53,12 @@ class NamedAlgorithm(Mixture):
         )
         return done, position, n_rows, n_bytes
 
+    def _measure(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int]:
+        done, position = kernels.measure_by_algorithm(
+            buffer, position, self.plain, records.plain_work(), tuple(results)
+        )
+        return done, position
+
     def _score(self, packed: bytes) -> tuple[int, int, float]:
         code, where, n, score = kernels.predict_by_algorithm(
             np.frombuffer(packed, np.uint8), self.plain, records.plain_work()

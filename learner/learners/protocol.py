@@ -193,6 +193,28 @@ class Learner(ABC):
     def warm(self) -> None:
         """Compile the loops, or load them from disk, which takes half a second; the first example then doesn't wait for it."""
 
+    # ---- measuring ----
+    def losses_packed(self, data: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the losses of msgpack examples and their importances, without learning and without changing the learner.
+
+        Each has one number an example, NaN where learning would reject it. A loss is the example's part of the progressive
+        loss if it were learned next: the model meets all examples as it is now. The first call compiles the loop, also a call
+        with no examples.
+        """
+        buffer, results = np.frombuffer(data, np.uint8), records.results()
+        losses, importances = [], []
+        position = 0
+        while True:
+            done, position = self._measure(buffer, position, results)
+            losses.append(results.losses[:done].copy())
+            importances.append(results.importances[:done].copy())
+            if position >= len(buffer):
+                return np.concatenate(losses), np.concatenate(importances)
+
+    @abstractmethod
+    def _measure(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int]:
+        """Call the compiled loop that only scores; return (examples done, next position)."""
+
     # ---- answering ----
     @abstractmethod
     def score_packed(self, packed: bytes) -> float:

@@ -102,7 +102,7 @@ class Committing:
         now = time.monotonic()
         learning, model = self.learning, self.learning.model
         snapshot = self.store.commits.snapshot(
-            Learned(model.state(), model.dirty, model.fingerprint),
+            Learned(model.state(), model.dirty, model.fingerprint, learning.late),
             learning.cursor,
             learning.n_entries,
             sorted(learning.rejected, key=lambda rejected: stream_id(rejected[0])),
@@ -126,6 +126,9 @@ class Committing:
             "repeated": self.learning.n_repeated,
             "loss": model.progressive_loss,
             "constant_loss": model.constant_loss,
+            **self.learning.late.summary(),
+            "late_loss_sum": self.learning.late.loss_sum,
+            "late_importance": self.learning.late.importance,
             "features": model.n_features,
             "bytes": model.nbytes,
             "rate": f"{rate:.1f}",

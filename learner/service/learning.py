@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learner.errors import LearnerError
+from learner.late import LateLoss
 from learner.packing import pack_example
 from learner.service.acceptance import Acceptance
 from learner.service.recent import RecentIds
@@ -15,7 +16,7 @@ from learner.service.wire import MAX_BATCH, Example, RawExample, RejectedEntry, 
 if TYPE_CHECKING:
     from learner.model import Model
 
-__all__ = ["Learning", "featurize"]
+__all__ = ["Fields", "Learning", "featurize"]
 
 MAX_SINGLES = 500  # learned in one call
 MAX_REJECTED_AN_ENTRY = 1000  # kept of one entry's examples
@@ -53,6 +54,8 @@ class Learning:
         What could not be learned since the last commit; `rejected_bytes` is about their size in memory.
     n_repeated : int
         Entries left out since the start, as an entry with the same id was learned before.
+    late : LateLoss
+        The late loss of the blocks that were measured (see `learner.service.measuring`); it is committed with the state.
     """
 
     def __init__(self, model: "Model", acceptance: Acceptance, stopping: Callable[[], bool]) -> None:
@@ -60,6 +63,7 @@ class Learning:
         self.acceptance = acceptance
         self.stopping = stopping
         self.recent = RecentIds(model.spec.seed)
+        self.late = LateLoss()
         self.cursor = NEVER
         self.n_entries = 0
         self.rejected: list[tuple[bytes, RejectedEntry]] = []
@@ -75,6 +79,7 @@ class Learning:
                 self.model.load_state(committed.state)
             self.recent.load(committed.ids, committed.n_ids)
             self.cursor = committed.cursor
+            self.late = committed.late
         self._n_observed, self._n_observed_rejected = self._counts()
 
     # ---- learning ----

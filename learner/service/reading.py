@@ -41,13 +41,16 @@ class Reading:
         self.stream = stream
         self._n_examples = self._n_requests = UNMEASURED_ENTRIES
 
-    def read(self, cursor: bytes, requests_after: bytes | None, wait: bool, measured: bool) -> Batch:
+    def read(self, learned: bytes, held: Entries, requests_after: bytes | None, wait: bool, measured: bool) -> Batch:
         """Return the next examples and requests.
 
         Parameters
         ----------
-        cursor : bytes
-            The last example that was read.
+        learned : bytes
+            The last example that was learned.
+        held : entries
+            Those after it that were read and are not learned yet: fewer than `READ_ENTRIES`, as no more than that may be read
+            beyond what was learned (see `learner.service.recovery`).
         requests_after : bytes or None
             The last request that was read; None: read no requests.
         wait : bool
@@ -55,20 +58,23 @@ class Reading:
         measured : bool
             Whether even a few entries could be too much, so that their sizes must be looked at first.
         """
-        n_examples, n_requests = self._n_examples, self._n_requests
+        n_examples, n_requests = min(self._n_examples, READ_ENTRIES - len(held)), self._n_requests
         block_ms = BLOCK_MS if wait else None
-        examples, requests = self.stream.read(cursor, requests_after, n_examples, n_requests, block_ms, measured)
+        cursor = held[-1][0] if held else learned
+        examples, requests = self.stream.read(
+            cursor, requests_after, n_examples, n_requests, block_ms, measured, learned
+        )
         more_requests = len(requests) >= min(n_examples, n_requests)
         if more_requests:
             self._n_requests = READ_ENTRIES
         elif requests_after is not None:
             self._n_requests = UNMEASURED_ENTRIES
-        self._n_examples = self._examples_next(examples)
+        self._n_examples = self._examples_next(examples, n_examples)
         return Batch(examples, requests, more_requests)
 
-    def _examples_next(self, examples: Entries) -> int:
+    def _examples_next(self, examples: Entries, n_asked: int) -> int:
         """Return how many examples to read next: where more wait, about `READ_BYTES` of them, by the size of the last ones."""
         n_bytes = sum(size_of(fields) for _, fields in examples)
-        if len(examples) == self._n_examples or n_bytes >= READ_BYTES:
+        if len(examples) == n_asked or n_bytes >= READ_BYTES:
             return min(max(READ_BYTES * len(examples) // (n_bytes + 1), 1), READ_ENTRIES)
         return UNMEASURED_ENTRIES

@@ -38,7 +38,7 @@ class RecentIds:
 
     def add(self, identity: bytes) -> bool:
         """Remember an id; return False if it is among the last ones already."""
-        digest = int.from_bytes(hashlib.blake2b(identity, digest_size=8, key=self._key).digest(), "little")
+        digest = self._digest(identity)
         if digest in self._seen:
             return False
         place = self.count % len(self.ring)
@@ -48,6 +48,13 @@ class RecentIds:
         self._seen.add(digest)
         self.count += 1
         return True
+
+    def __contains__(self, identity: bytes) -> bool:
+        """Tell whether an id is among the last ones."""
+        return self._digest(identity) in self._seen
+
+    def _digest(self, identity: bytes) -> int:
+        return int.from_bytes(hashlib.blake2b(identity, digest_size=8, key=self._key).digest(), "little")
 
     def load(self, ring: NDArray[np.uint64], count: int) -> None:
         """Go on from what `ring` and `count` were at a commit."""

@@ -8,6 +8,8 @@ A task's module has these functions; ``loss`` and ``state`` are a `Loss` and a `
     Return the factor and the summand that convert a mixed score into the targets' units.
 ``within_targets(totals, s)``
     Return a score, in the targets' units, limited by the targets seen.
+``loss_at(loss, totals, s, y)``
+    Return the loss of a score that `evaluate` would add to the progressive loss, without counting anything.
 ``evaluate(loss, state, s, y, importance, relative)``
     Count the errors of a score and of the best constant so far, with the importance; then update the statistics of the targets,
     with the relative importance. Return the loss to report, and the target in the learner's own units; of numbers a target that
@@ -26,7 +28,7 @@ from typing import Any
 from learner.kernels.jit import compiled, inlined, switch
 from learner.kernels.tasks import binary, poisson, quantile, regression
 
-__all__ = ["CODES", "accept", "evaluate", "has_scale", "trend", "unit_and_offset", "within_targets"]
+__all__ = ["CODES", "accept", "evaluate", "has_scale", "loss_at", "trend", "unit_and_offset", "within_targets"]
 
 TASKS = (binary, regression, quantile, poisson)
 CODES = {task.__name__.rpartition(".")[2]: code for code, task in enumerate(TASKS)}
@@ -43,6 +45,7 @@ def _chosen(name: str, decorate: Any = _inlined) -> Any:
 accept = _chosen("accept")
 unit_and_offset = _chosen("unit_and_offset")
 within_targets = _chosen("within_targets")
+loss_at = _chosen("loss_at", compiled)
 evaluate = _chosen("evaluate", compiled)
 trend = _chosen("trend")
 has_scale = _chosen("has_scale")

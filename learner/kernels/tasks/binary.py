@@ -49,6 +49,11 @@ def within_targets(totals, s):
     return s
 
 
+def loss_at(loss, totals, s, y):
+    """Return the model's loss, log loss or hinge."""
+    return value(loss, s, y)
+
+
 def evaluate(loss, state, s, y, importance, relative):
     """Count the log loss, correct predictions, calibration and the histograms of scores; the target is not rescaled.
 

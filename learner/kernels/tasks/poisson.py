@@ -47,6 +47,12 @@ def within_targets(totals, s):
     return min(s, math.log(max(totals[TARGET_MAX], expected_count(totals))))
 
 
+def loss_at(loss, totals, s, y):
+    """Return the deviance of a log rate after limiting it."""
+    mean = expected_count(totals)
+    return deviance(loss, mean, min(s, math.log(max(totals[TARGET_MAX], mean))), y)
+
+
 def evaluate(loss, state, s, y, importance, relative):
     """Count the deviance, and the errors of the rate; the target is learned relative to the mean."""
     totals = state.totals

@@ -19,12 +19,17 @@ from learner.layout import (
 )
 from learner.metrics import CONSTANT_COVERED, CONSTANT_PINBALL, COVERED, CURRENT, PINBALL
 
-__all__ = ["accept", "evaluate", "has_scale", "trend", "unit_and_offset", "within_targets"]
+__all__ = ["accept", "evaluate", "has_scale", "loss_at", "trend", "unit_and_offset", "within_targets"]
 
 
 def within_targets(totals, s):
     """Clip a score to the range of the targets seen."""
     return within_range(totals, s)
+
+
+def loss_at(loss, totals, s, y):
+    """Return the loss of a score after clipping it to the range of the targets seen."""
+    return value(loss, within_range(totals, s), y)
 
 
 def evaluate(loss, state, s, y, importance, relative):

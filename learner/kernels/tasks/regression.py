@@ -34,6 +34,11 @@ def within_targets(totals, s):
     return near_range(totals, s)
 
 
+def loss_at(loss, totals, s, y):
+    """Return the loss of a score after moving it into the range of the targets seen."""
+    return value(loss, near_range(totals, s), y)
+
+
 def evaluate(loss, state, s, y, importance, relative):
     """Count absolute and squared errors, and the targets' variance; the target to learn is standardised."""
     totals, raw = state.totals, s

@@ -8,13 +8,14 @@ commit are learned again, to the same bits.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import redis
 
 from learner import layout
+from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
 from learner.service.store.position import create_group
@@ -107,7 +108,8 @@ class Commits:
         self._sweeps = float(state["totals"][layout.SWEEPS])
         n_ids = self._written.n_ids
         ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
-        return Committed(self._last.cursor, self._last.number, state, ids, n_ids)
+        late = LateLoss(*json.loads(head.get(b"late", b"[]")))
+        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late)
 
     # ---- writing ----
     def snapshot(
@@ -163,6 +165,7 @@ class Commits:
                 "fingerprint": learned.fingerprint,
                 "features": len(rows),
                 "name_bytes": len(names),
+                "late": json.dumps(astuple(learned.late)),
                 "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
             },
             rejected=list(rejected),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learner.late import LateLoss
 from learner.service.store.journal import Change, Journal
 from learner.service.wire import RejectedEntry
 
@@ -29,11 +30,14 @@ class Learned:
         For each row, whether it changed since the last snapshot; a snapshot clears it.
     fingerprint : str
         The fingerprint of the model's spec.
+    late : LateLoss
+        The late loss so far: not in the state, whose bytes must not depend on how entries were read.
     """
 
     state: Mapping[str, NDArray[Any]]
     dirty: NDArray[np.uint8]
     fingerprint: str
+    late: LateLoss = field(default_factory=LateLoss)
 
 
 @dataclass
@@ -120,6 +124,8 @@ class Committed:
         The model's state; empty if a repair wrote a cursor without one.
     ids, n_ids : array of uint64, int
         The ring of `learner.service.recent`, and how many ids were ever added to it.
+    late : LateLoss
+        The late loss so far.
     """
 
     cursor: bytes
@@ -127,6 +133,7 @@ class Committed:
     state: dict[str, NDArray[Any]]
     ids: NDArray[np.uint64]
     n_ids: int
+    late: LateLoss = field(default_factory=LateLoss)
 
 
 def checksums(names_crc: int, arrays: Iterable[bytes], ids: bytes) -> str:

@@ -69,6 +69,7 @@ class Stream:
         n_requests: int,
         block_ms: int | None,
         measured: bool = False,
+        learned: bytes | None = None,
     ) -> tuple[Entries, Entries]:
         """Return the next examples and requests; wait up to `block_ms` while there is neither.
 
@@ -84,20 +85,23 @@ class Stream:
             How long to wait; None: don't wait.
         measured : bool
             Whether to look at the sizes even of a few entries.
+        learned : bytes, optional
+            The last example learned, if that is not the last one read: the note tells this one.
         """
         client, keys = self._link.client, self._link.keys
+        learned = learned or cursor
         after, counts = {keys.examples: cursor}, [n_examples]
         if requests_after is not None:
             after[keys.requests] = requests_after
             counts.append(n_requests)
         count = min(n_examples, n_requests)
         if measured or max(n_examples, n_requests) > UNMEASURED_ENTRIES:
-            self._attempts.mark_reading(client, cursor)
+            self._attempts.mark_reading(client, learned)
             examples, *requests = read_bounded(client, after, counts)
             if examples or any(requests) or block_ms is None:
                 return examples, requests[0] if requests else []
             count = 1 if measured else min(count, UNMEASURED_ENTRIES)
         with client.pipeline(transaction=False) as pipe:
-            self._attempts.mark_reading(pipe, cursor)
+            self._attempts.mark_reading(pipe, learned)
             examples, *requests = read_blocking(pipe, after, count, block_ms)
         return examples, requests[0] if requests else []

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import msgpack
 import pytest
@@ -153,3 +154,17 @@ def test_files_that_hold_no_spec_or_no_example_are_said_in_words(tmp_path):
     (tmp_path / "x.msgpack").write_bytes(msgpack.packb([1, 2]))
     with pytest.raises(LearnerError, match=r"at least one example that can be learned \(got 1 bad ones\)"):
         compare({"a": Spec(), "b": Spec()}, str(tmp_path / "x.msgpack"), None, "target", quiet=True)
+
+
+def test_each_model_has_the_late_loss_that_it_has_alone(tmp_path):
+    path = write(tmp_path / "x.msgpack", n=3500)
+    found = strictly(replay(path, "--compare", "rates=0.5", "--compare", "loss=hinge", "--json"))
+    for row, options in zip(found["specs"], ([], ["--rates", "0.5"], ["--loss", "hinge"]), strict=True):
+        alone = strictly(replay(path, "--json", *options))
+        assert row["late_examples"] == alone["late_examples"] == 2500
+        assert row["late_loss"] == pytest.approx(alone["late_loss"], rel=0.02)
+    rows = [
+        line for line in replay(path, "--compare", "loss=hinge").splitlines() if re.match(r"\(\d\) .* 0\.\d{6} ", line)
+    ]
+    assert f" {found['specs'][0]['late_loss']:.6f} " in rows[0]
+    assert f" {found['specs'][2]['late_loss']:.6f} " not in rows[1]  # the hinge loss, in a table of log losses

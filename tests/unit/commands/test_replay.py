@@ -1,5 +1,6 @@
 """``learner replay``: the model on the same file, its table, and what can't be learned."""
 
+import json
 import math
 import re
 
@@ -131,3 +132,74 @@ def test_a_missing_file_and_a_wrong_option_of_replay_are_one_line(file):
     assert "/nonexistent.csv" in invoke_failing("replay", "/nonexistent.csv")
     assert "--rates must be numbers" in invoke_failing("replay", file("x.csv", FILES["csv"]), "--rates", "x")
     assert "nosuch" in invoke_failing("replay", file("x.csv", FILES["csv"]), "--featurizer", "nosuch")
+
+
+def grouped(n):
+    """Return examples whose targets come in runs of 200, with features that tell nothing."""
+    return [msgpack.packb([i // 200 % 2, {f"w={i * 7919 % 50}": 1}]) for i in range(n)]
+
+
+def slow_late_loss(examples, n_together):
+    """Return the late loss and its number of examples, by a loop over blocks and one over examples."""
+    model, losses = Model(seed=SEED), []
+    for first in range(0, len(examples), n_together):
+        block = [msgpack.unpackb(data) for data in examples[first : first + n_together]]
+        if first:
+            losses += [-math.log(model.predict_proba_one(x)[1 if y else -1]) for y, x in block]
+        for y, x in block:
+            model.learn_one(x, y)
+    return sum(losses) / len(losses), len(losses)
+
+
+@pytest.mark.parametrize("n_together", [1000, 150, 7])
+@pytest.mark.parametrize("form", ["msgpack", "jsonl"])
+def test_the_late_loss_is_of_predictions_before_any_outcome_of_the_block(file, form, n_together):
+    examples = grouped(2300)
+    lines = "".join(
+        json.dumps({"target": y, **{name.replace("=", ""): v for name, v in x.items()}}) + "\n"
+        for y, x in map(msgpack.unpackb, examples)
+    )
+    if form == "jsonl":
+        path = file("x.jsonl", lines.encode())
+        examples = [msgpack.packb([y, {next(iter(x)).replace("=", ""): 1}]) for y, x in map(msgpack.unpackb, examples)]
+    else:
+        path = file("x.msgpack", b"".join(examples))
+    found = strictly(invoke("replay", path, "--json", "--late", str(n_together)).stdout)
+    late_loss, late_examples = slow_late_loss(examples, n_together)
+    assert found["late_examples"] == late_examples == 2300 - n_together
+    assert found["late_loss"] == pytest.approx(late_loss, rel=1e-9)
+
+
+def test_the_late_loss_changes_nothing_that_is_learned(file):
+    path = file("x.msgpack", b"".join(grouped(5000)))
+    models = [Model(seed=SEED) for _ in range(3)]
+    for model, late in zip(models, (0, 1000, 33), strict=True):
+        learn_file(model, path, None, "target", quiet=True, late=late)
+    assert state_bytes(models[0]) == state_bytes(models[1]) == state_bytes(models[2])
+
+
+def test_a_stream_whose_order_predicts_its_outcomes_is_told_of(file):
+    path = file("x.msgpack", b"".join(grouped(6000)))
+    text = invoke("replay", path).stdout
+    assert re.search(r"^late loss         \d\.\d{6} \(of 5000 examples\)$", text, re.MULTILINE)
+    (told,) = [line for line in text.splitlines() if line.startswith("The order of this stream predicts its outcomes")]
+    found = strictly(invoke("replay", path, "--json").stdout)
+    assert f"the late loss says, {found['late_loss']:.3g}," in told
+    assert f"the progressive loss, {found['progressive_loss']:.3g}." in told
+
+
+def test_without_late_and_in_a_file_of_one_block_there_is_no_late_loss(file):
+    path = file("x.msgpack", b"".join(grouped(900)))
+    found = strictly(invoke("replay", path, "--json").stdout)
+    assert (found["late_loss"], found["late_examples"]) == (None, 0)
+    assert "late loss" not in invoke("replay", path).stdout
+    assert not {"late_loss", "late_examples"} & strictly(invoke("replay", path, "--json", "--late", "0").stdout).keys()
+
+
+def test_rejected_examples_are_in_the_blocks_but_not_in_the_late_loss(file):
+    examples = grouped(3000)
+    bad = msgpack.packb([7, {"a": 1}])
+    mixed = b"".join(data + bad * (i % 10 == 9) for i, data in enumerate(examples))
+    found = strictly(invoke("replay", file("x.msgpack", mixed), "--json", "--late", "110").stdout)
+    assert (found["examples"], found["rejected"], found["late_examples"]) == (3000, 300, 2900)
+    assert found["late_loss"] == pytest.approx(slow_late_loss(examples, 100)[0], rel=1e-9)

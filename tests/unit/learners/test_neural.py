@@ -150,11 +150,11 @@ def test_vanishing_gradients_are_said_in_words():
 
 
 def test_a_head_is_made_by_a_factory_and_pastes_no_loop():
-    """Its module has the graph's two functions and three doors; the loops are the same for all heads."""
+    """Its module has the graph's two functions and four doors; the loops are the same for all heads."""
     model = Model(neural=[5, 4], seed=SEED)
     module = model.learner.head.kernels
     source = Path(module.__file__).read_text()
-    assert source.count("def ") == 5
+    assert source.count("def ") == 6
     assert len(source.splitlines()) < 130
     for _ in range(50):
         model.learn_one({"a": 1.0}, 1)

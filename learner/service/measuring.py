@@ -1,0 +1,161 @@
+"""Measuring the late loss: some blocks of entries are scored before any of them is learned.
+
+Most entries are learned as soon as they are read. Once in a while the entries of a block (see `learner.late`) are held back
+until the block is complete. Each is scored when it comes, and all of them are learned when the block ends, as ever. So
+measuring changes when entries are learned, never what is learned: the cursor stays before the block meanwhile, and a worker
+that stops or dies leaves the block to the next one.
+"""
+
+import time
+
+from learner.late import BLOCK_EXAMPLES, LateLoss
+from learner.service.learning import Fields, Learning, featurize
+from learner.service.reading import READ_ENTRIES
+from learner.service.store.position import stream_id
+from learner.service.store.reading import READ_BYTES, Entries
+from learner.service.wire import MAX_BATCH, RawExample, RejectedEntry, decode_entry, size_of
+
+__all__ = ["MEASURED", "Measuring"]
+
+MEASURED = 16  # one block in so many is measured
+BLOCK_MS = 10_000  # of stream time, the longest block: entry ids say when entries came
+UNKNOWN = float("inf")  # a time that no entry has told yet
+HELD_SECONDS = 9.0  # the longest time that entries are held back; a read can wait another second
+
+
+class Measuring:
+    """Chooses blocks, holds their entries back, and scores them.
+
+    Parameters
+    ----------
+    learning : Learning
+        Its model scores; its late loss gets what is measured.
+    one_in : int
+        One block in so many is measured, the first one after `BLOCK_EXAMPLES` examples; 0: none.
+
+    Attributes
+    ----------
+    held : list of entries
+        The entries of the block so far, read but not learned.
+    """
+
+    def __init__(self, learning: Learning, one_in: int = MEASURED) -> None:
+        self.learning = learning
+        self.one_in = one_in
+        self.held: Entries = []
+        self._block = LateLoss()  # what was measured of the block that is held back, or just being learned
+        self._n_examples = self._n_bytes = 0  # of the block's examples, rejected ones too, and of its entries
+        self._ids: set[bytes] = set()  # of the block's entries
+        self._started = 0.0
+        self._last = b""  # the block's last entry; empty: nothing waits for `learned`
+        self._next_examples, self._next_ms = (
+            float(BLOCK_EXAMPLES),
+            0.0,
+        )  # when the next block is due, whichever comes first
+
+    def begin(self) -> None:
+        """Drop a block that was begun: its entries are read again. A model that has learned already is not measured at once."""
+        self._end_block()
+        if self.learning.model.n_examples >= BLOCK_EXAMPLES:
+            self._pause(UNKNOWN)
+
+    def take(self, entries: Entries, no_more: bool) -> Entries:
+        """Return the entries to learn now: those that were read, none while a block is held back, or both together.
+
+        Parameters
+        ----------
+        entries : entries
+            Those that were just read; they follow the ones held.
+        no_more : bool
+            Whether the block ends here anyway.
+        """
+        if not self.held:
+            if not entries or not self._is_due(stream_id(entries[0][0])[0]):
+                return entries
+            self._started = time.monotonic()
+        n = self._score(entries)
+        block = self.held + entries[:n]
+        if not (no_more or n < len(entries) or self._is_full(block)):
+            self.held = block
+            return []
+        self.held, self._last = [], block[-1][0]
+        return block + entries[n:]
+
+    def learned(self) -> None:
+        """Count a block, once the whole of it is learned."""
+        if self._last and stream_id(self.learning.cursor) >= stream_id(self._last):
+            self.learning.late.add_sums(self._block)
+            self._pause(stream_id(self._last)[0])
+            self._end_block()
+
+    # ---- when ----
+    def _is_due(self, ms: int) -> bool:
+        """Tell whether a block begins with an entry of this time."""
+        if self._next_ms == UNKNOWN:  # this is the first entry since the start
+            self._pause(ms)
+        n = self.learning.model.n_examples
+        return bool(self.one_in) and n >= BLOCK_EXAMPLES and (n >= self._next_examples or ms >= self._next_ms)
+
+    def _pause(self, ms: float) -> None:
+        """Leave the blocks that follow alone, all but the last of `one_in`; `ms` is the time of the last entry before them."""
+        n_left = max(self.one_in - 1, 0)
+        self._next_examples = self.learning.model.n_examples + n_left * BLOCK_EXAMPLES
+        self._next_ms = ms + n_left * BLOCK_MS
+
+    def _is_full(self, block: Entries) -> bool:
+        return (
+            self._n_examples >= BLOCK_EXAMPLES
+            or len(block) >= READ_ENTRIES
+            or self._n_bytes >= READ_BYTES
+            or time.monotonic() - self._started >= HELD_SECONDS
+        )
+
+    def _end_block(self) -> None:
+        self.held, self._last = [], b""
+        self._block = LateLoss()
+        self._n_examples = self._n_bytes = 0
+        self._ids.clear()
+
+    # ---- scoring ----
+    def _score(self, entries: Entries) -> int:
+        """Score the entries that belong to the block; return their number."""
+        first_ms = stream_id((self.held or entries)[0][0])[0]
+        singles: list[bytes] = []
+        n = 0
+        for entry_id, fields in entries:
+            is_over = self._n_examples + len(singles) >= BLOCK_EXAMPLES or stream_id(entry_id)[0] >= first_ms + BLOCK_MS
+            if is_over:
+                break
+            n += 1
+            self._n_bytes += size_of(fields)
+            if not self._is_repeated(fields):
+                singles += self._score_batches(fields)
+        self._add(b"".join(singles))
+        return n
+
+    def _is_repeated(self, fields: Fields) -> bool:
+        """Tell whether learning will leave an entry out, as one with the same id came before."""
+        identity = fields.get(b"id")
+        if identity is None:
+            return False
+        is_repeated = identity in self._ids or identity in self.learning.recent
+        self._ids.add(identity)
+        return is_repeated
+
+    def _score_batches(self, fields: Fields) -> list[bytes]:
+        """Score an entry's batch by itself, as it is learned by itself; return the entry's other examples, packed."""
+        singles = []
+        for part in decode_entry(fields):
+            example = featurize(part, fields, self.learning.model.pack) if isinstance(part, RawExample) else part
+            if isinstance(example, RejectedEntry):
+                continue
+            if b"batch" in fields:
+                self._add(example.packed)
+            else:
+                singles.append(example.packed)
+        return singles
+
+    def _add(self, packed: bytes) -> None:
+        losses, importances = self.learning.model.losses_packed(packed)
+        self._block.add(losses[:MAX_BATCH], importances[:MAX_BATCH])
+        self._n_examples += len(losses)
