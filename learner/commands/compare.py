@@ -81,7 +81,10 @@ def _changes(other: str, options: Mapping[str, Any], by_name: Mapping[str, click
             raise LearnerError(
                 f"--compare must be options of a model as NAME=VALUE, or a .toml or .json file (got {word!r})"
             )
-        changes[name] = value if equals else True
+        try:
+            changes[name] = by_name[name].type.convert(value, by_name[name], None) if equals else True
+        except click.UsageError as error:
+            raise LearnerError(f"--compare {word}: {error.message}") from error
     return changes
 
 

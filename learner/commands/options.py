@@ -11,7 +11,7 @@ from learner.errors import LearnerError
 from learner.files import FORMATS
 from learner.losses import LOSSES
 from learner.optimizers import OPTIMIZERS
-from learner.spec import ACTIVATIONS, Spec
+from learner.spec import ACTIVATIONS, OUTCOMES, Spec
 from learner.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -117,6 +117,11 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="A ready one's name, or a TOML or JSON file. By default 'fields': every field a feature.",
         ),
         click.option("--rates", help="Fix one learning rate, or several with commas, in place of the default mixture."),
+        click.option(
+            "--outcomes",
+            type=click.Choice(OUTCOMES),
+            help="late: predictions are asked for before the last outcomes are known (default); at_once: after.",
+        ),
         click.option("--labels", help="What targets -1 and +1 are called, as NEGATIVE,POSITIVE."),
         click.option("--neural", help="Add a neural head with so many hidden units, as 16, or a layer each, as 32,16."),
         activation_option,
@@ -159,6 +164,7 @@ def make_spec(options: Mapping[str, Any]) -> Spec:
         loss=loss,
         level=None if level is None else numbers("--level", level, float)[0],
         rates=None if rates is None else numbers("--rates", rates, float),
+        outcomes=options["outcomes"],
         labels=None if labels is None else labels.split(","),
         neural=head or None,
         optimizer=None if optimizer is None else _optimizer(optimizer),
