@@ -21,7 +21,7 @@ from learner.kernels import experts, mixer, records
 from learner.learners.held import Held
 from learner.learners.linear import LinearLearner, names_of
 from learner.learners.neural import NeuralHead
-from learner.learners.protocol import Contribution
+from learner.learners.protocol import NO_EXAMPLES, Contribution
 from learner.learners.weights import WeightDict
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Mixture(LinearLearner):
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
-        self._learn(np.zeros(0, np.uint8), 0, True, records.results())
+        self._learn(NO_EXAMPLES, 0, True, records.results())
         self.score_packed(b"\x80")
         self.weight_dict.warm()
 

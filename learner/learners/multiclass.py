@@ -25,7 +25,7 @@ from learner.kernels.classes import PROBABILITIES, SCORES
 from learner.learners.held import Held
 from learner.learners.linear import Weights, ordered
 from learner.learners.mixture import Mixture
-from learner.learners.protocol import Contribution, Learner, NamedWeights
+from learner.learners.protocol import NO_EXAMPLES, Contribution, Learner, NamedWeights
 from learner.learners.weights import hash_of
 from learner.tasks import TASKS
 
@@ -148,7 +148,7 @@ class MultiClass(Learner):
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
-        self._learn(np.zeros(0, np.uint8), 0, True, records.results())
+        self._learn(NO_EXAMPLES, 0, True, records.results())
         self._score(b"\x80")
         self.weight_dict.warm()
 

@@ -26,6 +26,9 @@ from learner.tasks import TASKS
 __all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
 
 
+NO_EXAMPLES = np.frombuffer(b"", np.uint8)  # read-only, as all examples are: the loops are compiled for that
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """An example that could not be learned: its index among the examples of the call, the reason, and its bytes."""
@@ -145,7 +148,7 @@ class Learner(ABC):
         """Learn all examples that are held back."""
         n_rows = n_bytes = -1
         while n_rows or n_bytes:
-            _, _, n_rows, n_bytes = self._learn(np.zeros(0, np.uint8), 0, False, records.results())
+            _, _, n_rows, n_bytes = self._learn(NO_EXAMPLES, 0, False, records.results())
             self._make_room(n_rows, n_bytes)
 
     def _make_room(self, n_rows: int, n_bytes: int) -> None:
