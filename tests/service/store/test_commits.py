@@ -26,6 +26,16 @@ def test_a_commit_is_loaded_as_it_was(pair):
     assert state_bytes(again) == state_bytes(pair.model)
 
 
+def test_held_examples_are_committed_however_many_they_are(pair):
+    for n, (n_names, at_end) in enumerate([(100, False), (500, False), (30, False), (0, True), (200, False)]):
+        learn(pair.model, [f"n{i}" for i in range(n_names)])
+        if at_end:
+            pair.model.learn_held()
+        assert (pair.model.n_held == 0) == at_end
+        pair.commit(n)
+        assert pair.holds()
+
+
 def test_a_commit_of_a_model_that_learned_nothing_is_loaded(pair):
     pair.commit(0)
     assert pair.holds()
