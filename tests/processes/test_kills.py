@@ -23,7 +23,7 @@ def killed_at_random(
     for piece in slices[:-1]:
         worker = start_worker(url, "m", "--commit-seconds", "0.02")
         push_batches(client, field, [examples[i] for i in piece], 25)
-        time.sleep(rng.uniform(0, 0.08))
+        time.sleep(rng.uniform(0, 0.2))
         worker.kill()
         assert worker.wait() == -signal.SIGKILL
         amid += Store(client, "m").status()["lag_entries"] > 0

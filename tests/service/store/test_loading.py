@@ -111,8 +111,10 @@ def test_a_damaged_byte_is_found_and_the_part_named(pair, part):
 
 def test_a_change_that_is_missing_or_damaged_is_found(pair):
     learn(pair.model, [f"n{i}" for i in range(200)])
+    pair.model.learn_held()
     pair.commit(1)
     learn(pair.model, ["n7"])
+    pair.model.learn_held()
     pair.commit(2)
     key = pair.store.keys.delta(2)
     damage(pair.client, key, 9)
