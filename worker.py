@@ -21,6 +21,7 @@ from learner.errors import LearnerError, RejectedError
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering
 from learner.service.committing import Committing
+from learner.service.flushing import HELD_SECONDS, Flushing
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
 from learner.service.measuring import MEASURED, Measuring
@@ -53,6 +54,8 @@ class Worker:
         The number of examples that it is a share of.
     late_every : int
         The late loss is measured on one block in so many; 0: never.
+    held_seconds : float
+        For how long the model holds examples back, at most, while few come.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Worker:
         max_rejected: float = MAX_REJECTED_SHARE,
         rejected_window: int = REJECTED_WINDOW,
         late_every: int = MEASURED,
+        held_seconds: float = HELD_SECONDS,
     ) -> None:
         spec = store.spec()
         store.processes.note("starting")
@@ -73,6 +77,7 @@ class Worker:
         self.model.warm()
         if late_every:
             self.model.losses_packed(b"")  # compiles that loop, too
+        self.held_seconds = held_seconds
         self.stopping = False
         acceptance = Acceptance(max_rejected, rejected_window)
         self.owning = Owning(store, self._is_stopping, lease_seconds)
@@ -104,6 +109,7 @@ class Worker:
         self.recovery.begin()
         self.measuring.begin()
         reading = Reading(self.store.stream)
+        flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
         try:
             while not self.stopping:
                 may_ask = not self.answering.waiting
@@ -112,6 +118,7 @@ class Worker:
                 examples = self._hold_back(batch.examples, no_more=burst and not batch.examples)
                 self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
                 self._learn(examples)
+                flushing.flush_if_due(examples_came=bool(batch.examples))
                 self.committing.commit_if_due()
                 if burst and may_ask and not batch.examples and not batch.requests and not self.answering.waiting:
                     break
@@ -178,6 +185,13 @@ def _stop_on_signals(worker: Worker) -> None:
     type=click.FloatRange(min=0.1, max=3600),
     help="How long it may give no sign of life before one that waits takes over.",
 )
+@click.option(
+    "--held-seconds",
+    default=HELD_SECONDS,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="How long examples are held back at most while few come; a twelfth of it when none comes.",
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait while MODEL has another worker, or exit.")
 @durability_option
 @replicas_option
@@ -211,6 +225,7 @@ def worker(
     burst: bool,
     commit_seconds: float,
     lease_seconds: float,
+    held_seconds: float,
     wait: bool,
     durability: str | None,
     replicas: int,
@@ -233,7 +248,7 @@ def worker(
     wanted = Durability(durability or "crash", replicas)
     shortcomings = [] if durability else wanted.shortcomings(client)
     store.ownership.durability = wanted.on(client) if durability else wanted
-    owner = Worker(store, commit_seconds, lease_seconds, max_rejected, rejected_window, late_every)
+    owner = Worker(store, commit_seconds, lease_seconds, max_rejected, rejected_window, late_every, held_seconds)
     _stop_on_signals(owner)
     reconnecting = Reconnecting(store, redis_url, lambda: owner.stopping, lambda: owner.committing.n_uncommitted)
     try:

@@ -333,7 +333,7 @@ DUMPS: dict[str, dict[str, Any]] = {  # the model of each
     "neural": {**SQUARED, "neural": [5, 4], "max_features": 200},
 }
 PUSHED = {  # entries before each commit, and last those that wait
-    "binary": (500, 300, 12, 8, 10, 90),
+    "binary": (500, 300, 3, 2, 2, 110),
     "multiclass": (220, 3, 2, 60),
     "neural": (400, 2, 3, 80),
 }

@@ -165,6 +165,8 @@ def compare(
             due = 2 * runs[0].model.n_examples
     if not runs[0].model.n_examples:
         raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")
+    for run in runs:
+        run.end()
     table.end()
     alpha = ALPHA / max(len(runs) - 1, 1)  # of each interval, so that ALPHA holds for all of them together (Bonferroni)
     result = {
@@ -206,6 +208,12 @@ class _Run:
             for rejection in learned.rejections:
                 rejected.add(f"example {n + rejection.index + 1}: {rejection.reason}")
         self.differences.add(learned.losses - first.losses, learned.importances)
+
+    def end(self) -> None:
+        """Learn what is held back: the file is at its end."""
+        start = time.perf_counter()
+        self.model.learn_held()
+        self.seconds += time.perf_counter() - start
 
     def loss(self, prefix: str = "") -> float:
         """Return the mean of the measure; with the prefix ``constant_`` the mean for the best constant."""

@@ -40,6 +40,7 @@ MODEL = "flights"
 LATE_MINUTES = 15
 POLL_SECONDS = 0.25
 COMMIT_SECONDS = "0.5"
+HELD_SECONDS = "1e6"  # however slow the machine, the worker learns in the order in which the undisturbed run does
 PATIENCE_SECONDS = 60.0  # without progress, once the worker runs, before the demo gives up
 PROGRESS_SECONDS = 5.0  # between two lines of progress
 NUMBERS = {"distance": int, "lat": float, "lon": float}
@@ -124,14 +125,14 @@ def _serve(total: int, n_examples: int | None, console: Console) -> tuple["Model
         url = stack.enter_context(embedded.temporary())
         store = Store(connection.client(url), MODEL)
         _command(url, "create", MODEL, "--featurizer", MODEL).wait()
-        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
+        worker = stack.enter_context(_running(_worker(url)))
         producer = stack.enter_context(_running(_producer(url, n_examples)))
         watch = _Watch(store, total, console)
         killed_at = watch.until(total // 2, [worker, producer])
         worker.kill()
         worker.wait()
         watch.note = f"worker killed with SIGKILL at {killed_at:,} examples, another started"
-        worker = stack.enter_context(_running(_command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS)))
+        worker = stack.enter_context(_running(_worker(url)))
         watch.until(total, [worker])
         watch.close()
         seconds = time.perf_counter() - started
@@ -165,6 +166,10 @@ def _report(result: dict[str, Any], reply: dict[str, Any]) -> None:
 def _command(url: str, *arguments: str) -> "subprocess.Popen[bytes]":
     """Start a subcommand of ``learner`` in a process of its own."""
     return _python(url, "learner", *arguments, stderr=subprocess.DEVNULL)
+
+
+def _worker(url: str) -> "subprocess.Popen[bytes]":
+    return _command(url, "worker", MODEL, "--commit-seconds", COMMIT_SECONDS, "--held-seconds", HELD_SECONDS)
 
 
 def _producer(url: str, n_examples: int | None) -> "subprocess.Popen[bytes]":

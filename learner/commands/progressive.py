@@ -62,6 +62,7 @@ def learn_file(
                 table.row(data[ends[last - 2] if last > 1 else 0 : ends[last - 1]], score)
                 due = 2 * model.n_examples
             first = last
+    model.learn_held()
     seconds = time.perf_counter() - started
     if not model.n_examples:
         raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")

@@ -176,7 +176,8 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     if status["trouble"]:
         yield f"trouble           {status['trouble']}: see 'learner repair {status['model']}'"
     if progress:
-        yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected"
+        held = f", {progress['held']:.0f} held back" if progress.get("held") else ""
+        yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected{held}"
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
         yield from late_lines(progress)

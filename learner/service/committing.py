@@ -122,6 +122,7 @@ class Committing:
         return {
             "time": f"{time.time():.3f}",
             "examples": model.n_examples,
+            "held": model.n_held,
             "rejected": model.n_rejected,
             "repeated": self.learning.n_repeated,
             "loss": model.progressive_loss,

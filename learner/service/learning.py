@@ -11,7 +11,15 @@ from learner.service.recent import RecentIds
 from learner.service.store.position import NEVER
 from learner.service.store.reading import Entries
 from learner.service.store.snapshot import Committed
-from learner.service.wire import MAX_BATCH, Example, RawExample, RejectedEntry, decode_entry, rejected_entry
+from learner.service.wire import (
+    MAX_BATCH,
+    Example,
+    RawExample,
+    RejectedEntry,
+    decode_entry,
+    is_learn_held,
+    rejected_entry,
+)
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -89,6 +97,9 @@ class Learning:
         for entry_id, fields in entries:
             if b"id" in fields and not self.recent.add(fields[b"id"]):
                 self.n_repeated += 1
+            elif is_learn_held(fields):
+                self._learn_singles(singles)
+                self.model.learn_held()
             else:
                 self._learn_entry(entry_id, fields, singles)
             if len(singles) >= min(MAX_SINGLES, self.acceptance.window):

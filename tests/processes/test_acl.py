@@ -16,7 +16,7 @@ from tests.reliability.roles import PASSWORD
 
 
 def test_each_role_does_its_work_through_our_own_programs(client, roles, start_worker, monkeypatch, tmp_path):
-    worker = start_worker(roles["worker"], "m", "--commit-seconds", "0.05")
+    worker = start_worker(roles["worker"], "m", "--commit-seconds", "0.05", "--held-seconds", "6")
     producer = Client("m", roles["producer"])
     producer.require_model()
     assert producer.push({"a": 1}, 1)
@@ -27,6 +27,7 @@ def test_each_role_does_its_work_through_our_own_programs(client, roles, start_w
     client.xadd(Keys("m").examples, {"record": "{", "target": "1"})
     wait_until(lambda: client.xlen(Keys("m").rejected) == 1)
     monitor = Store(connect(roles["monitor"]), "m")
+    wait_until(lambda: monitor.status()["progress"]["held"] == 0)
     status = monitor.status()
     assert (status["progress"]["examples"], status["lag_entries"], status["rejected_kept"]) == (501, 0, 1)
     monkeypatch.setenv("REDIS_URL", roles["monitor"])

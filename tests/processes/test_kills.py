@@ -10,7 +10,7 @@ import numpy as np
 
 from learner.packing import pack
 from learner.service.store import Store
-from tests.conftest import state_bytes
+from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS, push_batches, rejected, zipf_examples
 
 
@@ -23,7 +23,7 @@ def killed_at_random(
     for piece in slices[:-1]:
         worker = start_worker(url, "m", "--commit-seconds", "0.02")
         push_batches(client, field, [examples[i] for i in piece], 25)
-        time.sleep(rng.uniform(0, 0.08))
+        time.sleep(rng.uniform(0, 0.2))
         worker.kill()
         assert worker.wait() == -signal.SIGKILL
         amid += Store(client, "m").status()["lag_entries"] > 0
@@ -78,3 +78,43 @@ def test_kills_change_no_bit_of_a_model_with_a_neural_head(client, redis_url, cr
     (_, progress), *_ = client.xrevrange(KEYS.progress, count=1)
     assert {b"norm_V1", b"norm_V2", b"norm_w"} <= progress.keys()
     assert client.hget(KEYS.head, "entries")
+
+
+def test_kills_change_no_bit_of_what_is_learned_where_the_stream_pauses(
+    client, redis_url, create, start_worker, drain, committed
+):
+    rng, examples, undisturbed = random.Random(5), zipf_examples(20_000, 10, 5), create()
+    n_amid = n_held = 0
+    for piece in np.array_split(np.arange(len(examples)), 10):
+        worker = start_worker(redis_url, "m", "--commit-seconds", "0.02")
+        packed = [examples[i] for i in piece]
+        push_batches(client, "batch", packed, 25)
+        client.xadd(KEYS.examples, {"learn": "held"})
+        time.sleep(rng.uniform(0, 0.08))
+        worker.kill()
+        worker.wait()
+        n_amid += Store(client, "m").status()["lag_entries"] > 0
+        undisturbed.learn_packed(b"".join(packed))
+        n_held += undisturbed.n_held
+        undisturbed.learn_held()
+    drain()
+    assert state_bytes(committed()) == state_bytes(undisturbed)
+    assert (committed().n_examples, rejected(client), n_amid > 0, n_held > 1000) == (20_000, [], True, True)
+
+
+def test_a_worker_that_is_killed_in_a_pause_leaves_what_it_held_to_the_next_one(
+    client, redis_url, create, start_worker, committed
+):
+    examples, undisturbed = zipf_examples(2000, 10, 6), create()
+    worker = start_worker(redis_url, "m", "--commit-seconds", "0.02")
+    push_batches(client, "batch", examples, 25)
+    wait_until(lambda: Store(client, "m").status()["progress"].get("examples") == 2000)
+    worker.kill()
+    worker.wait()
+    undisturbed.learn_packed(b"".join(examples))
+    assert state_bytes(committed()) == state_bytes(undisturbed)
+    assert committed().n_held > 100
+    start_worker(redis_url, "m", "--commit-seconds", "0.02", "--held-seconds", "1")
+    wait_until(lambda: committed().n_held == 0)
+    undisturbed.learn_held()
+    assert state_bytes(committed()) == state_bytes(undisturbed)

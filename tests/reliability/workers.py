@@ -4,9 +4,11 @@ import json
 import random
 import signal
 import time
+from typing import Any, cast
 
 import redis
 
+from learner.service.wire import LEARN_HELD
 from tests.reliability import Row, row
 from tests.reliability.machinery import (
     KEYS,
@@ -27,7 +29,7 @@ from tests.reliability.machinery import (
 
 @row
 def kills(quick: bool) -> list[Row]:
-    """SIGKILL the owner at random times, while other workers wait to take over."""
+    """SIGKILL the owner at random times, while other workers wait to take over; held examples are learned between pushes."""
     n_kills, n_examples, waiting = (4, 40_000, 2) if quick else (200, 1_000_000, 3)
     rng = random.Random(2026)
     packed = examples(n_examples)
@@ -44,6 +46,7 @@ def kills(quick: bool) -> list[Row]:
                 wait_for(lambda: owner_pid(client) in {w.pid for w in workers}, "a worker works")
                 wait_for(lambda: any(_waits(w, client) for w in workers), "another one waits")
                 push(client, piece)
+                client.xadd(KEYS.examples, cast("Any", LEARN_HELD))
                 time.sleep(rng.uniform(0, 0.06))
                 doomed = next(w for w in workers if w.pid == owner_pid(client))
                 workers.remove(doomed)
@@ -63,8 +66,10 @@ def kills(quick: bool) -> list[Row]:
         push(client, pieces[-1])
         learned_model = drain(server.url)
         n_entries = int(client.hget(KEYS.head, "entries") or 0)
-    model.learn_packed(b"".join(packed))
-    wanted_entries = sum(-(-len(piece) // 100) for piece in pieces)
+    for piece in pieces:
+        model.learn_held()
+        model.learn_packed(b"".join(piece))
+    wanted_entries = sum(-(-len(piece) // 100) for piece in pieces) + n_kills
     same = digest(learned_model) == digest(model)
     lost, twice = max(n_examples - learned_model.n_examples, 0), max(learned_model.n_examples - n_examples, 0)
     got = f"lost {lost}, twice {twice}, hash {'equal' if same else 'different'}"

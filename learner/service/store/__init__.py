@@ -103,14 +103,20 @@ class Store:
         Raises
         ------
         StoreError
-            When there is no such model.
+            When there is no such model, or an older learner made it.
         """
         data = cast("bytes | None", self.client.get(self.keys.spec))
         if data is None:
             raise StoreError(
                 f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'"
             )
-        return cast("dict[str, Any]", json.loads(data))
+        spec = cast("dict[str, Any]", json.loads(data))
+        if "outcomes" not in spec:  # by default they come late now: it would become another model
+            raise StoreError(
+                f"spec of {self.keys.model!r} must say how outcomes come (it does not: an older learner wrote it); push the "
+                "stream again to a new model"
+            )
+        return spec
 
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner, the processes and the lag, without the state."""

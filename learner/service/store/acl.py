@@ -8,8 +8,8 @@ monitor      reads status and progress; of the stream only sizes and positions, 
 ===========  ==================================================================================================================
 
 A role has *selectors*: each is a list of commands and the keys that these commands may touch. So a worker may add to
-``rejected``, but not to ``examples``. Only an administrator may create a model, repair it, read its weights, or list rejected
-entries and put them back.
+``examples`` (the entry that has held examples learned), but not to ``requests``. Only an administrator may create a model,
+repair it, read its weights, or list rejected entries and put them back.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
                 (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
                 (["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"], [("RW", anything_of_state)]),
-                (["xadd"], [("W", keys.rejected), ("W", keys.progress)]),
+                (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
                 (["rpush", "expire", "ltrim"], [("RW", f"{REPLIES}*")]),
             ],
         },

@@ -2,17 +2,22 @@
 
 from typing import Any, cast
 
+import redis
+
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
+from learner.service.wire import LEARN_HELD
 
 __all__ = ["Stream"]
 
 
 class Stream:
     """The streams ``examples`` and ``requests``: XINFO STREAM, XRANGE, XREAD, EVAL; HMGET of the commit's head.
+
+    The owner alone adds to ``examples``, too: WATCH owner, MULTI, XADD.
 
     Parameters
     ----------
@@ -105,3 +110,24 @@ class Stream:
             self._attempts.mark_reading(pipe, learned)
             examples, *requests = read_blocking(pipe, after, count, block_ms)
         return examples, requests[0] if requests else []
+
+    def add_learn_held(self) -> bytes | None:
+        """Add the entry that has the held examples learned; return its id, None if the stream is gone.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        """
+        keys = self._link.keys
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.owner)
+                self._ownership.require(pipe)
+                pipe.multi()
+                pipe.xadd(keys.examples, LEARN_HELD, nomkstream=True)
+                return cast("bytes | None", pipe.execute()[0])
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
+                self._ownership.require()
+                raise redis.ConnectionError(f"lost while adding an entry ({error})") from error

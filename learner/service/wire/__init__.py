@@ -19,11 +19,13 @@ from learner.service.wire.bounds import (
     REJECTED_BYTES,
 )
 from learner.service.wire.entries import (
+    LEARN_HELD,
     SIZE,
     Example,
     RawExample,
     RejectedEntry,
     decode_entry,
+    is_learn_held,
     rejected_entry,
     size_of,
 )
@@ -33,6 +35,7 @@ from learner.service.wire.values import decode_target, decode_value, to_json
 
 __all__ = [
     "GROUP",
+    "LEARN_HELD",
     "MAX_BATCH",
     "MAX_DEPTH",
     "MAX_ENTRY_BYTES",
@@ -54,6 +57,7 @@ __all__ = [
     "decode_target",
     "decode_value",
     "encode_reply",
+    "is_learn_held",
     "rejected_entry",
     "size_of",
     "to_json",

@@ -10,6 +10,9 @@ An **entry** has one of these fields:
     Many at once: msgpack ``[target, record]`` or ``[target, record, importance]``, one after another.
 ``batch``
     Many at once: msgpack ``[target, {name: value}]`` or ``[.., importance]``, one after another.
+``learn``
+    ``held``, and no other field but ``id``: no example, but the order to learn here the examples that the model holds back (see
+    `learner.kernels.held`).
 
 Any entry may have an ``id``, a name of the producer's own choice: of entries with the same id only the first is learned (see
 `learner.service.recent`).
@@ -29,18 +32,21 @@ from learner.service.wire.bounds import MAX_ENTRY_BYTES, MAX_REASON, MAX_SHORT_B
 from learner.service.wire.values import decode_features, decode_record, decode_target, decode_value, split
 
 __all__ = [
+    "LEARN_HELD",
     "SIZE",
     "Example",
     "RawExample",
     "RejectedEntry",
     "decode_entry",
     "field_names",
+    "is_learn_held",
     "rejected_entry",
     "require_size",
     "size_of",
 ]
 
 SIZE = "(bytes)"  # the field with the size of an entry that was too large to be read whole
+LEARN_HELD = {b"learn": b"held"}  # the fields of the entry that has the held examples learned
 
 
 class Example(NamedTuple):
@@ -107,6 +113,15 @@ class RejectedEntry(NamedTuple):
         """Return the same with no more of reason and data than is kept."""
         size = max(self.size, len(self.data))
         return self._replace(reason=self.reason[:MAX_REASON], data=self.data[:REJECTED_BYTES], size=size)
+
+
+def is_learn_held(fields: Mapping[bytes, bytes]) -> bool:
+    """Tell whether an entry is no example, but has the held examples learned.
+
+    >>> is_learn_held({b"learn": b"held"}), is_learn_held({b"record": b"{}", b"target": b"1", b"learn": b"held"})
+    (True, False)
+    """
+    return {name: value for name, value in fields.items() if name != b"id"} == LEARN_HELD
 
 
 def decode_entry(fields: Mapping[bytes, bytes]) -> Iterator[Example | RawExample | RejectedEntry]:

@@ -116,19 +116,19 @@ def test_status_tells_of_a_model_that_nobody_serves(run, create, file):
 def test_status_tells_of_a_model_that_is_served(run, create, serving, file):
     create(featurizer="fields")
     run("push", "m", file("x.csv", FILES["csv"]))
-    with serving() as worker:
+    with serving(held_seconds=1e6) as worker:
         wait_until(lambda: strictly(run("status", "m", "--json").stdout)["lag_entries"] == 0)
         found = strictly(run("status", "m", "--json").stdout)
         text = run("status", "m").stdout
     assert found["owner"]["pid"] == str(os.getpid())
-    assert found["progress"]["examples"] == 60
+    assert (found["progress"]["examples"], found["progress"]["held"]) == (60, worker.model.n_held)
     assert found["progress"]["loss"] == pytest.approx(worker.model.progressive_loss)
     assert found["progress"].items() >= worker.model.figures().items()
     assert found["features"] == worker.model.n_features
     assert found["cursor"] == worker.learning.cursor.decode()
     for part in (
         f"process {os.getpid()} on ",
-        "examples          60 and 0 rejected",
+        f"examples          60 and 0 rejected, {worker.model.n_held} held back",
         "examples/s",
         "progressive loss",
         "AUC",

@@ -26,6 +26,16 @@ def test_a_commit_is_loaded_as_it_was(pair):
     assert state_bytes(again) == state_bytes(pair.model)
 
 
+def test_held_examples_are_committed_however_many_they_are(pair):
+    for n, (n_names, at_end) in enumerate([(100, False), (500, False), (30, False), (0, True), (200, False)]):
+        learn(pair.model, [f"n{i}" for i in range(n_names)])
+        if at_end:
+            pair.model.learn_held()
+        assert (pair.model.n_held == 0) == at_end
+        pair.commit(n)
+        assert pair.holds()
+
+
 def test_a_commit_of_a_model_that_learned_nothing_is_loaded(pair):
     pair.commit(0)
     assert pair.holds()
@@ -33,12 +43,14 @@ def test_a_commit_of_a_model_that_learned_nothing_is_loaded(pair):
 
 def test_a_commit_writes_only_the_rows_and_names_that_changed(pair, written):
     learn(pair.model, [f"n{i:04}" for i in range(2000)])
+    pair.model.learn_held()
     pair.commit(1)
     row_bytes = WIDTH * 4
     assert sum(n for _, _, n in written) == pair.model.n_features * row_bytes + len(pair.model.state()["names"])
     written.clear()
 
     learn(pair.model, ["n1990", "brand new"])
+    pair.model.learn_held()
     pair.commit(2)
     assert pair.client.strlen(pair.store.keys.delta(2)) == 3 * (4 + row_bytes)  # the constant's, an old and a new row
     assert [n for _, _, n in written] == [2 + len("brand new")]
@@ -54,9 +66,11 @@ def test_a_commit_writes_only_the_rows_and_names_that_changed(pair, written):
 def test_what_changed_becomes_one_base_again_before_it_is_more_than_the_model(pair):
     names = [f"n{i}" for i in range(300)]
     learn(pair.model, names)
+    pair.model.learn_held()
     sizes = []
     for n in range(9):
         learn(pair.model, [*names[:40], f"new{n}"])
+        pair.model.learn_held()
         pair.commit(n)
         assert pair.holds()
         sizes.append([pair.client.strlen(key) for key in sorted(pair.client.keys("*delta*"))])

@@ -57,16 +57,16 @@ def test_another_model_s_commit_is_refused(pair):
 def test_a_commit_of_another_format_is_refused(pair):
     pair.commit(1)
     pair.client.hset(pair.store.keys.head, "format", 99)
-    with pytest.raises(StoreError, match=r"must have format 2 \(got 99\): a newer learner wrote it"):
+    with pytest.raises(StoreError, match=r"must have format 3 \(got 99\): a newer learner wrote it"):
         pair.load()
 
 
 def test_a_commit_of_the_format_before_is_refused_with_the_way_out(pair):
     learn(pair.model, [f"n{i}" for i in range(300)])
     pair.commit(1)
-    pair.client.hset(pair.store.keys.head, "format", 1)
-    assert pair.client.hdel(pair.store.keys.head, "journal", "checksums", "n_ids") == 3  # which it did not have
-    words = r"must have format 2 \(got 1\): an older learner wrote it; push the stream again to a new model"
+    pair.client.hset(pair.store.keys.head, "format", 2)
+    assert pair.client.hdel(pair.store.keys.head, "held", "held_features", "held_inputs") == 3  # which it did not have
+    words = r"must have format 3 \(got 2\): an older learner wrote it; push the stream again to a new model"
     with pytest.raises(StoreError, match=words):
         pair.load()
 
@@ -111,8 +111,10 @@ def test_a_damaged_byte_is_found_and_the_part_named(pair, part):
 
 def test_a_change_that_is_missing_or_damaged_is_found(pair):
     learn(pair.model, [f"n{i}" for i in range(200)])
+    pair.model.learn_held()
     pair.commit(1)
     learn(pair.model, ["n7"])
+    pair.model.learn_held()
     pair.commit(2)
     key = pair.store.keys.delta(2)
     damage(pair.client, key, 9)

@@ -12,9 +12,10 @@ from tests.service.store.conftest import learn
 
 def test_a_name_can_be_created_once(client):
     store = Store(client, "m")
-    assert store.create({"task": "binary"})
+    spec = {"task": "binary", "outcomes": "late"}
+    assert store.create(spec)
     assert not Store(client, "m").create({"task": "regression"})
-    assert store.spec() == {"task": "binary"}
+    assert store.spec() == spec
     assert client.xinfo_groups(store.keys.examples)[0]["name"] == GROUP.encode()
 
 
@@ -22,6 +23,13 @@ def test_a_missing_model_is_named_with_the_command_that_makes_it(client):
     with pytest.raises(StoreError, match="model 'm' does not exist: make it with 'learner create m'"):
         Store(client, "m").spec()
     assert client.keys("*") == []
+
+
+def test_a_model_that_an_older_learner_made_is_refused_with_the_way_out(client):
+    Store(client, "m").create({"version": 1, "task": "binary", "parts": ["trends"]})
+    words = r"spec of 'm' must say how outcomes come \(it does not: an older .*\); push the stream again to a new model"
+    with pytest.raises(StoreError, match=words):
+        Store(client, "m").spec()
 
 
 def test_status_tells_what_was_committed(pair):
