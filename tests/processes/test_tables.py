@@ -34,7 +34,7 @@ def quadratic(s: float, y: float, precision: float) -> tuple[float, float, float
 '''
 TASK = '''"""Positive numbers: a regression that takes no others."""
 
-from learner.kernels.tasks.regression import evaluate, has_scale, trend, unit_and_offset, within_targets
+from learner.kernels.tasks.regression import evaluate, has_scale, loss_at, trend, unit_and_offset, within_targets
 
 
 def accept(y):
@@ -45,7 +45,7 @@ EXPERT = '''"""The mean target of the examples that had a feature, a little smal
 from learner.kernels.bits import MISSING, ONE
 from learner.kernels.jit import inlined
 
-PART = 1 << 10
+PART = 1 << 11
 N_COLUMNS = 2
 HAS_GRADIENT = False
 LEARNS_DERIVED = False
@@ -103,14 +103,14 @@ examples = [({f"w{random.randrange(9)}": 1.0 for _ in range(3)}, random.gauss(0,
 examples = [(x, 20.0 + sum(int(name[1:]) for name in x) + noise) for x, noise in examples]
 figures = {}
 
-model = Model("regression", loss="absolute", seed=seed, parts=["kalman", "trends"])
+model = Model("regression", loss="absolute", seed=seed, outcomes="at_once")
 answers = []
 for x, y in examples:
     answers.append(abs(model.predict_one(x) - y))
     model.learn_one(x, y)
 figures["loss"] = [model.progressive_loss, sum(answers) / len(answers), model.constant_loss]
 
-model = Model("positive", seed=seed, parts=["kalman", "trends"])
+model = Model("positive", seed=seed, outcomes="at_once")
 refused = []
 for x, y in [*examples, ({"a": 1.0}, -1.0)]:
     try:
@@ -119,7 +119,7 @@ for x, y in [*examples, ({"a": 1.0}, -1.0)]:
         refused.append(str(error))
 figures["task"] = [model.progressive_loss, model.constant_loss, model.summary()["rmse"], refused]
 
-model = Model("regression", seed=seed)
+model = Model("regression", seed=seed, outcomes="at_once")
 for x, y in examples:
     model.learn_one(x, y)
 place = len(model.spec.rates) + experts.EXPERTS.index(experts.mean)
@@ -174,7 +174,7 @@ def package(tmp_path_factory):
     row = '    "positive": Task("positive", "positive", True, "a number above 0", ("squared error", "rmse"), '
     row += "metrics.N_REGRESSION, metrics.of_regression),\n"
     change("tasks.py", ("TASKS: dict[str, Task] = {\n", "TASKS: dict[str, Task] = {\n" + row))
-    change("layout.py", ('    "bins": BINS', '    "mean": 1 << 10, "bins": BINS'))
+    change("layout.py", ('    "bins": BINS', '    "mean": 1 << 11, "bins": BINS'))
     change(
         "kernels/experts/__init__.py",
         ("import adagrad, bayes, dense_filter, kalman", "import adagrad, bayes, dense_filter, kalman, mean"),
