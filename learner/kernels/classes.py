@@ -240,7 +240,8 @@ def through(learn_one: Any) -> Any:
         A held example is learned by the classes that there were at its arrival.
         """
         totals, answers, held = classes.state.totals, classes.answers, classes.state.held
-        slot, n, k, importance, n_classes = np.int64(0), example.n, example.y, example.importance, len(classes.labels)
+        slot, n, k, importance = np.int64(0), example.n, np.int64(example.y), example.importance
+        n_classes = len(classes.labels)
         relative = relative_importance(importance, totals)
         if pool != NONE:
             slot, n = leave(pool, work.hashes, work.features.values, classes.keys, totals, held)
