@@ -228,6 +228,7 @@ class Reference:
         self.importance_sum = 0.0
         self.residual_sum = 0.0
         self.targets: list[tuple[float, float]] = []  # (target as learned, importance)
+        self.positive, self.negative = 1.0, 1.0  # importances of the positive and of the negative examples, and 1
         self.size = 0.0  # of the residuals that are not rare
         self.low_distance, self.high_distance = 0.0, 0.0
 
@@ -238,7 +239,9 @@ class Reference:
         if n < 4 or size == 0.0:
             self.size = max(size, residual) if self.importance_sum else 0.0
             return y
-        self.size += min(importance, 1.0) * (size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0))
+        self.size += min(importance, 1.0) * (
+            size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0)
+        )
         wrong = residual > 3.0 * size and residual > self.unit
         return s + math.copysign(size, y - s) if wrong else y
 
@@ -380,8 +383,7 @@ class Reference:
             or (self.l1 and not any([*f.weights, f.kalman]))
         ):
             return 0.0
-        positive = sum(k for y, k in self.targets if y > 0) + 1.0
-        negative = sum(k for y, k in self.targets if y < 0) + 1.0
+        positive, negative = self.positive, self.negative
         p = positive / (positive + negative)
         return math.log((f.has + p) / (f.lacks + 1.0 - p)) - math.log(positive / negative)
 
@@ -466,6 +468,8 @@ class Reference:
             target = self.credible(self.within_targets(before), target, importance)
             self.observe_edges(before, target, importance)
         self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
+        self.positive += importance * (target > 0.0)
+        self.negative += importance * (target < 0.0)
         y = target / self.expected if self.loss == "poisson" else (target - self.offset) / self.unit
         if self.loss == "poisson" and not any(y and k for y, k in self.targets):  # no count above 0 yet
             importance = 0.0

@@ -88,7 +88,8 @@ def test_contributions_add_up_to_the_labels_score():
 
 
 def test_the_figures_are_those_of_the_definitions():
-    model, counts, n = new(), {}, 0.0
+    """The best constant's shares are of the importances relative to their mean so far."""
+    model, counts, n, importances = new(), {}, 0.0, Importances()
     losses, right, constant, constant_right, weights = [], [], [], [], []
     for label, x, importance in labelled(N_EXAMPLES):
         label, p = str(label), model.predict_proba_one(x)
@@ -98,7 +99,8 @@ def test_the_figures_are_those_of_the_definitions():
         right.append(known and max(p, key=p.__getitem__) == label)
         constant.append(-math.log((counts[label] + 1) / (n + k)) if known else math.log(k))
         constant_right.append(known and max(counts, key=counts.__getitem__) == label)
-        counts[label], n = counts.get(label, 0) + importance, n + importance
+        relative = importances.relative(importance)
+        counts[label], n = counts.get(label, 0) + relative, n + relative
         weights.append(importance)
         model.learn_one(x, label, importance)
     figures = model.figures()
