@@ -57,7 +57,9 @@ N_FRESH, N_EXPLAINED = 50, 5  # records that are scored afterwards, and of them 
 # ---- the kinds of models: what `Model` is given ------------------------------------------------------------------------------
 SQUARED = {"task": "regression"}
 POISSON = {"task": "poisson"}
+AT_ONCE = {"outcomes": "at_once"}
 PARTS = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
+LATE_PARTS = tuple(part for part in PARTS if part != "trends")  # these only go with outcomes that come at once
 OPTIMIZERS = ("sgd", "adagrad", "adam", "ftrl", "ng", "nag")
 THREE_RATES = {"rates": [0.5, 4.0, 16.0], "decays": [1.0, 0.99, 0.9]}
 RELU = {"hidden": [5, 4], "activation": "relu"}
@@ -76,7 +78,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "quantile": {"task": "quantile", "level": 0.8},
     "quantile.median": {"task": "quantile"},
     "poisson": POISSON,
+    "binary.at_once": AT_ONCE,
+    "regression.at_once": {**SQUARED, **AT_ONCE},
     "multiclass": {"task": "multiclass"},
+    "multiclass.at_once": {"task": "multiclass", **AT_ONCE},
     "multiclass.plain": {"task": "multiclass", "parts": ()},
     "multiclass.rate": {"task": "multiclass", "rates": [0.5]},
     "capped": {"max_features": 300},
@@ -98,11 +103,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "rates.two": {"rates": [0.5, 4.0]},
     "rates.two.regression": {**SQUARED, "rates": [0.5, 4.0]},
     "rates.three": THREE_RATES,
-    "rates.three.parts": {**THREE_RATES, "parts": PARTS},
-    "rates.three.regression": {**SQUARED, **THREE_RATES, "parts": PARTS},
-    **{f"parts.{part}": {"parts": [part]} for part in PARTS},
+    "rates.three.parts": {**THREE_RATES, "parts": LATE_PARTS},
+    "rates.three.regression": {**SQUARED, **THREE_RATES, **AT_ONCE, "parts": PARTS},
+    **{f"parts.{part}": {"parts": [part]} for part in LATE_PARTS},
+    "parts.trends": {**AT_ONCE, "parts": ["trends"]},
     "parts.none.regression": {**SQUARED, "parts": ()},
     "neural": {"neural": [8]},
+    "neural.at_once": {**AT_ONCE, "neural": [8]},
     "neural.regression": {**SQUARED, "neural": [8]},
     "neural.poisson": {**POISSON, "neural": [8]},
     "neural.capped": {"neural": [8], "max_features": 300},

@@ -56,7 +56,7 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
                 if code == NEW_CLASS:
                     return done, position, none_needed, none_needed, code
             if code == OK:
-                if wants_sweep(learner.settings.parts, table, totals):
+                if pool == NONE and wants_sweep(learner.settings.parts, table, totals):
                     return done, position, SWEEP, none_needed, OK
                 if pool == NONE and lacks_room(n, held):
                     return done, position, MORE_HELD, none_needed, OK

@@ -173,7 +173,7 @@ def keep_inputs(slot, k, y, importance, learner, inputs):
     """Keep a held example's target and importance, and in the short pool the mixer's inputs."""
     held = learner.state.held
     held.numbers[slot, 0], held.numbers[slot, 1] = y, importance
-    if is_short(slot):
+    if is_short(slot) and is_mixed(learner):
         for i in range(places_of(learner).end):
             held.inputs[slot, k, i] = inputs[i]
 

@@ -3,14 +3,15 @@
 The formulas are those of the docstrings in `learner.losses`, `learner.kernels` and `learner.learners.mixture`; nothing of them
 is imported. There are no fast paths: an indicator goes the way of any number, a feature keeps the sum of its squared
 deviations rather than the standard deviation, and the root of the logistic step is found by bisection. A derived
-feature's name is a tuple.
+feature's name is a tuple. Held examples are never so wide that their features' number matters.
 """
 
 import bisect
 import itertools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,8 @@ CONSTANT = "(constant)"
 MAX_BINNED, MAX_CELLS, N_CROSSED = 32, 6, 4
 N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
 EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
-
+MAX_SHORT, MAX_LONG, HELD_SHARE, LONG_SHARE = 128, 256, 24, 4
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio
 
 BINARY = ("logistic", "hinge")
 STANDARDISED = ("squared", "quantile")
@@ -123,11 +125,78 @@ class Filter:
             for j in indices:
                 P[i][j] -= curvature * Pv[i] * Pv[j] * gain
             if P[i][i] < 1.0:
-                P[i][i] *= 1.0001
+                P[i][i] *= 1.00002
+
+
+class Importances:
+    """Importances relative to the mean of all so far that are above 0."""
+
+    def __init__(self) -> None:
+        self.n, self.total = 0, 0.0
+
+    def relative(self, importance: float) -> float:
+        """Count an importance, and return it relative to the mean, with itself in the mean."""
+        if not importance:
+            return 0.0
+        self.n += 1
+        self.total += importance
+        return importance * self.n / self.total
+
+
+class Pools:
+    """The two pools of held examples, and the draws from them; ``key`` is the hash of the constant's name."""
+
+    def __init__(self, key: int) -> None:
+        self.key, self.n_arrived = key, 0
+        self.short: list[Any] = []
+        self.long: list[Any] = []
+
+    def draw(self) -> int:
+        return spread(spread(self.key + self.n_arrived) + len(self.short) + len(self.long))
+
+    def arrive(self, example: Any) -> None:
+        """Hold an example in one of the pools."""
+        (self.short if self.draw() % LONG_SHARE else self.long).append(example)
+        self.n_arrived += 1
+
+    def leaving(self, holds_back: bool = True) -> Iterator[tuple[Any, bool]]:
+        """Take out what should be learned now: yield examples, each with whether it was in the short pool."""
+        while True:
+            most = self.n_arrived // HELD_SHARE if holds_back else 0
+            if len(self.short) > min(most, MAX_SHORT):
+                pool = self.short
+            elif len(self.long) > min(most, MAX_LONG):
+                pool = self.long
+            else:
+                return
+            chosen = self.draw() % len(pool)
+            pool[chosen], pool[-1] = pool[-1], pool[chosen]
+            yield pool.pop(), pool is self.short
+
+
+def spread(h: int) -> int:
+    """Return the hash of a number of 64 bits."""
+    h %= 1 << 64
+    h = (h ^ h >> 32) * GOLDEN % (1 << 64)
+    return h ^ h >> 32
+
+
+@dataclass
+class Scored:
+    """An example and what was made of it: its features, target and importance as learned, and its scores."""
+
+    features: dict[str, float]
+    y: float
+    importance: float  # relative
+    us: dict[str, float]
+    zs: list[float]
+    derived: list
+    score: float
+    inputs: list[float]  # of the mixer
 
 
 class Reference:
-    """The sparse linear learner, one example at a time."""
+    """The sparse linear learner, one example at a time; with a key, examples are held, and learned in random order."""
 
     def __init__(
         self,
@@ -138,7 +207,9 @@ class Reference:
         level=0.5,
         l1: float = 0.0,
         l2: float = 0.0,
+        key: int | None = None,
     ) -> None:
+        self.importances, self.pools = Importances(), None if key is None else Pools(key)
         self.loss, self.rates, self.decays, self.level, self.l1, self.l2 = loss, rates, decays, level, l1, l2
         self.parts = {part for part in parts if len(rates) > 1 and (part != "bayes" or loss in BINARY)}
         self.features: dict[str, Feature] = {}  # in order of first update, the constant first
@@ -157,6 +228,7 @@ class Reference:
         self.importance_sum = 0.0
         self.residual_sum = 0.0
         self.targets: list[tuple[float, float]] = []  # (target as learned, importance)
+        self.positive, self.negative = 1.0, 1.0  # importances of the positive and of the negative examples, and 1
         self.size = 0.0  # of the residuals that are not rare
         self.low_distance, self.high_distance = 0.0, 0.0
 
@@ -167,8 +239,9 @@ class Reference:
         if n < 4 or size == 0.0:
             self.size = max(size, residual) if self.importance_sum else 0.0
             return y
-        share = min(1.0, importance / (self.importance_sum / n))
-        self.size += share * (size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0))
+        self.size += min(importance, 1.0) * (
+            size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0)
+        )
         wrong = residual > 3.0 * size and residual > self.unit
         return s + math.copysign(size, y - s) if wrong else y
 
@@ -310,8 +383,7 @@ class Reference:
             or (self.l1 and not any([*f.weights, f.kalman]))
         ):
             return 0.0
-        positive = sum(k for y, k in self.targets if y > 0) + 1.0
-        negative = sum(k for y, k in self.targets if y < 0) + 1.0
+        positive, negative = self.positive, self.negative
         p = positive / (positive + negative)
         return math.log((f.has + p) / (f.lacks + 1.0 - p)) - math.log(positive / negative)
 
@@ -341,7 +413,48 @@ class Reference:
 
     # ---- learning ----
     def learn(self, features: dict[str, float], target: float, importance: float = 1.0) -> float:
-        """Learn one example; return the score it had before, in the target's units."""
+        """Learn or hold one example, then learn what should leave the pools; return the score it had before."""
+        importance = self.importances.relative(importance)
+        if self.pools is None:
+            return self.learn_at_once(features, target, importance)
+        before, example = self.arrive(features, target, importance)
+        self.pools.arrive(example)
+        self.learn_held(holds_back=True)
+        return before
+
+    def learn_held(self, holds_back: bool = False) -> None:
+        """Learn the held examples that should leave now; all of them, unless some are to be held back."""
+        if self.pools is not None:
+            for example, is_short in self.pools.leaving(holds_back):
+                self.learn_later(example, is_short)
+
+    def learn_at_once(self, features: dict[str, float], target: float, importance: float) -> float:
+        """Learn one example, its importance relative; return the score it had before, in the target's units."""
+        before, example = self.meet(features, target, importance)
+        self.step(example, example.score, example.inputs)
+        self.count(example, importance)
+        return before
+
+    def arrive(self, features: dict[str, float], target: float, importance: float) -> tuple[float, Scored]:
+        """Meet an example that is to be learned later; return the score it had before, and the example."""
+        before, example = self.meet(features, target, importance)
+        if example.importance > 0.0:
+            self.insert_new(example)
+        self.count(example, importance)
+        return before, example
+
+    def learn_later(self, example: Scored, is_short: bool) -> None:
+        """Learn an example that was held: the mixer is graded by its scores at arrival, if it was in the short pool."""
+        us, zs, derived = self.look_at(example.features, learning=False)
+        s, v = self.score(us, zs, derived)
+        now = Scored(example.features, example.y, example.importance, us, zs, derived, s, v)
+        if not is_short or len(self.rates) == 1:
+            return self.step(now, s, v)
+        v = [float(np.float32(x)) for x in example.inputs]
+        return self.step(now, self.mixer.score(v), v)
+
+    def meet(self, features: dict[str, float], target: float, importance: float) -> tuple[float, Scored]:
+        """Score an example, and follow its values and its target; return the score, in the target's units, and the example."""
         if not self.features:
             self.insert(CONSTANT, 1.0)
         us, zs, derived = self.look_at(features, learning=True)
@@ -355,35 +468,46 @@ class Reference:
             target = self.credible(self.within_targets(before), target, importance)
             self.observe_edges(before, target, importance)
         self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
+        self.positive += importance * (target > 0.0)
+        self.negative += importance * (target < 0.0)
         y = target / self.expected if self.loss == "poisson" else (target - self.offset) / self.unit
-        seen = importance
         if self.loss == "poisson" and not any(y and k for y, k in self.targets):  # no count above 0 yet
             importance = 0.0
-
-        n = len(self.rates)
         self.n_examples += 1
         self.scale_sum += sum(u * u for u in us.values())
         self.derived_sum += len(derived)
-        if importance > 0.0 and any(slope_of(self.loss, score, y, self.level) for score in v[:n]):
-            for name in us:
-                if name not in self.features:
-                    self.insert(name, features[name])
+        return before, Scored(features, y, importance, us, zs, derived, s, v)
+
+    def step(self, example: Scored, s: float, v: list[float]) -> None:
+        """Let the experts learn an example, then the mixer by the score s and the inputs v."""
+        n, us, y, importance = len(self.rates), example.us, example.y, example.importance
+        if importance > 0.0 and any(slope_of(self.loss, score, y, self.level) for score in example.inputs[:n]):
+            self.insert_new(example)
             rows = [self.features[name] for name in us]
             c = math.sqrt(self.n_examples / self.scale_sum)
-            self.update_adagrad(rows, list(us.values()), c, v[:n], y, importance, has_constant=True)
+            self.update_adagrad(rows, list(us.values()), c, example.inputs[:n], y, importance, has_constant=True)
             if n > 1:
-                self.update_rest(rows, us, zs, derived, v, s, y, importance)
+                self.update_rest(rows, example)
             self.shrink(rows[:-1], c, importance)
         if n > 1 and importance > 0.0:
             H, e = self.curvature_and_error(s, y)
             self.mixer.update(v, importance * e, importance * H)
-            self.residual_sum += importance * self.residual(s, y)
+            self.mixer.weights[n + 1] = max(self.mixer.weights[n + 1], 0.0)  # of naive Bayes
             newest = math.log(0.5 * (1.0 + y)) if self.loss == "poisson" else y - self.mean * (self.loss in BINARY)
             for k, share in enumerate((1.0, 0.2, 0.02)):
                 self.trends[k] += (1.0 - (1.0 - share) ** importance) * (newest - self.trends[k])
-        self.importance_sum += seen
-        self.residual_sum += seen - importance
-        return before
+
+    def count(self, example: Scored, importance: float) -> None:
+        """Count an example's importance, and the residual of its score; 1 for one whose target has no scale yet."""
+        if len(self.rates) > 1:
+            self.residual_sum += example.importance * self.residual(example.score, example.y)
+        self.residual_sum += importance - example.importance
+        self.importance_sum += importance
+
+    def insert_new(self, example: Scored) -> None:
+        for name in example.us:
+            if name not in self.features:
+                self.insert(name, example.features[name])
 
     def residual(self, s: float, y: float) -> float:
         """What the mean residual is made of."""
@@ -421,24 +545,15 @@ class Reference:
             for f, x in zip(rows, r, strict=True):
                 f.weights[k] += h * rate * x
 
-    def update_rest(
-        self,
-        rows: list[Feature],
-        us: dict[str, float],
-        zs: list[float],
-        derived: list,
-        v: list[float],
-        s: float,
-        y: float,
-        importance: float,
-    ) -> None:
+    def update_rest(self, rows: list[Feature], example: Scored) -> None:
         """Update the experts beside the AdaGrad ones, and those of the derived features."""
+        us, v, y, importance = example.us, example.inputs, example.y, example.importance
         n = len(self.rates)
         first = n + 2
         if "newton" in self.parts and self.dense:
             H, e = self.curvature_and_error(v[first + n + 1], y)
             size = 1 + min(len(self.dense), MAX_BINNED)
-            self.newton.update(zs[:size], importance * e, importance * H)
+            self.newton.update(example.zs[:size], importance * e, importance * H)
         if "kalman" in self.parts:
             self.update_kalman(rows, list(us.values()), v[n], y, importance)
         if "bayes" in self.parts:
@@ -447,15 +562,16 @@ class Reference:
                     self.features[name].has += importance * u
                 elif name != CONSTANT and u > 0.0:
                     self.features[name].lacks += importance * u
-            self.bayes_squares += importance * (v[n + 1] / self.bayes_scale) ** 2
-        if not derived:
+            raw = v[n + 1] / self.bayes_scale if self.bayes_squares else float(len(us))
+            self.bayes_squares += importance * raw**2
+        if not example.derived:
             return
-        offset = s - sum(self.mixer.weights[k] * v[k] for k in range(first, first + n + 1))
-        for name in derived:
+        offset = example.score - sum(self.mixer.weights[k] * v[k] for k in range(first, first + n + 1))
+        for name in example.derived:
             if name not in self.derived:
                 self.derived[name] = Feature(1.0, 1.0, [0.0] * n, [0.0] * n, 0.15)
                 self.order.append(name)
-        made, ones = [self.derived[name] for name in derived], [1.0] * len(derived)
+        made, ones = [self.derived[name] for name in example.derived], [1.0] * len(example.derived)
         c = math.sqrt(self.n_examples / (self.n_examples + self.derived_sum))
         scores = [offset + v[first + k] for k in range(n + 1)]
         self.update_adagrad(made, ones, c, scores[:n], y, importance, has_constant=False)

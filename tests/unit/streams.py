@@ -7,11 +7,10 @@ import msgpack
 import numpy as np
 
 from learner import kernels
-from learner.layout import PARTS
+from learner.layout import CONSTANT_HASH
 from learner.losses import LOSSES
 from learner.model import Model
-from learner.spec import DECAYS
-from learner.tasks import TASKS
+from tests.reference.learner import Reference
 
 SEED = b"sixteen bytes it"
 LEVEL = 0.8  # of the quantile loss
@@ -57,10 +56,9 @@ def wide(r, i):
 
 
 STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
-RATES = TASKS["binary"].rates
-EXPERTS = {  # each number of rates is compiled anew, which takes its time
+EXPERTS = {  # rates, decays, parts; each number of rates is compiled anew, which takes its time
     1: ([0.5], [1.0], ()),
-    2: (RATES, DECAYS, PARTS),
+    2: (None, None, None),
     "two alone": ([0.5, 16], [1, 0.9], ()),
     3: ([0.1, 2, 32], [1, 0.9, 0.99], ("kalman", "cells")),
 }
@@ -95,12 +93,20 @@ def pack_weighed(examples):
     return b"".join(msgpack.packb([y, x, importance]) for x, y, importance in examples)
 
 
-def new(loss="logistic", n_rates=2, labels=None):
-    rates, decays, parts = (None, None, None) if n_rates == 2 else EXPERTS[n_rates]
+def new(loss="logistic", n_rates=2, labels=None, outcomes="late"):
+    rates, decays, parts = EXPERTS[n_rates]
     level = LEVEL if loss == "quantile" else None
     return Model(
-        LOSSES[loss].task, loss=loss, level=level, rates=rates, decays=decays, parts=parts, seed=SEED, labels=labels
-    )
+        LOSSES[loss].task, loss=loss, level=level, rates=rates, decays=decays, parts=parts, outcomes=outcomes, seed=SEED,
+        labels=labels,
+    )  # fmt: skip
+
+
+def reference_of(model, holds=True):
+    """Return the slow reference for a model; without pools of its own for a class of a multi-class model."""
+    spec = model.spec
+    key = int(model.learner.keys[CONSTANT_HASH]) if spec.outcomes == "late" and holds else None
+    return Reference(spec.loss, list(spec.rates), list(spec.decays), spec.parts, spec.level, spec.l1, spec.l2, key)
 
 
 def long_tail(n, seed=1):

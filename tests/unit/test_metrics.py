@@ -13,6 +13,7 @@ from learner.model import Model
 from learner.packing import pack_example
 from learner.tasks import TASKS
 from tests.conftest import SEED
+from tests.reference.learner import Importances
 from tests.unit.kernels import doors
 
 N = 12_345 if kernels.JIT else 120
@@ -31,22 +32,25 @@ def examples(task, n=N, seed=3, weighted=True):
 
 
 def replayed(task, loss=None, n=N, weighted=True):
-    """A model that learned the stream one by one; of each example target, prediction before, importance; the constant's."""
+    """A model that learned the stream one by one; of each example target, prediction before, importance; the constant's.
+
+    The best constant is of relative importances; for a regression it is the mean of the targets as they are learned.
+    """
     model = Model(task, loss=loss, seed=SEED)
-    rows, total, weight = [], 0.0, 0.0
+    rows, total, weight, importances = [], 0.0, 0.0, Importances()
     for y, x, importance in examples(task, n, weighted=weighted):
+        relative = importances.relative(importance)
         if task == "quantile":
             before, constant = model.predict_one(x), model.learner.totals[layout.QUANTILE]
         elif task == "poisson":
             before, constant = model.predict_one(x), (total + 1) / (weight + 1)
-            total += importance * y
+            total += relative * y
         elif task == "binary":
             before, constant = model.predict_proba_one(x)[1], (total + 1) / (weight + 2)
-            total += importance * (y > 0)
+            total += relative * (y > 0)
         else:
-            before, constant = model.predict_one(x), total / weight if weight else 0.0
-            total += importance * y
-        weight += importance
+            before, constant = model.predict_one(x), model.learner.totals[layout.TARGET_MEAN]
+        weight += relative
         rows.append((y, before, importance, constant))
         model.learn_one(x, y, importance)
     return model, np.array(rows)
@@ -160,5 +164,5 @@ def test_the_losses_that_learning_returns_add_up_to_the_figures():
 def test_a_score_that_is_no_number_is_counted_somewhere():
     sums, totals = np.zeros((3, metrics.N_BINARY)), np.zeros(100)
     for score in (math.nan, math.inf, -math.inf, 1e300):
-        doors.evaluate(CODES["binary"], LOSSES["logistic"].code, 0.5, totals, sums, score, 1.0, 1.0)
+        doors.evaluate(CODES["binary"], LOSSES["logistic"].code, 0.5, totals, sums, score, 1.0, 1.0, 1.0)
     assert sums[metrics.CURRENT, metrics.POSITIVES :].sum() == 4

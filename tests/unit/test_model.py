@@ -88,17 +88,22 @@ def test_importance_k_counts_roughly_like_k_repeats(loss):
         assert weighed.learner.totals[layout.IMPORTANCE_SUM] == k * plain.n_examples == repeated.n_examples
 
 
-def test_one_example_of_importance_k_is_k_examples_of_a_single_rate():
-    """On the first example both follow the same gradient, so that only AdaGrad's own sum may differ."""
+def test_an_example_of_importance_k_moves_a_score_by_less_than_k_times_as_much():
+    """Importances are relative to their mean so far, so the first one says nothing; a step is shorter the further it goes."""
     for k in (2, 5):
         heavy, light = new(rates=[0.5]), new(rates=[0.5])
-        heavy.learn_one({"a": 1}, 1, importance=k)
+        heavy.learn_one({"b": 1}, 1, importance=k)
+        light.learn_one({"b": 1}, 1)
+        before = light.score_one({"a": 1})
+        assert heavy.score_one({"a": 1}) == before
+        heavy.learn_one({"a": 1}, 1, importance=k * k)
         light.learn_one({"a": 1}, 1)
-        assert light.score_one({"a": 1}) < heavy.score_one({"a": 1}) < k * light.score_one({"a": 1})
+        light_move, heavy_move = (model.score_one({"a": 1}) - before for model in (light, heavy))
+        assert light_move < heavy_move < k * light_move
 
 
 def test_an_example_of_no_importance_teaches_nothing():
-    model, other = trained(n=40), trained(n=40)
+    model, other = trained(n=40, outcomes="at_once"), trained(n=40, outcomes="at_once")
     other.learn_one({"w1": 1}, 1, importance=0)
     assert other.learner.totals[layout.IMPORTANCE_SUM] == model.learner.totals[layout.IMPORTANCE_SUM]
     assert other.score_one({"w1": 1}) == model.score_one({"w1": 1})

@@ -8,14 +8,16 @@ import pytest
 from learner.errors import SpecError
 from learner.layout import PARTS
 from learner.model import Model
-from learner.spec import DECAYS
+from learner.spec import OUTCOMES, Spec
 from learner.tasks import TASKS
 from tests.unit.records import SEED, new, trained
 
-RATES = TASKS["binary"].rates
+RATES, DECAYS = TASKS["binary"].rates["late"]
+LATE_PARTS = [part for part in PARTS if part != "trends"]
 SPECS = [
     {}, {"loss": "hinge"}, {"task": "regression"}, {"rates": [1.0]}, {"rates": [1.0, 2.0]}, {"rates": [1.0], "decays": [0.5]},
     {"task": "quantile"}, {"task": "quantile", "level": 0.9}, {"task": "poisson"},
+    {"outcomes": "at_once"}, {"task": "multiclass"}, {"task": "multiclass", "outcomes": "at_once"}, {"optimizer": "ftrl"},
     {"labels": ["a", "b"]}, {"labels": ["b", "a"]}, {"featurizer": "email"}, {"seed": b"another sixteen b"},
 ]  # fmt: skip
 
@@ -32,9 +34,26 @@ def test_a_fingerprint_changes_with_everything_that_is_learned_differently():
     prints = [Model(**({"seed": SEED} | options)).fingerprint for options in SPECS]
     assert len(set(prints)) == len(prints)
     assert all(len(x) == 32 and set(x) <= set("0123456789abcdef") for x in prints)
-    assert new().fingerprint == new(rates=RATES, decays=DECAYS, parts=PARTS).fingerprint
     model = trained(n=5)
     assert model.fingerprint == new().fingerprint
+
+
+@pytest.mark.parametrize("outcomes", OUTCOMES)
+@pytest.mark.parametrize("task", TASKS)
+def test_defaults_that_are_written_out_are_not_in_the_fingerprint(task, outcomes):
+    plain = Spec(task, outcomes=outcomes, seed=SEED)
+    rates, decays = TASKS[task].rates[outcomes]
+    parts = LATE_PARTS if outcomes == "late" else PARTS
+    written = Spec(
+        task, outcomes=outcomes, rates=rates, decays=decays, parts=parts, loss=TASKS[task].loss, seed=SEED,
+        level=0.5 if task == "quantile" else None,
+    )  # fmt: skip
+    assert written.fingerprint == plain.fingerprint == Spec.from_data(plain.to_data()).fingerprint
+    assert (outcomes == "late") == (plain.fingerprint == Spec(task, seed=SEED).fingerprint)
+
+
+def test_a_named_algorithm_learns_at_once():
+    assert Spec(optimizer="sgd").outcomes == Spec(optimizer="sgd", outcomes="at_once").outcomes == "at_once"
 
 
 def test_a_model_draws_its_own_secret():
@@ -46,6 +65,15 @@ RATES_RULE = "rates must be 1 to 12 numbers above 0, at most 1e+06"
 DECAYS_RULE = "decays must be 1 to 12 numbers above 0, at most 1"
 LABELS_RULE = "labels must be two different strings of 1 to 256 bytes, of a binary task"
 BAD_SPECS = [
+    ({"outcomes": "soon"}, "outcomes must be one of late, at_once (got 'soon')"),
+    (
+        {"outcomes": "late", "optimizer": "sgd"},
+        "outcomes of a named algorithm must be at_once: it learns each example when it comes (got late)",
+    ),
+    (
+        {"parts": ["trends"]},
+        "parts must have no trends if outcomes come late: they are outcomes of the examples just before",
+    ),
     ({"task": "ranking"}, "task must be one of binary, multiclass, regression, quantile, poisson (got 'ranking')"),
     ({"level": 0.5}, "level must be of a quantile task (got a binary one)"),
     ({"task": "quantile", "level": 1}, "level must be within (0, 1) (got 1)"),
@@ -101,7 +129,7 @@ def test_a_spec_of_another_version_or_with_other_keys_is_refused():
     message = (
         "^spec must have no other keys than decays, featurizer, l1, l2, labels, level, loss, max_features, neural, "
     )
-    message += "optimizer, parts, rates, seed, task"
+    message += "optimizer, outcomes, parts, rates, seed, task"
     with pytest.raises(SpecError, match=rf"{message} \(got colour, size\)$"):
         Model.from_spec(new().to_spec() | {"size": 1, "colour": 2})
 

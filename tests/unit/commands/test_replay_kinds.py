@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from learner.commands import main
 from learner.model import Model
 from learner.packing import pack
-from tests.unit.streams import SEED, long_tail, pack_weighed, packed, pixels, scaled_words
+from tests.conftest import SEED
+from tests.unit.streams import long_tail, pack_weighed, packed, pixels, scaled_words
 
 
 def test_a_file_of_arrays_is_replayed(tmp_path):

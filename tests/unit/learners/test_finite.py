@@ -10,7 +10,7 @@ from learner import kernels, layout
 from learner.layout import PARTS
 from learner.losses import LOSSES
 from learner.model import Model
-from tests.unit.streams import RATES, SEED, new, pack
+from tests.unit.streams import SEED, new, pack
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -70,10 +70,12 @@ def assert_finite_after(examples, loss="logistic"):
 
 
 @pytest.mark.skipif(not kernels.JIT, reason="too many examples for plain Python")
-@pytest.mark.parametrize("rates", [RATES, (16.0, 16.0)])
-def test_nothing_grows_for_ever(rates):
+@pytest.mark.parametrize(
+    "options", [{}, {"outcomes": "at_once"}, {"rates": (16.0, 16.0), "parts": PARTS, "outcomes": "at_once"}]
+)
+def test_nothing_grows_for_ever(options):
     """Inputs of the filters that are always 0, or the same as another, have no variance that grows: a stream has no end."""
-    model, r = Model(rates=rates, parts=PARTS, seed=SEED), random.Random(5)
+    model, r = Model(**options, seed=SEED), random.Random(5)
     examples = pack(*((r.choice([-1, 1, 1]), {f"w{r.randrange(50)}": 1}) for _ in range(20_000)))
     model.learn_packed(examples)
     first = model.progressive_loss

@@ -7,12 +7,7 @@ import pytest
 
 from learner import kernels, layout
 from learner.losses import LOSSES
-from learner.spec import DECAYS
-from learner.tasks import TASKS
-from tests.reference.learner import Reference
 from tests.unit.streams import (
-    EXPERTS,
-    LEVEL,
     growing,
     huge_values,
     indicators,
@@ -20,23 +15,23 @@ from tests.unit.streams import (
     new,
     odd_numbers,
     pack,
+    reference_of,
     stream,
     wide,
 )
 
-RATES = TASKS["binary"].rates
 N_EXAMPLES = 400 if kernels.JIT else 40
 STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
+KINDS = [(1, "late"), (2, "late"), (2, "at_once"), ("two alone", "at_once"), (3, "late")]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("n_rates", EXPERTS)
+@pytest.mark.parametrize(("n_rates", "outcomes"), KINDS)
 @pytest.mark.parametrize("make", STREAMS)
-def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
-    _, decays, parts = EXPERTS[n_rates]
-    n = N_EXAMPLES // 2 if make is wide or not parts else N_EXAMPLES
-    model = new(loss, n_rates)
-    reference = Reference(loss, list(model.spec.rates), list(decays), parts, LEVEL)
+def test_the_compiled_learner_is_the_reference(make, n_rates, outcomes, loss):
+    model = new(loss, n_rates, outcomes=outcomes)
+    n = N_EXAMPLES // 2 if make is wide or not model.spec.parts else N_EXAMPLES
+    reference = reference_of(model)
     examples = list(stream(make, loss, n))
 
     expected = [reference.learn(x, y, importance) for y, x, importance in examples]
@@ -47,6 +42,10 @@ def test_the_compiled_learner_is_the_reference(make, n_rates, loss):
     weights = reference.weights()
     assert list(model.weights) == list(weights)
     np.testing.assert_allclose(model.weights.array(), list(weights.values()), rtol=2e-3, atol=1e-6 * reference.unit)
+    for _, x, _ in stream(make, loss, 20, seed=2):
+        assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
+    model.learner.learn_held()
+    reference.learn_held()
     for _, x, _ in stream(make, loss, 20, seed=2):
         assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
 
@@ -77,7 +76,8 @@ def test_the_scale_of_the_features_changes_nothing_to_four_digits(unit):
 @pytest.mark.parametrize("value", [0.1, -0.3, 1 / 3, 1e-7, 1e-29, 16_777_217, 1e23])
 def test_a_feature_of_one_value_is_an_indicator_even_when_float32_cannot_hold_it(value):
     assert float(np.float32(value)) != value
-    reference, model = Reference("logistic", list(RATES), list(DECAYS)), new()
+    model = new()
+    reference = reference_of(model)
     for i in range(100):
         x, y = ({"member": value}, 1) if i % 5 < 3 else ({}, -1)
         assert model.learn_packed(pack([y, x])).scores[0] == pytest.approx(reference.learn(x, y), rel=1e-4, abs=1e-4)

@@ -9,13 +9,11 @@ import pytest
 from learner import kernels, layout
 from learner.errors import ExampleError
 from learner.model import Model
-from learner.spec import DECAYS
-from learner.tasks import TASKS
+from learner.spec import OUTCOMES
 from tests.conftest import SEED
-from tests.reference.learner import Reference
-from tests.unit.streams import labelled, packed
+from tests.reference.learner import Importances, Pools
+from tests.unit.streams import labelled, packed, reference_of
 
-RATES = TASKS["binary"].rates
 N_EXAMPLES = 300 if kernels.JIT else 40
 
 
@@ -23,13 +21,24 @@ def new(**options):
     return Model("multiclass", seed=SEED, **options)
 
 
-def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest():
-    model, references = new(), {}
+@pytest.mark.parametrize("outcomes", OUTCOMES)
+def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest(outcomes):
+    """The classes share the pools: a held example is learned by the classes that there were when it came."""
+    model, references = new(outcomes=outcomes), {}
+    pools, importances = Pools(int(model.learner.keys[layout.CONSTANT_HASH])), Importances()
     for label, x, importance in labelled(N_EXAMPLES):
         model.learn_one(x, label, importance)
-        references.setdefault(str(label), Reference("logistic", list(RATES), list(DECAYS)))
-        for name, reference in references.items():
-            reference.learn(x, 1 if name == str(label) else -1, importance)
+        references.setdefault(str(label), reference_of(model, holds=False))
+        k = importances.relative(importance)
+        targets = {name: 1 if name == str(label) else -1 for name in references}
+        if outcomes == "at_once":
+            for name, y in targets.items():
+                references[name].learn_at_once(x, y, k)
+            continue
+        pools.arrive({name: references[name].arrive(x, y, k)[1] for name, y in targets.items()})
+        for examples, is_short in pools.leaving():
+            for name, example in examples.items():
+                references[name].learn_later(example, is_short)
     assert list(model.classes) == list(references)
     for _, x, _ in labelled(20, seed=2):
         for label, score in model.learner.scores_packed(model.pack(x)).items():
@@ -79,7 +88,8 @@ def test_contributions_add_up_to_the_labels_score():
 
 
 def test_the_figures_are_those_of_the_definitions():
-    model, counts, n = new(), {}, 0.0
+    """The best constant's shares are of the importances relative to their mean so far."""
+    model, counts, n, importances = new(), {}, 0.0, Importances()
     losses, right, constant, constant_right, weights = [], [], [], [], []
     for label, x, importance in labelled(N_EXAMPLES):
         label, p = str(label), model.predict_proba_one(x)
@@ -89,7 +99,8 @@ def test_the_figures_are_those_of_the_definitions():
         right.append(known and max(p, key=p.__getitem__) == label)
         constant.append(-math.log((counts[label] + 1) / (n + k)) if known else math.log(k))
         constant_right.append(known and max(counts, key=counts.__getitem__) == label)
-        counts[label], n = counts.get(label, 0) + importance, n + importance
+        relative = importances.relative(importance)
+        counts[label], n = counts.get(label, 0) + relative, n + relative
         weights.append(importance)
         model.learn_one(x, label, importance)
     figures = model.figures()

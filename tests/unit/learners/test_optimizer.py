@@ -147,3 +147,16 @@ def test_an_importance_of_zero_is_counted_and_not_learned(name):
         other.learn_one({**x, "b": 1e6, "never": 1.0}, -y, 0.0)
     assert dict(model.weights) == dict(other.weights)
     assert other.n_examples == 60
+
+
+def test_an_importance_of_k_is_k_repeats_of_plain_sgd_while_the_slope_stays():
+    """Within the margin the hinge loss has one slope. Of other losses the slope is taken once, before the k steps."""
+    sgd = {"name": "sgd", "rate": 0.01, "power": 0.0}
+    weighed, repeated = new(sgd, "hinge"), new(sgd, "hinge")
+    for i, k in enumerate([3, 1, 2, 4] * 5):
+        x, y = {"a": 1.0, "b": -0.5} if i % 2 else {"b": 0.5}, 2 * (i % 2) - 1
+        weighed.learn_one(x, y, k)
+        for _ in range(k):
+            repeated.learn_one(x, y)
+    assert dict(weighed.weights) == pytest.approx(dict(repeated.weights), rel=1e-6)
+    assert 0.0 < weighed.score_one({"a": 1.0, "b": -0.5}) < 1.0

@@ -6,21 +6,17 @@ import pytest
 
 from learner import kernels
 from learner.model import Model
-from learner.spec import DECAYS
 from tests.conftest import state_bytes
-from tests.reference.learner import Reference
 from tests.unit.learners.consistency import check_dict
-from tests.unit.streams import RATES, SEED, long_tail, packed
+from tests.unit.streams import SEED, long_tail, packed, reference_of
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared", "hinge"])
 @pytest.mark.parametrize(("l1", "l2"), [(0.1, 0.0), (0.0, 0.02), (0.05, 0.01)])
-@pytest.mark.parametrize("several", [True, False], ids=["mixture", "one rate"])
-def test_the_penalties_are_those_of_the_reference(loss, l1, l2, several):
-    rates, decays = (RATES, DECAYS) if several else ([0.5], [1.0])
-    reference = Reference(loss, list(rates), list(decays), l1=l1, l2=l2)
-    mixture = {} if several else {"rates": rates}
-    model = Model(seed=SEED, task="regression" if loss == "squared" else "binary", loss=loss, l1=l1, l2=l2, **mixture)
+@pytest.mark.parametrize("options", [{}, {"rates": [0.5], "outcomes": "at_once"}], ids=["mixture", "one rate at once"])
+def test_the_penalties_are_those_of_the_reference(loss, l1, l2, options):
+    model = Model(seed=SEED, task="regression" if loss == "squared" else "binary", loss=loss, l1=l1, l2=l2, **options)
+    reference = reference_of(model)
     for i, (target, features) in enumerate(long_tail(150 if kernels.JIT else 40)):
         y, importance = (target if loss == "squared" else 2 * target - 1), 2.0 if i % 7 == 0 else 1.0
         expected = reference.learn(features, y, importance)

@@ -21,9 +21,9 @@ def numbers(n=N, level=100.0, seed=1):
         yield level + 3.0 * x["a"] + 0.5 * min(x["skewed"], 10.0) + r.gauss(0.0, 1.0), x
 
 
-def errors(task, examples, typos=()):
+def errors(task, examples, typos=(), outcomes="late"):
     """Return the sizes of the errors before learning, with some targets mistyped: pairs of (place, target)."""
-    model, learned = Model(task, seed=SEED), list(examples)
+    model, learned = Model(task, seed=SEED, outcomes=outcomes), list(examples)
     for place, y in typos:
         learned[place] = (y, learned[place][1])
     scores = model.learn_packed(pack(*((y, x, 1.0) for y, x in learned))).scores
@@ -54,7 +54,7 @@ def test_one_mistyped_target_in_a_thousand_spoils_nothing(task):
 
 @pytest.mark.parametrize("level", [130.0, 1000.0, 1e5])
 def test_a_new_level_is_followed_within_twenty_examples(level):
-    found = errors("regression", [*numbers(), *numbers(200, level)])[N:] / (level - 100.0)
+    found = errors("regression", [*numbers(), *numbers(200, level)], outcomes="at_once")[N:] / (level - 100.0)
 
     assert found[:20].min() < 0.1
     assert found[100:].mean() < 0.25

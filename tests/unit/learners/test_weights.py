@@ -148,8 +148,8 @@ def test_a_feature_of_value_zero_is_not_stored():
 
 @pytest.mark.parametrize("rates", [[0.5], None])
 def test_a_feature_is_not_stored_while_its_gradient_is_zero(rates):
-    """Beyond the margin of the hinge nothing is learned; on the wrong side it is."""
-    model = new(loss="hinge", rates=rates)
+    """Beyond the margin of the hinge nothing is learned; on the wrong side it is. (A held example's features are stored.)"""
+    model = new(loss="hinge", rates=rates, outcomes="at_once")
     for _ in range(30):
         model.learn_one({"a": 1}, 1)
     n = model.n_features
