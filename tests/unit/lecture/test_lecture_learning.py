@@ -103,7 +103,7 @@ def experts(model, names):
 def test_the_compiled_linear_update_is_that_of_the_graph(name, y, rate):
     """The fused update uses the graph's gradient: G grows by its square, and w follows it, continuously, over the rate.
 
-    One AdaGrad rate without mixing, learned at once; u is x on the feature's own scale, and a regression's target is standardised.
+    One AdaGrad rate, at once and without mixing; u is x on the feature's own scale, and a regression's target is standardised.
     """
     loss = losses.LOSSES[name]
     model = Model(loss.task, loss=name, rates=[rate], outcomes="at_once", seed=SEED)
