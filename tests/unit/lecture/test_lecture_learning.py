@@ -39,7 +39,7 @@ def test_the_weights_start_empty_and_grow():
 
 def test_a_weight_is_stored_when_it_becomes_non_zero():
     """Only when a feature's weight becomes non-zero is it stored: not by predicting, nor by an example that teaches nothing."""
-    model = learned("binary", [({"a": 1}, 1)] * 20, loss="hinge", rates=[2.0])
+    model = learned("binary", [({"a": 1}, 1)] * 20, loss="hinge", rates=[2.0], outcomes="at_once")
     assert model.score_one({"a": 1}) >= 1.0
     before = dict(model.weights)
     model.score_one({"a": 1, "b": 1})
@@ -103,10 +103,10 @@ def experts(model, names):
 def test_the_compiled_linear_update_is_that_of_the_graph(name, y, rate):
     """The fused update uses the graph's gradient: G grows by its square, and w follows it, continuously, over the rate.
 
-    One AdaGrad rate without mixing; u is x on the feature's own scale, and a regression's target is standardised.
+    One AdaGrad rate, at once and without mixing; u is x on the feature's own scale, and a regression's target is standardised.
     """
     loss = losses.LOSSES[name]
-    model = Model(loss.task, loss=name, rates=[rate], seed=SEED)
+    model = Model(loss.task, loss=name, rates=[rate], outcomes="at_once", seed=SEED)
     y = max(y, 0.0) if name == "poisson" else y
     targets = [1.0, 0.0 if name == "poisson" else -1.0, y]
     for target in targets[:2]:
