@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from learner.commands.blocks import Rejected, read_blocks, regrouped
-from learner.commands.options import make_spec
+from learner.commands.options import FILE_SEED, make_spec
 from learner.commands.show import notice_lines
 from learner.confidence import Differences
 from learner.errors import LearnerError, SpecError, show
@@ -54,7 +54,7 @@ def make_specs(
         name.replace("_", "-"): value for name, value in options.items() if value and value != by_name[name].default
     }
     words = (name if value is True else f"{name}={value}" for name, value in chosen.items())
-    first = make_spec(options)
+    first = make_spec(options, FILE_SEED)
     specs = {" ".join(words) or "default": first}
     for other in others:
         name = other or "default"
@@ -63,7 +63,7 @@ def make_specs(
         if other.endswith((".toml", ".json")) and "=" not in other:
             specs[name] = spec_of_file(other, first)
         else:
-            specs[name] = make_spec({**options, **_changes(other, options, by_name)})
+            specs[name] = make_spec({**options, **_changes(other, options, by_name)}, FILE_SEED)
     return specs
 
 
@@ -89,7 +89,7 @@ def _changes(other: str, options: Mapping[str, Any], by_name: Mapping[str, click
 
 
 def spec_of_file(path: str, first: Spec) -> Spec:
-    """Return the spec in a TOML or JSON file; its task, level, labels and featurizer are by default those of the first model.
+    """Return the spec in a TOML or JSON file; its task, level, labels, featurizer and seed are by default the first's.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def spec_of_file(path: str, first: Spec) -> Spec:
     if not isinstance(data, dict):
         raise SpecError(f"{path}: spec must be a map of names to values (got {show(data)})")
     inherited = first.to_data()
-    same = ("task", "level", "labels", "featurizer")
+    same = ("task", "level", "labels", "featurizer", "seed")
     return Spec.from_data({name: inherited[name] for name in same if name in inherited} | data)
 
 

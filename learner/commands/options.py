@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from learner.service.store import Store
 
 __all__ = [
+    "FILE_SEED",
     "activation_option",
     "durability_option",
     "errors_as_lines",
@@ -101,6 +102,8 @@ def to_json(value: Any) -> str:
 
 
 # ---- models ----
+FILE_SEED = b"the seed of files"  # of models that learn a file: the seed draws the order in which examples are learned
+
 activation_option = click.option(
     "--activation", type=click.Choice(ACTIVATIONS), help="Of the neural head; by default tanh."
 )
@@ -139,8 +142,8 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def make_spec(options: Mapping[str, Any]) -> Spec:
-    """Return the spec that the values of the `model_options`, by name, describe.
+def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
+    """Return the spec that the values of the `model_options`, by name, describe; without a seed, a random one is drawn.
 
     Raises
     ------
@@ -171,6 +174,7 @@ def make_spec(options: Mapping[str, Any]) -> Spec:
         max_features=options["max_features"],
         l1=options["l1"],
         l2=options["l2"],
+        seed=seed,
     )
 
 

@@ -4,7 +4,15 @@ from typing import Any
 
 import click
 
-from learner.commands.options import format_option, json_option, make_spec, model_options, target_option, to_json
+from learner.commands.options import (
+    FILE_SEED,
+    format_option,
+    json_option,
+    make_spec,
+    model_options,
+    target_option,
+    to_json,
+)
 from learner.late import BLOCK_EXAMPLES
 
 __all__ = ["replay"]
@@ -45,7 +53,7 @@ def replay(
         from learner.commands.progressive import learn_file
         from learner.model import Model
 
-        model = Model.from_spec(make_spec(options))
+        model = Model.from_spec(make_spec(options, FILE_SEED))
         result = learn_file(model, file, file_format, target, quiet=as_json, late=late)
     if as_json:
         click.echo(to_json(result))

@@ -8,6 +8,7 @@ from tests.plotting import figures, picture_folder  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
-def one_secret(monkeypatch):
-    """Let every model draw the same secret: the order in which held examples are learned depends on it."""
-    monkeypatch.setattr("learner.spec.secrets.token_bytes", lambda n: SEED)
+def one_seed(monkeypatch):
+    """Let models of files have the tests' seed: the order in which held examples are learned depends on it."""
+    for module in ("compare", "replay"):
+        monkeypatch.setattr(f"learner.commands.{module}.FILE_SEED", SEED)
