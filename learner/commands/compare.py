@@ -81,8 +81,12 @@ def _changes(other: str, options: Mapping[str, Any], by_name: Mapping[str, click
             raise LearnerError(
                 f"--compare must be options of a model as NAME=VALUE, or a .toml or .json file (got {word!r})"
             )
+        changes[name] = value if equals else True
+        kind = by_name[name].type
+        if not equals or isinstance(kind, click.Choice):  # the spec has the rules of choices
+            continue
         try:
-            changes[name] = by_name[name].type.convert(value, by_name[name], None) if equals else True
+            changes[name] = kind.convert(value, by_name[name], None)
         except click.UsageError as error:
             raise LearnerError(f"--compare {word}: {error.message}") from error
     return changes
