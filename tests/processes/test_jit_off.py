@@ -42,7 +42,7 @@ def learn():
 def run(*command):
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
 
 

@@ -23,6 +23,7 @@ def test_the_machine_code_of_no_door_counts_references():
         model.learn_one(np.ones(3), 1)
         model.learn_packed(b"\xc1")
         model.explain_one({"a": 1.0})
+        model.losses_packed(b"\xc1")
         assert model.weights["1"]["a"] if "task" in kind else model.weights["a"]
     kernels.boundaries(np.zeros(1, np.uint8), np.zeros(1, np.int64))
     machine_code = {path: path.read_bytes() for path in jit.machine_code_folder().rglob("*.nbc")}
