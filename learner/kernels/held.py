@@ -4,9 +4,9 @@ A request is answered without its neighbours' outcomes. So the experts' scores a
 when its neighbours' outcomes are not learned yet, and the experts learn the examples in another order than that of the stream:
 otherwise runs, alternations and other patterns of the outcomes would be learned in place of the features.
 
-- Three in four examples wait in the *short* pool, for `MAX_SHORT` examples on average. They grade the mixer by the scores that
-  they had on arrival.
-- The others wait in the *long* pool, on average until `LONG_SHARE` times `MAX_LONG` examples later. They grade the mixer by
+- Three in four examples wait in the *short* pool, until some 170 others have come on average. They grade the mixer by the
+  scores that they had on arrival.
+- The others wait in the *long* pool, until `LONG_SHARE` times `MAX_LONG` others have come on average. They grade the mixer by
   their scores when they are learned, as examples from another part of the stream: an expert that follows a long run of equal
   outcomes, or a sorted stream, fails on them.
 
