@@ -115,7 +115,7 @@ class Worker:
                 may_ask = not self.answering.waiting
                 batch = self._read(reading, wait=may_ask and not burst)
                 self.owning.require()
-                examples = self._hold_back(batch.examples, no_more=burst and not batch.examples)
+                examples = self._collect(batch.examples, no_more=burst and not batch.examples)
                 self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
                 self._learn(examples)
                 flushing.flush_if_due(examples_came=bool(batch.examples))
@@ -135,9 +135,9 @@ class Worker:
         """Read the next examples, and requests unless some wait to be answered."""
         requests_after = None if self.answering.waiting else self.answering.last_request
         measured = self.recovery.is_going_on
-        return reading.read(self.learning.cursor, self.measuring.held, requests_after, wait, measured)
+        return reading.read(self.learning.cursor, self.measuring.collected, requests_after, wait, measured)
 
-    def _hold_back(self, examples: Entries, no_more: bool) -> Entries:
+    def _collect(self, examples: Entries, no_more: bool) -> Entries:
         """Return the examples to learn now; while the late loss is measured, they may have to wait for the rest of a block."""
         return examples if self.recovery.is_going_on else self.measuring.take(examples, no_more)
 

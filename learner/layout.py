@@ -32,7 +32,7 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
 ``metrics``
     float64: the sums of the progressive evaluation, see `learner.metrics`.
 ``held``, ``held_features``, ``held_inputs``
-    The examples that wait to be learned, see `learner.kernels.held`; those of the short pool come first.  ``held``: float64,
+    The examples that wait to be learned, see `learner.kernels.held`; those of the short pool come first. ``held``: float64,
     (n, 4): the target in the learner's own units (with many classes the class), the importance, the number of classes at its
     arrival, and the number of features. ``held_features``: uint64, (n, 2): each feature's hash, and its value's bits.
     ``held_inputs``: float32, (n in the short pool, classes or 1, M): the mixer's inputs at the examples' arrival.

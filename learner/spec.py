@@ -202,10 +202,8 @@ class Spec:
     @property
     def fingerprint(self) -> str:
         """32 hex digits of a hash of the spec's data. Values that are defaults are left out, so new keys change nothing."""
-        usual = Spec(self.task, outcomes=None if self.optimizer else self.outcomes).to_data()
-        usual["outcomes"] = OUTCOMES[0]
-        data = {key: value for key, value in self.to_data().items() if key not in usual or value != usual[key]}
-        data = {"task": self.task} | data
+        usual = Spec(self.task, outcomes=self.outcomes).to_data() | {"task": None, "outcomes": OUTCOMES[0]}
+        data = {key: value for key, value in self.to_data().items() if value != usual[key]}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -63,7 +63,7 @@ def make_specs(
         if other.endswith((".toml", ".json")) and "=" not in other:
             specs[name] = spec_of_file(other, first)
         else:
-            specs[name] = make_spec({**options, **_changes(other, options, by_name)}, FILE_SEED)
+            specs[name] = make_spec({**options, **_changes(other, options, by_name)})
     return specs
 
 
@@ -93,7 +93,7 @@ def _changes(other: str, options: Mapping[str, Any], by_name: Mapping[str, click
 
 
 def spec_of_file(path: str, first: Spec) -> Spec:
-    """Return the spec in a TOML or JSON file; its task, level, labels, featurizer and seed are by default the first's.
+    """Return the spec in a TOML or JSON file; its task, level, labels and featurizer are by default those of the first model.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def spec_of_file(path: str, first: Spec) -> Spec:
     if not isinstance(data, dict):
         raise SpecError(f"{path}: spec must be a map of names to values (got {show(data)})")
     inherited = first.to_data()
-    same = ("task", "level", "labels", "featurizer", "seed")
+    same = ("task", "level", "labels", "featurizer")
     return Spec.from_data({name: inherited[name] for name in same if name in inherited} | data)
 
 

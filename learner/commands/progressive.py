@@ -15,7 +15,7 @@ from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.model import Model
 from learner.packing import by_name
 
-__all__ = ["learn_file", "seconds_to_warm"]
+__all__ = ["learn_file"]
 
 
 def learn_file(
@@ -53,7 +53,7 @@ def learn_file(
         data, ends = block
         first = 0
         if late and model.n_examples:
-            started += 0.0 if late_loss.examples else seconds_to_warm(model)
+            started += 0.0 if late_loss.examples else _seconds_to_warm(model)
             late_loss.add(*model.losses_packed(data))
         while first < len(ends):
             last = min(len(ends), max(first + 1, first + due - model.n_examples))
@@ -79,7 +79,7 @@ def learn_file(
     return result
 
 
-def seconds_to_warm(model: Model) -> float:
+def _seconds_to_warm(model: Model) -> float:
     """Compile the loop that only scores, or load it from disk; return the seconds that it took."""
     start = time.perf_counter()
     model.losses_packed(b"")

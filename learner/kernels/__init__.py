@@ -2,7 +2,7 @@
 
 This module has the *doors*: the functions that Python calls. A door takes plain tuples with the fields of the records in
 `learner.kernels.records`, makes records of them, and calls a compiled function. Read `learner.kernels.mixture` next:
-`learn_example` is the algorithm.
+`learn_one` is the algorithm.
 
 ==============  ======================================================================================================
 ``example``     msgpack bytes to hashes, values and a target, all checked before the model changes; ``scanner``, ``hashing``

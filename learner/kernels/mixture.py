@@ -1,4 +1,4 @@
-"""The learner: predict an example, then learn it. Read `learn_example` first: it is the algorithm.
+"""The learner: predict an example, then learn it. Read `learn_one` first: it is the algorithm.
 
     scan -> find rows, scale -> experts' scores -> mixed score -> loss -> every expert's step -> the mixer's step
 
@@ -150,7 +150,7 @@ def count_residual(s, update, relative, learner):
 
 
 @inlined
-def count_example(importance, relative, learner):
+def count_arrival(importance, relative, learner):
     """Count an example, and mark the constant's row as changed."""
     totals = learner.state.totals
     count_importance(importance, relative, totals)
@@ -387,7 +387,7 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
             if importance > 0.0:
                 keep_rows(example.buffer, n, learner, work.features)
             keep_inputs(slot, k, y, importance, learner, work.inputs)
-            count_example(example.importance, relative, learner)
+            count_arrival(example.importance, relative, learner)
             return score, loss
         has_gradient = importance > 0.0 and moves(y, learner, work.scores)
         if has_gradient:
@@ -400,7 +400,7 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
                 s = score_at_arrival(slot, k, learner, work.inputs)
             learn_mixing(s, update, settings, learner.state, work.inputs, work.products)
         if is_new:
-            count_example(example.importance, relative, learner)
+            count_arrival(example.importance, relative, learner)
         return score, loss
 
     return learn_one

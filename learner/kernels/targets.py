@@ -31,17 +31,17 @@ EDGE_SHARE = 1.0 / 50.0  # weight of the newest target in the mean distances fro
 
 
 @compiled
-def observe_target(totals, y, importance):
+def observe_target(totals, y, relative):
     """Update the running mean, squared deviations and range with a target (Welford, 1962)."""
-    if importance == 0.0:
+    if relative == 0.0:
         return
     if totals[TARGET_SUM] == 0.0:
         totals[TARGET_MIN] = y
         totals[TARGET_MAX] = y
-    totals[TARGET_SUM] += importance
+    totals[TARGET_SUM] += relative
     delta = y - totals[TARGET_MEAN]
-    totals[TARGET_MEAN] += importance * delta / totals[TARGET_SUM]
-    totals[TARGET_SQUARES] += importance * delta * (y - totals[TARGET_MEAN])
+    totals[TARGET_MEAN] += relative * delta / totals[TARGET_SUM]
+    totals[TARGET_SQUARES] += relative * delta * (y - totals[TARGET_MEAN])
     totals[TARGET_MIN] = min(totals[TARGET_MIN], y)
     totals[TARGET_MAX] = max(totals[TARGET_MAX], y)
 
@@ -117,9 +117,9 @@ def near_range(totals, s):
 
 
 @compiled
-def observe_edges(totals, s, y, importance):
+def observe_edges(totals, s, y, relative):
     """Update the mean distances from the smallest and the largest target, if the score was beyond it."""
-    share = 1.0 - (1.0 - EDGE_SHARE) ** importance
+    share = 1.0 - (1.0 - EDGE_SHARE) ** relative
     if s < totals[TARGET_MIN]:
         totals[LOW_DISTANCE] += share * (max(y - totals[TARGET_MIN], 0.0) - totals[LOW_DISTANCE])
     elif s > totals[TARGET_MAX]:

@@ -7,8 +7,8 @@ weight of a feature is ``w = sum_k a_k w_k`` on the feature's own scale, and exp
 
 The model also *derives* features from those of the example: bins of numbers, cells of two numbers, pairs of the most frequent
 features, and for numeric targets pairs of a bin and a frequent feature. They have rows and names like other features ("carat in
-[0.7, 0.9)", "carrier=UA and origin=EWR"), and separate experts that are trained on the residual. Recent means of the targets
-are inputs of the mixer, too.
+[0.7, 0.9)", "carrier=UA and origin=EWR"), and separate experts that are trained on the residual. If outcomes
+come at once, recent means of the targets are inputs of the mixer, too.
 """
 
 from typing import TYPE_CHECKING, Any

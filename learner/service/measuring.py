@@ -1,8 +1,8 @@
 """Measuring the late loss: some blocks of entries are scored before any of them is learned.
 
-Most entries are learned as soon as they are read. Once in a while the entries of a block (see `learner.late`) are held back
-until the block is complete. Each is scored when it comes, and all of them are learned when the block ends, as ever. So
-measuring changes when entries are learned, never what is learned: the cursor stays before the block meanwhile, and a worker
+Most entries are learned as soon as they are read. Once in a while the entries of a block (see `learner.late`) are
+collected until the block is complete. Each is scored when it comes, and all of them are learned when the block ends, as ever.
+So measuring changes when entries are learned, never what is learned: the cursor stays before the block meanwhile, and a worker
 that stops or dies leaves the block to the next one.
 """
 
@@ -20,11 +20,11 @@ __all__ = ["MEASURED", "Measuring"]
 MEASURED = 16  # one block in so many is measured
 BLOCK_MS = 10_000  # of stream time, the longest block: entry ids say when entries came
 UNKNOWN = float("inf")  # a time that no entry has told yet
-HELD_SECONDS = 9.0  # the longest time that entries are held back; a read can wait another second
+COLLECT_SECONDS = 9.0  # the longest time that a block is collected; a read can wait another second
 
 
 class Measuring:
-    """Chooses blocks, holds their entries back, and scores them.
+    """Chooses blocks, collects their entries, and scores them.
 
     Parameters
     ----------
@@ -35,15 +35,15 @@ class Measuring:
 
     Attributes
     ----------
-    held : list of entries
+    collected : list of entries
         The entries of the block so far, read but not learned.
     """
 
     def __init__(self, learning: Learning, one_in: int = MEASURED) -> None:
         self.learning = learning
         self.one_in = one_in
-        self.held: Entries = []
-        self._block = LateLoss()  # what was measured of the block that is held back, or just being learned
+        self.collected: Entries = []
+        self._block = LateLoss()  # what was measured of the block that is collected, or just being learned
         self._n_examples = self._n_bytes = 0  # of the block's examples, rejected ones too, and of its entries
         self._ids: set[bytes] = set()  # of the block's entries
         self._started = 0.0
@@ -60,25 +60,25 @@ class Measuring:
             self._pause(UNKNOWN)
 
     def take(self, entries: Entries, no_more: bool) -> Entries:
-        """Return the entries to learn now: those that were read, none while a block is held back, or both together.
+        """Return the entries to learn now: those that were read, none while a block is collected, or both together.
 
         Parameters
         ----------
         entries : entries
-            Those that were just read; they follow the ones held.
+            Those that were just read; they follow the ones collected.
         no_more : bool
             Whether the block ends here anyway.
         """
-        if not self.held:
+        if not self.collected:
             if not entries or not self._is_due(stream_id(entries[0][0])[0]):
                 return entries
             self._started = time.monotonic()
         n = self._score(entries)
-        block = self.held + entries[:n]
+        block = self.collected + entries[:n]
         if not (no_more or n < len(entries) or self._is_full(block)):
-            self.held = block
+            self.collected = block
             return []
-        self.held, self._last = [], block[-1][0]
+        self.collected, self._last = [], block[-1][0]
         return block + entries[n:]
 
     def learned(self) -> None:
@@ -107,11 +107,11 @@ class Measuring:
             self._n_examples >= BLOCK_EXAMPLES
             or len(block) >= READ_ENTRIES
             or self._n_bytes >= READ_BYTES
-            or time.monotonic() - self._started >= HELD_SECONDS
+            or time.monotonic() - self._started >= COLLECT_SECONDS
         )
 
     def _end_block(self) -> None:
-        self.held, self._last = [], b""
+        self.collected, self._last = [], b""
         self._block = LateLoss()
         self._n_examples = self._n_bytes = 0
         self._ids.clear()
@@ -119,7 +119,7 @@ class Measuring:
     # ---- scoring ----
     def _score(self, entries: Entries) -> int:
         """Score the entries that belong to the block; return their number."""
-        first_ms = stream_id((self.held or entries)[0][0])[0]
+        first_ms = stream_id((self.collected or entries)[0][0])[0]
         singles: list[bytes] = []
         n = 0
         for entry_id, fields in entries:

@@ -41,14 +41,16 @@ class Reading:
         self.stream = stream
         self._n_examples = self._n_requests = UNMEASURED_ENTRIES
 
-    def read(self, learned: bytes, held: Entries, requests_after: bytes | None, wait: bool, measured: bool) -> Batch:
+    def read(
+        self, learned: bytes, collected: Entries, requests_after: bytes | None, wait: bool, measured: bool
+    ) -> Batch:
         """Return the next examples and requests.
 
         Parameters
         ----------
         learned : bytes
             The last example that was learned.
-        held : entries
+        collected : entries
             Those after it that were read and are not learned yet: fewer than `READ_ENTRIES`, as no more than that may be read
             beyond what was learned (see `learner.service.recovery`).
         requests_after : bytes or None
@@ -58,9 +60,9 @@ class Reading:
         measured : bool
             Whether even a few entries could be too much, so that their sizes must be looked at first.
         """
-        n_examples, n_requests = min(self._n_examples, READ_ENTRIES - len(held)), self._n_requests
+        n_examples, n_requests = min(self._n_examples, READ_ENTRIES - len(collected)), self._n_requests
         block_ms = BLOCK_MS if wait else None
-        cursor = held[-1][0] if held else learned
+        cursor = collected[-1][0] if collected else learned
         examples, requests = self.stream.read(
             cursor, requests_after, n_examples, n_requests, block_ms, measured, learned
         )

@@ -40,7 +40,6 @@ import msgpack
 
 from learner.commands.compare import make_specs
 from learner.commands.replay import replay
-from learner.layout import PARTS
 from learner.model import Model
 from learner.optimizers import OPTIMIZERS
 from learner.spec import Spec
@@ -191,20 +190,22 @@ def changes(spec: Spec, default: Spec) -> dict[str, Any]:
 def alternatives() -> dict[str, dict[str, Any]]:
     """Return the models that show what the parts of the mixture are worth, by name."""
     models: dict[str, dict[str, Any]] = {"default": {}}
-    for part in PARTS:
-        models[f"without {part}"] = {"parts": [other for other in PARTS if other != part]}
-    models["without derived"] = {"parts": [part for part in PARTS if part not in ("bins", "cells", "crosses")]}
+    parts = Spec().parts
+    for part in parts:
+        models[f"without {part}"] = {"parts": [other for other in parts if other != part]}
+    models["without derived"] = {"parts": [part for part in parts if part not in ("bins", "cells", "crosses")]}
     models[f"without rate {RATES[0]:g}"] = {
         "rates": [RATES[1], RATES[1]],
         "decays": [DECAYS[1]] * 2,
-        "parts": list(PARTS),
+        "parts": list(parts),
     }
     models[f"without rate {RATES[1]:g}"] = {
         "rates": [RATES[0], RATES[0]],
         "decays": [DECAYS[0]] * 2,
-        "parts": list(PARTS),
+        "parts": list(parts),
     }
     models["rates alone"] = {"parts": []}
+    models["at once"] = {"outcomes": "at_once"}
     models |= {f"one rate, {rate:g}": {"rates": [rate]} for rate in (0.5, 2.0, 8.0)}
     return models | {name: {"optimizer": name} for name in OPTIMIZERS}
 

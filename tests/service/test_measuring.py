@@ -62,7 +62,7 @@ def test_measuring_changes_nothing_that_is_learned_and_a_stop_loses_nothing(
     with serving(late_every=1) as worker:
         wait_until(lambda: worker.model.n_examples == 1000)
         push(client, examples[1000:2500], n_together)
-        wait_until(lambda: worker.measuring.held or worker.learning.late.examples)
+        wait_until(lambda: worker.measuring.collected or worker.learning.late.examples)
     n = worker.model.n_examples
     assert state_bytes(committed()) == state_bytes(worker.model) == state_bytes(reference(examples[:n]))
     push(client, examples[2500:], n_together)
@@ -78,8 +78,8 @@ def test_a_worker_that_dies_with_a_block_held_back_leaves_it_to_the_next(client,
     reads = []
 
     def dies(reading, wait, read=owner._read):
-        if owner.measuring.held:
-            reads.append(len(owner.measuring.held))
+        if owner.measuring.collected:
+            reads.append(len(owner.measuring.collected))
             if len(reads) == 2:
                 raise SystemExit
         return read(reading, wait)
@@ -90,7 +90,7 @@ def test_a_worker_that_dies_with_a_block_held_back_leaves_it_to_the_next(client,
     owner.committing.settle()
     owner.owning.close()
     note = client.hget(KEYS.attempt, "reading")
-    assert note == owner.learning.cursor < owner.measuring.held[-1][0]  # what is held back is still suspected
+    assert note == owner.learning.cursor < owner.measuring.collected[-1][0]  # what is collected is still suspected
     client.delete(KEYS.lease)
     push(client, examples[1200:])
     drain(late_every=1)
@@ -106,13 +106,13 @@ def test_requests_are_answered_while_a_block_is_held_back(client, redis_url, cre
     with serving(late_every=1) as worker:
         wait_until(lambda: worker.model.n_examples == 1000)
         push(client, examples[1000:], 100)
-        wait_until(lambda: worker.measuring.held)
+        wait_until(lambda: worker.measuring.collected)
         assert 0.0 < Client("m", redis_url).predict(features={"w=1": 1}) < 1.0
-        assert worker.measuring.held
+        assert worker.measuring.collected
 
 
 def test_a_block_that_is_held_back_too_long_is_learned(client, create, serving, monkeypatch):
-    monkeypatch.setattr(measuring, "HELD_SECONDS", 0.2)
+    monkeypatch.setattr(measuring, "COLLECT_SECONDS", 0.2)
     create()
     examples = grouped(1400)
     push(client, examples[:1000], 100)

@@ -12,8 +12,8 @@ A task's module has these functions; ``loss`` and ``state`` are a `Loss` and a `
     Return the loss of a score that `evaluate` would add to the progressive loss, without counting anything.
 ``evaluate(loss, state, s, y, importance, relative)``
     Count the errors of a score and of the best constant so far, with the importance; then update the statistics of the targets,
-    with the relative importance. Return the loss to report, and the target in the learner's own units; of numbers a target that
-    is probably wrong is moved towards the score.
+    with the relative importance (for a named algorithm the same number). Return the loss to report, and the target in the
+    learner's own units; of numbers a target that is probably wrong is moved towards the score.
 ``trend(totals, y)``
     Return the number that the recent means follow, for a target in the learner's own units.
 ``has_scale(totals)``

@@ -100,10 +100,10 @@ def test_a_block_ends_after_ten_seconds_of_the_stream(worker):
     take(stream)
     slow, more = entries(30, ms=1000, first=1000)
     take(slow[:10], end=False, n_together=1)
-    assert len(measured.held) == 10
+    assert len(measured.collected) == 10
     assert learning.cursor == stream[-1][0]
     take(slow[10:11], end=False, n_together=1)  # ten seconds after the first one: it is not in the block
-    assert measured.held == []
+    assert measured.collected == []
     assert learning.cursor == slow[10][0]
     assert learning.late == late_loss([*packed, *more], 1000, 1010)
 
@@ -114,7 +114,7 @@ def test_a_block_of_which_no_more_comes_is_learned_after_a_while(worker, monkeyp
     stream, _ = entries(5, first=1000)
     take(stream, end=False)
     assert learning.model.n_examples == 1000
-    monkeypatch.setattr(measuring, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "COLLECT_SECONDS", 0.0)
     (ready,) = [measured.take([], no_more=False)]
     assert ready == stream
 
@@ -124,7 +124,7 @@ def test_a_block_of_large_entries_ends_before_they_fill_the_memory(worker, monke
     take(entries(1000)[0])
     monkeypatch.setattr(measuring, "READ_BYTES", 200)
     take(entries(50, first=1000)[0], end=False, n_together=1)
-    assert sum(measuring.size_of(fields) for _, fields in measured.held) < 200
+    assert sum(measuring.size_of(fields) for _, fields in measured.collected) < 200
 
 
 def test_a_batch_is_measured_by_itself_and_what_is_learned_once_is_measured_once(worker):
@@ -154,7 +154,7 @@ def test_a_block_that_is_not_learned_to_its_end_is_not_counted(worker):
     assert learning.model.n_examples == 1001
     assert learning.late.examples == 0
     measured.begin()
-    assert measured.held == []
+    assert measured.collected == []
 
 
 def test_a_worker_that_starts_on_a_model_with_examples_waits_for_its_sixteenth_block(worker):
