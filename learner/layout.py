@@ -27,8 +27,9 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     experts of the plain features (AdaGrad's, Kalman's, Bayes's, the neural head), the experts of the derived features
     (AdaGrad's, Kalman's), the dense filter, the number 1, and the trends: see `learner.kernels.mixer.Places`.
 ``newton``
-    float64, (1 + MAX_BINNED, 2 + MAX_BINNED): the dense filter. Weights and their covariance, as in ``mixer``, for a constant
-    and the first dense features, standardised.
+    float64, NEWTON_SHAPE: the dense filter. Weights and their covariance, as in
+    ``mixer``, for a constant and the first dense features, standardised. From the column GAINS on, and in the switches' rows:
+    how much the pairs of these features interact, see `learner.kernels.interactions`.
 ``metrics``
     float64: the sums of the progressive evaluation, see `learner.metrics`.
 ``held``, ``held_features``, ``held_inputs``
@@ -65,20 +66,23 @@ DENSE = 7  # as uint32: low 16 bits: its place among the dense features, from 1,
 HEADER = 8
 LINE = 16  # float32s in a cache line
 DERIVED = 1 << 31  # in DENSE: a derived feature. Then bits 0-7 and 8-15 are its parents' bins, from 1, or 0 for no bin
-PLACE_MASK = 0xFFFF  # of DENSE: the place, or the bins
+PLACE_MASK = 0x07FF  # of DENSE: the place
+SWITCH_SHIFT, SWITCH_MASK = 11, 0x1F  # of DENSE, above these bits: its place among the switches, from 1, or 0
 CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above these bits: the row's class in a multi-class model, from 1
 CONSTANT_NAME = "(constant)"
 
 MAX_DENSE = 1024  # dense features: they are centred, and one that an example leaves out has the value 0
-MAX_BINNED = 32  # the first dense features: the dense filter sees them, and bins are derived from them
-MAX_CELLS = 6  # the first of these: pairs of their bins are cells
+MAX_BINNED = 64  # the first dense features: the dense filter sees them, and bins are derived from them
+N_PAIRS = 15  # pairs of these that interact most: their cells and products are derived
+MAX_SWITCHES = 31  # frequent features with only one value, beside numbers: the numbers' slopes may depend on them
+MIN_SWITCH_SHARE = 0.05  # of the examples have it, and as many do not
 N_SAMPLES = 100  # first values of a feature, whose quantiles are the bounds of its bins
+PRODUCT = 0xFFFF  # as the bins of a derived row: the product of its parents
 N_BINS, N_CELL_BINS = 24, 8  # bins of a feature alone, and of each feature in a cell
 N_CROSSED = 4  # the most frequent other features of an example: they are crossed in pairs
 MIN_CROSSED, MIN_CROSSED_SHARE = 30, 0.01  # a crossed feature must have been in so many examples, and in this share
 N_MIXED = 3  # the first dense features: with numeric targets their bins are crossed with these frequent features
-MAX_PAIRS = MAX_CELLS * (MAX_CELLS - 1) // 2 + N_CROSSED * (N_CROSSED - 1) // 2 + N_MIXED * N_CROSSED
-MAX_DERIVED = MAX_BINNED + MAX_PAIRS  # of an example
+MAX_DERIVED = MAX_BINNED + 2 * N_PAIRS + N_CROSSED * (N_CROSSED - 1) // 2 + N_MIXED * N_CROSSED  # of an example
 
 # ---- the parts of the mixture that can be switched on and off: bits ----
 KALMAN, BAYES, DENSE_FILTER, TRENDS, BINS, CELLS, CROSSES = (1 << bit for bit in range(7))
@@ -135,8 +139,9 @@ DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOT
     SWEPT_ROWS,  # rows after the last sweep
     SIGHTINGS,  # of names without a row, since the sketch was cleared
     RELATIVE_SUM,  # the importances, each relative to the mean so far: see `learner.kernels.targets.relative_importance`
-) = range(DENSE_SLOTS + MAX_DENSE + 1, DENSE_SLOTS + MAX_DENSE + 7)
-N_TOTALS = DENSE_SLOTS + MAX_DENSE + 7
+    N_SWITCHES,
+) = range(DENSE_SLOTS + MAX_DENSE + 1, DENSE_SLOTS + MAX_DENSE + 8)
+N_TOTALS = DENSE_SLOTS + MAX_DENSE + 8
 
 # ---- bounded memory ----
 MIN_MAX_FEATURES = 100

@@ -81,7 +81,13 @@ def of_class(classes, j):
     """Return the learner of a class."""
     stacked = classes.stacked
     state = State(
-        stacked.totals[j], stacked.mixer[j], stacked.dense_filter[j], stacked.metrics, stacked.samples[j], stacked.held
+        stacked.totals[j],
+        stacked.mixer[j],
+        stacked.dense_filter[j],
+        stacked.interactions[j],
+        stacked.metrics,
+        stacked.samples[j],
+        stacked.held,
     )
     return Learner(classes.settings, classes.keys, classes.table, state, ())
 

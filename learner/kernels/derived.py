@@ -1,15 +1,21 @@
-"""Derived features, all of value 1: bins of numbers, cells of two numbers, pairs of frequent features, pairs of the two kinds.
+"""Derived features: bins of numbers, cells and products of two numbers, pairs of frequent features, pairs of the two kinds.
+
+All have the value 1, but products.
 
 - bins of a dense number, between quantiles of its first values ("x in [a, b)");
-- cells of two of the first dense numbers ("x in [a, b) and y in [c, d)");
+- cells of two numbers that interact ("x in [a, b) and y in [c, d)"), see `learner.kernels.interactions`;
+- products of two numbers that interact, standardised, or of a number and a switch ("x times y");
 - pairs of the example's most frequent other features ("a and b");
 - for targets that are numbers, pairs of a bin of one of the very first dense numbers and a frequent feature ("x in [a, b) and
   c"): factors that multiply, such as a price by weight and by quality, become sums.
 """
 
+import math
+
 import numpy as np
 
 from learner.kernels.bits import MISSING, NOTHING, ONE, blend
+from learner.kernels.interactions import IN_CELLS, PRODUCTS, clipped, pair_at
 from learner.kernels.jit import compiled, inlined
 from learner.kernels.table import COUNT, find_again, hash_at, look_up, width_of
 from learner.layout import (
@@ -18,18 +24,21 @@ from learner.layout import (
     CROSSES,
     DENSE_SLOTS,
     MAX_BINNED,
-    MAX_CELLS,
     MIXED,
     N_BINS,
     N_CELL_BINS,
     N_CROSSED,
     N_DENSE,
     N_MIXED,
+    N_PAIRS,
     N_SAMPLES,
+    PRODUCT,
 )
 
 # The layout of a sample of a number's values: how many there are, how many bounds of bins differ, then the sorted values.
 N_TAKEN, N_DIFFERENT, FIRST = 0, 1, 2
+PRODUCT_SCALE, SWITCHED_SCALE = 4.0, 2.0  # products are divided by this, and clipped to [-1, 1]
+RANK_DEVIATION = math.sqrt((N_BINS * N_BINS - 1.0) / 12.0)  # of equally likely bins
 IN_CELL = np.uint64(64)  # added to a bin's number within a cell: cells have other bins than single numbers
 BYTE = np.uint64(8)
 
@@ -68,38 +77,76 @@ def take_sample(x, sample):
 def add(n, h, first, second, bins, derived):
     """Append a derived feature, given its parents' slots and bins; return the new number of derived features."""
     derived.hashes[n] = h
+    derived.values[n] = 1.0
     derived.parents[0, n], derived.parents[1, n], derived.parents[2, n] = first, second, bins
     return n + ONE
 
 
 @inlined
-def add_of_numbers(learning, settings, table, state, derived):
-    """Append the bins of the first dense features, and the cells of pairs of them; return the number of derived features."""
+def add_bins(learning, settings, table, state, derived):
+    """Append the bins of the first dense features, and write their ranks; return the number of derived features.
+
+    The rank is the standardised place of the value among the first values, or the standardised value if few of these differ.
+    """
     totals, samples = state.totals, state.samples
     width = width_of(settings)
     n = np.uint64(0)
     for dense in range(1, min(np.int64(totals[N_DENSE]), MAX_BINNED) + 1):
         sample = samples[dense - 1]
         x = np.float32(derived.numbers[dense])
+        derived.ranks[dense] = clipped(derived.standardized[dense])
         if sample[N_TAKEN] < N_SAMPLES:
             if learning:
                 take_sample(x, sample)
-            continue
-        slot = np.uint64(totals[DENSE_SLOTS + dense])
-        h = hash_at(table, slot * width)
-        if settings.parts & BINS and sample[N_DIFFERENT] > 1.0:
+        elif settings.parts & BINS and sample[N_DIFFERENT] > 1.0:
+            slot = np.uint64(totals[DENSE_SLOTS + dense])
             bin_number = bin_of(x, sample, N_BINS)
-            n = add(n, blend(h, bin_number), slot, slot, bin_number, derived)
-        if settings.parts & CELLS and dense <= MAX_CELLS and sample[N_DIFFERENT] > 0.0:
-            bin_number = bin_of(x, sample, N_CELL_BINS)
-            h = blend(h, bin_number + IN_CELL)
-            for other in range(1, dense):
-                other_sample = samples[other - 1]
-                if other_sample[N_TAKEN] == N_SAMPLES and other_sample[N_DIFFERENT] > 0.0:
-                    other_slot = np.uint64(totals[DENSE_SLOTS + other])
-                    other_bin = bin_of(np.float32(derived.numbers[other]), other_sample, N_CELL_BINS)
-                    other_h = blend(hash_at(table, other_slot * width), other_bin + IN_CELL)
-                    n = add(n, blend(h, other_h), slot, other_slot, bin_number | other_bin << BYTE, derived)
+            n = add(n, blend(hash_at(table, slot * width), bin_number), slot, slot, bin_number, derived)
+            if sample[N_DIFFERENT] >= 0.5 * N_BINS:
+                derived.ranks[dense] = (np.float64(bin_number) - 0.5 * (N_BINS + 1)) / RANK_DEVIATION
+    return n
+
+
+@inlined
+def add_cells(n, settings, table, state, derived):
+    """Append the cells of the pairs that were chosen for them; return the new number of derived features."""
+    totals, samples = state.totals, state.samples
+    width = width_of(settings)
+    for k in range(N_PAIRS):
+        i, j = pair_at(k, IN_CELLS, state.interactions)
+        if i == 0:
+            break
+        first, second = samples[i - 1], samples[j - 1]
+        if min(first[N_TAKEN], second[N_TAKEN]) == N_SAMPLES and min(first[N_DIFFERENT], second[N_DIFFERENT]) > 0.0:
+            slot, other_slot = np.uint64(totals[DENSE_SLOTS + i]), np.uint64(totals[DENSE_SLOTS + j])
+            bin_number = bin_of(np.float32(derived.numbers[i]), first, N_CELL_BINS)
+            other_bin = bin_of(np.float32(derived.numbers[j]), second, N_CELL_BINS)
+            h = blend(hash_at(table, slot * width), bin_number + IN_CELL)
+            other_h = blend(hash_at(table, other_slot * width), other_bin + IN_CELL)
+            n = add(n, blend(h, other_h), slot, other_slot, bin_number | other_bin << BYTE, derived)
+    return n
+
+
+@inlined
+def add_products(n, settings, table, state, derived):
+    """Append the products of the pairs that were chosen for them; return the new number of derived features."""
+    totals, numbers, standardized = state.totals, derived.numbers, derived.standardized
+    width = width_of(settings)
+    for k in range(N_PAIRS):
+        i, j = pair_at(k, PRODUCTS, state.interactions)
+        if i == 0:
+            break
+        if i > MAX_BINNED and numbers[i] == 0.0:
+            continue  # the switch is off
+        slot, other_slot = np.uint64(totals[DENSE_SLOTS + min(i, MAX_BINNED)]), np.uint64(totals[DENSE_SLOTS + j])
+        product = clipped(standardized[j])
+        if i > MAX_BINNED:
+            slot = np.uint64(numbers[i] - 1.0) // width
+        else:
+            product *= clipped(standardized[i])
+        h = blend(blend(hash_at(table, slot * width), IN_CELL), blend(hash_at(table, other_slot * width), IN_CELL))
+        n = add(n, h, slot, other_slot, np.uint64(PRODUCT), derived)
+        derived.values[n - ONE] = min(max(product / (SWITCHED_SCALE if i > MAX_BINNED else PRODUCT_SCALE), -1.0), 1.0)
     return n
 
 
@@ -141,7 +188,10 @@ def add_mixed(n, settings, table, state, derived):
 def derive(learning, settings, table, state, derived):
     """Derive an example's features; return their number. ``bases`` then holds the starts of their rows, or MISSING."""
     width = width_of(settings)
-    n = add_of_numbers(learning, settings, table, state, derived)
+    n = add_bins(learning, settings, table, state, derived)
+    if settings.parts & CELLS:
+        n = add_cells(n, settings, table, state, derived)
+        n = add_products(n, settings, table, state, derived)
     if settings.parts & CROSSES:
         n = add_crosses(n, settings, table, derived)
     if settings.parts & MIXED:

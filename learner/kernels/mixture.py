@@ -85,11 +85,11 @@ def rows_of(n, learner):
 @inlined
 def find_features(learning, n, learner, work):
     """Find the rows of a scanned example's features and scale its values, the constant last; return n without the constant."""
-    settings, table, totals, features = learner.settings, learner.table, learner.state.totals, work.features
+    settings, table, features = learner.settings, learner.table, work.features
     width = width_of(settings)
     look_up(np.uint64(n), features.hashes, features.bases, table, width)
-    n = scale_features(n, learning, settings, table, totals, features, work.derived)
-    row = totals[CONSTANT_ROW]
+    n = scale_features(n, learning, settings, table, learner.state, features, work.derived)
+    row = learner.state.totals[CONSTANT_ROW]
     features.bases[n] = (np.uint64(row) - ONE) * width if row > 0.0 else MISSING
     features.scaled[n] = 1.0
     return n
@@ -241,7 +241,7 @@ def keep_derived_rows(n, learner, derived):
             base = insert_derived(i, derived, table, width)
             table.words32[base + DENSE] |= class_bits(totals)
             experts.start(no(), base, settings, table.rows)
-        derived.bases[kept] = base
+        derived.bases[kept], derived.values[kept] = base, derived.values[i]
         table.dirty[base // width] = 1
         kept += ONE
     return kept
@@ -352,8 +352,8 @@ def _learning(learn_head: Any) -> Any:
         if settings.parts & ALONE == 0:
             experts.learn(NOTHING, inputs, update, panel_of(learner, work))
             if is_mixture(settings):
-                s, standardized = work.scores[places.dense_filter], work.derived.standardized
-                experts.dense_filter.learn(s, update, settings, learner.state, standardized, work.products)
+                s = work.scores[places.dense_filter]
+                experts.dense_filter.learn(s, update, settings, learner.state, work.derived, work.products)
 
     return learn_features
 

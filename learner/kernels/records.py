@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learner.kernels.jit import inlined
-from learner.layout import MAX_BINNED, MAX_DENSE, MAX_DERIVED, MAX_FEATURES, MAX_INPUTS, MAX_RATES, N_CROSSED
+from learner.layout import (
+    MAX_BINNED,
+    MAX_DENSE,
+    MAX_DERIVED,
+    MAX_FEATURES,
+    MAX_INPUTS,
+    MAX_RATES,
+    MAX_SWITCHES,
+    N_CROSSED,
+)
 
 __all__ = [
     "CHUNK", "Derived", "Example", "Features", "Held", "Inputs", "Learner", "Loss", "Panel", "Results", "Settings", "State",
@@ -60,6 +69,7 @@ class State(NamedTuple):
     totals: Any  # float64: counters and sums
     mixer: Any  # float64, (M, 1 + M): mixing weights, and their covariance
     dense_filter: Any  # float64, (D, 1 + D): weights of the standardised numbers, and their covariance
+    interactions: Any  # float64: see `learner.kernels.interactions`
     metrics: Any  # float64, (3, sums): the progressive evaluation
     samples: Any  # float32, (MAX_BINNED, 2 + N_SAMPLES): values whose quantiles are the bounds of bins
     held: Any  # a `Held`
@@ -152,8 +162,9 @@ class Derived(NamedTuple):
     hashes: Any  # uint64
     bases: Any  # uint64
     parents: Any  # uint32, (3, n): the slots of the two parents, and their bins
-    values: Any  # float32: all 1
-    numbers: Any  # float64, by place: the dense features' values
+    values: Any  # float32: 1; of products what `add_products` writes
+    numbers: Any  # float64, by place: the dense features' values; then of each switch that is on, its row's start + 1
+    ranks: Any  # float64, by place: the places of values among the first ones, standardised
     standardized: Any  # float64, by place: 1, then the dense features' values minus their means, over their deviations
     frequent: Any  # uint64: the starts of the rows of the most frequent other features
     counts: Any  # float64: their counts
@@ -190,8 +201,8 @@ def named(learner):
     settings, keys, table, state, head = learner
     loss, task, parts, rates, decays, l1, l2, lines = settings
     settings_record = Settings(Loss(*loss), task, parts, rates, decays, l1, l2, lines)
-    totals, mixer, dense_filter, metrics, samples, held = state
-    state_record = State(totals, mixer, dense_filter, metrics, samples, Held(*held))
+    totals, mixer, dense_filter, interactions, metrics, samples, held = state
+    state_record = State(totals, mixer, dense_filter, interactions, metrics, samples, Held(*held))
     return Learner(settings_record, keys, Table(*table), state_record, head)
 
 
@@ -233,7 +244,8 @@ def work() -> Work:
         )  # fmt: skip
         derived = Derived(
             np.zeros(MAX_DERIVED, np.uint64), np.zeros(MAX_DERIVED, np.uint64), np.zeros((3, MAX_DERIVED), np.uint32),
-            np.ones(MAX_DERIVED, np.float32), np.zeros(MAX_BINNED + 1), np.zeros(MAX_BINNED + 1),
+            np.ones(MAX_DERIVED, np.float32), np.zeros(1 + MAX_BINNED + MAX_SWITCHES),
+            np.zeros(1 + MAX_BINNED), np.zeros(1 + MAX_BINNED),
             np.zeros(N_CROSSED, np.uint64), np.zeros(N_CROSSED), np.zeros(n + 1, np.uint64),
         )  # fmt: skip
         _thread.work = Work(

@@ -13,15 +13,21 @@ from learner.kernels.bits import MISSING, NOTHING, ONE
 from learner.kernels.jit import inlined
 from learner.kernels.table import COUNT, DENSE, DEVIATION, MEAN, PLACE_MASK, SCALE, find_again, width_of
 from learner.layout import (
+    CELLS,
     CROSSES,
     DENSE_SLOTS,
     EXAMPLES,
     MAX_BINNED,
     MAX_DENSE,
+    MAX_SWITCHES,
     MIN_CROSSED,
     MIN_CROSSED_SHARE,
+    MIN_SWITCH_SHARE,
     N_CROSSED,
     N_DENSE,
+    N_SWITCHES,
+    SWITCH_MASK,
+    SWITCH_SHIFT,
 )
 
 WARM_COUNT = 8.0  # the count of a feature above which outliers are clipped
@@ -82,16 +88,31 @@ def observe_value(x, base, count, rows):
 
 
 @inlined
-def scale_features(n, learning, settings, table, totals, features, derived):
+def note_switch(base, count, learning, table, state, derived):
+    """Note that the example has a switch; make a feature a switch if it is in enough of the examples, and not in too many."""
+    totals = state.totals
+    switch = np.int64(table.words32[base + DENSE] >> np.uint32(SWITCH_SHIFT) & np.uint32(SWITCH_MASK))
+    if switch > 0:
+        derived.numbers[MAX_BINNED + switch] = 1.0 + base
+    elif learning and count >= MIN_CROSSED and totals[N_SWITCHES] < MAX_SWITCHES:
+        margin = MIN_SWITCH_SHARE * totals[EXAMPLES]
+        if margin < count < totals[EXAMPLES] - margin:
+            totals[N_SWITCHES] += 1.0
+            state.interactions[MAX_BINNED + np.int64(totals[N_SWITCHES]), 0] = count / totals[EXAMPLES]
+            table.words32[base + DENSE] |= np.uint32(totals[N_SWITCHES]) << np.uint32(SWITCH_SHIFT)
+
+
+@inlined
+def scale_features(n, learning, settings, table, state, features, derived):
     """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``, and confirm their rows; return n.
 
     Dense features are centred. A dense feature that this example leaves out is added with the value 0, so the score stays
     linear in the example's values. When learning, the values update the features' statistics. For later steps this also writes
-    the dense features' values, plain and standardised; the most frequent other features, for crosses; and the features that
-    become dense, for `promote`.
+    the dense features' values, plain and standardised; which switches are on; the most frequent other features, for crosses;
+    and the features that become dense, for `promote`.
     """
     rows, words32, dirty = table.rows, table.words32, table.dirty
-    bases = features.bases
+    bases, totals = features.bases, state.totals
     width = width_of(settings)
     half_of_examples = 0.5 * totals[EXAMPLES]
     min_count = max(np.float64(MIN_CROSSED), MIN_CROSSED_SHARE * totals[EXAMPLES])
@@ -99,6 +120,7 @@ def scale_features(n, learning, settings, table, totals, features, derived):
     n_dense = np.int64(totals[N_DENSE])
     features.present[: n_dense + 1] = 0
     derived.numbers[:] = 0.0
+    derived.ranks[:] = 0.0
     derived.standardized[:] = 0.0
     derived.standardized[0] = 1.0
     derived.frequent[0] = MISSING  # ends the list
@@ -120,6 +142,8 @@ def scale_features(n, learning, settings, table, totals, features, derived):
         deviation = np.float64(rows[base + DEVIATION])
         if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # an indicator: all its values were equal
             features.scaled[i] = 1.0 if x > 0.0 else -1.0
+            if n_dense > 0 and place == 0 and settings.parts & CELLS != 0:
+                note_switch(base, count, learning, table, state, derived)
             continue
         features.present[place] = 1
         if count > WARM_COUNT:  # a rare huge value must not stretch the scale

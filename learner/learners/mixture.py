@@ -49,7 +49,7 @@ class Mixture(LinearLearner):
     ----------
     head : NeuralHead or None
         One more expert, whose mixing weight starts at 0; or, if the spec says so, the only expert.
-    mixer, dense_filter : float64 arrays
+    mixer, dense_filter, interactions : float64 arrays
         See `learner.layout`; in the state, the dense filter is called ``newton``.
     """
 
@@ -74,6 +74,7 @@ class Mixture(LinearLearner):
                 self.mixer[k, 1 + k] = expert.MIXING_VARIANCE
         n_inputs = 1 + layout.MAX_BINNED
         self.dense_filter = np.hstack([np.zeros((n_inputs, 1)), np.eye(n_inputs)])
+        self.interactions = np.zeros((n_inputs + layout.MAX_SWITCHES, n_inputs))
         self.samples = self.weight_dict.samples[0]
 
     def _part_bits(self) -> int:
@@ -88,7 +89,9 @@ class Mixture(LinearLearner):
     @property
     def plain(self) -> tuple[Any, ...]:
         """The argument of the loops: a `learner.kernels.records.Learner` as plain tuples."""
-        state = self.totals, self.mixer, self.dense_filter, self.metrics, self.samples, self.held.plain
+        state = (
+            self.totals, self.mixer, self.dense_filter, self.interactions, self.metrics, self.samples, self.held.plain
+        )  # fmt: skip
         return self._settings, self.keys, self.weight_dict.arrays, state, self.head.arrays if self.head else ()
 
     @property
@@ -246,11 +249,12 @@ class Mixture(LinearLearner):
         contributions = [
             Contribution(*numbers) for numbers in zip(names, values.tolist(), *columns.tolist(), strict=True)
         ]
-        for base in work.derived.bases[:n_derived].tolist():
+        derived = work.derived.bases[:n_derived].tolist(), work.derived.values[:n_derived].tolist()
+        for base, value in zip(*derived, strict=True):
             if base != int(kernels.MISSING):
                 slot = base // self.weight_dict.width
                 weight = float(self.effective_weights(slice(slot, slot + 1))[0])
-                contributions.append(Contribution(self.weight_dict.name(slot), 1.0, 0.0, weight, weight))
+                contributions.append(Contribution(self.weight_dict.name(slot), value, 0.0, weight, weight * value))
         if self.head:
             contributions.append(Contribution(NETWORK_NAME, 1.0, 0.0, rest, rest))
         constant = self.constant()
@@ -271,6 +275,7 @@ class Mixture(LinearLearner):
             "totals": self.totals,
             "mixer": self.mixer,
             "newton": self.dense_filter,
+            "interactions": self.interactions,
             "samples": self.weight_dict.samples,
             "metrics": self.metrics,
         }

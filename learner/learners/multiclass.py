@@ -57,6 +57,7 @@ class MultiClass(Learner):
         self._class_totals = np.zeros((0, layout.N_TOTALS))
         self._mixers = np.zeros((0, *self._blank.mixer.shape))
         self._dense_filters = np.zeros((0, *self._blank.dense_filter.shape))
+        self._interactions = np.zeros((0, *self._blank.interactions.shape))
         self.weight_dict.samples = self.weight_dict.samples[:0]
 
     # ---- classes ----
@@ -70,6 +71,7 @@ class MultiClass(Learner):
         self._class_totals = np.concatenate([self._class_totals, totals])
         self._mixers = np.concatenate([self._mixers, [self._blank.mixer] * n])
         self._dense_filters = np.concatenate([self._dense_filters, [self._blank.dense_filter] * n])
+        self._interactions = np.concatenate([self._interactions, [self._blank.interactions] * n])
         self.weight_dict.samples = np.concatenate([self.weight_dict.samples, samples])
         self._hashes = np.concatenate([self._hashes, hashes])
         self.held.add_classes(n)
@@ -92,8 +94,8 @@ class MultiClass(Learner):
         """Return the mixture of a label, on views of the shared arrays."""
         k = self.class_of(label)
         mixture = Mixture(self.spec, self.weight_dict, of_class=k + 1)
-        mixture.totals, mixture.mixer, mixture.dense_filter = (
-            self._class_totals[k], self._mixers[k], self._dense_filters[k],
+        mixture.totals, mixture.mixer, mixture.dense_filter, mixture.interactions = (
+            self._class_totals[k], self._mixers[k], self._dense_filters[k], self._interactions[k],
         )  # fmt: skip
         mixture.samples = self.weight_dict.samples[k]
         return mixture
@@ -108,8 +110,8 @@ class MultiClass(Learner):
     def plain(self) -> tuple[Any, ...]:
         """The argument of the loops: a `learner.kernels.classes.Classes` as plain tuples."""
         stacked = (
-            self._class_totals, self._mixers, self._dense_filters, self._class_metrics, self.weight_dict.samples,
-            self.held.plain,
+            self._class_totals, self._mixers, self._dense_filters, self._interactions, self._class_metrics,
+            self.weight_dict.samples, self.held.plain,
         )  # fmt: skip
         learner = self._blank.settings, self.keys, self.weight_dict.arrays, stacked, ()
         return learner, (self.totals, self.metrics), self._hashes, self._answers
@@ -232,6 +234,7 @@ class MultiClass(Learner):
             "class_totals": self._class_totals,
             "class_mixers": self._mixers,
             "class_newtons": self._dense_filters,
+            "class_interactions": self._interactions,
             "samples": self.weight_dict.samples,
             "metrics": self.metrics,
             "labels": np.frombuffer(json.dumps(self.labels_seen).encode(), np.uint8).copy(),

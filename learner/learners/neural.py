@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NeuralHead"]
 
-RATE = 0.1
+RATE = 0.2
 # Norms of gradients that cause a warning: of a layer relative to the top layer; of any layer.
 VANISHING, EXPLODING = 1e-4, 1e3
 # V_1 and b_1 start uniform within plus and minus these numbers: see `network_graph`
-STARTS = {"relu": (0.3, 0.3), "logistic": (1.0, 2.0), "tanh": (0.2, 1.0)}
+STARTS = {"relu": (0.3, 0.3), "logistic": (1.0, 2.0), "tanh": (0.5, 0.5)}
 NORM_DECAY = 0.999  # of the running mean squares of the gradients
 
 # Appended to the source of the head's graph: its doors, and the numbers that its loops are compiled for, so that heads with

@@ -95,7 +95,7 @@ class WeightDict:
         base = int(kernels.find(self.arrays, np.uint64(h), np.uint64(self.width)))
         if base != int(kernels.MISSING):
             return base // self.width
-        if " and " not in name and " in [" not in name and " < " not in name and " >= " not in name:
+        if not any(word in name for word in (" and ", " times ", " in [", " < ", " >= ")):
             return None
         return next(
             (
@@ -111,6 +111,8 @@ class WeightDict:
         header = self.rows.view(np.uint32)[slot * self.width : slot * self.width + layout.HEADER]
         if header[layout.DENSE] & layout.DERIVED:
             bins = int(header[layout.DENSE])
+            if bins & layout.PRODUCT == layout.PRODUCT:
+                return f"{self.name(int(header[layout.NAME]))} times {self.name(int(header[layout.MEAN]))}"
             first = self._binned(int(header[layout.NAME]), bins & 255, header[layout.NAME] == header[layout.MEAN])
             if header[layout.NAME] == header[layout.MEAN]:
                 return first

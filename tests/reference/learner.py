@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 CONSTANT = "(constant)"
-MAX_BINNED, MAX_CELLS, N_CROSSED = 32, 6, 4
+MAX_BINNED, MAX_SWITCHES, N_PAIRS, N_CROSSED = 64, 31, 15, 4
+PRODUCT = -1  # in the place of a bin
 N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
 EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
 MAX_SHORT, MAX_LONG, HELD_SHARE, LONG_SHARE = 128, 256, 24, 4
@@ -190,7 +191,7 @@ class Scored:
     importance: float  # relative
     us: dict[str, float]
     zs: list[float]
-    derived: list
+    derived: dict[tuple[tuple[str, int], ...], float]
     score: float
     inputs: list[float]  # of the mixer
 
@@ -219,6 +220,12 @@ class Reference:
         self.promoted: list[str] = []  # that become dense after the example at hand
         n = len(rates)
         self.mixer = Filter([0.1] * (2 * n + 4) + [0.0] * 4, [0.1] * (n + 1) + [5.0] + [0.1] * (n + 6))
+        self.gains: dict[str, dict[tuple[str, str], float]] = {"product": {}, "cell": {}}  # by kind and pair
+        self.chosen: dict[str, list[tuple[str, str]]] = {"product": [], "cell": []}
+        self.error_squares, self.n_errors = 0.0, 0  # of the filter over the numbers
+        self.switches: dict[str, float] = {}  # their shares of the examples
+        self.on: set[str] = set()  # the switches of the example at hand
+        self.ranks: dict[str, float] = {}  # of its numbers
         self.newton = Filter([0.0] * (1 + MAX_BINNED), [1.0] * (1 + MAX_BINNED))
         self.trends = [0.0, 0.0, 0.0]
         self.bayes_squares = 0.0
@@ -322,8 +329,8 @@ class Reference:
             f.scale = scale
         return clip(v / scale, 1.0), x, z
 
-    def look_at(self, features: dict[str, float], learning: bool) -> tuple[dict[str, float], list[float], list]:
-        """Return u for every feature, the constant last; 1 and z by place; and the names of the derived features."""
+    def look_at(self, features: dict[str, float], learning: bool) -> tuple[dict[str, float], list[float], dict]:
+        """Return u for every feature, the constant last; 1 and z by place; and the values of the derived features."""
         us, zs, values = {}, [1.0] + [0.0] * MAX_BINNED, {}
         given = {name: x for name, x in features.items() if abs(x) >= 1e-30}
         frequent = max(30.0, 0.01 * self.n_examples)
@@ -337,41 +344,69 @@ class Reference:
             and self.features[name].count > 0.5 * self.n_examples
             and self.features[name].variance > 0
         ]
+        self.on = {name for name, x in given.items() if self.is_switch(name, x, learning)}
         for name, x in [*given.items(), *((name, 0.0) for name in left_out)]:
             us[name], values[name], z = self.bring(name, x, learning)
             place = self.features[name].place if name in self.features else None
             if place is not None and place <= MAX_BINNED:
                 zs[place] = z
         us[CONSTANT] = 1.0
-        return us, zs, self.derive(values, tops, learning) if len(self.rates) > 1 else []
+        return us, zs, self.derive(values, zs, tops, learning) if len(self.rates) > 1 else {}
 
-    def derive(self, values: dict[str, float], tops: list[str], learning: bool) -> list[tuple[tuple[str, int], ...]]:
-        found: list[tuple[tuple[str, int], ...]] = []
-        ready: list[tuple[str, float]] = []
+    def is_switch(self, name: str, x: float, learning: bool) -> bool:
+        """Whether this is a switch; a feature becomes one after an example, if enough have it and enough do not."""
+        f = self.features.get(name)
+        is_number = f is None or f.place is not None or f.variance != 0.0 or np.float32(x) != np.float32(f.mean)
+        if is_number or not self.dense or "cells" not in self.parts:
+            return False
+        if name in self.switches:
+            return True
+        margin = 0.05 * self.n_examples
+        room = learning and f.count >= 30 and len(self.switches) < MAX_SWITCHES
+        if room and margin < f.count < self.n_examples - margin:
+            self.switches[name] = f.count / self.n_examples
+        return False
+
+    def derive(
+        self, values: dict[str, float], zs: list[float], tops: list[str], learning: bool
+    ) -> dict[tuple[tuple[str, int], ...], float]:
+        """Return the values of the derived features."""
+        found: dict[tuple[tuple[str, int], ...], float] = {}
+        self.ranks.clear()
         for place, name in enumerate(self.dense[:MAX_BINNED], 1):
             f, x = self.features[name], values.get(name, 0.0)
+            self.ranks[name] = clip(zs[place], 3.0)
             if len(f.sample) < N_SAMPLES:
                 if learning:
                     f.sample.append(float(np.float32(x)))
-                continue
-            if "bins" in self.parts and f.n_bounds > 1:
-                found.append(((name, 1 + f.bin_of(x, N_BINS)),))
-            if "cells" in self.parts and place <= MAX_CELLS and f.n_bounds > 0:
-                mine = (name, 1 + f.bin_of(x, N_CELL_BINS))
-                found += [(mine, (other, 1 + self.features[other].bin_of(y, N_CELL_BINS))) for other, y in ready]
-                ready.append((name, x))
+            elif "bins" in self.parts and f.n_bounds > 1:
+                found[((name, 1 + f.bin_of(x, N_BINS)),)] = 1.0
+                if f.n_bounds >= N_BINS // 2:
+                    self.ranks[name] = (f.bin_of(x, N_BINS) - 11.5) / math.sqrt((N_BINS**2 - 1) / 12.0)
+        for pair in self.chosen["cell"]:
+            parents = [self.features[name] for name in pair]
+            if all(len(f.sample) == N_SAMPLES and f.n_bounds > 0 for f in parents):
+                bins = [1 + self.features[name].bin_of(values.get(name, 0.0), N_CELL_BINS) for name in pair]
+                found[tuple(zip(pair, bins, strict=True))] = 1.0
+        for name, other in self.chosen["product"]:
+            z = clip(zs[self.dense.index(other) + 1], 3.0)
+            if name in self.on:
+                found[((name, PRODUCT), (other, PRODUCT))] = clip(z / 2.0, 1.0)
+            elif name not in self.switches:
+                z *= clip(zs[self.dense.index(name) + 1], 3.0)
+                found[((name, PRODUCT), (other, PRODUCT))] = clip(z / 4.0, 1.0)
         if "crosses" in self.parts:
             order = {name: i for i, name in enumerate(self.features)}
             for i, j in itertools.product(range(len(tops)), repeat=2):
                 if j < i:
                     first, second = sorted([tops[i], tops[j]], key=order.__getitem__)
-                    found.append(((first, 0), (second, 0)))
+                    found[((first, 0), (second, 0))] = 1.0
         if {"cells", "crosses"} <= self.parts and self.loss in STANDARDISED:
             for name in self.dense[:3]:
                 f = self.features[name]
                 if len(f.sample) == N_SAMPLES and f.n_bounds > 0:
                     mine = (name, 1 + f.bin_of(values.get(name, 0.0), N_CELL_BINS))
-                    found += [(mine, (top, 0)) for top in tops]
+                    found |= {(mine, (top, 0)): 1.0 for top in tops}
         return found
 
     def bayes_weight(self, name: str) -> float:
@@ -391,17 +426,18 @@ class Reference:
     def bayes_scale(self) -> float:
         return 1.0 / math.sqrt(1.0 + self.bayes_squares / max(self.importance_sum, 1.0))
 
-    def score(self, us: dict[str, float], zs: list[float], derived: list) -> tuple[float, list[float]]:
+    def score(self, us: dict[str, float], zs: list[float], derived: dict) -> tuple[float, list[float]]:
         """Return the mixed score and the mixer's inputs: the experts' scores, 1 and the trends."""
         known = [(self.features[name], u) for name, u in us.items() if name in self.features]
         n = len(self.rates)
         scores = [sum(f.weights[k] * u for f, u in known) for k in range(n)]
         if n == 1:  # one expert alone is not mixed
             return scores[0], scores
-        made = [self.derived[name] for name in derived if name in self.derived]
+        made = [(self.derived[name], x) for name, x in derived.items() if name in self.derived]
         bayes = sum(self.bayes_weight(name) * u for name, u in us.items() if name in self.features)
         scores += [sum(f.kalman * u for f, u in known), bayes * self.bayes_scale if "bayes" in self.parts else 0.0]
-        scores += [sum(f.weights[k] for f in made) for k in range(n)] + [sum(f.kalman for f in made)]
+        scores += [sum(f.weights[k] * x for f, x in made) for k in range(n)]
+        scores += [sum(f.kalman * x for f, x in made)]
         scores += [self.newton.score(zs) if "newton" in self.parts else 0.0]
         v = [*scores, 1.0, *(self.trends if "trends" in self.parts else [0.0] * 3)]
         return self.mixer.score(v), v
@@ -554,6 +590,8 @@ class Reference:
             H, e = self.curvature_and_error(v[first + n + 1], y)
             size = 1 + min(len(self.dense), MAX_BINNED)
             self.newton.update(example.zs[:size], importance * e, importance * H)
+            if "cells" in self.parts:
+                self.observe_pairs(example.zs, importance * e)
         if "kalman" in self.parts:
             self.update_kalman(rows, list(us.values()), v[n], y, importance)
         if "bayes" in self.parts:
@@ -571,13 +609,38 @@ class Reference:
             if name not in self.derived:
                 self.derived[name] = Feature(1.0, 1.0, [0.0] * n, [0.0] * n, 0.15)
                 self.order.append(name)
-        made, ones = [self.derived[name] for name in example.derived], [1.0] * len(example.derived)
+        made, xs = [self.derived[name] for name in example.derived], list(example.derived.values())
         c = math.sqrt(self.n_examples / (self.n_examples + self.derived_sum))
         scores = [offset + v[first + k] for k in range(n + 1)]
-        self.update_adagrad(made, ones, c, scores[:n], y, importance, has_constant=False)
+        self.update_adagrad(made, xs, c, scores[:n], y, importance, has_constant=False)
         if "kalman" in self.parts:
-            self.update_kalman(made, ones, scores[n], y, importance)
+            self.update_kalman(made, xs, scores[n], y, importance)
         self.shrink(made, c, importance)
+
+    def observe_pairs(self, zs: list[float], error: float) -> None:
+        """Add to the gains of all pairs; choose the best pairs after 128, 256, 512 ... examples."""
+        numbers = self.dense[:MAX_BINNED]
+        z = {name: clip(zs[place], 3.0) for place, name in enumerate(numbers, 1)}
+        self.error_squares += error**2
+        self.n_errors += 1
+        gains, curved = self.gains, {name: r + r * r - 1.0 for name in numbers for r in [self.ranks.get(name, 0.0)]}
+        for i, name in enumerate(numbers):
+            for other in numbers[:i]:
+                gains["product"][name, other] = gains["product"].get((name, other), 0.0) + error * z[name] * z[other]
+                gains["cell"][name, other] = (
+                    gains["cell"].get((name, other), 0.0) + error * curved[name] * curved[other]
+                )
+        for name, share in self.switches.items():
+            self.switches[name] += ((name in self.on) - share) / self.n_errors
+            on = ((name in self.on) - share) / math.sqrt(share * (1.0 - share)) if 0.0 < share < 1.0 else 0.0
+            for other in numbers:
+                gains["product"][name, other] = (
+                    gains["product"].get((name, other), 0.0) + error * clip(on, 3.0) * z[other]
+                )
+        if self.n_errors in [2**k for k in range(7, 60)]:
+            for kind, least in (("product", 4.0), ("cell", 8.0)):
+                enough = [p for p, g in gains[kind].items() if abs(g) >= least * math.sqrt(self.error_squares)]
+                self.chosen[kind] = sorted(enough, key=lambda pair: -abs(gains[kind][pair]))[:N_PAIRS]
 
     def shrink(self, rows: list[Feature], c: float, importance: float) -> None:
         """The proximal step of ``l1 |w| + l2 w^2 / 2`` in every expert's own metric; for Kalman's, L2 adds to the precision."""
@@ -622,6 +685,8 @@ class Reference:
         """The name of a feature; of a derived one, made of its parts'."""
         if isinstance(name, str):
             return name
+        if name[0][1] == PRODUCT:
+            return " times ".join(part for part, _ in name)
         return " and ".join(
             self.interval(part, place, N_BINS if len(name) == 1 else N_CELL_BINS) for part, place in name
         )

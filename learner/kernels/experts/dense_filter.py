@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from learner.kernels.interactions import observe
 from learner.kernels.jit import inlined
 from learner.kernels.losses import quadratic
-from learner.layout import DENSE_FILTER, MAX_BINNED, N_DENSE
+from learner.layout import CELLS, DENSE_FILTER, MAX_BINNED, N_DENSE
 
 DRIFT = 2e-5  # a variance below 1 grows by this share at each example
 
@@ -52,9 +53,11 @@ def score(parts, state, standardized):
 
 
 @inlined
-def learn(s, update, settings, state, standardized, products):
-    """Make one step of the filter over the numbers, whose score was s."""
+def learn(s, update, settings, state, derived, products):
+    """Make one step of the filter over the numbers, whose score was s; its error shows which of them interact."""
     if settings.parts & DENSE_FILTER and state.totals[N_DENSE] > 0.0:
         curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
         curvature, error = curvature * update.importance, error * update.importance
-        update_filter(n_inputs(state.totals), standardized, curvature, error, state.dense_filter, products)
+        update_filter(n_inputs(state.totals), derived.standardized, curvature, error, state.dense_filter, products)
+        if settings.parts & CELLS:
+            observe(error, state.totals, derived, state.interactions)

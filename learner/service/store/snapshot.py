@@ -15,7 +15,7 @@ from learner.service.wire import RejectedEntry
 
 __all__ = ["FORMAT", "Committed", "Learned", "Snapshot", "Written", "checksums"]
 
-FORMAT = 3  # of the state
+FORMAT = 4  # of the state
 
 
 @dataclass(frozen=True)
