@@ -55,7 +55,7 @@ class Worker:
     late_every : int
         The late loss is measured on one block in so many; 0: never.
     held_seconds : float
-        For how long the model holds examples back, at most, while few come.
+        For how long the model holds examples back, at most, while few come; with infinity a pause has none learned.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Worker:
         return True
 
     def run(self, burst: bool = False) -> None:
-        """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left; then stop being the owner."""
+        """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model."""
         self.committing.settle()  # a commit whose answer was lost: first find out whether it got through
         self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.recovery.begin()
@@ -120,7 +120,8 @@ class Worker:
                 self._learn(examples)
                 flushing.flush_if_due(examples_came=bool(batch.examples))
                 self.committing.commit_if_due()
-                if burst and may_ask and not batch.examples and not batch.requests and not self.answering.waiting:
+                is_done = may_ask and not batch.examples and not batch.requests and not self.answering.waiting
+                if burst and is_done and not flushing.flush():
                     break
             self.owning.require()
             self.committing.commit()
@@ -176,7 +177,7 @@ def _stop_on_signals(worker: Worker) -> None:
 @click.command()
 @click.argument("model")
 @redis_option
-@click.option("--burst", is_flag=True, help="Learn and answer what is there, commit, and exit.")
+@click.option("--burst", is_flag=True, help="Learn and answer what is there, hold nothing back, commit, and exit.")
 @click.option("--commit-seconds", default=2.0, show_default=True, type=click.FloatRange(min=0), help="Between commits.")
 @click.option(
     "--lease-seconds",
@@ -190,7 +191,7 @@ def _stop_on_signals(worker: Worker) -> None:
     default=HELD_SECONDS,
     show_default=True,
     type=click.FloatRange(min=0.1),
-    help="How long examples are held back at most while few come; a twelfth of it when none comes.",
+    help="How long examples are held back at most while few come; a twelfth of it when none comes; inf: for ever.",
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait while MODEL has another worker, or exit.")
 @durability_option

@@ -1,6 +1,7 @@
 """A real server for the tests that need one: started for the session, in a folder of its own, gone afterwards."""
 
 import fcntl
+import math
 import os
 import random
 import signal
@@ -207,7 +208,7 @@ def own(redis_url: str) -> "Iterator[Callable[..., Worker]]":
 
         def owning(name: str = "m", commit_seconds: float = 1000.0, **options: Any) -> "Worker":
             store = Store(closed.enter_context(connect(redis_url)), name)
-            options.setdefault("held_seconds", 1e6)  # a pause of the test must not decide what is learned
+            options.setdefault("held_seconds", math.inf)  # a pause of the test must not decide what is learned
             owner = Worker(store, commit_seconds, **options)
             closed.callback(owner.owning.close)
             assert owner.wait_to_own()

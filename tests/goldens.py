@@ -27,6 +27,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import math
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -446,7 +447,7 @@ def drain(client: "redis.Redis", name: str) -> None:
     """Have a worker learn what waits, commit and end."""
     from worker import Worker
 
-    worker = Worker(Store(client, name), commit_seconds=1000.0)
+    worker = Worker(Store(client, name), commit_seconds=1000.0, held_seconds=math.inf)
     worker.wait_to_own()
     worker.run(burst=True)
 

@@ -3,13 +3,15 @@
 The gain of a pair is the sum over examples of the error of the filter over the numbers times a function of each of the two
 numbers. The filter is linear in the numbers, so a gain is far from 0 only if the pair interacts. (Testing the residuals of an
 additive model for each pair's interaction is that of Lou, Caruana, Gehrke and Hooker, 2013, "Accurate intelligible models with
-pairwise interactions"; here with two fixed functions, in one pass.) A *switch* is a frequent feature with only one value; it
-is paired with numbers, whose slopes may depend on it.
+pairwise interactions"; here with two fixed functions, in one pass.) Where outcomes come in runs, errors have one sign for a
+long time; a product, which has one weight, would follow these runs, so its gain is of the error less the recent mean error.
+A *switch* is a frequent feature with only one value; it is paired with numbers, whose slopes may depend on it.
 
 The gains lie in the state's array ``interactions``. Its rows and columns are places from 1; those of switches, which have no
-columns, come after those of all numbers. (i, j) with i > j has the gain of a product, (j, i) that of cells. Column 0 has two
-sums over the examples, of squared errors and of ones; from `FIRST_SWITCH` the switches' shares of the examples. Row 0 has, from
-column 1, the codes of the chosen pairs: first those of products, then those of cells, each by descending gain.
+columns, come after those of all numbers. (i, j) with i > j has the gain of a product, (j, i) that of cells. Column 0 has the
+sum of squared errors, the number of errors, and the recent mean error; from `FIRST_SWITCH` the switches' shares of the
+examples. Row 0 has, from column 1, the codes of the chosen pairs: first those of products, then those of cells, each by
+descending gain.
 """
 
 import math
@@ -20,10 +22,11 @@ from learner.kernels.jit import compiled, inlined
 from learner.layout import MAX_BINNED, N_DENSE, N_PAIRS, N_SWITCHES
 
 FIRST_CHOICE = 128.0  # examples until pairs are chosen for the first time; again at 256, 512 and so on
-SQUARES, OBSERVED = range(2)  # rows of column 0
+SQUARES, OBSERVED, MEAN_ERROR = range(3)  # rows of column 0
+RECENT = 0.02  # the share of the newest error in the recent mean
 PRODUCTS, IN_CELLS = range(2)  # kinds of pairs
 # The least gain of a chosen pair, by kind, over the root of the sum of squared errors: about 1 and 2 without interaction
-MIN_GAINS = 4.0, 8.0
+MIN_GAINS = 6.0, 8.0
 FIRST_SWITCH = MAX_BINNED + 1
 MAX_DEVIATIONS = 3.0  # standardised numbers are clipped to this in gains and products
 
@@ -48,15 +51,17 @@ def observe(error, totals, derived, interactions):
     """
     n, n_switches = min(np.int64(totals[N_DENSE]), MAX_BINNED) + 1, np.int64(totals[N_SWITCHES])
     standardized, ranks = derived.standardized, derived.ranks
+    centred = error - interactions[MEAN_ERROR, 0]
     interactions[SQUARES, 0] += error * error
     interactions[OBSERVED, 0] += 1.0
+    interactions[MEAN_ERROR, 0] += RECENT * centred
     for i in range(2, n):
-        straight, bent = error * clipped(standardized[i]), error * curved(ranks[i])
+        straight, bent = centred * clipped(standardized[i]), error * curved(ranks[i])
         for j in range(1, i):
             interactions[i, j] += straight * clipped(standardized[j])
             interactions[j, i] += bent * curved(ranks[j])
     for i in range(FIRST_SWITCH, FIRST_SWITCH + n_switches):
-        straight = error * standardized_switch(derived.numbers[i] > 0.0, i, interactions)
+        straight = centred * standardized_switch(derived.numbers[i] > 0.0, i, interactions)
         for j in range(1, n):
             interactions[i, j] += straight * clipped(standardized[j])
     t = interactions[OBSERVED, 0]

@@ -5,6 +5,7 @@ when it reads that entry. So the moment is a place in the stream: after a crash,
 again to the same bits.
 """
 
+import math
 import time
 
 from learner.service.learning import Learning
@@ -30,7 +31,7 @@ class Flushing:
     learning : Learning
         Its cursor tells whether the last such entry is still to come.
     held_seconds : float
-        For how long examples are held.
+        For how long examples are held; with infinity no entry is ever added.
     """
 
     def __init__(self, stream: Stream, learning: Learning, held_seconds: float = HELD_SECONDS) -> None:
@@ -57,8 +58,15 @@ class Flushing:
         is_idle = now - self._came_at >= IDLE_SHARE * self.held_seconds
         is_late = now - self._flushed_at >= self.held_seconds and not self._is_outstanding
         if is_idle or is_late:
-            self._came_at = self._flushed_at = now  # before adding: an entry whose answer is lost counts, too
-            self._last = self.stream.add_learn_held() or NEVER
+            self.flush()
+
+    def flush(self) -> bool:
+        """Add the entry if the model holds examples, unless they may be held for ever; return whether it was added."""
+        if not self.learning.model.n_held or self.held_seconds == math.inf:
+            return False
+        self._came_at = self._flushed_at = time.monotonic()  # before adding: an entry whose answer is lost counts, too
+        self._last = self.stream.add_learn_held() or NEVER
+        return self._last != NEVER
 
     @property
     def _is_outstanding(self) -> bool:

@@ -36,8 +36,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import click
 import msgpack
 
+from learner.commands import main as commands
 from learner.commands.compare import make_specs
 from learner.commands.replay import replay
 from learner.model import Model
@@ -176,7 +178,8 @@ def options_of(words: Sequence[str], regression: bool) -> dict[str, Any]:
     if not words:
         return {}
     task = task_of(regression)
-    parameters = replay.make_context("replay", ["-", "--task", task, "--compare", " ".join(words)]).params
+    arguments = ["-", "--task", task, "--compare", " ".join(words)]
+    parameters = replay.make_context("replay", arguments, click.Context(commands, **commands.context_settings)).params
     default, spec = make_specs(parameters.pop("others"), parameters, replay.params).values()
     return changes(spec, default)
 

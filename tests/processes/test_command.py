@@ -25,6 +25,7 @@ def test_burst_learns_what_is_there_and_exits(client, redis_url, create, start, 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     undisturbed.learn_packed(b"".join(examples))
+    undisturbed.learn_held()
     assert state_bytes(committed()) == state_bytes(undisturbed)
     figures = json.loads(out)
     assert (figures["model"], figures["examples"], figures["rejected"]) == ("m", 2000, 0)
@@ -40,6 +41,7 @@ def test_worker_py_does_the_same_as_the_command(client, redis_url, create, start
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, ""), err
     undisturbed.learn_packed(b"".join(examples))
+    undisturbed.learn_held()
     assert state_bytes(committed()) == state_bytes(undisturbed)
 
 

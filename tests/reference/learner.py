@@ -222,7 +222,7 @@ class Reference:
         self.mixer = Filter([0.1] * (2 * n + 4) + [0.0] * 4, [0.1] * (n + 1) + [5.0] + [0.1] * (n + 6))
         self.gains: dict[str, dict[tuple[str, str], float]] = {"product": {}, "cell": {}}  # by kind and pair
         self.chosen: dict[str, list[tuple[str, str]]] = {"product": [], "cell": []}
-        self.error_squares, self.n_errors = 0.0, 0  # of the filter over the numbers
+        self.error_squares, self.n_errors, self.mean_error = 0.0, 0, 0.0  # of the filter over the numbers
         self.switches: dict[str, float] = {}  # their shares of the examples
         self.on: set[str] = set()  # the switches of the example at hand
         self.ranks: dict[str, float] = {}  # of its numbers
@@ -623,10 +623,12 @@ class Reference:
         z = {name: clip(zs[place], 3.0) for place, name in enumerate(numbers, 1)}
         self.error_squares += error**2
         self.n_errors += 1
+        centred = error - self.mean_error
+        self.mean_error += 0.02 * centred
         gains, curved = self.gains, {name: r + r * r - 1.0 for name in numbers for r in [self.ranks.get(name, 0.0)]}
         for i, name in enumerate(numbers):
             for other in numbers[:i]:
-                gains["product"][name, other] = gains["product"].get((name, other), 0.0) + error * z[name] * z[other]
+                gains["product"][name, other] = gains["product"].get((name, other), 0.0) + centred * z[name] * z[other]
                 gains["cell"][name, other] = (
                     gains["cell"].get((name, other), 0.0) + error * curved[name] * curved[other]
                 )
@@ -635,10 +637,10 @@ class Reference:
             on = ((name in self.on) - share) / math.sqrt(share * (1.0 - share)) if 0.0 < share < 1.0 else 0.0
             for other in numbers:
                 gains["product"][name, other] = (
-                    gains["product"].get((name, other), 0.0) + error * clip(on, 3.0) * z[other]
+                    gains["product"].get((name, other), 0.0) + centred * clip(on, 3.0) * z[other]
                 )
         if self.n_errors in [2**k for k in range(7, 60)]:
-            for kind, least in (("product", 4.0), ("cell", 8.0)):
+            for kind, least in (("product", 6.0), ("cell", 8.0)):
                 enough = [p for p, g in gains[kind].items() if abs(g) >= least * math.sqrt(self.error_squares)]
                 self.chosen[kind] = sorted(enough, key=lambda pair: -abs(gains[kind][pair]))[:N_PAIRS]
 

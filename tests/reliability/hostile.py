@@ -322,7 +322,7 @@ def request_flood(quick: bool) -> Row:
                 pipe.xadd(keys.examples, {"batch": batch})
             pipe.execute()
         time.sleep(0.01)
-        worker = Timed(Store(client, "m"), 1.0)
+        worker = Timed(Store(client, "m"), 1.0, held_seconds=math.inf)
         worker.wait_to_own()
         worker.run(burst=True)
         share = worker.learning_seconds / (worker.learning_seconds + worker.answering_seconds)

@@ -1,6 +1,7 @@
 """Parts for the tests: server and worker processes, a TCP proxy that freezes and cuts connections, examples, digests."""
 
 import hashlib
+import math
 import os
 import resource
 import secrets
@@ -107,7 +108,7 @@ class Process:
 
     def __init__(self, url: str, *options: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "learner", "worker", "m", "--json", "--held-seconds", "1e6", *options],
+            [sys.executable, "-m", "learner", "worker", "m", "--json", "--held-seconds", "inf", *options],
             env={**os.environ, "REDIS_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -318,7 +319,7 @@ def drain(url: str) -> Model:
     from worker import Worker
 
     with connection.client(url) as client:
-        worker = Worker(Store(client, "m"), 1000.0)
+        worker = Worker(Store(client, "m"), 1000.0, held_seconds=math.inf)
         worker.wait_to_own()
         worker.run(burst=True)
         return committed(client)

@@ -1,5 +1,6 @@
 """Servers that are killed, cut off, full, paused, replaced by a replica, or emptied."""
 
+import math
 import os
 import random
 import resource
@@ -55,7 +56,7 @@ def connection_cut(quick: bool) -> Row:
                 push(client, packed, 7)
                 client.xadd(KEYS.examples, {"record": "{"})  # so that the commit has a rejected entry
                 with connection.client(url) as through:
-                    owner = Worker(Store(through, "m"), 0.0)
+                    owner = Worker(Store(through, "m"), 0.0, held_seconds=math.inf)
                     owner.wait_to_own()
                     proxy.arm(number, after)
                     for _ in range(100):

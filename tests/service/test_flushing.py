@@ -80,6 +80,20 @@ def test_when_a_stream_pauses_its_owner_has_all_learned_and_adds_no_more(client,
     assert state_bytes(committed()) == state_bytes(reference)
 
 
+def test_a_worker_that_learns_what_is_there_and_exits_holds_nothing_back(client, create, drain, committed):
+    reference = create()
+    for n, seed in ((400, 5), (30, 6)):
+        examples = zipf_examples(n, 6, seed)
+        push_batches(client, "batch", examples, 20)
+        assert drain(held_seconds=60.0).model.n_held == 0
+        reference.learn_packed(b"".join(examples))
+        reference.learn_held()
+    assert state_bytes(committed()) == state_bytes(reference)
+    assert client.xinfo_stream(KEYS.examples)["entries-added"] == 22 + 2
+    drain(held_seconds=60.0)
+    assert client.xinfo_stream(KEYS.examples)["entries-added"] == 22 + 2
+
+
 def test_while_few_examples_come_one_is_added_now_and_then(client, create, serving):
     create()
     push_batches(client, "batch", zipf_examples(400, 6, 6), 20)

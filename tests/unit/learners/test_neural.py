@@ -10,7 +10,7 @@ import pytest
 from learner import Model, kernels
 from learner.graph import backward, forward, order
 from learner.kernels.tasks.poisson import expected_count
-from learner.learners.neural import STARTS, network_graph
+from learner.learners.neural import RATE, STARTS, network_graph
 from learner.losses import LOSSES
 from learner.spec import ACTIVATIONS
 from tests.unit.streams import SEED, products
@@ -63,7 +63,7 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
     G = slice(head.column + hidden[0], head.column + 2 * hidden[0])
     np.testing.assert_allclose(rows[slots][:, G] - before["rows"][slots][:, G], V.g.T**2, rtol=2e-3, atol=1e-7)
     moved = before["rows"][slots][:, column] - rows[slots][:, column]
-    step = 0.1 * V.g.T / (1e-3 + np.sqrt(rows[slots][:, G]))
+    step = RATE * V.g.T / (1e-3 + np.sqrt(rows[slots][:, G]))
     np.testing.assert_allclose(moved, step, rtol=2e-3, atol=1e-6)
 
 

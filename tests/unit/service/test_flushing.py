@@ -1,5 +1,6 @@
 """When a worker adds the entry that has held examples learned, by a clock of the test's own."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -63,3 +64,8 @@ def test_none_is_added_while_the_last_one_is_still_to_come(stage):
 
 def test_one_that_the_server_lost_is_added_again_when_nothing_comes(stage):
     assert [stage.after(5.0), stage.after(4.9), stage.after(0.2)] == [1, 1, 2]
+
+
+def test_none_is_ever_added_when_examples_may_be_held_for_ever(stage):
+    stage.flushing = Flushing(stage, stage.learning, math.inf)
+    assert (stage.after(1e9), stage.flushing.flush()) == (0, False)
