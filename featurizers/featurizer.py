@@ -10,7 +10,7 @@ from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown, what
 from featurizers.names import MAX_FEATURES
 from featurizers.template import Template
 
-FORMAT = 1  # part of every fingerprint; raise it whenever the same spec gives other features
+FORMAT = 2  # part of every fingerprint; raise it whenever the same spec gives other features
 
 
 class Featurizer:

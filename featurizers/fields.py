@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from featurizers.columns import MISSING_SUFFIX, canonical, column_adder, is_missing
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.numbers import number
@@ -15,17 +16,20 @@ MAX_DEPTH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Fields(Template):
-    """Every field of a record, by the type of its value.
+    """Every field of a record, by the kind of its column, or else by the type of its value.
 
     A number is the feature ``name`` with its value. A string is the category ``name=value``. True is ``name``. A list
     of strings is a bag: ``name=item`` with the number of times that the item occurs. The fields of a map have dotted
-    names. False, None, and an empty string, list or map give no feature. Where two fields make the same name, the later
-    field's value stands.
+    names. None, a number that is nan, and an empty string are missing: ``name_missing``. False, and an empty list or map give
+    no feature. Where two fields make the same name, the later field's value stands.
 
     Parameters
     ----------
     field
         The map to take the fields of (None: the record). Its own name is not part of the feature names.
+    columns
+        The kinds of fields, by name: ``{"price": "money", "at": {"kind": "date", "format": "%d.%m.%Y"}}``. See
+        `featurizers.columns`, also for values that are missing. Fields within maps have no columns.
 
     Examples
     --------
@@ -36,10 +40,16 @@ class Fields(Template):
     """
 
     template = "fields"
+    columns: Mapping[str, Any] | None = None
+
+    def check(self) -> dict[str, Any]:
+        """Check the columns."""
+        return {"columns": canonical(self.columns) if self.columns else None}
 
     def adder(self) -> Adder:
         """Add the features of every field."""
         read, path, prefix = self.reader(), self.field, self.prefix
+        columns, add_rest = column_adder(self.columns or {}, prefix)
 
         def add(record: Any, out: dict[str, float]) -> None:
             value = read(record)
@@ -47,7 +57,17 @@ class Fields(Template):
                 return
             if not isinstance(value, Mapping):
                 raise FeaturizeError(f"{what(path)} must be a map of fields (got {shown(value)})")
-            _add_map(value, prefix, path, 1, out)
+            if not columns:
+                _add_map(value, prefix, path, 1, out)
+                return
+            rest = {}
+            for name, content in value.items():
+                if (add_column := columns.get(name)) is None:
+                    rest[name] = content
+                elif not is_missing(content):
+                    add_column(content, out)
+            _add_map(rest, prefix, path, 1, out)
+            add_rest(value, out)
 
         return add
 
@@ -63,6 +83,7 @@ def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int,
         name = head + key
         if kind is str:
             if not value:
+                out[fit(name + MISSING_SUFFIX)] = 1.0
                 continue
             name = f"{name}={value}"
             out[name if len(name) <= SAFE_CHARACTERS and name.isascii() else fit(name)] = 1.0
@@ -71,15 +92,16 @@ def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int,
                 out[name if len(name) <= SAFE_CHARACTERS and name.isascii() else fit(name)] = value
         elif value is True:
             out[fit(name)] = 1.0
-        elif value is None or value is False:
+        elif value is False:
             continue
+        elif value is None or value != value:  # not a number
+            out[fit(name + MISSING_SUFFIX)] = 1.0
         elif isinstance(value, Mapping):
             _add_map(value, f"{name}.", join(path, key), depth + 1, out)
         elif isinstance(value, list | tuple):
             _add_bag(value, name, join(path, key), out)
         elif isinstance(value, str):  # a subclass, such as numpy's
-            if value:
-                out[fit(f"{name}={value}")] = 1.0
+            out[fit(f"{name}={value}" if value else name + MISSING_SUFFIX)] = 1.0
         elif isinstance(value, Real):
             if parsed := number(value, join(path, key)):
                 out[fit(name)] = parsed

@@ -204,4 +204,6 @@ def _data(value: Any, full: bool) -> Any:
     """Return a parameter's value as plain data, which TOML and JSON can hold."""
     if isinstance(value, Template):
         return value.to_spec(full)
+    if isinstance(value, Mapping):
+        return {key: _data(content, full) for key, content in value.items()}
     return [_data(item, full) for item in value] if isinstance(value, tuple) else value
