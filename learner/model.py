@@ -55,6 +55,11 @@ class Model:
         `Featurizer`. Without one, a record must hold its features already: a map of name to number, or a numpy array of one
         dimension. An array's features are named by position, "0", "1", ...; the model learns the same numbers from the array
         as from the equivalent map. The featurizer ``fields`` takes such arrays, too.
+    columns : mapping, optional
+        The kinds of the records' fields, by name, for the featurizer ``fields``: ``{"price": "money"}``, see
+        `featurizers.columns`.
+    target : str, optional
+        The field that holds the outcome, in files.
     loss : {"logistic", "hinge", "squared", "quantile", "poisson"}, optional
         By default the task's: logistic, squared, quantile or poisson.
     level : float, optional
@@ -101,6 +106,8 @@ class Model:
         task: str = "binary",
         *,
         featurizer: "featurizers.Featurizer | str | Mapping[str, Any] | None" = None,
+        columns: Mapping[str, Any] | None = None,
+        target: str | None = None,
         loss: str | None = None,
         level: float | None = None,
         rates: Sequence[float] | None = None,
@@ -116,8 +123,9 @@ class Model:
         seed: bytes | None = None,
     ) -> None:
         spec = Spec(
-            task, featurizer=featurizer, loss=loss, level=level, rates=rates, decays=decays, parts=parts, outcomes=outcomes,
-            labels=labels, neural=neural, optimizer=optimizer, max_features=max_features, l1=l1, l2=l2, seed=seed,
+            task, featurizer=featurizer, columns=columns, target=target, loss=loss, level=level, rates=rates, decays=decays,
+            parts=parts, outcomes=outcomes, labels=labels, neural=neural, optimizer=optimizer, max_features=max_features,
+            l1=l1, l2=l2, seed=seed,
         )  # fmt: skip
         self._of(spec)
 

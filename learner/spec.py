@@ -18,7 +18,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from learner import layout, optimizers
@@ -60,6 +60,10 @@ class Spec:
         The level of the quantile loss; 0.5 for other losses.
     featurizer : Featurizer or None
         None for records that are features already.
+    columns : dict or None
+        The kinds of the records' fields, which the featurizer `fields` has (see `featurizers.columns`).
+    target : str or None
+        The field that holds the outcome, in files. It changes nothing that is learned, so the fingerprint leaves it out.
     rates, decays : tuple of float
         The learning rates of the AdaGrad experts, and the decays of their sums of squared gradients.
     parts : tuple of str
@@ -90,6 +94,8 @@ class Spec:
         task: str = "binary",
         *,
         featurizer: "featurizers.Featurizer | str | Mapping[str, Any] | None" = None,
+        columns: Mapping[str, Any] | None = None,
+        target: str | None = None,
         loss: str | None = None,
         level: float | None = None,
         rates: Sequence[float] | None = None,
@@ -138,8 +144,12 @@ class Spec:
 
         try:
             self.featurizer = None if featurizer is None else featurizers.get(featurizer)
+            if columns is not None:
+                self.featurizer = _with_columns(self.featurizer, columns)
         except ValueError as error:
             raise SpecError(str(error)) from error
+        self.columns = None if columns is None else featurizers.columns.canonical(columns)
+        self.target = _target(target)
         self.optimizer = None if optimizer is None else optimizers.parse(optimizer)
         self.network = None if neural is None else _network(neural)
 
@@ -160,7 +170,9 @@ class Spec:
             "task": self.task,
             "loss": self.loss,
             **({"level": self.level} if self.task == "quantile" else {}),
-            "featurizer": None if self.featurizer is None else self.featurizer.to_spec(),
+            "featurizer": None if self.featurizer is None else self._featurizer_data(),
+            "columns": self.columns,
+            "target": self.target,
             "rates": None if named else list(self.rates),
             "decays": None if named else list(self.decays),
             "parts": None if named else list(self.parts),
@@ -173,6 +185,13 @@ class Spec:
             "l2": self.l2,
             "seed": self.seed.hex(),
         }
+
+    def _featurizer_data(self) -> dict[str, Any]:
+        """Return the featurizer as data, without the columns that stand beside it."""
+        data: dict[str, Any] = self.featurizer.to_spec()  # type: ignore[union-attr]
+        if self.columns is not None:
+            data["templates"][0].pop("columns", None)
+        return data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
@@ -203,7 +222,7 @@ class Spec:
     def fingerprint(self) -> str:
         """32 hex digits of a hash of the spec's data. Values that are defaults are left out, so new keys change nothing."""
         usual = Spec(self.task, outcomes=self.outcomes).to_data() | {"task": None, "outcomes": OUTCOMES[0]}
-        data = {key: value for key, value in self.to_data().items() if value != usual[key]}
+        data = {key: value for key, value in self.to_data().items() if value != usual[key] and key != "target"}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -219,6 +238,22 @@ def _require_alone(options: Mapping[str, Any]) -> None:
     """Refuse options of the mixture beside a named algorithm."""
     if wrong := [name for name, value in options.items() if value is not None]:
         raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)})")
+
+
+def _with_columns(featurizer: "featurizers.Featurizer | None", columns: Any) -> "featurizers.Featurizer":
+    """Return the featurizer `fields` with columns; no other has some."""
+    import featurizers
+
+    templates = (featurizers.READY["fields"] if featurizer is None else featurizer).templates
+    if len(templates) != 1 or not isinstance(templates[0], featurizers.Fields):
+        raise SpecError(f"columns must come with the featurizer fields (got {show(featurizer)})")
+    return featurizers.Featurizer([replace(templates[0], columns=columns)])
+
+
+def _target(target: Any) -> str | None:
+    if target is not None and (not isinstance(target, str) or not target):
+        raise SpecError(f"target must be the name of a field (got {show(target)})")
+    return target
 
 
 def _loss(task: str, loss: str | None) -> str:

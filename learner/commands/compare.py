@@ -5,20 +5,18 @@ differences vary far less than the losses themselves. The confidence interval of
 so it may be looked at after every example.
 """
 
-import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from learner.commands.blocks import Rejected, read_blocks, regrouped
-from learner.commands.options import FILE_SEED, make_spec
+from learner.commands.options import FILE_SEED, make_spec, read_model_file
 from learner.commands.show import notice_lines
 from learner.confidence import Differences
-from learner.errors import LearnerError, SpecError, show
+from learner.errors import LearnerError, SpecError
 from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.model import Model
 from learner.spec import Spec
@@ -100,20 +98,8 @@ def spec_of_file(path: str, first: Spec) -> Spec:
     LearnerError
         When the file can't be read, or breaks a rule.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        if path.endswith(".toml"):
-            import tomllib
-
-            data = tomllib.loads(text)
-        else:
-            data = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise LearnerError(f"{path}: {error}") from error
-    if not isinstance(data, dict):
-        raise SpecError(f"{path}: spec must be a map of names to values (got {show(data)})")
-    inherited = first.to_data()
-    same = ("task", "level", "labels", "featurizer")
+    inherited, data = first.to_data(), read_model_file(path)
+    same = ["task", "level", "labels", "target"] + ([] if "featurizer" in data else ["featurizer", "columns"])
     return Spec.from_data({name: inherited[name] for name in same if name in inherited} | data)
 
 

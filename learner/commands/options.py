@@ -1,13 +1,17 @@
 """The options that commands share, the spec and the store that they stand for, and errors as one line."""
 
+import csv
 import functools
+import json
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from learner.errors import LearnerError
+from learner.errors import LearnerError, SpecError, show
 from learner.files import FORMATS
 from learner.losses import LOSSES
 from learner.optimizers import OPTIMIZERS
@@ -28,6 +32,7 @@ __all__ = [
     "model_options",
     "numbers",
     "open_store",
+    "read_model_file",
     "redis_option",
     "replicas_option",
     "target_option",
@@ -109,16 +114,32 @@ activation_option = click.option(
 )
 
 
+COLUMN_OPTIONS = {  # kinds of columns that may be said on the command line
+    "number": "Columns that hold numbers.",
+    "category": "Columns that hold categories, such as codes.",
+    "text": "Columns that hold messages: their words are features.",
+    "ignore": "Columns to leave out.",
+}
+
+
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that describe a model; `make_spec` takes their values."""
     options = (
-        click.option("--task", type=click.Choice(list(TASKS)), default="binary", show_default=True),
+        click.option(
+            "--spec", "model_file", help="A model file (.toml or .json); options on the command line win over it."
+        ),
+        click.option("--task", type=click.Choice(list(TASKS)), help="By default binary."),
         click.option("--level", help="Of --task quantile: the share to be below it; by default 0.5, the median."),
         click.option("--loss", type=click.Choice(list(LOSSES)), help="By default the task's."),
         click.option(
             "--featurizer",
             help="A ready one's name, or a TOML or JSON file. By default 'fields': every field a feature.",
         ),
+        *(
+            click.option(f"--{kind}", f"as_{kind}", metavar="COLUMN,...", help=help_line)
+            for kind, help_line in COLUMN_OPTIONS.items()
+        ),
+        click.option("--only", metavar="COLUMN,...", help="Columns to use; all others are ignored."),
         click.option("--rates", help="Fix one learning rate, or several with commas, in place of the default mixture."),
         click.option(
             "--outcomes",
@@ -134,8 +155,8 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help=f"A named algorithm in place of the mixture: {', '.join(OPTIMIZERS)}; as ftrl:alpha=0.1,l1=1.",
         ),
         click.option("--max-features", type=int, help="Keep at most so many features: the least useful go."),
-        click.option("--l1", type=float, default=0.0, help="Penalty on weights, which become exactly zero: those go."),
-        click.option("--l2", type=float, default=0.0, help="Penalty on half the squares of weights."),
+        click.option("--l1", type=float, help="Penalty on weights, which become exactly zero: those go."),
+        click.option("--l2", type=float, help="Penalty on half the squares of weights."),
     )
     for option in reversed(options):
         function = option(function)
@@ -143,39 +164,87 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
-    """Return the spec that the values of the `model_options`, by name, describe; without a seed, a random one is drawn.
+    """Return the spec that the values of the `model_options`, by name, describe, with what a model file says beside them.
+
+    Without a seed, a random one is drawn.
 
     Raises
     ------
     LearnerError
         When a value breaks a rule.
     """
-    task, loss, level, rates, labels = (options[name] for name in ("task", "loss", "level", "rates", "labels"))
+    data = read_model_file(options["model_file"]) if options["model_file"] else {}
+    data |= _given(options)
+    columns = dict(data.get("columns") or {}) | _columns_given(options)
+    if only := options["only"]:
+        kept = _names("--only", only)
+        columns = {name: columns[name] for name in kept if name in columns}
+        data["featurizer"] = {"templates": [{"template": "fields", "only": kept}]}
+    if columns:
+        data["columns"] = columns
+    if "featurizer" not in data:
+        data["featurizer"] = "fields"
+    if seed is not None:
+        data.setdefault("seed", seed.hex())
+    return Spec.from_data(data)
+
+
+def read_model_file(path: str) -> dict[str, Any]:
+    """Return the data of a model file: TOML, or JSON if its name ends so.
+
+    Raises
+    ------
+    LearnerError
+        When the file can't be read.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        data = json.loads(text) if path.endswith(".json") else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise LearnerError(f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: spec must be a map of names to values (got {show(data)})")
+    return data
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the options say, as data of a spec; what they don't say is left out."""
     neural, activation, optimizer = options["neural"], options["activation"], options["optimizer"]
-    if loss in LOSSES and LOSSES[loss].task != "binary":
-        task = LOSSES[loss].task
     if neural is None and (activation or options["neural_only"]):
         raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")
-    head = neural and {
-        "hidden": numbers("--neural", neural, int),
-        "activation": activation or "tanh",
-        "alone": options["neural_only"],
+    task, loss, level, rates, labels = (options[name] for name in ("task", "loss", "level", "rates", "labels"))
+    if loss in LOSSES and LOSSES[loss].task != "binary":
+        task = LOSSES[loss].task
+    data = {name: options[name] for name in ("featurizer", "outcomes", "max_features", "l1", "l2")} | {
+        "task": task,
+        "loss": loss,
+        "level": None if level is None else numbers("--level", level, float)[0],
+        "rates": None if rates is None else numbers("--rates", rates, float),
+        "labels": None if labels is None else labels.split(","),
+        "optimizer": None if optimizer is None else _optimizer(optimizer),
     }
-    return Spec(
-        task,
-        featurizer=options["featurizer"] or "fields",
-        loss=loss,
-        level=None if level is None else numbers("--level", level, float)[0],
-        rates=None if rates is None else numbers("--rates", rates, float),
-        outcomes=options["outcomes"],
-        labels=None if labels is None else labels.split(","),
-        neural=head or None,
-        optimizer=None if optimizer is None else _optimizer(optimizer),
-        max_features=options["max_features"],
-        l1=options["l1"],
-        l2=options["l2"],
-        seed=seed,
-    )
+    if neural:
+        head = {"hidden": numbers("--neural", neural, int), "alone": options["neural_only"]}
+        data["neural"] = head | ({"activation": activation} if activation else {})
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _columns_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kinds of columns that the options say."""
+    return {
+        name: kind
+        for kind in COLUMN_OPTIONS
+        if options[f"as_{kind}"]
+        for name in _names(f"--{kind}", options[f"as_{kind}"])
+    }
+
+
+def _names(option: str, text: str) -> list[str]:
+    """Return the names of columns in a value with commas; a name with a comma may stand in quotation marks."""
+    names = [name.strip() for name in next(csv.reader([text]), [])]
+    if not names or "" in names:
+        raise LearnerError(f"{option} must be names of columns with commas (got {text!r})")
+    return names
 
 
 def _optimizer(text: str) -> dict[str, Any]:
