@@ -62,7 +62,10 @@ def is_missing(value: Any) -> bool:
 
 
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_CURRENCY = re.compile(r"^[A-Z]{3}\b|\b[A-Z]{3}$|[$€£¥₹₽₩₺₴฿₫₪¢]|(?<=\d)\s*kr\.?$|^kr\.?|^R\$|zł$|Kč$", re.IGNORECASE)
+_CODES = "AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RMB|RUB|SAR|SEK|SGD|THB|TRY|USD|ZAR"
+_CURRENCY = re.compile(
+    rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
+)
 
 
 @lru_cache(MAX_CACHED)

@@ -7,7 +7,7 @@ import itertools
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from featurizers.columns import is_missing, parse_money, parse_number, parse_percentage
@@ -16,12 +16,15 @@ from learner.files.profile import Profile, profiles
 __all__ = ["Proposal", "propose"]
 
 MIN_ROWS = 30  # below which nothing is said about the target
-FEW_CLASSES = 30  # as texts, that many are classes at once; more must repeat
 MIN_RUNS_DEVIATIONS = 6.0  # of the number of runs of equal outcomes below that of a random order
 RARE, SKEWED = 0.02, 3.0  # the share of the rarer class; the skewness of a number
 LEAK_CORRELATION, LEAK_SHARE = 0.9999, 0.9999
 MIN_LEAK_ROWS = 3.0  # rows for each value of a column, on average, if it alone decides the outcome
-NUMBERS = {"number": parse_number, "money": parse_money, "percentage": parse_percentage}
+NUMBERS: Mapping[str, Callable[[str], float | None]] = {
+    "number": parse_number,
+    "money": parse_money,
+    "percentage": parse_percentage,
+}
 
 
 class Proposal(NamedTuple):
@@ -196,7 +199,11 @@ def _number(parse: Any, value: Any) -> float | None:
 
 
 def _order(values: Sequence[Any], outcomes: list[float] | None) -> list[str]:
-    """Warn if outcomes come in runs (Wald and Wolfowitz, 1940, "On a test whether two samples are from the same population")."""
+    """Warn if outcomes come in runs.
+
+    The number of runs is compared with that of a random order (Wald and Wolfowitz, 1940, "On a test whether two samples are
+    from the same population").
+    """
     if outcomes is not None:
         median = statistics.median(outcomes)
         signs = [outcome > median for outcome in outcomes if outcome != median]
@@ -212,10 +219,8 @@ def _order(values: Sequence[Any], outcomes: list[float] | None) -> list[str]:
     deviation = math.sqrt(max((mean - 1) * (mean - 2) / (n - 1), 1e-9))
     if runs - mean > -MIN_RUNS_DEVIATIONS * deviation:
         return []
-    return [
-        f"outcomes come in runs ({runs} in {n} rows, {mean:.0f} in a random order): the loss on the next row flatters; "
-        "the late loss says how requests are answered"
-    ]
+    order = f"{runs} in {n} rows, {mean:.0f} in a random order"
+    return [f"outcomes come in runs ({order}): judge by the late loss, the loss on the next row flatters"]
 
 
 def _rare(values: Sequence[Any]) -> list[str]:

@@ -127,9 +127,9 @@ def test_a_spec_of_another_version_or_with_other_keys_is_refused():
     with pytest.raises(SpecError, match=r"^spec version must be 1 \(got 2\)$"):
         Model.from_spec(new().to_spec() | {"version": 2})
     message = (
-        "^spec must have no other keys than columns, decays, featurizer, l1, l2, labels, level, loss, max_features, neural, "
+        "^spec must have no other keys than columns, decays, featurizer, l1, l2, labels, level, loss, max_features, "
     )
-    message += "optimizer, outcomes, parts, rates, seed, target, task"
+    message += "neural, optimizer, outcomes, parts, rates, seed, target, task"
     with pytest.raises(SpecError, match=rf"{message} \(got colour, size\)$"):
         Model.from_spec(new().to_spec() | {"size": 1, "colour": 2})
 

@@ -271,7 +271,7 @@ def test_cross_inside_a_map():
 
 
 def test_fields_by_what_they_hold():
-    """Numbers, strings, booleans, bags and maps have their features; nothing gives nothing."""
+    """Numbers, strings, booleans, bags and maps have their features; what is missing has one that says so."""
     record = {
         "n": 2,
         "z": 0,
@@ -284,7 +284,9 @@ def test_fields_by_what_they_hold():
         "m": {"k": 1},
         "l": [],
     }
-    assert READY["fields"](record) == {"n": 2.0, "s=a": 1.0, "t": 1.0, "b=x": 2.0, "b=y": 1.0, "m.k": 1.0}
+    expected = {"n": 2.0, "s=a": 1.0, "t": 1.0, "b=x": 2.0, "b=y": 1.0, "m.k": 1.0, "e_missing": 1.0, "o_missing": 1.0}
+    assert READY["fields"](record) == expected
+    assert READY["fields"]({"a": float("nan"), "m": {"k": None}}) == {"a_missing": 1.0, "m.k_missing": 1.0}
 
 
 # ---- ready featurizers ----
@@ -385,7 +387,7 @@ for _ in range(40):
         (Fields(), {"": 1}, "record must have non-empty strings as field names (got '')"),
         (Fields(), {"a": {3: 1}}, "field 'a' must have non-empty strings as field names (got 3)"),
         (Fields(), {"a": ["x", 3]}, "field 'a' must be a list of strings (got 3 in it)"),
-        (Fields(), {"a": float("nan")}, "field 'a' must be finite (got nan)"),
+        (Fields(), {"a": float("inf")}, "field 'a' must be finite (got inf)"),
         (
             Fields(),
             {"a": b"x"},
