@@ -1,0 +1,202 @@
+"""``learner init``: looks at a file, says what it holds, proposes a model, tries it, and writes it as a model file."""
+
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgpack
+
+from learner.commands.options import FILE_SEED, format_option, json_option, to_json
+from learner.errors import ExampleError, LearnerError
+from learner.files import Reading, read
+from learner.files.profile import SAMPLE_ROWS, Profile
+from learner.late import BLOCK_EXAMPLES, LateLoss
+from learner.packing import pack_example
+from learner.proposal import Proposal, propose
+
+if TYPE_CHECKING:
+    from learner.model import Model
+
+__all__ = ["init"]
+
+MIN_TRIAL_ROWS = 1000  # a trial on fewer says too little
+MAX_TRIAL_ROWS = 20_000
+SHOWN_TEXT = 28  # characters of an example
+
+
+@click.command()
+@click.argument("file")
+@click.option("--target", required=True, help="The column or field that holds the outcome.")
+@click.option("--out", help="The model file to write; by default FILE with .toml in place of its ending.")
+@click.option("--force", is_flag=True, help="Write over a model file that exists.")
+@format_option
+@json_option
+def init(file: str, target: str, out: str | None, force: bool, file_format: str | None, as_json: bool) -> None:
+    """Look at FILE and propose a model for it: the kind of each column, the task, the labels; write a model file.
+
+    Where the file is long enough, the proposal is tried beside a model that takes every value by its type.
+    """
+    path = Path(out) if out else Path(file.removesuffix(".gz")).with_suffix(".toml")
+    if path.exists() and not force:
+        raise LearnerError(f"{path} exists already: choose another name with --out, or write over it with --force")
+    rows = read_rows(file, file_format, target)
+    proposal = propose(rows[:SAMPLE_ROWS], target)
+    if not as_json:
+        show(proposal, len(rows), file)
+    trial = try_out(rows[:MAX_TRIAL_ROWS], proposal) if len(rows) >= MIN_TRIAL_ROWS else None
+    text = model_file(proposal, file, trial)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LearnerError(f"{path} can't be written ({error.strerror})") from error
+    if as_json:
+        click.echo(to_json(summary(proposal, len(rows), trial) | {"file": str(path)}))
+        return
+    if trial:
+        for line in trial_lines(trial):
+            click.echo(line)
+    click.echo(f"wrote {path}; now: learner replay {file} --spec {path}")
+    click.echo(f"      or: learner create MODEL --spec {path} && learner push MODEL {file} && learner worker MODEL")
+
+
+# ---- a proposal for people, and for programs -----------------------------------------------------------------------------
+def show(proposal: Proposal, n_rows: int, file: str) -> None:
+    """Print what was seen and what is proposed."""
+    click.echo(f"{file}: {n_rows} rows, {len(proposal.profiles)} columns beside {proposal.spec['target']!r}")
+    click.echo()
+    width = max((len(name) for name in proposal.profiles), default=6)
+    click.echo(f"{'column':<{width}}  {'kind':<10}  {'missing':>7}  {'distinct':>8}  {'example':<{SHOWN_TEXT}}  because")
+    for name, column in proposal.profiles.items():
+        kind = proposal.spec["columns"][name]["kind"]
+        missing = f"{100.0 * column.n_missing / max(column.n, 1):.0f}%"
+        example = column.example if len(column.example) <= SHOWN_TEXT else column.example[: SHOWN_TEXT - 1] + "…"
+        reason = reason_of(kind, column)
+        click.echo(f"{name:<{width}}  {kind:<10}  {missing:>7}  {column.n_distinct:>8}  {example:<{SHOWN_TEXT}}  {reason}")
+    click.echo()
+    for what, reason in proposal.reasons.items():
+        value = proposal.spec[what]
+        click.echo(f"{what}: {value if isinstance(value, str) else ', '.join(value)} ({reason})")
+    for warning in proposal.warnings:
+        click.echo(f"warning: {warning}")
+
+
+def reason_of(kind: str, column: Profile) -> str:
+    """Return why a column has a kind."""
+    return "a latitude beside its longitude" if kind == "place" else column.reason
+
+
+def summary(proposal: Proposal, n_rows: int, trial: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what was seen and what is proposed, for programs."""
+    columns = {
+        name: column._asdict() | {"column": proposal.spec["columns"][name]} for name, column in proposal.profiles.items()
+    }
+    rest = {"spec": proposal.spec, "reasons": proposal.reasons, "warnings": proposal.warnings, "trial": trial}
+    return {"rows": n_rows, "columns": columns, **rest}
+
+
+# ---- trying it -----------------------------------------------------------------------------------------------------------
+def try_out(rows: list[dict[str, Any]], proposal: Proposal) -> dict[str, Any]:
+    """Return the losses of the proposal, and of a model that takes every value by its type."""
+    from learner.model import Model
+
+    target = proposal.spec["target"]
+    plain = {key: value for key, value in proposal.spec.items() if key != "columns"} | {"featurizer": "fields"}
+    losses: dict[str, Any] = {"rows": len(rows)}
+    for name, spec in (("proposal", proposal.spec), ("fields", plain)):
+        model = Model.from_spec({"seed": FILE_SEED.hex(), **spec})
+        late = LateLoss()
+        for block in blocks_of(rows, target, model):
+            if model.n_examples:
+                late.add(*model.losses_packed(block))
+            model.learn_packed(block)
+        losses[name] = model.summary() | late.summary()
+    return losses
+
+
+def blocks_of(rows: Sequence[Mapping[str, Any]], target: str, model: "Model") -> Iterator[bytes]:
+    """Yield packed examples, a block for the late loss at a time; what can't be featurized is left out."""
+    for first in range(0, len(rows), BLOCK_EXAMPLES):
+        packed = []
+        for row in rows[first : first + BLOCK_EXAMPLES]:
+            record = {name: value for name, value in row.items() if name != target}
+            with contextlib.suppress(ExampleError):
+                packed.append(pack_example(row.get(target), model.pack(record)))
+        yield b"".join(packed)
+
+
+def trial_lines(trial: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines about a trial."""
+    names = {"proposal": "the proposal", "fields": "every value by its type"}
+    yield ""
+    yield f"tried on {trial['rows']} rows: loss on the next row, and the late loss, as requests are answered"
+    for key, name in names.items():
+        figures = trial[key]
+        yield f"  {name:<24} {figures['progressive_loss']:.6g}  {figures['late_loss']:.6g}"
+    yield f"  {'the best constant':<24} {trial['proposal']['constant_loss']:.6g}"
+
+
+# ---- the file ------------------------------------------------------------------------------------------------------------
+def read_rows(file: str, file_format: str | None, target: str) -> list[dict[str, Any]]:
+    """Return the rows of a file with their outcomes, values as they stand there; of a long file the first ones.
+
+    Raises
+    ------
+    LearnerError
+        When the file can't be read, holds no records, or has no such target.
+    """
+    how = Reading(needs_target=True, kinds={})
+    examples = read(file, file_format, target=target, how=how, on_error=lambda where, message, raw: None)
+    rows = []
+    for example in itertools.islice(examples, MAX_TRIAL_ROWS):
+        if example.kind != "record":
+            raise LearnerError(f"{file}: init is for files of records, not of features")
+        y, record, *_ = msgpack.unpackb(example.data, strict_map_key=False)
+        rows.append(record | {target: y})
+    if not rows:
+        raise LearnerError(f"{file} must hold at least one record (it holds none)")
+    return rows
+
+
+def model_file(proposal: Proposal, file: str, trial: Mapping[str, Any] | None) -> str:
+    """Return a model file in TOML, with the reasons as comments."""
+    spec = proposal.spec
+    lines = [f"# A model for {_comment(file)}, proposed by learner init. Everything may be changed."]
+    if trial:
+        losses = (f"{trial[name]['late_loss']:.6g}" for name in ("proposal", "fields"))
+        lines.append("# Late loss on {} rows: {}; with every value by its type: {}.".format(trial["rows"], *losses))
+    lines += [f"# Warning: {_comment(warning)}" for warning in proposal.warnings]
+    lines.append("")
+    for name in ("target", "task", "labels"):
+        if name in spec:
+            reason = f"  # {_comment(proposal.reasons[name])}" if name in proposal.reasons else ""
+            lines.append(f"{name} = {_toml(spec[name])}{reason}")
+    lines += ["", "[columns]"]
+    for name, column in spec["columns"].items():
+        seen = proposal.profiles[name]
+        missing = f", {seen.n_missing} of {seen.n} missing" if seen.n_missing else ""
+        value = column if len(column) > 1 else column["kind"]
+        lines.append(f"{_key(name)} = {_toml(value)}  # {_comment(reason_of(column['kind'], seen))}{missing}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """Return a text, a list or a map as TOML on one line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _comment(text: str) -> str:
+    """Return a text without what may not stand in a comment."""
+    return "".join(character if character.isprintable() else "?" for character in text)
