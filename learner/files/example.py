@@ -7,11 +7,13 @@ import msgpack
 
 from learner.errors import FormatError
 from learner.files import source
+from learner.files.encoding import is_utf8
 
 __all__ = ["Example", "OnError", "Packed", "pack_units"]
 
 Example = tuple[str, Any, dict[str, Any], Any]  # kind, target, features or record, importance
 OnError = Callable[[str, str, bytes], None]  # takes the place, a message and the raw bytes of a bad example
+NOT_UTF8 = "text must be UTF-8 (it is not): try --encoding latin-1"
 
 
 class Packed(NamedTuple):
@@ -24,7 +26,7 @@ class Packed(NamedTuple):
     data : bytes
         Msgpack of ``[target, map]`` or ``[target, map, importance]``; the target is nil if there is none.
     where : str
-        Its place, for messages: ``line 17`` or ``example 17``.
+        Its place, for messages: ``line 17``, ``row 17`` or ``example 17``.
     """
 
     kind: str
@@ -33,7 +35,10 @@ class Packed(NamedTuple):
 
 
 def pack_units(
-    units: Iterable[tuple[int, bytes, Any]], parse: Callable[[Any], Example | None], on_error: OnError
+    units: Iterable[tuple[int, bytes, Any]],
+    parse: Callable[[Any], Example | None],
+    on_error: OnError,
+    name: str = "line",
 ) -> Iterator[Packed]:
     """Parse and pack each unit, which is a line or a row; skip empty units.
 
@@ -46,12 +51,14 @@ def pack_units(
         OverflowError if the content breaks a rule.
     on_error : callable
         Takes the place, a message and the raw bytes of a unit that breaks a rule.
+    name : str
+        What a unit is called in its place.
     """
     pack = msgpack.Packer().pack
     for number, raw, content in units:
         if not content:
             continue
-        where = f"line {number}"
+        where = f"{name} {number}"
         try:
             if len(raw) > source.MAX_EXAMPLE_BYTES:
                 raise FormatError(f"must be at most {source.MAX_EXAMPLE_BYTES} bytes")
@@ -63,7 +70,7 @@ def pack_units(
         except FormatError as error:
             message = str(error)
         except UnicodeError as error:
-            message = f"text must be UTF-8 ({error})"
+            message = f"text must be UTF-8 ({error})" if is_utf8(raw) else NOT_UTF8
         except OverflowError:
             message = "an integer must fit in 64 bits"
         except (RecursionError, ValueError):  # raised by the JSON scanner and by the packer

@@ -3,23 +3,47 @@
 import functools
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from learner.errors import FormatError
 from learner.files.example import Example, OnError, Packed, pack_units
+from learner.files.reading import Reading, missing_target
 from learner.files.source import lines
 from learner.files.values import check_features, finite, importance, outcome
 
 __all__ = ["read"]
 
-
-def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
-    """Yield the examples of a stream; `target` is the key of the outcome."""
-    return pack_units(lines(stream), functools.partial(_parse, target=target), on_error)
+SEARCHED_OBJECTS = 1000  # for the target, before the first is yielded
 
 
-def _parse(line: bytes, target: str) -> Example:
+def read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnError) -> Iterator[Packed]:
+    """Yield the examples of a stream; `target` is the key of the outcome.
+
+    Raises
+    ------
+    FormatError
+        When none of the first `SEARCHED_OBJECTS` objects has the target, but they must.
+    """
+    keys: dict[str, None] = {} if how.needs_target else {target: None}  # of the objects so far, until one has the target
+    examples = pack_units(lines(stream), functools.partial(_parse, target=target, keys=keys), on_error)
+    return _with_target(examples, target, keys) if how.needs_target else examples
+
+
+def _with_target(examples: Iterator[Packed], target: str, keys: Mapping[str, None]) -> Iterator[Packed]:
+    """Yield examples as soon as one of them has the target."""
+    waiting: list[Packed] = []
+    for example in examples:
+        waiting.append(example)
+        if target in keys or len(waiting) == SEARCHED_OBJECTS:
+            break
+    if waiting and target not in keys:
+        raise missing_target("a key of the objects", keys, target)
+    yield from waiting
+    yield from examples
+
+
+def _parse(line: bytes, target: str, keys: dict[str, None]) -> Example:
     text = line.decode()
     try:
         fields = _DECODER.decode(text)
@@ -29,6 +53,8 @@ def _parse(line: bytes, target: str) -> Example:
         raise OverflowError from error
     if not isinstance(fields, dict):
         raise FormatError(f"must be one JSON object (got {text[:40]!r})")
+    if target not in keys:
+        keys.update(dict.fromkeys(fields))
     y = outcome(fields.pop(target, None))
     kind = "features" if isinstance(fields.get("features"), dict) else "record"
     if kind not in fields:

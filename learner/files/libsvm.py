@@ -5,14 +5,15 @@ from collections.abc import Iterator
 
 from learner.errors import FormatError
 from learner.files.example import Example, OnError, Packed, pack_units
+from learner.files.reading import Reading
 from learner.files.source import lines
 from learner.files.values import add_tokens, outcome, without_zeros
 
 __all__ = ["read"]
 
 
-def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
-    """Yield the examples of a stream; `target` is not used."""
+def read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnError) -> Iterator[Packed]:
+    """Yield the examples of a stream; `target` and `how` are not used."""
     return pack_units(lines(stream), _parse, on_error)
 
 

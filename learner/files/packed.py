@@ -8,6 +8,7 @@ import msgpack
 from learner import packing
 from learner.errors import FormatError
 from learner.files.example import OnError, Packed
+from learner.files.reading import Reading
 from learner.files.source import BLOCK_BYTES, MAX_EXAMPLE_BYTES
 
 __all__ = ["cut", "read"]
@@ -15,8 +16,8 @@ __all__ = ["cut", "read"]
 Ends = tuple[Sequence[int], str]  # where whole values end, and the fault after the last end, or ""
 
 
-def read(stream: io.BufferedReader, target: str, on_error: OnError) -> Iterator[Packed]:
-    """Yield the examples of a stream, split but not decoded; `target` is not used.
+def read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnError) -> Iterator[Packed]:
+    """Yield the examples of a stream, split but not decoded; `target` and `how` are not used.
 
     Raises
     ------

@@ -30,6 +30,8 @@ class Source(io.RawIOBase):
         The file's name, for messages.
     size : int or None
         The size in bytes, of a gzipped file before decompression; None if unknown, as for a pipe.
+    path : str or None
+        The path of a file that was opened here.
     """
 
     def __init__(self, source: str | Path | BinaryIO) -> None:
@@ -37,12 +39,13 @@ class Source(io.RawIOBase):
         self._position = 0
         self._file: Any = sys.stdin.buffer if source == "-" else source
         self.size: int | None = None
+        self.path: str | None = None
         if isinstance(self._file, str | Path):
             try:
                 self._file = Path(self._file).open("rb", buffering=0)  # noqa: SIM115 -- closed by close
             except OSError as error:
                 raise FormatError(f"{source}: can't be opened ({error.strerror})") from error
-            self._owned = True
+            self._owned, self.path = True, str(source)
             status = os.fstat(self._file.fileno())
             self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self.name = str(getattr(self._file, "name", "input"))

@@ -1,69 +1,181 @@
-"""Tables with a header row, csv and tsv: one column is the outcome, the other cells that aren't empty are the record."""
+"""Tables, csv and tsv: one column is the outcome, the other cells that aren't empty are the record.
+
+The delimiter is recognised (see `learner.files.dialect`). The first line names the columns, unless `Reading.columns` does.
+"""
 
 import csv
 import functools
 import io
-from collections.abc import Iterator
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from learner.errors import FormatError
+from learner.files.dialect import delimiter_of, named_delimiter
 from learner.files.example import Example, OnError, Packed, pack_units
-from learner.files.source import lines
-from learner.files.values import cell, outcome
+from learner.files.reading import Reading, missing_target
+from learner.files.source import BLOCK_BYTES, lines
+from learner.files.values import cell, number, outcome
 
 __all__ = ["read_csv", "read_tsv"]
 
+MAX_ROW_LINES = 1000  # of a row with line breaks in its cells; more, and a quotation mark was not closed
 
-def _read(stream: io.BufferedReader, target: str, on_error: OnError, *, delimiter: str) -> Iterator[Packed]:
+Cells = list[str] | csv.Error  # of a row, or the error that parsing it raised
+
+
+class Row(NamedTuple):
+    """A row: the number of its first line, its raw lines, and its cells or the error that parsing them raised."""
+
+    line: int
+    raw: bytes
+    cells: Cells
+
+
+def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnError, *, usual: str) -> Iterator[Packed]:
     """Yield the examples of a stream; `target` is the column of the outcome.
 
     Raises
     ------
     FormatError
-        When the header can't be used.
+        When the header can't be used, or the target is no column but must be one.
     """
-    rows = _rows(lines(stream), delimiter)
-    line, _, header = next((unit for unit in rows if unit[2]), (0, b"", []))
-    if isinstance(header, csv.Error):
-        raise FormatError(f"line {line}: the header must be csv ({header})")
-    names = [name.strip() for name in header]
-    numbered = len(names) > 1 and not names[0]  # R and pandas write row numbers as a first column without a name
-    if "" in names[numbered:] or len(set(names)) < len(names):
-        raise FormatError(f"line {line}: every column must have a name of its own (got {names})")
+    numbered_lines = lines(stream)
+    delimiter = named_delimiter(stream.peek(BLOCK_BYTES).partition(b"\n")[0])
+    if delimiter:
+        next(numbered_lines)
+    rows = _Rows(numbered_lines, delimiter or delimiter_of(stream.peek(BLOCK_BYTES), target, usual))
+    header = next(filter(_has_cells, rows), None) if how.columns is None else None
+    rows.n_cells = len(header.cells) if header and isinstance(header.cells, list) else None
+    first = next(filter(_has_cells, rows), None)
+    given = _given_names(how.columns, first) if header is None else _header_names(header)
+    if how.needs_target and first and target not in [name.strip() for name in given]:
+        if header and _looks_like_data(given, first.cells):
+            raise FormatError(f"line {header.line}: the first line looks like data: add --no-header or --columns NAME,...")
+        raise missing_target("a column of the file", _distinct(given), target)
+    names, n_left_out = _names(given, how)
+    rows.n_cells = len(names)
 
-    def parse(row: list[str] | csv.Error) -> Example:
+    def parse(row: Cells) -> Example:
         if isinstance(row, csv.Error):
             raise FormatError(f"must be csv ({row})")
         if len(row) != len(names):
             raise FormatError(f"must have the header's {len(names)} columns (got {len(row)})")
-        cells = zip(names[numbered:], row[numbered:], strict=True)
+        cells = zip(names[n_left_out:], row[n_left_out:], strict=True)
         record = {name: cell(text) for name, text in cells if text and not text.isspace()}
         return "record", outcome(record.pop(target, None)), record, 1
 
-    yield from pack_units(rows, parse, on_error)
+    yield from pack_units(itertools.chain([first] if first else [], rows), parse, on_error)
 
 
-read_csv = functools.partial(_read, delimiter=",")
-read_tsv = functools.partial(_read, delimiter="\t")
+read_csv = functools.partial(_read, usual=",")
+read_tsv = functools.partial(_read, usual="\t")
 
 
-def _rows(
-    numbered_lines: Iterator[tuple[int, bytes, bytes]], delimiter: str
-) -> Iterator[tuple[int, bytes, list[str] | csv.Error]]:
-    """Yield each row as (the number of its first line, its raw lines, its cells or the error that parsing them raised)."""
-    read_lines: list[tuple[int, bytes]] = []  # the lines of the current row
+# ---- the names of the columns ----
+def _has_cells(row: Row) -> bool:
+    return bool(row.cells)  # an error is true, too
 
-    def text(line: tuple[int, bytes, bytes]) -> str:
-        read_lines.append(line[:2])
-        return line[1].decode("utf-8", "surrogateescape")  # bad UTF-8 is rejected when the row is packed
 
-    reader = csv.reader(map(text, numbered_lines), delimiter=delimiter, strict=True)
-    while True:
-        read_lines.clear()
-        row: list[str] | csv.Error
+def _header_names(header: Row) -> Sequence[str]:
+    if isinstance(header.cells, csv.Error):
+        raise FormatError(f"line {header.line}: the header must be csv ({header.cells})")
+    return [name.strip() for name in header.cells]
+
+
+def _given_names(columns: Sequence[str] | None, first: Row | None) -> Sequence[str]:
+    """Return the names of a table without a header: those given, or one without a name for each cell of the first row."""
+    n_cells = len(first.cells) if first and isinstance(first.cells, list) else None
+    if not columns:
+        return [f"c{place}" for place in range(1, (n_cells or 0) + 1)]
+    if n_cells is not None and n_cells != len(columns):
+        raise FormatError(f"--columns must name the file's {n_cells} columns (got {len(columns)}: {', '.join(columns)})")
+    return [name.strip() for name in columns]
+
+
+def _names(given: Sequence[str], how: Reading) -> tuple[list[str], int]:
+    """Return a name of its own for each column, and how many first columns are left out; say which names were made up.
+
+    R and pandas write row numbers as a first column without a name: it is left out.
+    """
+    names = _distinct(given)
+    n_left_out = int(how.columns is None and len(given) > 1 and not given[0])
+    changed = [name for old, name in zip(given[n_left_out:], names[n_left_out:], strict=True) if old != name]
+    if changed:
+        how.on_note(f"columns without a name of their own are called {', '.join(changed)}")
+    return names, n_left_out
+
+
+def _distinct(given: Sequence[str]) -> list[str]:
+    """Return names with a number after those that come again, and ``c3`` for a third column without a name.
+
+    >>> _distinct(["a", "a", "", "a.2", "a"])
+    ['a', 'a.3', 'c3', 'a.2', 'a.4']
+    """
+    taken = set(given)
+    names: dict[str, None] = {}  # the names as keys, in order
+    for place, name in enumerate(given, 1):
+        stem = name or f"c{place}"
+        candidates = itertools.chain([stem], (f"{stem}.{n}" for n in itertools.count(2)))
+        is_first = name and name not in names
+        names[name if is_first else next(c for c in candidates if c not in taken and c not in names)] = None
+    return list(names)
+
+
+def _looks_like_data(header: Sequence[str], row: Cells) -> bool:
+    """Tell whether most columns with a number in a row have a number in the header, too."""
+    if isinstance(row, csv.Error):
+        return False
+    above = [name for name, text in zip(header, row, strict=False) if number(text.strip()) is not None]
+    return sum(number(name) is not None for name in above) > len(above) / 2
+
+
+# ---- rows ----
+class _Rows:
+    """The rows of numbered lines.
+
+    A cell in quotes may hold line breaks. A row of several lines must have `n_cells`; otherwise a quotation mark was probably
+    not closed: then its first line is a row with an error, and reading goes on at its second line.
+    """
+
+    def __init__(self, numbered_lines: Iterator[tuple[int, bytes, bytes]], delimiter: str) -> None:
+        self.n_cells: int | None = None  # None: not known yet
+        self._numbered_lines, self._delimiter = numbered_lines, delimiter
+        self._row: list[tuple[int, bytes]] = []  # the lines of the current row
+        self._again: deque[tuple[int, bytes]] = deque()  # lines to read once more
+        self._reader = self._new_reader()
+
+    def __iter__(self) -> "_Rows":
+        return self
+
+    def __next__(self) -> Row:
+        row = self._row
+        row.clear()
+        cells: Cells
         try:
-            row = next(reader)
-        except StopIteration:
-            return
+            cells = next(self._reader)
         except csv.Error as error:
-            row = error
-        yield read_lines[0][0], b"".join(raw for _, raw in read_lines), row
+            cells = error
+        if len(row) > 1 and (isinstance(cells, csv.Error) or self.n_cells not in (None, len(cells))):
+            self._again.extendleft(reversed(row[1:]))
+            del row[1:]
+            cells = csv.Error("a quotation mark is not closed")
+            self._reader = self._new_reader()
+        return Row(row[0][0], row[0][1] if len(row) == 1 else b"".join(raw for _, raw in row), cells)
+
+    def _new_reader(self) -> Iterator[list[str]]:
+        return csv.reader(map(self._text, self._lines()), delimiter=self._delimiter, strict=True)
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        again = self._again
+        while again:
+            yield again.popleft()
+        for number_, raw, _ in self._numbered_lines:
+            yield number_, raw
+
+    def _text(self, line: tuple[int, bytes]) -> str:
+        self._row.append(line)
+        if len(self._row) > MAX_ROW_LINES:
+            raise csv.Error(f"a row must have at most {MAX_ROW_LINES} lines")
+        return line[1].decode("utf-8", "surrogateescape")  # bad UTF-8 is rejected when the row is packed
