@@ -5,6 +5,7 @@ Pure functions on rows that are in memory; `learner init` reads them and prints 
 
 import itertools
 import math
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +59,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: str) -> Proposal:
     columns = profiles(rows)
     outcome = columns.pop(target)
     values = [row.get(target) for row in rows]
-    task, labels, reasons = _task(outcome, [value for value in values if not is_missing(value)])
+    task, labels, reasons = _task(target, outcome, [value for value in values if not is_missing(value)])
     places = _places(columns, rows)
     kinds = {name: places.get(name, column.column) for name, column in columns.items()}
     spec = {"task": task, "target": target, **({"labels": labels} if labels else {}), "columns": kinds}
@@ -73,7 +74,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: str) -> Proposal:
 
 
 # ---- the task ------------------------------------------------------------------------------------------------------------
-def _task(outcome: Profile, values: Sequence[Any]) -> tuple[str, list[str] | None, dict[str, str]]:
+def _task(target: str, outcome: Profile, values: Sequence[Any]) -> tuple[str, list[str] | None, dict[str, str]]:
     """Return the task, the labels, and the reasons."""
     counts = Counter(str(value).strip() for value in values)
     names = sorted(counts)
@@ -85,7 +86,7 @@ def _task(outcome: Profile, values: Sequence[Any]) -> tuple[str, list[str] | Non
     ):
         return "binary", None, {"task": f"two outcomes: {' and '.join(names)}"}
     if len(names) == 2:
-        labels = sorted(names, key=lambda name: (parse_number(name) or 0.0, name))
+        labels = _ordered(target, counts)
         return "binary", labels, {
             "task": f"two outcomes: {' and '.join(labels)}",
             "labels": f"{labels[1]} is the positive one; exchange them if it should be {labels[0]}",
@@ -96,6 +97,17 @@ def _task(outcome: Profile, values: Sequence[Any]) -> tuple[str, list[str] | Non
             note += '; of counts try task = "poisson", of names try "multiclass"'
         return "regression", None, {"task": f"{len(names)} different {note}"}
     return "multiclass", None, {"task": f"{len(names)} different outcomes"}
+
+
+def _ordered(target: str, counts: Counter[str]) -> list[str]:
+    """Return two labels, the positive one last: the larger number; or what the target is called; or the rarer word."""
+    if all(parse_number(name) is not None for name in counts):
+        return sorted(counts, key=lambda name: parse_number(name) or 0.0)
+    words = set(_WORD.findall(target.lower()))
+    return sorted(counts, key=lambda name: (bool(words & set(_WORD.findall(name.lower()))), -counts[name], name))
+
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 def _as_numbers(outcome: Profile, values: Sequence[Any]) -> list[float]:

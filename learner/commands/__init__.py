@@ -30,6 +30,10 @@ COMMANDS = {
     "explain": Entry(
         "learner.commands.examples", "Ask MODEL why: what each feature of RECORD (JSON) adds to the score."
     ),
+    "init": Entry(
+        "learner.commands.init",
+        "Look at FILE and propose a model for it: the kind of each column, the task, the labels; write a model file.",
+    ),
     "plot": Entry(
         "learner.commands.plots",
         "Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG",

@@ -70,13 +70,17 @@ def show(proposal: Proposal, n_rows: int, file: str) -> None:
     click.echo(f"{file}: {n_rows} rows, {len(proposal.profiles)} columns beside {proposal.spec['target']!r}")
     click.echo()
     width = max((len(name) for name in proposal.profiles), default=6)
-    click.echo(f"{'column':<{width}}  {'kind':<10}  {'missing':>7}  {'distinct':>8}  {'example':<{SHOWN_TEXT}}  because")
+    click.echo(
+        f"{'column':<{width}}  {'kind':<10}  {'missing':>7}  {'distinct':>8}  {'example':<{SHOWN_TEXT}}  because"
+    )
     for name, column in proposal.profiles.items():
         kind = proposal.spec["columns"][name]["kind"]
         missing = f"{100.0 * column.n_missing / max(column.n, 1):.0f}%"
         example = column.example if len(column.example) <= SHOWN_TEXT else column.example[: SHOWN_TEXT - 1] + "…"
         reason = reason_of(kind, column)
-        click.echo(f"{name:<{width}}  {kind:<10}  {missing:>7}  {column.n_distinct:>8}  {example:<{SHOWN_TEXT}}  {reason}")
+        click.echo(
+            f"{name:<{width}}  {kind:<10}  {missing:>7}  {column.n_distinct:>8}  {example:<{SHOWN_TEXT}}  {reason}"
+        )
     click.echo()
     for what, reason in proposal.reasons.items():
         value = proposal.spec[what]
@@ -93,7 +97,8 @@ def reason_of(kind: str, column: Profile) -> str:
 def summary(proposal: Proposal, n_rows: int, trial: dict[str, Any] | None) -> dict[str, Any]:
     """Return what was seen and what is proposed, for programs."""
     columns = {
-        name: column._asdict() | {"column": proposal.spec["columns"][name]} for name, column in proposal.profiles.items()
+        name: column._asdict() | {"column": proposal.spec["columns"][name]}
+        for name, column in proposal.profiles.items()
     }
     rest = {"spec": proposal.spec, "reasons": proposal.reasons, "warnings": proposal.warnings, "trial": trial}
     return {"rows": n_rows, "columns": columns, **rest}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from featurizers.columns import NO, YES, is_missing, parse_date, parse_money, parse_number, parse_percentage
 
-__all__ = ["SAMPLE_ROWS", "Profile", "profile", "profiles"]
+__all__ = ["SAMPLE_ROWS", "Profile", "as_text", "profile", "profiles", "reader_of"]
 
 SAMPLE_ROWS = 10_000
 NEARLY_ALL = 0.98  # of the values must be of a kind
@@ -77,6 +77,52 @@ def profile(values: Sequence[Any], n_rows: int | None = None) -> Profile:
     return Profile(column, reason, n, n - len(present), len(counts), example)
 
 
+# ---- values as JSON has them, for models that don't say what their columns hold ------------------------------------------
+def as_text(text: str) -> str | None:
+    """Return a cell unchanged; None if it is blank."""
+    return text if text and not text.isspace() else None
+
+
+def reader_of(profile: Profile) -> Callable[[str], Any] | None:
+    """Return the function that turns a cell of a column into a number, a boolean, a text or None; None to leave it out."""
+    kind = profile.kind
+    if kind in ("id", "ignore"):
+        return None
+    if kind == "yes_no":
+        return _as_boolean
+    if (parse := _PARSERS.get(kind)) is None:
+        return as_text
+    decimal = profile.column.get("decimal", ".")
+
+    def as_number(text: str) -> Any:
+        try:
+            value = float(text)
+            if value - value == 0.0 and "_" not in text:  # the plain case first; neither infinite nor nan
+                return value
+        except ValueError:
+            pass
+        return as_other_number(text)
+
+    def as_other_number(text: str) -> Any:
+        if is_missing(text):
+            return None
+        value = parse(text, decimal)
+        return text if value is None else value
+
+    return as_number if kind == "number" and decimal == "." else as_other_number
+
+
+_PARSERS = {"number": parse_number, "money": parse_money, "percentage": parse_percentage}
+
+
+def _as_boolean(text: str) -> Any:
+    if is_missing(text):
+        return None
+    word = text.strip().lower()
+    return True if word in YES else False if word in NO else text
+
+
+# ---- deciding ------------------------------------------------------------------------------------------------------------
 def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[dict[str, str], str]:
     """Return a column's kind with options, and the reason."""
     if not present:
@@ -149,7 +195,7 @@ def _with_decimal(kind: str, decimal: str) -> dict[str, str]:
 
 
 def _number(counts: Counter[str]) -> tuple[dict[str, str], str] | None:
-    if any(map(_CODE.fullmatch, counts)) or any(map(_LONG_EXPONENT.fullmatch, counts)):
+    if any(map(_NO_NUMBER.fullmatch, counts)):
         return None
     decimal = _decimal(counts)
     if _share(counts, lambda text: parse_number(text, decimal) is not None) < NEARLY_ALL:
@@ -157,7 +203,8 @@ def _number(counts: Counter[str]) -> tuple[dict[str, str], str] | None:
     return _with_decimal("number", decimal), "numbers" + (" with decimal commas" if decimal == "," else "")
 
 
-_LONG_EXPONENT = re.compile(r"\d{2,}[eE]\d+")  # 720299e3: printed numbers have one digit or a point before the e
+# 02139; 720299e3: printed numbers have one digit or a point before the e; digits that a float doesn't hold; +49151
+_NO_NUMBER = re.compile(r"0\d+|\d{2,}[eE]\d+|\d{16,}|\+\d{5,}")
 
 
 def _money(counts: Counter[str]) -> tuple[dict[str, str], str] | None:

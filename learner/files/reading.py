@@ -1,17 +1,19 @@
 """How a file is read, whatever its format, and what is said of a target that no example can have."""
 
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from learner.errors import FormatError
+from learner.files.profile import Profile
 
 __all__ = ["Reading", "missing_target"]
 
 SHOWN_NAMES = 20  # in a message
 
 
-def _say_nothing(note: str) -> None:
+def _say_nothing(note: Any) -> None:
     """Drop a note."""
 
 
@@ -25,6 +27,11 @@ class Reading:
         The names of a table's columns if its first line is data. An empty tuple: they are named c1, c2, ...
     encoding : str, optional
         A text file's encoding, as Python names it. By default UTF-8, or UTF-16 or UTF-32 if a mark at the beginning says so.
+    kinds : mapping, optional
+        The kinds of a model's columns (see `featurizers.columns`): then a table's cells stay texts, for its featurizer to read.
+        By default the kinds are decided on a table's first rows (see `learner.files.profile`), and numbers become numbers.
+    on_kinds : callable
+        Called once with the profiles of a table's columns, if the kinds were decided.
     needs_target : bool
         Whether a table without the target's column, or objects without its key, are refused before the first example.
     on_note : callable
@@ -33,6 +40,8 @@ class Reading:
 
     columns: tuple[str, ...] | None = None
     encoding: str | None = None
+    kinds: Mapping[str, Any] | None = None
+    on_kinds: Callable[[dict[str, Profile]], None] = _say_nothing
     needs_target: bool = False
     on_note: Callable[[str], None] = _say_nothing
 

@@ -37,6 +37,7 @@ class Source(io.RawIOBase):
     def __init__(self, source: str | Path | BinaryIO) -> None:
         self._owned = False
         self._position = 0
+        self._ahead = b""  # read, but not given out yet
         self._file: Any = sys.stdin.buffer if source == "-" else source
         self.size: int | None = None
         self.path: str | None = None
@@ -58,8 +59,20 @@ class Source(io.RawIOBase):
         """Return True."""
         return True
 
+    def ahead(self, n: int) -> bytes:
+        """Return the first n bytes, or all there are; they will be read again. To be called before any are read."""
+        while len(self._ahead) < n and (more := self._file.read(n - len(self._ahead))):
+            self._ahead += more
+        return self._ahead
+
     def readinto(self, buffer: Any) -> int:
         """Read the bytes that are available now, so that examples from a slow pipe don't wait for a full block."""
+        if self._ahead:
+            given = self._ahead[: len(buffer)]
+            buffer[: len(given)] = given
+            self._ahead = self._ahead[len(given) :]
+            self._position += len(given)
+            return len(given)
         n_read = getattr(self._file, "readinto1", self._file.readinto)(buffer) or 0
         self._position += n_read
         return int(n_read)

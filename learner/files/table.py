@@ -1,6 +1,7 @@
-"""Tables, csv and tsv: one column is the outcome, the other cells that aren't empty are the record.
+"""Tables, csv and tsv: one column is the outcome, the others are the record; an empty cell is None.
 
-The delimiter is recognised (see `learner.files.dialect`). The first line names the columns, unless `Reading.columns` does.
+The delimiter is recognised (see `learner.files.dialect`). The first line names the columns, unless `Reading.columns` does. A
+column has one kind, decided on the first rows (see `learner.files.profile`), unless a model says what its columns hold.
 """
 
 import csv
@@ -14,9 +15,10 @@ from typing import NamedTuple
 from learner.errors import FormatError
 from learner.files.dialect import delimiter_of, named_delimiter
 from learner.files.example import Example, OnError, Packed, pack_units
+from learner.files.profile import SAMPLE_ROWS, as_text, profiles, reader_of
 from learner.files.reading import Reading, missing_target
 from learner.files.source import BLOCK_BYTES, lines
-from learner.files.values import cell, number, outcome
+from learner.files.values import number, outcome
 
 __all__ = ["read_csv", "read_tsv"]
 
@@ -52,25 +54,44 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
     given = _given_names(how.columns, first) if header is None else _header_names(header)
     if how.needs_target and first and target not in [name.strip() for name in given]:
         if header and _looks_like_data(given, first.cells):
-            raise FormatError(f"line {header.line}: the first line looks like data: add --no-header or --columns NAME,...")
+            raise FormatError(
+                f"line {header.line}: the first line looks like data: add --no-header or --columns NAME,..."
+            )
         raise missing_target("a column of the file", _distinct(given), target)
     names, n_left_out = _names(given, how)
     rows.n_cells = len(names)
+
+    content = itertools.chain([first] if first else [], rows)
+    if how.kinds is None:
+        sample = list(itertools.islice(content, SAMPLE_ROWS))
+        decided = profiles(dict(zip(names, cells, strict=True)) for row in sample if (cells := _whole(row, len(names))))
+        how.on_kinds({name: column for name, column in decided.items() if name not in (target, *names[:n_left_out])})
+        readers = {name: reader_of(column) for name, column in decided.items()}
+        content = itertools.chain(sample, content)
+    else:
+        readers = {}
+    columns = [(name, readers.get(name, as_text)) for name in names]
+    columns = [(name, read_cell) if name != target else (name, as_text) for name, read_cell in columns]
 
     def parse(row: Cells) -> Example:
         if isinstance(row, csv.Error):
             raise FormatError(f"must be csv ({row})")
         if len(row) != len(names):
             raise FormatError(f"must have the header's {len(names)} columns (got {len(row)})")
-        cells = zip(names[n_left_out:], row[n_left_out:], strict=True)
-        record = {name: cell(text) for name, text in cells if text and not text.isspace()}
+        cells = zip(columns[n_left_out:], row[n_left_out:], strict=True)
+        record = {name: read_cell(text) for (name, read_cell), text in cells if read_cell is not None}
         return "record", outcome(record.pop(target, None)), record, 1
 
-    yield from pack_units(itertools.chain([first] if first else [], rows), parse, on_error)
+    yield from pack_units(content, parse, on_error)
 
 
 read_csv = functools.partial(_read, usual=",")
 read_tsv = functools.partial(_read, usual="\t")
+
+
+def _whole(row: Row, n: int) -> list[str] | None:
+    """Return the cells of a row that could be parsed and has n cells."""
+    return row.cells if isinstance(row.cells, list) and len(row.cells) == n else None
 
 
 # ---- the names of the columns ----
@@ -90,7 +111,9 @@ def _given_names(columns: Sequence[str] | None, first: Row | None) -> Sequence[s
     if not columns:
         return [f"c{place}" for place in range(1, (n_cells or 0) + 1)]
     if n_cells is not None and n_cells != len(columns):
-        raise FormatError(f"--columns must name the file's {n_cells} columns (got {len(columns)}: {', '.join(columns)})")
+        raise FormatError(
+            f"--columns must name the file's {n_cells} columns (got {len(columns)}: {', '.join(columns)})"
+        )
     return [name.strip() for name in columns]
 
 
