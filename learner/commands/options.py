@@ -57,7 +57,7 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
 # ---- the server ----
 def _warn_of_password(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
     if url is not None:
-        from learner.service.store.connection import has_password
+        from learner.service.store.url import has_password
 
         if has_password(url):
             click.echo(
