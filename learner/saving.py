@@ -24,7 +24,7 @@ import stat
 import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -34,9 +34,8 @@ from numpy.typing import NDArray
 from learner import layout
 from learner.errors import FormatError, LearnerError
 
-__all__ = ["SUFFIX", "Saved", "load", "require_writable", "save"]
+__all__ = ["Saved", "load", "require_writable", "save"]
 
-SUFFIX = ".learner"  # of the names of files that commands take in place of a model on a server
 SPEC, FORMAT = "spec.json", "format.json"
 OWNER_ONLY = 0o600
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of every member, so that equal models have equal bytes

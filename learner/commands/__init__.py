@@ -22,7 +22,9 @@ COMMANDS = {
         "learner.commands.access",
         "Print the server's access rules for those who work with MODEL, for redis-cli or valkey-cli to run.",
     ),
-    "create": Entry("learner.commands.models", "Create MODEL, knowing nothing yet."),
+    "create": Entry(
+        "learner.commands.models", "Create MODEL, knowing nothing yet, or knowing what a saved model has learned."
+    ),
     "demo": Entry(
         "learner.commands.demo",
         "Learn which flights will be late, live, on real data; a worker is killed half way.",
@@ -53,6 +55,9 @@ COMMANDS = {
         "learner.commands.replay",
         "Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it.",
     ),
+    "save": Entry(
+        "learner.commands.saved", "Save MODEL, as last committed, to FILE (NAME.learner), with its secret seed."
+    ),
     "server": Entry(
         "learner.commands.machine", "Run the embedded server in the foreground, or print its URL, or stop it."
     ),
@@ -64,7 +69,10 @@ COMMANDS = {
         "learner.commands.machine",
         "Compile the loops and keep them on disk, so that the first worker starts at once.",
     ),
-    "weights": Entry("learner.commands.models", "Print MODEL's committed weights by name, the largest first."),
+    "weights": Entry(
+        "learner.commands.models",
+        "Print MODEL's committed weights by name, the largest first; MODEL may be a saved model, NAME.learner.",
+    ),
     "worker": Entry("worker", "Run the worker of MODEL: learn its stream, answer requests, commit."),
 }
 
@@ -89,6 +97,12 @@ class Commands(click.Group):
             formatter.write_dl(
                 [(name, click.Command(name, help=line).get_short_help_str(100)) for name, (_, line) in COMMANDS.items()]
             )
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; help that can't be written is an error as one line, too."""
+        from learner.commands.options import errors_as_lines
+
+        return errors_as_lines(super().main)(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print an error that a user can mend as one line, and exit with its code."""

@@ -1,9 +1,12 @@
 """The options that commands share, the spec and the store that they stand for, and errors as one line."""
 
+import contextlib
+import errno
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -19,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE_SEED",
+    "SUFFIX",
     "activation_option",
     "durability_option",
     "errors_as_lines",
     "format_option",
+    "is_saved",
     "json_option",
     "make_spec",
     "model_options",
@@ -34,24 +39,43 @@ __all__ = [
     "to_json",
 ]
 
+CLOSED_PIPE = 141  # the exit code when nobody reads the output any more, as the shell has it for other programs
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)  # what writing an output raises
+
 
 def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an error that a user can mend as one line, and exit with its code."""
+    """Print an error that a user can mend as one line, and exit with its code; output that can't be written is one, too."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                if sys.stdout is not None:  # it is where a command was started without one
+                    sys.stdout.flush()  # here, as Python's own flush at exit would end in a traceback
         except LearnerError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
+            _fail(str(error), error.exit_code)
+        except OSError as error:
+            if error.filename is not None or error.errno not in UNWRITABLE:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes at exit
+            if error.errno == errno.EPIPE:
+                sys.exit(CLOSED_PIPE)
+            _fail(f"output can't be written ({error.strerror})", 2)
         except Exception as error:
             if type(error).__module__.partition(".")[0] != "redis":  # by name, because importing redis takes time
                 raise
-            click.echo(f"Error: server: {error}", err=True)
-            sys.exit(2)
+            _fail(f"server: {error}", 2)
 
     return wrapped
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    """Exit with a code after an error as one line."""
+    with contextlib.suppress(OSError):  # the standard error can't be written either
+        click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
 
 
 # ---- the server ----
@@ -102,7 +126,14 @@ def to_json(value: Any) -> str:
 
 
 # ---- models ----
+SUFFIX = ".learner"  # of the names of saved models
 FILE_SEED = b"the seed of files"  # of models that learn a file: the seed draws the order in which examples are learned
+
+
+def is_saved(model: str) -> bool:
+    """Tell whether a command's MODEL is a saved model's file: its name ends with ``.learner``."""
+    return model.endswith(SUFFIX)
+
 
 activation_option = click.option(
     "--activation", type=click.Choice(ACTIVATIONS), help="Of the neural head; by default tanh."

@@ -37,7 +37,9 @@ def _is_seconds(text: str) -> bool:
 
 SECONDS = Rule("a number of seconds above 0", _is_seconds)
 WHOLE = Rule("a whole number", lambda text: re.fullmatch(r"[0-9]{1,9}", text) is not None)
-SWITCH = Rule("True or False", lambda text: text.lower() in ("true", "false", "yes", "no", "1", "0", "t", "f", "y", "n"))
+SWITCH = Rule(
+    "True or False", lambda text: text.lower() in ("true", "false", "yes", "no", "1", "0", "t", "f", "y", "n")
+)
 TEXT = Rule("a text", lambda text: text != "")
 CERTIFICATES = Rule("none, optional or required", lambda text: text in ("none", "optional", "required"))
 
@@ -146,7 +148,9 @@ def _require_option(scheme: str, name: str, value: str, may_be_secret: bool) -> 
         raise ServerError(f"server URL: option {name} must be with rediss:// (got {scheme}://)")
     if name not in known:
         subject = "every option" if may_be_secret else f"option {show(name)}"
-        raise ServerError(f"server URL: {subject} must be one of {', '.join(known)} (a password's & must be written %26)")
+        raise ServerError(
+            f"server URL: {subject} must be one of {', '.join(known)} (a password's & must be written %26)"
+        )
     if not known[name].allows(value):
         came = "it is not" if name in SECRET or "@" in value else f"got {show(value)}"
         raise ServerError(f"server URL: option {name} must be {known[name].words} ({came})")

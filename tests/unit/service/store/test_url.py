@@ -65,14 +65,13 @@ def test_a_wrong_url_is_one_line_that_names_what_is_wrong(url, told):
     ],
 )
 def test_a_password_with_any_sign_connects_or_is_refused_without_a_piece_of_it(form, sign):
-    url = form.format(f"q7w{sign}e9r{sign}t5z")
+    url, password, message = form.format(f"q7w{sign}e9r{sign}t5z"), "", ""
     try:
         password = connect(url).connection_pool.connection_kwargs["password"]
     except ServerError as error:
-        assert not any(piece in str(error) for piece in ("q7w", "e9r", "t5z"))
-    else:
-        assert "q7w" in password
-        assert form.startswith("redis")
+        message = str(error)
+    assert message or "q7w" in password
+    assert not any(piece in message for piece in ("q7w", "e9r", "t5z"))
 
 
 def test_a_password_with_escaped_signs_is_what_it_says():
