@@ -40,7 +40,14 @@ __all__ = [
 ]
 
 CLOSED_PIPE = 141  # the exit code when nobody reads the output any more, as the shell has it for other programs
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)  # what writing an output raises
+UNWRITABLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EBADF,
+    errno.EPIPE,
+)  # what writing an output raises
 
 
 def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
