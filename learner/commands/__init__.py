@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import click
 
 from learner import compiling
+from learner.commands.exits import errors_as_lines
 
 __all__ = ["COMMANDS", "Commands", "main"]
 
@@ -100,14 +101,10 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program; help that can't be written is an error as one line, too."""
-        from learner.commands.options import errors_as_lines
-
         return errors_as_lines(super().main)(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print an error that a user can mend as one line, and exit with its code."""
-        from learner.commands.options import errors_as_lines
-
         return errors_as_lines(super().invoke)(ctx)
 
 

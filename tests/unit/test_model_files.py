@@ -136,7 +136,7 @@ def test_a_file_that_can_not_be_written_whole_leaves_the_old_one(path, saved, mo
     with pytest.raises(LearnerError, match=r"m\.learner can't be written \(No space left on device\)$"):
         saved.save(path)
     assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_place_that_can_not_be_written_is_refused_and_nothing_is_learned(tmp_path):
@@ -158,14 +158,13 @@ def test_a_file_that_was_damaged_anywhere_is_refused_or_is_the_same_model(path, 
     """Every byte outside the arrays, and a sample of those inside."""
     good = path.read_bytes()
     expected = state_bytes(saved)
-    places = [*range(0, 900), *range(900, len(good) - 3000, 97), *range(len(good) - 3000, len(good))]
+    places = [*range(900), *range(900, len(good) - 3000, 97), *range(len(good) - 3000, len(good))]
     n_refused = 0
     for place in places:
         path.write_bytes(good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :])
         try:
             loaded = Model.load(path)
-        except FormatError as error:
-            assert "\n" not in str(error)
+        except FormatError:
             n_refused += 1
         else:
             assert state_bytes(loaded) == expected, place
@@ -203,7 +202,8 @@ def test_compressed_members_are_refused(path, saved):
 
 
 @pytest.mark.parametrize(
-    ("number", "way"), [(layout.STATE_FORMAT + 1, "update this one"), (layout.STATE_FORMAT - 1, "learn the examples again")]
+    ("number", "way"),
+    [(layout.STATE_FORMAT + 1, "update this one"), (layout.STATE_FORMAT - 1, "learn the examples again")],
 )
 def test_another_format_is_refused_with_the_way_out(path, saved, number, way):
     def other(members):
