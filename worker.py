@@ -16,7 +16,8 @@ import click
 import redis
 
 from learner import compiling
-from learner.commands.options import durability_option, errors_as_lines, redis_option, replicas_option
+from learner.commands.exits import errors_as_lines
+from learner.commands.options import durability_option, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering

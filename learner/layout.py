@@ -45,6 +45,8 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     `learner.learners.sweeping`. Empty without ``max_features``.
 """
 
+STATE_FORMAT = 4  # of commits and saved models: their state has the arrays and the meaning that this module describes
+
 # ---- bounds on an example ----
 MAX_NAME_BYTES = 256
 MAX_FEATURES = 10_000

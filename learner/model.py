@@ -21,6 +21,7 @@ the features, ``score = w . phi(x)``: all the power is in phi, and every weight 
 True
 """
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import featurizers
-from learner import layout, learners, packing
-from learner.errors import ExampleError, show
+from learner import layout, learners, packing, saving
+from learner.errors import ExampleError, FormatError, LearnerError, show
 from learner.spec import Spec
 from learner.tasks import TASKS
 
@@ -393,6 +394,36 @@ class Model:
             When the arrays don't have this model's shapes.
         """
         self.learner.load_state(state)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file, called NAME.learner by custom: see `learner.saving`.
+
+        Examples that are held back are learned first, so a saved model holds nothing back. The seed is in the file, and it is
+        a secret: keep the file as you keep a password.
+
+        Raises
+        ------
+        LearnerError
+            When the file can't be written.
+        """
+        saving.require_writable(path)
+        self.learn_held()
+        saving.save(path, saving.Saved(self.to_spec(), self.state()))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the model that `save` wrote: it has the same state, and learns on to the same bits. Load only what you trust.
+
+        Raises
+        ------
+        FormatError
+            When the file can't be read, is damaged, or has another format.
+        """
+        saved = saving.load(path)
+        try:
+            return cls._restored(saved.spec, saved.state)
+        except LearnerError as error:
+            raise FormatError(f"saved model {os.fspath(path)}: {error}") from error
 
     @property
     def dirty(self) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import click
 
 from learner import compiling
+from learner.commands.exits import errors_as_lines
 
 __all__ = ["COMMANDS", "Commands", "main"]
 
@@ -22,7 +23,9 @@ COMMANDS = {
         "learner.commands.access",
         "Print the server's access rules for those who work with MODEL, for redis-cli or valkey-cli to run.",
     ),
-    "create": Entry("learner.commands.models", "Create MODEL, knowing nothing yet."),
+    "create": Entry(
+        "learner.commands.models", "Create MODEL, knowing nothing yet, or knowing what a saved model has learned."
+    ),
     "demo": Entry(
         "learner.commands.demo",
         "Learn which flights will be late, live, on real data; a worker is killed half way.",
@@ -57,6 +60,9 @@ COMMANDS = {
         "learner.commands.replay",
         "Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it.",
     ),
+    "save": Entry(
+        "learner.commands.saved", "Save MODEL, as last committed, to FILE (NAME.learner), with its secret seed."
+    ),
     "server": Entry(
         "learner.commands.machine", "Run the embedded server in the foreground, or print its URL, or stop it."
     ),
@@ -68,7 +74,10 @@ COMMANDS = {
         "learner.commands.machine",
         "Compile the loops and keep them on disk, so that the first worker starts at once.",
     ),
-    "weights": Entry("learner.commands.models", "Print MODEL's committed weights by name, the largest first."),
+    "weights": Entry(
+        "learner.commands.models",
+        "Print MODEL's committed weights by name, the largest first; MODEL may be a saved model, NAME.learner.",
+    ),
     "worker": Entry("worker", "Run the worker of MODEL: learn its stream, answer requests, commit."),
 }
 
@@ -94,10 +103,12 @@ class Commands(click.Group):
                 [(name, click.Command(name, help=line).get_short_help_str(100)) for name, (_, line) in COMMANDS.items()]
             )
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; help that can't be written is an error as one line, too."""
+        return errors_as_lines(super().main)(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print an error that a user can mend as one line, and exit with its code."""
-        from learner.commands.options import errors_as_lines
-
         return errors_as_lines(super().invoke)(ctx)
 
 

@@ -122,10 +122,13 @@ def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
 def predict(
     model: str, record: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool
 ) -> None:
-    """Ask MODEL for the prediction of RECORD (a record in JSON, a file of records, or - for the standard input)."""
-    from learner.client import Client
+    """Ask MODEL for the prediction of RECORD (a record in JSON, a file of records, or - for the standard input).
 
-    client = Client(model, redis_url)
+    MODEL is a model on the server, or a saved model's file (NAME.learner), which needs no server.
+    """
+    from learner.commands.saved import asked
+
+    client = asked(model, redis_url)
     if record.lstrip()[:1] in ("{", '"', "["):
         reply = client.ask({"record": _json(record)})
         click.echo(to_json(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
@@ -145,10 +148,13 @@ def predict(
 @redis_option
 @json_option
 def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> None:
-    """Ask MODEL why: what each feature of RECORD (JSON) adds to the score."""
-    from learner.client import Client
+    """Ask MODEL why: what each feature of RECORD (JSON) adds to the score.
 
-    reply = Client(model, redis_url).ask({"record": _json(record), "explain": "1"})
+    MODEL is a model on the server, or a saved model's file (NAME.learner), which needs no server.
+    """
+    from learner.commands.saved import asked
+
+    reply = asked(model, redis_url).ask({"record": _json(record), "explain": "1"})
     if as_json:
         click.echo(to_json(reply))
         return

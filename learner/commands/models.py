@@ -1,12 +1,25 @@
 """Commands about a model: create it, print its weights and its status, repair it."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from learner.commands.options import json_option, make_spec, model_options, open_store, redis_option, to_json
+from learner.commands.options import (
+    SUFFIX,
+    is_saved,
+    json_option,
+    make_spec,
+    model_options,
+    open_store,
+    redis_option,
+    to_json,
+)
 from learner.errors import LearnerError
+
+if TYPE_CHECKING:
+    from learner.model import Model
+    from learner.service.store import Store
 
 __all__ = ["create", "repair", "status", "weights"]
 
@@ -14,21 +27,40 @@ __all__ = ["create", "repair", "status", "weights"]
 @click.command()
 @click.argument("model")
 @model_options
+@click.option("--from", "saved", metavar="FILE", help="Create it with what a saved model (NAME.learner) has learned.")
 @redis_option
 @json_option
-def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
-    """Create MODEL, knowing nothing yet."""
+def create(model: str, saved: str | None, redis_url: str | None, as_json: bool, **options: Any) -> None:
+    """Create MODEL, knowing nothing yet, or knowing what a saved model has learned."""
     from learner.service.store import connection
 
-    spec = make_spec(options)
+    if is_saved(model):
+        raise LearnerError(f"model name must not end with {SUFFIX}, as saved models do (got {model!r})")
+    learned = _saved_model(saved) if saved else None
+    spec = learned.spec if learned else make_spec(options)
     store = open_store(model, redis_url)
     connection.require_version(store.client)
-    if not store.create(spec.to_data()):
+    if not (_create_learned(store, learned) if learned else store.create(spec.to_data())):
         raise LearnerError(f"model {model!r} exists already: choose another name")
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
     else:
         click.echo(f"created {model} ({spec.task}, {spec.loss} loss): now 'learner worker {model}'")
+
+
+def _saved_model(path: str) -> "Model":
+    """Return the model in the file of ``--from``."""
+    from learner.commands.saved import require_plain
+    from learner.model import Model
+
+    require_plain("--from")
+    return Model.load(path)
+
+
+def _create_learned(store: "Store", learned: "Model") -> bool:
+    from learner.service.creating import create_learned
+
+    return create_learned(store, learned)
 
 
 @click.command()
@@ -45,10 +77,10 @@ def create(model: str, redis_url: str | None, as_json: bool, **options: Any) -> 
 @redis_option
 @json_option
 def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: bool) -> None:
-    """Print MODEL's committed weights by name, the largest first."""
-    from learner.client import Client
+    """Print MODEL's committed weights by name, the largest first; MODEL may be a saved model, NAME.learner."""
+    from learner.commands.saved import asked
 
-    by_name = Client(model, redis_url).weights(prefix, top or None)
+    by_name = asked(model, redis_url).weights(prefix, top or None)
     if as_json:
         click.echo(to_json(by_name))
         return

@@ -1,9 +1,7 @@
-"""The options that commands share, the spec and the store that they stand for, and errors as one line."""
+"""The options that commands share, and the spec and the store that they stand for."""
 
 import csv
-import functools
 import json
-import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,10 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE_SEED",
+    "SUFFIX",
     "activation_option",
     "durability_option",
-    "errors_as_lines",
     "format_option",
+    "is_saved",
     "json_option",
     "make_spec",
     "model_options",
@@ -40,29 +39,10 @@ __all__ = [
 ]
 
 
-def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an error that a user can mend as one line, and exit with its code."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except LearnerError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] != "redis":  # by name, because importing redis takes time
-                raise
-            click.echo(f"Error: server: {error}", err=True)
-            sys.exit(2)
-
-    return wrapped
-
-
 # ---- the server ----
 def _warn_of_password(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
     if url is not None:
-        from learner.service.store.connection import has_password
+        from learner.service.store.url import has_password
 
         if has_password(url):
             click.echo(
@@ -107,7 +87,14 @@ def to_json(value: Any) -> str:
 
 
 # ---- models ----
+SUFFIX = ".learner"  # of the names of saved models
 FILE_SEED = b"the seed of files"  # of models that learn a file: the seed draws the order in which examples are learned
+
+
+def is_saved(model: str) -> bool:
+    """Tell whether a command's MODEL is a saved model's file: its name ends with ``.learner``."""
+    return model.endswith(SUFFIX)
+
 
 activation_option = click.option(
     "--activation", type=click.Choice(ACTIVATIONS), help="Of the neural head; by default tanh."

@@ -46,7 +46,8 @@ def learn_file(
     model.warm()
     kernels.boundaries(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
     started = time.perf_counter()
-    due = 1  # the number of examples at which the next line is printed
+    n_before = model.n_examples
+    due = n_before + 1  # the number of examples at which the next line is printed
     late_loss = LateLoss()
     groups = read_blocks([model], file, file_format, target, rejected)
     for (block,) in regrouped(groups, late) if late else groups:
@@ -57,20 +58,21 @@ def learn_file(
             late_loss.add(*model.losses_packed(data))
         while first < len(ends):
             last = min(len(ends), max(first + 1, first + due - model.n_examples))
-            score = _learn(model, data[ends[first - 1] if first else 0 : ends[last - 1]], rejected)
+            score = _learn(model, data[ends[first - 1] if first else 0 : ends[last - 1]], rejected, n_before)
             if model.n_examples >= due:
                 table.row(data[ends[last - 2] if last > 1 else 0 : ends[last - 1]], score)
                 due = 2 * model.n_examples
             first = last
     model.learn_held()
     seconds = time.perf_counter() - started
-    if not model.n_examples:
+    n_learned = model.n_examples - n_before
+    if not n_learned:
         raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")
     result: dict[str, Any] = model.summary() | {
         **(late_loss.summary() if late else {}),
         "rejected": rejected.n,
         "seconds": round(seconds, 4),
-        "examples_per_second": round(model.n_examples / seconds),
+        "examples_per_second": round(n_learned / seconds),
     }
     if norms := model.gradient_norms():
         result |= {"gradient_norms": norms, "warning": model.gradient_warning()}
@@ -86,9 +88,9 @@ def _seconds_to_warm(model: Model) -> float:
     return time.perf_counter() - start
 
 
-def _learn(model: Model, data: bytes, rejected: Rejected) -> float:
-    """Learn examples; return the score of the last example before it was learned."""
-    first = rejected.n + model.n_examples + 1
+def _learn(model: Model, data: bytes, rejected: Rejected, n_before: int) -> float:
+    """Learn examples, with a model that had learned `n_before` before the file; return the last one's score before learning."""
+    first = rejected.n + model.n_examples - n_before + 1
     learned = model.learn_packed(data)
     for rejection in learned.rejections:
         rejected.add(f"example {first + rejection.index}: {rejection.reason}")
@@ -100,7 +102,8 @@ class _Table:
 
     def __init__(self, model: Model, quiet: bool) -> None:
         self.model, self.quiet = model, quiet
-        self.last_loss = self.last_examples = 0.0
+        self.last_examples = float(model.n_examples)
+        self.last_loss = model.progressive_loss * model.n_examples if model.n_examples else 0.0
         if not quiet:
             click.echo(f"{model.task}, {model.spec.loss} loss")
             click.echo(f"{'average':>10} {'since':>10} {'example':>10} {'current':>12} {'current':>12} {'current':>9}")

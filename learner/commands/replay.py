@@ -13,6 +13,7 @@ from learner.commands.options import (
     target_option,
     to_json,
 )
+from learner.errors import LearnerError
 from learner.late import BLOCK_EXAMPLES
 
 __all__ = ["replay"]
@@ -39,12 +40,33 @@ __all__ = ["replay"]
     metavar="N",
     help="Also score N examples at a time before any of them is learned, for the late loss; 0: don't.",
 )
+@click.option(
+    "--save",
+    "saved",
+    metavar="FILE",
+    help="Save the model to FILE (NAME.learner) at the end. It then has a seed of its own, which is a secret and is in FILE.",
+)
+@click.option("--from", "start", metavar="FILE", help="Go on from a saved model (NAME.learner).")
 @json_option
 def replay(
-    file: str, file_format: str | None, target: str, others: tuple[str, ...], late: int, as_json: bool, **options: Any
+    file: str,
+    file_format: str | None,
+    target: str,
+    others: tuple[str, ...],
+    late: int,
+    saved: str | None,
+    start: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
+    from learner.commands.saved import require_plain, require_target
+
+    if saved:
+        require_target(saved)
     if others:
+        if saved or start:
+            raise LearnerError("--save and --from must be with one model, without --compare (got both)")
         from learner.commands.compare import compare, make_specs
 
         specs = make_specs(others, options, click.get_current_context().command.params)
@@ -53,7 +75,16 @@ def replay(
         from learner.commands.progressive import learn_file
         from learner.model import Model
 
-        model = Model.from_spec(make_spec(options, FILE_SEED))
+        if start:
+            require_plain("--from")
+            model = Model.load(start)
+        else:
+            model = Model.from_spec(make_spec(options, None if saved else FILE_SEED))
         result = learn_file(model, file, file_format, target, quiet=as_json, late=late)
+        if saved:
+            model.save(saved)
+            result |= {"saved": saved}
     if as_json:
         click.echo(to_json(result))
+    elif saved:
+        click.echo(f"saved             {saved}")

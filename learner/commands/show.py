@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from learner.errors import LearnerError
 from learner.late import order_notice
+from learner.service.wire import to_json
 
 __all__ = [
     "explanation",
@@ -28,7 +29,7 @@ __all__ = [
     "status_lines",
 ]
 
-DATA_CHARACTERS = 100  # shown of a rejected example
+DATA_CHARACTERS = 500  # shown of a rejected example
 
 FIGURES = {  # name in `learner.metrics.figures` -> title, and the best constant's value if it is the same for all data
     "log_loss": ("log loss", None),
@@ -117,7 +118,7 @@ def notice_lines(figures: dict[str, float], progressive_loss: float) -> Iterator
 def rejected_lines(entry: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner rejected list`` about one entry."""
     yield f"{entry['id']}  {entry['stage']}: {printable(entry['reason'])}"
-    data = printable(entry["data"])
+    data = printable(entry["data"] if entry["example"] is None else to_json(entry["example"]))
     cut = f" ... ({entry['bytes']} bytes)" if len(data) > DATA_CHARACTERS else ""
     yield f"    entry {entry['entry']}, {entry['field']}: {data[:DATA_CHARACTERS]}{cut}"
 

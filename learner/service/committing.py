@@ -3,12 +3,13 @@
 import contextlib
 import time
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import redis
 
 from learner.errors import LearnerError, RejectedError
+from learner.late import LateLoss
 from learner.service.learning import Learning
 from learner.service.store import Store, connection
 from learner.service.store.commits import CommitsLost
@@ -16,9 +17,46 @@ from learner.service.store.position import stream_id
 from learner.service.store.snapshot import Learned, Snapshot
 from learner.service.writing import Writing, writer_of
 
-__all__ = ["Committing"]
+if TYPE_CHECKING:
+    from learner.model import Model
+
+__all__ = ["Committing", "figures_of"]
 
 MAX_REJECTED_BYTES = 16 << 20  # kept in memory until they are committed
+
+
+def figures_of(model: "Model", late: LateLoss, n_repeated: int = 0, rate: float = 0.0) -> dict[str, Any]:
+    """Return the figures of a commit, which `learner top` and plots read.
+
+    Parameters
+    ----------
+    model : Model
+        As it is committed.
+    late : LateLoss
+        Its late loss so far.
+    n_repeated : int
+        Entries left out since the worker's start, as their ids were learned before.
+    rate : float
+        Examples a second since the last commit.
+    """
+    return {
+        "time": f"{time.time():.3f}",
+        "examples": model.n_examples,
+        "held": model.n_held,
+        "rejected": model.n_rejected,
+        "repeated": n_repeated,
+        "loss": model.progressive_loss,
+        "constant_loss": model.constant_loss,
+        **late.summary(),
+        "late_loss_sum": late.loss_sum,
+        "late_importance": late.importance,
+        "features": model.n_features,
+        "bytes": model.nbytes,
+        "rate": f"{rate:.1f}",
+        **model.memory(),
+        **model.figures(),
+        **{f"norm_{name}": norm for name, norm in model.gradient_norms().items()},
+    }
 
 
 class Committing:
@@ -116,35 +154,17 @@ class Committing:
         self.writing = Writing(lambda: self.store.commits.write(snapshot), self.writer)
 
     def _progress(self, now: float) -> dict[str, Any]:
-        """Return the figures of a commit, which `learner top` and plots read."""
-        model = self.learning.model
+        """Return the figures of the commit that begins now."""
+        learning, model = self.learning, self.learning.model
+        self._warn_of_gradients()
         rate = (model.n_examples - self._committed_examples) / (now - self._committed_at + 1e-9)
-        return {
-            "time": f"{time.time():.3f}",
-            "examples": model.n_examples,
-            "held": model.n_held,
-            "rejected": model.n_rejected,
-            "repeated": self.learning.n_repeated,
-            "loss": model.progressive_loss,
-            "constant_loss": model.constant_loss,
-            **self.learning.late.summary(),
-            "late_loss_sum": self.learning.late.loss_sum,
-            "late_importance": self.learning.late.importance,
-            "features": model.n_features,
-            "bytes": model.nbytes,
-            "rate": f"{rate:.1f}",
-            **model.memory(),
-            **model.figures(),
-            **self._gradient_norms(),
-        }
+        return figures_of(model, learning.late, learning.n_repeated, rate)
 
-    def _gradient_norms(self) -> dict[str, float]:
-        """Return the neural head's gradient norms by layer; warn once when they vanish or explode."""
-        model = self.learning.model
-        if not self._has_warned and (warning := model.gradient_warning()):
+    def _warn_of_gradients(self) -> None:
+        """Warn once when the gradients of the neural head vanish or explode."""
+        if not self._has_warned and (warning := self.learning.model.gradient_warning()):
             self._has_warned = True
             click.echo(f"worker of {self.store.keys.model}: {warning}", err=True)
-        return {f"norm_{name}": norm for name, norm in model.gradient_norms().items()}
 
     def require_acceptance(self) -> None:
         """Make sure that not too many of the last examples were rejected: nothing is committed then.

@@ -15,11 +15,13 @@ import numpy as np
 import redis
 
 from learner import layout
+from learner.errors import StoreError
 from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
 from learner.service.store.position import create_group
 from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
+from learner.service.wire import GROUP
 
 if TYPE_CHECKING:
     from learner.service.recent import RecentIds
@@ -171,6 +173,38 @@ class Commits:
             rejected=list(rejected),
             progress=dict(progress),
         )
+
+    def create(self, spec: Mapping[str, Any], snapshot: Snapshot) -> bool:
+        """Write a new model's spec, empty streams and first commit in one transaction; return False if the name is taken.
+
+        Raises
+        ------
+        StoreError
+            When keys of that name are there without a model.
+        """
+        keys = self._link.keys
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.spec, keys.head, keys.examples, keys.requests)
+                if pipe.exists(keys.spec):
+                    return False
+                if left := [key for key in (keys.head, keys.examples, keys.requests) if pipe.exists(key)]:
+                    raise StoreError(
+                        f"model {keys.model!r} must be new, as what was learned goes with it (got {', '.join(left)}): "
+                        "choose another name, or delete these keys"
+                    )
+                pipe.multi()
+                pipe.set(keys.spec, json.dumps(spec))
+                for stream in (keys.examples, keys.requests):
+                    pipe.xgroup_create(stream, GROUP, "0", mkstream=True)
+                writing.queue(pipe, keys, snapshot, self._written, 1, 0)
+                pipe.execute()
+            except redis.WatchError as error:  # redis-py raises it for a changed key and for a lost connection
+                raise StoreError(
+                    f"model {keys.model!r} must be created by one at a time (got {error}): try again"
+                ) from error
+        return True
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a snapshot in one transaction.

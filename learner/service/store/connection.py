@@ -1,7 +1,6 @@
 """Makes connections to a server, reads its version, and tells which errors pass."""
 
 import os
-import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from learner.errors import ServerError
+from learner.service.store.url import checked, has_password
 
 __all__ = [
     "TIMEOUT_S",
@@ -18,11 +18,9 @@ __all__ = [
     "address",
     "client",
     "credentials",
-    "has_password",
     "identify",
     "is_recent",
     "passing_trouble",
-    "redact",
     "require_version",
 ]
 
@@ -39,26 +37,6 @@ PASSING = {  # the first word of an error after which trying again may help: wha
     "LOADING": "the server is loading its data",
     "BUSY": "the server is busy with a script",
 }
-
-
-def redact(url: str) -> str:
-    """Return the URL without its passwords.
-
-    >>> redact("redis://ann:secret@example.org:6379/0")
-    'redis://ann:***@example.org:6379/0'
-    >>> redact("unix:///run/valkey.sock?db=1&password=secret")
-    'unix:///run/valkey.sock?db=1&password=***'
-    """
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"^(\w+://)?([^:@/]*):.*@", r"\1\2:***@", url))
-
-
-def has_password(url: str) -> bool:
-    """Tell whether a URL contains a password.
-
-    >>> has_password("redis://:secret@example.org/0"), has_password("rediss://ann@example.org/0")
-    (True, False)
-    """
-    return re.search(r"://[^:@/]*:[^@]+@|[?&]password=[^&]", url) is not None
 
 
 def credentials(url: str) -> dict[str, str]:
@@ -99,11 +77,12 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     Raises
     ------
     ServerError
-        When the URL is invalid.
+        When the URL breaks a rule: see `learner.service.store.url`.
     """
+    url = checked(url)
     options: dict[str, Any] = {
         "retry": Retry(NoBackoff(), 0),  # by default redis-py sends a command again if its reply was lost
-        "socket_timeout": (block_ms or 0) / 1000 + TIMEOUT_S,
+        "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
         "health_check_interval": 30,
         "client_name": "learner",
@@ -119,11 +98,9 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         options["socket_keepalive_options"] = {
             getattr(socket, name): value for name, value in keepalive.items() if hasattr(socket, name)
         }
-    try:
-        return redis.Redis.from_url(url, **options)
-    except ValueError as error:
-        rule = "must be redis://, rediss:// or unix://, with a number for its port"
-        raise ServerError(f"server URL: {rule} (got {redact(url)})") from error
+    connection = redis.Redis.from_url(url, **options)
+    connection.connection_pool.connection_kwargs["socket_timeout"] += (block_ms or 0) / 1000  # the URL may have set it
+    return connection
 
 
 def passing_trouble(error: redis.RedisError) -> str | None:
@@ -156,7 +133,8 @@ def address(connection: redis.Redis) -> str:
     """
     options = connection.connection_pool.connection_kwargs
     path: str | None = options.get("path")
-    return path or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    host = options.get("host", "localhost")
+    return path or f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}"
 
 
 def require_version(connection: redis.Redis) -> str:

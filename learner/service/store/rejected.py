@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 
 from learner.service.store import Store
-from learner.service.wire import RejectedEntry
+from learner.service.wire import RejectedEntry, describe
 
 __all__ = ["Rejected", "listed", "put_back"]
 
@@ -19,6 +19,7 @@ Rejected = dict[str, Any]
 def listed(store: Store, n: int) -> list[Rejected]:
     """Return the last n entries of the rejected stream, the latest last.
 
+    ``example`` is the example as decoded: ``record`` or ``features``, ``target`` and so on; None if it can't be decoded.
     ``data`` is the original as text, in which bytes that are not UTF-8 are escaped; ``base64`` is the original exactly.
     """
     entries: Any = store.client.xrevrange(store.keys.rejected, count=n)
@@ -26,14 +27,13 @@ def listed(store: Store, n: int) -> list[Rejected]:
 
 
 def _described(entry_id: bytes, fields: dict[bytes, bytes]) -> Rejected:
-    data = fields.get(b"data", b"")
+    data, field = fields.get(b"data", b""), fields.get(b"field", b"").decode(errors="replace")
     return {
         "id": entry_id.decode(),
-        **{
-            name: fields.get(name.encode(), b"").decode(errors="replace")
-            for name in ("entry", "stage", "reason", "field")
-        },
+        **{name: fields.get(name.encode(), b"").decode(errors="replace") for name in ("entry", "stage", "reason")},
+        "field": field,
         "bytes": int(fields.get(b"bytes", 0)),
+        "example": describe(field, data),
         "data": data.decode(errors="backslashreplace"),
         "base64": base64.b64encode(data).decode(),
     }

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learner import layout
 from learner.late import LateLoss
 from learner.service.store.journal import Change, Journal
 from learner.service.wire import RejectedEntry
 
 __all__ = ["FORMAT", "Committed", "Learned", "Snapshot", "Written", "checksums"]
 
-FORMAT = 4  # of the state
+FORMAT = layout.STATE_FORMAT
 
 
 @dataclass(frozen=True)

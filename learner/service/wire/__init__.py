@@ -18,6 +18,7 @@ from learner.service.wire.bounds import (
     MAX_VALUE_BYTES,
     REJECTED_BYTES,
 )
+from learner.service.wire.described import describe
 from learner.service.wire.entries import (
     LEARN_HELD,
     SIZE,
@@ -56,6 +57,7 @@ __all__ = [
     "decode_request",
     "decode_target",
     "decode_value",
+    "describe",
     "encode_reply",
     "is_learn_held",
     "rejected_entry",

@@ -19,6 +19,7 @@ COMMANDS = [
     "rejected",
     "repair",
     "replay",
+    "save",
     "server",
     "status",
     "warm",
