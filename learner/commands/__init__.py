@@ -1,11 +1,15 @@
 """The command ``learner``: a table of subcommands, each imported only when it is used, so that ``--help`` starts at once."""
 
 import importlib
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from learner import compiling
+from learner import __version__, compiling
 
 __all__ = ["COMMANDS", "Commands", "main"]
 
@@ -80,6 +84,9 @@ class Commands(click.Group):
         """Import and return a command; return None if the name is unknown."""
         if name not in COMMANDS:
             return None
+        _import_own("featurizers")
+        if COMMANDS[name].module == "worker":
+            _import_own("worker")
         command: click.Command = getattr(importlib.import_module(COMMANDS[name].module), name)
         return command
 
@@ -97,8 +104,22 @@ class Commands(click.Group):
         return errors_as_lines(super().invoke)(ctx)
 
 
+def _import_own(name: str) -> None:
+    """Import a module that lies beside this package, even where an earlier folder of the path holds one of the same name.
+
+    With ``python -m learner`` the path begins with the current folder, and a user may well have a ``worker.py`` there.
+    """
+    home = Path(__file__).parents[2]
+    spec = PathFinder.find_spec(name, [str(home)])
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  (it is installed with this package)
+    known = sys.modules.get(name)
+    if known is None or known.__file__ != spec.origin:
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="learner")
+@click.version_option(__version__, prog_name="learner")
 def main() -> None:
     """Learn online from a stream on Redis, and ask for predictions while it learns."""
     compiling.prepare()
