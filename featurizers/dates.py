@@ -16,6 +16,7 @@ from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.numbers import number
 from featurizers.template import Adder, Template
+from featurizers.values import plain
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_SECONDS = 86_400
@@ -85,7 +86,7 @@ class MomentTemplate(Template):
         read, path = self.reader(), self.field
 
         def read_moment(record: Any) -> datetime | None:
-            value = read(record)
+            value = plain(read(record))
             return None if value is None else moment_of(value, path)
 
         return read_moment

@@ -1,14 +1,16 @@
 """The feature template over a whole record, whatever its fields are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.numbers import number
-from featurizers.template import Adder, Template, join
+from featurizers.template import MAX_FIELD_BYTES, Adder, Template, join
+from featurizers.values import plain
 
 MAX_DEPTH = 32
 
@@ -19,13 +21,15 @@ class Fields(Template):
 
     A number is the feature ``name`` with its value. A string is the category ``name=value``. True is ``name``. A list
     of strings is a bag: ``name=item`` with the number of times that the item occurs. The fields of a map have dotted
-    names. False, None, and an empty string, list or map give no feature. Where two fields make the same name, the later
-    field's value stands.
+    names. False, None, NaN, and an empty string, list or map give no feature. Numbers of numpy, decimals and dates are
+    taken as `featurizers.values.plain` says. Where two fields make the same name, the later field's value stands.
 
     Parameters
     ----------
     field
         The map to take the fields of (None: the record). Its own name is not part of the feature names.
+    only, exclude
+        The names of the map's own fields to take, or to leave out; by default all are taken. Only one of the two may be set.
 
     Examples
     --------
@@ -36,10 +40,22 @@ class Fields(Template):
     """
 
     template = "fields"
+    only: str | Sequence[str] = ()
+    exclude: str | Sequence[str] = ()
+
+    def check(self) -> dict[str, Any]:
+        """Check the names of fields."""
+        chosen = {"only": self.only, "exclude": self.exclude}
+        if self.only and self.exclude:
+            parameters.refuse(self.template, "exclude", "empty if 'only' is set", self.exclude)
+        return {
+            key: parameters.texts(self.template, key, value, MAX_FIELD_BYTES) if value else ()
+            for key, value in chosen.items()
+        }
 
     def adder(self) -> Adder:
         """Add the features of every field."""
-        read, path, prefix = self.reader(), self.field, self.prefix
+        read, path, prefix, only, exclude = self.reader(), self.field, self.prefix, self.only, self.exclude
 
         def add(record: Any, out: dict[str, float]) -> None:
             value = read(record)
@@ -47,6 +63,8 @@ class Fields(Template):
                 return
             if not isinstance(value, Mapping):
                 raise FeaturizeError(f"{what(path)} must be a map of fields (got {shown(value)})")
+            if only or exclude:
+                value = {key: item for key, item in value.items() if (key in only if only else key not in exclude)}
             _add_map(value, prefix, path, 1, out)
 
         return add
@@ -77,7 +95,9 @@ def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int,
             _add_map(value, f"{name}.", join(path, key), depth + 1, out)
         elif isinstance(value, list | tuple):
             _add_bag(value, name, join(path, key), out)
-        elif isinstance(value, str):  # a subclass, such as numpy's
+        elif kind is not int and (own := plain(value)) is not value:  # of another library, or NaN
+            _add_map({key: own}, head, path, depth, out)
+        elif isinstance(value, str):  # a subclass
             if value:
                 out[fit(f"{name}={value}")] = 1.0
         elif isinstance(value, Real):

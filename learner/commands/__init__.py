@@ -34,6 +34,10 @@ COMMANDS = {
     "explain": Entry(
         "learner.commands.examples", "Ask MODEL why: what each feature of RECORD (JSON) adds to the score."
     ),
+    "featurize": Entry(
+        "learner.commands.features",
+        "Show what RECORD (a record in JSON, a file of records, or - for the standard input) becomes.",
+    ),
     "plot": Entry(
         "learner.commands.plots",
         "Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG",
@@ -63,6 +67,10 @@ COMMANDS = {
     "status": Entry(
         "learner.commands.models",
         "Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.",
+    ),
+    "templates": Entry(
+        "learner.commands.features",
+        "List the feature templates: parameters, and one example record with its features.",
     ),
     "warm": Entry(
         "learner.commands.machine",
