@@ -62,6 +62,8 @@ def moment_of(value: Any, path: str | None) -> datetime:
     Traceback (most recent call last):
     featurizers.errors.FeaturizeError: field 'at' must be an ISO 8601 date or time, or unix seconds (got 'New Year')
     """
+    if not isinstance(value, str) and isinstance(text := plain(value), str):  # a date of Python, numpy or pandas
+        value = text
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
@@ -86,7 +88,7 @@ class MomentTemplate(Template):
         read, path = self.reader(), self.field
 
         def read_moment(record: Any) -> datetime | None:
-            value = plain(read(record))
+            value = read(record)
             return None if value is None else moment_of(value, path)
 
         return read_moment

@@ -46,7 +46,7 @@ def _plain(value: Any) -> Any:
 
         if (own := plain(value)) is not value:
             return own
-        if isinstance(value, Real):
+        if isinstance(value, Real) and not isinstance(value, int):  # such as a fraction
             return float(value)
         raise TypeError(f"no form for {type(value).__name__}")
     kind, width = value.dtype.kind, value.dtype.itemsize

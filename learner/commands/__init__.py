@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,9 @@ import click
 from learner import __version__, compiling
 
 __all__ = ["COMMANDS", "Commands", "main"]
+
+
+HOME = str(Path(__file__).parents[2])  # the folder of this package, of featurizers and of worker.py
 
 
 class Entry(NamedTuple):
@@ -80,6 +83,14 @@ COMMANDS = {
     "worker": Entry("worker", "Run the worker of MODEL: learn its stream, answer requests, commit."),
 }
 
+GROUPS = {  # in the order in which a newcomer needs them
+    "Start": ("demo", "replay"),
+    "Serve": ("create", "push", "worker", "predict", "explain", "status"),
+    "Look": ("weights", "plot", "templates", "featurize"),
+    "Mend": ("rejected", "repair"),
+    "Set up": ("server", "acl", "warm"),
+}
+
 
 class Commands(click.Group):
     """A group that imports a command when it is used; the command's function has the command's name."""
@@ -92,18 +103,19 @@ class Commands(click.Group):
         """Import and return a command; return None if the name is unknown."""
         if name not in COMMANDS:
             return None
-        _import_own("featurizers")
+        _import_own(PathFinder.find_spec("featurizers", path=[HOME]))
         if COMMANDS[name].module == "worker":
-            _import_own("worker")
+            _import_own(PathFinder.find_spec("worker", path=[HOME]))
         command: click.Command = getattr(importlib.import_module(COMMANDS[name].module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, click.Command(name, help=line).get_short_help_str(100)) for name, (_, line) in COMMANDS.items()]
-            )
+        """Write the commands by group without importing any."""
+        width = max(map(len, COMMANDS))
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                lines = (click.Command(name, help=COMMANDS[name].line).get_short_help_str(100) for name in names)
+                formatter.write_dl([(f"{name:{width}}", line) for name, line in zip(names, lines, strict=True)])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print an error that a user can mend as one line, and exit with its code."""
@@ -112,22 +124,24 @@ class Commands(click.Group):
         return errors_as_lines(super().invoke)(ctx)
 
 
-def _import_own(name: str) -> None:
-    """Import a module that lies beside this package, even where an earlier folder of the path holds one of the same name.
+def _import_own(spec: ModuleSpec | None) -> None:
+    """Import a module that was looked for beside this package, whatever else has its name on the path.
 
     With ``python -m learner`` the path begins with the current folder, and a user may well have a ``worker.py`` there.
     """
-    home = Path(__file__).parents[2]
-    spec = PathFinder.find_spec(name, [str(home)])
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  (it is installed with this package)
-    known = sys.modules.get(name)
+    known = sys.modules.get(spec.name)
     if known is None or known.__file__ != spec.origin:
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
+        sys.modules[spec.name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="learner")
 def main() -> None:
-    """Learn online from a stream on Redis, and ask for predictions while it learns."""
+    """Learn online from a stream on Redis, and ask for predictions while it learns.
+
+    Start with 'learner demo', or with a file of your own, which needs no server: 'learner replay FILE --target FIELD'. Then
+    'learner create MODEL' and 'learner worker MODEL' serve a model. 'learner COMMAND --help' has the options.
+    """
     compiling.prepare()
