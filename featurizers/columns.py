@@ -22,7 +22,7 @@ lost: it gives ``f=VALUE``.
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -32,11 +32,13 @@ from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown
 from featurizers.names import SAFE_CHARACTERS, clean, fit
 from featurizers.places import Cells
 from featurizers.template import MAX_PREFIX_BYTES
+from featurizers.values import plain
 from featurizers.words import Words
 
 __all__ = ["KINDS", "MISSING_SUFFIX", "canonical", "column_adder", "is_missing", "parse_date", "parse_number"]
 
 MISSING_SUFFIX = "_missing"
+MAX_MISSING = 8  # characters, with blanks
 MISSING_WORDS = frozenset(("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "nil", "-", "--", "?", "."))
 YES = frozenset(("true", "t", "yes", "y", "1"))
 NO = frozenset(("false", "f", "no", "n", "0"))
@@ -57,8 +59,8 @@ def is_missing(value: Any) -> bool:
     [True, True, True, True, True, False, False, False]
     """
     if isinstance(value, str):
-        return len(value) < 8 and value.strip().lower() in MISSING_WORDS
-    return value is None or value != value
+        return len(value) < MAX_MISSING and value.strip().lower() in MISSING_WORDS
+    return plain(value) is None
 
 
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -122,16 +124,19 @@ def parse_date(text: str, pattern: str | None) -> datetime | None:
     ----------
     text : str
     pattern : str or None
-        As for `datetime.strptime`; None: ISO 8601.
+        As for `datetime.strptime`. ISO 8601 is read in any case.
 
     >>> print(parse_date("31.12.2026 17:05", "%d.%m.%Y %H:%M"), parse_date("2026-12-31", None), parse_date("soon", None))
     2026-12-31 17:05:00+00:00 2026-12-31 00:00:00+00:00 None
     """
-    try:
-        moment = datetime.strptime(text.strip(), pattern) if pattern else datetime.fromisoformat(text.strip())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    text = text.strip()
+    for read in (lambda: datetime.strptime(text, pattern or ""), lambda: datetime.fromisoformat(text)):
+        try:
+            moment = read()
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
 def _as_number(value: Any, parse: Callable[[str], float | None]) -> float | None:
@@ -237,14 +242,7 @@ def _date(name: str, format: str | None = None) -> Add:  # noqa: A002 -- the key
         return found
 
     def add(value: Any, out: dict[str, float]) -> None:
-        if isinstance(value, datetime):
-            found: dict[str, float] | None = moment_features(
-                value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-            )
-        elif isinstance(value, date):
-            found = moment_features(datetime.combine(value, time(), UTC))
-        else:
-            found = features(value) if isinstance(value, str) else None
+        found = features(value) if isinstance(value, str) else None
         if found is None:
             otherwise(value, out)
         else:

@@ -16,6 +16,7 @@ from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.numbers import number
 from featurizers.template import Adder, Template
+from featurizers.values import plain
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_SECONDS = 86_400
@@ -61,6 +62,8 @@ def moment_of(value: Any, path: str | None) -> datetime:
     Traceback (most recent call last):
     featurizers.errors.FeaturizeError: field 'at' must be an ISO 8601 date or time, or unix seconds (got 'New Year')
     """
+    if not isinstance(value, str) and isinstance(text := plain(value), str):  # a date of Python, numpy or pandas
+        value = text
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)

@@ -1,15 +1,17 @@
 """The feature template over a whole record, whatever its fields are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from featurizers import parameters
 from featurizers.columns import MISSING_SUFFIX, canonical, column_adder, is_missing
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.numbers import number
-from featurizers.template import Adder, Template, join
+from featurizers.template import MAX_FIELD_BYTES, Adder, Template, join
+from featurizers.values import plain
 
 MAX_DEPTH = 32
 
@@ -21,7 +23,8 @@ class Fields(Template):
     A number is the feature ``name`` with its value. A string is the category ``name=value``. True is ``name``. A list
     of strings is a bag: ``name=item`` with the number of times that the item occurs. The fields of a map have dotted
     names. None, a number that is nan, and an empty string are missing: ``name_missing``. False, and an empty list or map give
-    no feature. Where two fields make the same name, the later field's value stands.
+    no feature. Numbers of numpy, decimals and dates are taken as `featurizers.values.plain` says. Where two fields make the
+    same name, the later field's value stands.
 
     Parameters
     ----------
@@ -30,6 +33,8 @@ class Fields(Template):
     columns
         The kinds of fields, by name: ``{"price": "money", "at": {"kind": "date", "format": "%d.%m.%Y"}}``. See
         `featurizers.columns`, also for values that are missing. Fields within maps have no columns.
+    only, exclude
+        The names of the map's own fields to take, or to leave out; by default all are taken. Only one of the two may be set.
 
     Examples
     --------
@@ -41,14 +46,23 @@ class Fields(Template):
 
     template = "fields"
     columns: Mapping[str, Any] | None = None
+    only: str | Sequence[str] = ()
+    exclude: str | Sequence[str] = ()
 
     def check(self) -> dict[str, Any]:
-        """Check the columns."""
-        return {"columns": canonical(self.columns) if self.columns else None}
+        """Check the columns, and the names of fields."""
+        chosen = {"only": self.only, "exclude": self.exclude}
+        if self.only and self.exclude:
+            parameters.refuse(self.template, "exclude", "empty if 'only' is set", self.exclude)
+        names = {
+            key: parameters.texts(self.template, key, value, MAX_FIELD_BYTES) if value else ()
+            for key, value in chosen.items()
+        }
+        return names | {"columns": canonical(self.columns) if self.columns else None}
 
     def adder(self) -> Adder:
         """Add the features of every field."""
-        read, path, prefix = self.reader(), self.field, self.prefix
+        read, path, prefix, only, exclude = self.reader(), self.field, self.prefix, self.only, self.exclude
         columns, add_rest = column_adder(self.columns or {}, prefix)
 
         def add(record: Any, out: dict[str, float]) -> None:
@@ -57,6 +71,8 @@ class Fields(Template):
                 return
             if not isinstance(value, Mapping):
                 raise FeaturizeError(f"{what(path)} must be a map of fields (got {shown(value)})")
+            if only or exclude:
+                value = {key: item for key, item in value.items() if (key in only if only else key not in exclude)}
             if not columns:
                 _add_map(value, prefix, path, 1, out)
                 return
@@ -65,7 +81,7 @@ class Fields(Template):
                 if (add_column := columns.get(name)) is None:
                     rest[name] = content
                 elif not is_missing(content):
-                    add_column(content, out)
+                    add_column(plain(content), out)
             _add_map(rest, prefix, path, 1, out)
             add_rest(value, out)
 
@@ -100,7 +116,9 @@ def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int,
             _add_map(value, f"{name}.", join(path, key), depth + 1, out)
         elif isinstance(value, list | tuple):
             _add_bag(value, name, join(path, key), out)
-        elif isinstance(value, str):  # a subclass, such as numpy's
+        elif kind is not int and (own := plain(value)) is not value:  # of another library, or NaN
+            _add_map({key: own}, head, path, depth, out)
+        elif isinstance(value, str):  # a subclass
             out[fit(f"{name}={value}" if value else name + MISSING_SUFFIX)] = 1.0
         elif isinstance(value, Real):
             if parsed := number(value, join(path, key)):

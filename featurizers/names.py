@@ -1,14 +1,14 @@
 """What a feature may be called: any text of 1 to 256 bytes in UTF-8.
 
-Names contain parts of records, so they can be too long, or contain half of a surrogate pair. `fit` repairs both, always
-in the same way:
-
-- Two halves of a surrogate pair become their character. A single half becomes U+FFFD, the replacement character.
-- A name over 256 bytes is cut at a character boundary, and ends in ``~`` and 16 hexadecimal digits, the first 8 bytes of the
-  BLAKE2b hash of the whole name. So two long names that differ stay different.
+Names contain parts of records, so they can be too long, or contain a lone surrogate, which UTF-8 can't encode. `fit` cuts a
+name over 256 bytes at a character boundary; it then ends in ``~`` and 16 hexadecimal digits, the first 8 bytes of the BLAKE2b
+hash of the whole name. So two long names that differ stay different. A record with a lone surrogate is rejected, as it is
+where msgpack would have to represent it.
 """
 
 from hashlib import blake2b
+
+from featurizers.errors import FeaturizeError, shown
 
 MAX_NAME_BYTES = 256
 SAFE_CHARACTERS = MAX_NAME_BYTES // 4  # so many clean characters always fit: none has more than 4 bytes
@@ -17,25 +17,33 @@ HASH_BYTES = 8
 KEPT_BYTES = MAX_NAME_BYTES - 1 - 2 * HASH_BYTES
 
 
-def clean(text: str) -> str:
-    r"""Return a text that UTF-8 can encode: pairs of surrogates become characters, single surrogates are replaced.
+def encodable(text: str) -> str:
+    r"""Return a text unchanged; UTF-8 must be able to encode it.
 
     Examples
     --------
-    >>> clean("caf\u00e9"), clean("\ud83d\ude00"), clean("a\ud83db")
-    ('café', '😀', 'a�b')
+    >>> encodable("caf\u00e9")
+    'café'
+    >>> encodable("a\ud83db")
+    Traceback (most recent call last):
+    featurizers.errors.FeaturizeError: text must have no lone surrogates (got 'a\ud83db')
     """
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        raise FeaturizeError(f"text must have no lone surrogates (got {shown(text)})") from None
     return text
 
 
 def fit(name: str) -> str:
-    """Return a feature name that UTF-8 can encode, of at most 256 bytes.
+    """Return a feature name of at most 256 bytes in UTF-8.
+
+    Raises
+    ------
+    FeaturizeError
+        When it contains a lone surrogate.
 
     Examples
     --------
@@ -48,8 +56,7 @@ def fit(name: str) -> str:
     """
     if name.isascii() and len(name) <= MAX_NAME_BYTES:
         return name
-    name = clean(name)
-    encoded = name.encode()
+    encoded = encodable(name).encode()
     if len(encoded) <= MAX_NAME_BYTES:
         return name
     kept = encoded[:KEPT_BYTES].decode(errors="ignore")  # "ignore" drops a character that is cut in two

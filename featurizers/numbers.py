@@ -44,6 +44,8 @@ def number(value: Any, path: str | None, parse: bool = False) -> float | None:
         raise FeaturizeError(f"{what(path)} must be a number (got {shown(value)})")
     try:
         parsed = float(value)
+    except TypeError:  # numpy's time differences call themselves whole numbers
+        raise FeaturizeError(f"{what(path)} must be a number (got {shown(value)})") from None
     except OverflowError:  # a whole number that is too large for a float
         parsed = float("inf")
     if not isfinite(parsed):

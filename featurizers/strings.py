@@ -1,6 +1,6 @@
 """Feature templates over strings: length, substrings, ends and character classes.
 
-Lengths count characters (Unicode code points), and case matters. A single surrogate in a string counts as U+FFFD.
+Lengths count characters (Unicode code points), and case matters. A string with a lone surrogate is rejected.
 """
 
 import string
@@ -10,7 +10,7 @@ from typing import Any
 
 from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
-from featurizers.names import clean
+from featurizers.names import encodable
 from featurizers.template import Adder, Template
 
 MAX_N = 32  # characters in an end or an n-gram: even with the longest prefix the name stays below 256 bytes
@@ -40,7 +40,7 @@ class StringTemplate(Template):
         def read_text(record: Any) -> str | None:
             value = read(record)
             if isinstance(value, str):
-                return value if value.isascii() else clean(value)
+                return value if value.isascii() else encodable(value)
             if value is None:
                 return None
             raise FeaturizeError(f"{what(path)} must be a string (got {shown(value)})")

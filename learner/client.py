@@ -339,4 +339,4 @@ def _one(record: Any, features: "Mapping[str, float] | NDArray[Any] | None") -> 
 
 def _packed_record(record: Any) -> bytes:
     packed = pack(record)
-    return packed if packed[0] >= 0x80 else json.dumps(record).encode()  # msgpack of a small number looks like JSON
+    return packed if packed[0] >= 0x80 else b"%d" % packed[0]  # a small whole number would look like JSON

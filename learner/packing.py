@@ -6,6 +6,7 @@ imports neither numpy nor the compiler.
 """
 
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any, Literal
 
 import msgpack
@@ -30,18 +31,24 @@ def pack(value: Any) -> bytes:
     b'\x81\xa3lat\x01'
     """
     try:
-        packed: bytes = msgpack.packb(value, default=_numpy)
+        packed: bytes = msgpack.packb(value, default=_plain)
+    except UnicodeEncodeError as error:
+        raise ExampleError(f"text must have no lone surrogates (got {show(error.object)})") from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ExampleError(f"value must be numbers, strings, lists and maps (got {show(value)}: {error})") from error
     return packed
 
 
-def _numpy(value: Any) -> float | msgpack.ExtType:
-    """Convert numpy's scalars and arrays for msgpack, without importing numpy."""
-    if not hasattr(value, "__array_interface__"):
+def _plain(value: Any) -> Any:
+    """Convert an array of numpy, or another value that msgpack doesn't know, without importing numpy."""
+    if not hasattr(value, "__array_interface__") or value.shape == ():
+        from featurizers.values import plain  # only now: a client that sends plain records needs no featurizers
+
+        if (own := plain(value)) is not value:
+            return own
+        if isinstance(value, Real) and not isinstance(value, int):  # such as a fraction
+            return float(value)
         raise TypeError(f"no form for {type(value).__name__}")
-    if value.shape == ():
-        return float(value)
     kind, width = value.dtype.kind, value.dtype.itemsize
     if value.ndim != 1 or kind not in "biuf":
         raise ExampleError(f"array must be of real numbers in one dimension (got {value.dtype} in {value.ndim})")

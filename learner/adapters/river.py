@@ -53,6 +53,12 @@ def _record(x: Mapping[Any, Any]) -> Mapping[str, Any]:
     return x if all(type(name) is str for name in x) else {str(name): value for name, value in x.items()}
 
 
+def _require_label(y: Any) -> None:
+    """Make sure that a label isn't missing: None or NaN would otherwise become a class."""
+    if y is None or y != y:
+        raise ExampleError(f"label must not be missing (got {show(y)})")
+
+
 class LearnerClassifier(_Learner, base.Classifier):
     """A `learner.Model` of a binary task.
 
@@ -101,8 +107,9 @@ class LearnerClassifier(_Learner, base.Classifier):
         Raises
         ------
         ExampleError
-            When it can't be learned, or its label is a third one.
+            When it can't be learned, or its label is missing or a third one.
         """
+        _require_label(y)
         targets = self._targets
         if y not in targets:
             if len(targets) == 2:
@@ -160,6 +167,7 @@ class LearnerMultiClassifier(_Learner, base.Classifier):
         ExampleError
             When it can't be learned.
         """
+        _require_label(y)
         labels = self._labels if y in self._labels else [*self._labels, y]
         self._model.learn_one(_record(x), labels.index(y), w)
         self._labels = labels

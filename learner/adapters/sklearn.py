@@ -74,8 +74,12 @@ class _Learner(BaseEstimator):
         )
 
     def _validated(self, X: Any, reset: bool) -> Any:
+        if reset:
+            self._by_record = _are_records(X) or _has_text(X)
         if _are_records(X):
             return X
+        if self._by_record and hasattr(X, "columns"):
+            return [{str(name): value for name, value in row.items()} for row in X.to_dict("records")]
         return validate_data(self, X, reset=reset, accept_sparse="csr", dtype=np.float64)
 
     def _names(self) -> list[str] | None:
@@ -97,6 +101,11 @@ class _Learner(BaseEstimator):
             if rejections := self.model_.learn_packed(examples).rejections:
                 raise ValueError(f"row {first + rejections[0].index}: {rejections[0].reason}")
             first = rows.stop
+
+    def _learn_more(self, X: Any, targets: NDArray[np.float64], sample_weight: Any) -> None:
+        """Learn rows as `_learn` does; none if all weights are 0, which scikit-learn would refuse."""
+        if sample_weight is None or np.any(sample_weight):
+            self._learn(X, targets, sample_weight)
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
@@ -120,7 +129,8 @@ class LearnerClassifier(ClassifierMixin, _Learner):
     """A `learner.Model` of two classes, or of many.
 
     `fit` learns from an empty model in one pass, in the order of the rows, as `partial_fit` would. X is a matrix (dense,
-    sparse, a frame), or a list of records: maps of name to value.
+    sparse, a frame of numbers), or a list of records: maps of name to value. A frame of pandas with another column, such as one
+    of text, is taken as a list of records.
 
     Parameters
     ----------
@@ -170,7 +180,7 @@ class LearnerClassifier(ClassifierMixin, _Learner):
             self._begin(np.unique(y if classes is None else classes))
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes must be those of the first call, {self.classes_.tolist()} (got {classes!r})")
-        self._learn(X, self._targets(y), sample_weight)
+        self._learn_more(X, self._targets(y), sample_weight)
         return self
 
     def _begin(self, classes: NDArray[Any]) -> None:
@@ -257,7 +267,7 @@ class LearnerRegressor(RegressorMixin, _Learner):
         targets = _numbers(y)
         if new:
             self.model_ = self._new("regression")
-        self._learn(X, targets, sample_weight)
+        self._learn_more(X, targets, sample_weight)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -288,6 +298,11 @@ def _numbers(y: Any) -> NDArray[np.float64]:
 # ---- packing: see learner.packing -----------------------------------------------------------------------------------------
 def _are_records(X: Any) -> bool:
     return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Mapping)
+
+
+def _has_text(X: Any) -> bool:
+    """Tell whether X is a frame of pandas with a column that holds neither numbers nor booleans."""
+    return any(kind.kind not in "biuf" for kind in getattr(X, "dtypes", ())) if hasattr(X, "to_dict") else False
 
 
 def _packed(X: Any, names: list[str] | None, model: Model) -> Iterator[list[bytes] | NDArray[np.uint8]]:

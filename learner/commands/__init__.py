@@ -1,14 +1,21 @@
 """The command ``learner``: a table of subcommands, each imported only when it is used, so that ``--help`` starts at once."""
 
 import importlib
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from learner import compiling
+from learner import __version__, compiling
 from learner.commands.exits import errors_as_lines
 
 __all__ = ["COMMANDS", "Commands", "main"]
+
+
+HOME = str(Path(__file__).parents[2])  # the folder of this package, of featurizers and of worker.py
 
 
 class Entry(NamedTuple):
@@ -32,6 +39,10 @@ COMMANDS = {
     ),
     "explain": Entry(
         "learner.commands.examples", "Ask MODEL why: what each feature of RECORD (JSON) adds to the score."
+    ),
+    "featurize": Entry(
+        "learner.commands.features",
+        "Show what RECORD (a record in JSON, a file of records, or - for the standard input) becomes.",
     ),
     "init": Entry(
         "learner.commands.init",
@@ -70,6 +81,10 @@ COMMANDS = {
         "learner.commands.models",
         "Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.",
     ),
+    "templates": Entry(
+        "learner.commands.features",
+        "List the feature templates: parameters, and one example record with its features.",
+    ),
     "warm": Entry(
         "learner.commands.machine",
         "Compile the loops and keep them on disk, so that the first worker starts at once.",
@@ -79,6 +94,14 @@ COMMANDS = {
         "Print MODEL's committed weights by name, the largest first; MODEL may be a saved model, NAME.learner.",
     ),
     "worker": Entry("worker", "Run the worker of MODEL: learn its stream, answer requests, commit."),
+}
+
+GROUPS = {  # in the order in which a newcomer needs them
+    "Start": ("demo", "init", "replay"),
+    "Serve": ("create", "push", "worker", "predict", "explain", "status", "save"),
+    "Look": ("weights", "plot", "templates", "featurize"),
+    "Mend": ("rejected", "repair"),
+    "Set up": ("server", "acl", "warm"),
 }
 
 
@@ -93,15 +116,19 @@ class Commands(click.Group):
         """Import and return a command; return None if the name is unknown."""
         if name not in COMMANDS:
             return None
+        _import_own(PathFinder.find_spec("featurizers", path=[HOME]))
+        if COMMANDS[name].module == "worker":
+            _import_own(PathFinder.find_spec("worker", path=[HOME]))
         command: click.Command = getattr(importlib.import_module(COMMANDS[name].module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, click.Command(name, help=line).get_short_help_str(100)) for name, (_, line) in COMMANDS.items()]
-            )
+        """Write the commands by group without importing any."""
+        width = max(map(len, COMMANDS))
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                lines = (click.Command(name, help=COMMANDS[name].line).get_short_help_str(100) for name in names)
+                formatter.write_dl([(f"{name:{width}}", line) for name, line in zip(names, lines, strict=True)])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program; help that can't be written is an error as one line, too."""
@@ -112,8 +139,24 @@ class Commands(click.Group):
         return errors_as_lines(super().invoke)(ctx)
 
 
+def _import_own(spec: ModuleSpec | None) -> None:
+    """Import a module that was looked for beside this package, whatever else has its name on the path.
+
+    With ``python -m learner`` the path begins with the current folder, and a user may well have a ``worker.py`` there.
+    """
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  (it is installed with this package)
+    known = sys.modules.get(spec.name)
+    if known is None or known.__file__ != spec.origin:
+        sys.modules[spec.name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="learner")
+@click.version_option(__version__, prog_name="learner")
 def main() -> None:
-    """Learn online from a stream on Redis, and ask for predictions while it learns."""
+    """Learn online from a stream on Redis, and ask for predictions while it learns.
+
+    Start with 'learner demo', or with a file of your own, which needs no server: 'learner replay FILE --target FIELD'. Then
+    'learner create MODEL' and 'learner worker MODEL' serve a model. 'learner COMMAND --help' has the options.
+    """
     compiling.prepare()

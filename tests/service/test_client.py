@@ -1,11 +1,14 @@
 """The Python client against a running worker."""
 
+import datetime as dt
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import msgpack
 import numpy as np
@@ -128,6 +131,36 @@ def test_numpy_numbers_are_numbers(client, ours, create, drain):
     create(task="regression")
     ours.push({"a": np.float32(2), "b": np.int64(3)}, np.float64(7.5))
     assert drain().model.n_examples == 1
+
+
+def test_values_of_other_libraries_are_learned_and_asked_about_as_by_a_model(client, ours, create, serving):
+    values = [Decimal("1.5"), np.float32(2.5), dt.date(2026, 11, 22), float("nan"), np.True_, None, Fraction(1, 4)]
+    reference = create(featurizer="fields")
+    with serving():
+        for i, value in enumerate(values):
+            ours.push({"v": value}, i % 2)
+            reference.learn_one({"v": value}, i % 2)
+        learned(client, len(values))
+        assert int(client.hget(KEYS.head, "entries")) == reference.n_examples == len(values)
+        for value in values:
+            assert ours.predict({"v": value}) == reference.predict_proba_one({"v": value})[1]
+
+
+def test_a_lone_surrogate_is_refused_by_the_worker_with_the_words_of_the_model(client, ours, create, drain):
+    """As JSON it can be sent; a client's msgpack has no form for it."""
+    create(featurizer="fields")
+    client.xadd(KEYS.examples, {"record": '{"city": "a\\ud83d"}', "target": "1"})
+    drain()
+    ((_, rejected),) = client.xrange(KEYS.rejected)
+    assert b"text must have no lone surrogates (got " in rejected[b"reason"]
+    with pytest.raises(ExampleError, match=r"text must have no lone surrogates \(got "):
+        ours.push({"city": "a\ud83d"}, 1)
+
+
+def test_a_record_that_is_a_small_number_of_numpy_is_asked_about(ours, create, serving):
+    create(featurizer={"templates": [{"template": "number"}]})
+    with serving():
+        assert ours.predict(np.int64(5)) == ours.predict(5) == 0.5
 
 
 def test_one_bad_record_among_many_has_no_prediction(ours, create, serving):

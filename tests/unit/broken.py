@@ -32,6 +32,7 @@ SHAPE = "example must be [target, features] or [target, features, importance]"
 MAP = "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64)"
 NAME = "feature name must be a string"
 BYTES = "feature name must have 1 to 256 bytes"
+STRINGS = ': strings need a featurizer, such as Model(featurizer="fields"), and a record in place of features'
 WIDTH = "features must be at most 10000 an example"
 BAD = [
     ("FRAMING", b"\x92", CUT),
@@ -78,7 +79,8 @@ BAD = [
     ("NAME_UTF8", example(string(b"\xff")), "feature name must be UTF-8"),
     ("NAME_UTF8", example(string(b"a\xc3")), "feature name must be UTF-8"),
     ("NAME_UTF8", example(string(b"\xed\xa0\x80")), "feature name must be UTF-8"),
-    ("VALUE_TYPE", pack([1, {"a": "1"}]), "feature 'a' must be a number (got '1')"),
+    ("VALUE_TYPE", pack([1, {"a": [1]}]), "feature 'a' must be a number (got [1])"),
+    ("VALUE_TYPE", pack([1, {"a": "1"}]), f"feature 'a' must be a number (got '1'){STRINGS}"),
     ("VALUE_TYPE", pack([1, {"a": None}]), "feature 'a' must be a number (got None)"),
     ("VALUE_TYPE", pack([1, {"a": b"1"}]), "feature 'a' must be a number (got b'1')"),
     ("VALUE_TYPE", pack([1, {"a": [1]}]), "feature 'a' must be a number (got [1])"),

@@ -143,14 +143,14 @@ BAD_RECORDS = [
     ([1], r"^features must be a map of name to number, or an array \(got \[1\]\)$"),
     ("text", r"^features must be a map of name to number, or an array \(got 'text'\)$"),
     (None, r"^features must be a map of name to number, or an array \(got None\)$"),
-    ({"a": "1"}, r"^feature 'a' must be a number \(got '1'\)$"),
+    ({"a": "1"}, r"^feature 'a' must be a number \(got '1'\): strings need a featurizer"),
     ({"a": math.nan}, r"^feature 'a' must be finite, at most 1e\+30 in size \(got nan\)$"),
     ({"a": -1.1e30}, r"^feature 'a' must be finite, at most 1e\+30 in size \(got -1.1e\+30\)$"),
     ({1: 1}, r"^feature name must be a string \(got 1\)$"),
     ({"": 1}, r"^feature name must have 1 to 256 bytes \(got 0\)$"),
     ({"a": object}, r"^value must be numbers, strings, lists and maps \(got \{'a': <class 'object'>\}: "),
     ({"a": 2**70}, r"^value must be numbers, strings, lists and maps \(got "),
-    ({"\ud800": 1}, r"^value must be numbers, strings, lists and maps \(got "),
+    ({"\ud800": 1}, r"^text must have no lone surrogates \(got "),
     ({"a": np.zeros(2)}, r"^feature .a. must be a number \(got ExtType"),
 ]
 

@@ -114,6 +114,16 @@ def test_every_command_is_in_a_page():
         assert words in everything, words
 
 
+def test_the_table_for_users_of_vowpal_wabbit_names_options_that_are_there():
+    table = TEXTS["learner/README.md"].partition("| `vw` | here | difference |\n")[2].partition("\n\n")[0]
+    named = {word for row in table.splitlines()[1:] for word in re.findall(r"--[a-z0-9-]+", row.split(" | ")[1])}
+    known = {
+        word for name in ("create", "replay") for option in main.get_command(None, name).params for word in option.opts
+    }
+    assert len(named) > 8
+    assert named <= known
+
+
 def test_every_template_has_a_line_and_an_example():
     page = TEXTS["featurizers/README.md"]
     public = [getattr(featurizers, name) for name in featurizers.__all__]

@@ -31,7 +31,8 @@ def number(k):
         (["0", "1"], "binary", None), ([-1, 1], "binary", None), (["1", "2"], "binary", ["1", "2"]),
         ([2, 10], "binary", ["2", "10"]), (["spam", "ham"], "binary", ["ham", "spam"]), (["a", "b", "c"], "multiclass", None),
         (["on time", "y"], "binary", ["on time", "y"]), (["a", "a", "b"], "binary", ["a", "b"]),
-        (["b", "b", "a"], "binary", ["b", "a"]), (["$1.50", "$2", "$3"], "regression", None), (["1.5", "2", "3"], "regression", None),
+        (["b", "b", "a"], "binary", ["b", "a"]),
+        (["$1.50", "$2", "$3"], "regression", None), (["1.5", "2", "3"], "regression", None),
     ],
 )  # fmt: skip
 def test_the_task_and_the_labels(outcomes, task, labels):

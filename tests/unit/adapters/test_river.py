@@ -123,3 +123,15 @@ def test_many_classes_of_river_are_any_values_and_appear_as_they_come():
     assert evaluate.progressive_val_score(examples, model, metrics.Accuracy()).get() > 0.9
     assert model.predict_one({"w": "(3, 4)", "x": 1}) == (3, 4)
     assert set(model.predict_proba_one({"w": "2"})) == {"a", 2, (3, 4)}
+
+
+@pytest.mark.parametrize("kind", ["LearnerClassifier", "LearnerMultiClassifier"])
+@pytest.mark.parametrize("label", [None, float("nan")])
+def test_a_missing_label_is_an_error_and_no_class(kind, label):
+    from learner.adapters import river
+
+    model = getattr(river, kind)()
+    with pytest.raises(ExampleError, match="label must not be missing"):
+        model.learn_one({"a": 1.0}, label)
+    model.learn_one({"a": 1.0}, "yes")
+    assert model.predict_proba_one({"a": 1.0}) == {"yes": 1.0}

@@ -183,3 +183,29 @@ def test_many_classes_of_scikit_learn_are_learned_and_their_probabilities_sum_to
     assert model.score(X, y) > 0.9
     late = LearnerClassifier(random_state=1).partial_fit(X[:1], y[:1], classes=np.unique(y))
     assert late.predict_proba(X[:1]).max() == 1.0  # of the classes without an example yet it is 0
+
+
+@pytest.mark.parametrize("X", [np.eye(4), [{"a": 1.0}] * 4], ids=["matrix", "records"])
+@pytest.mark.parametrize("kind", ["LearnerClassifier", "LearnerRegressor"])
+def test_rows_that_all_weigh_nothing_are_no_rows_to_partial_fit(kind, X):
+    from learner.adapters import sklearn
+
+    model = getattr(sklearn, kind)(random_state=1).partial_fit(X, [0, 1, 0, 1], sample_weight=np.zeros(4))
+    assert model.model_.n_examples == 0
+    model.partial_fit(X, [0, 1, 0, 1], sample_weight=[0.0, 0.0, 0.0, 1.0])
+    assert model.model_.n_examples == 4
+
+
+def test_a_frame_with_a_column_of_text_is_a_list_of_records():
+    pandas = pytest.importorskip("pandas")
+    from learner.adapters.sklearn import LearnerClassifier
+
+    frame = pandas.DataFrame(
+        {"city": ["Lyon", "Rome", None] * 20, "price": [1.0, float("nan"), 2.0] * 20, 7: [True] * 60}
+    )
+    y = ["yes", "no", "no"] * 20
+    model = LearnerClassifier(random_state=1).fit(frame, y)
+    assert {"city=Lyon", "city=Rome", "price", "7"} < set(model.model_.feature_names)
+    assert model.predict(frame[:2]).tolist() == ["yes", "no"]
+    numbers = pandas.DataFrame({"price": [1.0], "city": [0]})  # by name, not by position, whatever its columns hold
+    assert model.decision_function(numbers) == model.decision_function([{"price": 1.0, "city": 0}])

@@ -8,6 +8,7 @@ import msgpack
 import pytest
 
 from learner.commands.compare import compare, spec_of_file
+from learner.commands.measures import AbsoluteErrors
 from learner.commands.progressive import learn_file
 from learner.confidence import FIRST
 from learner.errors import LearnerError, SpecError
@@ -113,7 +114,7 @@ def test_the_table_has_a_line_a_spec(tmp_path):
     text = replay(path, "--rates", "0.5,2", *(f"--compare={tmp_path / name}" for name in ("slow.toml", "hinge.json")))
     assert "(0) rates=0.5,2\n" in text
     assert f"(1) {tmp_path / 'slow.toml'}\n" in text
-    for part in ("  examples         (0)", "95% at any time", "accuracy", "AUC", "worse", "best constant"):
+    for part in ("  examples           (0)", "95% at any time", "accuracy", "AUC", "worse", "best constant"):
         assert part in text
     text = replay(
         write(tmp_path / "y.msgpack", "regression"), "--task", "regression", "--compare", "rates=2 loss=squared"
@@ -133,11 +134,11 @@ def test_the_table_has_a_line_a_spec(tmp_path):
         ("loss=cubic", "loss of a binary task must be one of"),
         (
             "task=quantile level=0.9",
-            "--compare must have the task and the labels of the first model ('task=quantile level=0.9' has others)",
+            "of the same two labels, or numbers if it does ('task=quantile level=0.9' does not)",
         ),
         (
             "task=regression",
-            "--compare must have the task and the labels of the first model ('task=regression' has others)",
+            "of the same two labels, or numbers if it does ('task=regression' does not)",
         ),
         ("nowhere.toml", "nowhere.toml: "),
         ("'open", "--compare must be options of a model"),
@@ -168,3 +169,66 @@ def test_each_model_has_the_late_loss_that_it_has_alone(tmp_path):
     ]
     assert f" {found['specs'][0]['late_loss']:.6f} " in rows[0]
     assert f" {found['specs'][2]['late_loss']:.6f} " not in rows[1]  # the hinge loss, in a table of log losses
+
+
+def counts(path, scale=1.0, n=2000):
+    """Write counts times `scale` that depend on a number and a category."""
+    r = random.Random(6)
+    lines = []
+    for _ in range(n):
+        x = {"a": r.uniform(0, 1), f"w={r.randrange(5)}": 1.0}
+        lines.append(msgpack.packb([scale * int(r.expovariate(1 / (2 + 3 * x["a"]))), x, r.choice([1.0, 2.0])]))
+    path.write_bytes(b"".join(lines))
+    return str(path)
+
+
+def test_tasks_of_numbers_are_compared_by_their_absolute_error(tmp_path):
+    path = counts(tmp_path / "x.msgpack")
+    others = ["task=poisson", "task=quantile", "task=quantile level=0.9"]
+    found = strictly(replay(path, "--task", "regression", *(f"--compare={other}" for other in others), "--json"))
+    assert found["measure"] == "absolute error"
+    mean, rate, median, high = found["specs"]
+    assert mean["loss"] == pytest.approx(mean["mae"])
+    assert rate["loss"] == pytest.approx(rate["mae"], rel=1e-3)
+    assert median["loss"] == pytest.approx(2.0 * median["pinball"])
+    assert high["loss"] > mean["loss"] > median["loss"]
+    assert found["constant_loss"] == pytest.approx(mean["constant_mae"])
+    for row in (rate, median, high):
+        assert row["difference"] == pytest.approx(row["loss"] - mean["loss"], abs=1e-9)
+    (tmp_path / "rate.toml").write_text('task = "poisson"\n')
+    text = replay(path, "--task", "quantile", "--level", "0.9", "--compare", str(tmp_path / "rate.toml"))
+    assert "absolute error" in text
+    assert "covered" not in text  # a figure of one of them only
+
+
+def test_an_absolute_error_of_a_quantile_is_found_from_its_loss(tmp_path):
+    """As the distance of the prediction from the target, example by example."""
+    model = Model("quantile", level=0.9, outcomes="at_once", seed=SEED)
+    errors = AbsoluteErrors(model)
+    for i in range(300):
+        x, y = {"a": float(i % 7)}, float(i * 37 % 11)
+        p = model.predict_one(x)
+        data = msgpack.packb([y, x])
+        assert errors.add(model.learn_packed(data), data)[0] == pytest.approx(abs(p - y), abs=1e-9)
+
+
+def test_two_classes_are_compared_with_many_by_their_log_loss(tmp_path):
+    path = write(tmp_path / "x.msgpack", n=500)
+    found = strictly(replay(path, "--compare", "task=multiclass", "--json"))
+    assert found["measure"] == "log loss"
+    assert [row["loss"] for row in found["specs"]] == pytest.approx([row["log_loss"] for row in found["specs"]])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e9])
+def test_the_columns_are_aligned_whatever_the_numbers(tmp_path, scale):
+    text = replay(counts(tmp_path / "x.msgpack", scale), "--task", "regression", "--compare", "rates=0.5")
+    first, _, final = text.partition("\n\n")[2].partition("\n\n")
+    ends = [[match.end() for match in re.finditer(r"\S+", line)][:3] for line in first.splitlines()]
+    assert all(end == ends[0] for end in ends), first
+    titles, *rows = final.splitlines()[:3]
+    for title in ("squared error", "minus (0)", "late loss", "RMSE", "MAE", "R2", "examples/s"):
+        end = titles.index(title) + len(title)
+        for row in rows:
+            assert len(row) <= end or row[end] == " ", (title, final)
+            assert row[end - 1] != " " or (title == "minus (0)" and row is rows[0]), (title, final)
+    assert rows[1].index("[") == titles.index("95% at any time")

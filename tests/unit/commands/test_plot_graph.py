@@ -67,7 +67,7 @@ def test_wrong_options_of_graph_are_refused(arguments, told):
 @pytest.mark.parametrize("command", ["graph", "progress", "weights", "boundary"])
 def test_without_matplotlib_a_picture_says_what_to_install(monkeypatch, command):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    expected = "pictures need matplotlib, which is not installed: pip install 'learner[plot]'"
+    expected = "pictures need matplotlib, which is not installed: pip install '.[plot]' in a clone"
     assert plot_failing(command, *["m"] * (command != "graph")) == expected
 
 

@@ -39,10 +39,8 @@ from featurizers import (
     loads,
 )
 
-# all of Unicode, lone surrogates too, and now and then longer than a name may be
-TEXT = st.text(st.characters(exclude_categories=[]), max_size=40) | st.text(
-    "aA9.@é😀 \ud800", min_size=200, max_size=700
-)
+# all of Unicode, but for surrogates, and now and then longer than a name may be
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.text("aA9.@é😀 ", min_size=200, max_size=700)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 LATITUDES = st.floats(-90, 90) | st.sampled_from([90.0, -90.0, 0.0, -0.0, 37.4, -1e-300])
 LONGITUDES = st.floats(-180, 180) | st.sampled_from([180.0, -180.0, 0.0, -0.0, -122.2])

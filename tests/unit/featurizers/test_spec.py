@@ -18,6 +18,7 @@ from featurizers import (
     EndsWith,
     Featurizer,
     FeaturizerSpecError,
+    Fields,
     Number,
     Pixels,
     Template,
@@ -271,7 +272,10 @@ def test_unknown_template_lists_the_known():
 @pytest.mark.parametrize("source", ["emial", "", "learner", 3, None])
 def test_unknown_featurizer_lists_the_ready_ones(source):
     """What is no featurizer is refused with the names of the ready ones."""
-    with pytest.raises(FeaturizerSpecError, match="must be one of email, text, place, flights, fields, a path"):
+    with pytest.raises(
+        FeaturizerSpecError,
+        match="must be one of email, text, place, flights, fields, one of email:FIELD, text:FIELD, place:FIELD, a path",
+    ):
         get(source)
 
 
@@ -296,3 +300,35 @@ def test_templates_must_be_templates():
 def test_templates_are_shown_as_written():
     """A featurizer's repr shows its templates."""
     assert repr(Featurizer([Pixels("image")])).startswith("Featurizer([Pixels(field='image'")
+
+
+@pytest.mark.parametrize("ready", ["email:home", "text:home", "place:home", "text:user.bio"])
+def test_a_ready_featurizer_of_one_value_reads_it_from_the_field_that_is_named(ready):
+    """It gives the features that it gives of its own field, but for numbers, which have the field's name."""
+    name, _, field = ready.partition(":")
+    value = {"email": "abc@gmail.com", "text": "Win a prize", "place": {"lat": 37.41, "lon": -122.17}}[name]
+    record = value
+    for key in reversed(field.split(".")):
+        record = {key: record}
+    own = value if name == "place" else {{"email": "address"}.get(name, name): value}
+    expected = {f"home.{key}" if key in ("lat", "lon") else key: x for key, x in get(name)(own).items()}
+    assert get(ready)(record) == expected
+    assert get(get(ready).to_spec()) == get(ready)
+
+
+@pytest.mark.parametrize("source", ["text:", "flights:f", "nosuch:field", ":a"])
+def test_a_ready_featurizer_that_cannot_read_another_field_is_refused(source):
+    with pytest.raises(FeaturizerSpecError, match="one of email:FIELD, text:FIELD, place:FIELD"):
+        get(source)
+
+
+def test_fields_takes_only_some_fields_or_leaves_some_out():
+    record = {"a": 1, "b": "x", "c": {"a": 2}}
+    assert Featurizer([Fields(only=["a", "c", "d"])])(record) == {"a": 1.0, "c.a": 2.0}
+    assert Featurizer([Fields(exclude="a")])(record) == {"b=x": 1.0, "c.a": 2.0}
+    assert Fields(only=[], exclude=()) == Fields()
+    assert get(get({"templates": [{"template": "fields", "only": ["a"]}]}).to_spec())(record) == {"a": 1.0}
+    with pytest.raises(FeaturizerSpecError, match="exclude must be empty if 'only' is set"):
+        Fields(only="a", exclude="b")
+    with pytest.raises(FeaturizerSpecError, match="only must be non-empty UTF-8 texts"):
+        Fields(only=[1])

@@ -156,9 +156,12 @@ def test_email_faults(address, faults):
     assert [name for name in run(EmailParts(), address) if name.startswith("fault")] == expected
 
 
-def test_lone_surrogates_do_not_break_an_address():
-    """An address with half a surrogate pair has features like any other."""
-    assert "faultless" not in READY["email"]({"address": '"\\\ud800"@invalid\udfff'})
+@pytest.mark.parametrize("ready", ["email", "text", "fields"])
+def test_a_lone_surrogate_is_refused(ready):
+    """UTF-8 has no form for it, so neither a client nor a file can hold it."""
+    field = {"email": "address"}.get(ready, "text")
+    with pytest.raises(FeaturizeError, match=r"text must have no lone surrogates \(got '.*\\ud800"):
+        READY[ready]({field: "a\ud800@invalid"})
 
 
 # ---- numbers ----
