@@ -29,7 +29,7 @@ from typing import Any
 
 from featurizers.categories import category_text
 from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown
-from featurizers.names import SAFE_CHARACTERS, clean, fit
+from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.places import Cells
 from featurizers.template import MAX_PREFIX_BYTES
 from featurizers.values import plain
@@ -190,7 +190,7 @@ def _prefix(name: str) -> str:
 
 def _shortened(name: str) -> str:
     digest = blake2b(name.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return f"{clean(name)[: MAX_PREFIX_BYTES // 8]}~{digest}"
+    return f"{name[: MAX_PREFIX_BYTES // 8]}~{digest}"
 
 
 def _category(name: str) -> Add:

@@ -110,7 +110,7 @@ def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int,
             out[fit(name)] = 1.0
         elif value is False:
             continue
-        elif value is None or value != value:  # not a number
+        elif value is None:
             out[fit(name + MISSING_SUFFIX)] = 1.0
         elif isinstance(value, Mapping):
             _add_map(value, f"{name}.", join(path, key), depth + 1, out)
