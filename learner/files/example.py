@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from learner.errors import FormatError
+from learner.errors import FormatError, show
 from learner.files import source
 
 __all__ = ["Example", "OnError", "Packed", "pack_units"]
@@ -64,6 +64,10 @@ def pack_units(
             message = str(error)
         except UnicodeError as error:
             message = f"text must be UTF-8 ({error})"
+            if isinstance(error, UnicodeEncodeError) and isinstance(
+                content, bytes
+            ):  # an escape of JSON; a table's rows are lists
+                message = f"text must have no lone surrogates (got {show(error.object)})"
         except OverflowError:
             message = "an integer must fit in 64 bits"
         except (RecursionError, ValueError):  # raised by the JSON scanner and by the packer
