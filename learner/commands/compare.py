@@ -299,10 +299,11 @@ def _print(result: dict[str, Any], runs: Sequence[_Run]) -> None:
         lines.append(["best constant", _figure(result["constant_loss"]), *[""] * (len(lines[0]) - 2)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     click.echo()
+    is_text = [i in (0, 3, len(widths) - 1) for i in range(len(widths))]  # names, intervals, verdicts
     for line in lines:
         aligned = (
-            f"{cell:{'<' if i in (0, 3) else '>'}{width}}"
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if left else cell.rjust(width)
+            for cell, width, left in zip(line, widths, is_text, strict=True)
         )
         click.echo("  ".join(aligned).rstrip())
     if result["rejected"]:

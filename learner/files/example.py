@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from learner.errors import FormatError
+from learner.errors import FormatError, show
 from learner.files import source
 from learner.files.encoding import is_utf8
 
@@ -71,6 +71,9 @@ def pack_units(
             message = str(error)
         except UnicodeError as error:
             message = f"text must be UTF-8 ({error})" if is_utf8(raw) else NOT_UTF8
+            is_json = isinstance(content, bytes)  # a table's rows are lists
+            if isinstance(error, UnicodeEncodeError) and is_json and is_utf8(raw):  # an escape of JSON
+                message = f"text must have no lone surrogates (got {show(error.object)})"
         except OverflowError:
             message = "an integer must fit in 64 bits"
         except (RecursionError, ValueError):  # raised by the JSON scanner and by the packer

@@ -26,13 +26,13 @@ def features(value):
 
 
 @pytest.mark.parametrize("value", MISSING, ids=repr)
-def test_what_is_missing_gives_no_feature(value):
-    assert features(value) == {}
+def test_what_is_missing_has_a_feature_that_says_so(value):
+    assert features(value) == {"v_missing": 1.0}
 
 
 def test_pandas_na_and_nat_are_missing_and_its_moments_are_texts():
     pandas = pytest.importorskip("pandas")
-    assert features(pandas.NA) == features(pandas.NaT) == {}
+    assert features(pandas.NA) == features(pandas.NaT) == {"v_missing": 1.0}
     assert features(pandas.Timestamp("2026-11-22")) == {"v=2026-11-22T00:00:00": 1.0}
 
 

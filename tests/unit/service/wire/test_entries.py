@@ -100,7 +100,7 @@ def test_an_importance_as_text_goes_along():
         ({b"x\xff": b"1", b"target": b"1"}, "decode", "got the fields target, x"),
         ({b"features": b'{"a": 1e400}', b"target": b"1", b"importance": b"9" * 60}, "decode", "value must be numbers"),
         ({b"features": b'{"a": ' + b"9" * 400 + b"}", b"target": b"1"}, "decode", "value must be numbers"),
-        ({b"features": b'{"a": "\\ud800"}', b"target": b"1"}, "decode", "value must be numbers"),
+        ({b"features": b'{"a": "\\ud800"}', b"target": b"1"}, "decode", "text must have no lone surrogates"),
         ({b"features": b"\x81\xa1a", b"target": b"1"}, "decode", "must be whole msgpack"),
     ],
 )
