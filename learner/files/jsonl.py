@@ -25,7 +25,9 @@ def read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnError
     FormatError
         When none of the first `SEARCHED_OBJECTS` objects has the target, but they must.
     """
-    keys: dict[str, None] = {} if how.needs_target else {target: None}  # of the objects so far, until one has the target
+    keys: dict[str, None] = (
+        {} if how.needs_target else {target: None}
+    )  # of the objects so far, until one has the target
     examples = pack_units(lines(stream), functools.partial(_parse, target=target, keys=keys), on_error)
     return _with_target(examples, target, keys) if how.needs_target else examples
 

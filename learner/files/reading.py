@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from learner.errors import FormatError
 
-__all__ = ["Reading", "missing_target"]
+__all__ = ["READING", "Reading", "missing_target"]
 
 SHOWN_NAMES = 20  # in a message
 
@@ -35,6 +35,9 @@ class Reading:
     encoding: str | None = None
     needs_target: bool = False
     on_note: Callable[[str], None] = _say_nothing
+
+
+READING = Reading()
 
 
 def missing_target(rule: str, names: Collection[str], target: str) -> FormatError:

@@ -52,7 +52,9 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
     given = _given_names(how.columns, first) if header is None else _header_names(header)
     if how.needs_target and first and target not in [name.strip() for name in given]:
         if header and _looks_like_data(given, first.cells):
-            raise FormatError(f"line {header.line}: the first line looks like data: add --no-header or --columns NAME,...")
+            raise FormatError(
+                f"line {header.line}: the first line looks like data: add --no-header or --columns NAME,..."
+            )
         raise missing_target("a column of the file", _distinct(given), target)
     names, n_left_out = _names(given, how)
     rows.n_cells = len(names)
@@ -90,7 +92,9 @@ def _given_names(columns: Sequence[str] | None, first: Row | None) -> Sequence[s
     if not columns:
         return [f"c{place}" for place in range(1, (n_cells or 0) + 1)]
     if n_cells is not None and n_cells != len(columns):
-        raise FormatError(f"--columns must name the file's {n_cells} columns (got {len(columns)}: {', '.join(columns)})")
+        raise FormatError(
+            f"--columns must name the file's {n_cells} columns (got {len(columns)}: {', '.join(columns)})"
+        )
     return [name.strip() for name in columns]
 
 
