@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -71,13 +72,13 @@ class OtherTargets:
         if is_target and len(self.values) < 3 and value not in self.values:
             self.values.append(value)
 
-    def hint(self, ones_only: bool = False) -> str:
+    def hint(self, learned: Sequence[float] = ()) -> str:
         r"""Return what to do about the targets; "" if there is nothing to say.
 
         Parameters
         ----------
-        ones_only : bool
-            Whether all targets that were learned are 1: then a 2 is probably the other class.
+        learned : sequence of float
+            The numbers, 0 and 1 or one of them, that targets which were learned may have been.
 
         Examples
         --------
@@ -87,13 +88,15 @@ class OtherTargets:
         >>> targets.hint()
         'two values, No and Yes: add --labels No,Yes'
         """
-        values = [1, *self.values] if ones_only and self.values == [2] else self.values
-        are_numbers = all(not isinstance(value, str) for value in values)
-        if len(values) > (1 if self.labels else 2):
-            return f"more than two values: add --task {'regression (or multiclass)' if are_numbers else 'multiclass'}"
+        if len(self.values) < 2 and self.values != [2]:  # one odd value is a mistake; after 0 and 1, 2 is a class
+            return ""
+        values = [*(self.labels or learned), *self.values]
+        n_texts = sum(isinstance(value, str) for value in self.values)
+        if len(values) > 2:
+            return "more than two values: add --task multiclass" + (" or regression" if n_texts == 0 else "")
         if len(values) < 2:
             return ""
-        negative, positive = sorted(values) if are_numbers else sorted(map(str, values))
+        negative, positive = sorted(values) if n_texts == 0 else sorted(map(str, values))
         return f"two values, {negative} and {positive}: add --labels {shlex.quote(f'{negative},{positive}')}"
 
 
