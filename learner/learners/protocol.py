@@ -192,7 +192,7 @@ class Learner(ABC):
     def target_hint(self) -> str:
         """Return what to do about the binary targets that were rejected so far; "" if there is nothing to say."""
         mean = self.totals[layout.TARGET_MEAN]  # of -1 and +1
-        learned = [number for number, is_one in ((0, -1.0), (1, 1.0)) if mean not in (0.0, -is_one)]
+        learned = [number for number, is_one in ((0, -1.0), (1, 1.0)) if mean != -is_one]
         return self.other_targets.hint(learned if self.totals[layout.TARGET_SUM] > 0.0 else [])
 
     def _fault(self, code: int, packed: bytes, where: int) -> ExampleError:

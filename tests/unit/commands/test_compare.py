@@ -97,7 +97,7 @@ def test_featurizers_are_compared_and_a_record_that_one_refuses_is_learned_by_no
         '{"address": "a@b.c", "target": 1}\n{"address": "ab.c", "target": 0}\n' * 5
         + '{"address": 5, "target": 1}\n{no\n'
     )
-    text = replay(str(tmp_path / "x.jsonl"), "--featurizer", "fields", "--compare", "featurizer=email")
+    text = replay(str(tmp_path / "x.jsonl"), "--featurizer", "fields", "--compare", "featurizer=email", code=3)
     assert "rejected 2" in text
     arguments = ["replay", str(tmp_path / "x.jsonl"), "--compare", "featurizer=email", "--json"]
     found = strictly(invoke(*arguments).stdout)

@@ -119,7 +119,7 @@ def test_replay_names_what_can_t_be_learned(file):
         ("x.csv", b"a,target\n1,7\n", "at least one example"),
         ("x.csv", b"a,Target\n1,1\n", "did you mean 'Target'?"),
         ("x.csv", b"a,target\n1,good\n2,bad\n", "two values, bad and good: add --labels bad,good"),
-        ("x.csv", b"a,target\n1,x\n2,y\n3,z\n", "more than two values: add --task multiclass"),
+        ("x.csv", b"a,target\n1,u\n2,v\n3,w\n", "more than two values: add --task multiclass"),
         ("x.csv", b"a,target\n1,\xe9\n", "try --encoding latin-1"),
         ("x.msgpack", FILES["msgpack"] + b"\x92\x01", "whole msgpack"),
         ("x.msgpack", b"\xc1" * 100, "whole msgpack"),
