@@ -106,7 +106,8 @@ LONG_SHARE = 4  # one in so many examples goes to the long pool
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
 POSITION_HASHES = 4  # the hashes of an array's names, "0", "1", ...; computed at the first array of that length
-N_KEYS = POSITION_HASHES + MAX_FEATURES
+NEGATIVE_NUMBER = POSITION_HASHES + MAX_FEATURES  # the bits of the labels' numbers, if both are numbers; else both 0
+POSITIVE_NUMBER, N_KEYS = NEGATIVE_NUMBER + 1, NEGATIVE_NUMBER + 2
 
 # ---- totals ----
 (

@@ -10,8 +10,8 @@ import msgpack
 import numpy as np
 
 from learner import kernels
-from learner.errors import ExampleError, FormatError
-from learner.files import Packed, Source, guess, opened, read
+from learner.errors import ExampleError, FormatError, LearnerError
+from learner.files import OnError, Packed, Reading, Source, expand, guess, opened, read
 from learner.files.packed import cut
 from learner.model import Model
 from learner.packing import pack, pack_example
@@ -35,32 +35,53 @@ class Rejected:
         if self.n <= SHOWN_ERRORS:
             click.echo(f"Error: {message}", err=True)
 
-    def add_line(self, where: str, message: str, raw: bytes) -> None:
-        """Count and report an example that can't be read; for `learner.files.read` to call."""
-        self.add(f"{where}: {message}")
+    def reporter(self, file_of: str) -> OnError:
+        """Return a function for `learner.files.read` to call; `file_of` comes before each place in messages."""
+
+        def report(where: str, message: str, raw: bytes) -> None:
+            self.add(f"{file_of}{where}: {message}")
+
+        return report
+
+    def all_rejected(self, model: Model) -> LearnerError:
+        """Return the error of a file without an example that the model could learn."""
+        hint = model.learner.target_hint()
+        return LearnerError(
+            f"file must hold at least one example that can be learned (got {self.n} bad ones)" + (hint and f"; {hint}")
+        )
 
 
 class Block(NamedTuple):
-    """Packed examples, one after another, and where each ends."""
+    """Packed examples, one after another, where each ends, and the place of each in its file.
+
+    A place is a text such as ``line 17``, or of msgpack the example's number.
+    """
 
     data: bytes
     ends: Sequence[int]
+    places: Sequence[str | int]
+
+    def place(self, index: int) -> str:
+        """Return the place of an example, in words."""
+        place = self.places[index]
+        return place if isinstance(place, str) else f"example {place}"
 
     def part(self, first: int, last: int) -> "Block":
         """Return the examples from `first` up to but not including `last`."""
         start = self.ends[first - 1] if first else 0
         ends = [end - start for end in self.ends[first:last]]
-        return Block(self.data[start : start + ends[-1]] if ends else b"", ends)
+        return Block(self.data[start : start + ends[-1]] if ends else b"", ends, self.places[first:last])
 
     def then(self, other: "Block") -> "Block":
         """Return these examples, followed by another block's."""
-        return Block(self.data + other.data, [*self.ends, *(len(self.data) + end for end in other.ends)])
+        ends = [*self.ends, *(len(self.data) + end for end in other.ends)]
+        return Block(self.data + other.data, ends, [*self.places, *other.places])
 
 
 def regrouped(groups: Iterator[list[Block]], n: int) -> Iterator[list[Block]]:
     """Yield the same examples `n` at a time, but for the last ones, which may be fewer.
 
-    >>> [len(block.ends) for block, in regrouped(iter([[Block(b"abc", [1, 2, 3])], [Block(b"d", [1])]]), 2)]
+    >>> [len(block.ends) for block, in regrouped(iter([[Block(b"abc", [1, 2, 3], "abc")], [Block(b"d", [1], "d")]]), 2)]
     [2, 2]
     """
     rest: list[Block] = []
@@ -75,9 +96,9 @@ def regrouped(groups: Iterator[list[Block]], n: int) -> Iterator[list[Block]]:
 
 
 def read_blocks(
-    models: Sequence[Model], file: str, file_format: str | None, target: str, rejected: Rejected
+    models: Sequence[Model], file: str, file_format: str | None, target: str, how: Reading, rejected: Rejected
 ) -> Iterator[list[Block]]:
-    """Yield the examples of a file, many at a time: a list with one block for each model.
+    """Yield the examples of a file, or of all files of a pattern, many at a time: a list with one block for each model.
 
     Models with the same featurizer share its result. An example that a featurizer rejects is in none of the blocks.
 
@@ -86,45 +107,66 @@ def read_blocks(
     FormatError
         When the file can't be read at all, or is damaged so that the rest can't be read.
     """
-    source = Source(file)
-    if (file_format or guess(source.name)) == "msgpack":  # the form that the compiled loops take
-        with opened(source) as stream:
-            for block in _msgpack_blocks(stream):
-                yield [block] * len(models)
-        return
+    files = expand(file)
+    for name in files:
+        source = Source(name)
+        file_of = f"{name}: " if len(files) > 1 else ""
+        if (file_format or guess(source.name)) == "msgpack":  # the form that the compiled loops take
+            with opened(source) as stream:
+                for block in _msgpack_blocks(stream):
+                    yield [block] * len(models)
+        else:
+            examples = read(
+                source,
+                file_format,
+                target=target,
+                how=how,
+                on_error=rejected.reporter(file_of),
+            )
+            yield from _featurized_blocks(models, examples, file_of, rejected)
+
+
+def _featurized_blocks(
+    models: Sequence[Model], examples: Iterator[Packed], file_of: str, rejected: Rejected
+) -> Iterator[list[Block]]:
+    """Yield the examples of a file of another format than msgpack; `file_of` comes before each place in messages."""
     specs = [model.to_spec()["featurizer"] for model in models]
     featurizers = [specs.index(spec) for spec in specs]  # for each model, the first model with the same featurizer
     packed: dict[int, list[bytes]] = {place: [] for place in featurizers}
-    for example in read(source, file_format, target=target, on_error=rejected.add_line):
+    places: list[str] = []
+    for example in examples:
         try:
             by_featurizer = {place: _pack(models[place], example) for place in packed}
         except ExampleError as error:
-            rejected.add(f"{example.where}: {error}")
+            rejected.add(f"{file_of}{example.where}: {error}")
             continue
+        places.append(file_of + example.where)
         for place, data in by_featurizer.items():
             packed[place].append(data)
         if len(packed[0]) == BLOCK_EXAMPLES:
-            yield [_block(packed[place]) for place in featurizers]
-            packed = {place: [] for place in featurizers}
+            yield [_block(packed[place], places) for place in featurizers]
+            packed, places = {place: [] for place in featurizers}, []
     if packed[0]:
-        yield [_block(packed[place]) for place in featurizers]
+        yield [_block(packed[place], places) for place in featurizers]
 
 
-def _block(packed: Sequence[bytes]) -> Block:
-    return Block(b"".join(packed), list(itertools.accumulate(map(len, packed))))
+def _block(packed: Sequence[bytes], places: Sequence[str]) -> Block:
+    return Block(b"".join(packed), list(itertools.accumulate(map(len, packed))), places)
 
 
 def _msgpack_blocks(stream: io.BufferedReader) -> Iterator[Block]:
     """Yield blocks of msgpack without decoding it; the compiled scanner tells where values end."""
-    places = np.zeros(BLOCK_BYTES, np.int64)
+    n_before = 0
+    room = np.zeros(BLOCK_BYTES, np.int64)
 
     def find_ends(data: bytes) -> tuple[list[int], str]:
-        return places[: kernels.boundaries(np.frombuffer(data, np.uint8), places)].tolist(), ""
+        return room[: kernels.boundaries(np.frombuffer(data, np.uint8), room)].tolist(), ""
 
     for data, ends, fault in cut(iter(lambda: stream.read(BLOCK_BYTES), b""), find_ends):
         whole = ends[-1] if ends else 0
         if ends:
-            yield Block(data[:whole], ends)
+            yield Block(data[:whole], ends, range(n_before + 1, n_before + 1 + len(ends)))
+            n_before += len(ends)
         if fault:
             raise FormatError(f"file must hold whole msgpack examples (its last {len(data) - whole} bytes are none)")
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 
-from learner.commands.blocks import Rejected, read_blocks, regrouped
+from learner.commands.blocks import Block, Rejected, read_blocks, regrouped
 from learner.commands.measures import AbsoluteErrors, common_measure
 from learner.commands.options import FILE_SEED, make_spec, read_model_file
 from learner.commands.show import notice_lines
 from learner.confidence import Differences
 from learner.errors import LearnerError, SpecError
+from learner.files import READING, Reading
 from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.model import Model
 from learner.spec import Spec
@@ -113,6 +114,8 @@ def compare(
     file: str,
     file_format: str | None,
     target: str,
+    how: Reading = READING,
+    *,
     quiet: bool = False,
     late: int = BLOCK_EXAMPLES,
 ) -> dict[str, Any]:
@@ -152,17 +155,17 @@ def compare(
     rejected = Rejected()
     table = _Table(runs, measure, quiet)
     due = 1
-    groups = read_blocks([run.model for run in runs], file, file_format, target, rejected)
+    groups = read_blocks([run.model for run in runs], file, file_format, target, how, rejected)
     for blocks in regrouped(groups, late) if late else groups:
         for run, block in zip(runs, blocks, strict=True):
             if late and run.model.n_examples:
                 run.late_loss.add(*run.model.losses_packed(block.data))
-            run.learn(block.data, runs[0], rejected)
+            run.learn(block, runs[0], rejected)
         if runs[0].model.n_examples >= due:
             table.row()
             due = 2 * runs[0].model.n_examples
     if not runs[0].model.n_examples:
-        raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")
+        raise rejected.all_rejected(runs[0].model)
     for run in runs:
         run.end()
     table.end()
@@ -196,16 +199,15 @@ class _Run:
         self.seconds = 0.0
         model.warm()
 
-    def learn(self, data: bytes, first: "_Run", rejected: Rejected) -> None:
+    def learn(self, block: Block, first: "_Run", rejected: Rejected) -> None:
         """Learn examples; the first model must have learned them before, unless this is the first model."""
-        n = self.model.n_examples + self.model.n_rejected
         start = time.perf_counter()
-        learned = self.model.learn_packed(data)
+        learned = self.model.learn_packed(block.data)
         self.seconds += time.perf_counter() - start
-        self.losses = self.absolute_errors.add(learned, data) if self.absolute_errors else learned.losses
+        self.losses = self.absolute_errors.add(learned, block.data) if self.absolute_errors else learned.losses
         if self is first:
             for rejection in learned.rejections:
-                rejected.add(f"example {n + rejection.index + 1}: {rejection.reason}")
+                rejected.add(f"{block.place(rejection.index)}: {rejection.reason}")
         self.differences.add(self.losses - first.losses, learned.importances)
 
     def end(self) -> None:

@@ -1,5 +1,6 @@
 """Commands about examples: push them, ask for predictions and explanations."""
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -11,16 +12,18 @@ import click
 import msgpack
 
 from learner.commands.options import (
+    SOME_LEFT_OUT,
     durability_option,
     format_option,
     json_option,
+    reading_options,
     redis_option,
     replicas_option,
     target_option,
     to_json,
 )
 from learner.errors import FormatError
-from learner.files import Packed, Source, read
+from learner.files import Packed, Reading, Source, expand, read
 
 __all__ = ["explain", "predict", "push"]
 
@@ -34,6 +37,7 @@ ASKED_AT_ONCE = 1000  # records in a request
 @click.argument("file")
 @format_option
 @target_option
+@reading_options
 @click.option(
     "--id", "identity", help="A name for this push: pushed again under it, the same FILE is not learned again."
 )
@@ -49,6 +53,7 @@ def push(
     file: str,
     file_format: str | None,
     target: str,
+    how: Reading,
     identity: str | None,
     durability: str | None,
     replicas: int,
@@ -58,38 +63,48 @@ def push(
 ) -> None:
     """Push the examples of FILE (- is the standard input) onto MODEL's stream.
 
-    Lines that can't be read are named, counted and left out; the exit code is then 2. With --id, a push that failed half-way
-    can be repeated.
+    FILE may be a pattern, such as 'data/*.csv'. Lines that can't be read are named, counted and left out; the exit code is
+    then 3, or 2 if nothing could be pushed. With --id, a push that failed half-way can be repeated.
     """
     from learner.client import Client
     from learner.commands.show import progress_bar
 
     client = Client(model, redis_url, durability=durability or "crash", replicas=replicas)
     client.require_model()
-    n_bad = 0
-
-    def on_error(where: str, message: str, raw: bytes) -> None:
-        nonlocal n_bad
-        n_bad += 1
-        if n_bad <= SHOWN_ERRORS:
-            click.echo(f"Error: {where}: {message}", err=True)
-
     on_wait = _WaitNotes(max_lag, quiet=as_json)
-    pushed, started = 0, time.perf_counter()
-    with Source(file) as source, progress_bar(source.size, quiet=as_json) as advance:
-        examples = read(source, file_format, target=target, on_error=on_error)
-        for i, (kind, run) in enumerate(_runs(examples)):
-            name = identity and f"{identity}/{i}"
-            for n in client.push_packed(run, features=kind == "features", id=name, max_lag=max_lag, on_wait=on_wait):
-                pushed += n
-                advance(source.position())
+    pushed, started, run_numbers = 0, time.perf_counter(), itertools.count()
+    files = expand(file)
+    bad = _BadLines(len(files) > 1)
+    for bad.file in files:
+        with Source(bad.file) as source, progress_bar(source.size, quiet=as_json) as advance:
+            for kind, run in _runs(read(source, file_format, target=target, how=how, on_error=bad)):
+                name = f"{identity}/{next(run_numbers)}" if identity else None
+                for n in client.push_packed(
+                    run, features=kind == "features", id=name, max_lag=max_lag, on_wait=on_wait
+                ):
+                    pushed += n
+                    advance(source.position())
     seconds = time.perf_counter() - started
     if as_json:
-        click.echo(to_json({"model": model, "pushed": pushed, "bad": n_bad, "seconds": round(seconds, 3)}))
+        click.echo(to_json({"model": model, "pushed": pushed, "bad": bad.n, "seconds": round(seconds, 3)}))
     else:
-        click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {n_bad} bad ones" if n_bad else ""))
-    if n_bad:
-        sys.exit(2)
+        click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {bad.n} bad ones" if bad.n else ""))
+    if bad.n:
+        sys.exit(SOME_LEFT_OUT if pushed else 2)
+
+
+class _BadLines:
+    """Counts the lines that can't be read, and reports the first of them."""
+
+    def __init__(self, is_pattern: bool) -> None:
+        self.n = 0
+        self.file = ""
+        self.is_pattern = is_pattern
+
+    def __call__(self, where: str, message: str, raw: bytes) -> None:
+        self.n += 1
+        if self.n <= SHOWN_ERRORS:
+            click.echo(f"Error: {f'{self.file}: ' if self.is_pattern else ''}{where}: {message}", err=True)
 
 
 class _WaitNotes:
@@ -117,10 +132,11 @@ def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
 @click.argument("record")
 @format_option
 @target_option
+@reading_options
 @redis_option
 @json_option
 def predict(
-    model: str, record: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool
+    model: str, record: str, file_format: str | None, target: str, how: Reading, redis_url: str | None, as_json: bool
 ) -> None:
     """Ask MODEL for the prediction of RECORD (a record in JSON, a file of records, or - for the standard input).
 
@@ -133,7 +149,9 @@ def predict(
         reply = client.ask({"record": _json(record)})
         click.echo(to_json(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
         return
-    for kind, run in _runs(read(record, file_format, target=target)):
+    how = dataclasses.replace(how, needs_target=False)
+    files = (read(file, file_format, target=target, how=how) for file in expand(record))
+    for kind, run in _runs(itertools.chain.from_iterable(files)):
         while chunk := [
             msgpack.unpackb(data, strict_map_key=False)[1] for data in itertools.islice(run, ASKED_AT_ONCE)
         ]:

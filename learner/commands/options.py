@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from learner.errors import LearnerError, SpecError, show
-from learner.files import FORMATS
+from learner.files import COLUMNAR, FORMATS, Reading, check_encoding
 from learner.losses import LOSSES
 from learner.optimizers import OPTIMIZERS
 from learner.spec import ACTIVATIONS, OUTCOMES, Spec
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE_SEED",
+    "SOME_LEFT_OUT",
     "SUFFIX",
     "activation_option",
     "durability_option",
@@ -32,11 +33,15 @@ __all__ = [
     "numbers",
     "open_store",
     "read_model_file",
+    "reading_options",
     "redis_option",
     "replicas_option",
     "target_option",
     "to_json",
 ]
+
+
+SOME_LEFT_OUT = 3  # the exit code when some examples of a file could be used and others not
 
 
 # ---- the server ----
@@ -73,9 +78,36 @@ def open_store(model: str, redis_url: str | None) -> "Store":
 
 # ---- files and output ----
 format_option = click.option(
-    "--format", "file_format", type=click.Choice(list(FORMATS)), help="By default guessed from the name."
+    "--format", "file_format", type=click.Choice([*FORMATS, *COLUMNAR]), help="By default guessed from the name."
 )
 target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
+
+
+def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a file is read; the command gets a `Reading`, which needs a target, as ``how``."""
+
+    @click.option(
+        "--encoding",
+        callback=lambda _ctx, _option, name: name and check_encoding(name),
+        help="Of a text file, such as latin-1. By default UTF-8, or what a byte order mark says.",
+    )
+    @click.option("--columns", help="A table's columns, as NAME,NAME,...: its first line is data, too.")
+    @click.option("--no-header", is_flag=True, help="A table's first line is data, too: its columns are c1, c2, ...")
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any, encoding: str | None, columns: str | None, no_header: bool, **options: Any
+    ) -> Callable[..., Any]:
+        names = tuple(columns.split(",")) if columns else () if no_header else None
+        how = Reading(names, encoding, needs_target=True, on_note=_note)
+        return function(*args, how=how, **options)  # type: ignore[no-any-return]
+
+    return wrapped
+
+
+def _note(note: str) -> None:
+    click.echo(f"Note: {note}", err=True)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

@@ -8,9 +8,9 @@ import msgpack
 import numpy as np
 
 from learner import kernels
-from learner.commands.blocks import Rejected, read_blocks, regrouped
+from learner.commands.blocks import Block, Rejected, read_blocks, regrouped
 from learner.commands.show import figure_lines, late_lines, memory_lines, notice_lines
-from learner.errors import LearnerError
+from learner.files import READING, Reading
 from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.model import Model
 from learner.packing import by_name
@@ -19,7 +19,14 @@ __all__ = ["learn_file"]
 
 
 def learn_file(
-    model: Model, file: str, file_format: str | None, target: str, quiet: bool = False, late: int = BLOCK_EXAMPLES
+    model: Model,
+    file: str,
+    file_format: str | None,
+    target: str,
+    how: Reading = READING,
+    *,
+    quiet: bool = False,
+    late: int = BLOCK_EXAMPLES,
 ) -> dict[str, Any]:
     """Learn a file; like Vowpal Wabbit, print a line of figures whenever the number of examples has doubled.
 
@@ -49,16 +56,16 @@ def learn_file(
     n_before = model.n_examples
     due = n_before + 1  # the number of examples at which the next line is printed
     late_loss = LateLoss()
-    groups = read_blocks([model], file, file_format, target, rejected)
+    groups = read_blocks([model], file, file_format, target, how, rejected)
     for (block,) in regrouped(groups, late) if late else groups:
-        data, ends = block
+        data, ends, _ = block
         first = 0
         if late and model.n_examples:
             started += 0.0 if late_loss.examples else _seconds_to_warm(model)
             late_loss.add(*model.losses_packed(data))
         while first < len(ends):
             last = min(len(ends), max(first + 1, first + due - model.n_examples))
-            score = _learn(model, data[ends[first - 1] if first else 0 : ends[last - 1]], rejected, n_before)
+            score = _learn(model, block.part(first, last), rejected)
             if model.n_examples >= due:
                 table.row(data[ends[last - 2] if last > 1 else 0 : ends[last - 1]], score)
                 due = 2 * model.n_examples
@@ -67,7 +74,7 @@ def learn_file(
     seconds = time.perf_counter() - started
     n_learned = model.n_examples - n_before
     if not n_learned:
-        raise LearnerError(f"file must hold at least one example that can be learned (got {rejected.n} bad ones)")
+        raise rejected.all_rejected(model)
     result: dict[str, Any] = model.summary() | {
         **(late_loss.summary() if late else {}),
         "rejected": rejected.n,
@@ -88,12 +95,11 @@ def _seconds_to_warm(model: Model) -> float:
     return time.perf_counter() - start
 
 
-def _learn(model: Model, data: bytes, rejected: Rejected, n_before: int) -> float:
-    """Learn examples, with a model that had learned `n_before` before the file; return the last one's score before learning."""
-    first = rejected.n + model.n_examples - n_before + 1
-    learned = model.learn_packed(data)
+def _learn(model: Model, block: Block, rejected: Rejected) -> float:
+    """Learn examples; return the score of the last example before it was learned."""
+    learned = model.learn_packed(block.data)
     for rejection in learned.rejections:
-        rejected.add(f"example {first + rejection.index}: {rejection.reason}")
+        rejected.add(f"{block.place(rejection.index)}: {rejection.reason}")
     return float(learned.scores[-1])
 
 

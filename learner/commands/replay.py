@@ -1,19 +1,23 @@
 """``learner replay``: learns a file in one pass without a server, with one model, or with several to compare them."""
 
+import sys
 from typing import Any
 
 import click
 
 from learner.commands.options import (
     FILE_SEED,
+    SOME_LEFT_OUT,
     format_option,
     json_option,
     make_spec,
     model_options,
+    reading_options,
     target_option,
     to_json,
 )
 from learner.errors import LearnerError
+from learner.files import Reading
 from learner.late import BLOCK_EXAMPLES
 
 __all__ = ["replay"]
@@ -23,6 +27,7 @@ __all__ = ["replay"]
 @click.argument("file")
 @format_option
 @target_option
+@reading_options
 @model_options
 @click.option(
     "--compare",
@@ -52,6 +57,7 @@ def replay(
     file: str,
     file_format: str | None,
     target: str,
+    how: Reading,
     others: tuple[str, ...],
     late: int,
     saved: str | None,
@@ -59,7 +65,11 @@ def replay(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
+    """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it.
+
+    FILE may be a pattern, such as 'data/*.csv'. Examples that can't be learned are named, counted and left out; the exit code
+    is then 3.
+    """
     from learner.commands.saved import require_plain, require_target
 
     if saved:
@@ -70,7 +80,7 @@ def replay(
         from learner.commands.compare import compare, make_specs
 
         specs = make_specs(others, options, click.get_current_context().command.params)
-        result = compare(specs, file, file_format, target, quiet=as_json, late=late)
+        result = compare(specs, file, file_format, target, how, quiet=as_json, late=late)
     else:
         from learner.commands.progressive import learn_file
         from learner.model import Model
@@ -80,7 +90,7 @@ def replay(
             model = Model.load(start)
         else:
             model = Model.from_spec(make_spec(options, None if saved else FILE_SEED))
-        result = learn_file(model, file, file_format, target, quiet=as_json, late=late)
+        result = learn_file(model, file, file_format, target, how, quiet=as_json, late=late)
         if saved:
             model.save(saved)
             result |= {"saved": saved}
@@ -88,3 +98,5 @@ def replay(
         click.echo(to_json(result))
     elif saved:
         click.echo(f"saved             {saved}")
+    if result["rejected"]:
+        sys.exit(SOME_LEFT_OUT)

@@ -26,7 +26,6 @@ Each format has a module that reads it, and a row in `FORMATS` or `COLUMNAR`.
 """
 
 import glob
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
@@ -35,11 +34,11 @@ from learner.errors import FormatError
 from learner.files import columnar, jsonl, libsvm, packed, table, vw
 from learner.files.encoding import as_utf8, check_encoding
 from learner.files.example import OnError, Packed
-from learner.files.reading import Reading
+from learner.files.reading import READING, Reading
 from learner.files.source import Source, opened
 
 __all__ = [
-    "COLUMNAR", "FORMATS", "Format", "OnError", "Packed", "Reading", "Source",
+    "COLUMNAR", "FORMATS", "READING", "Format", "OnError", "Packed", "Reading", "Source",
     "check_encoding", "expand", "guess", "opened", "read",
 ]  # fmt: skip
 
@@ -85,7 +84,7 @@ def expand(file: str) -> list[str]:
     """
     if file == glob.escape(file) or Path(file).exists():
         return [file]
-    if files := sorted(glob.glob(file, recursive=True)):
+    if files := sorted(glob.glob(file, recursive=True)):  # noqa: PTH207 -- the pattern may be absolute
         return files
     raise FormatError(f"{file}: must match a file (it matches none)")
 
@@ -107,9 +106,6 @@ def guess(name: str) -> str:
             return form
     known = ", ".join(ending for endings, _ in _ALL.values() for ending in endings)
     raise FormatError(f"{name}: a name must end in {known}, before any .gz, or the format be given")
-
-
-READING = Reading()
 
 
 def stop(where: str, message: str, raw: bytes) -> NoReturn:
@@ -143,6 +139,7 @@ def read(
 
     Examples
     --------
+    >>> import io
     >>> import msgpack
     >>> for example in read(io.BytesIO(b"1 |w cheap:2 pills\n-1 2.5 | hello\n"), "vw"):
     ...     print(example.where, example.kind, msgpack.unpackb(example.data))

@@ -1,6 +1,6 @@
 """Parquet files and JSON arrays, read by DuckDB (the extra ``files``): each row is a record."""
 
-import datetime
+import datetime as dt
 import decimal
 from collections.abc import Iterator
 from typing import Any
@@ -70,6 +70,6 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, decimal.Decimal):
         return float(value)
-    if isinstance(value, datetime.date | datetime.time):
+    if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     return value if isinstance(value, str | int | float) else str(value)

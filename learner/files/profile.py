@@ -112,7 +112,11 @@ def reader_of(profile: Profile) -> Callable[[str], Any] | None:
     return as_number if kind == "number" and decimal == "." else as_other_number
 
 
-_PARSERS: dict[str, Callable[..., float | None]] = {"number": parse_number, "money": parse_money, "percentage": parse_percentage}
+_PARSERS: dict[str, Callable[..., float | None]] = {
+    "number": parse_number,
+    "money": parse_money,
+    "percentage": parse_percentage,
+}
 
 
 def _as_boolean(text: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from learner.errors import FormatError
 from learner.files.profile import Profile
 
-__all__ = ["Reading", "missing_target"]
+__all__ = ["READING", "Reading", "missing_target"]
 
 SHOWN_NAMES = 20  # in a message
 
@@ -44,6 +44,9 @@ class Reading:
     on_kinds: Callable[[dict[str, Profile]], None] = _say_nothing
     needs_target: bool = False
     on_note: Callable[[str], None] = _say_nothing
+
+
+READING = Reading()
 
 
 def missing_target(rule: str, names: Collection[str], target: str) -> FormatError:

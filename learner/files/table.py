@@ -147,10 +147,10 @@ def _distinct(given: Sequence[str]) -> list[str]:
 
 
 def _looks_like_data(header: Sequence[str], row: Cells) -> bool:
-    """Tell whether most columns with a number in a row have a number in the header, too."""
+    """Tell whether most names above a number in a row are numbers, too."""
     if isinstance(row, csv.Error):
         return False
-    above = [name for name, text in zip(header, row, strict=False) if number(text.strip()) is not None]
+    above = [name for name, text in zip(header, row, strict=False) if name and number(text.strip()) is not None]
     return sum(number(name) is not None for name in above) > len(above) / 2
 
 

@@ -10,7 +10,7 @@ from learner.kernels.bits import HALF, NOTHING, ONE, float32_of, float64_of, loa
 from learner.kernels.hashing import hash_name, hash_positions, is_utf8, n_digits
 from learner.kernels.jit import compiled, inlined
 from learner.kernels.scanner import big_endian, read_number, read_size, read_string
-from learner.kernels.tasks import accept
+from learner.kernels.tasks import CODES, accept
 from learner.layout import (
     BAD_DUPLICATE,
     BAD_EXAMPLE,
@@ -33,21 +33,35 @@ from learner.layout import (
     MAX_NAME_BYTES,
     MAX_NUMBER,
     MIN_NUMBER,
+    NEGATIVE_NUMBER,
     OK,
     POSITION_HASHES,
+    POSITIVE_NUMBER,
 )
 
 MASK32 = np.uint64(0xFFFFFFFF)
+BINARY = CODES["binary"]
+FALSE, TRUE = 0xC2, 0xC3
+POSITIVE_WORDS = tuple(int.from_bytes(word, "big") for word in (b"true", b"t", b"yes", b"y"))
+NEGATIVE_WORDS = tuple(int.from_bytes(word, "big") for word in (b"false", b"f", b"no", b"n"))
 
 
 # ---- targets -------------------------------------------------------------------------------------------------------------
 @compiled
 def read_target(buffer, position, task, keys):
-    """Return (code, target, next position); binary targets become -1 or +1."""
+    """Return (code, target, next position); binary targets become -1 or +1.
+
+    With labels that are numbers, such as 1 and 2, a number must be one of them; without labels, the words of `read_word` are
+    targets, too.
+    """
     kind, y, after = read_number(buffer, position)
     if kind == -1:
         return BAD_FRAMING, 0.0, position
     if kind == 1:
+        if keys[NEGATIVE_NUMBER] != keys[POSITIVE_NUMBER] and buffer[position] != FALSE and buffer[position] != TRUE:
+            if y == float64_of(keys[POSITIVE_NUMBER]):
+                return OK, 1.0, after
+            return (OK if y == float64_of(keys[NEGATIVE_NUMBER]) else BAD_TARGET), -1.0, after
         accepted, y = accept(task, y)
         return (OK if accepted else BAD_TARGET), y, after
     length, start = read_string(buffer, position)
@@ -59,7 +73,27 @@ def read_target(buffer, position, task, keys):
             return OK, 1.0, start + length
         if h == keys[LABEL_NEGATIVE]:
             return OK, -1.0, start + length
+    if task == BINARY and keys[LABEL_POSITIVE] == NOTHING:
+        y = read_word(buffer, start, length)
+        if y != 0.0:
+            return OK, y, start + length
     return BAD_TARGET, 0.0, position
+
+
+@compiled
+def read_word(buffer, start, length):
+    """Return 1 for true, t, yes and y, -1 for false, f, no and n, in any case, and 0 for another word."""
+    if length < 1 or length > 5:
+        return 0.0
+    word = np.int64(0)
+    for i in range(length):
+        word = (word << 8) | np.int64(buffer[start + i] | 0x20)
+    for i in range(4):
+        if word == POSITIVE_WORDS[i]:
+            return 1.0
+        if word == NEGATIVE_WORDS[i]:
+            return -1.0
+    return 0.0
 
 
 # ---- features ------------------------------------------------------------------------------------------------------------

@@ -103,6 +103,7 @@ class Learner(ABC):
         self.weight_dict, self.keys = weight_dict, weight_dict.keys
         self.totals = np.zeros(layout.N_TOTALS)
         self.metrics = np.zeros((3, TASKS[spec.task].n_sums))
+        self.other_targets = reasons.OtherTargets(spec.labels)
 
     # ---- learning ----
     def learn_packed(self, data: bytes, most: int | None = None) -> Learned:
@@ -176,8 +177,23 @@ class Learner(ABC):
                 continue
             after = int(kernels.skip(buffer, start))
             after = stop if after < 0 else after
-            yield Rejection(first + i, self._reason(code, data, end), data[start:after])
+            yield Rejection(first + i, self._rejection(code, data, end), data[start:after])
             start = after
+
+    def _rejection(self, code: int, data: bytes, where: int) -> str:
+        """Return the reason of a rejection; of a binary target with what the targets so far suggest."""
+        reason = self._reason(code, data, where)
+        if code != layout.BAD_TARGET or self.spec.task != "binary":
+            return reason
+        self.other_targets.add(data, where)
+        hint = self.target_hint()
+        return f"{reason}; {hint}" if hint else reason
+
+    def target_hint(self) -> str:
+        """Return what to do about the binary targets that were rejected so far; "" if there is nothing to say."""
+        mean = self.totals[layout.TARGET_MEAN]  # of -1 and +1
+        learned = [number for number, is_one in ((0, -1.0), (1, 1.0)) if mean != -is_one]
+        return self.other_targets.hint(learned if self.totals[layout.TARGET_SUM] > 0.0 else [])
 
     def _fault(self, code: int, packed: bytes, where: int) -> ExampleError:
         """Return the error of a map that breaks a rule, or, with the code OK, ends before the end of the bytes."""

@@ -1,5 +1,8 @@
 """The reason of a rejection, in words: the subject, the rule, and the offending value."""
 
+import math
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -10,7 +13,7 @@ from learner.errors import show
 from learner.packing import by_name
 from learner.tasks import TASKS
 
-__all__ = ["msgpack_at", "reason"]
+__all__ = ["OtherTargets", "msgpack_at", "reason"]
 
 SHOWN_BYTES = 4096  # the most bytes that are decoded for a message
 FIRST_EXTENSION, LAST_EXTENSION = 0xC7, 0xD8  # the range of msgpack's first bytes of arrays; some others lie between
@@ -56,6 +59,48 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
         layout.BAD_DUPLICATE: f"feature {show(first)} must be there once (it came again)",
         layout.NEW_CLASS: f"labels must be at most {layout.MAX_CLASSES} (got {show(first)} after so many others)",
     }[code]
+
+
+class OtherTargets:
+    """The first different targets that a binary model rejected, and the option with which they would be learned."""
+
+    def __init__(self, labels: tuple[str, str] | None) -> None:
+        self.labels = labels
+        self.values: list[str | float] = []
+
+    def add(self, data: bytes, where: int) -> None:
+        """Note the target at a position, unless it is a value that no model learns."""
+        value, _ = msgpack_at(data, where)
+        is_target = isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+        if is_target and len(self.values) < 3 and value not in self.values:
+            self.values.append(value)
+
+    def hint(self, learned: Sequence[float] = ()) -> str:
+        r"""Return what to do about the targets; "" if there is nothing to say.
+
+        Parameters
+        ----------
+        learned : sequence of float
+            The numbers, 0 and 1 or one of them, that targets which were learned may have been.
+
+        Examples
+        --------
+        >>> targets = OtherTargets(None)
+        >>> for data in (b"\xa3Yes", b"\xa2No"):
+        ...     targets.add(data, 0)
+        >>> targets.hint()
+        'two values, No and Yes: add --labels No,Yes'
+        """
+        if len(self.values) < 2 and self.values != [2]:  # one odd value is a mistake; after 0 and 1, 2 is a class
+            return ""
+        values = [*(self.labels or learned), *self.values]
+        n_texts = sum(isinstance(value, str) for value in self.values)
+        if len(values) > 2:
+            return "more than two values: add --task multiclass" + (" or regression" if n_texts == 0 else "")
+        if len(values) < 2:
+            return ""
+        negative, positive = sorted(values) if n_texts == 0 else sorted(map(str, values))
+        return f"two values, {negative} and {positive}: add --labels {shlex.quote(f'{negative},{positive}')}"
 
 
 def _bad_value(data: bytes, where: int) -> tuple[str, float]:

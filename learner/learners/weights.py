@@ -6,7 +6,7 @@ slot has a row in one array, and its name in an arena of bytes. The dict starts 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,13 +234,23 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
     labels : (negative, positive), optional
         The application's names for the targets -1 and +1.
     """
-    keys = np.zeros(layout.N_KEYS, np.uint64)
+    keys: NDArray[np.uint64] = np.zeros(layout.N_KEYS, np.uint64)
     digest = hashlib.blake2b(seed, digest_size=8, person=b"learner").digest()
     keys[layout.KEY_BLOCK] = (1 << 32) + int.from_bytes(digest, "little") % (kernels.PRIME - (1 << 32))
     keys[layout.CONSTANT_HASH] = hash_of(layout.CONSTANT_NAME.encode(), keys)
     for place, label in zip((layout.LABEL_NEGATIVE, layout.LABEL_POSITIVE), labels or (), strict=False):
         keys[place] = hash_of(label.encode(), keys)
+    keys[layout.NEGATIVE_NUMBER :] = _numbers(labels or ()).view(np.uint64)
     return keys
+
+
+def _numbers(labels: Sequence[str]) -> NDArray[np.float64]:
+    """Return the numbers that two labels stand for; 0 and 0 if they are not two finite numbers."""
+    try:
+        values = np.array([float(label) for label in labels])
+    except ValueError:
+        values = np.zeros(0)
+    return values if len(values) == 2 and np.isfinite(values).all() else np.zeros(2)
 
 
 def _aligned(n_rows: int, width: int) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ def test_lines_that_can_t_be_read_are_named_and_left_out(run, create, drain, fil
         if form == "csv"
         else FILES[form] + BAD_LINE[form],
     )
-    result = run("push", "m", path, code=2)
+    result = run("push", "m", path, code=3)
     assert re.match(r"Error: (line|example) 6\d: ", result.stderr)
     assert len(result.stderr.splitlines()) == 1
     assert f"pushed {61 if form == 'csv' else 60} examples" in result.stdout
@@ -57,11 +57,33 @@ def test_lines_that_can_t_be_read_are_named_and_left_out(run, create, drain, fil
 def test_only_the_first_ten_bad_lines_are_shown_and_all_are_counted(run, create):
     create()
     result = run(
-        "push", "m", "-", "--format", "jsonl", "--json", stdin=b"{nope\n" * 25 + b'{"a": 1, "target": 1}\n', code=2
+        "push", "m", "-", "--format", "jsonl", "--json", stdin=b"{nope\n" * 25 + b'{"a": 1, "target": 1}\n', code=3
     )
     assert len(result.stderr.splitlines()) == 10
     found = strictly(result.stdout)
     assert (found["pushed"], found["bad"]) == (1, 25)
+
+
+def test_a_push_of_nothing_and_a_push_without_the_target_exit_with_2(run, fails, create, drain):
+    create(featurizer="fields")
+    run("push", "m", "-", "--format", "jsonl", stdin=b"{nope\n", code=2)
+    assert "did you mean 'Late'?" in fails(
+        "push", "m", "-", "--format", "csv", "--target", "late", stdin=b"a;Late\n1;1\n"
+    )
+    assert drain().model.n_examples == 0
+
+
+def test_the_files_of_a_pattern_are_pushed_and_a_header_can_be_missing(run, create, drain, file, tmp_path):
+    create(featurizer="fields")
+    file("b.csv", b"2;x;0\n")
+    file("a.csv", b"1,y,1\n1,y\n")
+    options = ["--columns", "a,b,target", "--id", "monday"]
+    result = run("push", "m", str(tmp_path / "*.csv"), *options, code=3)
+    assert result.stderr.startswith(f"Error: {tmp_path / 'a.csv'}: line 2: must have the header's 3 columns")
+    run("push", "m", str(tmp_path / "*.csv"), *options, code=3)
+    found = drain().model
+    assert found.n_examples == 2
+    assert set(found.weights) == {"(constant)", "a", "b=x", "b=y"}
 
 
 def test_the_target_s_field_can_have_another_name(run, create, drain):
@@ -77,7 +99,7 @@ def test_the_target_s_field_can_have_another_name(run, create, drain):
         (["/"], "/"),
         (["notes.txt"], "notes.txt"),
         (["-"], "format"),
-        (["x.csv", "--format", "parquet"], "parquet"),
+        (["x.csv", "--format", "xml"], "xml"),
     ],
 )
 def test_a_file_that_can_t_be_read_is_one_line(run, fails, tmp_path, monkeypatch, arguments, told):

@@ -98,10 +98,10 @@ def test_featurizers_are_compared_and_a_record_that_one_refuses_is_learned_by_no
         '{"address": "a@b.c", "target": 1}\n{"address": "ab.c", "target": 0}\n' * 5
         + '{"address": 5, "target": 1}\n{no\n'
     )
-    text = replay(str(tmp_path / "x.jsonl"), "--featurizer", "fields", "--compare", "featurizer=email")
+    text = replay(str(tmp_path / "x.jsonl"), "--featurizer", "fields", "--compare", "featurizer=email", code=3)
     assert "rejected 2" in text
     arguments = ["replay", str(tmp_path / "x.jsonl"), "--compare", "featurizer=email", "--json"]
-    found = strictly(invoke(*arguments).stdout)
+    found = strictly(invoke(*arguments, code=3).stdout)
     fields, email = found["specs"]
     assert fields["examples"] == email["examples"] == 10
     assert fields["features"] < email["features"]

@@ -96,7 +96,7 @@ def test_replay_prints_a_table_whose_counter_doubles(file):
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "msgpack"])
 def test_replay_goes_on_after_a_bad_line_and_counts_it(file, form):
     head, _, tail = FILES[form].partition(b"\n")
-    result = invoke("replay", file(f"x.{form}", head + b"\n" + BAD_LINE[form] + tail), "--json")
+    result = invoke("replay", file(f"x.{form}", head + b"\n" + BAD_LINE[form] + tail), "--json", code=3)
     assert re.match(r"Error: line 2: ", result.stderr)
     found = strictly(result.stdout)
     assert (found["examples"], found["rejected"]) == (60, 1)
@@ -104,7 +104,7 @@ def test_replay_goes_on_after_a_bad_line_and_counts_it(file, form):
 
 def test_replay_names_what_can_t_be_learned(file):
     content = FILES["msgpack"] + msgpack.packb([7, {"a": 1}]) + msgpack.packb({"a": 1}) + FILES["msgpack"]
-    result = invoke("replay", file("x.msgpack", content), "--json")
+    result = invoke("replay", file("x.msgpack", content), "--json", code=3)
     assert [line.partition(": ")[2].partition(":")[0] for line in result.stderr.splitlines()] == [
         "example 61",
         "example 62",
@@ -117,7 +117,10 @@ def test_replay_names_what_can_t_be_learned(file):
     [
         ("x.csv", b"", "at least one example"),
         ("x.csv", b"a,target\n1,7\n", "at least one example"),
-        ("x.csv", b"a,a,target\n1,1,1\n", "every column must have a name of its own"),
+        ("x.csv", b"a,Target\n1,1\n", "did you mean 'Target'?"),
+        ("x.csv", b"a,target\n1,good\n2,bad\n", "two values, bad and good: add --labels bad,good"),
+        ("x.csv", b"a,target\n1,u\n2,v\n3,w\n", "more than two values: add --task multiclass"),
+        ("x.csv", b"a,target\n1,\xe9\n", "try --encoding latin-1"),
         ("x.msgpack", FILES["msgpack"] + b"\x92\x01", "whole msgpack"),
         ("x.msgpack", b"\xc1" * 100, "whole msgpack"),
         ("x.txt", b"1", "x.txt"),
@@ -202,6 +205,81 @@ def test_rejected_examples_are_in_the_blocks_but_not_in_the_late_loss(file):
     examples = grouped(3000)
     bad = msgpack.packb([7, {"a": 1}])
     mixed = b"".join(data + bad * (i % 10 == 9) for i, data in enumerate(examples))
-    found = strictly(invoke("replay", file("x.msgpack", mixed), "--json", "--late", "110").stdout)
+    found = strictly(invoke("replay", file("x.msgpack", mixed), "--json", "--late", "110", code=3).stdout)
     assert (found["examples"], found["rejected"], found["late_examples"]) == (3000, 300, 2900)
     assert found["late_loss"] == pytest.approx(slow_late_loss(examples, 100)[0], rel=1e-9)
+
+
+LINES = [
+    ("x.csv", b'a,target\n"x\ny",1\n\nz,7\n', "line 5"),
+    ("x.vw", b"1 | a\n\n7 | a\n", "line 3"),
+    ("x.jsonl", b'{"a":1,"target":1}\n\n\n{"a":1,"target":7}\n', "line 4"),
+    ("x.libsvm", b"# c\n1 1:1\n7 1:1\n", "line 3"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "place"), LINES)
+@pytest.mark.parametrize("more", [[], ["--compare", "rates=0.5"], ["--late", "0"]])
+def test_an_example_rejected_by_the_model_is_named_by_its_line(file, name, content, place, more):
+    result = invoke("replay", file(name, content), "--json", *more, code=3)
+    assert re.fullmatch(rf"Error: {place}: target must be .* \(got 7\)\n", result.stderr)
+
+
+def test_the_files_of_a_pattern_are_one_stream_and_named_in_messages(file, tmp_path):
+    for name, content in (("b.csv", b"target,a\n1,2\n7,1\n"), ("a.csv", b"a,target\n1,1\n1,2,3\n")):
+        file(name, content)
+    result = invoke("replay", str(tmp_path / "*.csv"), "--json", code=3)
+    assert strictly(result.stdout)["examples"] == 2
+    places = [line.partition(": ")[2].partition(": ")[0] for line in result.stderr.splitlines()]
+    assert places == [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+
+
+def test_replay_reads_without_a_header_and_in_another_encoding(file):
+    path = file("x.txt", "1;Orléans;1\n2;Nice;0\n".encode("latin-1"))
+    options = ["--format", "csv", "--encoding", "latin-1", "--json"]
+    named = invoke("replay", path, "--columns", "a,b,target", *options)
+    numbered = invoke("replay", path, "--no-header", "--target", "c3", *options)
+    assert strictly(named.stdout)["examples"] == strictly(numbered.stdout)["examples"] == 2
+    assert "encoding must be one that Python knows" in invoke_failing("replay", path, "--encoding", "nosuch")
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("yes", "no"), ("T", "F"), ("Y", "n"), ("TRUE", "false")])
+def test_words_for_yes_and_no_are_targets(file, words):
+    rows = "".join(f"{i % 2},{words[i % 2]}\n" for i in range(20))
+    by_words = invoke("replay", file("x.csv", b"a,target\n" + rows.encode()), "--json").stdout
+    rows = "".join(f"{i % 2},{1 - i % 2}\n" for i in range(20))
+    by_numbers = invoke("replay", file("y.csv", b"a,target\n" + rows.encode()), "--json").stdout
+    assert strictly(by_words)["progressive_loss"] == strictly(by_numbers)["progressive_loss"]
+
+
+@pytest.mark.parametrize("labels", ["1,2", "1.0,2", "-1,1", "0.5,7"])
+def test_labels_that_are_numbers_are_matched_as_numbers(file, labels):
+    negative, positive = labels.split(",")
+    spelt = [negative, positive, f"{float(negative)}", f"{float(positive)}"] * 5
+    content = "a,target\n" + "".join(f"{i % 2},{label}\n" for i, label in enumerate(spelt))
+    found = strictly(invoke("replay", file("x.csv", content.encode()), "--labels", labels, "--json").stdout)
+    content = "a,target\n" + "".join(f"{i % 2},{i % 2}\n" for i in range(20))
+    expected = strictly(invoke("replay", file("y.csv", content.encode()), "--json").stdout)
+    assert (found["examples"], found["progressive_loss"]) == (20, expected["progressive_loss"])
+
+
+def test_other_numbers_than_the_labels_are_rejected(file):
+    path = file("x.csv", b"a,target\n1,1\n1,2\n1,0\n1,3\n")
+    result = invoke("replay", path, "--labels", "1,2", "--json", code=3)
+    assert [line.partition(": ")[2].partition(":")[0] for line in result.stderr.splitlines()] == ["line 4", "line 5"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "hint"),
+    [
+        ([1, 2, 1, 2], "two values, 1 and 2: add --labels 1,2"),
+        ([0, 1, 2], "more than two values: add --task multiclass or regression"),
+        (["on time", "late"], "two values, late and on time: add --labels 'late,on time'"),
+        ([0, 1, 7], ""),  # a mistake
+    ],
+)
+def test_rejected_targets_are_told_what_to_do(file, targets, hint):
+    content = "a,target\n" + "".join(f"x,{target}\n" for target in targets)
+    code = 2 if "late" in targets else 3
+    lines = invoke("replay", file("x.csv", content.encode()), "--json", code=code).stderr.splitlines()
+    assert lines[-1].endswith(f"; {hint}" if hint else "(got 7)")

@@ -60,18 +60,15 @@ def test_empty_and_blank_csv_cells_are_left_out_and_an_empty_target_is_none():
 
 def test_a_first_column_without_a_name_is_row_numbers_and_left_out():
     assert unpacked(b'"",a,y\n1,5,0\n2,6,1\n', "csv", target="y") == [[0, {"a": 5}], [1, {"a": 6}]]
-    with pytest.raises(FormatError, match="every column must have a name of its own"):
-        unpacked(b"a,,y\n1,5,0\n", "csv", target="y")
 
 
 def test_csv_without_the_target_column_has_no_targets():
     assert unpacked(b"a,b\n1,2\n", "csv") == [[None, {"a": 1, "b": 2}]]
 
 
-@pytest.mark.parametrize("header", ["a,a", ",,a", "a, ", '"a'])
-def test_a_header_that_names_no_column_or_one_twice_always_raises(header):
-    with pytest.raises(FormatError, match=r"^line 1: (every column|the header)"):
-        faults(f"{header}\n1,2".encode(), "csv")
+def test_a_header_whose_quotation_mark_is_not_closed_always_raises():
+    with pytest.raises(FormatError, match=r"^line 1: the header must be csv"):
+        faults(b'"a,b\n1,2', "csv")
 
 
 @pytest.mark.parametrize("row", ['"x"y,2', "1", "1,2,3", '"' + "x\n" * 70_000])

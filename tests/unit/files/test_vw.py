@@ -55,7 +55,6 @@ def test_vw_text_is_read_as_vw_reads_it(line, example):
         ("1 |n:x f", "namespace scale must be a finite number (got 'x')"),
         ("1 | a:", "feature value must be a finite number (got '')"),
         ("1 | a:1:2", "feature value must be a finite number (got '1:2')"),
-        ("1 | a:1_0", "feature value must be a finite number (got '1_0')"),
         ("1 | a:nan", "feature value must be a finite number (got 'nan')"),
         ("1 |n:1e300 a:1e300", "feature value must be a finite number (got 'n^a': inf)"),
         ("1 x | a", "importance must be a finite number (got 'x')"),
@@ -83,6 +82,18 @@ def test_vowpal_wabbits_own_audit_shows_the_same_features(tmp_path):
                 name, _, value, _ = shown.split(":")
                 audited[-1][name] += float(value)
     assert [found for _, found, *_ in unpacked(path.read_bytes(), "vw")] == audited
+
+
+@pytest.mark.parametrize(
+    ("line", "example"),
+    [
+        ("1 2.0 | city:paris price:3", [1, {"city=paris": 1, "price": 3.0}, 2.0]),
+        ("1 |n:2 id:7f3a id:7f3a", [1, {"n^id=7f3a": 4.0}]),
+        ("1 | a:1_0 b:02139", [1, {"a=1_0": 1, "b": 2139.0}]),
+    ],
+)
+def test_a_value_that_is_a_text_is_a_category(line, example):
+    assert unpacked(line.encode(), "vw") == [example]
 
 
 def test_values_keep_every_bit():
