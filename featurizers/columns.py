@@ -130,9 +130,9 @@ def parse_date(text: str, pattern: str | None) -> datetime | None:
     2026-12-31 17:05:00+00:00 2026-12-31 00:00:00+00:00 None
     """
     text = text.strip()
-    for read in (lambda: datetime.strptime(text, pattern or ""), lambda: datetime.fromisoformat(text)):
+    for form in (pattern, None) if pattern else (None,):
         try:
-            moment = read()
+            moment = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             continue

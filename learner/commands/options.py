@@ -1,6 +1,7 @@
 """The options that commands share, and the spec and the store that they stand for."""
 
 import csv
+import functools
 import json
 import tomllib
 from collections.abc import Callable, Mapping
