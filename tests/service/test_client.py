@@ -16,7 +16,7 @@ from learner.client import BATCH_EXAMPLES, PIPELINE_ENTRIES
 from learner.errors import ExampleError, LearnerError, SpecError, StoreError
 from learner.packing import pack
 from learner.service.store.position import stream_id
-from learner.service.wire import REPLIES, Keys
+from learner.service.wire import Keys
 from tests.conftest import state_bytes, wait_until
 
 KEYS = Keys("m")
@@ -130,11 +130,18 @@ def test_numpy_numbers_are_numbers(client, ours, create, drain):
     assert drain().model.n_examples == 1
 
 
-def test_one_bad_record_among_many_has_no_prediction(ours, create, serving):
+def test_a_record_without_an_answer_among_many_has_an_error_in_its_place(ours, create, serving):
     create(featurizer="place")
     with serving():
-        assert ours.predict_many({"lat": lat, "lon": 0} for lat in (1, 91, 2)) == [0.5, None, 0.5]
+        records = [{"lat": lat, "lon": 0} for lat in (1, 91, 2)] + [{"lat": object()}, {"lat": "x" * (1 << 20)}]
+        first, bad, second, unpacked, large = ours.predict_many(records)
         assert ours.predict_many([]) == []
+        assert all(isinstance(each, ExampleError) for each in ours.predict_many([{"lat": object()}]))
+    assert (first, second) == (0.5, 0.5)
+    assert "field 'lat' must be within [-90, 90] (got 91.0)" in str(bad)
+    assert "value must be" in str(unpacked)
+    assert "record must be at most 1048576 bytes" in str(large)
+    assert {type(each) for each in (bad, unpacked, large)} == {ExampleError}
 
 
 def test_more_than_a_request_holds_is_asked_in_several(client, ours, create, serving):
@@ -169,7 +176,7 @@ def test_what_msgpack_has_no_form_for_is_refused_before_it_is_sent(client, ours,
 def test_without_an_answer_the_error_names_what_to_do(redis_url, create):
     create()
     with pytest.raises(
-        LearnerError, match=r"did not answer within 0.2 s: is its worker running\? \(learner worker m\)"
+        LearnerError, match=r"did not answer within 0.2 s: no worker runs: start one with 'learner worker m'"
     ):
         Client("m", redis_url, timeout=0.2).predict({"a": 1})
 
@@ -211,11 +218,15 @@ def test_two_clients_never_get_each_other_s_answers(redis_url, create, serving):
     assert wrong == []
 
 
-def test_each_client_has_a_list_of_its_own_for_answers(redis_url, create):
+def test_each_call_has_a_list_of_its_own_for_the_answer_in_the_model_s_slot(client, redis_url, create):
     create()
-    lists = {Client("m", redis_url)._replies for _ in range(10)}
-    assert len(lists) == 10
-    assert all(name.startswith(REPLIES) for name in lists)
+    asking = Client("m", redis_url, timeout=0.1)
+    for _ in range(3):
+        with pytest.raises(LearnerError):
+            asking.predict({"a": 1})
+    lists = {fields[b"reply"].decode() for _, fields in client.xrange(KEYS.requests)}
+    assert len(lists) == 3
+    assert all(name.startswith("learner:{m}:replies:") for name in lists)
 
 
 def test_a_client_of_a_wrong_name_or_without_a_model_is_told_so(redis_url):

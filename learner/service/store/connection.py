@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -16,6 +18,7 @@ __all__ = [
     "TIMEOUT_S",
     "Packer",
     "address",
+    "async_client",
     "client",
     "credentials",
     "has_password",
@@ -101,13 +104,23 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     ServerError
         When the URL is invalid.
     """
-    options: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), 0),  # by default redis-py sends a command again if its reply was lost
+    retry = Retry(NoBackoff(), 0)  # by default redis-py sends a command again if its reply was lost
+    made: redis.Redis = _from_url(redis.Redis, url, block_ms, retry=retry, command_packer=Packer())
+    return made
+
+
+def async_client(url: str, *, block_ms: int | None = None) -> redis.asyncio.Redis:
+    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`."""
+    made: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, url, block_ms, retry=AsyncRetry(NoBackoff(), 0))
+    return made
+
+
+def _from_url(kind: Any, url: str, block_ms: int | None, **options: Any) -> Any:
+    options |= {
         "socket_timeout": (block_ms or 0) / 1000 + TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
         "health_check_interval": 30,
         "client_name": "learner",
-        "command_packer": Packer(),
         "protocol": 2,  # the same replies in every redis-py; with protocol 3 a server may change the timeouts
     }
     options |= credentials(url)
@@ -120,7 +133,7 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
             getattr(socket, name): value for name, value in keepalive.items() if hasattr(socket, name)
         }
     try:
-        return redis.Redis.from_url(url, **options)
+        return kind.from_url(url, **options)
     except ValueError as error:
         rule = "must be redis://, rediss:// or unix://, with a number for its port"
         raise ServerError(f"server URL: {rule} (got {redact(url)})") from error
