@@ -126,7 +126,7 @@ def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
 def predict(
     model: str, record: str, file_format: str | None, target: str, redis_url: str | None, as_json: bool
 ) -> None:
-    """Ask MODEL for the prediction of RECORD (a record or a list of them in JSON, a file of records, or - for the standard input).
+    """Ask MODEL for the prediction of RECORD (one or a list in JSON, a file of records, or - for the standard input).
 
     Prints a line for each record, in order: the probability of the positive class; where classes have labels, the likeliest
     label and its probability; else a number. A record without an answer has a line with its error. Exits with 3 when some
@@ -137,21 +137,27 @@ def predict(
     client = Client(model, redis_url)
     printed = _Answers(as_json)
     value = _json(record) if record.lstrip()[:1] in ("{", '"', "[") else None
-    if value is not None and not isinstance(value, list):
+    if value is not None and not _is_list_of_records(value):
         printed.one(client, record)
     else:
         lines = _lines_of_list(value) if value is not None else _lines(record, file_format, target)
-        for kind, run in itertools.groupby(lines, key=lambda line: line.kind):
-            printed.run(client, kind, run)
+        printed.many(client, lines)
     sys.exit(printed.exit_code)
 
 
 class _Line(NamedTuple):
-    """A line of a file to predict: its number, ``features``, ``record`` or ``error``, and the content or message."""
+    """A line of a file to predict: its number, ``features``, ``record``, ``error`` or ``damage``, and the content or message.
+
+    After damage the rest of the file can't be read.
+    """
 
     number: int
     kind: str
     content: Any
+
+
+def _is_list_of_records(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict | str) for item in value)
 
 
 def _lines_of_list(records: list[Any]) -> Iterator[_Line]:
@@ -166,10 +172,13 @@ def _lines(file: str, file_format: str | None, target: str) -> Iterator[_Line]:
     def on_error(where: str, message: str, raw: bytes) -> None:
         bad.append(_Line(_number(where), "error", message))
 
-    for example in read(file, file_format, target=target, on_error=on_error):
-        yield from bad
-        bad.clear()
-        yield _Line(_number(example.where), example.kind, msgpack.unpackb(example.data, strict_map_key=False)[1])
+    try:
+        for example in read(file, file_format, target=target, on_error=on_error):
+            yield from bad
+            bad.clear()
+            yield _Line(_number(example.where), example.kind, msgpack.unpackb(example.data, strict_map_key=False)[1])
+    except FormatError as error:
+        bad.append(_Line(0, "damage", str(error)))
     yield from bad
 
 
@@ -202,21 +211,37 @@ class _Answers:
             self._answer(answer)
             if not self.as_json and "unknown_fields" in answer:
                 unknown = ", ".join(map(printable, answer["unknown_fields"]))
-                click.echo(f"Note: the model has learned nothing about these fields or their values: {unknown}", err=True)
+                click.echo(
+                    f"Note: the model has learned nothing about these fields or their values: {unknown}", err=True
+                )
 
-    def run(self, client: "Client", kind: str, lines: Iterator[_Line]) -> None:
-        """Ask for records of one kind, many at once; or print errors."""
-        while chunk := list(itertools.islice(lines, ASKED_AT_ONCE)):
-            if kind == "error":
-                answers = [FormatError(line.content) for line in chunk]
+    def many(self, client: "Client", lines: Iterator[_Line]) -> None:
+        """Ask for many records; stop where nobody answers, or the rest can't be read."""
+        try:
+            for kind, run in itertools.groupby(lines, key=lambda line: line.kind):
+                while chunk := list(itertools.islice(run, ASKED_AT_ONCE)):
+                    self._chunk(client, kind, chunk)
+        except LearnerError as error:
+            if not self.n_answers:
+                raise
+            self.n_errors += 1
+            click.echo(f"Error: {error}", err=True)
+
+    def _chunk(self, client: "Client", kind: str, chunk: list[_Line]) -> None:
+        """Print the answers to records of one kind, asked for at once; or print errors."""
+        if kind == "damage":
+            raise FormatError(chunk[0].content)
+        if kind == "error":
+            for line in chunk:
+                self._error(line.number, line.content)
+            return
+        contents = [line.content for line in chunk]
+        answers = client.ask_many(contents, features=kind == "features", probabilities=self.as_json)
+        for line, answer in zip(chunk, answers, strict=True):
+            if isinstance(answer, LearnerError):
+                self._error(line.number, str(answer))
             else:
-                contents = [line.content for line in chunk]
-                answers = client.ask_many(contents, features=kind == "features", probabilities=self.as_json)
-            for line, answer in zip(chunk, answers, strict=True):
-                if isinstance(answer, LearnerError):
-                    self._error(line.number, str(answer))
-                else:
-                    self._answer(answer)
+                self._answer(answer)
 
     def _answer(self, answer: dict[str, Any]) -> None:
         self.n_answers += 1

@@ -16,6 +16,7 @@ from learner.errors import LearnerError
 from learner.late import order_notice
 
 __all__ = [
+    "answer_text",
     "explanation",
     "figure_lines",
     "late_lines",
