@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import click
@@ -24,10 +24,24 @@ SHOWN_ERRORS = 10
 
 
 class Rejected:
-    """A count of the examples that can't be learned; the first ten are reported on standard error."""
+    """A count of the examples that can't be learned; the first ten are reported on standard error.
 
-    def __init__(self) -> None:
-        self.n = 0
+    Parameters
+    ----------
+    unread : callable, optional
+        Called for each example that can't be read or featurized, with the number of those before it that could, and a message.
+
+    Attributes
+    ----------
+    n : int
+        The count.
+    n_read : int
+        How many examples were read and featurized.
+    """
+
+    def __init__(self, unread: Callable[[int, str], None] | None = None) -> None:
+        self.n = self.n_read = 0
+        self._unread = unread
 
     def add(self, message: str) -> None:
         """Count an example that can't be learned, and report it."""
@@ -37,7 +51,13 @@ class Rejected:
 
     def add_line(self, where: str, message: str, raw: bytes) -> None:
         """Count and report an example that can't be read; for `learner.files.read` to call."""
-        self.add(f"{where}: {message}")
+        self.add_unread(f"{where}: {message}")
+
+    def add_unread(self, message: str) -> None:
+        """Count and report an example that can't be read or featurized."""
+        self.add(message)
+        if self._unread:
+            self._unread(self.n_read, message)
 
 
 class Block(NamedTuple):
@@ -99,8 +119,9 @@ def read_blocks(
         try:
             by_featurizer = {place: _pack(models[place], example) for place in packed}
         except ExampleError as error:
-            rejected.add(f"{example.where}: {error}")
+            rejected.add_unread(f"{example.where}: {error}")
             continue
+        rejected.n_read += 1
         for place, data in by_featurizer.items():
             packed[place].append(data)
         if len(packed[0]) == BLOCK_EXAMPLES:

@@ -1,6 +1,6 @@
 """``learner replay``: learns a file in one pass without a server, with one model, or with several to compare them."""
 
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -13,6 +13,7 @@ from learner.commands.options import (
     target_option,
     to_json,
 )
+from learner.errors import LearnerError
 from learner.late import BLOCK_EXAMPLES
 
 __all__ = ["replay"]
@@ -39,11 +40,26 @@ __all__ = ["replay"]
     metavar="N",
     help="Also score N examples at a time before any of them is learned, for the late loss; 0: don't.",
 )
+@click.option(
+    "--predictions",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    metavar="FILE",
+    help="Write each example's prediction, made before learning it, as a JSON object a line; takes more time.",
+)
 @json_option
 def replay(
-    file: str, file_format: str | None, target: str, others: tuple[str, ...], late: int, as_json: bool, **options: Any
+    file: str,
+    file_format: str | None,
+    target: str,
+    others: tuple[str, ...],
+    late: int,
+    predictions: TextIO | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it."""
+    if others and predictions:
+        raise LearnerError("--predictions must be of one model (--compare has more)")
     if others:
         from learner.commands.compare import compare, make_specs
 
@@ -54,6 +70,6 @@ def replay(
         from learner.model import Model
 
         model = Model.from_spec(make_spec(options, FILE_SEED))
-        result = learn_file(model, file, file_format, target, quiet=as_json, late=late)
+        result = learn_file(model, file, file_format, target, quiet=as_json, late=late, predictions=predictions)
     if as_json:
         click.echo(to_json(result))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import msgpack
 import numpy as np
@@ -15,6 +16,8 @@ from learner import Client, Model
 from learner.client import BATCH_EXAMPLES, PIPELINE_ENTRIES
 from learner.errors import ExampleError, LearnerError, SpecError, StoreError
 from learner.packing import pack
+from learner.service.lease import process_name
+from learner.service.store import Store
 from learner.service.store.position import stream_id
 from learner.service.wire import Keys
 from tests.conftest import state_bytes, wait_until
@@ -279,3 +282,103 @@ def test_a_regression_predicts_numbers(client, ours, create, serving):
             reference.learn_one({"a": i % 5}, 2.0 * (i % 5))
         learned(client, 30)
         assert ours.predict({"a": 2}) == reference.predict_one({"a": 2})
+
+
+# ---- answers of each kind ----
+def test_two_classes_are_a_probability_a_label_and_both_probabilities(ours, create, serving):
+    create(featurizer="fields", labels=["ham", "spam"])
+    with serving() as worker:
+        for i in range(30):
+            worker.model.learn_one({"a": i % 2}, i % 2)
+        p = worker.model.predict_proba_one({"a": 0})
+        assert ours.predict({"a": 0}) == p["spam"]
+        assert ours.predict_label({"a": 0}) == worker.model.predict_one({"a": 0}) == "ham"
+        assert ours.predict_proba({"a": 0}) == p
+        assert ours.predict_many([{"a": 0}]) == [p["spam"]]
+
+
+def test_two_classes_without_labels_are_minus_and_plus_one(ours, create, serving):
+    create(featurizer="fields")
+    with serving() as worker:
+        for _ in range(9):
+            worker.model.learn_one({"a": 1}, 1)
+        assert ours.predict_label({"a": 1}) == 1
+        assert ours.predict_proba({"a": 1}) == worker.model.predict_proba_one({"a": 1})
+
+
+def test_many_classes_are_a_label_and_its_probabilities(ours, create, serving):
+    create(task="multiclass", featurizer="fields")
+    with serving() as worker:
+        assert ours.predict({"a": 1}) is None
+        assert ours.predict_proba({"a": 1}) == {}
+        assert ours.predict_many([{"a": 1}]) == [None]
+        for _ in range(20):
+            for color, label in (("red", "apple"), ("green", "kiwi"), ("blue", "plum")):
+                worker.model.learn_one({"color": color}, label)
+        assert ours.predict({"color": "green"}) == ours.predict_label({"color": "green"}) == "kiwi"
+        assert ours.predict_many([{"color": "blue"}, {"color": [1]}, {"color": "red"}])[::2] == ["plum", "apple"]
+        expected = worker.model.predict_proba_one({"color": "red"})
+        assert ours.predict_proba({"color": "red"}) == expected
+        assert ours.ask_many([{"color": "red"}], probabilities=True)[0]["probabilities"] == expected
+        assert "probabilities" not in ours.ask_many([{"color": "red"}])[0]
+
+
+def test_numbers_have_no_label(ours, create, serving):
+    create(task="poisson", featurizer="fields")
+    with serving():
+        assert isinstance(ours.predict({"a": 1}), float)
+        for ask in (ours.predict_label, ours.predict_proba):
+            with pytest.raises(LearnerError, match=r"must be asked of a model of classes \(this one is a poisson\)"):
+                ask({"a": 1})
+
+
+# ---- threads ----
+def test_threads_that_share_a_client_get_their_own_answers(ours, create, serving):
+    create(featurizer="fields")
+    with serving() as worker:
+        for i in range(60):
+            worker.model.learn_one({"n": i % 20}, i % 3 > 0)
+        expected = [worker.model.predict_proba_one({"n": i})[1] for i in range(20)]
+        with ThreadPoolExecutor(16) as threads:
+            found = list(threads.map(lambda i: ours.predict({"n": i % 20}), range(200)))
+    assert len(set(expected)) > 10
+    assert found == expected * 10
+
+
+# ---- what is known when nobody answers ----
+def silence(redis_url) -> str:
+    with pytest.raises(LearnerError) as caught:
+        Client("m", redis_url, timeout=0.1).predict({"a": 1})
+    return str(caught.value).removeprefix("model 'm' did not answer within 0.1 s: ")
+
+
+def test_a_worker_that_is_starting_is_said_to_be(client, redis_url, create):
+    create()
+    Store(client, "m").processes.note("starting")
+    assert silence(redis_url).startswith(f"its worker is starting (process {os.getpid()} on ")
+
+
+def test_a_worker_that_is_behind_is_said_to_be_and_by_how_much(redis_url, create, own, ours):
+    create()
+    own()  # which does nothing
+    assert "gave no answer, and 1 requests wait" in silence(redis_url)
+    for _ in range(3):
+        ours.push({"a": 1}, 1)
+    assert "is behind by 3 entries, and 2 requests wait" in silence(redis_url)
+
+
+def test_a_worker_that_ended_is_not_running(client, redis_url, create, own):
+    create()
+    own()
+    client.hset(KEYS.owner, "process", process_name().rpartition(" ")[0] + " 1")  # another process had our number
+    assert "no worker runs: start one with 'learner worker m'" in silence(redis_url)
+
+
+def test_a_model_deleted_meanwhile_does_not_exist(client, redis_url, create):
+    create()
+    client.delete(KEYS.spec)
+    assert "does not exist: make it with 'learner create m'" in silence(redis_url)
+
+
+def test_who_may_not_look_is_asked_whether_it_runs(roles):
+    assert silence(roles["asker"]) == "is its worker running? (learner worker m)"

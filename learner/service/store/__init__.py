@@ -97,6 +97,14 @@ class Store:
             create_group(self.client, stream)
         return True
 
+    def exists(self, model: str) -> bool:
+        """Tell whether a model, this one or another, exists."""
+        return bool(self.client.exists(Keys(model).spec))
+
+    def streams(self, cursor: int, n: int) -> tuple[int, list[bytes]]:
+        """Scan about `n` of the server's keys for streams named like those of models; return the next cursor and their keys."""
+        return cast("tuple[int, list[bytes]]", self.client.scan(cursor, match="learner:*", count=n, _type="stream"))
+
     def spec(self) -> dict[str, Any]:
         """Return the model's spec.
 
