@@ -4,7 +4,6 @@ import re
 import time
 
 import click
-import redis
 
 from learner.errors import show
 from learner.service.store import Store
@@ -36,11 +35,11 @@ class Strays:
         if time.monotonic() < self._due or len(self._noted) >= MAX_NOTED:
             return
         self._due = time.monotonic() + LOOK_SECONDS
-        try:
-            self._cursor, streams = self.store.streams(self._cursor, KEYS_A_LOOK)
-        except redis.exceptions.NoPermissionError:
+        found = self.store.streams(self._cursor, KEYS_A_LOOK)
+        if found is None:
             self._due = float("inf")
             return
+        self._cursor, streams = found
         for key in streams:
             if key not in self._noted and (why := self._stray(key)):
                 self._noted.add(key)

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from redis.exceptions import NoPermissionError
+
 from learner.errors import StoreError
 from learner.service.store import status
 from learner.service.store.attempts import Attempts
@@ -101,9 +103,18 @@ class Store:
         """Tell whether a model, this one or another, exists."""
         return bool(self.client.exists(Keys(model).spec))
 
-    def streams(self, cursor: int, n: int) -> tuple[int, list[bytes]]:
-        """Scan about `n` of the server's keys for streams named like those of models; return the next cursor and their keys."""
-        return cast("tuple[int, list[bytes]]", self.client.scan(cursor, match="learner:*", count=n, _type="stream"))
+    def streams(self, cursor: int, n: int) -> tuple[int, list[bytes]] | None:
+        """Scan about `n` of the server's keys for streams named like those of models.
+
+        Returns
+        -------
+        (int, list of bytes) or None
+            The next cursor and the streams' keys; None: the access rules forbid SCAN.
+        """
+        try:
+            return cast("tuple[int, list[bytes]]", self.client.scan(cursor, match="learner:*", count=n, _type="stream"))
+        except NoPermissionError:
+            return None
 
     def spec(self) -> dict[str, Any]:
         """Return the model's spec.
