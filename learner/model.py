@@ -124,6 +124,7 @@ class Model:
     def _of(self, spec: Spec) -> None:
         self.spec, self.task, self.featurizer = spec, spec.task, spec.featurizer
         self.learner = learners.make(spec)
+        self._has_fields = self.featurizer == featurizers.READY["fields"]
         self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
 
     # ---- the model as data ----
@@ -282,7 +283,7 @@ class Model:
         packed : bytes
             Its features: what this thread scored last, so that nothing is looked up again.
         """
-        if self.featurizer != featurizers.READY["fields"] or not isinstance(x, Mapping):
+        if not self._has_fields or not isinstance(x, Mapping):
             return []
         unknown = self.learner.unknown_names(packed)
         if not unknown:
