@@ -33,6 +33,7 @@ from learner.service.recovery import Recovery
 from learner.service.store import Store, connection, embedded
 from learner.service.store.durability import Durability
 from learner.service.store.reading import Entries
+from learner.service.strays import Strays
 from learner.service.wire import to_json
 
 STOP_SECONDS = 3.5  # after a signal, for the last commit
@@ -111,6 +112,7 @@ class Worker:
         self.measuring.begin()
         reading = Reading(self.store.stream)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
+        strays = Strays(self.store)
         try:
             while not self.stopping:
                 may_ask = not self.answering.waiting
@@ -121,6 +123,7 @@ class Worker:
                 self._learn(examples)
                 flushing.flush_if_due(examples_came=bool(batch.examples))
                 self.committing.commit_if_due()
+                strays.look_if_due()
                 is_done = may_ask and not batch.examples and not batch.requests and not self.answering.waiting
                 if burst and is_done and not flushing.flush():
                     break

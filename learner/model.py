@@ -133,6 +133,7 @@ class Model:
     def _of(self, spec: Spec) -> None:
         self.spec, self.task, self.featurizer = spec, spec.task, spec.featurizer
         self.learner = learners.make(spec)
+        self._has_fields = self.featurizer == featurizers.READY["fields"]
         self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
 
     # ---- the model as data ----
@@ -277,6 +278,27 @@ class Model:
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the answer to a request for packed features: see `learner.learners.protocol.Learner.answer`."""
         return self.learner.answer(packed, explain)
+
+    def unknown_fields(self, x: Any, packed: bytes) -> list[str]:
+        """Return a record's fields that count for nothing in its answer, because the model has learned none of their features.
+
+        A field's name may be new to the model, or the value of a category. Only the featurizer ``fields`` tells which features
+        are a field's: with another one the list is empty.
+
+        Parameters
+        ----------
+        x : record
+            The record.
+        packed : bytes
+            Its features: what this thread scored last, so that nothing is looked up again.
+        """
+        if not self._has_fields or not isinstance(x, Mapping):
+            return []
+        unknown = self.learner.unknown_names(packed)
+        if not unknown:
+            return []
+        names = {field: self.features({field: value}).keys() for field, value in x.items()}
+        return [field for field, own in names.items() if own and own <= unknown]
 
     @property
     def labels(self) -> tuple[str, str] | None:

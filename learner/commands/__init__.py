@@ -54,7 +54,7 @@ COMMANDS = {
     ),
     "predict": Entry(
         "learner.commands.examples",
-        "Ask MODEL for the prediction of RECORD (a record in JSON, a file of records, or - for the standard input).",
+        "Ask MODEL for the prediction of RECORD (one or a list in JSON, a file of records, or - for the standard input).",
     ),
     "push": Entry(
         "learner.commands.examples",

@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import click
@@ -24,10 +24,24 @@ SHOWN_ERRORS = 10
 
 
 class Rejected:
-    """A count of the examples that can't be learned; the first ten are reported on standard error."""
+    """A count of the examples that can't be learned; the first ten are reported on standard error.
 
-    def __init__(self) -> None:
-        self.n = 0
+    Parameters
+    ----------
+    unread : callable, optional
+        Called for each example that can't be read or featurized, with the number of those before it that could, and a message.
+
+    Attributes
+    ----------
+    n : int
+        The count.
+    n_read : int
+        How many examples were read and featurized.
+    """
+
+    def __init__(self, unread: Callable[[int, str], None] | None = None) -> None:
+        self.n = self.n_read = 0
+        self._unread = unread
 
     def add(self, message: str) -> None:
         """Count an example that can't be learned, and report it."""
@@ -39,9 +53,15 @@ class Rejected:
         """Return a function for `learner.files.read` to call; `file_of` comes before each place in messages."""
 
         def report(where: str, message: str, raw: bytes) -> None:
-            self.add(f"{file_of}{where}: {message}")
+            self.add_unread(f"{file_of}{where}: {message}")
 
         return report
+
+    def add_unread(self, message: str) -> None:
+        """Count and report an example that can't be read or featurized."""
+        self.add(message)
+        if self._unread:
+            self._unread(self.n_read, message)
 
     def all_rejected(self, model: Model) -> LearnerError:
         """Return the error of a file without an example that the model could learn."""
@@ -138,8 +158,9 @@ def _featurized_blocks(
         try:
             by_featurizer = {place: _pack(models[place], example) for place in packed}
         except ExampleError as error:
-            rejected.add(f"{file_of}{example.where}: {error}")
+            rejected.add_unread(f"{file_of}{example.where}: {error}")
             continue
+        rejected.n_read += 1
         places.append(file_of + example.where)
         for place, data in by_featurizer.items():
             packed[place].append(data)

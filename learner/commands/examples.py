@@ -6,11 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgpack
 
+from learner.commands.columns import of_model
 from learner.commands.options import (
     SOME_LEFT_OUT,
     durability_option,
@@ -22,14 +23,18 @@ from learner.commands.options import (
     target_option,
     to_json,
 )
-from learner.errors import FormatError
+from learner.commands.show import answer_text, printable
+from learner.errors import FormatError, LearnerError
 from learner.files import Packed, Reading, Source, expand, read
+
+if TYPE_CHECKING:
+    from learner.client import Client
 
 __all__ = ["explain", "predict", "push"]
 
 WAIT_NOTE_SECONDS = 5.0  # between two messages that a push waits for the worker
 SHOWN_ERRORS = 10
-ASKED_AT_ONCE = 1000  # records in a request
+ASKED_AT_ONCE = 1000  # records, whose answers are printed before the next ones are asked for
 
 
 @click.command()
@@ -52,7 +57,7 @@ def push(
     model: str,
     file: str,
     file_format: str | None,
-    target: str,
+    target: str | None,
     how: Reading,
     identity: str | None,
     durability: str | None,
@@ -71,6 +76,7 @@ def push(
 
     client = Client(model, redis_url, durability=durability or "crash", replicas=replicas)
     client.require_model()
+    target, how = of_model(client, target, how)
     on_wait = _WaitNotes(max_lag, quiet=as_json)
     pushed, started, run_numbers = 0, time.perf_counter(), itertools.count()
     files = expand(file)
@@ -136,28 +142,142 @@ def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
 @redis_option
 @json_option
 def predict(
-    model: str, record: str, file_format: str | None, target: str, how: Reading, redis_url: str | None, as_json: bool
+    model: str,
+    record: str,
+    file_format: str | None,
+    target: str | None,
+    how: Reading,
+    redis_url: str | None,
+    as_json: bool,
 ) -> None:
-    """Ask MODEL for the prediction of RECORD (a record in JSON, a file of records, or - for the standard input).
+    """Ask MODEL for the prediction of RECORD (one or a list in JSON, a file of records, or - for the standard input).
 
-    MODEL is a model on the server, or a saved model's file (NAME.learner), which needs no server.
+    MODEL is a model on the server, or a saved model's file (NAME.learner), which needs no server. Prints a line for each
+    record, in order: the probability of the positive class; where classes have labels, the likeliest label and its
+    probability; else a number. A record without an answer has a line with its error. Exits with 3 when some records had no
+    answer, with 2 when none had one.
     """
     from learner.commands.saved import asked
 
     client = asked(model, redis_url)
-    if record.lstrip()[:1] in ("{", '"', "["):
-        reply = client.ask({"record": _json(record)})
-        click.echo(to_json(reply) if as_json else f"{reply['prediction']:.6g}" + _label(reply))
-        return
-    how = dataclasses.replace(how, needs_target=False)
-    files = (read(file, file_format, target=target, how=how) for file in expand(record))
-    for kind, run in _runs(itertools.chain.from_iterable(files)):
-        while chunk := [
-            msgpack.unpackb(data, strict_map_key=False)[1] for data in itertools.islice(run, ASKED_AT_ONCE)
-        ]:
-            for prediction in client.predict_many(chunk, features=kind == "features"):
-                text = "-" if prediction is None else f"{prediction:.6g}"
-                click.echo(to_json({"prediction": prediction}) if as_json else text)
+    printed = _Answers(as_json)
+    value = _json(record) if record.lstrip()[:1] in ("{", '"', "[") else None
+    if value is not None and not _is_list_of_records(value):
+        printed.one(client, record)
+    else:
+        target, how = of_model(client, target, dataclasses.replace(how, needs_target=False))
+        lines = _lines_of_list(value) if value is not None else _lines(record, file_format, target, how)
+        printed.many(client, lines)
+    sys.exit(printed.exit_code)
+
+
+class _Line(NamedTuple):
+    """A line of a file to predict: its number, ``features``, ``record``, ``error`` or ``damage``, and the content or message.
+
+    After damage the rest of the file can't be read.
+    """
+
+    number: int
+    kind: str
+    content: Any
+
+
+def _is_list_of_records(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict | str) for item in value)
+
+
+def _lines_of_list(records: list[Any]) -> Iterator[_Line]:
+    for i, content in enumerate(records, 1):
+        yield _Line(i, "record", content)
+
+
+def _lines(file: str, file_format: str | None, target: str, how: Reading) -> Iterator[_Line]:
+    """Yield the lines of a file in order, those that can't be read as errors."""
+    bad: list[_Line] = []
+
+    def on_error(where: str, message: str, raw: bytes) -> None:
+        bad.append(_Line(_number(where), "error", message))
+
+    try:
+        for name in expand(file):
+            for example in read(name, file_format, target=target, how=how, on_error=on_error):
+                yield from bad
+                bad.clear()
+                content = msgpack.unpackb(example.data, strict_map_key=False)[1]
+                yield _Line(_number(example.where), example.kind, content)
+    except FormatError as error:
+        bad.append(_Line(0, "damage", str(error)))
+    yield from bad
+
+
+def _number(where: str) -> int:
+    """Return the number of a place such as ``line 17``."""
+    return int(where.rpartition(" ")[2])
+
+
+class _Answers:
+    """Prints answers and errors, a line each, and counts them."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.n_answers = self.n_errors = 0
+
+    @property
+    def exit_code(self) -> int:
+        """2: there was no answer, but an error; 3: there were both."""
+        return (3 if self.n_answers else 2) if self.n_errors else 0
+
+    def one(self, client: "Client", record: str) -> None:
+        """Ask for one record in JSON; without --json, an error is the command's."""
+        try:
+            answer = client.ask({"record": record})
+        except LearnerError as error:
+            if not self.as_json:
+                raise
+            self._error(1, str(error))
+        else:
+            self._answer(answer)
+            if not self.as_json and "unknown_fields" in answer:
+                unknown = ", ".join(map(printable, answer["unknown_fields"]))
+                click.echo(
+                    f"Note: the model has learned nothing about these fields or their values: {unknown}", err=True
+                )
+
+    def many(self, client: "Client", lines: Iterator[_Line]) -> None:
+        """Ask for many records; stop where nobody answers, or the rest can't be read."""
+        try:
+            for kind, run in itertools.groupby(lines, key=lambda line: line.kind):
+                while chunk := list(itertools.islice(run, ASKED_AT_ONCE)):
+                    self._chunk(client, kind, chunk)
+        except LearnerError as error:
+            if not self.n_answers:
+                raise
+            self.n_errors += 1
+            click.echo(f"Error: {error}", err=True)
+
+    def _chunk(self, client: "Client", kind: str, chunk: list[_Line]) -> None:
+        """Print the answers to records of one kind, asked for at once; or print errors."""
+        if kind == "damage":
+            raise FormatError(chunk[0].content)
+        if kind == "error":
+            for line in chunk:
+                self._error(line.number, line.content)
+            return
+        contents = [line.content for line in chunk]
+        answers = client.ask_many(contents, features=kind == "features", probabilities=self.as_json)
+        for line, answer in zip(chunk, answers, strict=True):
+            if isinstance(answer, LearnerError):
+                self._error(line.number, str(answer))
+            else:
+                self._answer(answer)
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        self.n_answers += 1
+        click.echo(to_json(answer) if self.as_json else answer_text(answer))
+
+    def _error(self, line: int, message: str) -> None:
+        self.n_errors += 1
+        click.echo(to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {message}")
 
 
 @click.command()
@@ -172,7 +292,8 @@ def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> No
     """
     from learner.commands.saved import asked
 
-    reply = asked(model, redis_url).ask({"record": _json(record), "explain": "1"})
+    _json(record)
+    reply = asked(model, redis_url).ask({"record": record, "explain": "1"})
     if as_json:
         click.echo(to_json(reply))
         return
@@ -181,14 +302,9 @@ def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> No
     explanation(reply)
 
 
-def _json(record: str) -> str:
-    """Return a record unchanged; it must be JSON."""
+def _json(record: str) -> Any:
+    """Return the value of a record in JSON."""
     try:
-        json.loads(record)
+        return json.loads(record)
     except ValueError as error:
         raise FormatError(f"record must be JSON (got {record[:60]!r}: {error})") from error
-    return record
-
-
-def _label(reply: dict[str, Any]) -> str:
-    return f" {reply['label']}" if "label" in reply else ""

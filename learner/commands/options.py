@@ -25,6 +25,7 @@ __all__ = [
     "SOME_LEFT_OUT",
     "SUFFIX",
     "activation_option",
+    "decides_columns",
     "durability_option",
     "format_option",
     "is_saved",
@@ -37,6 +38,7 @@ __all__ = [
     "reading_options",
     "redis_option",
     "replicas_option",
+    "target_in_file",
     "target_option",
     "to_json",
 ]
@@ -81,7 +83,7 @@ def open_store(model: str, redis_url: str | None) -> "Store":
 format_option = click.option(
     "--format", "file_format", type=click.Choice([*FORMATS, *COLUMNAR]), help="By default guessed from the name."
 )
-target_option = click.option("--target", default="target", show_default=True, help="The outcome's field (jsonl, csv).")
+target_option = click.option("--target", help="The outcome's field (jsonl, csv). By default the model's, else target.")
 
 
 def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,20 +195,30 @@ def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
     LearnerError
         When a value breaks a rule.
     """
-    data = read_model_file(options["model_file"]) if options["model_file"] else {}
-    data |= _given(options)
-    columns = dict(data.get("columns") or {}) | _columns_given(options)
+    data = (read_model_file(options["model_file"]) if options["model_file"] else {}) | _given(options)
+    columns = dict(data.get("columns") or options.get("decided") or {}) | _columns_given(options)
     if only := options["only"]:
         kept = _names("--only", only)
         columns = {name: columns[name] for name in kept if name in columns}
         data["featurizer"] = {"templates": [{"template": "fields", "only": kept}]}
     if columns:
         data["columns"] = columns
-    if "featurizer" not in data:
-        data["featurizer"] = "fields"
+    data.setdefault("featurizer", "fields")
     if seed is not None:
         data.setdefault("seed", seed.hex())
     return Spec.from_data(data)
+
+
+def decides_columns(options: Mapping[str, Any]) -> bool:
+    """Tell whether the kinds of a file's columns are decided on its rows: a model file or another featurizer says none."""
+    if options["model_file"] and {"columns", "featurizer"} & read_model_file(options["model_file"]).keys():
+        return False
+    return options["featurizer"] in (None, "fields")
+
+
+def target_in_file(options: Mapping[str, Any]) -> str | None:
+    """Return the target that a model file names, if one is given."""
+    return read_model_file(options["model_file"]).get("target") if options["model_file"] else None
 
 
 def read_model_file(path: str) -> dict[str, Any]:

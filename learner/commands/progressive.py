@@ -1,7 +1,8 @@
 """Learns a file with one model, without Redis, in one pass: each example is predicted, then learned."""
 
 import time
-from typing import Any
+from collections import deque
+from typing import Any, TextIO
 
 import click
 import msgpack
@@ -9,7 +10,9 @@ import numpy as np
 
 from learner import kernels
 from learner.commands.blocks import Block, Rejected, read_blocks, regrouped
+from learner.commands.options import to_json
 from learner.commands.show import figure_lines, late_lines, memory_lines, notice_lines
+from learner.errors import ExampleError
 from learner.files import READING, Reading
 from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.model import Model
@@ -27,6 +30,7 @@ def learn_file(
     *,
     quiet: bool = False,
     late: int = BLOCK_EXAMPLES,
+    predictions: TextIO | None = None,
 ) -> dict[str, Any]:
     """Learn a file; like Vowpal Wabbit, print a line of figures whenever the number of examples has doubled.
 
@@ -34,6 +38,8 @@ def learn_file(
     ----------
     late : int
         The examples of a block for the late loss (see `learner.late`); 0: it is not measured.
+    predictions : text file, optional
+        Gets each example's prediction, made before learning it (see `_Predictions`).
 
     Returns
     -------
@@ -48,7 +54,8 @@ def learn_file(
     LearnerError
         When the file can't be read, or holds no example that can be learned.
     """
-    rejected = Rejected()
+    written = _Predictions(model, predictions) if predictions else None
+    rejected = Rejected(written.error if written else None)
     table = _Table(model, quiet)
     model.warm()
     kernels.boundaries(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
@@ -64,12 +71,17 @@ def learn_file(
             started += 0.0 if late_loss.examples else _seconds_to_warm(model)
             late_loss.add(*model.losses_packed(data))
         while first < len(ends):
-            last = min(len(ends), max(first + 1, first + due - model.n_examples))
-            score = _learn(model, block.part(first, last), rejected)
+            last = min(len(ends), max(first + 1, first + due - model.n_examples)) if written is None else first + 1
+            part = block.part(first, last)
+            if written:
+                written.answer(part.data)
+            score = _learn(model, part, rejected)
             if model.n_examples >= due:
                 table.row(data[ends[last - 2] if last > 1 else 0 : ends[last - 1]], score)
                 due = 2 * model.n_examples
             first = last
+    if written:
+        written.close()
     model.learn_held()
     seconds = time.perf_counter() - started
     n_learned = model.n_examples - n_before
@@ -86,6 +98,48 @@ def learn_file(
     if not quiet:
         _print(result, model.learner.loss.measure)
     return result
+
+
+class _Predictions:
+    """Writes a JSON object a line: the answer to each example before it is learned, or the error of one that can't be read.
+
+    Parameters
+    ----------
+    model : Model
+        Answers.
+    file : text file
+        Written to.
+    """
+
+    def __init__(self, model: Model, file: TextIO) -> None:
+        self.model, self.file = model, file
+        self.n = 0
+        self._errors: deque[tuple[int, str]] = deque()  # after how many examples, and the message
+
+    def error(self, n_read: int, message: str) -> None:
+        """Note that an example can't be read, after so many that can, of which some may not be answered yet."""
+        self._errors.append((n_read, message))
+
+    def answer(self, example: bytes) -> None:
+        """Write the answer to an example."""
+        self._write_errors()
+        buffer = np.frombuffer(example, np.uint8)
+        start = int(kernels.skip(buffer, 1))  # after the head of the array, and the target
+        try:
+            answer = self.model.answer(example[start : int(kernels.skip(buffer, start))])
+        except ExampleError as error:
+            answer = {"error": str(error)}
+        self.file.write(to_json(answer) + "\n")
+        self.n += 1
+
+    def _write_errors(self) -> None:
+        while self._errors and self._errors[0][0] <= self.n:
+            self.file.write(to_json({"error": self._errors.popleft()[1]}) + "\n")
+
+    def close(self) -> None:
+        """Write the last errors."""
+        self._write_errors()
+        self.file.flush()
 
 
 def _seconds_to_warm(model: Model) -> float:

@@ -1,18 +1,21 @@
 """``learner replay``: learns a file in one pass without a server, with one model, or with several to compare them."""
 
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
+from learner.commands.columns import TARGET, decide, reading_for, target_of
 from learner.commands.options import (
     FILE_SEED,
     SOME_LEFT_OUT,
+    decides_columns,
     format_option,
     json_option,
     make_spec,
     model_options,
     reading_options,
+    target_in_file,
     target_option,
     to_json,
 )
@@ -52,35 +55,45 @@ __all__ = ["replay"]
     help="Save the model to FILE (NAME.learner) at the end. It then has a seed of its own, which is a secret and is in FILE.",
 )
 @click.option("--from", "start", metavar="FILE", help="Go on from a saved model (NAME.learner).")
+@click.option(
+    "--predictions",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    metavar="FILE",
+    help="Write each example's prediction, made before learning it, as a JSON object a line; takes more time.",
+)
 @json_option
 def replay(
     file: str,
     file_format: str | None,
-    target: str,
+    target: str | None,
     how: Reading,
     others: tuple[str, ...],
     late: int,
     saved: str | None,
     start: str | None,
+    predictions: TextIO | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it.
 
     FILE may be a pattern, such as 'data/*.csv'. Examples that can't be learned are named, counted and left out; the exit code
-    is then 3.
+    is then 3. The kinds of a table's columns are decided on its first rows, unless the model says them.
     """
     from learner.commands.saved import require_plain, require_target
 
     if saved:
         require_target(saved)
+    if others and (saved or start or predictions):
+        raise LearnerError("--save, --from and --predictions must be with one model, without --compare")
+    if not start and decides_columns(options):
+        options["decided"] = decide(file, file_format, target or target_in_file(options) or TARGET, how)
     if others:
-        if saved or start:
-            raise LearnerError("--save and --from must be with one model, without --compare (got both)")
         from learner.commands.compare import compare, make_specs
 
         specs = make_specs(others, options, click.get_current_context().command.params)
-        result = compare(specs, file, file_format, target, how, quiet=as_json, late=late)
+        first, how = next(iter(specs.values())), reading_for(specs.values(), how)
+        result = compare(specs, file, file_format, target_of(target, first), how, quiet=as_json, late=late)
     else:
         from learner.commands.progressive import learn_file
         from learner.model import Model
@@ -90,7 +103,17 @@ def replay(
             model = Model.load(start)
         else:
             model = Model.from_spec(make_spec(options, None if saved else FILE_SEED))
-        result = learn_file(model, file, file_format, target, how, quiet=as_json, late=late)
+        how = reading_for([model.spec], how)
+        result = learn_file(
+            model,
+            file,
+            file_format,
+            target_of(target, model.spec),
+            how,
+            quiet=as_json,
+            late=late,
+            predictions=predictions,
+        )
         if saved:
             model.save(saved)
             result |= {"saved": saved}

@@ -1,15 +1,16 @@
 """Saved models on the command line: ``learner save``, and a file in place of a model on a server."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click.core import ParameterSource
 
 from learner.client import Client
+from learner.client.answers import request_of
 from learner.commands.options import SUFFIX, is_saved, json_option, model_options, redis_option, to_json
-from learner.errors import LearnerError
+from learner.errors import ExampleError, LearnerError
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -65,6 +66,22 @@ class SavedClient(Client):
         if "error" in reply:
             raise LearnerError(reply["error"])
         return reply
+
+    def ask_many(
+        self, records: Iterable[Any], *, features: bool = False, probabilities: bool = False
+    ) -> list[dict[str, Any] | ExampleError]:
+        """Return an answer or an error for each record, in order."""
+        found: list[dict[str, Any] | ExampleError] = []
+        for record in records:
+            try:
+                found.append(self.ask(request_of(*((None, record) if features else (record, None)))))
+            except LearnerError as error:
+                found.append(ExampleError(str(error)))
+        return found
+
+    def known_spec(self) -> dict[str, Any]:
+        """Return the model's description."""
+        return self._model.to_spec()
 
     def committed(self) -> "Model":
         """Return the model."""

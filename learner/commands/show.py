@@ -17,6 +17,7 @@ from learner.late import order_notice
 from learner.service.wire import to_json
 
 __all__ = [
+    "answer_text",
     "explanation",
     "figure_lines",
     "late_lines",
@@ -56,6 +57,22 @@ def progress_bar(n_bytes: int | None, quiet: bool) -> Iterator[Callable[[int], N
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("push", total=n_bytes)
         yield lambda position: progress.update(task, completed=position)
+
+
+def answer_text(answer: dict[str, Any]) -> str:
+    """Return an answer as one line: the likeliest label and its probability; without labels the prediction.
+
+    >>> answer_text({"task": "binary", "prediction": 0.25, "score": -1.1, "label": "ham"})
+    'ham 0.75'
+    >>> answer_text({"task": "binary", "prediction": 0.25, "score": -1.1, "label": -1})
+    '0.25'
+    """
+    label, p = answer.get("label"), answer["prediction"]
+    if not isinstance(label, str):
+        return "-" if p is None else f"{p:.6g}"  # many classes before the first example
+    if answer["task"] == "binary" and answer["score"] <= 0.0:
+        p = 1.0 - p
+    return f"{printable(label)} {p:.6g}"
 
 
 def explanation(reply: dict[str, Any]) -> None:

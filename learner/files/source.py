@@ -37,7 +37,6 @@ class Source(io.RawIOBase):
     def __init__(self, source: str | Path | BinaryIO) -> None:
         self._owned = False
         self._position = 0
-        self._ahead = b""  # read, but not given out yet
         self._file: Any = sys.stdin.buffer if source == "-" else source
         self.size: int | None = None
         self.path: str | None = None
@@ -50,6 +49,7 @@ class Source(io.RawIOBase):
             status = os.fstat(self._file.fileno())
             self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self.name = str(getattr(self._file, "name", "input"))
+        self._ahead = b"" if self._owned else _ahead.pop(id(self._file), b"")  # read, but not given out yet
 
     def position(self) -> int:
         """Return how many bytes were read so far, before decompression: up to one block more than the last example needed."""
@@ -81,7 +81,12 @@ class Source(io.RawIOBase):
         """Close the file if it was opened here; a stream that the caller opened stays open."""
         if self._owned:
             self._file.close()
+        elif self._ahead:
+            _ahead[id(self._file)] = self._ahead
         super().close()
+
+
+_ahead: dict[int, bytes] = {}  # of streams that callers opened, what was read but not given out: for their next Source
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from learner import layout
-from learner.kernels import tasks
+from learner import kernels, layout
+from learner.kernels import records, tasks
 from learner.learners import sweeping
 from learner.learners.held import Held
 from learner.learners.protocol import Contribution, Learner, NamedWeights
@@ -85,11 +85,17 @@ class LinearLearner(Learner):
         """Return the reply to a request; the map is scored once."""
         n, n_derived, score = self._score(packed)
         answer: dict[str, Any] = {"score": score, "prediction": self.prediction(score)}
-        if self.spec.labels:
-            answer["label"] = self.spec.labels[score > 0.0]
+        if not TASKS[self.spec.task].predicts_numbers:
+            answer["label"] = self.classes[score > 0.0]
         if explain:
             answer["contributions"] = ordered(self._contributions(packed, n, n_derived))
         return answer
+
+    def unknown_names(self, packed: bytes) -> set[str]:
+        """Return the names in the map that this thread scored last of features without a row."""
+        names = names_of(packed)
+        unknown = records.work().features.bases[: len(names)] == kernels.MISSING
+        return {name for name, is_unknown in zip(names, unknown.tolist(), strict=True) if is_unknown}
 
     @property
     def classes(self) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ A label is a string or a whole number; the number 5 and the string "5" are one l
 label counts with the log loss of a uniform guess among all labels so far, its own included.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from learner.errors import ExampleError, show
 from learner.kernels import records
 from learner.kernels.classes import PROBABILITIES, SCORES
 from learner.learners.held import Held
-from learner.learners.linear import Weights, ordered
+from learner.learners.linear import Weights, names_of, ordered
 from learner.learners.mixture import Mixture
 from learner.learners.protocol import NO_EXAMPLES, Contribution, Learner, NamedWeights
 from learner.learners.weights import hash_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["MultiClass"]
 
 NOT_SCANNED = -1
+MAX_LOOKUPS = 1000  # of names, to tell which features of a record are unknown
 
 
 class MultiClass(Learner):
@@ -220,6 +222,21 @@ class MultiClass(Learner):
             contributions = [] if label is None else self._explain(packed, n, self.labels_seen.index(label))
             answer["contributions"] = contributions
         return answer
+
+    def unknown_names(self, packed: bytes) -> set[str]:
+        """Return the names in a map of features without a row in any class.
+
+        Rows are looked up only of features that the class scored last doesn't have. Beyond `MAX_LOOKUPS` none are, and the rest
+        counts as known.
+        """
+        names = names_of(packed)
+        if not self.labels_seen:
+            return set(names)
+        absent = (records.work().features.bases[: len(names)] == kernels.MISSING).tolist()
+        n_classes = len(self.labels_seen)
+        unknown = itertools.islice(itertools.compress(names, absent), MAX_LOOKUPS // n_classes)
+        slot = self.weight_dict.slot
+        return {name for name in unknown if all(slot(name, k) is None for k in range(1, n_classes + 1))}
 
     @property
     def weights(self) -> "ClassWeights":

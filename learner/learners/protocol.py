@@ -266,7 +266,11 @@ class Learner(ABC):
 
     @abstractmethod
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
-        """Return the reply to a request: ``score``, ``prediction``, with labels ``label``, and on demand ``contributions``."""
+        """Return the reply to a request: ``score``, ``prediction``, of classes ``label``, and on demand ``contributions``."""
+
+    @abstractmethod
+    def unknown_names(self, packed: bytes) -> set[str]:
+        """Return the names in the map that this thread scored last of features that were never learned (or were dropped)."""
 
     @property
     @abstractmethod

@@ -5,7 +5,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from learner.errors import LearnerError
+import click
+
+from learner.errors import LearnerError, show
 from learner.service.recovery import Recovery
 from learner.service.store import Store
 from learner.service.store.position import NEVER
@@ -30,6 +32,7 @@ MAX_EXPLAINED = 20_000  # contributions in one reply
 ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
 CLOCK_SECONDS = 10.0  # between two looks at the server's clock
+MAX_NOTED = 100  # reply keys that a worker says something about
 
 Fields = Mapping[bytes, bytes]
 
@@ -64,6 +67,7 @@ class Answering:
         self.waiting: deque[tuple[bytes, dict[bytes, bytes]]] = deque()
         self.credit = 0.0
         self._n_to_refuse = 0  # of the oldest, because too many wait
+        self._noted: set[bytes] = set()  # reply keys that were said not to be written to
         self._clock = (0.0, -CLOCK_SECONDS)  # the server's time in ms, and our own in s, of the same moment
 
     # ---- the queue ----
@@ -99,15 +103,33 @@ class Answering:
             self.last_request, fields = self.waiting.popleft()
             refusal = self._refusal(self.last_request, fields, now)
             key = fields.get(b"reply", b"")
-            if key.startswith(REPLIES.encode()) and len(key) <= MAX_SHORT_BYTES:  # nobody makes us write to another key
+            if self._may_write(key):
                 reply = encode_reply(_identity(fields) | (refusal or self.reply(fields)))
                 n_bytes += len(reply)
                 replies.append((key, reply))
             if self.recovery.request_done():
                 break  # its reply is sent before the next request can kill
-        self.store.requests.answer(replies, self.last_request)
+        for key, error in self.store.requests.answer(replies, self.last_request):
+            self._note(key, f"could not be written to ({error})")
         if examples_wait:
             self.credit -= time.monotonic() - started
+
+    def _may_write(self, key: bytes) -> bool:
+        """Tell whether a key is for replies; if not, say so: nobody makes a worker write to another key."""
+        prefixes = (self.store.keys.replies, REPLIES)
+        if key.startswith(tuple(prefix.encode() for prefix in prefixes)) and len(key) <= MAX_SHORT_BYTES:
+            return True
+        self._note(key, f"must start with {' or '.join(prefixes)} and have at most {MAX_SHORT_BYTES} bytes")
+        return False
+
+    def _note(self, key: bytes, why: str) -> None:
+        """Say once for each reply key that requests with it have no answer, and why."""
+        if key not in self._noted and len(self._noted) < MAX_NOTED:
+            self._noted.add(key[: MAX_SHORT_BYTES + 1])
+            name = show(key.decode(errors="replace"))
+            click.echo(
+                f"worker of {self.store.keys.model}: requests with reply {name} have no answer: it {why}", err=True
+            )
 
     # ---- refusing ----
     def _refusal(self, request_id: bytes, fields: Fields, now: float) -> dict[str, Any] | None:
@@ -140,32 +162,60 @@ class Answering:
     def reply(self, fields: Fields) -> dict[str, Any]:
         """Return the reply to one request."""
         vectors, is_single = decode_request(fields)
-        explain = b"explain" in fields
+        if is_single:
+            return self._reply_to_one(next(vectors), explain=b"explain" in fields)
+        explain, wants_probabilities = b"explain" in fields, b"probabilities" in fields
         room, answers = MAX_EXPLAINED, []
         for vector in vectors:
-            answers.append(self._predict(vector, room if explain else None))
-            room -= len(answers[-1].get("contributions", ()))
-        if is_single:
-            return answers[0]
+            answer = self._predict(vector, room if explain else None)
+            if wants_probabilities:
+                self._add_probabilities(answer)
+            else:
+                answer.pop("probabilities", None)
+            answers.append(answer)
+            room -= len(answer.get("contributions", ()))
         columns: dict[str, Any] = {
+            "task": self.model.task,
             "predictions": [answer.get("prediction") for answer in answers],
             "scores": [answer.get("score") for answer in answers],
         }
-        if any("label" in answer for answer in answers):
-            columns["labels"] = [answer.get("label") for answer in answers]
+        for name, column in (("label", "labels"), ("probabilities", "probabilities")):
+            if any(name in answer for answer in answers):
+                columns[column] = [answer.get(name) for answer in answers]
         if explain:
             columns["contributions"] = [answer.get("contributions") for answer in answers]
         if errors := {str(i): answer["error"] for i, answer in enumerate(answers) if "error" in answer}:
             columns["errors"] = errors
         return columns
 
-    def _predict(self, vector: bytes | RawRecord | LearnerError, room: int | None) -> dict[str, Any]:
-        """Return an answer, explained with as many contributions as there is room for (None: not explained)."""
+    def _reply_to_one(self, vector: bytes | RawRecord | LearnerError, explain: bool) -> dict[str, Any]:
+        answer = self._predict(vector, MAX_EXPLAINED if explain else None, names_unknown=True)
+        if "error" in answer:
+            return answer
+        self._add_probabilities(answer)
+        return {"task": self.model.task} | answer
+
+    def _add_probabilities(self, answer: dict[str, Any]) -> None:
+        """Add the probabilities of two classes; an answer about many classes has them already."""
+        if "label" in answer and "probabilities" not in answer:
+            p = answer["prediction"]
+            answer["probabilities"] = dict(zip(self.model.classes, (1.0 - p, p), strict=True))
+
+    def _predict(
+        self, vector: bytes | RawRecord | LearnerError, room: int | None, names_unknown: bool = False
+    ) -> dict[str, Any]:
+        """Return an answer, explained with as many contributions as there is room for (None: not explained).
+
+        With `names_unknown` it names the record's fields of which the model knows no feature.
+        """
         try:
             if isinstance(vector, LearnerError):
                 raise vector
             packed = self.model.pack(vector.record) if isinstance(vector, RawRecord) else vector
             answer = self.model.answer(packed, room is not None and room > 0)
+            if names_unknown and isinstance(vector, RawRecord):
+                unknown = self.model.unknown_fields(vector.record, packed)
+                answer |= {"unknown_fields": unknown} if unknown else {}
             if room is not None and (room <= 0 or len(answer["contributions"]) > room):
                 raise LearnerError(f"contributions must be at most {MAX_EXPLAINED} in a reply (more were asked for)")
         except LearnerError as error:

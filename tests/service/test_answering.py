@@ -7,8 +7,9 @@ import pytest
 import redis
 
 from learner.packing import pack
-from learner.service import answering
+from learner.service import answering, strays
 from learner.service.store import Store, requests
+from learner.service.store.connection import client as connect
 from learner.service.wire import REPLIES
 from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS, rejected
@@ -224,3 +225,99 @@ def test_a_reply_key_or_an_id_without_end_is_cut(client, create, drain):
     drain()
     assert [reply["id"] for reply in replies(client)] == ["y" * 256]
     assert client.keys(REPLIES + "x*") == []
+
+
+# ---- what a reply says of fields ----
+@pytest.mark.parametrize("options", [{}, {"task": "multiclass"}, {"optimizer": "sgd"}, {"neural": [2]}])
+def test_fields_that_count_for_nothing_are_named_in_a_single_reply(client, create, serving, options):
+    create(featurizer="fields", **options)
+    with serving() as worker:
+        for y in (0, 1, 1):
+            worker.model.learn_one({"price": 2.0, "city": "Rome", "tags": ["new"], "shop": {"size": 3}}, y)
+        worker.model.learn_held()
+        known = ask(
+            client, record='{"price": 7, "city": "Rome", "tags": ["old", "new"], "shop": {"size": 1, "age": 2}}'
+        )
+        some = ask(
+            client, record='{"pirce": 7, "city": "Oslo", "tags": ["old"], "none": null, "shop": {"age": 2}, "price": 1}'
+        )
+        explained = ask(client, record='{"pirce": 7}', explain="1")
+        many = ask(client, records=pack({"pirce": 7}))
+        features = ask(client, features='{"pirce": 7}')
+    assert "unknown_fields" not in known
+    assert some["unknown_fields"] == ["pirce", "city", "tags", "shop"]
+    assert explained["unknown_fields"] == ["pirce"]
+    assert not {"unknown_fields"} & (many.keys() | features.keys())
+
+
+def test_a_model_that_knows_nothing_names_every_field(client, create, serving):
+    create(task="multiclass", featurizer="fields")
+    with serving():
+        assert ask(client, record='{"a": 1, "b": "x"}')["unknown_fields"] == ["a", "b"]
+
+
+def test_other_featurizers_name_no_fields(client, create, serving):
+    create(featurizer="email")
+    with serving():
+        assert "unknown_fields" not in ask(client, record='{"address": "a@b.de", "other": 1}')
+
+
+# ---- replies that can't be sent ----
+def test_a_reply_key_that_may_not_be_written_to_is_named_once(client, create, drain, capsys):
+    create()
+    client.set(REPLIES + "string", "1")
+    for _ in range(3):
+        for to in ("precious", REPLIES + "string"):
+            client.xadd(KEYS.requests, {"record": "{}", "reply": to})
+    drain()
+    first, second = capsys.readouterr().err.splitlines()
+    rule = "it must start with learner:{m}:replies: or learner:replies: and have at most 256 bytes"
+    assert first == f"worker of m: requests with reply 'precious' have no answer: {rule}"
+    assert (
+        "requests with reply 'learner:replies:string' have no answer: it could not be written to (WRONGTYPE" in second
+    )
+
+
+def test_a_model_s_own_keys_for_replies_are_written_to_no_other_model_s(client, create, serving):
+    create()
+    with serving():
+        client.xadd(KEYS.requests, {"record": "{}", "reply": "learner:{n}:replies:me"})
+        assert ask(client, reply="learner:{m}:replies:me", record="{}")["prediction"] == 0.5
+    assert not client.exists("learner:{n}:replies:me")
+
+
+def test_a_key_that_access_rules_keep_from_the_worker_costs_only_its_own_reply(client, roles, capsys):
+    client.execute_command("ACL", "SETUSER", "m-worker", "clearselectors", "nocommands", "+@all", "%RW~learner:{m}:*")
+    client.execute_command("ACL", "SETUSER", "m-worker", "%RW~learner:replies:me")
+    store = Store(connect(roles["worker"]), "m")
+    for to in ("me", "other", "me"):
+        last = client.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + to})
+    failed = store.requests.answer([(f"{REPLIES}{to}".encode(), b"{}") for to in ("me", "other", "me")], last)
+    assert [key for key, _ in failed] == [b"learner:replies:other"]
+    assert client.llen(REPLIES + "me") == 2
+    assert client.xlen(KEYS.requests) == 0
+
+
+# ---- streams that nobody reads ----
+def test_a_stream_that_belongs_to_no_model_is_named_once(client, create, serving, monkeypatch, capsys):
+    create()
+    create("n")
+    monkeypatch.setattr(strays, "LOOK_SECONDS", 0.0)
+    for key in ("learner:m:examples", "learner:{spma}:examples", "learner:{n}:examples", "other:stream"):
+        client.xadd(key, {"record": "{}", "target": "1"})
+    with serving():
+        for i in range(5):
+            ask(client, record="{}", id=str(i))
+    first, second = sorted(capsys.readouterr().err.splitlines())
+    unread = "belongs to no model, so nobody reads it"
+    assert first.startswith(
+        f"worker of m: stream 'learner:m:examples' {unread}: keys are named learner:{{MODEL}}:examples"
+    )
+    assert second == f"worker of m: stream 'learner:{{spma}}:examples' {unread}: model 'spma' does not exist"
+
+
+def test_a_worker_that_may_not_scan_looks_at_no_other_streams(client, roles, own):
+    looking = strays.Strays(Store(connect(roles["worker"]), "m"))
+    client.xadd("learner:m:examples", {"a": 1})
+    looking.look_if_due()
+    assert looking._due == float("inf")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 
@@ -18,8 +19,10 @@ from learner import Client, Model
 from learner.client import BATCH_EXAMPLES, PIPELINE_ENTRIES
 from learner.errors import ExampleError, LearnerError, SpecError, StoreError
 from learner.packing import pack
+from learner.service.lease import process_name
+from learner.service.store import Store
 from learner.service.store.position import stream_id
-from learner.service.wire import REPLIES, Keys
+from learner.service.wire import Keys
 from tests.conftest import state_bytes, wait_until
 
 KEYS = Keys("m")
@@ -163,11 +166,18 @@ def test_a_record_that_is_a_small_number_of_numpy_is_asked_about(ours, create, s
         assert ours.predict(np.int64(5)) == ours.predict(5) == 0.5
 
 
-def test_one_bad_record_among_many_has_no_prediction(ours, create, serving):
+def test_a_record_without_an_answer_among_many_has_an_error_in_its_place(ours, create, serving):
     create(featurizer="place")
     with serving():
-        assert ours.predict_many({"lat": lat, "lon": 0} for lat in (1, 91, 2)) == [0.5, None, 0.5]
+        records = [{"lat": lat, "lon": 0} for lat in (1, 91, 2)] + [{"lat": object()}, {"lat": "x" * (1 << 20)}]
+        first, bad, second, unpacked, large = ours.predict_many(records)
         assert ours.predict_many([]) == []
+        assert all(isinstance(each, ExampleError) for each in ours.predict_many([{"lat": object()}]))
+    assert (first, second) == (0.5, 0.5)
+    assert "field 'lat' must be within [-90, 90] (got 91.0)" in str(bad)
+    assert "value must be" in str(unpacked)
+    assert "record must be at most 1048576 bytes" in str(large)
+    assert {type(each) for each in (bad, unpacked, large)} == {ExampleError}
 
 
 def test_more_than_a_request_holds_is_asked_in_several(client, ours, create, serving):
@@ -202,7 +212,7 @@ def test_what_msgpack_has_no_form_for_is_refused_before_it_is_sent(client, ours,
 def test_without_an_answer_the_error_names_what_to_do(redis_url, create):
     create()
     with pytest.raises(
-        LearnerError, match=r"did not answer within 0.2 s: is its worker running\? \(learner worker m\)"
+        LearnerError, match=r"did not answer within 0.2 s: no worker runs: start one with 'learner worker m'"
     ):
         Client("m", redis_url, timeout=0.2).predict({"a": 1})
 
@@ -244,11 +254,15 @@ def test_two_clients_never_get_each_other_s_answers(redis_url, create, serving):
     assert wrong == []
 
 
-def test_each_client_has_a_list_of_its_own_for_answers(redis_url, create):
+def test_each_call_has_a_list_of_its_own_for_the_answer_in_the_model_s_slot(client, redis_url, create):
     create()
-    lists = {Client("m", redis_url)._replies for _ in range(10)}
-    assert len(lists) == 10
-    assert all(name.startswith(REPLIES) for name in lists)
+    asking = Client("m", redis_url, timeout=0.1)
+    for _ in range(3):
+        with pytest.raises(LearnerError):
+            asking.predict({"a": 1})
+    lists = {fields[b"reply"].decode() for _, fields in client.xrange(KEYS.requests)}
+    assert len(lists) == 3
+    assert all(name.startswith("learner:{m}:replies:") for name in lists)
 
 
 def test_a_client_of_a_wrong_name_or_without_a_model_is_told_so(redis_url):
@@ -301,3 +315,103 @@ def test_a_regression_predicts_numbers(client, ours, create, serving):
             reference.learn_one({"a": i % 5}, 2.0 * (i % 5))
         learned(client, 30)
         assert ours.predict({"a": 2}) == reference.predict_one({"a": 2})
+
+
+# ---- answers of each kind ----
+def test_two_classes_are_a_probability_a_label_and_both_probabilities(ours, create, serving):
+    create(featurizer="fields", labels=["ham", "spam"])
+    with serving() as worker:
+        for i in range(30):
+            worker.model.learn_one({"a": i % 2}, i % 2)
+        p = worker.model.predict_proba_one({"a": 0})
+        assert ours.predict({"a": 0}) == p["spam"]
+        assert ours.predict_label({"a": 0}) == worker.model.predict_one({"a": 0}) == "ham"
+        assert ours.predict_proba({"a": 0}) == p
+        assert ours.predict_many([{"a": 0}]) == [p["spam"]]
+
+
+def test_two_classes_without_labels_are_minus_and_plus_one(ours, create, serving):
+    create(featurizer="fields")
+    with serving() as worker:
+        for _ in range(9):
+            worker.model.learn_one({"a": 1}, 1)
+        assert ours.predict_label({"a": 1}) == 1
+        assert ours.predict_proba({"a": 1}) == worker.model.predict_proba_one({"a": 1})
+
+
+def test_many_classes_are_a_label_and_its_probabilities(ours, create, serving):
+    create(task="multiclass", featurizer="fields")
+    with serving() as worker:
+        assert ours.predict({"a": 1}) is None
+        assert ours.predict_proba({"a": 1}) == {}
+        assert ours.predict_many([{"a": 1}]) == [None]
+        for _ in range(20):
+            for color, label in (("red", "apple"), ("green", "kiwi"), ("blue", "plum")):
+                worker.model.learn_one({"color": color}, label)
+        assert ours.predict({"color": "green"}) == ours.predict_label({"color": "green"}) == "kiwi"
+        assert ours.predict_many([{"color": "blue"}, {"color": [1]}, {"color": "red"}])[::2] == ["plum", "apple"]
+        expected = worker.model.predict_proba_one({"color": "red"})
+        assert ours.predict_proba({"color": "red"}) == expected
+        assert ours.ask_many([{"color": "red"}], probabilities=True)[0]["probabilities"] == expected
+        assert "probabilities" not in ours.ask_many([{"color": "red"}])[0]
+
+
+def test_numbers_have_no_label(ours, create, serving):
+    create(task="poisson", featurizer="fields")
+    with serving():
+        assert isinstance(ours.predict({"a": 1}), float)
+        for ask in (ours.predict_label, ours.predict_proba):
+            with pytest.raises(LearnerError, match=r"must be asked of a model of classes \(this one is a poisson\)"):
+                ask({"a": 1})
+
+
+# ---- threads ----
+def test_threads_that_share_a_client_get_their_own_answers(ours, create, serving):
+    create(featurizer="fields")
+    with serving() as worker:
+        for i in range(60):
+            worker.model.learn_one({"n": i % 20}, i % 3 > 0)
+        expected = [worker.model.predict_proba_one({"n": i})[1] for i in range(20)]
+        with ThreadPoolExecutor(16) as threads:
+            found = list(threads.map(lambda i: ours.predict({"n": i % 20}), range(200)))
+    assert len(set(expected)) > 10
+    assert found == expected * 10
+
+
+# ---- what is known when nobody answers ----
+def silence(redis_url) -> str:
+    with pytest.raises(LearnerError) as caught:
+        Client("m", redis_url, timeout=0.1).predict({"a": 1})
+    return str(caught.value).removeprefix("model 'm' did not answer within 0.1 s: ")
+
+
+def test_a_worker_that_is_starting_is_said_to_be(client, redis_url, create):
+    create()
+    Store(client, "m").processes.note("starting")
+    assert silence(redis_url).startswith(f"its worker is starting (process {os.getpid()} on ")
+
+
+def test_a_worker_that_is_behind_is_said_to_be_and_by_how_much(redis_url, create, own, ours):
+    create()
+    own()  # which does nothing
+    assert "gave no answer, and 1 requests wait" in silence(redis_url)
+    for _ in range(3):
+        ours.push({"a": 1}, 1)
+    assert "is behind by 3 entries, and 2 requests wait" in silence(redis_url)
+
+
+def test_a_worker_that_ended_is_not_running(client, redis_url, create, own):
+    create()
+    own()
+    client.hset(KEYS.owner, "process", process_name().rpartition(" ")[0] + " 1")  # another process had our number
+    assert "no worker runs: start one with 'learner worker m'" in silence(redis_url)
+
+
+def test_a_model_deleted_meanwhile_does_not_exist(client, redis_url, create):
+    create()
+    client.delete(KEYS.spec)
+    assert "does not exist: make it with 'learner create m'" in silence(redis_url)
+
+
+def test_who_may_not_look_is_asked_whether_it_runs(roles):
+    assert silence(roles["asker"]) == "is its worker running? (learner worker m)"

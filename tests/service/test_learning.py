@@ -31,7 +31,9 @@ def test_one_xadd_is_learned_and_one_blpop_gets_the_answer(client, create, servi
         reference.learn_one({"address": "abc@gmail.com"}, 1)
     assert state_bytes(committed()) == state_bytes(worker.model) == state_bytes(reference)
     score = reference.score_one({"address": "x@gmail.com"})
-    assert reply == {"id": "7", "score": score, "prediction": reference.learner.prediction(score)}
+    p = reference.learner.prediction(score)
+    about_classes = {"task": "binary", "label": 1, "probabilities": {"-1": 1 - p, "1": p}}
+    assert reply == {"id": "7", "score": score, "prediction": p, **about_classes}
     assert reply["prediction"] > 0.5
 
 

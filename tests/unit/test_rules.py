@@ -24,8 +24,8 @@ def within(package):
 
 COMPILER = within("learner.kernels")
 REDIS = within("learner.service.store") | {
-    "learner.client",
-    "learner.service.owning",  # these four know its errors only
+    "learner.client.conversations",  # these five know its errors only
+    "learner.service.owning",
     "learner.service.committing",
     "learner.service.reconnecting",
     "worker",

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from redis.exceptions import NoPermissionError
+
 from learner.errors import StoreError
 from learner.service.store import status
 from learner.service.store.attempts import Attempts
@@ -97,6 +99,23 @@ class Store:
             create_group(self.client, stream)
         return True
 
+    def exists(self, model: str) -> bool:
+        """Tell whether a model, this one or another, exists."""
+        return bool(self.client.exists(Keys(model).spec))
+
+    def streams(self, cursor: int, n: int) -> tuple[int, list[bytes]] | None:
+        """Scan about `n` of the server's keys for streams named like those of models.
+
+        Returns
+        -------
+        (int, list of bytes) or None
+            The next cursor and the streams' keys; None: the access rules forbid SCAN.
+        """
+        try:
+            return cast("tuple[int, list[bytes]]", self.client.scan(cursor, match="learner:*", count=n, _type="stream"))
+        except NoPermissionError:
+            return None
+
     def spec(self) -> dict[str, Any]:
         """Return the model's spec.
 
@@ -117,6 +136,13 @@ class Store:
                 "stream again to a new model"
             )
         return spec
+
+    def known_spec(self) -> dict[str, Any] | None:
+        """Return the model's spec; None if this user may not read it."""
+        try:
+            return self.spec()
+        except NoPermissionError:
+            return None
 
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner, the processes and the lag, without the state."""

@@ -66,12 +66,15 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
                 (["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"], [("RW", anything_of_state)]),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
-                (["rpush", "expire", "ltrim"], [("RW", f"{REPLIES}*")]),
+                (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*"), ("RW", f"{REPLIES}*")]),
             ],
         },
         "asker": {
             "commands": CONNECTING,
-            "selectors": [(["xadd"], [("W", keys.requests)]), (["blpop"], [("RW", f"{REPLIES}*")])],
+            "selectors": [
+                (["xadd"], [("W", keys.requests)]),
+                (["blpop"], [("RW", f"{keys.replies}*"), ("RW", f"{REPLIES}*")]),
+            ],
         },
         "monitor": {
             "commands": [*CONNECTING, *TRANSACTION, "info"],

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -16,6 +18,7 @@ __all__ = [
     "TIMEOUT_S",
     "Packer",
     "address",
+    "async_client",
     "client",
     "credentials",
     "identify",
@@ -79,14 +82,24 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     ServerError
         When the URL breaks a rule: see `learner.service.store.url`.
     """
+    retry = Retry(NoBackoff(), 0)  # by default redis-py sends a command again if its reply was lost
+    made: redis.Redis = _from_url(redis.Redis, url, block_ms, retry=retry, command_packer=Packer())
+    return made
+
+
+def async_client(url: str, *, block_ms: int | None = None) -> redis.asyncio.Redis:
+    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`."""
+    made: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, url, block_ms, retry=AsyncRetry(NoBackoff(), 0))
+    return made
+
+
+def _from_url(kind: Any, url: str, block_ms: int | None, **options: Any) -> Any:
     url = checked(url)
-    options: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), 0),  # by default redis-py sends a command again if its reply was lost
+    options |= {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
         "health_check_interval": 30,
         "client_name": "learner",
-        "command_packer": Packer(),
         "protocol": 2,  # the same replies in every redis-py; with protocol 3 a server may change the timeouts
     }
     options |= credentials(url)
@@ -98,7 +111,7 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         options["socket_keepalive_options"] = {
             getattr(socket, name): value for name, value in keepalive.items() if hasattr(socket, name)
         }
-    connection = redis.Redis.from_url(url, **options)
+    connection = kind.from_url(url, **options)
     connection.connection_pool.connection_kwargs["socket_timeout"] += (block_ms or 0) / 1000  # the URL may have set it
     return connection
 

@@ -1,7 +1,9 @@
 """The requests that wait, and the replies to them."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
+
+import redis
 
 from learner.service.store.link import Link
 from learner.service.store.position import stream_id
@@ -24,8 +26,8 @@ class Requests:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def answer(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes) -> None:
-        """Send replies and delete the requests that they answer, in one transaction.
+    def answer(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes) -> list[tuple[bytes, Exception]]:
+        """Send replies and delete the requests that they answer, in one transaction; return the keys that can't be written to.
 
         Parameters
         ----------
@@ -35,16 +37,29 @@ class Requests:
             The id of the last request answered: this request and all before it are deleted.
         """
         client = self._link.client
+        try:
+            results = self._send(replies, up_to, transaction=True)
+        except redis.exceptions.NoPermissionError:  # to one of the keys: the other replies are sent
+            results = self._send(replies, up_to, transaction=False)
+            if isinstance(results[-1], Exception):
+                raise results[-1] from None
+        failed = []
+        for (key, _), length in zip(replies, results[::2], strict=False):
+            if isinstance(length, Exception):
+                failed.append((key, length))
+            elif length > MAX_REPLIES:
+                client.ltrim(cast("str", key), -MAX_REPLIES, -1)
+        return failed
+
+    def _send(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, transaction: bool) -> list[Any]:
+        """Send replies and delete requests; return the results, of which some may be errors."""
         milliseconds, sequence = stream_id(up_to)
-        with client.pipeline() as pipe:
+        with self._link.client.pipeline(transaction=transaction) as pipe:
             for key, reply in replies:
                 pipe.rpush(cast("str", key), reply)
                 pipe.expire(key, REPLY_SECONDS)
             pipe.xtrim(self._link.keys.requests, minid=f"{milliseconds}-{sequence + 1}", approximate=False)
-            results = pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
-        for (key, _), length in zip(replies, results[::2], strict=False):
-            if isinstance(length, int) and length > MAX_REPLIES:
-                client.ltrim(cast("str", key), -MAX_REPLIES, -1)
+            return pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
 
     def bound(self, max_kept: int) -> int:
         """Return how many requests wait; if they are more than `max_kept`, delete the oldest without a reply."""

@@ -3,8 +3,8 @@
 ::
 
     XADD learner:{spam}:examples * record '{"address": "abc@gmail.com"}' target 1 id order-1234
-    XADD learner:{spam}:requests * record '{"address": "abc@gmail.com"}' reply learner:replies:me id 7
-    BLPOP learner:replies:me 5
+    XADD learner:{spam}:requests * record '{"address": "abc@gmail.com"}' reply learner:{spam}:replies:me id 7
+    BLPOP learner:{spam}:replies:me 5
 
 `learner.service.wire.entries` says what an entry holds, `learner.service.wire.requests` what a request and its reply hold.
 """

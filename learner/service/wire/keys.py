@@ -6,7 +6,7 @@ from learner.errors import SpecError, show
 
 __all__ = ["GROUP", "REPLIES", "Keys"]
 
-REPLIES = "learner:replies:"  # replies go only to keys that start with this
+REPLIES = "learner:replies:"  # replies go only to keys that start with this, or with a model's `Keys.replies`
 GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard tools show the right lag
 
 
@@ -30,6 +30,7 @@ class Keys:
         self.spec = prefix + "spec"
         self.examples = prefix + "examples"
         self.requests = prefix + "requests"
+        self.replies = prefix + "replies:"  # the client chooses what follows
         self.owner = prefix + "owner"
         self.lease = prefix + "lease"
         self.workers = prefix + "workers"

@@ -5,9 +5,10 @@ A **request** has ``record`` or ``features`` as an entry has (see `learner.servi
 ``explain 1`` and an optional ``deadline_ms``: so many milliseconds after it was added, by the server's clock (the time in its
 stream id), nobody waits for the answer any more.
 
-A **reply** is a JSON object pushed onto that list, which expires after a minute: ``id``, ``score`` and ``prediction`` (a
-probability in binary tasks), or ``scores`` and ``predictions``, ``contributions`` where asked for, or ``error``: also when the
-request came too late, or when too many wait.
+A **reply** is a JSON object pushed onto that list, which expires after a minute: ``id``, ``task``, ``score``, ``prediction`` (a
+probability in binary tasks), of classes ``label`` and ``probabilities``, ``unknown_fields``, ``contributions`` where asked for;
+or lists of these (``scores``, ``predictions``, ``labels``, and ``probabilities`` where asked for by ``probabilities 1``); or
+``error``: also when the request came too late, or when too many wait.
 """
 
 from collections.abc import Iterator, Mapping

@@ -5,10 +5,8 @@ import re
 
 import msgpack
 import pytest
-from click.testing import CliRunner
 
 from learner.client import Client
-from learner.commands import main
 from learner.files import FORMATS, read
 from tests.command_line import BAD_LINE, FILES, reference, strictly
 from tests.conftest import state_bytes
@@ -124,7 +122,7 @@ def test_a_record_is_predicted_and_explained(run, create, serving):
         probability = worker.model.predict_proba_one({"a": 2, "w": "x"})["late"]
         score = worker.model.score_one({"a": 2, "w": "x"})
         record = '{"a": 2, "w": "x"}'
-        assert run("predict", "m", record).stdout == f"{probability:.6g} late\n"
+        assert run("predict", "m", record).stdout == f"late {probability:.6g}\n"
         found = strictly(run("predict", "m", record, "--json").stdout)
         assert (found["prediction"], found["score"], found["label"]) == (probability, score, "late")
         lines = run("explain", "m", record).stdout.splitlines()
@@ -155,16 +153,74 @@ def test_a_file_of_records_is_predicted_line_by_line(run, create, serving, file,
         assert stdin.splitlines() == [f"{p:.6g}" for p in expected]
 
 
-def test_a_bad_record_in_a_file_does_not_hide_the_other_predictions(run, create, serving, file):
+BAD_LINES = b"{nope\n" + b'{"lat": 1, "lon": 1}\n{"lat": 91, "lon": 1}\n\n[1]\n{"lat": 2, "lon": 1}\n'
+
+
+def test_every_line_of_a_file_has_an_answer_or_an_error_in_order(run, create, serving, file):
     create(featurizer="place")
-    path = file("x.jsonl", b'{"lat": 1, "lon": 1}\n{"lat": 91, "lon": 1}\n{"lat": 2, "lon": 1}\n')
+    path = file("x.jsonl", BAD_LINES)
     with serving():
-        found = [strictly(line)["prediction"] for line in run("predict", "m", path, "--json").stdout.splitlines()]
-        assert found == [0.5, None, 0.5]
-        result = CliRunner().invoke(main, ["predict", "m", path])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    lines = result.stdout.splitlines()
-    assert (len(lines), lines[0], lines[2]) == (3, "0.5", "0.5")
+        lines = [strictly(line) for line in run("predict", "m", path, "--json", code=3).stdout.splitlines()]
+        text = run("predict", "m", "-", "--format", "jsonl", stdin=BAD_LINES, code=3).stdout.splitlines()
+        assert run("predict", "m", file("bad.jsonl", b"{nope\n"), code=2).stdout.startswith(
+            "Error: line 1: must be one JSON"
+        )
+        assert run("predict", "m", file("empty.jsonl", b"")).stdout == ""
+    assert [(line.get("prediction"), line.get("line")) for line in lines] == [
+        (None, 1), (0.5, None), (None, 3), (None, 5), (0.5, None),
+    ]  # fmt: skip
+    assert lines[2]["error"] == "field 'lat' must be within [-90, 90] (got 91.0)"
+    assert lines[1]["probabilities"] == {"-1": 0.5, "1": 0.5}
+    assert text[1] == text[4] == "0.5"
+    assert [line[:14] for line in text] == ["Error: line 1:", "0.5", "Error: line 3:", "Error: line 5:", "0.5"]
+
+
+def test_what_comes_before_damage_is_answered(run, create, serving):
+    create(featurizer="fields")
+    with serving():
+        result = run("predict", "m", "-", "--format", "msgpack", stdin=FILES["msgpack"] + b"\xc1", code=3)
+        assert run("predict", "m", "-", "--format", "msgpack", stdin=b"\xc1", code=2).stdout == ""
+    assert result.stdout.splitlines() == ["0.5"] * 60
+    assert "what follows can't be read" in result.stderr
+
+
+def test_a_list_of_records_is_answered_a_line_each(run, create, serving):
+    create(featurizer="place", labels=["far", "near"])
+    with serving() as worker:
+        worker.model.learn_one({"lat": 1, "lon": 1}, "near")
+        result = run("predict", "m", '[{"lat": 1, "lon": 1}, {"lat": 91, "lon": 1}]', code=3)
+        p = worker.model.predict_proba_one({"lat": 1, "lon": 1})["near"]
+        assert run("predict", "m", '[{"lat": 91, "lon": 1}]', code=2)
+        alone = strictly(run("predict", "m", '{"lat": 91, "lon": 1}', "--json", code=2).stdout)
+    assert result.stdout.splitlines()[0] == f"near {p:.6g}"
+    assert result.stdout.splitlines()[1].startswith("Error: line 2: field 'lat' must be within")
+    assert (alone["line"], alone["error"][:11]) == (1, "field 'lat'")
+
+
+def test_many_classes_are_answered_by_a_label_with_its_probability(run, create, serving, file):
+    create(task="multiclass", featurizer="fields")
+    path = file("x.jsonl", b'{"color": "red"}\n{"color": "green"}\n')
+    with serving() as worker:
+        assert run("predict", "m", path).stdout == "-\n-\n"
+        for _ in range(30):
+            worker.model.learn_one({"color": "red"}, "apple")
+            worker.model.learn_one({"color": "green"}, "kiwi")
+        expected = [worker.model.predict_proba_one({"color": color}) for color in ("red", "green")]
+        text = run("predict", "m", path).stdout
+        lines = [strictly(line) for line in run("predict", "m", path, "--json").stdout.splitlines()]
+    assert text == f"apple {expected[0]['apple']:.6g}\nkiwi {expected[1]['kiwi']:.6g}\n"
+    assert [line["label"] for line in lines] == ["apple", "kiwi"]
+    assert [line["probabilities"] for line in lines] == expected
+
+
+def test_a_field_that_the_model_never_saw_is_named(run, create, serving):
+    create(featurizer="fields")
+    with serving() as worker:
+        for _ in range(3):
+            worker.model.learn_one({"price": 2.0, "city": "Rome"}, 1)
+        worker.model.learn_held()
+        assert "city, prize\n" in run("predict", "m", '{"city": "Oslo", "prize": 2.0, "price": 1}').stderr
+        assert run("predict", "m", '{"city": "Rome", "price": 1}').stderr == ""
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])
@@ -182,4 +238,4 @@ def test_no_worker_is_one_line_that_says_so(fails, create, monkeypatch, command)
     create()
     init = Client.__init__
     monkeypatch.setattr("learner.client.Client.__init__", lambda self, *a: init(self, *a, timeout=0.1))
-    assert "is its worker running? (learner worker m)" in fails(command, "m", "{}")
+    assert "no worker runs: start one with 'learner worker m'" in fails(command, "m", "{}")

@@ -283,3 +283,34 @@ def test_rejected_targets_are_told_what_to_do(file, targets, hint):
     code = 2 if "late" in targets else 3
     lines = invoke("replay", file("x.csv", content.encode()), "--json", code=code).stderr.splitlines()
     assert lines[-1].endswith(f"; {hint}" if hint else "(got 7)")
+
+
+def predictions(path) -> list[dict]:
+    return [strictly(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("options", [[], ["--task", "multiclass"], ["--task", "regression"], ["--optimizer", "sgd"]])
+def test_each_example_s_prediction_before_learning_is_written_in_order(file, tmp_path, options):
+    lines = FILES["jsonl"].splitlines(keepends=True)
+    path = file("x.jsonl", b"{nope\n" + b"".join(lines[:40]) + b"{nope\n" + b"".join(lines[40:]) + b"{nope\n")
+    plain = strictly(invoke("replay", path, "--json", *options).stdout)
+    written = strictly(invoke("replay", path, "--json", *options, "--predictions", str(tmp_path / "p")).stdout)
+    made = dict(zip([name[2:] for name in options[::2]], options[1::2], strict=True))
+    model = Model(made.pop("task", "binary"), featurizer="fields", seed=SEED, **made)
+    expected = []
+    for target, record in ROWS:
+        expected.append(json.loads(json.dumps(model.answer(model.pack(record)))))
+        model.learn_one(record, target)
+    found = predictions(tmp_path / "p")
+    assert [i for i, line in enumerate(found) if "error" in line] == [0, 41, 62]
+    assert "line 42: must be one JSON object" in found[41]["error"]
+    assert [line for line in found if "error" not in line] == expected
+    times = {"seconds", "examples_per_second"}
+    assert {k: v for k, v in written.items() if k not in times} == {k: v for k, v in plain.items() if k not in times}
+
+
+def test_predictions_are_of_one_model(file, tmp_path):
+    path = file("x.jsonl", FILES["jsonl"])
+    assert "--predictions must be of one model" in invoke_failing(
+        "replay", path, "--compare", "rates=0.5", "--predictions", str(tmp_path / "p")
+    )

@@ -1,0 +1,19 @@
+"""The clients that applications import: they push examples and ask for predictions.
+
+::
+
+    batches        packs examples into entries of the stream
+    answers        makes requests of records, and values of replies
+    diagnosis      why nobody answered, in words
+    conversations  what is said to the server, step by step, for both clients
+    blocking       `Client`, for threads
+    asynchronous   `AsyncClient`, for asyncio
+
+Any language can do the same with plain Redis commands: see the protocol in `learner/service/README.md`.
+"""
+
+from learner.client.asynchronous import AsyncClient
+from learner.client.batches import BATCH_EXAMPLES, PIPELINE_ENTRIES
+from learner.client.blocking import Client
+
+__all__ = ["BATCH_EXAMPLES", "PIPELINE_ENTRIES", "AsyncClient", "Client"]

@@ -1,0 +1,82 @@
+"""Packs examples into entries of the stream: many share an entry, and many entries a round trip."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from learner.packing import pack, pack_example
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["BATCH_BYTES", "BATCH_EXAMPLES", "PIPELINE_ENTRIES", "Batch", "batches", "entry_of"]
+
+BATCH_EXAMPLES = 200  # in an entry: enough to make Redis's cost of an entry negligible
+BATCH_BYTES = 256_000
+PIPELINE_ENTRIES = 20
+
+
+class Batch(NamedTuple):
+    """Entries that are pushed in one round trip.
+
+    Attributes
+    ----------
+    entries : list of dict
+        The fields of each entry.
+    ids : list of str or None
+        Their ids, if the push has one.
+    n_examples : int
+        How many examples they hold.
+    """
+
+    entries: list[dict[str, bytes]]
+    ids: list[str] | None
+    n_examples: int
+
+
+def entry_of(
+    record: Any, target: Any, features: "Mapping[str, float] | NDArray[Any] | None", importance: float
+) -> dict[str, bytes]:
+    """Return the fields of an entry with one example, of a record or of features."""
+    if features is not None:
+        return {"batch": pack_example(target, pack(features), importance)}
+    return {"records": pack([target, record] if importance == 1.0 else [target, record, importance])}
+
+
+def batches(examples: Iterable[bytes], features: bool, id: str | None) -> Iterator[Batch]:  # noqa: A002  (the field's name)
+    """Yield packed examples in entries of at most `BATCH_EXAMPLES`, `PIPELINE_ENTRIES` entries at a time.
+
+    >>> [(len(batch.entries), batch.ids, batch.n_examples) for batch in batches([b"x"] * 4300, True, "day")][1]
+    (2, ['day/20', 'day/21'], 300)
+    """
+    field, n_entries = "batch" if features else "records", 0
+    entries: list[dict[str, bytes]] = []
+    n_examples = 0
+    for data, n in _joined(examples):
+        entries.append({field: data})
+        n_examples += n
+        if len(entries) == PIPELINE_ENTRIES:
+            yield Batch(entries, _ids(id, n_entries, len(entries)), n_examples)
+            n_entries += len(entries)
+            entries, n_examples = [], 0
+    if entries:
+        yield Batch(entries, _ids(id, n_entries, len(entries)), n_examples)
+
+
+def _ids(id: str | None, first: int, n: int) -> list[str] | None:  # noqa: A002  (the field's name)
+    return None if id is None else [f"{id}/{i}" for i in range(first, first + n)]
+
+
+def _joined(examples: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yield the bytes of several examples, one after another, and their number."""
+    joined: list[bytes] = []
+    n_bytes = 0
+    for example in examples:
+        joined.append(example)
+        n_bytes += len(example)
+        if len(joined) == BATCH_EXAMPLES or n_bytes >= BATCH_BYTES:
+            yield b"".join(joined), len(joined)
+            joined, n_bytes = [], 0
+    if joined:
+        yield b"".join(joined), len(joined)

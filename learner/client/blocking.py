@@ -1,0 +1,273 @@
+"""The client for programs with threads."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from learner.client import answers
+from learner.client.batches import batches, entry_of
+from learner.client.conversations import Conversation, Conversations, Step
+from learner.errors import ExampleError
+from learner.packing import pack
+from learner.service.store import connection, embedded
+from learner.service.store.durability import Durability
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """A model's client: pushes examples onto its stream and asks its worker for predictions.
+
+    Threads may share one client: each call waits for its own reply only.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+    redis_url : str, optional
+        By default the environment's REDIS_URL, else the embedded server.
+    timeout : float
+        How many seconds to wait for a reply or a confirmation, and to keep trying to push examples that have an id.
+    durability : {"crash", "power", "failover"}
+        What an example survives once its push has returned: see `learner.service.store.durability`.
+    replicas : int
+        How many replicas an example must reach, with "failover".
+
+    Examples
+    --------
+    ::
+
+        from learner import Client
+        spam = Client("spam")
+        spam.push({"address": "abc@gmail.com"}, 1)
+        spam.predict({"address": "xyz@gmail.com"})
+    """
+
+    def __init__(
+        self,
+        model: str,
+        redis_url: str | None = None,
+        timeout: float = 5.0,
+        durability: str = "crash",
+        replicas: int = 1,
+    ) -> None:
+        self._conversations = Conversations(model, timeout, Durability(durability, replicas))
+        self.keys = self._conversations.keys
+        self.redis = connection.client(embedded.find_or_start(redis_url), block_ms=int(timeout * 1000))
+
+    def _run(self, conversation: Conversation[T]) -> T:
+        """Carry out the steps of a conversation; return its result."""
+        try:
+            step = next(conversation)
+            while True:
+                try:
+                    result = self._do(step)
+                except Exception as error:  # noqa: BLE001  (the conversation says what it means)
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, float):
+            time.sleep(step)
+            return None
+        return step(self.redis)
+
+    # ---- pushing ----
+    def push(
+        self,
+        record: Any = None,
+        target: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        importance: float = 1.0,
+        id: str | None = None,  # noqa: A002  (the field's name)
+    ) -> str:
+        """Push one example; return its entry id.
+
+        Parameters
+        ----------
+        record : record
+            Whatever the model's featurizer takes.
+        target : target
+            -1 or +1 (or 0 and 1, a boolean, a label), or a number.
+        features : mapping or array, optional
+            In place of a record: a map of name to number, or a one-dimensional numpy array, whose positions are the names. They
+            are learned without a featurizer.
+        importance : float
+            The example's weight.
+        id : str, optional
+            Your own name for this example. With an id, a push is tried again while the connection is lost, and you may repeat
+            it: the example is learned once, even if it arrives several times, as long as its id is among the last
+            `learner.service.recent.CAPACITY` ids.
+
+        Raises
+        ------
+        ExampleError
+            When msgpack can't represent the example. All other rules are checked by the worker: see the rejected stream.
+        LearnerError
+            When the durability can't be confirmed: the example may or may not have been pushed.
+        """
+        entry = entry_of(record, target, features, importance)
+        return self._run(self._conversations.push([entry], None if id is None else [id]))[0].decode()
+
+    def push_many(
+        self,
+        examples: Iterable[Sequence[Any]],
+        *,
+        features: bool = False,
+        id: str | None = None,  # noqa: A002  (as in push)
+        max_lag: int | None = None,
+        on_wait: Callable[[int], None] | None = None,
+    ) -> int:
+        """Push many (target, record) or (target, record, importance); return how many.
+
+        With ``features=True`` the second item is a map of feature name to number, or a numpy array. Up to 200 examples share
+        an entry. With an `id`, the same examples in the same order may be pushed again: see `push`. With `max_lag`, wait while
+        more than `max_lag` entries of the stream are not learned, and call `on_wait` with their number.
+        """
+        packed = (pack(list(example)) for example in examples)
+        return sum(self.push_packed(packed, features=features, id=id, max_lag=max_lag, on_wait=on_wait))
+
+    def push_packed(
+        self,
+        examples: Iterable[bytes],
+        *,
+        features: bool,
+        id: str | None = None,  # noqa: A002  (as in push)
+        max_lag: int | None = None,
+        on_wait: Callable[[int], None] | None = None,
+    ) -> Iterator[int]:
+        """Push examples that are packed already; after each batch yield how many were pushed.
+
+        Parameters
+        ----------
+        examples : iterable of bytes
+            Each ``[target, record or features]`` or ``[.., importance]`` in msgpack.
+        features : bool
+            Whether they hold features rather than records.
+        id : str, optional
+            A name for all of them; the entries are called ID/0, ID/1 and so on.
+        max_lag : int, optional
+            Wait, before each 20 entries, while more entries than this of the stream are not learned.
+        on_wait : callable, optional
+            Called several times a second while waiting, with the number of entries that are not learned.
+        """
+        for batch in batches(examples, features, id):
+            self._run(self._conversations.wait(max_lag, on_wait))
+            self._run(self._conversations.push(batch.entries, batch.ids))
+            yield batch.n_examples
+
+    def lag(self) -> int:
+        """Return how many entries of the stream are not learned yet, or not committed yet.
+
+        Raises
+        ------
+        LearnerError
+            When there is no such model.
+        """
+        return self._run(self._conversations.lag())
+
+    def require_model(self) -> None:
+        """Make sure that the model exists.
+
+        Raises
+        ------
+        LearnerError
+            When it doesn't.
+        """
+        self._run(self._conversations.require_model())
+
+    # ---- asking ----
+    def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one request and return the whole reply.
+
+        Raises
+        ------
+        LearnerError
+            When no worker answers in time, or it answers with an error.
+        """
+        return self._run(self._conversations.ask(fields))
+
+    def ask_many(
+        self, records: Iterable[Any], *, features: bool = False, probabilities: bool = False
+    ) -> list[dict[str, Any] | ExampleError]:
+        """Return an answer to each record, as a reply to it alone would have it, or an `ExampleError`, in their order.
+
+        With ``probabilities=True`` answers about classes have the probability of every class.
+        """
+        return self._run(self._conversations.ask_many(records, features, probabilities))
+
+    def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> Any:
+        """Return the prediction for a record or features.
+
+        Returns
+        -------
+        float or str
+            With two classes the probability of the positive one (target +1); with many classes the most probable label, None
+            before the first example; else a number.
+
+        Raises
+        ------
+        LearnerError
+            When there is no answer: see `ask`.
+        """
+        return answers.value_of(self.ask(answers.request_of(record, features)))
+
+    def predict_label(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> Any:
+        """Return the most probable class: its label, or -1 or +1 where the two classes have no labels."""
+        return answers.label_of(self.ask(answers.request_of(record, features)))
+
+    def predict_proba(
+        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+    ) -> dict[Any, float]:
+        """Return the probability of every class, by label, or by -1 and +1."""
+        return answers.probabilities_of(self.ask(answers.request_of(record, features)))
+
+    def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[Any]:
+        """Return the predictions for many records (or, with ``features=True``, feature maps), in their order.
+
+        Each is what `predict` returns. Where there is none, an `ExampleError` stands in its place (it is not raised).
+        """
+        found = self.ask_many(records, features=features)
+        return [answer if isinstance(answer, ExampleError) else answers.value_of(answer) for answer in found]
+
+    def explain(
+        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+    ) -> dict[str, Any]:
+        """Return the reply to a request for an explanation: prediction, score, and contributions that add up to it.
+
+        A contribution is (feature name, value, mean, weight, contribution): see `learner.learners.protocol.Contribution`.
+        """
+        return self.ask({**answers.request_of(record, features), "explain": "1"})
+
+    # ---- what is committed ----
+    def known_spec(self) -> dict[str, Any] | None:
+        """Return the model's description as data, a `learner.spec.Spec`'s; None if this user may not read it."""
+        from learner.service.store import Store
+
+        return Store(self.redis, self.keys.model).known_spec()
+
+    def weights(self, prefix: str = "", n: int | None = None) -> dict[str, float]:
+        """Return the weights of the last commit by feature name, the largest in size first."""
+        return dict(self.committed().weights.top(n, prefix))
+
+    def committed(self) -> Any:
+        """Return a copy of the model as last committed, a `learner.model.Model`."""
+        from learner.model import Model
+        from learner.service.store import Store
+
+        store = Store(self.redis, self.keys.model)
+        model = Model.from_spec(store.spec())
+        committed = store.commits.load(model.fingerprint, model.row_width)
+        if committed and committed.state:
+            model.load_state(committed.state)
+        return model

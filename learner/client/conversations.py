@@ -1,0 +1,170 @@
+"""What a client says to the server, step by step, for the blocking and the asynchronous client alike.
+
+A *conversation* is a generator. It yields each step: a function of the connection, whose result (or error) comes back into
+the generator, or a number of seconds to wait. What it returns is the result of the whole. So the rules stand here once; the two
+clients only carry out the steps.
+"""
+
+import itertools
+import json
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import redis
+
+from learner.client import answers, diagnosis
+from learner.client.answers import Answer
+from learner.errors import ExampleError, LearnerError
+from learner.service.store.durability import Durability
+from learner.service.wire import Keys
+
+__all__ = ["Conversation", "Conversations", "Step"]
+
+FIRST_PAUSE_SECONDS = 0.05  # before a push is tried again; each further pause is twice as long
+LAG_SECONDS = 0.1  # between two looks at the lag
+
+T = TypeVar("T")
+Step = Callable[[Any], Any] | float  # what a connection does, or the seconds of a pause
+Conversation = Generator[Step, Any, T]
+
+
+class Conversations:
+    """The conversations about a model.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+    timeout : float
+        How many seconds to wait for a reply or a confirmation, and to keep trying to push examples that have an id.
+    durability : Durability
+        What a push survives once it has returned.
+    """
+
+    def __init__(self, model: str, timeout: float, durability: Durability) -> None:
+        self.keys = Keys(model)
+        self.timeout = timeout
+        self.durability = durability
+        self._ids = itertools.count()
+
+    # ---- pushing ----
+    def push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> Conversation[list[bytes]]:
+        """Push entries and wait for the confirmation; if they have ids, try again while the server doesn't answer."""
+        deadline = time.monotonic() + self.timeout
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return (yield from self._push_once(entries, ids))
+            except (redis.ConnectionError, redis.TimeoutError):
+                if ids is None or time.monotonic() + pause > deadline:
+                    raise
+            yield pause
+            pause *= 2
+
+    def _push_once(
+        self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None
+    ) -> Conversation[list[bytes]]:
+        def send(connection: Any) -> Any:
+            pipe = connection.pipeline(transaction=False)
+            for i, fields in enumerate(entries):
+                identity = {} if ids is None else {"id": ids[i]}
+                pipe.xadd(self.keys.examples, {**fields, **identity}, nomkstream=True)
+            self.durability.queue(pipe, int(self.timeout * 1000))
+            return pipe.execute(raise_on_error=False)
+
+        replies: list[Any] = yield send
+        pushed = replies[: len(entries)]
+        for reply in pushed:
+            if isinstance(reply, Exception):
+                raise reply
+        if None in pushed:
+            raise self._no_model()
+        if self.durability.waits:
+            self._require_confirmed(replies[-1])
+        return pushed
+
+    def _require_confirmed(self, reply: Any) -> None:
+        level = self.durability.level
+        if isinstance(reply, redis.ResponseError) and "unknown command" in str(reply).lower():
+            raise LearnerError(
+                f"server: durability {level!r} must have WAITAOF, of Redis >= 7.2 or Valkey (it has not): with appendfsync "
+                "always, 'crash' gives as much"
+            )
+        if isinstance(reply, Exception):
+            raise LearnerError(f"examples: durability {level!r} could not be confirmed (got {reply})")
+        if not self.durability.confirmed(reply):
+            raise LearnerError(
+                f"examples must be confirmed as durability {level!r} asks within {self.timeout:g} s (got {reply}): they are on "
+                "the server, but may be lost with it; push again those that have an id"
+            )
+
+    def lag(self) -> Conversation[int]:
+        """Return how many entries of the stream are not learned yet, or not committed yet."""
+        try:
+            groups = yield lambda connection: connection.xinfo_groups(self.keys.examples)
+        except redis.ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            raise self._no_model() from error
+        lag = diagnosis.lag_in(groups)
+        if lag is None:
+            raise LearnerError(f"model {self.keys.model!r} must have had a worker for its lag to be known")
+        return lag
+
+    def wait(self, max_lag: int | None, on_wait: Callable[[int], None] | None) -> Conversation[None]:
+        """Wait while more than `max_lag` entries are not learned."""
+        while max_lag is not None and (lag := (yield from self.lag())) > max_lag:
+            if on_wait:
+                on_wait(lag)
+            yield LAG_SECONDS
+
+    def require_model(self) -> Conversation[None]:
+        """Make sure that the model exists."""
+        if not (yield lambda connection: connection.exists(self.keys.spec)):
+            raise self._no_model()
+
+    def _no_model(self) -> LearnerError:
+        name = self.keys.model
+        return LearnerError(f"model {name!r} does not exist: make it with 'learner create {name}'")
+
+    # ---- asking ----
+    def ask(self, fields: Mapping[str, Any]) -> Conversation[dict[str, Any]]:
+        """Send one request and return the reply.
+
+        Each request has a list of its own for the reply, so that threads and tasks never take each other's.
+        """
+        key = f"{self.keys.replies}{uuid.uuid4().hex}"
+        deadline = f"{self.timeout * 1000:g}"  # after it nobody listens: the worker need not answer
+        request = {**fields, "reply": key, "id": str(next(self._ids)), "deadline_ms": deadline}
+        if (yield lambda connection: connection.xadd(self.keys.requests, request, nomkstream=True)) is None:
+            raise self._no_model()
+        popped = yield lambda connection: connection.blpop([key], timeout=self.timeout)
+        if popped is None:
+            raise (yield from self._silence())
+        reply: dict[str, Any] = json.loads(popped[1])
+        if "error" in reply:
+            raise LearnerError(reply["error"])
+        return reply
+
+    def _silence(self) -> Conversation[LearnerError]:
+        """Return the error that no answer came, with what can be known of the reason."""
+        try:
+            seen = yield lambda connection: diagnosis.look(connection, self.keys)
+        except redis.RedisError as error:
+            seen = [error] * diagnosis.LOOKS
+        if not diagnosis.exists(seen):
+            return self._no_model()
+        why = diagnosis.why_silent(self.keys, seen)
+        return LearnerError(f"model {self.keys.model!r} did not answer within {self.timeout:g} s: {why}")
+
+    def ask_many(
+        self, records: Iterable[Any], features: bool, probabilities: bool
+    ) -> Conversation[list[Answer | ExampleError]]:
+        """Return the answer to each of many records, or the error, in their order."""
+        found: list[Answer | ExampleError] = []
+        for many in answers.in_requests(records, features, probabilities):
+            reply = (yield from self.ask(many.fields)) if None in many.errors else {}
+            found += many.answers(reply)
+        return found

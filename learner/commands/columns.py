@@ -1,0 +1,79 @@
+"""What the columns of a file hold, for commands that read one: said by the model, or decided on the file's first rows."""
+
+import dataclasses
+import io
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from learner.files import COLUMNAR, Reading, Source, expand, guess, read
+from learner.files.profile import Profile
+
+if TYPE_CHECKING:
+    from learner.client import Client
+    from learner.spec import Spec
+
+__all__ = ["TARGET", "decide", "of_model", "reading_for", "target_of"]
+
+TARGET = "target"  # the outcome's field, where neither an option nor the model says another
+AHEAD_BYTES = 1 << 22  # of a file, on which its columns are decided
+SHOWN_COLUMNS = 12  # of a kind, in a note
+
+
+def target_of(option: str | None, spec: "Spec | None") -> str:
+    """Return the field of the outcome: as the option says, or the model, or `TARGET`."""
+    return option or (spec.target if spec else None) or TARGET
+
+
+def reading_for(specs: Iterable["Spec"], how: Reading) -> Reading:
+    """Return how a file is read for some models: if all say what their columns hold, cells stay as they are."""
+    columns = [spec.columns for spec in specs]
+    return how if None in columns else dataclasses.replace(how, kinds=columns[0])
+
+
+def of_model(client: "Client", option: str | None, how: Reading) -> tuple[str, Reading]:
+    """Return the field of the outcome and how a file is read for a client's model."""
+    spec = client.known_spec() or {}
+    if (columns := spec.get("columns")) is None:
+        how = dataclasses.replace(how, on_kinds=lambda found: how.on_note(f"columns: {described(found)}"))
+    else:
+        how = dataclasses.replace(how, kinds=columns)
+    return option or spec.get("target") or TARGET, how
+
+
+def decide(file: str, file_format: str | None, target: str, how: Reading) -> dict[str, dict[str, str]]:
+    """Return the kinds of a table's columns, decided on its first rows, and say which; {} for a file of another format.
+
+    What was read of the standard input is there to be read again.
+
+    Raises
+    ------
+    FormatError
+        When the file can't be read, or has no such target.
+    """
+    found: dict[str, Profile] = {}
+    source = Source(expand(file)[0])
+    form = file_format or guess(source.name)
+    if form not in COLUMNAR:
+        sample = Source(io.BytesIO(source.ahead(AHEAD_BYTES)))
+        reading = dataclasses.replace(how, on_kinds=found.update, on_note=lambda note: None)
+        next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
+    source.close()
+    if found:
+        how.on_note(f"columns: {described(found)}")
+    return {name: column.column for name, column in found.items()}
+
+
+def described(columns: Mapping[str, Profile]) -> str:
+    """Return the kinds of columns in words.
+
+    >>> described({"a": Profile({"kind": "number"}, "", 1, 0, 1, ""), "b": Profile({"kind": "number"}, "", 1, 0, 1, "")})
+    'number a, b'
+    """
+    by_kind: dict[str, list[str]] = {}
+    for name, column in columns.items():
+        by_kind.setdefault(column.kind, []).append(name)
+    return "; ".join(
+        f"{kind} {', '.join(names[:SHOWN_COLUMNS])}"
+        + (f" and {more} more" if (more := len(names) - SHOWN_COLUMNS) > 0 else "")
+        for kind, names in by_kind.items()
+    )

@@ -1,0 +1,103 @@
+"""Requests to a web application whose threads share one client: ``python -m tests.benchmarks.web [--json]``.
+
+16 threads send 2,000 requests to `tests.web` over connections that they keep; a worker process answers on the embedded server.
+Prints the failures, and the 50th and 99th percentile of the time from request to response.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+
+from learner import Client, Model
+from learner.service.store import Store, connection
+from learner.service.store.embedded import temporary
+from tests.web import application
+
+THREADS, REQUESTS, WARM_UP = 16, 2000, 200
+
+
+def main() -> None:
+    """Run it, and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.web", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    with temporary() as url, worker(url), served(Client("web", url, timeout=60)) as port:
+        load(port, WARM_UP)
+        found = load(port, REQUESTS)
+    print(json.dumps(found) if options.json else "  ".join(f"{name} {value:g}" for name, value in found.items()))
+
+
+@contextmanager
+def worker(url: str) -> Iterator[None]:
+    """Run the worker of a model that has learned a little, as a process."""
+    client = Client("web", url, timeout=60)
+    Store(connection.client(url), "web").create(Model(featurizer="fields").to_spec())
+    client.push_many((i % 3 > 0, {"price": i % 7 + 0.5, "city": f"c{i % 5}"}) for i in range(1000))
+    process = subprocess.Popen([sys.executable, "-m", "learner", "worker", "web"], env={**os.environ, "REDIS_URL": url})
+    try:
+        client.predict({"price": 1.5})
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def served(client: Client) -> Iterator[int]:
+    """Run the application in a thread; its port."""
+    server = application(client)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def load(port: int, n: int) -> dict[str, float]:
+    """Send requests from many threads; return the failures and the times."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as threads:
+        found = list(threads.map(lambda thread: requests(port, n // THREADS, thread), range(THREADS)))
+    seconds = time.perf_counter() - started
+    times = [time for thread in found for time in thread if time is not None]
+    n_sent = sum(map(len, found))
+    p50, p99 = np.percentile(times, [50, 99]) * 1e3
+    return {
+        "requests": n_sent,
+        "failures": n_sent - len(times),
+        "per_second": round(n_sent / seconds),
+        "p50_ms": round(float(p50), 2),
+        "p99_ms": round(float(p99), 2),
+    }
+
+
+def requests(port: int, n: int, thread: int) -> list[float | None]:
+    """Send requests over one connection; return the seconds that each took, None where it failed."""
+    times: list[float | None] = []
+    sending = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
+    for i in range(n):
+        started = time.perf_counter()
+        sending.request("POST", "/", json.dumps({"price": i % 7 + 0.5, "city": f"c{thread % 5}"}))
+        response = sending.getresponse()
+        body = json.loads(response.read())
+        took = time.perf_counter() - started
+        times.append(took if response.status == 200 and 0.0 < body["prediction"] < 1.0 else None)
+    sending.close()
+    return times
+
+
+if __name__ == "__main__":
+    main()
