@@ -38,7 +38,6 @@ __all__ = [
     "reading_options",
     "redis_option",
     "replicas_option",
-    "target_in_file",
     "target_option",
     "to_json",
 ]
@@ -214,11 +213,6 @@ def decides_columns(options: Mapping[str, Any]) -> bool:
     if options["model_file"] and {"columns", "featurizer"} & read_model_file(options["model_file"]).keys():
         return False
     return options["featurizer"] in (None, "fields")
-
-
-def target_in_file(options: Mapping[str, Any]) -> str | None:
-    """Return the target that a model file names, if one is given."""
-    return read_model_file(options["model_file"]).get("target") if options["model_file"] else None
 
 
 def read_model_file(path: str) -> dict[str, Any]:

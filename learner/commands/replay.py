@@ -5,7 +5,7 @@ from typing import Any, TextIO
 
 import click
 
-from learner.commands.columns import TARGET, decide, reading_for, target_of
+from learner.commands.columns import decide, reading_for, target_of
 from learner.commands.options import (
     FILE_SEED,
     SOME_LEFT_OUT,
@@ -15,7 +15,6 @@ from learner.commands.options import (
     make_spec,
     model_options,
     reading_options,
-    target_in_file,
     target_option,
     to_json,
 )
@@ -87,7 +86,8 @@ def replay(
     if others and (saved or start or predictions):
         raise LearnerError("--save, --from and --predictions must be with one model, without --compare")
     if not start and decides_columns(options):
-        options["decided"] = decide(file, file_format, target or target_in_file(options) or TARGET, how)
+        described = make_spec(options, FILE_SEED)  # first, as its faults come before the file's
+        options["decided"] = decide(file, file_format, target_of(target, described), how)
     if others:
         from learner.commands.compare import compare, make_specs
 

@@ -15,6 +15,7 @@ COMMANDS = [
     "demo",
     "explain",
     "featurize",
+    "init",
     "plot",
     "predict",
     "push",

@@ -1,0 +1,138 @@
+"""``learner init``: what it says of a file, and the model file that it writes; and commands that take the file."""
+
+import csv
+import io
+import random
+import tomllib
+
+import pytest
+
+from learner.spec import Spec
+from tests.command_line import invoke, invoke_failing, strictly
+
+HEADER = ["order", "on", "amount", "share", "zip", "note", "express", "weight", "late"]
+
+
+def orders(n, seed=1):
+    """Return a table of orders as people export them: late by weekday, amount, express and weight."""
+    draw, text = random.Random(seed), io.StringIO()
+    table = csv.writer(text)
+    table.writerow(HEADER)
+    for k in range(n):
+        day, month, amount, express = (
+            draw.randint(1, 28),
+            draw.randint(1, 12),
+            draw.lognormvariate(4, 1),
+            draw.random() < 0.3,
+        )
+        weight = draw.uniform(0.1, 30) if draw.random() < 0.7 else None
+        score = -1 + (month == 12) * 2 + (amount > 100) - 2 * express + (weight is None)
+        late = draw.random() < 1 / (1 + 2.718**-score)
+        table.writerow([
+            7000 + k, f"{day:02}.{month:02}.2026", f"${amount:,.2f}", f"{draw.choice([5, 10])}%", f"{draw.randrange(90):05}",
+            draw.choice(["ring twice", ""]), "Yes" if express else "No", "" if weight is None else f"{weight:.2f}",
+            "late" if late else "on time",
+        ])  # fmt: skip
+    return text.getvalue().encode()
+
+
+@pytest.fixture
+def path(file):
+    return file("orders.csv", orders(300))
+
+
+def toml_of(path):
+    return tomllib.loads((path.parent / f"{path.stem}.toml").read_text())
+
+
+def test_it_writes_a_model_file_that_replay_and_create_understand(path, tmp_path):
+    output = invoke("init", path, "--target", "late").output
+    assert "300 rows, 8 columns beside 'late'" in output
+    assert "tried on" not in output  # too few rows
+    data = tomllib.loads((tmp_path / "orders.toml").read_text())
+    assert data["columns"] == {
+        "order": "id", "on": {"kind": "date", "format": "%d.%m.%Y"}, "amount": "money", "share": "percentage",
+        "zip": "category", "note": "category", "express": "yes_no", "weight": "number",
+    }  # fmt: skip
+    assert (data["task"], data["target"], data["labels"]) == ("binary", "late", ["on time", "late"])
+    assert Spec.from_data(data).target == "late"
+    found = strictly(invoke("replay", path, "--spec", str(tmp_path / "orders.toml"), "--json").stdout)
+    assert (found["examples"], found["rejected"]) == (300, 0)
+
+
+def test_replay_decides_the_same_columns_and_says_them(path, tmp_path):
+    invoke("init", path, "--target", "late")
+    by_file = strictly(invoke("replay", path, "--spec", str(tmp_path / "orders.toml"), "--json").stdout)
+    result = invoke("replay", path, "--target", "late", "--labels", "on time,late", "--json")
+    assert strictly(result.stdout)["progressive_loss"] == by_file["progressive_loss"]
+    assert "Note: columns: id order; date on; money amount; percentage share; category zip, note" in result.stderr
+    piped = invoke(
+        "replay", "-", "--format", "csv", "--target", "late", "--labels", "on time,late", "--json", stdin=orders(300)
+    )
+    assert strictly(piped.stdout)["progressive_loss"] == by_file["progressive_loss"]
+
+
+def test_options_win_over_the_file(path, tmp_path):
+    invoke("init", path, "--target", "late")
+    spec = ["--spec", str(tmp_path / "orders.toml")]
+    plain = strictly(invoke("replay", path, *spec, "--json").stdout)
+    for options in (
+        ["--ignore", "amount"],
+        ["--category", "on"],
+        ["--only", "amount,zip"],
+        ["--rates", "0.5"],
+        ["--l2", "1"],
+    ):
+        other = strictly(invoke("replay", path, *spec, *options, "--json").stdout)
+        assert other["progressive_loss"] != plain["progressive_loss"], options
+    assert "late2" in invoke_failing("replay", path, *spec, "--target", "late2")
+
+
+def test_a_long_file_is_tried(file, tmp_path):
+    path = file("orders.csv", orders(1500))
+    found = strictly(invoke("init", path, "--target", "late", "--json").stdout)
+    trial = found["trial"]
+    assert trial["rows"] == 1500
+    assert trial["proposal"]["late_loss"] < min(trial["fields"]["late_loss"], trial["proposal"]["constant_loss"])
+    assert found["columns"]["amount"]["column"] == {"kind": "money"}
+    assert found["columns"]["weight"]["n_missing"] > 0
+    assert "# Late loss on 1500 rows: " in (tmp_path / "orders.toml").read_text()
+
+
+def test_json_lines_keep_their_types(file, tmp_path):
+    lines = "".join(
+        f'{{"size": {k % 9}, "city": "{"ab"[k % 2]}", "y": {str(k % 3 == 0).lower()}}}\n' for k in range(60)
+    )
+    invoke("init", file("x.jsonl", lines.encode()), "--target", "y")
+    data = tomllib.loads((tmp_path / "x.toml").read_text())
+    assert (data["columns"], data["task"]) == ({"size": "number", "city": "category"}, "binary")
+
+
+def test_what_it_refuses(path, file, tmp_path):
+    assert "target must be a column of the file: order, on, " in invoke_failing("init", path, "--target", "lat")
+    assert "did you mean 'late'?" in invoke_failing("init", path, "--target", "Late")
+    invoke("init", path, "--target", "late")
+    assert "orders.toml exists already" in invoke_failing("init", path, "--target", "late")
+    invoke("init", path, "--target", "late", "--force")
+    invoke("init", path, "--target", "late", "--out", str(tmp_path / "other.toml"))
+    assert "can't be written" in invoke_failing(
+        "init", path, "--target", "late", "--out", str(tmp_path / "no" / "x.toml")
+    )
+    assert "init is for files of records" in invoke_failing("init", file("x.vw", b"1 | a\n"), "--target", "y")
+    assert "must hold at least one record" in invoke_failing("init", file("e.csv", b"a,y\n"), "--target", "y")
+
+
+def test_names_and_values_that_toml_would_not_take_as_they_are(file, tmp_path):
+    text = 'a "b",c.d,é ü,y\n"x\ny",1,q,yes\n"x\ty",2,r,no\n'
+    invoke("init", file("x.csv", text.encode()), "--target", "y")
+    data = tomllib.loads((tmp_path / "x.toml").read_text())
+    assert list(data["columns"]) == ['a "b"', "c.d", "é ü"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("x = ", "x.toml"), ("colour = 1", "colour"), ("[columns]\na = 'mony'", "mony")]
+)
+def test_a_model_file_that_breaks_a_rule_is_one_line(path, file, content, words):
+    error = invoke_failing("replay", path, "--spec", file("x.toml", content.encode()))
+    assert words in error
+    assert len(error.splitlines()) == 1
