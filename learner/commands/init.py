@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgpack
+from rich.console import Console
+from rich.progress import track
 
 from learner.commands.options import FILE_SEED, format_option, json_option, to_json
 from learner.errors import ExampleError, LearnerError
@@ -115,7 +118,13 @@ def try_out(rows: list[dict[str, Any]], proposal: Proposal) -> dict[str, Any]:
     for name, spec in (("proposal", proposal.spec), ("fields", plain)):
         model = Model.from_spec({"seed": FILE_SEED.hex(), **spec})
         late = LateLoss()
-        for block in blocks_of(rows, target, model):
+        n_blocks = math.ceil(len(rows) / BLOCK_EXAMPLES)
+        console = Console(stderr=True)
+        blocks = track(
+            blocks_of(rows, target, model), f"trying {name}", n_blocks, console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        for block in blocks:
             if model.n_examples:
                 late.add(*model.losses_packed(block))
             model.learn_packed(block)

