@@ -55,6 +55,7 @@ def decide(file: str, file_format: str | None, target: str, how: Reading) -> dic
     form = file_format or guess(source.name)
     if form not in COLUMNAR:
         sample = Source(io.BytesIO(source.ahead(AHEAD_BYTES)))
+        sample.name = source.name
         reading = dataclasses.replace(how, on_kinds=found.update, on_note=lambda note: None)
         next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
     source.close()
