@@ -37,7 +37,7 @@ def _read(table: str, source: Source, target: str, how: Reading, on_error: OnErr
     try:
         import duckdb
     except ImportError as error:
-        raise FormatError(f"{source.name}: needs DuckDB: pip install 'learner[files]'") from error
+        raise FormatError(f"{source.name}: needs DuckDB: pip install '.[files]' in a clone") from error
     if source.path is None:
         raise FormatError(f"{source.name}: must be a file on disk")
     try:
