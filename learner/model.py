@@ -133,7 +133,10 @@ class Model:
     def _of(self, spec: Spec) -> None:
         self.spec, self.task, self.featurizer = spec, spec.task, spec.featurizer
         self.learner = learners.make(spec)
-        self._has_fields = self.featurizer == featurizers.READY["fields"]
+        templates = () if self.featurizer is None else self.featurizer.templates
+        self._has_fields = len(templates) == 1 and isinstance(templates[0], featurizers.Fields)
+        columns = (self.spec.columns or {}).items()
+        self._declared = [name for name, column in columns if column["kind"] not in featurizers.columns.SILENT]
         self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
 
     # ---- the model as data ----
@@ -297,8 +300,15 @@ class Model:
         unknown = self.learner.unknown_names(packed)
         if not unknown:
             return []
-        names = {field: self.features({field: value}).keys() for field, value in x.items()}
+        missing = self.features({}).keys()  # the features of declared fields that a record lacks
+        names = {field: self.features({field: value}).keys() - missing for field, value in x.items()}
         return [field for field, own in names.items() if own and own <= unknown]
+
+    def missing_fields(self, x: Any) -> list[str]:
+        """Return the fields that the spec declares, as columns, and a record lacks or has no value for."""
+        if not isinstance(x, Mapping):
+            return []
+        return [name for name in self._declared if featurizers.columns.is_missing(x.get(name))]
 
     @property
     def labels(self) -> tuple[str, str] | None:

@@ -242,6 +242,9 @@ class _Answers:
                 click.echo(
                     f"Note: the model has learned nothing about these fields or their values: {unknown}", err=True
                 )
+            if not self.as_json and "missing_fields" in answer:
+                missing = ", ".join(map(printable, answer["missing_fields"]))
+                click.echo(f"Note: the record lacks {missing}", err=True)
 
     def many(self, client: "Client", lines: Iterator[_Line]) -> None:
         """Ask for many records; stop where nobody answers, or the rest can't be read."""

@@ -206,7 +206,7 @@ class Answering:
     ) -> dict[str, Any]:
         """Return an answer, explained with as many contributions as there is room for (None: not explained).
 
-        With `names_unknown` it names the record's fields of which the model knows no feature.
+        With `names_unknown` it names the record's fields of which the model knows no feature, and the declared ones it lacks.
         """
         try:
             if isinstance(vector, LearnerError):
@@ -215,7 +215,9 @@ class Answering:
             answer = self.model.answer(packed, room is not None and room > 0)
             if names_unknown and isinstance(vector, RawRecord):
                 unknown = self.model.unknown_fields(vector.record, packed)
+                missing = self.model.missing_fields(vector.record)
                 answer |= {"unknown_fields": unknown} if unknown else {}
+                answer |= {"missing_fields": missing} if missing else {}
             if room is not None and (room <= 0 or len(answer["contributions"]) > room):
                 raise LearnerError(f"contributions must be at most {MAX_EXPLAINED} in a reply (more were asked for)")
         except LearnerError as error:

@@ -6,9 +6,9 @@ A **request** has ``record`` or ``features`` as an entry has (see `learner.servi
 stream id), nobody waits for the answer any more.
 
 A **reply** is a JSON object pushed onto that list, which expires after a minute: ``id``, ``task``, ``score``, ``prediction`` (a
-probability in binary tasks), of classes ``label`` and ``probabilities``, ``unknown_fields``, ``contributions`` where asked for;
-or lists of these (``scores``, ``predictions``, ``labels``, and ``probabilities`` where asked for by ``probabilities 1``); or
-``error``: also when the request came too late, or when too many wait.
+probability in binary tasks), of classes ``label`` and ``probabilities``, ``unknown_fields``, ``missing_fields``,
+``contributions`` where asked for; or lists of these (``scores``, ``predictions``, ``labels``, and ``probabilities`` where asked
+for by ``probabilities 1``); or ``error``: also when the request came too late, or when too many wait.
 """
 
 from collections.abc import Iterator, Mapping

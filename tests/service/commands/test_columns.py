@@ -65,3 +65,19 @@ def test_a_model_that_says_no_columns_gets_numbers_booleans_and_texts(run, file,
     assert result.stderr == "Note: columns: date on; money amount; category zip; yes_no express\n"
     names = set(drain().model.feature_names)
     assert {"amount", "zip=00001", "express", "express_missing", "on=02.02.2026"} <= names
+
+
+def test_a_reply_names_fields_that_are_missing_or_unknown(run, file, spec, drain, serving):
+    run("create", "m", "--spec", spec)
+    run("push", "m", file("orders.csv", TABLE))
+    drain()
+    with serving():
+        reply = strictly(
+            run("predict", "m", '{"amount": "$5", "zip": null, "colour": "red", "express": "maybe"}', "--json").stdout
+        )
+        assert reply["missing_fields"] == ["on", "zip"]
+        assert reply["unknown_fields"] == ["colour", "express"]
+        whole = strictly(
+            run("predict", "m", '{"amount": 5, "zip": "00001", "on": "02.02.2026", "express": "No"}', "--json").stdout
+        )
+        assert not {"missing_fields", "unknown_fields"} & whole.keys()
