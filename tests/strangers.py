@@ -81,7 +81,14 @@ CASES = [
     Case("labels 1 and 2, not said", *table("a,target\n1,1\n0,2\n"), REPLAY, 3, {"examples": 1}, ("add --labels 1,2",)),
     Case("labels of libsvm", b"1 3:1\n2 4:1\n", ".svm", f"{REPLAY} --labels 1,2", 0, LEARNED_2),
     Case("booleans", *table("a,target\n1,True\n2,False\n"), REPLAY, 0, LEARNED_2),
-    Case("yes and no", *table("a,target\n" + YES_NO), REPLAY, 0, {"examples": 30, "rejected": 0}),
+    Case(
+        "yes and no",
+        *table("a,target\n" + YES_NO),
+        REPLAY,
+        0,
+        {"examples": 30, "rejected": 0},
+        ("a word for yes is 1",),
+    ),
     Case("two other words", *table("a,target\n1,late\n2,early\n"), REPLAY, 2, {}, ("add --labels early,late",)),
     Case("three words", *table("a,target\n1,red\n2,blue\n3,green\n"), REPLAY, 2, {}, ("--task multiclass",)),
     Case(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from learner.files import COLUMNAR, Reading, Source, expand, guess, read
@@ -34,7 +34,9 @@ def of_model(client: "Client", option: str | None, how: Reading) -> tuple[str, R
     """Return the field of the outcome and how a file is read for a client's model."""
     spec = client.known_spec() or {}
     if (columns := spec.get("columns")) is None:
-        how = dataclasses.replace(how, on_kinds=lambda found: how.on_note(f"columns: {described(found)}"))
+        named = option or spec.get("target") or TARGET
+        note = how.on_note
+        how = dataclasses.replace(how, on_kinds=lambda found: note_columns(found, named, note))
     else:
         how = dataclasses.replace(how, kinds=columns)
     return option or spec.get("target") or TARGET, how
@@ -60,8 +62,15 @@ def decide(file: str, file_format: str | None, target: str, how: Reading) -> dic
         next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
     source.close()
     if found:
-        how.on_note(f"columns: {described(found)}")
-    return {name: column.column for name, column in found.items()}
+        note_columns(found, target, how.on_note)
+    return {name: column.column for name, column in found.items() if name != target}
+
+
+def note_columns(found: Mapping[str, Profile], target: str, on_note: Callable[[str], None]) -> None:
+    """Say what columns were taken for, and what words of a target mean."""
+    on_note(f"columns: {described({name: column for name, column in found.items() if name != target})}")
+    if target in found and found[target].column == {"kind": "yes_no"}:
+        on_note(f"{target}: a word for yes is 1, a word for no is 0")
 
 
 def described(columns: Mapping[str, Profile]) -> str:

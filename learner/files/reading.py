@@ -31,7 +31,7 @@ class Reading:
         The kinds of a model's columns (see `featurizers.columns`): then a table's cells stay texts, for its featurizer to read.
         By default the kinds are decided on a table's first rows (see `learner.files.profile`), and numbers become numbers.
     on_kinds : callable
-        Called once with the profiles of a table's columns, if the kinds were decided.
+        Called once with the profiles of a table's columns, the target's among them, if the kinds were decided.
     needs_target : bool
         Whether a table without the target's column, or objects without its key, are refused before the first example.
     on_note : callable

@@ -65,7 +65,7 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
     if how.kinds is None:
         sample = list(itertools.islice(content, SAMPLE_ROWS))
         decided = profiles(dict(zip(names, cells, strict=True)) for row in sample if (cells := _whole(row, len(names))))
-        how.on_kinds({name: column for name, column in decided.items() if name not in (target, *names[:n_left_out])})
+        how.on_kinds({name: column for name, column in decided.items() if name not in names[:n_left_out]})
         readers = {name: reader_of(column) for name, column in decided.items()}
         content = itertools.chain(sample, content)
     else:
