@@ -251,11 +251,41 @@ def _date(name: str, format: str | None = None) -> Add:  # noqa: A002 -- the key
     return add
 
 
-def _nothing(name: str) -> Add:
-    def add(value: Any, out: dict[str, float]) -> None:
-        pass
+def _nothing(value: Any, out: dict[str, float]) -> None:
+    """Add nothing: what is left out."""
 
-    return add
+
+def _unless_missing(name: str, add: Add) -> Add:
+    """Return the function that adds a feature for a value that is missing, and does for others what `add` does."""
+    missing = fit(name + MISSING_SUFFIX)
+
+    def add_or_miss(value: Any, out: dict[str, float]) -> None:
+        if is_missing(value):
+            out[missing] = 1.0
+        else:
+            add(plain(value), out)
+
+    return add_or_miss
+
+
+def _plain_number_first(name: str, add: Add) -> Add:
+    """Return a function that does what `add` does, and is quick for numbers as most texts have them."""
+    feature = fit(name)
+
+    def add_number(value: Any, out: dict[str, float]) -> None:
+        if type(value) is str and "_" not in value:
+            try:
+                number = float(value)
+            except ValueError:
+                add(value, out)
+                return
+            if number - number == 0.0:  # neither infinite nor nan
+                if number:
+                    out[feature] = number
+                return
+        add(value, out)
+
+    return add_number
 
 
 KINDS: Mapping[str, Callable[..., Add]] = {
@@ -266,8 +296,6 @@ KINDS: Mapping[str, Callable[..., Add]] = {
     "text": _text,
     "yes_no": _yes_no,
     "date": _date,
-    "id": _nothing,
-    "ignore": _nothing,
 }
 OPTIONS = {
     "number": ("decimal",),
@@ -276,7 +304,7 @@ OPTIONS = {
     "date": ("format",),
     "place": ("with",),
 }
-SILENT = ("id", "ignore")
+SILENT = ("id", "ignore")  # kinds without features
 
 
 # ---- the columns of a spec -----------------------------------------------------------------------------------------------
@@ -299,9 +327,9 @@ def _checked(name: Any, column: Any) -> dict[str, str]:
     kind = options.get("kind")
     if not isinstance(name, str) or not name:
         raise FeaturizerSpecError(f"a column must have a text as its name (got {shown(name)})")
-    if not isinstance(kind, str) or kind not in (*KINDS, "place"):
+    if not isinstance(kind, str) or kind not in (*KINDS, "place", *SILENT):
         raise FeaturizerSpecError(
-            f"kind of column {name!r} must be one of {', '.join(KINDS)}, place (got {shown(kind)})"
+            f"kind of column {name!r} must be one of {', '.join([*KINDS, 'place', *SILENT])} (got {shown(kind)})"
         )
     allowed = OPTIONS.get(kind, ())
     for key, value in options.items():
@@ -320,27 +348,28 @@ def _checked(name: Any, column: Any) -> dict[str, str]:
 def column_adder(columns: Mapping[str, Mapping[str, str]], prefix: str = "") -> tuple[dict[str, Add], Add]:
     """Return the functions of the columns by name, and the function that adds what concerns the whole record.
 
-    Each of the first takes a value that is not missing. The last one adds a feature for every declared column without a value,
-    and the cells of places.
+    Each of the first takes a value. The last one adds a feature for every declared column that is absent, and cells of places.
     """
     adders: dict[str, Add] = {}
     places: list[tuple[str, str, Any]] = []
     for name, column in columns.items():
         options = {key: value for key, value in column.items() if key != "kind"}
-        if column["kind"] != "place":
-            adders[name] = KINDS[column["kind"]](prefix + name, **options)
-            continue
-        longitude = options["with"]
-        for each in (name, longitude):
-            adders[each] = KINDS["number"](prefix + each)
-        places.append((name, longitude, Cells(size=CELL_DEGREES, prefix=_prefix(prefix + name)).adder()))
-    expected = [
-        (name, fit(prefix + name + MISSING_SUFFIX)) for name, column in columns.items() if column["kind"] not in SILENT
-    ]
+        if column["kind"] == "place":
+            longitude = options["with"]
+            for each in (name, longitude):
+                adders[each] = _unless_missing(prefix + each, KINDS["number"](prefix + each))
+            places.append((name, longitude, Cells(size=CELL_DEGREES, prefix=_prefix(prefix + name)).adder()))
+        elif column["kind"] in SILENT:
+            adders[name] = _nothing
+        else:
+            add = _unless_missing(prefix + name, KINDS[column["kind"]](prefix + name, **options))
+            is_plain = column["kind"] == "number" and not options
+            adders[name] = _plain_number_first(prefix + name, add) if is_plain else add
+    expected = [(name, fit(prefix + name + MISSING_SUFFIX)) for name, add in adders.items() if add is not _nothing]
 
     def add_rest(record: Any, out: dict[str, float]) -> None:
         for name, feature in expected:
-            if is_missing(record.get(name)):
+            if name not in record:
                 out[feature] = 1.0
         for latitude, longitude, add_cells in places:
             lat, lon = (_as_number(record.get(each), parse_number) for each in (latitude, longitude))

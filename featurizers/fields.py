@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any
 
 from featurizers import parameters
-from featurizers.columns import MISSING_SUFFIX, canonical, column_adder, is_missing
+from featurizers.columns import MISSING_SUFFIX, canonical, column_adder
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.numbers import number
@@ -80,8 +80,8 @@ class Fields(Template):
             for name, content in value.items():
                 if (add_column := columns.get(name)) is None:
                     rest[name] = content
-                elif not is_missing(content):
-                    add_column(plain(content), out)
+                else:
+                    add_column(content, out)
             _add_map(rest, prefix, path, 1, out)
             add_rest(value, out)
 

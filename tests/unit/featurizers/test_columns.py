@@ -108,7 +108,7 @@ def test_what_is_no_feature(kind):
     assert features(kind, "x1") == features(kind, None) == {}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("id", "ignore")])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [None, float("nan"), "", "  ", "NA", "n/a", "NULL", "NaN", "-"])
 def test_what_is_missing_has_a_feature(kind, value):
     assert features(kind, value) == {"f_missing": 1.0}
