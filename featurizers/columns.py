@@ -63,7 +63,7 @@ def is_missing(value: Any) -> bool:
     return plain(value) is None
 
 
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _CODES = "AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RMB|RUB|SAR|SEK|SGD|THB|TRY|USD|ZAR"
 _CURRENCY = re.compile(
     rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
@@ -95,7 +95,7 @@ def parse_number(text: str, decimal: str = ".") -> float | None:
 
 _SWAPPED = str.maketrans(".,", ",.")
 _SEPARATORS = re.compile(r"[,'’_\s]")
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,'’_\s])\d{3})(?:\1\d{3})*(?:\.\d*)?")
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,'’_\s])\d{3})(?:\1\d{3})*(?:\.\d*)?", re.ASCII)
 
 
 def parse_money(text: str, decimal: str = ".") -> float | None:
@@ -273,7 +273,7 @@ def _plain_number_first(name: str, add: Add) -> Add:
     feature = fit(name)
 
     def add_number(value: Any, out: dict[str, float]) -> None:
-        if type(value) is str and "_" not in value:
+        if type(value) is str and "_" not in value and value.isascii():
             try:
                 number = float(value)
             except ValueError:

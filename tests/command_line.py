@@ -35,6 +35,11 @@ BAD_LINE = {
 }
 
 
+def errors(result: Result) -> list[str]:
+    """What a command said on standard error, but for what it decided about a file's columns."""
+    return [line for line in result.stderr.splitlines() if not line.startswith("Note: ")]
+
+
 def strictly(text: str) -> dict:
     """JSON as every other language reads it: without NaN."""
 

@@ -250,12 +250,6 @@ class Client:
         return self.ask({**answers.request_of(record, features), "explain": "1"})
 
     # ---- what is committed ----
-    def known_spec(self) -> dict[str, Any] | None:
-        """Return the model's description as data, a `learner.spec.Spec`'s; None if this user may not read it."""
-        from learner.service.store import Store
-
-        return Store(self.redis, self.keys.model).known_spec()
-
     def weights(self, prefix: str = "", n: int | None = None) -> dict[str, float]:
         """Return the weights of the last commit by feature name, the largest in size first."""
         return dict(self.committed().weights.top(n, prefix))

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from learner.files import COLUMNAR, Reading, Source, expand, guess, read
+from learner.files import Reading, Source, expand, guess, read
 from learner.files.profile import Profile
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGET", "decide", "of_model", "reading_for", "target_of"]
 
+TABLES = ("csv", "tsv")
 TARGET = "target"  # the outcome's field, where neither an option nor the model says another
 AHEAD_BYTES = 1 << 22  # of a file, on which its columns are decided
 SHOWN_COLUMNS = 12  # of a kind, in a note
@@ -32,7 +33,9 @@ def reading_for(specs: Iterable["Spec"], how: Reading) -> Reading:
 
 def of_model(client: "Client", option: str | None, how: Reading) -> tuple[str, Reading]:
     """Return the field of the outcome and how a file is read for a client's model."""
-    spec = client.known_spec() or {}
+    from learner.commands.saved import described as spec_of
+
+    spec = spec_of(client)
     if (columns := spec.get("columns")) is None:
         named = option or spec.get("target") or TARGET
         note = how.on_note
@@ -55,7 +58,7 @@ def decide(file: str, file_format: str | None, target: str, how: Reading) -> dic
     found: dict[str, Profile] = {}
     source = Source(expand(file)[0])
     form = file_format or guess(source.name)
-    if form not in COLUMNAR:
+    if form in TABLES:
         sample = Source(io.BytesIO(source.ahead(AHEAD_BYTES)))
         sample.name = source.name
         reading = dataclasses.replace(how, on_kinds=found.update, on_note=lambda note: None)

@@ -51,7 +51,9 @@ def make_specs(
     """
     by_name = {option.name: option for option in parameters if option.name is not None}
     chosen = {
-        name.replace("_", "-"): value for name, value in options.items() if value and value != by_name[name].default
+        name.replace("_", "-"): value
+        for name, value in options.items()
+        if name in by_name and value and value != by_name[name].default
     }
     words = (name if value is True else f"{name}={value}" for name, value in chosen.items())
     first = make_spec(options, FILE_SEED)

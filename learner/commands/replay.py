@@ -84,7 +84,7 @@ def replay(
     if saved:
         require_target(saved)
     if others and (saved or start or predictions):
-        raise LearnerError("--save, --from and --predictions must be with one model, without --compare")
+        raise LearnerError("--save, --from and --predictions must be with one model, without --compare (got both)")
     if not start and decides_columns(options):
         described = make_spec(options, FILE_SEED)  # first, as its faults come before the file's
         options["decided"] = decide(file, file_format, target_of(target, described), how)

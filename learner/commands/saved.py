@@ -15,7 +15,7 @@ from learner.errors import ExampleError, LearnerError
 if TYPE_CHECKING:
     from learner.model import Model
 
-__all__ = ["asked", "require_plain", "require_target", "save"]
+__all__ = ["asked", "described", "require_plain", "require_target", "save"]
 
 
 def require_target(path: str) -> None:
@@ -44,6 +44,15 @@ def asked(model: str, redis_url: str | None) -> Client:
     from learner.model import Model
 
     return SavedClient(Model.load(model))
+
+
+def described(client: Client) -> dict[str, Any]:
+    """Return the spec's data of the model that a client asks; {} if its user may not read it."""
+    if isinstance(client, SavedClient):
+        return client.committed().to_spec()
+    from learner.service.store import Store
+
+    return Store(client.redis, client.keys.model).known_spec() or {}
 
 
 class SavedClient(Client):
@@ -78,10 +87,6 @@ class SavedClient(Client):
             except LearnerError as error:
                 found.append(ExampleError(str(error)))
         return found
-
-    def known_spec(self) -> dict[str, Any]:
-        """Return the model's description."""
-        return self._model.to_spec()
 
     def committed(self) -> "Model":
         """Return the model."""

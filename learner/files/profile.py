@@ -97,7 +97,7 @@ def reader_of(profile: Profile) -> Callable[[str], Any] | None:
     def as_number(text: str) -> Any:
         try:
             value = float(text)
-            if value - value == 0.0 and "_" not in text:  # the plain case first; neither infinite nor nan
+            if value - value == 0.0 and "_" not in text and text.isascii():  # the plain case; neither infinite nor nan
                 return value
         except ValueError:
             pass
@@ -131,7 +131,7 @@ def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[d
     """Return a column's kind with options, and the reason."""
     if not present:
         return {"kind": "ignore"}, "no values"
-    if all(isinstance(value, bool) for value in present) or _share(counts, lambda text: text.lower() in _WORDS) == 1.0:
+    if all(isinstance(value, bool) for value in present) or _is_yes_or_no(counts):
         return {"kind": "yes_no"}, "two words for yes and no" if len(counts) > 1 else "a word for yes or no"
     if not any(isinstance(value, str) for value in present):
         if _counts_rows(present):
@@ -140,7 +140,12 @@ def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[d
     return _of_texts(counts, present, n_missing)
 
 
-_WORDS = (YES | NO) - {"0", "1"}
+_WORDS = (YES | NO) - {"0", "1"}  # a single letter is one only beside another word
+
+
+def _is_yes_or_no(counts: Counter[str]) -> bool:
+    words = {text.lower() for text in counts}
+    return words <= _WORDS and (len(words) > 1 or max(map(len, words)) > 1)
 
 
 def _of_texts(counts: Counter[str], present: Sequence[Any], n_missing: int) -> tuple[dict[str, str], str]:

@@ -8,7 +8,7 @@ import pytest
 
 from learner.client import Client
 from learner.files import FORMATS, read
-from tests.command_line import BAD_LINE, FILES, reference, strictly
+from tests.command_line import BAD_LINE, FILES, errors, reference, strictly
 from tests.conftest import state_bytes
 
 
@@ -45,8 +45,8 @@ def test_lines_that_can_t_be_read_are_named_and_left_out(run, create, drain, fil
         else FILES[form] + BAD_LINE[form],
     )
     result = run("push", "m", path, code=3)
-    assert re.match(r"Error: (line|example) 6\d: ", result.stderr)
-    assert len(result.stderr.splitlines()) == 1
+    (line,) = errors(result)
+    assert re.match(r"Error: (line|example) 6\d: ", line)
     assert f"pushed {61 if form == 'csv' else 60} examples" in result.stdout
     assert "left out 1 bad ones" in result.stdout
     assert drain().model.n_examples == (61 if form == "csv" else 60)
@@ -77,7 +77,7 @@ def test_the_files_of_a_pattern_are_pushed_and_a_header_can_be_missing(run, crea
     file("a.csv", b"1,y,1\n1,y\n")
     options = ["--columns", "a,b,target", "--id", "monday"]
     result = run("push", "m", str(tmp_path / "*.csv"), *options, code=3)
-    assert result.stderr.startswith(f"Error: {tmp_path / 'a.csv'}: line 2: must have the header's 3 columns")
+    assert errors(result)[0].startswith(f"Error: {tmp_path / 'a.csv'}: line 2: must have the header's 3 columns")
     run("push", "m", str(tmp_path / "*.csv"), *options, code=3)
     found = drain().model
     assert found.n_examples == 2

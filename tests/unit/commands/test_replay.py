@@ -10,7 +10,7 @@ import pytest
 from learner.commands.progressive import learn_file
 from learner.files import FORMATS
 from learner.model import Model
-from tests.command_line import BAD_LINE, FILES, ROWS, invoke, invoke_failing, reference, strictly
+from tests.command_line import BAD_LINE, FILES, ROWS, errors, invoke, invoke_failing, reference, strictly
 from tests.conftest import SEED, state_bytes
 
 
@@ -97,7 +97,7 @@ def test_replay_prints_a_table_whose_counter_doubles(file):
 def test_replay_goes_on_after_a_bad_line_and_counts_it(file, form):
     head, _, tail = FILES[form].partition(b"\n")
     result = invoke("replay", file(f"x.{form}", head + b"\n" + BAD_LINE[form] + tail), "--json", code=3)
-    assert re.match(r"Error: line 2: ", result.stderr)
+    assert re.match(r"Error: line 2: ", errors(result)[0])
     found = strictly(result.stdout)
     assert (found["examples"], found["rejected"]) == (60, 1)
 
@@ -222,7 +222,8 @@ LINES = [
 @pytest.mark.parametrize("more", [[], ["--compare", "rates=0.5"], ["--late", "0"]])
 def test_an_example_rejected_by_the_model_is_named_by_its_line(file, name, content, place, more):
     result = invoke("replay", file(name, content), "--json", *more, code=3)
-    assert re.fullmatch(rf"Error: {place}: target must be .* \(got 7\)\n", result.stderr)
+    (line,) = errors(result)
+    assert re.fullmatch(rf"Error: {place}: target must be .* \(got 7\)", line)
 
 
 def test_the_files_of_a_pattern_are_one_stream_and_named_in_messages(file, tmp_path):
@@ -230,7 +231,7 @@ def test_the_files_of_a_pattern_are_one_stream_and_named_in_messages(file, tmp_p
         file(name, content)
     result = invoke("replay", str(tmp_path / "*.csv"), "--json", code=3)
     assert strictly(result.stdout)["examples"] == 2
-    places = [line.partition(": ")[2].partition(": ")[0] for line in result.stderr.splitlines()]
+    places = [line.partition(": ")[2].partition(": ")[0] for line in errors(result)]
     assert places == [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
 
 
@@ -266,7 +267,7 @@ def test_labels_that_are_numbers_are_matched_as_numbers(file, labels):
 def test_other_numbers_than_the_labels_are_rejected(file):
     path = file("x.csv", b"a,target\n1,1\n1,2\n1,0\n1,3\n")
     result = invoke("replay", path, "--labels", "1,2", "--json", code=3)
-    assert [line.partition(": ")[2].partition(":")[0] for line in result.stderr.splitlines()] == ["line 4", "line 5"]
+    assert [line.partition(": ")[2].partition(":")[0] for line in errors(result)] == ["line 4", "line 5"]
 
 
 @pytest.mark.parametrize(
@@ -293,8 +294,9 @@ def predictions(path) -> list[dict]:
 def test_each_example_s_prediction_before_learning_is_written_in_order(file, tmp_path, options):
     lines = FILES["jsonl"].splitlines(keepends=True)
     path = file("x.jsonl", b"{nope\n" + b"".join(lines[:40]) + b"{nope\n" + b"".join(lines[40:]) + b"{nope\n")
-    plain = strictly(invoke("replay", path, "--json", *options).stdout)
-    written = strictly(invoke("replay", path, "--json", *options, "--predictions", str(tmp_path / "p")).stdout)
+    plain = strictly(invoke("replay", path, "--json", *options, code=3).stdout)
+    written = invoke("replay", path, "--json", *options, "--predictions", str(tmp_path / "p"), code=3).stdout
+    written = strictly(written)
     made = dict(zip([name[2:] for name in options[::2]], options[1::2], strict=True))
     model = Model(made.pop("task", "binary"), featurizer="fields", seed=SEED, **made)
     expected = []
@@ -311,6 +313,6 @@ def test_each_example_s_prediction_before_learning_is_written_in_order(file, tmp
 
 def test_predictions_are_of_one_model(file, tmp_path):
     path = file("x.jsonl", FILES["jsonl"])
-    assert "--predictions must be of one model" in invoke_failing(
+    assert "--predictions must be with one model" in invoke_failing(
         "replay", path, "--compare", "rates=0.5", "--predictions", str(tmp_path / "p")
     )

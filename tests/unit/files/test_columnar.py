@@ -18,7 +18,7 @@ def test_without_duckdb_one_line_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1")
-    with pytest.raises(FormatError, match=r"x\.parquet: needs DuckDB: pip install 'learner\[files\]'$"):
+    with pytest.raises(FormatError, match=r"x\.parquet: needs DuckDB: pip install '\.\[files\]' in a clone$"):
         rows(path)
 
 

@@ -22,7 +22,8 @@ def test_one_line_that_is_not_utf8_is_one_error(form):
     text = LABELLED[form].encode()
     bad = text.splitlines()[-1].replace(b"3", b"\xff")
     good, said = faults(b"\n".join([text, bad, text.splitlines()[-1], text.splitlines()[-1]]), form)
-    assert good == [["ü", {"a": 3}]] * 3
+    kept = "3" if form in ("csv", "tsv") else 3  # a column of which a quarter is no number holds texts
+    assert good == [["ü", {"a": kept}]] * 3
     n = text.count(b"\n") + 2
     assert said == [f"line {n}: text must be UTF-8 (it is not): try --encoding latin-1"]
 
@@ -65,6 +66,6 @@ def test_an_encoding_must_be_known_and_hold():
 
 
 def test_many_blocks_are_converted_whole():
-    rows = "".join(f"{i},größe{i},1\n" for i in range(60_000))
+    rows = "".join(f"{i % 7},größe{i % 99},1\n" for i in range(60_000))
     found = unpacked(("a,b,target\n" + rows).encode("utf-16"), "csv")
-    assert found == [[1, {"a": i, "b": f"größe{i}"}] for i in range(60_000)]
+    assert found == [[1, {"a": i % 7, "b": f"größe{i % 99}"}] for i in range(60_000)]

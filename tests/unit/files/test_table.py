@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.errors import FormatError
-from learner.files import read, values
+from learner.files import Reading, read
 from tests.unit.files.reading import faults, finite, label, quick, text, travels, unpacked, word
 
 
@@ -17,14 +17,17 @@ from tests.unit.files.reading import faults, finite, label, quick, text, travels
 def test_csv_comes_back_equal_with_quotes_and_newlines_in_cells(data, kind, ending):
     form, delimiter = kind
     names = data.draw(st.lists(word, min_size=1, max_size=4, unique=True).filter(lambda names: "target" not in names))
-    cell = finite | st.integers(-(2**62), 2**62) | text.filter(lambda cell: values.number(cell.strip()) is None)
-    rows = data.draw(st.lists(st.tuples(label, *[cell for _ in names]), max_size=4))
+    numbers, texts = finite | st.integers(-(2**50), 2**50), text.map("a long ".__add__)
+    kinds = [data.draw(st.sampled_from([numbers, texts])) for _ in names]  # a column has one
+    rows = data.draw(st.lists(st.tuples(label, *[st.just("") | cell for cell in kinds]), max_size=4))
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
     writer.writerow(["target", *names])
     writer.writerows(rows)
+    used = [any(row[k] != "" for row in rows) for k in range(1, 1 + len(names))]  # an empty column is left out
     present = [
-        {n: c for n, c in zip(names, row[1:], strict=True) if not isinstance(c, str) or c.strip()} for row in rows
+        {n: None if c == "" else c for n, c, is_used in zip(names, row[1:], used, strict=True) if is_used}
+        for row in rows
     ]
     expected = [travels(row[0], record) for row, record in zip(rows, present, strict=True)]
     assert unpacked(out.getvalue().encode(), form) == expected
@@ -41,21 +44,36 @@ def test_a_csv_row_is_named_by_its_first_line_even_after_cells_with_newlines():
 
 @pytest.mark.parametrize(
     ("cell", "taken"),
-    [("0", 0), ("-7", -7), (" 2", 2), ("0.5", 0.5), ("-0.5", -0.5), ("1e3", 1000.0), (".5", 0.5)]
-    + [
-        (cell, cell)
-        for cell in ("02139", "-01", "+49", "nan", "inf", "1_0", "0x1", "1e999", "٣", "12345678901234567890")
+    [
+        ("0", 0.0),
+        ("-7", -7.0),
+        (" 2", 2.0),
+        ("0.5", 0.5),
+        ("-0.5", -0.5),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("1,000", 1000.0),
     ]
-    + [(" x ", " x "), ("true", "true")],
+    + [(cell, cell) for cell in ("02139", "+49151", "inf", "1_0", "0x1", "1e999", "٣", "12345678901234567890", " x ")]
+    + [("true", True), ("$5", 5.0)],
 )
 def test_only_text_that_loses_nothing_becomes_a_number(cell, taken):
-    [[_, record]] = unpacked(f"a,target\n{cell},1\n".encode(), "csv")
+    [[_, record]] = unpacked(f'a,target\n"{cell}",1\n'.encode(), "csv")
     assert record == {"a": taken}
     assert type(record["a"]) is type(taken)
 
 
-def test_empty_and_blank_csv_cells_are_left_out_and_an_empty_target_is_none():
-    assert unpacked(b'a,target,b\n1,,"  "\n,,\n', "csv") == [[None, {"a": 1}], [None, {}]]
+def test_empty_and_blank_cells_are_none_and_columns_without_a_value_are_left_out():
+    assert unpacked(b'a,target,b\n1,,"  "\n,,\nNA,1,\n', "csv") == [
+        [None, {"a": 1}],
+        [None, {"a": None}],
+        [1, {"a": None}],
+    ]
+
+
+def test_the_cells_of_a_model_s_columns_stay_as_they_are():
+    cells = unpacked(b'a,b,target\n"1,5",NA,1\n , 7,0\n', "csv", how=Reading(kinds={}))
+    assert cells == [[1, {"a": "1,5", "b": "NA"}], [0, {"a": None, "b": " 7"}]]
 
 
 def test_a_first_column_without_a_name_is_row_numbers_and_left_out():
@@ -74,5 +92,6 @@ def test_a_header_whose_quotation_mark_is_not_closed_always_raises():
 @pytest.mark.parametrize("row", ['"x"y,2', "1", "1,2,3", '"' + "x\n" * 70_000])
 def test_a_bad_csv_row_does_not_take_the_next_with_it(row):
     good, said = faults(f"a,target\n{row}\n1,2\n".encode(), "csv")
-    assert good[-1] == [2, {"a": 1}]
+    assert good[-1][0] == 2
+    assert float(good[-1][1]["a"]) == 1
     assert said[0].startswith("line 2: must ")
