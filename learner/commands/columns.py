@@ -56,14 +56,13 @@ def decide(file: str, file_format: str | None, target: str, how: Reading) -> dic
         When the file can't be read, or has no such target.
     """
     found: dict[str, Profile] = {}
-    source = Source(expand(file)[0])
-    form = file_format or guess(source.name)
-    if form in TABLES:
-        sample = Source(io.BytesIO(source.ahead(AHEAD_BYTES)))
-        sample.name = source.name
-        reading = dataclasses.replace(how, on_kinds=found.update, on_note=lambda note: None)
-        next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
-    source.close()
+    with Source(expand(file)[0]) as source:
+        form = file_format or guess(source.name)
+        if form in TABLES:
+            sample = Source(io.BytesIO(source.ahead(AHEAD_BYTES))) if source.path is None else source
+            sample.name = source.name
+            reading = dataclasses.replace(how, on_kinds=found.update, on_note=lambda note: None)
+            next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
     if found:
         note_columns(found, target, how.on_note)
     return {name: column.column for name, column in found.items() if name != target}

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from learner.commands.options import FILE_SEED, format_option, json_option, to_json
 from learner.errors import ExampleError, LearnerError
-from learner.files import Reading, read
+from learner.files import Reading, expand, read
 from learner.files.profile import SAMPLE_ROWS, Profile
 from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.packing import pack_example
@@ -44,10 +44,15 @@ def init(file: str, target: str, out: str | None, force: bool, file_format: str 
 
     Where the file is long enough, the proposal is tried beside a model that takes every value by its type.
     """
+    files = expand(file)
+    if not out and (file == "-" or files != [file]):
+        raise LearnerError(
+            "--out must name the model file, for the standard input and for several files (it is missing)"
+        )
     path = Path(out) if out else Path(file.removesuffix(".gz")).with_suffix(".toml")
     if path.exists() and not force:
         raise LearnerError(f"{path} exists already: choose another name with --out, or write over it with --force")
-    rows = read_rows(file, file_format, target)
+    rows = read_rows(files, file_format, target)
     proposal = propose(rows[:SAMPLE_ROWS], target)
     if not as_json:
         show(proposal, len(rows), file)
@@ -155,8 +160,8 @@ def trial_lines(trial: Mapping[str, Any]) -> Iterator[str]:
 
 
 # ---- the file ------------------------------------------------------------------------------------------------------------
-def read_rows(file: str, file_format: str | None, target: str) -> list[dict[str, Any]]:
-    """Return the rows of a file with their outcomes, values as they stand there; of a long file the first ones.
+def read_rows(files: Sequence[str], file_format: str | None, target: str) -> list[dict[str, Any]]:
+    """Return the rows of files with their outcomes, values as they stand there; of long files the first ones.
 
     Raises
     ------
@@ -164,15 +169,15 @@ def read_rows(file: str, file_format: str | None, target: str) -> list[dict[str,
         When the file can't be read, holds no records, or has no such target.
     """
     how = Reading(needs_target=True, kinds={})
-    examples = read(file, file_format, target=target, how=how, on_error=lambda where, message, raw: None)
+    each = (read(file, file_format, target=target, how=how, on_error=lambda *bad: None) for file in files)
     rows = []
-    for example in itertools.islice(examples, MAX_TRIAL_ROWS):
+    for example in itertools.islice(itertools.chain.from_iterable(each), MAX_TRIAL_ROWS):
         if example.kind != "record":
-            raise LearnerError(f"{file}: init is for files of records, not of features")
+            raise LearnerError(f"{files[0]}: init is for files of records, not of features")
         y, record, *_ = msgpack.unpackb(example.data, strict_map_key=False)
         rows.append(record | {target: y})
     if not rows:
-        raise LearnerError(f"{file} must hold at least one record (it holds none)")
+        raise LearnerError(f"{files[0]} must hold at least one record (it holds none)")
     return rows
 
 

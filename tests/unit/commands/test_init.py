@@ -118,7 +118,11 @@ def test_what_it_refuses(path, file, tmp_path):
     assert "can't be written" in invoke_failing(
         "init", path, "--target", "late", "--out", str(tmp_path / "no" / "x.toml")
     )
+    file("more.csv", orders(30))
     assert "init is for files of records" in invoke_failing("init", file("x.vw", b"1 | a\n"), "--target", "y")
+    assert "--out must name the model file" in invoke_failing(
+        "init", str(tmp_path / "*.csv"), "--target", "late", "--force"
+    )
     assert "must hold at least one record" in invoke_failing("init", file("e.csv", b"a,y\n"), "--target", "y")
 
 
