@@ -12,10 +12,12 @@ import click
 import msgpack
 
 from featurizers import REGISTRY, Featurizer, Template, get
-from learner.commands.options import format_option, json_option, target_option, to_json
+from learner.commands.columns import reading_for, target_of
+from learner.commands.options import format_option, json_option, read_model_file, target_option, to_json
 from learner.commands.show import printable
 from learner.errors import FormatError, LearnerError, SpecError, show
-from learner.files import read
+from learner.files import READING, read
+from learner.spec import Spec
 
 __all__ = ["featurize", "templates"]
 
@@ -142,17 +144,16 @@ def _print_features(features: Mapping[str, float], margin: str = "") -> None:
 @format_option
 @target_option
 @json_option
-def featurize(featurizer: str, record: str, limit: int, file_format: str | None, target: str, as_json: bool) -> None:
+def featurize(
+    featurizer: str, record: str, limit: int, file_format: str | None, target: str | None, as_json: bool
+) -> None:
     """Show what RECORD (a record in JSON, a file of records, or - for the standard input) becomes.
 
-    FEATURIZER is a ready one's name, such as fields, text or text:FIELD, or a TOML or JSON file.
+    FEATURIZER is a ready one's name, such as fields, text or text:FIELD, or a TOML or JSON file: a featurizer's or a model's.
     """
-    try:
-        phi = get(featurizer)
-    except ValueError as error:
-        raise SpecError(str(error)) from error
+    phi, spec = _featurizer(featurizer)
     is_json = record.lstrip()[:1] in ("{", '"', "[")
-    records = iter([("record", _parsed(record))]) if is_json else _records(record, file_format, target)
+    records = iter([("record", _parsed(record))]) if is_json else _records(record, file_format, spec, target)
     n_shown = n_bad = 0
     for where, value in islice(records, limit):
         try:
@@ -179,7 +180,19 @@ def _parsed(text: str) -> Any:
         raise FormatError(f"record must be JSON (got {show(text)}: {error})") from error
 
 
-def _records(file: str, file_format: str | None, target: str) -> Iterator[tuple[str, Any]]:
+def _featurizer(source: str) -> tuple[Featurizer, Spec | None]:
+    """Return a featurizer by its name or of its file, or that of a model file with the model's spec."""
+    data = read_model_file(source) if source.endswith((".toml", ".json")) else {"templates": ()}
+    if "templates" not in data:
+        spec = Spec.from_data({"featurizer": "fields"} | data)
+        return spec.featurizer or get("fields"), spec
+    try:
+        return get(source), None
+    except ValueError as error:
+        raise SpecError(str(error)) from error
+
+
+def _records(file: str, file_format: str | None, spec: Spec | None, target: str | None) -> Iterator[tuple[str, Any]]:
     """Yield the place and the record of each example of a file.
 
     Raises
@@ -187,7 +200,8 @@ def _records(file: str, file_format: str | None, target: str) -> Iterator[tuple[
     FormatError
         When an example can't be read, or holds features rather than a record.
     """
-    for example in read(file, file_format, target=target):
+    how = READING if spec is None else reading_for([spec], READING)
+    for example in read(file, file_format, target=target_of(target, spec), how=how):
         if example.kind == "features":
             raise FormatError(f"{example.where}: file must hold records (it holds features: no featurizer is used)")
         yield example.where, msgpack.unpackb(example.data, strict_map_key=False)[1]

@@ -140,3 +140,16 @@ def test_a_model_file_that_breaks_a_rule_is_one_line(path, file, content, words)
     error = invoke_failing("replay", path, "--spec", file("x.toml", content.encode()))
     assert words in error
     assert len(error.splitlines()) == 1
+
+
+def test_featurize_shows_what_the_model_file_makes_of_a_record(path, tmp_path):
+    invoke("init", path, "--target", "late")
+    spec = str(tmp_path / "orders.toml")
+    found = strictly(invoke("featurize", spec, '{"amount": "$5", "zip": "02139", "order": 7}', "--json").stdout)[
+        "features"
+    ]
+    assert found == {"amount": 5.0, "zip=02139": 1.0} | dict.fromkeys(
+        (f"{name}_missing" for name in ("on", "share", "note", "express", "weight")), 1.0
+    )
+    lines = invoke("featurize", spec, path, "--limit", "2", "--json").stdout.splitlines()
+    assert all("on.year=2026" in strictly(line)["features"] for line in lines)
