@@ -338,11 +338,24 @@ def _checked(name: Any, column: Any) -> dict[str, str]:
             raise FeaturizerSpecError(
                 f"column {name!r} must have {rule} beside its kind {kind} (got {key} = {shown(value)})"
             )
+    if "format" in options and not _is_format(options["format"]):
+        raise FeaturizerSpecError(
+            f"format of column {name!r} must be one of strptime's (got {shown(options['format'])})"
+        )
     if options.get("decimal", ".") not in (".", ","):
         raise FeaturizerSpecError(f"decimal of column {name!r} must be . or , (got {shown(options['decimal'])})")
     if kind == "place" and "with" not in options:
         raise FeaturizerSpecError(f"column {name!r} must name the column of its longitude: with = NAME (it is missing)")
     return {"kind": kind, **{key: options[key] for key in allowed if key in options}}
+
+
+def _is_format(pattern: str) -> bool:
+    """Tell whether moments can be written and read in a format."""
+    try:
+        datetime.strptime(datetime(2026, 12, 31, tzinfo=UTC).strftime(pattern), pattern)
+    except (ValueError, re.error):
+        return False
+    return "%" in pattern
 
 
 def column_adder(columns: Mapping[str, Mapping[str, str]], prefix: str = "") -> tuple[dict[str, Add], Add]:

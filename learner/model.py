@@ -136,7 +136,8 @@ class Model:
         templates = () if self.featurizer is None else self.featurizer.templates
         self._has_fields = len(templates) == 1 and isinstance(templates[0], featurizers.Fields)
         columns = (self.spec.columns or {}).items()
-        self._declared = [name for name, column in columns if column["kind"] not in featurizers.columns.SILENT]
+        silent, target = featurizers.columns.SILENT, self.spec.target
+        self._declared = [name for name, column in columns if column["kind"] not in silent and name != target]
         self._takes_arrays = self.featurizer in (None, featurizers.READY["fields"])
 
     # ---- the model as data ----

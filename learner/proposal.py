@@ -21,7 +21,7 @@ MIN_RUNS_DEVIATIONS = 6.0  # of the number of runs of equal outcomes below that 
 RARE, SKEWED = 0.02, 3.0  # the share of the rarer class; the skewness of a number
 LEAK_CORRELATION, LEAK_SHARE = 0.9999, 0.9999
 MIN_LEAK_ROWS = 3.0  # rows for each value of a column, on average, if it alone decides the outcome
-NUMBERS: Mapping[str, Callable[[str], float | None]] = {
+NUMBERS: Mapping[str, Callable[..., float | None]] = {
     "number": parse_number,
     "money": parse_money,
     "percentage": parse_percentage,
@@ -61,7 +61,9 @@ def propose(rows: Sequence[Mapping[str, Any]], target: str) -> Proposal:
     values = [row.get(target) for row in rows]
     task, labels, reasons = _task(target, outcome, [value for value in values if not is_missing(value)])
     places = _places(columns, rows)
-    kinds = {name: places.get(name, column.column) for name, column in columns.items()}
+    kinds = {name: places.get(name, column.column) for name, column in columns.items() if column.column}
+    if task == "regression" and (outcome.column != {"kind": "number"} or _has_separators(outcome)):
+        kinds[target] = outcome.column  # so that its cells are read as that
     spec = {"task": task, "target": target, **({"labels": labels} if labels else {}), "columns": kinds}
     known = [(row, value) for row, value in zip(rows, values, strict=True) if not is_missing(value)]
     warnings = [*_missing_outcomes(outcome), *_column_warnings(columns)]
@@ -79,7 +81,7 @@ def _task(target: str, outcome: Profile, values: Sequence[Any]) -> tuple[str, li
     counts = Counter(str(value).strip() for value in values)
     names = sorted(counts)
     if outcome.kind == "yes_no":
-        return "binary", None, {"task": f"two outcomes: {' and '.join(names)}"}
+        return "binary", None, {"task": f"outcomes that say yes or no: {', '.join(names)}"}
     if len(names) == 2 and {float(name) for name in names if parse_number(name) is not None} in (
         {0.0, 1.0},
         {-1.0, 1.0},
@@ -99,6 +101,11 @@ def _task(target: str, outcome: Profile, values: Sequence[Any]) -> tuple[str, li
     return "multiclass", None, {"task": f"{len(names)} different outcomes"}
 
 
+def _has_separators(outcome: Profile) -> bool:
+    """Tell whether numbers are written with separators of thousands, which only the column's kind reads."""
+    return outcome.kind == "number" and "with separators" in outcome.reason
+
+
 def _ordered(target: str, counts: Counter[str]) -> list[str]:
     """Return two labels, the positive one last: the larger number; or what the target is called; or the rarer word."""
     if all(parse_number(name) is not None for name in counts):
@@ -113,7 +120,8 @@ _WORD = re.compile(r"[^\W_]+")
 def _as_numbers(outcome: Profile, values: Sequence[Any]) -> list[float]:
     """Return outcomes as numbers; those that are none are left out."""
     parse = NUMBERS.get(outcome.kind, parse_number)
-    numbers = (parse(value) if isinstance(value, str) else float(value) for value in values)
+    decimal = outcome.column.get("decimal", ".")
+    numbers = (parse(value, decimal) if isinstance(value, str) else float(value) for value in values)
     return [number for number in numbers if number is not None]
 
 

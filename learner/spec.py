@@ -145,7 +145,7 @@ class Spec:
         try:
             self.featurizer = None if featurizer is None else featurizers.get(featurizer)
             if columns is not None:
-                self.featurizer = _with_columns(self.featurizer, columns)
+                self.featurizer = _with_columns(self.featurizer, columns, target)
         except ValueError as error:
             raise SpecError(str(error)) from error
         self.columns = None if columns is None else featurizers.columns.canonical(columns)
@@ -240,13 +240,14 @@ def _require_alone(options: Mapping[str, Any]) -> None:
         raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)})")
 
 
-def _with_columns(featurizer: "featurizers.Featurizer | None", columns: Any) -> "featurizers.Featurizer":
-    """Return the featurizer `fields` with columns; no other has some."""
+def _with_columns(featurizer: "featurizers.Featurizer | None", columns: Any, target: Any) -> "featurizers.Featurizer":
+    """Return the featurizer `fields` with columns, but for the target's; no other has some."""
     import featurizers
 
     templates = (featurizers.READY["fields"] if featurizer is None else featurizer).templates
     if len(templates) != 1 or not isinstance(templates[0], featurizers.Fields):
         raise SpecError(f"columns must come with the featurizer fields (got {show(featurizer)})")
+    columns = {name: column for name, column in featurizers.columns.canonical(columns).items() if name != target}
     return featurizers.Featurizer([replace(templates[0], columns=columns)])
 
 

@@ -183,7 +183,7 @@ class _Line(NamedTuple):
 
 
 def _is_list_of_records(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict | str) for item in value)
+    return isinstance(value, list) and (not value or any(isinstance(item, dict | str) for item in value))
 
 
 def _lines_of_list(records: list[Any]) -> Iterator[_Line]:

@@ -27,7 +27,7 @@ class Profile(NamedTuple):
     Attributes
     ----------
     column : dict
-        Its kind, with the kind's options: an entry of a spec's ``columns``.
+        Its kind, with the kind's options: an entry of a spec's ``columns``; {} if it holds maps or lists.
     reason : str
         Why, in a few words.
     n, n_missing, n_distinct : int
@@ -45,8 +45,8 @@ class Profile(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The kind's name."""
-        return self.column["kind"]
+        """The kind's name; ``by type`` if none fits."""
+        return self.column.get("kind", "by type")
 
 
 def profiles(rows: Iterable[Mapping[str, Any]]) -> dict[str, Profile]:
@@ -83,16 +83,16 @@ def as_text(text: str) -> str | None:
     return text if text and not text.isspace() else None
 
 
-def reader_of(profile: Profile) -> Callable[[str], Any] | None:
+def reader_of(column: Mapping[str, str]) -> Callable[[str], Any] | None:
     """Return the function that turns a cell of a column into a number, a boolean, a text or None; None to leave it out."""
-    kind = profile.kind
+    kind = column.get("kind", "")
     if kind in ("id", "ignore"):
         return None
     if kind == "yes_no":
         return _as_boolean
     if (parse := _PARSERS.get(kind)) is None:
         return as_text
-    decimal = profile.column.get("decimal", ".")
+    decimal = column.get("decimal", ".")
 
     def as_number(text: str) -> Any:
         try:
@@ -131,6 +131,8 @@ def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[d
     """Return a column's kind with options, and the reason."""
     if not present:
         return {"kind": "ignore"}, "no values"
+    if any(isinstance(value, dict | list) for value in present):
+        return {}, "maps or lists: each value by its type"
     if all(isinstance(value, bool) for value in present) or _is_yes_or_no(counts):
         return {"kind": "yes_no"}, "two words for yes and no" if len(counts) > 1 else "a word for yes or no"
     if not any(isinstance(value, str) for value in present):
@@ -209,7 +211,12 @@ def _number(counts: Counter[str]) -> tuple[dict[str, str], str] | None:
     decimal = _decimal(counts)
     if _share(counts, lambda text: parse_number(text, decimal) is not None) < NEARLY_ALL:
         return None
-    return _with_decimal("number", decimal), "numbers" + (" with decimal commas" if decimal == "," else "")
+    separated = any(not _PLAIN_NUMBER.fullmatch(text) for text in counts if parse_number(text, decimal) is not None)
+    words = " with decimal commas" if decimal == "," else " with separators of thousands" if separated else ""
+    return _with_decimal("number", decimal), f"numbers{words}"
+
+
+_PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 # 02139; 720299e3: printed numbers have one digit or a point before the e; digits that a float doesn't hold; +49151

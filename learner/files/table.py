@@ -9,9 +9,10 @@ import functools
 import io
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from featurizers.columns import is_missing
 from learner.errors import FormatError
 from learner.files.dialect import delimiter_of, named_delimiter
 from learner.files.example import Example, OnError, Packed, pack_units
@@ -66,12 +67,15 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
         sample = list(itertools.islice(content, SAMPLE_ROWS))
         decided = profiles(dict(zip(names, cells, strict=True)) for row in sample if (cells := _whole(row, len(names))))
         how.on_kinds({name: column for name, column in decided.items() if name not in names[:n_left_out]})
-        readers = {name: reader_of(column) for name, column in decided.items()}
+        readers = {name: reader_of(column.column) for name, column in decided.items()}
+        target_column = decided[target].column if target in decided else {}
         content = itertools.chain(sample, content)
     else:
-        readers = {}
+        readers, target_column = {}, how.kinds.get(target, {})
     columns = [(name, readers.get(name, as_text)) for name in names]
     columns = [(name, read_cell) if name != target else (name, as_text) for name, read_cell in columns]
+
+    read_target = _target_reader(target_column)
 
     def parse(row: Cells) -> Example:
         if isinstance(row, csv.Error):
@@ -80,13 +84,26 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
             raise FormatError(f"must have the header's {len(names)} columns (got {len(row)})")
         cells = zip(columns[n_left_out:], row[n_left_out:], strict=True)
         record = {name: read_cell(text) for (name, read_cell), text in cells if read_cell is not None}
-        return "record", outcome(record.pop(target, None)), record, 1
+        return "record", read_target(record.pop(target, None)), record, 1
 
     yield from pack_units(content, parse, on_error)
 
 
 read_csv = functools.partial(_read, usual=",")
 read_tsv = functools.partial(_read, usual="\t")
+
+
+def _target_reader(column: Mapping[str, str]) -> Callable[[str | None], Any]:
+    """Return the function that turns a cell into an outcome: a number also as the column's kind writes it."""
+    as_number = reader_of(column) if column.get("kind") in ("number", "money", "percentage") else None
+
+    def read_target(text: str | None) -> Any:
+        if text is None or is_missing(text):
+            return None
+        found = outcome(text)
+        return as_number(text) if as_number and isinstance(found, str) else found
+
+    return read_target
 
 
 def _whole(row: Row, n: int) -> list[str] | None:
