@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["TARGET", "decide", "of_model", "reading_for", "target_of"]
 
 TABLES = ("csv", "tsv")
+NUMBERS = ("number", "money", "percentage")  # kinds of targets that are numbers
 TARGET = "target"  # the outcome's field, where neither an option nor the model says another
 AHEAD_BYTES = 1 << 22  # of a file, on which its columns are decided
 SHOWN_COLUMNS = 12  # of a kind, in a note
@@ -48,6 +49,8 @@ def of_model(client: "Client", option: str | None, how: Reading) -> tuple[str, R
 def decide(file: str, file_format: str | None, target: str, how: Reading) -> dict[str, dict[str, str]]:
     """Return the kinds of a table's columns, decided on its first rows, and say which; {} for a file of another format.
 
+    That of the target is among them if it is a number.
+
     What was read of the standard input is there to be read again.
 
     Raises
@@ -65,7 +68,8 @@ def decide(file: str, file_format: str | None, target: str, how: Reading) -> dic
             next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
     if found:
         note_columns(found, target, how.on_note)
-    return {name: column.column for name, column in found.items() if name != target}
+    kinds = {name: column.column for name, column in found.items()}
+    return {name: kind for name, kind in kinds.items() if name != target or kind.get("kind") in NUMBERS}
 
 
 def note_columns(found: Mapping[str, Profile], target: str, on_note: Callable[[str], None]) -> None:

@@ -53,7 +53,7 @@ def make_specs(
     chosen = {
         name.replace("_", "-"): value
         for name, value in options.items()
-        if name in by_name and value and value != by_name[name].default
+        if name in by_name.keys() - {"target"} and value and value != by_name[name].default
     }
     words = (name if value is True else f"{name}={value}" for name, value in chosen.items())
     first = make_spec(options, FILE_SEED)

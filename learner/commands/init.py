@@ -52,8 +52,11 @@ def init(file: str, target: str, out: str | None, force: bool, file_format: str 
     path = Path(out) if out else Path(file.removesuffix(".gz")).with_suffix(".toml")
     if path.exists() and not force:
         raise LearnerError(f"{path} exists already: choose another name with --out, or write over it with --force")
-    rows = read_rows(files, file_format, target)
+    bad: list[str] = []
+    rows = read_rows(files, file_format, target, bad)
     proposal = propose(rows[:SAMPLE_ROWS], target)
+    if bad:
+        proposal.warnings.insert(0, f"{len(bad)} rows can't be read and are left out, the first: {bad[0]}")
     if not as_json:
         show(proposal, len(rows), file)
     trial = try_out(rows[:MAX_TRIAL_ROWS], proposal) if len(rows) >= MIN_TRIAL_ROWS else None
@@ -82,7 +85,7 @@ def show(proposal: Proposal, n_rows: int, file: str) -> None:
         f"{'column':<{width}}  {'kind':<10}  {'missing':>7}  {'distinct':>8}  {'example':<{SHOWN_TEXT}}  because"
     )
     for name, column in proposal.profiles.items():
-        kind = proposal.spec["columns"][name]["kind"]
+        kind = proposal.spec["columns"].get(name, {}).get("kind", column.kind)
         missing = f"{100.0 * column.n_missing / max(column.n, 1):.0f}%"
         example = column.example if len(column.example) <= SHOWN_TEXT else column.example[: SHOWN_TEXT - 1] + "…"
         reason = reason_of(kind, column)
@@ -105,7 +108,7 @@ def reason_of(kind: str, column: Profile) -> str:
 def summary(proposal: Proposal, n_rows: int, trial: dict[str, Any] | None) -> dict[str, Any]:
     """Return what was seen and what is proposed, for programs."""
     columns = {
-        name: column._asdict() | {"column": proposal.spec["columns"][name]}
+        name: column._asdict() | {"column": proposal.spec["columns"].get(name, {})}
         for name, column in proposal.profiles.items()
     }
     rest = {"spec": proposal.spec, "reasons": proposal.reasons, "warnings": proposal.warnings, "trial": trial}
@@ -160,8 +163,10 @@ def trial_lines(trial: Mapping[str, Any]) -> Iterator[str]:
 
 
 # ---- the file ------------------------------------------------------------------------------------------------------------
-def read_rows(files: Sequence[str], file_format: str | None, target: str) -> list[dict[str, Any]]:
+def read_rows(files: Sequence[str], file_format: str | None, target: str, bad: list[str]) -> list[dict[str, Any]]:
     """Return the rows of files with their outcomes, values as they stand there; of long files the first ones.
+
+    What is wrong with rows that can't be read is added to `bad`.
 
     Raises
     ------
@@ -169,7 +174,11 @@ def read_rows(files: Sequence[str], file_format: str | None, target: str) -> lis
         When the file can't be read, holds no records, or has no such target.
     """
     how = Reading(needs_target=True, kinds={})
-    each = (read(file, file_format, target=target, how=how, on_error=lambda *bad: None) for file in files)
+
+    def on_error(where: str, message: str, raw: bytes) -> None:
+        bad.append(f"{where}: {message}")
+
+    each = (read(file, file_format, target=target, how=how, on_error=on_error) for file in files)
     rows = []
     for example in itertools.islice(itertools.chain.from_iterable(each), MAX_TRIAL_ROWS):
         if example.kind != "record":
@@ -177,7 +186,8 @@ def read_rows(files: Sequence[str], file_format: str | None, target: str) -> lis
         y, record, *_ = msgpack.unpackb(example.data, strict_map_key=False)
         rows.append(record | {target: y})
     if not rows:
-        raise LearnerError(f"{files[0]} must hold at least one record (it holds none)")
+        first = f"; {bad[0]}" if bad else ""
+        raise LearnerError(f"{files[0]} must hold at least one record (it holds none{first})")
     return rows
 
 
@@ -196,6 +206,9 @@ def model_file(proposal: Proposal, file: str, trial: Mapping[str, Any] | None) -
             lines.append(f"{name} = {_toml(spec[name])}{reason}")
     lines += ["", "[columns]"]
     for name, column in spec["columns"].items():
+        if name == spec["target"]:  # so that its cells are read as that
+            lines.append(f"{_key(name)} = {_toml(column if len(column) > 1 else column['kind'])}")
+            continue
         seen = proposal.profiles[name]
         missing = f", {seen.n_missing} of {seen.n} missing" if seen.n_missing else ""
         value = column if len(column) > 1 else column["kind"]

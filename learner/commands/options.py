@@ -241,7 +241,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     task, loss, level, rates, labels = (options[name] for name in ("task", "loss", "level", "rates", "labels"))
     if loss in LOSSES and LOSSES[loss].task != "binary":
         task = LOSSES[loss].task
-    data = {name: options[name] for name in ("featurizer", "outcomes", "max_features", "l1", "l2")} | {
+    data = {name: options.get(name) for name in ("target", "featurizer", "outcomes", "max_features", "l1", "l2")} | {
         "task": task,
         "loss": loss,
         "level": None if level is None else numbers("--level", level, float)[0],

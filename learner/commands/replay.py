@@ -87,7 +87,8 @@ def replay(
         raise LearnerError("--save, --from and --predictions must be with one model, without --compare (got both)")
     if not start and decides_columns(options):
         described = make_spec(options, FILE_SEED)  # first, as its faults come before the file's
-        options["decided"] = decide(file, file_format, target_of(target, described), how)
+        options["target"] = target_of(target, described)
+        options["decided"] = decide(file, file_format, options["target"], how)
     if others:
         from learner.commands.compare import compare, make_specs
 

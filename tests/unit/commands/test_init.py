@@ -153,3 +153,40 @@ def test_featurize_shows_what_the_model_file_makes_of_a_record(path, tmp_path):
     )
     lines = invoke("featurize", spec, path, "--limit", "2", "--json").stdout.splitlines()
     assert all("on.year=2026" in strictly(line)["features"] for line in lines)
+
+
+AMOUNTS = [f"${1200.5 + 7 * k:,.2f}" for k in range(40)]
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [AMOUNTS, [f"{k % 7},{k:02}" for k in range(40)], [f"{k}%" for k in range(40)], [f"{k * 97:,}" for k in range(40)]],
+    ids=["money", "decimal commas", "percentages", "thousands"],
+)
+def test_a_number_to_predict_is_read_as_it_is_written(file, tmp_path, targets):
+    lines = "".join(f'{k % 5};"{target}"\n' for k, target in enumerate(targets))
+    path = file("x.csv", f"a;y\n{lines}".encode())
+    invoke("init", path, "--target", "y")
+    found = strictly(invoke("replay", path, "--spec", str(tmp_path / "x.toml"), "--json").stdout)
+    plain = strictly(invoke("replay", path, "--target", "y", "--task", "regression", "--json").stdout)
+    assert (found["examples"], found["rejected"]) == (40, 0)
+    assert plain["progressive_loss"] == found["progressive_loss"]
+
+
+def test_maps_and_lists_are_taken_by_the_type_of_each_value(file, tmp_path):
+    lines = "".join(
+        f'{{"tags": ["red", "x{k % 3}"], "shop": {{"size": {k}}}, "p": "$1", "y": {5 + k % 2}}}\n' for k in range(300)
+    )
+    path = file("x.jsonl", lines.encode())
+    assert "maps or lists: each value by its type" in invoke("init", path, "--target", "y").output
+    assert toml_of(tmp_path / "x.jsonl")["columns"] == {"p": "money"}
+    found = strictly(invoke("replay", path, "--spec", str(tmp_path / "x.toml"), "--json").stdout)
+    assert (found["examples"], found["rejected"]) == (300, 0)
+
+
+def test_rows_that_can_t_be_read_are_counted_and_said(file):
+    path = file("x.csv", b"a,y\n1,yes\n2,no\n3\n4,yes,5\n" + b"1,yes\n2,no\n" * 20)
+    assert (
+        "warning: 2 rows can't be read and are left out, the first: line 4: must have"
+        in invoke("init", path, "--target", "y").output
+    )
