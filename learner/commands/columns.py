@@ -3,13 +3,14 @@
 import dataclasses
 import io
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from learner.commands.options import overruled
 from learner.files import Reading, Source, expand, guess, read
-from learner.files.profile import Profile
 
 if TYPE_CHECKING:
     from learner.client import Client
+    from learner.files.profile import Profile
     from learner.spec import Spec
 
 __all__ = ["TARGET", "decide", "of_model", "reading_for", "target_of"]
@@ -40,16 +41,20 @@ def of_model(client: "Client", option: str | None, how: Reading) -> tuple[str, R
     if (columns := spec.get("columns")) is None:
         named = option or spec.get("target") or TARGET
         note = how.on_note
-        how = dataclasses.replace(how, on_kinds=lambda found: note_columns(found, named, note))
+        how = dataclasses.replace(
+            how, on_kinds=lambda found: note_columns({name: each.column for name, each in found.items()}, named, note)
+        )
     else:
         how = dataclasses.replace(how, kinds=columns)
     return option or spec.get("target") or TARGET, how
 
 
-def decide(file: str, file_format: str | None, target: str, how: Reading) -> dict[str, dict[str, str]]:
+def decide(
+    file: str, file_format: str | None, target: str, how: Reading, options: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
     """Return the kinds of a table's columns, decided on its first rows, and say which; {} for a file of another format.
 
-    That of the target is among them if it is a number.
+    The command's options overrule them. That of the target is among them if it is a number.
 
     What was read of the standard input is there to be read again.
 
@@ -66,28 +71,30 @@ def decide(file: str, file_format: str | None, target: str, how: Reading) -> dic
             sample.name = source.name
             reading = dataclasses.replace(how, on_kinds=found.update, on_note=lambda note: None)
             next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
-    if found:
-        note_columns(found, target, how.on_note)
-    kinds = {name: column.column for name, column in found.items()}
-    return {name: kind for name, kind in kinds.items() if name != target or kind.get("kind") in NUMBERS}
+    if not found:
+        return {}
+    kinds = overruled(options, {name: column.column for name, column in found.items() if name != target})
+    of_target = {target: found[target].column} if target in found else {}
+    note_columns(kinds | of_target, target, how.on_note)
+    return kinds | {name: column for name, column in of_target.items() if column["kind"] in NUMBERS}
 
 
-def note_columns(found: Mapping[str, Profile], target: str, on_note: Callable[[str], None]) -> None:
+def note_columns(kinds: Mapping[str, Mapping[str, str]], target: str, on_note: Callable[[str], None]) -> None:
     """Say what columns were taken for, and what words of a target mean."""
-    on_note(f"columns: {described({name: column for name, column in found.items() if name != target})}")
-    if target in found and found[target].column == {"kind": "yes_no"}:
+    on_note(f"columns: {described({name: column for name, column in kinds.items() if name != target})}")
+    if kinds.get(target) == {"kind": "yes_no"}:
         on_note(f"{target}: a word for yes is 1, a word for no is 0")
 
 
-def described(columns: Mapping[str, Profile]) -> str:
+def described(kinds: Mapping[str, Mapping[str, str]]) -> str:
     """Return the kinds of columns in words.
 
-    >>> described({"a": Profile({"kind": "number"}, "", 1, 0, 1, ""), "b": Profile({"kind": "number"}, "", 1, 0, 1, "")})
+    >>> described({"a": {"kind": "number"}, "b": {"kind": "number"}})
     'number a, b'
     """
     by_kind: dict[str, list[str]] = {}
-    for name, column in columns.items():
-        by_kind.setdefault(column.kind, []).append(name)
+    for name, column in kinds.items():
+        by_kind.setdefault(column["kind"], []).append(name)
     return "; ".join(
         f"{kind} {', '.join(names[:SHOWN_COLUMNS])}"
         + (f" and {more} more" if (more := len(names) - SHOWN_COLUMNS) > 0 else "")

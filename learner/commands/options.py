@@ -34,6 +34,7 @@ __all__ = [
     "model_options",
     "numbers",
     "open_store",
+    "overruled",
     "read_model_file",
     "reading_options",
     "redis_option",
@@ -206,6 +207,21 @@ def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
     if seed is not None:
         data.setdefault("seed", seed.hex())
     return Spec.from_data(data)
+
+
+def overruled(options: Mapping[str, Any], decided: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the kinds that were decided on a file's rows, as the options overrule them.
+
+    Raises
+    ------
+    LearnerError
+        When an option names a column that the file does not have.
+    """
+    kinds = {name: {"kind": kind} for name, kind in _columns_given(options).items()}
+    only = _names("--only", options["only"]) if options["only"] else list(decided)
+    if unknown := [name for name in (*kinds, *only) if name not in decided]:
+        raise LearnerError(f"columns must be of the file: {', '.join(decided)} (got {', '.join(unknown)})")
+    return {name: kinds.get(name, column) if name in only else {"kind": "ignore"} for name, column in decided.items()}
 
 
 def decides_columns(options: Mapping[str, Any]) -> bool:

@@ -88,7 +88,7 @@ def replay(
     if not start and decides_columns(options):
         described = make_spec(options, FILE_SEED)  # first, as its faults come before the file's
         options["target"] = target_of(target, described)
-        options["decided"] = decide(file, file_format, options["target"], how)
+        options["decided"] = decide(file, file_format, options["target"], how, options)
     if others:
         from learner.commands.compare import compare, make_specs
 

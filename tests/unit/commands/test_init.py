@@ -190,3 +190,12 @@ def test_rows_that_can_t_be_read_are_counted_and_said(file):
         "warning: 2 rows can't be read and are left out, the first: line 4: must have"
         in invoke("init", path, "--target", "y").output
     )
+
+
+def test_columns_that_the_file_has_not_are_refused_and_the_note_says_what_is_used(path):
+    replay = ("replay", path, "--target", "late", "--labels", "on time,late")
+    assert "columns must be of the file: order, on, " in invoke_failing(*replay, "--only", "amount,nosuch")
+    assert "(got nosuch)" in invoke_failing(*replay, "--text", "nosuch")
+    note = invoke(*replay, "--only", "amount,zip", "--text", "zip", "--json").stderr
+    assert "money amount; text zip" in note
+    assert "ignore order, on, share, note, express, weight" in note
