@@ -156,7 +156,8 @@ def _import_own(spec: ModuleSpec | None) -> None:
 def main() -> None:
     """Learn online from a stream on Redis, and ask for predictions while it learns.
 
-    Start with 'learner demo', or with a file of your own, which needs no server: 'learner init FILE --target FIELD' proposes a
-    model for it, 'learner replay FILE --target FIELD' learns it. Then 'learner create MODEL' and 'learner worker MODEL' serve a model. 'learner COMMAND --help' has the options.
+    Start with 'learner demo', or with a file of your own, which needs no server: 'learner init FILE --target FIELD' proposes
+    a model for it, 'learner replay FILE --target FIELD' learns it. Then 'learner create MODEL' and 'learner worker MODEL'
+    serve a model. 'learner COMMAND --help' has the options.
     """
     compiling.prepare()
