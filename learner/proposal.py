@@ -54,7 +54,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: str) -> Proposal:
     >>> rows = [{"size": str(k % 7), "late": "yes" if k % 3 else "no"} for k in range(60)]
     >>> found = propose(rows, "late")
     >>> found.spec, found.reasons["task"]
-    ({'task': 'binary', 'target': 'late', 'columns': {'size': {'kind': 'number'}}}, 'two outcomes: no and yes')
+    ({'task': 'binary', 'target': 'late', 'columns': {'size': {'kind': 'number'}}}, 'outcomes that say yes or no: no, yes')
     """
     columns = profiles(rows)
     outcome = columns.pop(target)
