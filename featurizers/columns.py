@@ -28,6 +28,7 @@ from hashlib import blake2b
 from typing import Any
 
 from featurizers.categories import category_text
+from featurizers.dates import DAY_SECONDS, EPOCH, WEEKDAYS
 from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.places import Cells
@@ -35,16 +36,24 @@ from featurizers.template import MAX_PREFIX_BYTES
 from featurizers.values import plain
 from featurizers.words import Words
 
-__all__ = ["KINDS", "MISSING_SUFFIX", "canonical", "column_adder", "is_missing", "parse_date", "parse_number"]
+__all__ = [
+    "KINDS",
+    "MISSING_SUFFIX",
+    "NUMBER_PARSERS",
+    "PLAIN_NUMBER",
+    "SILENT",
+    "canonical",
+    "column_adder",
+    "is_missing",
+    "parse_date",
+    "parse_number",
+]
 
 MISSING_SUFFIX = "_missing"
 MAX_MISSING = 8  # characters, with blanks
 MISSING_WORDS = frozenset(("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "nil", "-", "--", "?", "."))
 YES = frozenset(("true", "t", "yes", "y", "1"))
 NO = frozenset(("false", "f", "no", "n", "0"))
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DAY_SECONDS = 86_400.0
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 CELL_DEGREES = (10.0, 1.0, 0.1)
 MAX_CACHED = 4096  # texts of numbers and dates
 
@@ -63,7 +72,7 @@ def is_missing(value: Any) -> bool:
     return plain(value) is None
 
 
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _CODES = "AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RMB|RUB|SAR|SEK|SGD|THB|TRY|USD|ZAR"
 _CURRENCY = re.compile(
     rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
@@ -85,7 +94,7 @@ def parse_number(text: str, decimal: str = ".") -> float | None:
     text = text.strip().replace("\u2212", "-")
     if decimal == ",":
         text = text.translate(_SWAPPED)
-    if not _PLAIN.fullmatch(text):
+    if not PLAIN_NUMBER.fullmatch(text):
         if not _GROUPED.fullmatch(text):
             return None
         text = _SEPARATORS.sub("", text)
@@ -115,6 +124,13 @@ def parse_money(text: str, decimal: str = ".") -> float | None:
 def parse_percentage(text: str, decimal: str = ".") -> float | None:
     """Return the number of percent in a text, with or without the sign; None if there is none."""
     return parse_number(text.strip().removesuffix("%"), decimal)
+
+
+NUMBER_PARSERS: Mapping[str, Callable[..., float | None]] = {  # the kinds that are numbers
+    "number": parse_number,
+    "money": parse_money,
+    "percentage": parse_percentage,
+}
 
 
 def parse_date(text: str, pattern: str | None) -> datetime | None:
@@ -289,18 +305,14 @@ def _plain_number_first(name: str, add: Add) -> Add:
 
 
 KINDS: Mapping[str, Callable[..., Add]] = {
-    "number": _numbers(parse_number),
-    "money": _numbers(parse_money),
-    "percentage": _numbers(parse_percentage),
+    **{kind: _numbers(parse) for kind, parse in NUMBER_PARSERS.items()},
     "category": _category,
     "text": _text,
     "yes_no": _yes_no,
     "date": _date,
 }
 OPTIONS = {
-    "number": ("decimal",),
-    "money": ("decimal",),
-    "percentage": ("decimal",),
+    **dict.fromkeys(NUMBER_PARSERS, ("decimal",)),
     "date": ("format",),
     "place": ("with",),
 }

@@ -9,6 +9,7 @@ A file holds a list of templates. Each names its template and the parameters tha
 """
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from featurizers.errors import FeaturizerSpecError, shown
 from featurizers.featurizer import Featurizer
 
 FORMATS = ("toml", "json")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def dumps(featurizer: Featurizer, format: str = "toml") -> str:  # noqa: A002 - the word that a caller would look for
@@ -92,16 +94,26 @@ def _table(template: dict[str, Any]) -> str:
     lines = ["[[templates]]"]
     for key, value in template.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            lines += [f"{key} = [", *(f"  {_value(item)}," for item in value), "]"]
+            lines += [f"{key} = [", *(f"  {toml_value(item)}," for item in value), "]"]
         else:
-            lines.append(f"{key} = {_value(value)}")
+            lines.append(f"{key} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a text, a number, a list or a map as TOML on one line.
+
+    >>> print(toml_value({"kind": "date", "two words": [1, "a"]}))
+    { kind = "date", "two words" = [1, "a"] }
+    """
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     # Strings, numbers and booleans are written alike in JSON and TOML, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(name: str) -> str:
+    """Return a name as a key of TOML, in quotes where it needs some."""
+    return name if BARE_KEY.fullmatch(name) else toml_value(name)

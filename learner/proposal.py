@@ -8,10 +8,10 @@ import math
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from featurizers.columns import is_missing, parse_money, parse_number, parse_percentage
+from featurizers.columns import NUMBER_PARSERS, is_missing, parse_money, parse_number
 from learner.files.profile import Profile, profiles
 
 __all__ = ["Proposal", "propose"]
@@ -21,11 +21,6 @@ MIN_RUNS_DEVIATIONS = 6.0  # of the number of runs of equal outcomes below that 
 RARE, SKEWED = 0.02, 3.0  # the share of the rarer class; the skewness of a number
 LEAK_CORRELATION, LEAK_SHARE = 0.9999, 0.9999
 MIN_LEAK_ROWS = 3.0  # rows for each value of a column, on average, if it alone decides the outcome
-NUMBERS: Mapping[str, Callable[..., float | None]] = {
-    "number": parse_number,
-    "money": parse_money,
-    "percentage": parse_percentage,
-}
 
 
 class Proposal(NamedTuple):
@@ -93,7 +88,7 @@ def _task(target: str, outcome: Profile, values: Sequence[Any]) -> tuple[str, li
             "task": f"two outcomes: {' and '.join(labels)}",
             "labels": f"{labels[1]} is the positive one; exchange them if it should be {labels[0]}",
         }  # fmt: skip
-    if outcome.kind in NUMBERS:
+    if outcome.kind in NUMBER_PARSERS:
         note = "numbers"
         if all(float(number).is_integer() for number in _as_numbers(outcome, values)):
             note += '; of counts try task = "poisson", of names try "multiclass"'
@@ -119,7 +114,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 def _as_numbers(outcome: Profile, values: Sequence[Any]) -> list[float]:
     """Return outcomes as numbers; those that are none are left out."""
-    parse = NUMBERS.get(outcome.kind, parse_number)
+    parse = NUMBER_PARSERS.get(outcome.kind, parse_number)
     decimal = outcome.column.get("decimal", ".")
     numbers = (parse(value, decimal) if isinstance(value, str) else float(value) for value in values)
     return [number for number in numbers if number is not None]
@@ -189,7 +184,7 @@ def _decides(name: str, column: Profile, known: Sequence[tuple[Mapping[str, Any]
     n = len(known)
     if n >= MIN_LEAK_ROWS * len(by_value):
         return sum(counts.most_common(1)[0][1] for counts in by_value.values()) >= LEAK_SHARE * n
-    if (parse := NUMBERS.get(column.kind)) is None:
+    if (parse := NUMBER_PARSERS.get(column.kind)) is None:
         return False
     pairs = [
         (parse(value) if isinstance(value, str) else value, str(outcome))
@@ -203,7 +198,7 @@ def _decides(name: str, column: Profile, known: Sequence[tuple[Mapping[str, Any]
 
 def _correlates(name: str, column: Profile, known: Sequence[tuple[Mapping[str, Any], Any]]) -> bool:
     """Tell whether a number is the outcome in other units."""
-    if (parse := NUMBERS.get(column.kind)) is None:
+    if (parse := NUMBER_PARSERS.get(column.kind)) is None:
         return False
     pairs = [(_number(parse, row.get(name)), _number(parse_money, outcome)) for row, outcome in known]
     both = [(x, y) for x, y in pairs if x is not None and y is not None]

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from featurizers.columns import NUMBER_PARSERS
 from learner.commands.options import overruled
 from learner.files import Reading, Source, expand, guess, read
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["TARGET", "decide", "of_model", "reading_for", "target_of"]
 
 TABLES = ("csv", "tsv")
-NUMBERS = ("number", "money", "percentage")  # kinds of targets that are numbers
 TARGET = "target"  # the outcome's field, where neither an option nor the model says another
 AHEAD_BYTES = 1 << 22  # of a file, on which its columns are decided
 SHOWN_COLUMNS = 12  # of a kind, in a note
@@ -35,18 +35,17 @@ def reading_for(specs: Iterable["Spec"], how: Reading) -> Reading:
 
 def of_model(client: "Client", option: str | None, how: Reading) -> tuple[str, Reading]:
     """Return the field of the outcome and how a file is read for a client's model."""
-    from learner.commands.saved import described as spec_of
+    from learner.commands.saved import spec_of
 
     spec = spec_of(client)
-    if (columns := spec.get("columns")) is None:
-        named = option or spec.get("target") or TARGET
-        note = how.on_note
-        how = dataclasses.replace(
-            how, on_kinds=lambda found: note_columns({name: each.column for name, each in found.items()}, named, note)
-        )
-    else:
-        how = dataclasses.replace(how, kinds=columns)
-    return option or spec.get("target") or TARGET, how
+    target = option or spec.get("target") or TARGET
+    if (columns := spec.get("columns")) is not None:
+        return target, dataclasses.replace(how, kinds=columns)
+
+    def note(found: "Mapping[str, Profile]") -> None:
+        note_columns({name: each.column for name, each in found.items()}, target, how.on_note)
+
+    return target, dataclasses.replace(how, on_kinds=note)
 
 
 def decide(
@@ -76,7 +75,7 @@ def decide(
     kinds = overruled(options, {name: column.column for name, column in found.items() if name != target})
     of_target = {target: found[target].column} if target in found else {}
     note_columns(kinds | of_target, target, how.on_note)
-    return kinds | {name: column for name, column in of_target.items() if column["kind"] in NUMBERS}
+    return kinds | {name: column for name, column in of_target.items() if column["kind"] in NUMBER_PARSERS}
 
 
 def note_columns(kinds: Mapping[str, Mapping[str, str]], target: str, on_note: Callable[[str], None]) -> None:

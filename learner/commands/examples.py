@@ -225,7 +225,7 @@ class _Answers:
     @property
     def exit_code(self) -> int:
         """2: there was no answer, but an error; 3: there were both."""
-        return (3 if self.n_answers else 2) if self.n_errors else 0
+        return (SOME_LEFT_OUT if self.n_answers else 2) if self.n_errors else 0
 
     def one(self, client: "Client", record: str) -> None:
         """Ask for one record in JSON; without --json, an error is the command's."""

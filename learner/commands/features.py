@@ -13,15 +13,13 @@ import msgpack
 
 from featurizers import REGISTRY, Featurizer, Template, get
 from learner.commands.columns import reading_for, target_of
-from learner.commands.options import format_option, json_option, read_model_file, target_option, to_json
+from learner.commands.options import SOME_LEFT_OUT, format_option, json_option, read_model_file, target_option, to_json
 from learner.commands.show import printable
 from learner.errors import FormatError, LearnerError, SpecError, show
 from learner.files import READING, read
 from learner.spec import Spec
 
 __all__ = ["featurize", "templates"]
-
-LEFT_OUT = 3  # the exit code where some records were left out
 
 ADDRESS = {"address": "abc@gmail.com"}
 EXAMPLES: dict[str, tuple[dict[str, Any], Any]] = {  # template -> an example's parameters, and its record
@@ -170,7 +168,7 @@ def featurize(
             _print_features(features)
         n_shown += 1
     if n_bad:
-        sys.exit(LEFT_OUT if n_shown else 2)
+        sys.exit(SOME_LEFT_OUT if n_shown else 2)
 
 
 def _parsed(text: str) -> Any:

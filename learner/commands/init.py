@@ -2,9 +2,7 @@
 
 import contextlib
 import itertools
-import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import msgpack
 from rich.console import Console
 from rich.progress import track
 
+from featurizers.formats import toml_key, toml_value
 from learner.commands.options import FILE_SEED, format_option, json_option, to_json
 from learner.errors import ExampleError, LearnerError
 from learner.files import Reading, expand, read
@@ -203,30 +202,15 @@ def model_file(proposal: Proposal, file: str, trial: Mapping[str, Any] | None) -
     for name in ("target", "task", "labels"):
         if name in spec:
             reason = f"  # {_comment(proposal.reasons[name])}" if name in proposal.reasons else ""
-            lines.append(f"{name} = {_toml(spec[name])}{reason}")
+            lines.append(f"{name} = {toml_value(spec[name])}{reason}")
     lines += ["", "[columns]"]
     for name, column in spec["columns"].items():
-        if name == spec["target"]:  # so that its cells are read as that
-            lines.append(f"{_key(name)} = {_toml(column if len(column) > 1 else column['kind'])}")
-            continue
-        seen = proposal.profiles[name]
-        missing = f", {seen.n_missing} of {seen.n} missing" if seen.n_missing else ""
-        value = column if len(column) > 1 else column["kind"]
-        lines.append(f"{_key(name)} = {_toml(value)}  # {_comment(reason_of(column['kind'], seen))}{missing}")
+        line = f"{toml_key(name)} = {toml_value(column if len(column) > 1 else column['kind'])}"
+        if seen := proposal.profiles.get(name):  # the target, whose cells are read as that, has none
+            missing = f", {seen.n_missing} of {seen.n} missing" if seen.n_missing else ""
+            line += f"  # {_comment(reason_of(column['kind'], seen))}{missing}"
+        lines.append(line)
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    """Return a text, a list or a map as TOML on one line."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _comment(text: str) -> str:

@@ -15,7 +15,7 @@ from learner.errors import ExampleError, LearnerError
 if TYPE_CHECKING:
     from learner.model import Model
 
-__all__ = ["asked", "described", "require_plain", "require_target", "save"]
+__all__ = ["asked", "require_plain", "require_target", "save", "spec_of"]
 
 
 def require_target(path: str) -> None:
@@ -46,7 +46,7 @@ def asked(model: str, redis_url: str | None) -> Client:
     return SavedClient(Model.load(model))
 
 
-def described(client: Client) -> dict[str, Any]:
+def spec_of(client: Client) -> dict[str, Any]:
     """Return the spec's data of the model that a client asks; {} if its user may not read it."""
     if isinstance(client, SavedClient):
         return client.committed().to_spec()

@@ -10,7 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from featurizers.columns import NO, YES, is_missing, parse_date, parse_money, parse_number, parse_percentage
+from featurizers.columns import (
+    NO,
+    NUMBER_PARSERS,
+    PLAIN_NUMBER,
+    SILENT,
+    YES,
+    is_missing,
+    parse_date,
+    parse_money,
+    parse_number,
+    parse_percentage,
+)
 
 __all__ = ["SAMPLE_ROWS", "Profile", "as_text", "profile", "profiles", "reader_of"]
 
@@ -86,11 +97,11 @@ def as_text(text: str) -> str | None:
 def reader_of(column: Mapping[str, str]) -> Callable[[str], Any] | None:
     """Return the function that turns a cell of a column into a number, a boolean, a text or None; None to leave it out."""
     kind = column.get("kind", "")
-    if kind in ("id", "ignore"):
+    if kind in SILENT:
         return None
     if kind == "yes_no":
         return _as_boolean
-    if (parse := _PARSERS.get(kind)) is None:
+    if (parse := NUMBER_PARSERS.get(kind)) is None:
         return as_text
     decimal = column.get("decimal", ".")
 
@@ -110,13 +121,6 @@ def reader_of(column: Mapping[str, str]) -> Callable[[str], Any] | None:
         return text if value is None else value
 
     return as_number if kind == "number" and decimal == "." else as_other_number
-
-
-_PARSERS: dict[str, Callable[..., float | None]] = {
-    "number": parse_number,
-    "money": parse_money,
-    "percentage": parse_percentage,
-}
 
 
 def _as_boolean(text: str) -> Any:
@@ -211,12 +215,9 @@ def _number(counts: Counter[str]) -> tuple[dict[str, str], str] | None:
     decimal = _decimal(counts)
     if _share(counts, lambda text: parse_number(text, decimal) is not None) < NEARLY_ALL:
         return None
-    separated = any(not _PLAIN_NUMBER.fullmatch(text) for text in counts if parse_number(text, decimal) is not None)
+    separated = any(not PLAIN_NUMBER.fullmatch(text) for text in counts if parse_number(text, decimal) is not None)
     words = " with decimal commas" if decimal == "," else " with separators of thousands" if separated else ""
     return _with_decimal("number", decimal), f"numbers{words}"
-
-
-_PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 # 02139; 720299e3: printed numbers have one digit or a point before the e; digits that a float doesn't hold; +49151

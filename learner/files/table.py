@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from featurizers.columns import is_missing
+from featurizers.columns import NUMBER_PARSERS, is_missing
 from learner.errors import FormatError
 from learner.files.dialect import delimiter_of, named_delimiter
 from learner.files.example import Example, OnError, Packed, pack_units
@@ -95,7 +95,7 @@ read_tsv = functools.partial(_read, usual="\t")
 
 def _target_reader(column: Mapping[str, str]) -> Callable[[str | None], Any]:
     """Return the function that turns a cell into an outcome: a number also as the column's kind writes it."""
-    as_number = reader_of(column) if column.get("kind") in ("number", "money", "percentage") else None
+    as_number = reader_of(column) if column.get("kind") in NUMBER_PARSERS else None
 
     def read_target(text: str | None) -> Any:
         if text is None or is_missing(text):
