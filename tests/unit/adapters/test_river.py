@@ -1,7 +1,5 @@
 """The adapters for River: River's own checks, its pipelines, and the same numbers as the model itself."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -9,14 +7,10 @@ from learner.errors import ExampleError
 from learner.model import Model
 from tests.unit.adapters.records import records
 
-needs_river = pytest.mark.skipif(
-    importlib.util.find_spec("river") is None, reason="river is not installed (extra: river)"
-)
+pytest.importorskip("river", reason="river is not installed (extra: river)")
 
 
 def river_checks():
-    if importlib.util.find_spec("river") is None:
-        return []
     from river import checks
 
     from learner.adapters.river import LearnerClassifier, LearnerRegressor
@@ -25,13 +19,11 @@ def river_checks():
     return [pytest.param(model, check, id=check.__name__) for model in models for check in checks.yield_checks(model)]
 
 
-@needs_river
 @pytest.mark.parametrize(("model", "check"), river_checks())
 def test_rivers_own_checks_hold(model, check):
     check(model.clone())
 
 
-@needs_river
 def test_river_evaluates_it_and_finds_what_the_model_counts_itself():
     from river import evaluate, metrics
 
@@ -46,7 +38,6 @@ def test_river_evaluates_it_and_finds_what_the_model_counts_itself():
     assert accuracy > 0.85
 
 
-@needs_river
 def test_it_stands_at_the_end_of_rivers_pipelines():
     from river import compose, evaluate, feature_extraction, metrics, preprocessing, stats
 
@@ -65,7 +56,6 @@ def test_it_stands_at_the_end_of_rivers_pipelines():
     assert evaluate.progressive_val_score(texts, bag, metrics.Accuracy()).get() > 0.95
 
 
-@needs_river
 def test_labels_of_river_are_any_two_values_and_a_third_one_is_refused():
     from learner.adapters.river import LearnerClassifier
 
@@ -97,7 +87,6 @@ def test_labels_of_river_are_any_two_values_and_a_third_one_is_refused():
     assert list(one.predict_proba_one({})) == ["ham", "spam"]
 
 
-@needs_river
 def test_the_numbers_in_river_are_those_of_the_model():
     from learner.adapters.river import LearnerRegressor
 
@@ -112,7 +101,6 @@ def test_the_numbers_in_river_are_those_of_the_model():
     assert again.model.n_examples == 0
 
 
-@needs_river
 def test_many_classes_of_river_are_any_values_and_appear_as_they_come():
     from river import evaluate, metrics
 

@@ -10,14 +10,12 @@ from learner.model import Model
 from tests.conftest import state_bytes
 from tests.unit.adapters.records import records
 
-needs_sklearn = pytest.mark.skipif(
-    importlib.util.find_spec("sklearn") is None, reason="scikit-learn is not installed (extra: sklearn)"
-)
+pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra: sklearn)")
+
 WEIGHTS = "an online learner's weight k is about k repeats, and repeats in another order are another stream"
 EXPECTED = {f"check_sample_weight_equivalence_on_{kind}_data": WEIGHTS for kind in ("dense", "sparse")}
 
 
-@needs_sklearn
 @pytest.mark.parametrize("name", ["LearnerClassifier", "LearnerRegressor"])
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks_hold(name):
@@ -36,7 +34,6 @@ def matrix(n=500):
     return X, np.where(X @ r.normal(size=6) + 0.1 * r.normal(size=n) > 0, "yes", "no")
 
 
-@needs_sklearn
 def test_dense_sparse_frame_and_records_are_the_same_stream():
     from scipy import sparse
 
@@ -68,7 +65,6 @@ def test_dense_sparse_frame_and_records_are_the_same_stream():
         np.testing.assert_array_equal(model.decision_function(form), scores, err_msg=name)
 
 
-@needs_sklearn
 def test_repeated_places_of_a_sparse_matrix_add_up():
     from scipy import sparse
 
@@ -81,7 +77,6 @@ def test_repeated_places_of_a_sparse_matrix_add_up():
     assert twice.nnz == 3
 
 
-@needs_sklearn
 def test_blocks_and_calls_do_not_matter(monkeypatch):
     from scipy import sparse
 
@@ -101,7 +96,6 @@ def test_blocks_and_calls_do_not_matter(monkeypatch):
     assert whole.score(X, t) > 0.7
 
 
-@needs_sklearn
 def test_it_stands_in_scikit_learns_pipelines_and_searches():
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -123,7 +117,6 @@ def test_it_stands_in_scikit_learns_pipelines_and_searches():
     assert probabilities.sum() == 1.0
 
 
-@needs_sklearn
 def test_records_and_frames_keep_their_names():
     from learner.adapters.sklearn import LearnerClassifier
 
@@ -145,7 +138,6 @@ def test_records_and_frames_keep_their_names():
             LearnerClassifier().fit(frame.rename(columns={"c": "(constant)"}), y)
 
 
-@needs_sklearn
 def test_what_cannot_be_learned_is_said_in_words():
     from learner.adapters.sklearn import LearnerClassifier, LearnerRegressor
 
@@ -168,7 +160,6 @@ def test_what_cannot_be_learned_is_said_in_words():
     assert math.isfinite(model.decision_function(X).sum())
 
 
-@needs_sklearn
 def test_many_classes_of_scikit_learn_are_learned_and_their_probabilities_sum_to_one():
     from sklearn.datasets import load_iris
 
