@@ -15,8 +15,9 @@ id             what identifies the record                         none
 ignore         anything                                           none
 =============  =================================================  ============================================================
 
-A value that is missing (see `is_missing`) gives the feature ``f_missing``. A value that is not of its field's kind is not
-lost: it gives ``f=VALUE``.
+A value that is missing (see `is_missing`) gives the feature ``f_missing``; the learner then takes the mean of the numbers
+``f`` so far. A value that is not of its field's kind is not lost: it gives ``f=VALUE``, and where a number is expected
+``f_missing``, too.
 """
 
 import math
@@ -181,11 +182,22 @@ def _otherwise(name: str) -> Add:
     return add
 
 
+def _no_number(name: str) -> Add:
+    """Return the function for values that should be a number and aren't: each is a category, and the number is missing."""
+    otherwise, missing = _otherwise(name), fit(name + MISSING_SUFFIX)
+
+    def add(value: Any, out: dict[str, float]) -> None:
+        otherwise(value, out)
+        out[missing] = 1.0
+
+    return add
+
+
 def _numbers(parse: Callable[..., float | None]) -> Callable[..., Add]:
     """Return the maker of the functions for a kind that is a number."""
 
     def make(name: str, decimal: str = ".") -> Add:
-        feature, otherwise = fit(name), _otherwise(name)
+        feature, otherwise = fit(name), _no_number(name)
 
         def add(value: Any, out: dict[str, float]) -> None:
             number = value if type(value) is float else _as_number(value, lambda text: parse(text, decimal))
@@ -239,7 +251,7 @@ def _yes_no(name: str) -> Add:
 
 
 def _date(name: str, format: str | None = None) -> Add:  # noqa: A002 -- the key in a spec
-    otherwise = _otherwise(name)
+    otherwise = _no_number(name)
 
     @lru_cache(MAX_CACHED)
     def features(text: str) -> dict[str, float] | None:

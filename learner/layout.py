@@ -72,6 +72,7 @@ PLACE_MASK = 0x07FF  # of DENSE: the place
 SWITCH_SHIFT, SWITCH_MASK = 11, 0x1F  # of DENSE, above these bits: its place among the switches, from 1, or 0
 CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above these bits: the row's class in a multi-class model, from 1
 CONSTANT_NAME = "(constant)"
+MISSING_SUFFIX = "_missing"  # the feature ``f_missing`` says that ``f`` is missing
 
 MAX_DENSE = 1024  # dense features: they are centred, and one that an example leaves out has the value 0
 MAX_BINNED = 64  # the first dense features: the dense filter sees them, and bins are derived from them

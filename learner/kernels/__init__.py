@@ -98,7 +98,7 @@ def learn_by_algorithm(buffer, position, holds_back, algorithm, work, results):
 def predict_by_algorithm(buffer, algorithm, work):
     """Score one map of features without changing the model; return (code, where, features, score)."""
     algorithm, features = _optimizer.named_algorithm(algorithm), named_work(work).features
-    code, where, n = _example.scan(buffer, np.int64(0), algorithm.keys, algorithm.table, features)
+    code, where, n = _example.scan(buffer, np.int64(0), algorithm, features)
     score = _optimizer.score_features(n, algorithm, features) if code == OK else 0.0
     return code, where, n, score
 

@@ -140,7 +140,7 @@ def read(buffer, position, classes, work):
     label_code, k, where = class_of(buffer, after, classes.keys, classes.labels, work.features.text)
     if label_code != OK and label_code != NEW_CLASS:
         return label_code, after, np.int64(0), k, 0.0
-    code, where, n, importance = read_rest(buffer, where, with_importance, classes.keys, classes.table, work.features)
+    code, where, n, importance = read_rest(buffer, where, with_importance, classes, work.features)
     for i in range(n):
         work.hashes[i] = work.features.hashes[i]
     return (label_code if code == OK else code), where, n, k, importance
@@ -217,7 +217,7 @@ def predict(score_example: Any) -> Any:
         """
         code, where, answers = OK, np.int64(0), classes.answers
         if n < 0:
-            code, where, n = scan(buffer, np.int64(0), classes.keys, classes.table, work.features)
+            code, where, n = scan(buffer, np.int64(0), classes, work.features)
             if code == OK:
                 for i in range(np.uint64(n)):
                     work.hashes[i] = work.features.hashes[i]

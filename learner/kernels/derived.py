@@ -95,6 +95,8 @@ def add_bins(learning, settings, table, state, derived):
         sample = samples[dense - 1]
         x = np.float32(derived.numbers[dense])
         derived.ranks[dense] = clipped(derived.standardized[dense])
+        if x != x:
+            continue  # missing
         if sample[N_TAKEN] < N_SAMPLES:
             if learning:
                 take_sample(x, sample)
@@ -118,6 +120,8 @@ def add_cells(n, settings, table, state, derived):
             break
         first, second = samples[i - 1], samples[j - 1]
         if min(first[N_TAKEN], second[N_TAKEN]) == N_SAMPLES and min(first[N_DIFFERENT], second[N_DIFFERENT]) > 0.0:
+            if derived.numbers[i] != derived.numbers[i] or derived.numbers[j] != derived.numbers[j]:
+                continue  # missing
             slot, other_slot = np.uint64(totals[DENSE_SLOTS + i]), np.uint64(totals[DENSE_SLOTS + j])
             bin_number = bin_of(np.float32(derived.numbers[i]), first, N_CELL_BINS)
             other_bin = bin_of(np.float32(derived.numbers[j]), second, N_CELL_BINS)
@@ -170,11 +174,11 @@ def add_mixed(n, settings, table, state, derived):
     """Append the pairs of a bin and a frequent feature; return the new number of derived features."""
     width = width_of(settings)
     for dense in range(1, min(np.int64(state.totals[N_DENSE]), N_MIXED) + 1):
-        sample = state.samples[dense - 1]
-        if sample[N_TAKEN] < N_SAMPLES or sample[N_DIFFERENT] == 0.0:
+        sample, x = state.samples[dense - 1], np.float32(derived.numbers[dense])
+        if x != x or sample[N_TAKEN] < N_SAMPLES or sample[N_DIFFERENT] == 0.0:
             continue
         slot = np.uint64(state.totals[DENSE_SLOTS + dense])
-        bin_number = bin_of(np.float32(derived.numbers[dense]), sample, N_CELL_BINS)
+        bin_number = bin_of(x, sample, N_CELL_BINS)
         h = blend(hash_at(table, slot * width), bin_number + IN_CELL)
         for i in range(np.uint64(N_CROSSED)):
             if derived.frequent[i] == MISSING:

@@ -6,10 +6,11 @@ an array of values, named by position.
 
 import numpy as np
 
-from learner.kernels.bits import HALF, NOTHING, ONE, float32_of, float64_of, load, prefetch, swap
+from learner.kernels.bits import HALF, MISSING, NOTHING, ONE, blend, float32_of, float64_of, load, prefetch, swap
 from learner.kernels.hashing import hash_name, hash_positions, is_utf8, n_digits
 from learner.kernels.jit import compiled, inlined
 from learner.kernels.scanner import big_endian, read_number, read_size, read_string
+from learner.kernels.table import DENSE, PLACE_MASK, find, width_of
 from learner.kernels.tasks import CODES, accept
 from learner.layout import (
     BAD_DUPLICATE,
@@ -33,6 +34,7 @@ from learner.layout import (
     MAX_NAME_BYTES,
     MAX_NUMBER,
     MIN_NUMBER,
+    MISSING_SUFFIX,
     NEGATIVE_NUMBER,
     OK,
     POSITION_HASHES,
@@ -40,6 +42,8 @@ from learner.layout import (
 )
 
 MASK32 = np.uint64(0xFFFFFFFF)
+SUFFIX, LAST_OF_SUFFIX = len(MISSING_SUFFIX), ord(MISSING_SUFFIX[-1])
+SUFFIX_WORD = np.uint64(int.from_bytes(MISSING_SUFFIX.encode(), "little"))
 BINARY = CODES["binary"]
 FALSE, TRUE = 0xC2, 0xC3
 POSITIVE_WORDS = tuple(int.from_bytes(word, "big") for word in (b"true", b"t", b"yes", b"y"))
@@ -162,14 +166,47 @@ def scan_array(buffer, start, keys, features):
 
 
 @inlined
-def scan(buffer, position, keys, table, features):
+def is_seen(h, mask, seen):
+    """Tell whether the example has the name with this hash."""
+    i = h & mask
+    while seen[i] != NOTHING:
+        if seen[i] == h:
+            return True
+        i = (i + ONE) & mask
+    return False
+
+
+@compiled
+def add_missing(buffer, n, mask, width, keys, table, features):
+    """Append the dense features that the example says are missing, with NaN as value; return the new number of features.
+
+    The feature ``f_missing`` says that ``f`` is missing.
+    """
+    for i in range(n):
+        start, length = features.starts[i], features.lengths[i] - SUFFIX
+        if length < 1 or n >= MAX_FEATURES or load(buffer, start + length) != SUFFIX_WORD:
+            continue
+        h, _ = hash_name(buffer, start, length, keys)
+        base = find(table, h, width)
+        if base == MISSING:
+            base = find(table, blend(h, ONE), width)  # with many classes: the first one's
+        if base != MISSING and table.words32[base + DENSE] & PLACE_MASK != 0 and not is_seen(h, mask, features.seen):
+            features.hashes[n], features.starts[n], features.lengths[n] = h, start, length
+            features.values[n] = np.nan
+            n += 1
+    return n
+
+
+@inlined
+def scan(buffer, position, learner, features):
     """Read and check a map of features (or an array of them: see `scan_array`).
 
     Returns (code, where, n); ``where`` is the next position, or the position of the fault. ``hashes[:n]`` are then the names'
     hashes, ``starts[:n]`` and ``lengths[:n]`` the places of the names in the buffer, and ``values[:n]`` the values; features
-    with a value of zero are left out.
+    with a value of zero are left out, and some that are missing are added: see `add_missing`.
     """
-    seen = features.seen
+    keys, table, seen = learner.keys, learner.table, features.seen
+    says_missing = False
     start = position
     size, position = read_size(buffer, position, 0x80, 0xDE)
     if size == -1:
@@ -227,6 +264,9 @@ def scan(buffer, position, keys, table, features):
             features.lengths[at] = length
             features.values[at] = x
             n += 1
+            says_missing |= length > SUFFIX and buffer[begin + length - 1] == LAST_OF_SUFFIX
+    if says_missing:
+        n = add_missing(buffer, n, mask, width_of(learner.settings), keys, table, features)
     return OK, position, n
 
 
@@ -241,9 +281,9 @@ def read_header(buffer, position):
 
 
 @inlined
-def read_rest(buffer, position, with_importance, keys, table, features):
+def read_rest(buffer, position, with_importance, learner, features):
     """Return (code, where, number of features, importance) of the values after the target; ``where`` is as in `scan`."""
-    code, where, n = scan(buffer, position, keys, table, features)
+    code, where, n = scan(buffer, position, learner, features)
     if code != OK or not with_importance:
         return code, where, n, 1.0
     kind, importance, after = read_number(buffer, where)
@@ -261,5 +301,5 @@ def read(buffer, position, learner, work):
     code, y, where = read_target(buffer, after, learner.settings.task, learner.keys)
     if code != OK:
         return code, after, np.int64(0), 0.0, 0.0
-    code, where, n, importance = read_rest(buffer, where, with_importance, learner.keys, learner.table, work.features)
+    code, where, n, importance = read_rest(buffer, where, with_importance, learner, work.features)
     return code, where, n, y, importance

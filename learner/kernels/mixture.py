@@ -313,7 +313,8 @@ def _room(start_head: Any) -> tuple[Any, Any]:
         for i in range(np.uint64(n)):
             base = features.bases[i]
             if base == MISSING:
-                if not is_admitted(features.hashes[i], features.lengths[i], table, totals):
+                is_missing = features.values[i] != features.values[i]
+                if is_missing or not is_admitted(features.hashes[i], features.lengths[i], table, totals):
                     continue  # as if the example didn't have it
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
@@ -431,7 +432,7 @@ def loops(head: heads.Functions) -> Loops:
     @inlined
     def predict(buffer, learner, work):
         """Score one map of features without changing the model; the experts' scores stay in the work arrays."""
-        code, where, n = scan(buffer, np.int64(0), learner.keys, learner.table, work.features)
+        code, where, n = scan(buffer, np.int64(0), learner, work.features)
         if code != OK:
             return code, where, n, NOTHING, 0.0
         salt(n, work.features.hashes, work.features.hashes, learner.state.totals)

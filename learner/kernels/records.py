@@ -149,7 +149,7 @@ class Features(NamedTuple):
     starts: Any  # int64: the name's start in the buffer; -1 - p for the position p of an array
     lengths: Any  # int64, of names
     bases: Any  # uint64: the starts of rows, or MISSING
-    values: Any  # float64, unscaled
+    values: Any  # float64, unscaled; NaN of a dense feature that is missing
     scaled: Any  # float32, on the features' own scales, within [-1, 1]
     present: Any  # uint8, by place: which dense features the example has
     silent: Any  # uint8: with L1, whether the feature is silent: see `learner.kernels.experts.mark_silent`
@@ -163,7 +163,7 @@ class Derived(NamedTuple):
     bases: Any  # uint64
     parents: Any  # uint32, (3, n): the slots of the two parents, and their bins
     values: Any  # float32: 1; of products what `add_products` writes
-    numbers: Any  # float64, by place: the dense features' values; then of each switch that is on, its row's start + 1
+    numbers: Any  # float64, by place: the dense features' values, or NaN; then of each switch that is on, its row's start + 1
     ranks: Any  # float64, by place: the places of values among the first ones, standardised
     standardized: Any  # float64, by place: 1, then the dense features' values minus their means, over their deviations
     frequent: Any  # uint64: the starts of the rows of the most frequent other features

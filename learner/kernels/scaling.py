@@ -2,7 +2,7 @@
 
 A feature's row has its count, the mean and standard deviation of its values, and its scale, about the largest size seen. A
 feature with varying values that is in more than half of the examples is *dense*: it is centred, and an example that leaves it
-out has the value 0 for it.
+out has the value 0 for it. One that is said to be missing (see `learner.kernels.example.add_missing`) counts as its mean.
 """
 
 import math
@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from learner.kernels.bits import MISSING, NOTHING, ONE
-from learner.kernels.jit import inlined
+from learner.kernels.jit import inlined, no
 from learner.kernels.table import COUNT, DENSE, DEVIATION, MEAN, PLACE_MASK, SCALE, find_again, width_of
 from learner.layout import (
     CELLS,
@@ -103,6 +103,18 @@ def note_switch(base, count, learning, table, state, derived):
 
 
 @inlined
+def note_missing(i, base, half_of_examples, table, features, derived):
+    """Give a number that is missing the value of its mean, which changes no statistics and is in no bin."""
+    rows, words32 = table.rows, table.words32
+    place, count = np.int64(words32[base + DENSE] & PLACE_MASK), np.float64(words32[base + COUNT])
+    features.present[place] = 1
+    if 0 < place <= MAX_BINNED:
+        derived.numbers[place] = math.nan
+    if count <= half_of_examples:  # not centred
+        features.scaled[i] = scaled(np.float64(rows[base + MEAN]), base, count, no(), rows)
+
+
+@inlined
 def scale_features(n, learning, settings, table, state, features, derived):
     """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``, and confirm their rows; return n.
 
@@ -128,6 +140,11 @@ def scale_features(n, learning, settings, table, state, features, derived):
     for i in range(np.uint64(n)):
         x = features.values[i]
         base = find_again(i, features.hashes, bases, table, width)
+        if x != x:  # missing
+            features.scaled[i] = 0.0
+            if base != MISSING:
+                note_missing(i, base, half_of_examples, table, features, derived)
+            continue
         if base == MISSING:
             features.scaled[i] = 1.0 if x > 0.0 else -1.0
             continue
@@ -182,6 +199,7 @@ def add_left_out(n, learning, settings, table, totals, features, derived):
         if deviation > 0.0 and count > 0.5 * totals[EXAMPLES]:
             v = -np.float64(rows[base + MEAN])
             features.bases[n] = base
+            features.values[n] = 0.0
             features.scaled[n] = scaled(v, base, count, learning, rows)
             if place <= MAX_BINNED:
                 derived.standardized[place] = bounded(v / deviation, MAX_STANDARDIZED)

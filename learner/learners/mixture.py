@@ -228,7 +228,7 @@ class Mixture(LinearLearner):
         work = records.work()
         bases, values, scaled = work.features.bases[:n], work.features.values[:n], work.features.scaled[:n]
         names = names_of(packed)
-        values[len(names) :] = 0.0  # the example's own features are followed by the dense features that it leaves out
+        # the example's own features are followed by the dense features that are missing, or that it leaves out
         names += [self.weight_dict.name(int(base) // self.weight_dict.width) for base in bases[len(names) :]]
         known = bases != kernels.MISSING
         slots = (bases[known] // np.uint64(self.weight_dict.width)).astype(np.int64)
@@ -237,7 +237,9 @@ class Mixture(LinearLearner):
         standardized = work.derived.standardized[np.where(place <= layout.MAX_BINNED, place, 0)]
         score_parts = self._linear_weights(slots) * scaled[known] + self._dense_filter_weights(rows) * standardized
         columns = np.zeros((3, n))  # mean, weight, contribution
-        columns[0, known] = np.where(self._is_centred(rows), rows[:, layout.MEAN], 0.0)
+        means = rows[:, layout.MEAN]
+        values[known] = np.where(np.isnan(values[known]), means, values[known])
+        columns[0, known] = np.where(self._is_centred(rows), means, 0.0)
         columns[1, known] = self.effective_weights(slots)
         unit, rest = self.unit_and_offset[0], 0.0
         if self.head:

@@ -300,12 +300,19 @@ class Reference:
         return math.sqrt(squares / total) if squares else 1.0
 
     # ---- from values to scores ----
+    def with_missing(self, features: dict[str, float]) -> dict[str, float]:
+        """Return features, and those dense ones that are said to be missing, as NaN."""
+        said = [name.removesuffix("_missing") for name, x in features.items() if name.endswith("_missing") and x]
+        return features | {name: math.nan for name in said if name in self.dense and name not in features}
+
     def bring(self, name: str, x: float, learning: bool) -> tuple[float, float, float]:
         """Return a value on its feature's own scale, u in [-1, 1], the value itself, clipped, and z of a dense one."""
         f = self.features.get(name)
         if f is None:
             return math.copysign(1.0, x), x, 0.0
         variance = f.variance
+        if math.isnan(x):  # missing
+            return 0.0 if f.count > 0.5 * self.n_examples else clip(f.mean / f.scale, 1.0), x, 0.0
         left_out = x == 0.0
         if f.count > 8 and not left_out:  # a rare huge value must not stretch the scale
             x = clip(x, abs(f.mean) + 15.0 * math.sqrt(variance) if variance > 0.0 else 4.0 * abs(f.mean))
@@ -332,7 +339,7 @@ class Reference:
     def look_at(self, features: dict[str, float], learning: bool) -> tuple[dict[str, float], list[float], dict]:
         """Return u for every feature, the constant last; 1 and z by place; and the values of the derived features."""
         us, zs, values = {}, [1.0] + [0.0] * MAX_BINNED, {}
-        given = {name: x for name, x in features.items() if abs(x) >= 1e-30}
+        given = {name: x for name, x in features.items() if not abs(x) < 1e-30}
         frequent = max(30.0, 0.01 * self.n_examples)
         counts = {name: self.features[name].count for name in given if name in self.features}
         tops = [name for name, n in counts.items() if n >= frequent and self.features[name].place is None]
@@ -376,6 +383,8 @@ class Reference:
         for place, name in enumerate(self.dense[:MAX_BINNED], 1):
             f, x = self.features[name], values.get(name, 0.0)
             self.ranks[name] = clip(zs[place], 3.0)
+            if math.isnan(x):
+                continue
             if len(f.sample) < N_SAMPLES:
                 if learning:
                     f.sample.append(float(np.float32(x)))
@@ -385,6 +394,8 @@ class Reference:
                     self.ranks[name] = (f.bin_of(x, N_BINS) - 11.5) / math.sqrt((N_BINS**2 - 1) / 12.0)
         for pair in self.chosen["cell"]:
             parents = [self.features[name] for name in pair]
+            if any(math.isnan(values.get(name, 0.0)) for name in pair):
+                continue
             if all(len(f.sample) == N_SAMPLES and f.n_bounds > 0 for f in parents):
                 bins = [1 + self.features[name].bin_of(values.get(name, 0.0), N_CELL_BINS) for name in pair]
                 found[tuple(zip(pair, bins, strict=True))] = 1.0
@@ -404,8 +415,9 @@ class Reference:
         if {"cells", "crosses"} <= self.parts and self.loss in STANDARDISED:
             for name in self.dense[:3]:
                 f = self.features[name]
-                if len(f.sample) == N_SAMPLES and f.n_bounds > 0:
-                    mine = (name, 1 + f.bin_of(values.get(name, 0.0), N_CELL_BINS))
+                x = values.get(name, 0.0)
+                if not math.isnan(x) and len(f.sample) == N_SAMPLES and f.n_bounds > 0:
+                    mine = (name, 1 + f.bin_of(x, N_CELL_BINS))
                     found |= {(mine, (top, 0)): 1.0 for top in tops}
         return found
 
@@ -444,7 +456,7 @@ class Reference:
 
     def predict(self, features: dict[str, float]) -> float:
         """Return the score, in the target's units."""
-        score, _ = self.score(*self.look_at(features, learning=False))
+        score, _ = self.score(*self.look_at(self.with_missing(features), learning=False))
         return self.offset + self.unit * score
 
     # ---- learning ----
@@ -493,6 +505,7 @@ class Reference:
         """Score an example, and follow its values and its target; return the score, in the target's units, and the example."""
         if not self.features:
             self.insert(CONSTANT, 1.0)
+        features = self.with_missing(features)
         us, zs, derived = self.look_at(features, learning=True)
         s, v = self.score(us, zs, derived)
         for name in self.promoted:

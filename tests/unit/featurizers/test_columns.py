@@ -5,7 +5,8 @@ import datetime as dt
 import pytest
 
 from featurizers import Featurizer, FeaturizerSpecError, Fields
-from featurizers.columns import KINDS
+from featurizers.columns import KINDS, MISSING_SUFFIX
+from learner import layout
 
 
 def features(kind, value, **options):
@@ -32,7 +33,7 @@ def test_a_decimal_comma_is_said(text, number):
 
 @pytest.mark.parametrize("value", ["12,34", "1,23,456", "ten", "0x10", "1e999", "inf"])
 def test_what_is_no_number_is_a_category_and_nothing_is_lost(value):
-    assert features("number", value) == {f"f={value}": 1.0}
+    assert features("number", value) == {f"f={value}": 1.0, "f_missing": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_a_date_is_a_day_and_its_parts(value, pattern, hour):
 
 @pytest.mark.parametrize("value", ["soon", "31.13.2026", 7])
 def test_what_is_no_date_is_a_category(value):
-    assert features("date", value, format="%d.%m.%Y") == {f"f={value}": 1.0}
+    assert features("date", value, format="%d.%m.%Y") == {f"f={value}": 1.0, "f_missing": 1.0}
 
 
 def test_a_place_is_its_numbers_and_its_cells():
@@ -149,3 +150,8 @@ def test_columns_go_to_data_and_back():
     again = Featurizer.from_spec(f.to_spec())
     assert (again, again.to_spec()) == (f, f.to_spec())
     assert Featurizer([Fields()]).to_spec() == {"templates": [{"template": "fields"}]}
+
+
+def test_the_learner_knows_which_features_say_that_a_number_is_missing():
+    assert layout.MISSING_SUFFIX == MISSING_SUFFIX
+    assert len(MISSING_SUFFIX) == 8  # compared as one word

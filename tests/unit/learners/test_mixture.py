@@ -7,21 +7,9 @@ import pytest
 
 from learner import kernels, layout
 from learner.losses import LOSSES
-from tests.unit.streams import (
-    growing,
-    huge_values,
-    indicators,
-    mixed,
-    new,
-    odd_numbers,
-    pack,
-    reference_of,
-    stream,
-    wide,
-)
+from tests.unit.streams import STREAMS, indicators, mixed, new, pack, reference_of, stream, wide
 
 N_EXAMPLES = 400 if kernels.JIT else 40
-STREAMS = [indicators, odd_numbers, mixed, growing, huge_values, wide]
 KINDS = [(1, "late"), (2, "late"), (2, "at_once"), ("two alone", "at_once"), (3, "late")]
 
 
@@ -114,3 +102,20 @@ def test_before_the_first_count_above_zero_nothing_but_the_mean_is_learned():
     assert model.predict_one({"a": 1}) == pytest.approx(1 / 51)
     model.learn_one({"a": 1}, 2)
     assert model.predict_one({"a": 1}) > 1 / 51
+
+
+def test_a_number_that_is_missing_counts_as_its_mean():
+    """Otherwise a record without a number far from 0, which never lacked in learning, would get an absurd answer."""
+    model, r = new(), random.Random(1)
+    for _ in range(500):
+        tall = r.random() < 0.5
+        model.learn_one({"year": r.gauss(2000 + 2 * tall, 3), "height": r.gauss(170 + 20 * tall, 10)}, int(tall))
+    assert 0.2 < model.predict_proba_one({"year_missing": 1, "height_missing": 1})[1] < 0.8
+    assert (
+        model.score_one({"year": 2002.0, "height": 150.0}) < model.score_one({"year": 2002.0, "height_missing": 1}) - 1
+    )
+    shown = {c.name: c for c in model.explain_one({"year": 2002.0, "height_missing": 1})}
+    assert shown["height"].value == shown["height"].mean == pytest.approx(180.0, abs=3.0)
+    assert shown["height"].contribution == 0.0
+    total = sum(c.contribution for c in shown.values())
+    assert total == pytest.approx(model.score_one({"year": 2002.0, "height_missing": 1}), abs=1e-5)

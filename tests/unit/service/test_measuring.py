@@ -1,5 +1,6 @@
 """Measuring in the service: which entries are held back, what is measured of them, and that the same is learned."""
 
+import math
 import random
 
 import msgpack
@@ -33,8 +34,9 @@ def entries(n, ms=1, first=0):
 
 
 @pytest.fixture
-def worker():
+def worker(monkeypatch):
     """Make a `Learning`, a `Measuring` and a function that takes entries as a worker does, some at a time."""
+    monkeypatch.setattr(measuring, "COLLECT_SECONDS", math.inf)  # however long compiling takes
 
     def made(one_in=16, stopping=lambda: False):
         learning = Learning(Model(seed=SEED), Acceptance(1.0), stopping)
