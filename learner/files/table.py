@@ -19,7 +19,8 @@ from learner.files.example import Example, OnError, Packed, pack_units
 from learner.files.profile import SAMPLE_ROWS, as_text, profiles, reader_of
 from learner.files.reading import Reading, missing_target
 from learner.files.source import BLOCK_BYTES, lines
-from learner.files.values import number, outcome
+from learner.files.values import outcome
+from learner.packing import number
 
 __all__ = ["read_csv", "read_tsv"]
 
