@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 MISSING_SUFFIX = "_missing"
-MAX_MISSING = 8  # characters, with blanks
+MAX_MISSING = 8  # characters of a word that stands for it, with blanks
 MISSING_WORDS = frozenset(("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "nil", "-", "--", "?", "."))
 YES = frozenset(("true", "t", "yes", "y", "1"))
 NO = frozenset(("false", "f", "no", "n", "0"))
@@ -69,7 +69,7 @@ def is_missing(value: Any) -> bool:
     [True, True, True, True, True, False, False, False]
     """
     if isinstance(value, str):
-        return len(value) < MAX_MISSING and value.strip().lower() in MISSING_WORDS
+        return value.strip().lower() in MISSING_WORDS if len(value) < MAX_MISSING else value.isspace()
     return plain(value) is None
 
 

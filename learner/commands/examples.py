@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgpack
 
-from learner.commands.columns import of_model
+from learner.commands.columns import of_model, other_values
 from learner.commands.options import (
     SOME_LEFT_OUT,
     durability_option,
@@ -91,8 +91,9 @@ def push(
                     pushed += n
                     advance(source.position())
     seconds = time.perf_counter() - started
+    others = other_values(how)
     if as_json:
-        click.echo(to_json({"model": model, "pushed": pushed, "bad": bad.n, "seconds": round(seconds, 3)}))
+        click.echo(to_json({"model": model, "pushed": pushed, "bad": bad.n, "seconds": round(seconds, 3)} | others))
     else:
         click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {bad.n} bad ones" if bad.n else ""))
     if bad.n:

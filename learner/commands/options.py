@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,7 @@ def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any, encoding: str | None, columns: str | None, no_header: bool, **options: Any
     ) -> Callable[..., Any]:
         names = tuple(columns.split(",")) if columns else () if no_header else None
-        how = Reading(names, encoding, needs_target=True, on_note=_note)
+        how = Reading(names, encoding, others=Counter(), needs_target=True, on_note=_note)
         return function(*args, how=how, **options)  # type: ignore[no-any-return]
 
     return wrapped

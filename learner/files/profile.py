@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 
 from featurizers.columns import (
     NO,
-    NUMBER_PARSERS,
     PLAIN_NUMBER,
-    SILENT,
     YES,
     is_missing,
     parse_date,
@@ -23,7 +21,7 @@ from featurizers.columns import (
     parse_percentage,
 )
 
-__all__ = ["SAMPLE_ROWS", "Profile", "as_text", "profile", "profiles", "reader_of"]
+__all__ = ["SAMPLE_ROWS", "Profile", "profile", "profiles"]
 
 SAMPLE_ROWS = 10_000
 NEARLY_ALL = 0.98  # of the values must be of a kind
@@ -86,48 +84,6 @@ def profile(values: Sequence[Any], n_rows: int | None = None) -> Profile:
     example = counts.most_common(1)[0][0] if counts else ""
     column, reason = _decide(present, counts, n - len(present))
     return Profile(column, reason, n, n - len(present), len(counts), example)
-
-
-# ---- values as JSON has them, for models that don't say what their columns hold ------------------------------------------
-def as_text(text: str) -> str | None:
-    """Return a cell unchanged; None if it is blank."""
-    return text if text and not text.isspace() else None
-
-
-def reader_of(column: Mapping[str, str]) -> Callable[[str], Any] | None:
-    """Return the function that turns a cell of a column into a number, a boolean, a text or None; None to leave it out."""
-    kind = column.get("kind", "")
-    if kind in SILENT:
-        return None
-    if kind == "yes_no":
-        return _as_boolean
-    if (parse := NUMBER_PARSERS.get(kind)) is None:
-        return as_text
-    decimal = column.get("decimal", ".")
-
-    def as_number(text: str) -> Any:
-        try:
-            value = float(text)
-            if value - value == 0.0 and "_" not in text and text.isascii():  # the plain case; neither infinite nor nan
-                return value
-        except ValueError:
-            pass
-        return as_other_number(text)
-
-    def as_other_number(text: str) -> Any:
-        if is_missing(text):
-            return None
-        value = parse(text, decimal)
-        return text if value is None else value
-
-    return as_number if kind == "number" and decimal == "." else as_other_number
-
-
-def _as_boolean(text: str) -> Any:
-    if is_missing(text):
-        return None
-    word = text.strip().lower()
-    return True if word in YES else False if word in NO else text
 
 
 # ---- deciding ------------------------------------------------------------------------------------------------------------

@@ -52,6 +52,17 @@ def test_lines_that_can_t_be_read_are_named_and_left_out(run, create, drain, fil
     assert drain().model.n_examples == (61 if form == "csv" else 60)
 
 
+@pytest.mark.parametrize("columns", [None, {"price": "money", "size": "number"}])
+def test_values_of_another_kind_are_counted_by_column(run, create, file, columns):
+    """Whether the model says what the columns hold, or the file decides."""
+    create(featurizer="fields", columns=columns)
+    rows = b"".join(b"$%d.50,%d,1\n" % (i, i % 9) for i in range(60))
+    path = file("x.csv", b"price,size,target\n" + rows + b"on request,large,1\n")
+    result = run("push", "m", path, "--json")
+    assert strictly(result.stdout)["other_values"] == {"price": 1, "size": 1}
+    assert "taken as categories: price: 1 value is no amount; size: 1 value is no number" in result.stderr
+
+
 def test_only_the_first_ten_bad_lines_are_shown_and_all_are_counted(run, create):
     create()
     result = run(

@@ -305,6 +305,22 @@ def test_rejected_targets_are_told_what_to_do(file, targets, hint):
     assert lines[-1].endswith(f"; {hint}" if hint else "(got 7)")
 
 
+def with_odd_values(n: int = 60) -> bytes:
+    """A table whose last row has another kind of value in two columns."""
+    rows = "".join(f"${i}.50,{i % 9},{i % 2}\n" for i in range(n))
+    return f"price,size,target\n{rows}on request,large,1\n".encode()
+
+
+@pytest.mark.parametrize("options", [[], ["--compare", "rates=0.5"]])
+def test_values_of_another_kind_are_counted_by_column(file, options):
+    path = file("x.csv", with_odd_values())
+    result = invoke("replay", path, "--json", *options)
+    assert strictly(result.stdout)["other_values"] == {"price": 1, "size": 1}
+    note = "Note: taken as categories: price: 1 value is no amount; size: 1 value is no number"
+    assert result.stderr.splitlines().count(note) == 1
+    assert "other_values" not in strictly(invoke("replay", path, "--json", "--category", "price,size").stdout)
+
+
 def predictions(path) -> list[dict]:
     return [strictly(line) for line in path.read_text().splitlines()]
 
