@@ -160,7 +160,7 @@ def _column_warnings(columns: Mapping[str, Profile]) -> list[str]:
         if column.kind == "id":
             warnings.append(f"{name}: {column.reason}: an id, left out; if it means something, give it another kind")
         elif column.n_distinct == 1 and not column.n_missing:
-            warnings.append(f"{name}: always {column.example}")
+            warnings.append(f"{name}: always {column.example:.60}")
     return warnings
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from featurizers.columns import NUMBER_PARSERS
 from learner.commands.options import overruled
-from learner.commands.show import printable
 from learner.files import Reading, Source, expand, guess, read
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def other_values(how: Reading) -> dict[str, Any]:
     if not how.others:
         return {}
     columns = [
-        f"{printable(name)}: {n} {'value is' if n == 1 else 'values are'} no {OTHERWISE.get(kind, kind)}"
+        f"{name}: {n} {'value is' if n == 1 else 'values are'} no {OTHERWISE.get(kind, kind)}"
         for (name, kind), n in how.others.most_common()
     ]
     more = f"; and {len(columns) - SHOWN_COLUMNS} more columns" if len(columns) > SHOWN_COLUMNS else ""

@@ -24,7 +24,7 @@ from learner.commands.options import (
     to_json,
 )
 from learner.commands.show import answer_text, printable
-from learner.errors import FormatError, LearnerError
+from learner.errors import FormatError, LearnerError, escaped
 from learner.files import Packed, Reading, Source, expand, read
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ class _BadLines:
     def __call__(self, where: str, message: str, raw: bytes) -> None:
         self.n += 1
         if self.n <= SHOWN_ERRORS:
-            click.echo(f"Error: {f'{self.file}: ' if self.is_pattern else ''}{where}: {message}", err=True)
+            file_of = f"{self.file}: " if self.is_pattern else ""
+            click.echo(f"Error: {escaped(f'{file_of}{where}: {message}')}", err=True)
 
 
 class _WaitNotes:
@@ -281,7 +282,9 @@ class _Answers:
 
     def _error(self, line: int, message: str) -> None:
         self.n_errors += 1
-        click.echo(to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {message}")
+        click.echo(
+            to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {escaped(message)}"
+        )
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from learner.errors import LearnerError, SpecError, show
+from learner.errors import LearnerError, SpecError, escaped, show
 from learner.files import COLUMNAR, FORMATS, Reading, check_encoding
 from learner.losses import LOSSES
 from learner.optimizers import OPTIMIZERS
@@ -109,7 +109,7 @@ def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note(note: str) -> None:
-    click.echo(f"Note: {note}", err=True)
+    click.echo(f"Note: {escaped(note)}", err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
