@@ -107,6 +107,8 @@ _WORDS = (YES | NO) - {"0", "1"}  # a single letter is one only beside another w
 
 def _is_yes_or_no(counts: Counter[str]) -> bool:
     words = {text.lower() for text in counts}
+    if {len(word) > 1 for word in words} == {True, False}:  # beside a whole word 0 and 1 mean the same
+        words -= {"0", "1"}
     return words <= _WORDS and (len(words) > 1 or max(map(len, words)) > 1)
 
 

@@ -46,7 +46,7 @@ def test_lines_that_can_t_be_read_are_named_and_left_out(run, create, drain, fil
     )
     result = run("push", "m", path, code=3)
     (line,) = errors(result)
-    assert re.match(r"Error: (line|example) 6\d: ", line)
+    assert re.match(r"Error: (line|row|example) 6\d: ", line)
     assert f"pushed {61 if form == 'csv' else 60} examples" in result.stdout
     assert "left out 1 bad ones" in result.stdout
     assert drain().model.n_examples == (61 if form == "csv" else 60)
