@@ -81,7 +81,8 @@ def decide(
 
 def note_columns(kinds: Mapping[str, Mapping[str, str]], target: str, on_note: Callable[[str], None]) -> None:
     """Say what columns were taken for, and what words of a target mean."""
-    on_note(f"columns: {described({name: column for name, column in kinds.items() if name != target})}")
+    if others := {name: column for name, column in kinds.items() if name != target}:
+        on_note(f"columns: {described(others)}")
     if kinds.get(target) == {"kind": "yes_no"}:
         on_note(f"{target}: a word for yes is 1, a word for no is 0")
 

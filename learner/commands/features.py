@@ -14,8 +14,9 @@ import msgpack
 from featurizers import REGISTRY, Featurizer, Template, get
 from learner.commands.columns import reading_for, target_of
 from learner.commands.options import SOME_LEFT_OUT, format_option, json_option, read_model_file, target_option, to_json
+from learner.commands.records import are_records, is_json, parsed
 from learner.commands.show import printable
-from learner.errors import FormatError, LearnerError, SpecError, show
+from learner.errors import FormatError, LearnerError, SpecError, escaped, show
 from learner.files import READING, read
 from learner.spec import Spec
 
@@ -145,20 +146,22 @@ def _print_features(features: Mapping[str, float], margin: str = "") -> None:
 def featurize(
     featurizer: str, record: str, limit: int, file_format: str | None, target: str | None, as_json: bool
 ) -> None:
-    """Show what RECORD (a record in JSON, a file of records, or - for the standard input) becomes.
+    """Show what RECORD (one or a list in JSON, a file of records, or - for the standard input) becomes.
 
     FEATURIZER is a ready one's name, such as fields, text or text:FIELD, or a TOML or JSON file: a featurizer's or a model's.
     """
     phi, spec = _featurizer(featurizer)
-    is_json = record.lstrip()[:1] in ("{", '"', "[")
-    records = iter([("record", _parsed(record))]) if is_json else _records(record, file_format, spec, target)
+    records = _given(record) if is_json(record) else _records(record, file_format, spec, target)
     n_shown = n_bad = 0
     for where, value in islice(records, limit):
         try:
             features = phi(value)
         except ValueError as error:
             n_bad += 1
-            click.echo(f"Error: {error}" if is_json else f"Error: {where}: {error}", err=True)
+            if as_json:
+                click.echo(to_json({"error": f"{where}{error}"}))
+            else:
+                click.echo(f"Error: {where}{escaped(str(error))}", err=True)
             continue
         if as_json:
             click.echo(to_json({"features": features}))
@@ -167,15 +170,10 @@ def featurize(
                 click.echo()
             _print_features(features)
         n_shown += 1
+    if not n_shown and not n_bad:
+        raise LearnerError(f"{record}: must hold at least one record (it holds none)")
     if n_bad:
         sys.exit(SOME_LEFT_OUT if n_shown else 2)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise FormatError(f"record must be JSON (got {show(text)}: {error})") from error
 
 
 def _featurizer(source: str) -> tuple[Featurizer, Spec | None]:
@@ -190,8 +188,14 @@ def _featurizer(source: str) -> tuple[Featurizer, Spec | None]:
         raise SpecError(str(error)) from error
 
 
+def _given(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the record of each record in JSON."""
+    value = parsed(text)
+    return ((f"line {n}: ", each) for n, each in enumerate(value, 1)) if are_records(value) else iter([("", value)])
+
+
 def _records(file: str, file_format: str | None, spec: Spec | None, target: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the record of each example of a file.
+    """Yield the place, as a message begins, and the record of each example of a file.
 
     Raises
     ------
@@ -202,4 +206,4 @@ def _records(file: str, file_format: str | None, spec: Spec | None, target: str 
     for example in read(file, file_format, target=target_of(target, spec), how=how):
         if example.kind == "features":
             raise FormatError(f"{example.where}: file must hold records (it holds features: no featurizer is used)")
-        yield example.where, msgpack.unpackb(example.data, strict_map_key=False)[1]
+        yield f"{example.where}: ", msgpack.unpackb(example.data, strict_map_key=False)[1]

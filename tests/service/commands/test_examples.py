@@ -176,7 +176,12 @@ def test_every_line_of_a_file_has_an_answer_or_an_error_in_order(run, create, se
         assert run("predict", "m", file("bad.jsonl", b"{nope\n"), code=2).stdout.startswith(
             "Error: line 1: must be one JSON"
         )
-        assert run("predict", "m", file("empty.jsonl", b"")).stdout == ""
+        for nothing in (file("empty.jsonl", b""), file("header.csv", b"lat,lon\n"), "[]"):
+            empty = run("predict", "m", nothing, code=2)
+            assert (empty.stdout, empty.stderr) == (
+                "",
+                f"Error: {nothing}: must hold at least one record (it holds none)\n",
+            )
     assert [(line.get("prediction"), line.get("line")) for line in lines] == [
         (None, 1), (0.5, None), (None, 3), (None, 5), (0.5, None),
     ]  # fmt: skip
@@ -206,6 +211,13 @@ def test_a_list_of_records_is_answered_a_line_each(run, create, serving):
     assert result.stdout.splitlines()[0] == f"near {p:.6g}"
     assert result.stdout.splitlines()[1].startswith("Error: line 2: field 'lat' must be within")
     assert (alone["line"], alone["error"][:11]) == (1, "field 'lat'")
+
+
+def test_each_element_of_a_list_has_an_answer_or_an_error(run, create, serving):
+    create(featurizer="fields")
+    with serving():
+        lines = run("predict", "m", '[{"a": 1}, 5, {"a": 2}, null, "b", [1]]', code=3).stdout.splitlines()
+    assert [line[:14] for line in lines] == ["0.5", "Error: line 2:", "0.5", *(f"Error: line {n}:" for n in (4, 5, 6))]
 
 
 def test_many_classes_are_answered_by_a_label_with_its_probability(run, create, serving, file):
