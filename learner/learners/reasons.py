@@ -104,7 +104,8 @@ class OtherTargets:
         if len(values) < 2:
             return ""
         negative, positive = sorted(values) if n_texts == 0 else sorted(map(str, values))
-        return f"two values, {negative} and {positive}: add --labels {shlex.quote(f'{negative},{positive}')}"
+        option = ",".join(f'"{label}"' if "," in str(label) else str(label) for label in (negative, positive))
+        return f"two values, {negative} and {positive}: add --labels {shlex.quote(option)}"
 
 
 def _bad_value(data: bytes, where: int) -> tuple[str, float]:

@@ -9,6 +9,7 @@ import tomllib
 import pytest
 from rich.cells import cell_len
 
+from learner.commands.options import read_model_file
 from learner.spec import Spec
 from tests.command_line import invoke, invoke_failing, strictly
 
@@ -60,6 +61,16 @@ def test_it_writes_a_model_file_that_replay_and_create_understand(path, tmp_path
     assert Spec.from_data(data).target == "late"
     found = strictly(invoke("replay", path, "--spec", str(tmp_path / "orders.toml"), "--json").stdout)
     assert (found["examples"], found["rejected"]) == (300, 0)
+
+
+def test_a_model_file_is_read_once(path, tmp_path, monkeypatch):
+    invoke("init", path, "--target", "late")
+    paths: list[str] = []
+    monkeypatch.setattr(
+        "learner.commands.options.read_model_file", lambda path: paths.append(path) or read_model_file(path)
+    )
+    invoke("replay", path, "--spec", str(tmp_path / "orders.toml"), "--compare", "rates=0.5")
+    assert paths == [str(tmp_path / "orders.toml")]
 
 
 def test_replay_decides_the_same_columns_and_says_them(path, tmp_path):

@@ -264,6 +264,14 @@ def test_labels_that_are_numbers_are_matched_as_numbers(file, labels):
     assert (found["examples"], found["progressive_loss"]) == (20, expected["progressive_loss"])
 
 
+def test_names_and_labels_with_commas_stand_in_quotation_marks(file):
+    path = file("x.csv", b'1,"x, y"\n2,z\n')
+    options = ["--columns", '"a, b","late, or not"', "--target", "late, or not", "--labels", '"x, y",z', "--json"]
+    result = invoke("replay", path, *options)
+    assert strictly(result.stdout)["rejected"] == 0
+    assert "number a, b" in result.stderr
+
+
 def test_other_numbers_than_the_labels_are_rejected(file):
     path = file("x.csv", b"a,target\n1,1\n1,2\n1,0\n1,3\n")
     result = invoke("replay", path, "--labels", "1,2", "--json", code=3)
@@ -294,6 +302,7 @@ def test_other_texts_than_the_labels_are_told_what_to_do(file):
         ([1, 2, 1, 2], "two values, 1 and 2: add --labels 1,2"),
         ([0, 1, 2], "more than two values: add --task multiclass or regression"),
         (["01", "02"], "two values, 01 and 02: add --labels 01,02"),
+        (['"a, b"', "c"], """two values, a, b and c: add --labels '"a, b",c'"""),
         (["on time", "late"], "two values, late and on time: add --labels 'late,on time'"),
         ([0, 1, 7], ""),  # a mistake
     ],
