@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Model"]
 
+if not hasattr(featurizers, "Fields"):
+    raise ImportError(f"the package featurizers is hidden by {featurizers.__file__}: rename that file")
+
 
 class Model:
     """A streaming sparse linear model.
