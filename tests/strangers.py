@@ -101,6 +101,9 @@ CASES = [
     ),
     Case("a mark of byte order", b"\xef\xbb\xbfa,target\n1,1\n2,0\n", ".csv", REPLAY, 0, LEARNED_2, ("number a",)),
     Case("semicolons", *table("a;b;target\n1;x;1\n2;y;0\n"), REPLAY, 0, LEARNED_2, ("category b",)),
+    Case(
+        "blanks", *table("a b target\n1 x 1\n2 y 0\n"), REPLAY, 2, {}, (r"divided by a comma, .* \(got 'a b target'\)",)
+    ),
     Case("sep=", *table("sep=;\na;b;target\n1;x;1\n2;y;0\n"), REPLAY, 0, LEARNED_2),
     Case("tabs in a csv", *table("a\tb\ttarget\n1\tx\t1\n2\ty\t0\n"), REPLAY, 0, LEARNED_2),
     Case(

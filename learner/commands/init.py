@@ -1,8 +1,10 @@
 """``learner init``: looks at a file, says what it holds, proposes a model, tries it, and writes it as a model file."""
 
 import contextlib
+import dataclasses
 import itertools
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from featurizers.formats import toml_key, toml_value
-from learner.commands.options import FILE_SEED, format_option, json_option, to_json
+from learner.commands.options import FILE_SEED, format_option, joined, json_option, reading_options, to_json
 from learner.errors import ExampleError, LearnerError, escaped
 from learner.files import Reading, expand, read
 from learner.files.profile import SAMPLE_ROWS, Profile
@@ -50,8 +52,11 @@ class Sample(NamedTuple):
 @click.option("--out", help="The model file to write; by default FILE with .toml in place of its ending.")
 @click.option("--force", is_flag=True, help="Write over a model file that exists.")
 @format_option
+@reading_options
 @json_option
-def init(file: str, target: str, out: str | None, force: bool, file_format: str | None, as_json: bool) -> None:
+def init(
+    file: str, target: str, out: str | None, force: bool, file_format: str | None, how: Reading, as_json: bool
+) -> None:
     """Look at FILE and propose a model for it: the kind of each column, the task, the labels; write a model file.
 
     Where the file is long enough, the proposal is tried beside a model that takes every value by its type.
@@ -65,7 +70,7 @@ def init(file: str, target: str, out: str | None, force: bool, file_format: str 
     if path.exists() and not force:
         raise LearnerError(f"{path} exists already: choose another name with --out, or write over it with --force")
     bad: list[str] = []
-    sample = read_rows(files, file_format, target, bad)
+    sample = read_rows(files, file_format, target, how, bad)
     proposal = propose(sample.rows[:SAMPLE_ROWS], target)
     if bad:
         proposal.warnings.insert(0, f"{len(bad)} rows can't be read and are left out, the first: {bad[0]}")
@@ -83,8 +88,22 @@ def init(file: str, target: str, out: str | None, force: bool, file_format: str 
     if trial:
         for line in trial_lines(trial):
             click.echo(line)
-    click.echo(f"wrote {path}; now: learner replay {file} --spec {path}")
-    click.echo(f"      or: learner create MODEL --spec {path} && learner push MODEL {file} && learner worker MODEL")
+    words = shlex.join([file, *reading_words(file_format, how)])
+    model = shlex.quote(str(path))
+    click.echo(f"wrote {path}; now: learner replay {words} --spec {model}")
+    click.echo(f"      or: learner create MODEL --spec {model} && learner push MODEL {words} && learner worker MODEL")
+
+
+def reading_words(file_format: str | None, how: Reading) -> Iterator[str]:
+    """Yield the options that say how the file is read, for the next command."""
+    if file_format:
+        yield from ("--format", file_format)
+    if how.encoding:
+        yield from ("--encoding", how.encoding)
+    if how.columns:
+        yield from ("--columns", joined(how.columns))
+    elif how.columns is not None:
+        yield "--no-header"
 
 
 # ---- a proposal for people, and for programs -----------------------------------------------------------------------------
@@ -197,7 +216,7 @@ def _rows_of(trial: Mapping[str, Any]) -> str:
 
 
 # ---- the file ------------------------------------------------------------------------------------------------------------
-def read_rows(files: Sequence[str], file_format: str | None, target: str, bad: list[str]) -> Sample:
+def read_rows(files: Sequence[str], file_format: str | None, target: str, how: Reading, bad: list[str]) -> Sample:
     """Return the rows of files with their outcomes, values as they stand there; of long files the first `MAX_TRIAL_ROWS`.
 
     What is wrong with rows that can't be read is added to `bad`.
@@ -207,7 +226,7 @@ def read_rows(files: Sequence[str], file_format: str | None, target: str, bad: l
     LearnerError
         When the file can't be read, holds no records, or has no such target.
     """
-    how = Reading(needs_target=True, kinds={})
+    how = dataclasses.replace(how, kinds={}, others=None)
 
     def on_error(where: str, message: str, raw: bytes) -> None:
         bad.append(f"{where}: {message}")
@@ -217,7 +236,9 @@ def read_rows(files: Sequence[str], file_format: str | None, target: str, bad: l
     rows = []
     for example in itertools.islice(examples, MAX_TRIAL_ROWS):
         if example.kind != "record":
-            raise LearnerError(f"{files[0]}: init is for files of records, not of features")
+            raise LearnerError(
+                f"{files[0]}: init is for files of records, not of features: try learner replay {files[0]}"
+            )
         y, record, *_ = msgpack.unpackb(example.data, strict_map_key=False)
         rows.append(record | {target: y})
     if not rows:

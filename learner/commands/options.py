@@ -2,10 +2,11 @@
 
 import csv
 import functools
+import io
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ __all__ = [
     "durability_option",
     "format_option",
     "is_saved",
+    "joined",
     "json_option",
     "make_spec",
     "model_options",
@@ -317,6 +319,17 @@ def _names(option: str, text: str) -> list[str]:
 def _split(text: str) -> list[str]:
     """Return the parts of a text with commas; a part with a comma may stand in quotation marks, as in CSV."""
     return next(csv.reader([text]), [])
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return parts with commas, as options take them.
+
+    >>> joined(["a, b", "c"])
+    '"a, b",c'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(parts)
+    return text.getvalue()
 
 
 def _optimizer(text: str) -> dict[str, Any]:

@@ -92,6 +92,8 @@ def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[d
     if not present:
         return {"kind": "ignore"}, "no values"
     if any(isinstance(value, dict | list) for value in present):
+        if not all(map(_can_be_features, present)):
+            return {"kind": "ignore"}, "lists of other things than texts are no features"
         return {}, "maps or lists: each value by its type"
     if all(isinstance(value, bool) for value in present) or _is_yes_or_no(counts):
         return {"kind": "yes_no"}, "two words for yes and no" if len(counts) > 1 else "a word for yes or no"
@@ -100,6 +102,13 @@ def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[d
             return {"kind": "id"}, "whole numbers that count the rows"
         return {"kind": "number"}, "numbers"
     return _of_texts(counts, present, n_missing)
+
+
+def _can_be_features(value: Any) -> bool:
+    """Tell whether the featurizer `fields` takes a value: within maps, lists must be of texts."""
+    if isinstance(value, dict):
+        return all(map(_can_be_features, value.values()))
+    return not isinstance(value, list) or all(isinstance(item, str) for item in value)
 
 
 _WORDS = (YES | NO) - {"0", "1"}  # a single letter is one only beside another word

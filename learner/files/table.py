@@ -8,6 +8,7 @@ import csv
 import functools
 import io
 import itertools
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from learner.packing import number
 
 __all__ = ["read_csv", "read_tsv"]
 
+_WORD = re.compile(r"\w+")
 MAX_ROW_LINES = 1000  # of a row with line breaks in its cells; more, and a quotation mark was not closed
 
 Cells = list[str] | csv.Error  # of a row, or the error that parsing it raised
@@ -60,6 +62,8 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
             raise FormatError(
                 f"line {header.line}: the first line looks like data: add --no-header or --columns NAME,..."
             )
+        if len(given) == 1 and target in _WORD.findall(given[0]):
+            raise FormatError(f"columns must be divided by a comma, a semicolon, a tab or | (got {given[0]!r:.60})")
         raise missing_target("a column of the file", _distinct(given), target)
     names, n_left_out = _names(given, how)
     rows.n_cells = len(names)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import shlex
 import tomllib
 
 import pytest
@@ -250,3 +251,21 @@ def test_of_a_long_file_it_says_that_its_figures_are_of_the_first_rows(file, mon
         found = strictly(invoke("init", path, "--target", "y", "--force", "--json").stdout)
         assert [found[key] for key in ("rows", "whole_file", "profiled_rows")] == [1500, is_whole, 1000]
         assert [found["trial"][key] for key in ("rows", "whole_file")] == [1500, is_whole]
+
+
+def test_a_file_is_read_as_the_options_say_and_the_next_command_has_them(file, tmp_path):
+    path = file("x.data", "1;Orléans;ja\n2;Nice;nein\n".encode("latin-1") * 20)
+    options = ["--format", "csv", "--encoding", "latin-1", "--columns", '"a, b",city,paid']
+    assert "try --encoding latin-1" in invoke_failing("init", path, "--target", "paid", "--format", "csv")
+    output = invoke("init", path, "--target", "paid", *options).output
+    words = shlex.split(output.partition("now: learner ")[2].splitlines()[0])
+    assert words == ["replay", path, *options, "--spec", str(tmp_path / "x.toml")]
+    assert strictly(invoke(*words, "--json").stdout)["examples"] == 40
+    assert "city=Orléans" in invoke("featurize", str(tmp_path / "x.toml"), path, *options).output
+    output = invoke("init", path, "--target", "c3", "--force", *options[:4], "--no-header").output
+    assert f"{path} --format csv --encoding latin-1 --no-header --spec" in output
+
+
+def test_a_file_of_features_is_sent_to_replay(file):
+    path = file("x.vw", b"1 | a\n")
+    assert f"not of features: try learner replay {path}" in invoke_failing("init", path, "--target", "y")
