@@ -76,7 +76,7 @@ def is_missing(value: Any) -> bool:
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _CODES = "AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RMB|RUB|SAR|SEK|SGD|THB|TRY|USD|ZAR"
 _CURRENCY = re.compile(
-    rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
+    rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bRs\.?|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
 )
 
 

@@ -97,7 +97,7 @@ def guess(name: str) -> str:
     >>> guess("notes.txt")
     Traceback (most recent call last):
     ...
-    learner.errors.FormatError: notes.txt: a name must end in .jsonl, .ndjson, .csv, ..., before any .gz, or the
+    learner.errors.FormatError: notes.txt: a name must end in .jsonl, .ndjson, .json, .csv, ..., before any .gz, or the
     format be given
     """
     ending = Path(name.lower().removesuffix(".gz")).suffix

@@ -227,7 +227,11 @@ CLOCK_FORMATS = (
     "%H:%M:%S %z",
     "%H:%M:%S %Z",
 )
-FORMATS = ("%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z")  # of C, and of web servers' logs
+FORMATS = (  # of C, and of web servers' logs; months
+    "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%B %Y",
+)  # fmt: skip
+TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+_TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?(?: [AaPp][Mm])?")
 _DIGIT = re.compile(r"\d")
 
 
@@ -245,6 +249,9 @@ _EIGHT_DIGITS = re.compile(r"(?:19|20)\d{6}")
 def _date(counts: Counter[str]) -> tuple[dict[str, str], str] | None:
     """Return the format that all of the most frequent values have; where day and month could be either, the day first."""
     texts = [text for text, _ in counts.most_common(DATES_TRIED)]
+    if all(map(_TIME.fullmatch, texts)):
+        fitting = (pattern for pattern in TIMES if all(parse_date(text, pattern) for text in texts))
+        return next((({"kind": "date", "format": pattern}, f"times as {texts[0]}") for pattern in fitting), None)
     if not all(map(_DIGIT.search, texts[:20])) or max(map(len, texts)) < 6:
         return None
     if not any(text.isdecimal() for text in texts) and all(parse_date(text, None) for text in texts):
