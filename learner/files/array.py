@@ -51,7 +51,9 @@ def _elements(text: "_Text") -> Iterator[tuple[int, bytes, bytes | FormatError]]
         element = text.take_element() if has_next else None
         if element is None:
             rest = show(text.rest()) if text.peek() else "the end of the file"
-            yield n, b"", FormatError(f"must be whole JSON (got {rest}): nothing after it is read")
+            is_long = text.size() > source.MAX_EXAMPLE_BYTES
+            rule = f"must be at most {source.MAX_EXAMPLE_BYTES} bytes" if is_long else "must be whole JSON"
+            yield n, b"", FormatError(f"{rule} (got {rest}): nothing after it is read")
             return
         yield n, element, element
 
@@ -100,9 +102,13 @@ class _Text:
             if end >= 0 and (end < len(self._text) or self._is_whole):  # else a number may go on
                 self._position = end
                 return self._text[start:end].encode("utf-8", "surrogateescape")
-            if self._is_whole or len(self._text) - start > source.MAX_EXAMPLE_BYTES:
+            if self._is_whole or self.size() > source.MAX_EXAMPLE_BYTES:
                 return None
             self._more()
+
+    def size(self) -> int:
+        """Return how many characters are in memory that were not passed."""
+        return len(self._text) - self._position
 
     def rest(self) -> str:
         """Return what comes next, for a message."""

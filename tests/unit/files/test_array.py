@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,8 +57,6 @@ def test_an_array_is_read_in_pieces_of_any_size(records, size):
 
 
 def unpacked_of(stream):
-    import msgpack
-
     return [msgpack.unpackb(example.data, strict_map_key=False) for example in read(stream, "json")]
 
 
@@ -88,4 +87,5 @@ def test_an_element_is_at_most_so_long(monkeypatch):
     monkeypatch.setattr(source, "MAX_EXAMPLE_BYTES", 1000)
     monkeypatch.setattr(source, "BLOCK_BYTES", 100)
     good, said = faults(json.dumps([{"a": 1}, {"a": "x" * 2000}, {"a": 1}]).encode(), "json")
-    assert (len(good), said) == (2, ["row 2: must be at most 1000 bytes"]) or "whole JSON" in said[0]
+    assert len(good) == 1
+    assert said[0].startswith("row 2: must be at most 1000 bytes (got ")
