@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 MISSING_SUFFIX = "_missing"
-MAX_MISSING = 8  # characters, with blanks
+MAX_MISSING = 8  # characters of a word that stands for it, with blanks
 MISSING_WORDS = frozenset(("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "nil", "-", "--", "?", "."))
 YES = frozenset(("true", "t", "yes", "y", "1"))
 NO = frozenset(("false", "f", "no", "n", "0"))
@@ -69,14 +69,14 @@ def is_missing(value: Any) -> bool:
     [True, True, True, True, True, False, False, False]
     """
     if isinstance(value, str):
-        return len(value) < MAX_MISSING and value.strip().lower() in MISSING_WORDS
+        return value.strip().lower() in MISSING_WORDS if len(value) < MAX_MISSING else value.isspace()
     return plain(value) is None
 
 
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _CODES = "AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RMB|RUB|SAR|SEK|SGD|THB|TRY|USD|ZAR"
 _CURRENCY = re.compile(
-    rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
+    rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bRs\.?|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
 )
 
 

@@ -107,7 +107,7 @@ LONG_SHARE = 4  # one in so many examples goes to the long pool
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
 POSITION_HASHES = 4  # the hashes of an array's names, "0", "1", ...; computed at the first array of that length
-NEGATIVE_NUMBER = POSITION_HASHES + MAX_FEATURES  # the bits of the labels' numbers, if both are numbers; else both 0
+NEGATIVE_NUMBER = POSITION_HASHES + MAX_FEATURES  # the bits of the labels' numbers; equal if neither has one
 POSITIVE_NUMBER, N_KEYS = NEGATIVE_NUMBER + 1, NEGATIVE_NUMBER + 2
 
 # ---- totals ----

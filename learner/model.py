@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Model"]
 
+if not hasattr(featurizers, "Fields"):
+    raise ImportError(f"the package featurizers is hidden by {featurizers.__file__}: rename that file")
+
 
 class Model:
     """A streaming sparse linear model.
@@ -47,7 +50,7 @@ class Model:
     ----------
     task : {"binary", "multiclass", "regression", "quantile", "poisson"}
         - ``binary``: targets are -1 and +1; 0, booleans and the two `labels` are accepted, too.
-        - ``multiclass``: targets are strings or whole numbers. The labels need not be known beforehand.
+        - ``multiclass``: targets are strings, whole numbers or booleans. The labels need not be known beforehand.
         - ``regression``: targets are finite numbers. Predicts the mean.
         - ``quantile``: targets are finite numbers. Predicts the quantile at `level`.
         - ``poisson``: targets are counts or rates, at least 0. Predicts the rate, whose logarithm is linear in the features.

@@ -5,6 +5,8 @@ extension of type 4 (float32) or 8 (float64), little-endian; its numbers are nam
 imports neither numpy nor the compiler.
 """
 
+import math
+import re
 from collections.abc import Iterator
 from numbers import Real
 from typing import Any, Literal
@@ -13,9 +15,10 @@ import msgpack
 
 from learner.errors import ExampleError, show
 
-__all__ = ["UNPACK_ERRORS", "by_name", "ends", "is_array", "pack", "pack_example"]
+__all__ = ["UNPACK_ERRORS", "by_name", "ends", "is_array", "number", "pack", "pack_example"]
 
 UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 ARRAY_TYPES: dict[int, Literal["f", "d"]] = {4: "f", 8: "d"}  # extension type -> format for `memoryview.cast`
 
 
@@ -98,3 +101,17 @@ def ends(data: bytes) -> Iterator[int]:
         unpacker.skip()
         end = unpacker.tell()
         yield end
+
+
+def number(text: str) -> float | None:
+    """Return the number that a text stands for, or None if the text must stay a text.
+
+    >>> [number(text) for text in ("-7", ".5", "1e3", "02139", "nan", "1e999", "1_000", "9223372036854775808")]
+    [-7, 0.5, 1000.0, None, None, None, None, None]
+    """
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    if text.lstrip("+-").isdecimal():
+        return int(text) if abs(value) < 2**63 else None
+    return value if math.isfinite(value) else None

@@ -64,6 +64,10 @@ def propose(rows: Sequence[Mapping[str, Any]], target: str) -> Proposal:
     warnings = [*_missing_outcomes(outcome), *_column_warnings(columns)]
     if len(known) >= MIN_ROWS:
         outcomes = _as_numbers(outcome, [value for _, value in known]) if task == "regression" else None
+        if outcome.n_distinct == 1:
+            return Proposal(
+                spec, reasons, columns, [*warnings, f"all outcomes are {outcome.example:.60}: nothing to learn"]
+            )
         warnings += _leaks(columns, known, outcomes)
         warnings += _order(values, outcomes)
         warnings += _skew(outcomes) if outcomes else _rare([value for _, value in known])
@@ -102,13 +106,25 @@ def _has_separators(outcome: Profile) -> bool:
 
 
 def _ordered(target: str, counts: Counter[str]) -> list[str]:
-    """Return two labels, the positive one last: the larger number; or what the target is called; or the rarer word."""
+    """Return two labels, the positive one last: the larger number, or the one that denies nothing.
+
+    If that decides nothing, it is what the target is called, or the rarer one.
+    """
     if all(parse_number(name) is not None for name in counts):
         return sorted(counts, key=lambda name: parse_number(name) or 0.0)
     words = set(_WORD.findall(target.lower()))
-    return sorted(counts, key=lambda name: (bool(words & set(_WORD.findall(name.lower()))), -counts[name], name))
+
+    def rank(name: str) -> tuple[Any, ...]:
+        of_name = set(_WORD.findall(name.lower()))
+        return not of_name & DENIALS, bool(words & of_name), -counts[name], name
+
+    return sorted(counts, key=rank)
 
 
+DENIALS = frozenset((
+    "no", "not", "non", "none", "never", "without", "off", "negative", "false", "nein", "kein", "nicht", "não", "nao", "nie",
+    "nee", "niet", "nej", "inte", "ei", "ne", "нет", "не", "hayır", "否",
+))  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -160,7 +176,7 @@ def _column_warnings(columns: Mapping[str, Profile]) -> list[str]:
         if column.kind == "id":
             warnings.append(f"{name}: {column.reason}: an id, left out; if it means something, give it another kind")
         elif column.n_distinct == 1 and not column.n_missing:
-            warnings.append(f"{name}: always {column.example}")
+            warnings.append(f"{name}: always {column.example:.60}")
     return warnings
 
 

@@ -16,6 +16,7 @@ learner.errors.SpecError: labels must be two different strings of 1 to 256 bytes
 
 import hashlib
 import json
+import math
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -345,7 +346,33 @@ def _labels(task: str, labels: Sequence[str] | None) -> tuple[str, str] | None:
             f"labels must be two different strings of 1 to {layout.MAX_NAME_BYTES} bytes, of a binary task "
             f"(got {show(labels)})"
         )
-    return str(labels[0]), str(labels[1])
+    negative, positive = label_numbers(*labels)
+    if negative == positive:
+        raise SpecError(f"labels must not be the same number twice (got {labels[0]} and {labels[1]})")
+    return labels[0], labels[1]
+
+
+def label_numbers(negative: str, positive: str) -> tuple[float, float]:
+    """Return the numbers that match two labels; NaN for a label that no number matches.
+
+    Of two words none is a number, and -1, 0 and 1 are targets. If the negative one means yes, 1 means it and 0 the other.
+
+    >>> label_numbers("1", "2"), label_numbers("01", "many"), label_numbers("no", "yes"), label_numbers("yes", "no")
+    ((1.0, 2.0), (1.0, nan), (nan, nan), (1.0, 0.0))
+    """
+    from featurizers.columns import NO, YES
+
+    if negative.lower() in YES - {"1"} and positive.lower() in NO - {"0"}:
+        return 1.0, 0.0
+    return _label_number(negative), _label_number(positive)
+
+
+def _label_number(label: str) -> float:
+    try:
+        value = float(label)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def _is_label(label: Any) -> bool:

@@ -57,7 +57,7 @@ class Task:
 
 
 ANY_NUMBER = "finite, at most 1e+30 in size"
-LABEL = "a label: a string of 1 to 256 bytes, or a whole number"
+LABEL = "a label: a string of 1 to 256 bytes, a whole number or a boolean"
 SMALL_RATES = dict.fromkeys(RATES, ((0.5, 4.0), (1.0, 0.99)))  # of quantile and poisson
 
 TASKS: dict[str, Task] = {

@@ -17,6 +17,7 @@ ROWS = [(1 if i % 3 else 0, {"a": i % 7 + 0.5, "w": f"w{i % 5}"}) for i in range
 
 FILES = {
     "jsonl": "".join(json.dumps({**record, "target": target}) + "\n" for target, record in ROWS).encode(),
+    "json": b"".join(json.dumps({**record, "target": target}).encode() + b"\n" for target, record in ROWS),
     "csv": b"a,w,target\n" + b"".join(b"%g,%s,%d\n" % (x["a"], x["w"].encode(), y) for y, x in ROWS),
     "tsv": b"a\tw\ttarget\n" + b"".join(b"%g\t%s\t%d\n" % (x["a"], x["w"].encode(), y) for y, x in ROWS),
     "vw": b"".join(b"%d |f a:%g %s\n" % (2 * y - 1, x["a"], x["w"].encode()) for y, x in ROWS),
@@ -27,6 +28,7 @@ FILES = {
 
 BAD_LINE = {
     "jsonl": b"{nope\n",
+    "json": b"5\n",
     "csv": b"1,2,3,4\n",
     "tsv": b"1\t2\t3\t4\n",
     "vw": b"1 no bar\n",

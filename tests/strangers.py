@@ -101,6 +101,9 @@ CASES = [
     ),
     Case("a mark of byte order", b"\xef\xbb\xbfa,target\n1,1\n2,0\n", ".csv", REPLAY, 0, LEARNED_2, ("number a",)),
     Case("semicolons", *table("a;b;target\n1;x;1\n2;y;0\n"), REPLAY, 0, LEARNED_2, ("category b",)),
+    Case(
+        "blanks", *table("a b target\n1 x 1\n2 y 0\n"), REPLAY, 2, {}, (r"divided by a comma, .* \(got 'a b target'\)",)
+    ),
     Case("sep=", *table("sep=;\na;b;target\n1;x;1\n2;y;0\n"), REPLAY, 0, LEARNED_2),
     Case("tabs in a csv", *table("a\tb\ttarget\n1\tx\t1\n2\ty\t0\n"), REPLAY, 0, LEARNED_2),
     Case(
@@ -137,6 +140,24 @@ CASES = [
     ),
     Case("text values of VW", b"1 |n city:Lyon\n-1 |n city:Nice\n", ".vw", REPLAY, 0, LEARNED_2),
     Case("null and NaN", b'{"a": null, "target": 1}\n{"a": 2.5, "target": 0}\n', ".jsonl", REPLAY, 0, LEARNED_2),
+    Case("a JSON array", b'[{"a": 1, "target": 1}, {"a": 2, "target": 0}]', ".json", REPLAY, 0, LEARNED_2),
+    Case(
+        "a JSON array that breaks off",
+        b'[{"a": 1, "target": 1}, {"a": 2, "tar',
+        ".json",
+        REPLAY,
+        3,
+        {"examples": 1, "rejected": 1},
+        ("row 2: must be whole JSON",),
+    ),
+    Case("labels with leading zeros", *table("a,target\n1,01\n2,02\n"), f"{REPLAY} --labels 01,02", 0, LEARNED_2),
+    Case(
+        "a number and a word",
+        *table("a,target\n1,1\n2,many\n3,0\n"),
+        f"{REPLAY} --labels 1,many",
+        3,
+        {"examples": 2, "rejected": 1},
+    ),
     Case(
         "no such key",
         b'{"a": 1, "late": 1}\n',

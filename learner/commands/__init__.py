@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "featurize": Entry(
         "learner.commands.features",
-        "Show what RECORD (a record in JSON, a file of records, or - for the standard input) becomes.",
+        "Show what RECORD (one or a list in JSON, a file of records, or - for the standard input) becomes.",
     ),
     "init": Entry(
         "learner.commands.init",

@@ -10,7 +10,7 @@ import msgpack
 import numpy as np
 
 from learner import kernels
-from learner.errors import ExampleError, FormatError, LearnerError
+from learner.errors import ExampleError, FormatError, LearnerError, escaped
 from learner.files import OnError, Packed, Reading, Source, expand, guess, opened, read
 from learner.files.packed import cut
 from learner.model import Model
@@ -47,7 +47,7 @@ class Rejected:
         """Count an example that can't be learned, and report it."""
         self.n += 1
         if self.n <= SHOWN_ERRORS:
-            click.echo(f"Error: {message}", err=True)
+            click.echo(f"Error: {escaped(message)}", err=True)
 
     def reporter(self, file_of: str) -> OnError:
         """Return a function for `learner.files.read` to call; `file_of` comes before each place in messages."""

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from learner.files.profile import Profile
     from learner.spec import Spec
 
-__all__ = ["TARGET", "decide", "of_model", "reading_for", "target_of"]
+__all__ = ["TARGET", "decide", "of_model", "other_values", "reading_for", "target_of"]
 
 TABLES = ("csv", "tsv")
 TARGET = "target"  # the outcome's field, where neither an option nor the model says another
 AHEAD_BYTES = 1 << 22  # of a file, on which its columns are decided
 SHOWN_COLUMNS = 12  # of a kind, in a note
+OTHERWISE = {"money": "amount", "yes_no": "yes or no"}  # kinds in words
 
 
 def target_of(option: str | None, spec: "Spec | None") -> str:
@@ -68,7 +69,7 @@ def decide(
         if form in TABLES:
             sample = Source(io.BytesIO(source.ahead(AHEAD_BYTES))) if source.path is None else source
             sample.name = source.name
-            reading = dataclasses.replace(how, on_kinds=found.update, on_note=lambda note: None)
+            reading = dataclasses.replace(how, on_kinds=found.update, others=None, on_note=lambda note: None)
             next(read(sample, form, target=target, how=reading, on_error=lambda where, message, raw: None), None)
     if not found:
         return {}
@@ -80,9 +81,23 @@ def decide(
 
 def note_columns(kinds: Mapping[str, Mapping[str, str]], target: str, on_note: Callable[[str], None]) -> None:
     """Say what columns were taken for, and what words of a target mean."""
-    on_note(f"columns: {described({name: column for name, column in kinds.items() if name != target})}")
+    if others := {name: column for name, column in kinds.items() if name != target}:
+        on_note(f"columns: {described(others)}")
     if kinds.get(target) == {"kind": "yes_no"}:
         on_note(f"{target}: a word for yes is 1, a word for no is 0")
+
+
+def other_values(how: Reading) -> dict[str, Any]:
+    """Say in one note how many values of each column were not of its kind; return it for programs, {} if all were."""
+    if not how.others:
+        return {}
+    columns = [
+        f"{name}: {n} {'value is' if n == 1 else 'values are'} no {OTHERWISE.get(kind, kind)}"
+        for (name, kind), n in how.others.most_common()
+    ]
+    more = f"; and {len(columns) - SHOWN_COLUMNS} more columns" if len(columns) > SHOWN_COLUMNS else ""
+    how.on_note(f"taken as categories: {'; '.join(columns[:SHOWN_COLUMNS])}{more}")
+    return {"other_values": {name: n for (name, _), n in how.others.items()}}
 
 
 def described(kinds: Mapping[str, Mapping[str, str]]) -> str:

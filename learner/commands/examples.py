@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgpack
 
-from learner.commands.columns import of_model
+from learner.commands.columns import of_model, other_values
 from learner.commands.options import (
     SOME_LEFT_OUT,
     durability_option,
@@ -23,8 +22,9 @@ from learner.commands.options import (
     target_option,
     to_json,
 )
+from learner.commands.records import are_records, is_json, parsed
 from learner.commands.show import answer_text, printable
-from learner.errors import FormatError, LearnerError
+from learner.errors import FormatError, LearnerError, escaped
 from learner.files import Packed, Reading, Source, expand, read
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def push(
                     pushed += n
                     advance(source.position())
     seconds = time.perf_counter() - started
+    others = other_values(how)
     if as_json:
-        click.echo(to_json({"model": model, "pushed": pushed, "bad": bad.n, "seconds": round(seconds, 3)}))
+        click.echo(to_json({"model": model, "pushed": pushed, "bad": bad.n, "seconds": round(seconds, 3)} | others))
     else:
         click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {bad.n} bad ones" if bad.n else ""))
     if bad.n:
@@ -110,7 +111,8 @@ class _BadLines:
     def __call__(self, where: str, message: str, raw: bytes) -> None:
         self.n += 1
         if self.n <= SHOWN_ERRORS:
-            click.echo(f"Error: {f'{self.file}: ' if self.is_pattern else ''}{where}: {message}", err=True)
+            file_of = f"{self.file}: " if self.is_pattern else ""
+            click.echo(f"Error: {escaped(f'{file_of}{where}: {message}')}", err=True)
 
 
 class _WaitNotes:
@@ -161,13 +163,15 @@ def predict(
 
     client = asked(model, redis_url)
     printed = _Answers(as_json)
-    value = _json(record) if record.lstrip()[:1] in ("{", '"', "[") else None
-    if value is not None and not _is_list_of_records(value):
+    value = parsed(record) if is_json(record) else None
+    if value is not None and not are_records(value):
         printed.one(client, record)
     else:
         target, how = of_model(client, target, dataclasses.replace(how, needs_target=False))
         lines = _lines_of_list(value) if value is not None else _lines(record, file_format, target, how)
         printed.many(client, lines)
+        if not printed.n_answers and not printed.n_errors:
+            raise LearnerError(f"{record}: must hold at least one record (it holds none)")
     sys.exit(printed.exit_code)
 
 
@@ -180,10 +184,6 @@ class _Line(NamedTuple):
     number: int
     kind: str
     content: Any
-
-
-def _is_list_of_records(value: Any) -> bool:
-    return isinstance(value, list) and (not value or any(isinstance(item, dict | str) for item in value))
 
 
 def _lines_of_list(records: list[Any]) -> Iterator[_Line]:
@@ -280,7 +280,9 @@ class _Answers:
 
     def _error(self, line: int, message: str) -> None:
         self.n_errors += 1
-        click.echo(to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {message}")
+        click.echo(
+            to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {escaped(message)}"
+        )
 
 
 @click.command()
@@ -295,7 +297,7 @@ def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> No
     """
     from learner.commands.saved import asked
 
-    _json(record)
+    parsed(record)
     reply = asked(model, redis_url).ask({"record": record, "explain": "1"})
     if as_json:
         click.echo(to_json(reply))
@@ -303,11 +305,3 @@ def explain(model: str, record: str, redis_url: str | None, as_json: bool) -> No
     from learner.commands.show import explanation
 
     explanation(reply)
-
-
-def _json(record: str) -> Any:
-    """Return the value of a record in JSON."""
-    try:
-        return json.loads(record)
-    except ValueError as error:
-        raise FormatError(f"record must be JSON (got {record[:60]!r}: {error})") from error

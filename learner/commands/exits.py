@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from learner.errors import LearnerError
+from learner.errors import LearnerError, escaped
 
 __all__ = ["errors_as_lines"]
 
@@ -56,5 +56,5 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
 def _fail(message: str, code: int) -> NoReturn:
     """Exit with a code after an error as one line."""
     with contextlib.suppress(OSError):  # the standard error can't be written either
-        click.echo(f"Error: {message}", err=True)
+        click.echo(f"Error: {escaped(message)}", err=True)
     sys.exit(code)

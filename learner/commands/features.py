@@ -4,7 +4,7 @@ import json
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from itertools import islice
 from typing import Any, Union, get_args, get_origin
 
@@ -13,10 +13,19 @@ import msgpack
 
 from featurizers import REGISTRY, Featurizer, Template, get
 from learner.commands.columns import reading_for, target_of
-from learner.commands.options import SOME_LEFT_OUT, format_option, json_option, read_model_file, target_option, to_json
+from learner.commands.options import (
+    SOME_LEFT_OUT,
+    format_option,
+    json_option,
+    read_model_file,
+    reading_options,
+    target_option,
+    to_json,
+)
+from learner.commands.records import are_records, is_json, parsed
 from learner.commands.show import printable
-from learner.errors import FormatError, LearnerError, SpecError, show
-from learner.files import READING, read
+from learner.errors import FormatError, LearnerError, SpecError, escaped, show
+from learner.files import Reading, read
 from learner.spec import Spec
 
 __all__ = ["featurize", "templates"]
@@ -141,24 +150,33 @@ def _print_features(features: Mapping[str, float], margin: str = "") -> None:
 )
 @format_option
 @target_option
+@reading_options
 @json_option
 def featurize(
-    featurizer: str, record: str, limit: int, file_format: str | None, target: str | None, as_json: bool
+    featurizer: str,
+    record: str,
+    limit: int,
+    file_format: str | None,
+    target: str | None,
+    how: Reading,
+    as_json: bool,
 ) -> None:
-    """Show what RECORD (a record in JSON, a file of records, or - for the standard input) becomes.
+    """Show what RECORD (one or a list in JSON, a file of records, or - for the standard input) becomes.
 
     FEATURIZER is a ready one's name, such as fields, text or text:FIELD, or a TOML or JSON file: a featurizer's or a model's.
     """
     phi, spec = _featurizer(featurizer)
-    is_json = record.lstrip()[:1] in ("{", '"', "[")
-    records = iter([("record", _parsed(record))]) if is_json else _records(record, file_format, spec, target)
+    records = _given(record) if is_json(record) else _records(record, file_format, spec, target, how)
     n_shown = n_bad = 0
     for where, value in islice(records, limit):
         try:
             features = phi(value)
         except ValueError as error:
             n_bad += 1
-            click.echo(f"Error: {error}" if is_json else f"Error: {where}: {error}", err=True)
+            if as_json:
+                click.echo(to_json({"error": f"{where}{error}"}))
+            else:
+                click.echo(f"Error: {where}{escaped(str(error))}", err=True)
             continue
         if as_json:
             click.echo(to_json({"features": features}))
@@ -167,15 +185,10 @@ def featurize(
                 click.echo()
             _print_features(features)
         n_shown += 1
+    if not n_shown and not n_bad:
+        raise LearnerError(f"{record}: must hold at least one record (it holds none)")
     if n_bad:
         sys.exit(SOME_LEFT_OUT if n_shown else 2)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise FormatError(f"record must be JSON (got {show(text)}: {error})") from error
 
 
 def _featurizer(source: str) -> tuple[Featurizer, Spec | None]:
@@ -190,16 +203,25 @@ def _featurizer(source: str) -> tuple[Featurizer, Spec | None]:
         raise SpecError(str(error)) from error
 
 
-def _records(file: str, file_format: str | None, spec: Spec | None, target: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the record of each example of a file.
+def _given(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the record of each record in JSON."""
+    value = parsed(text)
+    return ((f"line {n}: ", each) for n, each in enumerate(value, 1)) if are_records(value) else iter([("", value)])
+
+
+def _records(
+    file: str, file_format: str | None, spec: Spec | None, target: str | None, how: Reading
+) -> Iterator[tuple[str, Any]]:
+    """Yield the place, as a message begins, and the record of each example of a file.
 
     Raises
     ------
     FormatError
         When an example can't be read, or holds features rather than a record.
     """
-    how = READING if spec is None else reading_for([spec], READING)
+    how = replace(how, needs_target=False)
+    how = how if spec is None else reading_for([spec], how)
     for example in read(file, file_format, target=target_of(target, spec), how=how):
         if example.kind == "features":
             raise FormatError(f"{example.where}: file must hold records (it holds features: no featurizer is used)")
-        yield example.where, msgpack.unpackb(example.data, strict_map_key=False)[1]
+        yield f"{example.where}: ", msgpack.unpackb(example.data, strict_map_key=False)[1]

@@ -1,5 +1,6 @@
 """Computation graphs for ``learner plot graph``: of a worked example, or of a model's score of a record."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,7 @@ def target_of(model: "Model", text: str) -> float:
         When the text is not a target of the model's task.
     """
     from learner.service.wire import decode_target
+    from learner.spec import label_numbers
     from learner.tasks import TASKS
 
     if model.labels and text in model.labels:  # which may look like numbers
@@ -106,7 +108,9 @@ def target_of(model: "Model", text: str) -> float:
         if isinstance(value, str):
             raise LearnerError(f"--target must be a number (got {show(text)})")
         return float(value)
-    signs: dict[Any, float] = {**dict(zip(model.classes, (-1.0, 1.0), strict=True)), -1: -1.0, 0: -1.0, 1: 1.0}
+    signs = {-1.0: -1.0, 0.0: -1.0, 1.0: 1.0}
+    if model.labels and not all(map(math.isnan, numbers := label_numbers(*model.labels))):
+        signs = dict(zip(numbers, (-1.0, 1.0), strict=True))
     if value not in signs:
         raise LearnerError(f"--target must be -1, 0, 1, true, false or one of the model's labels (got {show(text)})")
     return signs[value]

@@ -2,16 +2,19 @@
 
 import csv
 import functools
+import io
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from learner.errors import LearnerError, SpecError, show
+from learner.errors import LearnerError, SpecError, escaped, show
 from learner.files import COLUMNAR, FORMATS, Reading, check_encoding
 from learner.losses import LOSSES
 from learner.optimizers import OPTIMIZERS
@@ -30,6 +33,7 @@ __all__ = [
     "durability_option",
     "format_option",
     "is_saved",
+    "joined",
     "json_option",
     "make_spec",
     "model_options",
@@ -105,15 +109,15 @@ def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(
         *args: Any, encoding: str | None, columns: str | None, no_header: bool, **options: Any
     ) -> Callable[..., Any]:
-        names = tuple(columns.split(",")) if columns else () if no_header else None
-        how = Reading(names, encoding, needs_target=True, on_note=_note)
+        names = tuple(_split(columns)) if columns else () if no_header else None
+        how = Reading(names, encoding, others=Counter(), needs_target=True, on_note=_note)
         return function(*args, how=how, **options)  # type: ignore[no-any-return]
 
     return wrapped
 
 
 def _note(note: str) -> None:
-    click.echo(f"Note: {note}", err=True)
+    click.echo(f"Note: {escaped(note)}", err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -149,11 +153,34 @@ COLUMN_OPTIONS = {  # kinds of columns that may be said on the command line
 }
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file that was read: its path, and its data."""
+
+    path: str
+    data: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class _ModelFileType(click.ParamType):  # type: ignore[type-arg]  # generic in some releases only
+    """Reads the model file that an option names."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ModelFile:
+        return value if isinstance(value, ModelFile) else ModelFile(value, read_model_file(value))
+
+
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that describe a model; `make_spec` takes their values."""
     options = (
         click.option(
-            "--spec", "model_file", help="A model file (.toml or .json); options on the command line win over it."
+            "--spec",
+            "model_file",
+            type=_ModelFileType(),
+            help="A model file (.toml or .json); options on the command line win over it.",
         ),
         click.option("--task", type=click.Choice(list(TASKS)), help="By default binary."),
         click.option("--level", help="Of --task quantile: the share to be below it; by default 0.5, the median."),
@@ -200,7 +227,7 @@ def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
     LearnerError
         When a value breaks a rule.
     """
-    data = (read_model_file(options["model_file"]) if options["model_file"] else {}) | _given(options)
+    data = (options["model_file"].data if options["model_file"] else {}) | _given(options)
     columns = dict(data.get("columns") or options.get("decided") or {}) | _columns_given(options)
     if only := options["only"]:
         kept = _names("--only", only)
@@ -231,7 +258,7 @@ def overruled(options: Mapping[str, Any], decided: Mapping[str, dict[str, str]])
 
 def decides_columns(options: Mapping[str, Any]) -> bool:
     """Tell whether the kinds of a file's columns are decided on its rows: a model file or another featurizer says none."""
-    if options["model_file"] and {"columns", "featurizer"} & read_model_file(options["model_file"]).keys():
+    if options["model_file"] and {"columns", "featurizer"} & options["model_file"].data.keys():
         return False
     return options["featurizer"] in (None, "fields")
 
@@ -267,7 +294,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
         "loss": loss,
         "level": None if level is None else numbers("--level", level, float)[0],
         "rates": None if rates is None else numbers("--rates", rates, float),
-        "labels": None if labels is None else labels.split(","),
+        "labels": None if labels is None else _split(labels),
         "optimizer": None if optimizer is None else _optimizer(optimizer),
     }
     if neural:
@@ -287,11 +314,27 @@ def _columns_given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(option: str, text: str) -> list[str]:
-    """Return the names of columns in a value with commas; a name with a comma may stand in quotation marks."""
-    names = [name.strip() for name in next(csv.reader([text]), [])]
+    """Return the names of columns in a value with commas."""
+    names = [name.strip() for name in _split(text)]
     if not names or "" in names:
         raise LearnerError(f"{option} must be names of columns with commas (got {text!r})")
     return names
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts of a text with commas; a part with a comma may stand in quotation marks, as in CSV."""
+    return next(csv.reader([text]), [])
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return parts with commas, as options take them.
+
+    >>> joined(["a, b", "c"])
+    '"a, b",c'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(parts)
+    return text.getvalue()
 
 
 def _optimizer(text: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any, TextIO
 
 import click
 
-from learner.commands.columns import decide, reading_for, target_of
+from learner.commands.columns import decide, other_values, reading_for, target_of
 from learner.commands.options import (
     FILE_SEED,
     SOME_LEFT_OUT,
@@ -118,6 +118,7 @@ def replay(
         if saved:
             model.save(saved)
             result |= {"saved": saved}
+    result |= other_values(how)
     if as_json:
         click.echo(to_json(result))
     elif saved:

@@ -1,4 +1,4 @@
-r"""Files of examples: jsonl, csv, tsv, vw, libsvm, msgpack, Parquet and JSON arrays, read one packed example at a time.
+r"""Files of examples: jsonl, JSON arrays, csv, tsv, vw, libsvm, msgpack and Parquet, read one packed example at a time.
 
 ::
 
@@ -10,10 +10,10 @@ r"""Files of examples: jsonl, csv, tsv, vw, libsvm, msgpack, Parquet and JSON ar
              with a value that is a text ``namespace^feature=text``
     libsvm   [label] index:value ... # comment; qid is skipped
     msgpack  [target, {name: value}] or [target, {name: value}, importance], one after another, not decoded here
-    parquet  a row is a record; needs the extra ``files``, as json does
-    json     an array of objects, each a record
+    json     an array of such objects, or one after another
+    parquet  a row is a record; needs the extra ``files``
 
-All but the last two may be gzipped. Texts are UTF-8, or in the encoding that a byte order mark or `Reading.encoding` says.
+All but the last may be gzipped. Texts are UTF-8, or in the encoding that a byte order mark or `Reading.encoding` says.
 A bad example never stops a file: it is given to `on_error`, and reading goes on. Only damage that hides where the next
 example begins (broken msgpack or gzip, an unusable header) or makes the whole file unreadable (another encoding) raises an
 error. After a quotation mark in csv or tsv that is not closed, reading goes on at the next line.
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from learner.errors import FormatError
-from learner.files import columnar, jsonl, libsvm, packed, table, vw
+from learner.files import array, columnar, jsonl, libsvm, packed, table, vw
 from learner.files.encoding import as_utf8, check_encoding
 from learner.files.example import OnError, Packed
 from learner.files.reading import READING, Reading
@@ -61,6 +61,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "jsonl": Format((".jsonl", ".ndjson"), jsonl.read),
+    "json": Format((".json",), array.read),
     "csv": Format((".csv",), table.read_csv),
     "tsv": Format((".tsv",), table.read_tsv),
     "vw": Format((".vw",), vw.read),
@@ -69,7 +70,6 @@ FORMATS = {
 }
 COLUMNAR = {
     "parquet": Format((".parquet", ".pq"), columnar.read_parquet),
-    "json": Format((".json",), columnar.read_json),
 }
 _ALL = FORMATS | COLUMNAR
 
@@ -97,7 +97,7 @@ def guess(name: str) -> str:
     >>> guess("notes.txt")
     Traceback (most recent call last):
     ...
-    learner.errors.FormatError: notes.txt: a name must end in .jsonl, .ndjson, .csv, ..., before any .gz, or the
+    learner.errors.FormatError: notes.txt: a name must end in .jsonl, .ndjson, .json, .csv, ..., before any .gz, or the
     format be given
     """
     ending = Path(name.lower().removesuffix(".gz")).suffix

@@ -1,4 +1,4 @@
-"""Parquet files and JSON arrays, read by DuckDB (the extra ``files``): each row is a record."""
+"""Parquet files, read by DuckDB (the extra ``files``): each row is a record."""
 
 import datetime as dt
 import decimal
@@ -11,23 +11,13 @@ from learner.files.reading import Reading, missing_target
 from learner.files.source import Source
 from learner.files.values import outcome
 
-__all__ = ["read_json", "read_parquet"]
+__all__ = ["read_parquet"]
 
 ROWS_AT_ONCE = 1000
 
 
 def read_parquet(source: Source, target: str, how: Reading, on_error: OnError) -> Iterator[Packed]:
-    """Yield the rows of a Parquet file; `target` is the column of the outcome."""
-    return _read("read_parquet(?)", source, target, how, on_error)
-
-
-def read_json(source: Source, target: str, how: Reading, on_error: OnError) -> Iterator[Packed]:
-    """Yield the objects of a JSON array; `target` is the key of the outcome."""
-    return _read("read_json(?, format = 'array')", source, target, how, on_error)
-
-
-def _read(table: str, source: Source, target: str, how: Reading, on_error: OnError) -> Iterator[Packed]:
-    """Yield the rows of a table function of DuckDB.
+    """Yield the rows of a Parquet file; `target` is the column of the outcome.
 
     Raises
     ------
@@ -42,7 +32,7 @@ def _read(table: str, source: Source, target: str, how: Reading, on_error: OnErr
         raise FormatError(f"{source.name}: must be a file on disk")
     try:
         with duckdb.connect() as connection:
-            result = connection.execute(f"SELECT * FROM {table}", [source.path])  # noqa: S608 -- a constant
+            result = connection.execute("SELECT * FROM read_parquet(?)", [source.path])
             names = [column[0] for column in result.description]
             if how.needs_target and target not in names:
                 raise missing_target("a column of the file", names, target)

@@ -64,10 +64,10 @@ def as_utf8(stream: io.BufferedReader, name: str, encoding: str | None) -> io.Bu
     return stream
 
 
-def is_utf8(data: bytes) -> bool:
-    """Tell whether bytes are UTF-8."""
+def is_utf8(data: bytes, is_whole: bool = True) -> bool:
+    """Tell whether bytes are UTF-8, or, if they are not whole, the beginning of it."""
     try:
-        data.decode()
+        codecs.utf_8_decode(data, "strict", is_whole)
     except UnicodeDecodeError:
         return False
     return True
@@ -77,9 +77,9 @@ def _require_utf8(head: bytes, name: str) -> None:
     """Refuse a file if more than half of its first whole lines that are not ASCII are not UTF-8 either."""
     lines = head.split(b"\n")
     if len(lines) > 1:
-        lines.pop()  # may end inside a character
+        lines.pop()  # may end inside a character, as may a single line
     beyond_ascii = [(number, line) for number, line in enumerate(lines, 1) if not line.isascii()]
-    bad = [number for number, line in beyond_ascii if not is_utf8(line)]
+    bad = [number for number, line in beyond_ascii if not is_utf8(line, is_whole=b"\n" in head)]
     if len(bad) > len(beyond_ascii) / 2:
         raise FormatError(f"{name}: text must be UTF-8 (line {bad[0]} is not): try --encoding latin-1")
 

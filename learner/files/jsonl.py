@@ -3,7 +3,7 @@
 import functools
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from learner.errors import FormatError
@@ -12,7 +12,7 @@ from learner.files.reading import Reading, missing_target
 from learner.files.source import lines
 from learner.files.values import check_features, finite, importance, outcome
 
-__all__ = ["read"]
+__all__ = ["examples_of", "read"]
 
 SEARCHED_OBJECTS = 1000  # for the target, before the first is yielded
 
@@ -25,10 +25,17 @@ def read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnError
     FormatError
         When none of the first `SEARCHED_OBJECTS` objects has the target, but they must.
     """
+    return examples_of(lines(stream), target, how, on_error, "line")
+
+
+def examples_of(
+    units: Iterable[tuple[int, bytes, bytes | FormatError]], target: str, how: Reading, on_error: OnError, name: str
+) -> Iterator[Packed]:
+    """Yield the examples of units, each of which is the text of an object; see `learner.files.example.pack_units`."""
     keys: dict[str, None] = (
         {} if how.needs_target else {target: None}
     )  # of the objects so far, until one has the target
-    examples = pack_units(lines(stream), functools.partial(_parse, target=target, keys=keys), on_error)
+    examples = pack_units(units, functools.partial(_parse, target=target, keys=keys), on_error, name)
     return _with_target(examples, target, keys) if how.needs_target else examples
 
 
@@ -45,7 +52,9 @@ def _with_target(examples: Iterator[Packed], target: str, keys: Mapping[str, Non
     yield from examples
 
 
-def _parse(line: bytes, target: str, keys: dict[str, None]) -> Example:
+def _parse(line: bytes | FormatError, target: str, keys: dict[str, None]) -> Example:
+    if isinstance(line, FormatError):
+        raise line
     text = line.decode()
     try:
         fields = _DECODER.decode(text)

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 
 from featurizers.columns import (
     NO,
-    NUMBER_PARSERS,
     PLAIN_NUMBER,
-    SILENT,
     YES,
     is_missing,
     parse_date,
@@ -23,7 +21,7 @@ from featurizers.columns import (
     parse_percentage,
 )
 
-__all__ = ["SAMPLE_ROWS", "Profile", "as_text", "profile", "profiles", "reader_of"]
+__all__ = ["SAMPLE_ROWS", "Profile", "profile", "profiles"]
 
 SAMPLE_ROWS = 10_000
 NEARLY_ALL = 0.98  # of the values must be of a kind
@@ -88,54 +86,14 @@ def profile(values: Sequence[Any], n_rows: int | None = None) -> Profile:
     return Profile(column, reason, n, n - len(present), len(counts), example)
 
 
-# ---- values as JSON has them, for models that don't say what their columns hold ------------------------------------------
-def as_text(text: str) -> str | None:
-    """Return a cell unchanged; None if it is blank."""
-    return text if text and not text.isspace() else None
-
-
-def reader_of(column: Mapping[str, str]) -> Callable[[str], Any] | None:
-    """Return the function that turns a cell of a column into a number, a boolean, a text or None; None to leave it out."""
-    kind = column.get("kind", "")
-    if kind in SILENT:
-        return None
-    if kind == "yes_no":
-        return _as_boolean
-    if (parse := NUMBER_PARSERS.get(kind)) is None:
-        return as_text
-    decimal = column.get("decimal", ".")
-
-    def as_number(text: str) -> Any:
-        try:
-            value = float(text)
-            if value - value == 0.0 and "_" not in text and text.isascii():  # the plain case; neither infinite nor nan
-                return value
-        except ValueError:
-            pass
-        return as_other_number(text)
-
-    def as_other_number(text: str) -> Any:
-        if is_missing(text):
-            return None
-        value = parse(text, decimal)
-        return text if value is None else value
-
-    return as_number if kind == "number" and decimal == "." else as_other_number
-
-
-def _as_boolean(text: str) -> Any:
-    if is_missing(text):
-        return None
-    word = text.strip().lower()
-    return True if word in YES else False if word in NO else text
-
-
 # ---- deciding ------------------------------------------------------------------------------------------------------------
 def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[dict[str, str], str]:
     """Return a column's kind with options, and the reason."""
     if not present:
         return {"kind": "ignore"}, "no values"
     if any(isinstance(value, dict | list) for value in present):
+        if not all(map(_can_be_features, present)):
+            return {"kind": "ignore"}, "lists of other things than texts are no features"
         return {}, "maps or lists: each value by its type"
     if all(isinstance(value, bool) for value in present) or _is_yes_or_no(counts):
         return {"kind": "yes_no"}, "two words for yes and no" if len(counts) > 1 else "a word for yes or no"
@@ -146,11 +104,20 @@ def _decide(present: list[Any], counts: Counter[str], n_missing: int) -> tuple[d
     return _of_texts(counts, present, n_missing)
 
 
+def _can_be_features(value: Any) -> bool:
+    """Tell whether the featurizer `fields` takes a value: within maps, lists must be of texts."""
+    if isinstance(value, dict):
+        return all(map(_can_be_features, value.values()))
+    return not isinstance(value, list) or all(isinstance(item, str) for item in value)
+
+
 _WORDS = (YES | NO) - {"0", "1"}  # a single letter is one only beside another word
 
 
 def _is_yes_or_no(counts: Counter[str]) -> bool:
     words = {text.lower() for text in counts}
+    if {len(word) > 1 for word in words} == {True, False}:  # beside a whole word 0 and 1 mean the same
+        words -= {"0", "1"}
     return words <= _WORDS and (len(words) > 1 or max(map(len, words)) > 1)
 
 
@@ -260,7 +227,11 @@ CLOCK_FORMATS = (
     "%H:%M:%S %z",
     "%H:%M:%S %Z",
 )
-FORMATS = ("%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z")  # of C, and of web servers' logs
+FORMATS = (  # of C, and of web servers' logs; months
+    "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%B %Y",
+)  # fmt: skip
+TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+_TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?(?: [AaPp][Mm])?")
 _DIGIT = re.compile(r"\d")
 
 
@@ -278,6 +249,9 @@ _EIGHT_DIGITS = re.compile(r"(?:19|20)\d{6}")
 def _date(counts: Counter[str]) -> tuple[dict[str, str], str] | None:
     """Return the format that all of the most frequent values have; where day and month could be either, the day first."""
     texts = [text for text, _ in counts.most_common(DATES_TRIED)]
+    if all(map(_TIME.fullmatch, texts)):
+        fitting = (pattern for pattern in TIMES if all(parse_date(text, pattern) for text in texts))
+        return next((({"kind": "date", "format": pattern}, f"times as {texts[0]}") for pattern in fitting), None)
     if not all(map(_DIGIT.search, texts[:20])) or max(map(len, texts)) < 6:
         return None
     if not any(text.isdecimal() for text in texts) and all(parse_date(text, None) for text in texts):

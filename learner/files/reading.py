@@ -1,6 +1,7 @@
 """How a file is read, whatever its format, and what is said of a target that no example can have."""
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ class Reading:
         By default the kinds are decided on a table's first rows (see `learner.files.profile`), and numbers become numbers.
     on_kinds : callable
         Called once with the profiles of a table's columns, the target's among them, if the kinds were decided.
+    others : Counter, optional
+        Counts a table's values that are not of their column's kind, by (the column's name, the kind).
     needs_target : bool
         Whether a table without the target's column, or objects without its key, are refused before the first example.
     on_note : callable
@@ -42,6 +45,7 @@ class Reading:
     encoding: str | None = None
     kinds: Mapping[str, Any] | None = None
     on_kinds: Callable[[dict[str, Profile]], None] = _say_nothing
+    others: Counter[tuple[str, str]] | None = None
     needs_target: bool = False
     on_note: Callable[[str], None] = _say_nothing
 

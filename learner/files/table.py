@@ -8,21 +8,25 @@ import csv
 import functools
 import io
 import itertools
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from featurizers.columns import NUMBER_PARSERS, is_missing
 from learner.errors import FormatError
+from learner.files.cells import as_text, reader_of, text_reader_of
 from learner.files.dialect import delimiter_of, named_delimiter
 from learner.files.example import Example, OnError, Packed, pack_units
-from learner.files.profile import SAMPLE_ROWS, as_text, profiles, reader_of
+from learner.files.profile import SAMPLE_ROWS, profiles
 from learner.files.reading import Reading, missing_target
 from learner.files.source import BLOCK_BYTES, lines
-from learner.files.values import number, outcome
+from learner.files.values import outcome
+from learner.packing import number
 
 __all__ = ["read_csv", "read_tsv"]
 
+_WORD = re.compile(r"\w+")
 MAX_ROW_LINES = 1000  # of a row with line breaks in its cells; more, and a quotation mark was not closed
 
 Cells = list[str] | csv.Error  # of a row, or the error that parsing it raised
@@ -58,6 +62,8 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
             raise FormatError(
                 f"line {header.line}: the first line looks like data: add --no-header or --columns NAME,..."
             )
+        if len(given) == 1 and target in _WORD.findall(given[0]):
+            raise FormatError(f"columns must be divided by a comma, a semicolon, a tab or | (got {given[0]!r:.60})")
         raise missing_target("a column of the file", _distinct(given), target)
     names, n_left_out = _names(given, how)
     rows.n_cells = len(names)
@@ -67,11 +73,13 @@ def _read(stream: io.BufferedReader, target: str, how: Reading, on_error: OnErro
         sample = list(itertools.islice(content, SAMPLE_ROWS))
         decided = profiles(dict(zip(names, cells, strict=True)) for row in sample if (cells := _whole(row, len(names))))
         how.on_kinds({name: column for name, column in decided.items() if name not in names[:n_left_out]})
-        readers = {name: reader_of(column.column) for name, column in decided.items()}
+        readers = {name: reader_of(column.column, _counter(name, column.kind, how)) for name, column in decided.items()}
         target_column = decided[target].column if target in decided else {}
         content = itertools.chain(sample, content)
     else:
-        readers, target_column = {}, how.kinds.get(target, {})
+        kinds = _kinds_of_cells(how.kinds)
+        readers = {name: text_reader_of(column, _counter(name, column["kind"], how)) for name, column in kinds.items()}
+        target_column = how.kinds.get(target, {})
     columns = [(name, readers.get(name, as_text)) for name in names]
     columns = [(name, read_cell) if name != target else (name, as_text) for name, read_cell in columns]
 
@@ -93,9 +101,25 @@ read_csv = functools.partial(_read, usual=",")
 read_tsv = functools.partial(_read, usual="\t")
 
 
+def _counter(name: str, kind: str, how: Reading) -> Callable[[], None]:
+    """Return the function that counts a value that is not of its column's kind."""
+
+    def count() -> None:
+        if how.others is not None:
+            how.others[name, kind] += 1
+
+    return count
+
+
+def _kinds_of_cells(kinds: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """Return the kinds of columns, of a place's two columns that of numbers."""
+    places = [(name, column["with"]) for name, column in kinds.items() if column["kind"] == "place"]
+    return {**kinds, **{name: {"kind": "number"} for pair in places for name in pair}}
+
+
 def _target_reader(column: Mapping[str, str]) -> Callable[[str | None], Any]:
     """Return the function that turns a cell into an outcome: a number also as the column's kind writes it."""
-    as_number = reader_of(column) if column.get("kind") in NUMBER_PARSERS else None
+    as_number = reader_of(column, lambda: None) if column.get("kind") in NUMBER_PARSERS else None
 
     def read_target(text: str | None) -> Any:
         if text is None or is_missing(text):

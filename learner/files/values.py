@@ -1,11 +1,11 @@
 """Turns text into numbers, outcomes and features; a FormatError names a broken rule and the value."""
 
 import math
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from learner.errors import FormatError
+from learner.packing import number
 
 __all__ = [
     "NUMERIC",
@@ -14,27 +14,11 @@ __all__ = [
     "check_features",
     "finite",
     "importance",
-    "number",
     "outcome",
     "without_zeros",
 ]
 
 NUMERIC = frozenset((int, float))  # not bool
-_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-
-
-def number(text: str) -> float | None:
-    """Return the number that a text stands for, or None if the text must stay a text.
-
-    >>> [number(text) for text in ("-7", ".5", "1e3", "02139", "nan", "1e999", "1_000", "9223372036854775808")]
-    [-7, 0.5, 1000.0, None, None, None, None, None]
-    """
-    if not _NUMBER.fullmatch(text):
-        return None
-    value = float(text)
-    if text.lstrip("+-").isdecimal():
-        return int(text) if abs(value) < 2**63 else None
-    return value if math.isfinite(value) else None
 
 
 def finite(text: str, what: str = "feature value") -> float:

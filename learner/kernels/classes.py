@@ -43,6 +43,7 @@ __all__ = ["Classes", "log_loss_of", "named_classes", "predict", "read", "rows_o
 
 MAX_LABEL = 1e15  # the largest size of a whole number as a label: float64 is exact up to here
 FALSE, TRUE, MINUS = 0xC2, 0xC3, 45  # msgpack's bytes of false and true; the character "-"
+FALSE_WORD, TRUE_WORD = tuple(b"false"), tuple(b"true")
 
 
 class Shared(NamedTuple):
@@ -104,9 +105,21 @@ def write_label(number, text):
     return n_signs + length
 
 
+@inlined
+def write_boolean(is_true, text):
+    """Write ``true`` or ``false``; return the number of characters."""
+    if is_true:
+        for i in range(len(TRUE_WORD)):
+            text[i] = TRUE_WORD[i]
+        return np.int64(len(TRUE_WORD))
+    for i in range(len(FALSE_WORD)):
+        text[i] = FALSE_WORD[i]
+    return np.int64(len(FALSE_WORD))
+
+
 @compiled
 def class_of(buffer, position, keys, labels, text):
-    """Return (code, class, next position) of a label: a string, or a whole number, which stands for its decimal digits.
+    """Return (code, class, next position) of a label: a string, a whole number, which stands for its digits, or a boolean.
 
     For a label that was never seen the code is NEW_CLASS and the class -1.
     """
@@ -114,9 +127,11 @@ def class_of(buffer, position, keys, labels, text):
     if kind == -1:
         return BAD_FRAMING, -1, position
     if kind == 1:
-        if y != np.floor(y) or abs(y) > MAX_LABEL or buffer[position] == FALSE or buffer[position] == TRUE:
+        if y != np.floor(y) or abs(y) > MAX_LABEL:
             return BAD_TARGET, -1, position
-        h, _ = hash_name(text, np.int64(0), write_label(y, text), keys)
+        is_boolean = buffer[position] == FALSE or buffer[position] == TRUE
+        size = write_boolean(y == 1.0, text) if is_boolean else write_label(y, text)
+        h, _ = hash_name(text, np.int64(0), size, keys)
     else:
         length, start = read_string(buffer, position)
         if length == -2:

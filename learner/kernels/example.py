@@ -45,7 +45,6 @@ MASK32 = np.uint64(0xFFFFFFFF)
 SUFFIX, LAST_OF_SUFFIX = len(MISSING_SUFFIX), ord(MISSING_SUFFIX[-1])
 SUFFIX_WORD = np.uint64(int.from_bytes(MISSING_SUFFIX.encode(), "little"))
 BINARY = CODES["binary"]
-FALSE, TRUE = 0xC2, 0xC3
 POSITIVE_WORDS = tuple(int.from_bytes(word, "big") for word in (b"true", b"t", b"yes", b"y"))
 NEGATIVE_WORDS = tuple(int.from_bytes(word, "big") for word in (b"false", b"f", b"no", b"n"))
 
@@ -55,14 +54,14 @@ NEGATIVE_WORDS = tuple(int.from_bytes(word, "big") for word in (b"false", b"f", 
 def read_target(buffer, position, task, keys):
     """Return (code, target, next position); binary targets become -1 or +1.
 
-    With labels that are numbers, such as 1 and 2, a number must be one of them; without labels, the words of `read_word` are
-    targets, too.
+    With a label that is a number, such as 1 or 2, a number must be one of the labels (true is 1, false is 0); without labels,
+    the words of `read_word` are targets, too.
     """
     kind, y, after = read_number(buffer, position)
     if kind == -1:
         return BAD_FRAMING, 0.0, position
     if kind == 1:
-        if keys[NEGATIVE_NUMBER] != keys[POSITIVE_NUMBER] and buffer[position] != FALSE and buffer[position] != TRUE:
+        if keys[NEGATIVE_NUMBER] != keys[POSITIVE_NUMBER]:
             if y == float64_of(keys[POSITIVE_NUMBER]):
                 return OK, 1.0, after
             return (OK if y == float64_of(keys[NEGATIVE_NUMBER]) else BAD_TARGET), -1.0, after

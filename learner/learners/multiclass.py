@@ -296,8 +296,8 @@ class ClassWeights(NamedWeights):
 
 
 def _label(value: Any) -> str:
-    """Return a target as its label: a whole number, int or float, as its decimal digits."""
-    return value if isinstance(value, str) else str(int(value))
+    """Return a target as its label: a whole number, int or float, as its decimal digits, a boolean as ``true`` or ``false``."""
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(int(value))
 
 
 def _likeliest(probabilities: Mapping[str, float]) -> str | None:

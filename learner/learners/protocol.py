@@ -206,7 +206,7 @@ class Learner(ABC):
         return ExampleError(self._reason(code, packed, where))
 
     def _reason(self, code: int, data: bytes, where: int) -> str:
-        return reasons.reason(code, data, where, self.spec.task)
+        return reasons.reason(code, data, where, self.spec)
 
     @abstractmethod
     def sweep(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from learner import kernels, layout
 from learner.errors import show
 from learner.packing import by_name
+from learner.spec import Spec
 from learner.tasks import TASKS
 
 __all__ = ["OtherTargets", "msgpack_at", "reason"]
@@ -19,7 +20,7 @@ SHOWN_BYTES = 4096  # the most bytes that are decoded for a message
 FIRST_EXTENSION, LAST_EXTENSION = 0xC7, 0xD8  # the range of msgpack's first bytes of arrays; some others lie between
 
 
-def reason(code: int, data: bytes, where: int, task: str) -> str:
+def reason(code: int, data: bytes, where: int, spec: Spec) -> str:
     """Return the reason for a rejection.
 
     Parameters
@@ -30,9 +31,12 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
         The examples.
     where : int
         The position of the fault in `data`.
-    task : str
-        The model's task, a name in `learner.tasks.TASKS`.
+    spec : Spec
+        The model's.
     """
+    targets = TASKS[spec.task].targets
+    if spec.labels:
+        targets = f"one of the model's labels, {show(spec.labels[0])} and {show(spec.labels[1])}"
     first, second = msgpack_at(data, where)
     if code == layout.BAD_VALUE_FINITE and FIRST_EXTENSION <= data[where] <= LAST_EXTENSION:
         first, second = _bad_value(data, where)
@@ -43,7 +47,7 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
         layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(first)})",
-        layout.BAD_TARGET: f"target must be {TASKS[task].targets} (got {shown})",
+        layout.BAD_TARGET: f"target must be {targets} (got {shown})",
         layout.BAD_IMPORTANCE: f"importance must be a number within [0, {layout.MAX_IMPORTANCE:g}] (got {shown})",
         layout.BAD_MAP: "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64) "
         f"(got {show(first)})",
@@ -81,7 +85,7 @@ class OtherTargets:
         Parameters
         ----------
         learned : sequence of float
-            The numbers, 0 and 1 or one of them, that targets which were learned may have been.
+            The numbers, 0 and 1 or one of them, that targets which were learned may have been; empty if none was learned.
 
         Examples
         --------
@@ -93,14 +97,15 @@ class OtherTargets:
         """
         if len(self.values) < 2 and self.values != [2]:  # one odd value is a mistake; after 0 and 1, 2 is a class
             return ""
-        values = [*(self.labels or learned), *self.values]
+        values = [*((learned and self.labels) or learned), *self.values]
         n_texts = sum(isinstance(value, str) for value in self.values)
         if len(values) > 2:
             return "more than two values: add --task multiclass" + (" or regression" if n_texts == 0 else "")
         if len(values) < 2:
             return ""
         negative, positive = sorted(values) if n_texts == 0 else sorted(map(str, values))
-        return f"two values, {negative} and {positive}: add --labels {shlex.quote(f'{negative},{positive}')}"
+        option = ",".join(f'"{label}"' if "," in str(label) else str(label) for label in (negative, positive))
+        return f"two values, {negative} and {positive}: add --labels {shlex.quote(option)}"
 
 
 def _bad_value(data: bytes, where: int) -> tuple[str, float]:

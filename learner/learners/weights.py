@@ -6,7 +6,7 @@ slot has a row in one array, and its name in an arena of bytes. The dict starts 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.errors import LearnerError
+from learner.spec import label_numbers
 
 __all__ = ["WeightDict"]
 
@@ -240,17 +241,9 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
     keys[layout.CONSTANT_HASH] = hash_of(layout.CONSTANT_NAME.encode(), keys)
     for place, label in zip((layout.LABEL_NEGATIVE, layout.LABEL_POSITIVE), labels or (), strict=False):
         keys[place] = hash_of(label.encode(), keys)
-    keys[layout.NEGATIVE_NUMBER :] = _numbers(labels or ()).view(np.uint64)
+    if labels:
+        keys[layout.NEGATIVE_NUMBER :] = np.array(label_numbers(*labels)).view(np.uint64)
     return keys
-
-
-def _numbers(labels: Sequence[str]) -> NDArray[np.float64]:
-    """Return the numbers that two labels stand for; 0 and 0 if they are not two finite numbers."""
-    try:
-        values = np.array([float(label) for label in labels])
-    except ValueError:
-        values = np.zeros(0)
-    return values if len(values) == 2 and np.isfinite(values).all() else np.zeros(2)
 
 
 def _aligned(n_rows: int, width: int) -> NDArray[np.float32]:

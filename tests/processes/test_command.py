@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgpack
@@ -134,3 +136,13 @@ def test_a_user_s_own_modules_of_the_same_names_do_not_get_in_the_way(
     _, err = start(redis_url, "worker", "m", "--burst").communicate(timeout=60)
     assert "own" not in err
     assert committed().n_examples == 1
+
+
+def test_a_script_is_told_of_a_file_that_hides_the_package(tmp_path):
+    for name in ("featurizers.py", "worker.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "script.py").write_text("from learner import Model\n")
+    run = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"hidden by {tmp_path / 'featurizers.py'}: rename that file" in run.stderr
+    (tmp_path / "featurizers.py").unlink()
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True)

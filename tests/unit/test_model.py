@@ -45,6 +45,30 @@ def test_learning_any_form_of_a_binary_target_is_the_same():
     assert all(state_bytes(models[0]) == state_bytes(model) for model in models[1:])
 
 
+@pytest.mark.parametrize(
+    ("labels", "negatives", "positives", "refused"),
+    [
+        (["01", "02"], ["01", 1, 1.0], ["02", 2], ["1", 0, -1, "2"]),  # a number by its value, a text by its letters
+        (["1", "2"], ["1", 1], ["2", 2.0], ["01", "1.0", 0]),
+        (["1", "many"], ["1", 1, True], ["many"], [0, -1, "one"]),
+        (["many", "1"], ["many"], ["1", 1], [0, 2]),
+        (["0", "1"], ["0", 0, False], ["1", 1, True], [-1]),
+        (["yes", "no"], ["yes", True, 1], ["no", False, 0], [-1]),
+        (["spam", "ham"], ["spam", False, 0, -1], ["ham", True, 1], [2]),
+    ],
+)
+def test_a_target_is_the_label_that_it_equals(labels, negatives, positives, refused):
+    for targets, likeliest in ((negatives, labels[0]), (positives, labels[1])):
+        for target in targets:
+            model = new(labels=labels)
+            for _ in range(10):
+                model.learn_one({"a": 1}, target)
+            assert model.predict_one({"a": 1}) == likeliest, target
+    for target in refused:
+        with pytest.raises(ExampleError, match="target must be one of the model's labels"):
+            new(labels=labels).learn_one({"a": 1}, target)
+
+
 @pytest.mark.parametrize("labels", [None, ["ham", "spam"], (" ", "größer als 3"), ("a" * 256, "é" * 128), ("a", "a\0")])
 def test_predictions_are_the_models_labels(labels):
     model = new(labels=labels)
@@ -61,7 +85,7 @@ def test_predictions_are_the_models_labels(labels):
 
 def test_a_string_that_is_no_label_is_refused():
     with pytest.raises(
-        ExampleError, match=r"target must be -1, 0, 1, true, false or one of the model's labels \(got 'eggs'\)"
+        ExampleError, match=r"target must be one of the model's labels, 'ham' and 'spam' \(got 'eggs'\)"
     ):
         new(labels=["ham", "spam"]).learn_one({"a": 1}, "eggs")
 

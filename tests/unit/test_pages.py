@@ -3,7 +3,9 @@
 import ast
 import doctest
 import importlib.util
+import itertools
 import re
+import shlex
 from unittest import mock
 
 import click
@@ -106,6 +108,62 @@ def commands(group, words):
             yield from commands(command, f"{words} {name}")
         else:
             yield f"{words} {name}"
+
+
+def quoted(page):
+    """Yield the words of each `learner` command that a page quotes, in prose, in the shell or in a script."""
+    lines = re.findall(r"`([^`]+)`", prose(page))
+    lines += [
+        line.removeprefix("$ ") for kind in ("console", "sh") for line in "".join(blocks(page, kind)).splitlines()
+    ]
+    for line in lines:
+        if "learner " not in line:
+            continue
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        try:
+            tokens = list(lexer)
+        except ValueError:  # an output, with an apostrophe
+            continue
+        for is_punctuation, group in itertools.groupby(tokens, lambda token: set(token) <= set("();<>|&")):
+            words = list(group)
+            words = words[2:] if words[:2] == ["python", "-m"] else words
+            if not is_punctuation and words[0] == "learner" and len(words) > 1:
+                yield words[1:]
+
+
+def parse(command, words):
+    """Parse a command line with its command, without running it; arguments may be missing, as in prose."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        if words[0].startswith("-") or words[0].isupper():  # --help, COMMAND
+            return
+        assert words[0] in command.list_commands(context), words
+        parse(command.get_command(context, words[0]), words[1:])
+        return
+    options, arguments, _ = command.make_parser(context).parse_args(args=list(words))
+    assert not arguments, words
+    for parameter in command.params:
+        value = options.get(parameter.name)
+        is_narrow = isinstance(parameter.type, click.Choice | click.types.IntParamType)
+        if is_narrow and isinstance(value, str) and not value.isupper():
+            parameter.type.convert(value, parameter, context)
+
+
+@every_page
+def test_every_command_that_a_page_quotes_can_be_parsed(page):
+    for words in quoted(page):
+        try:
+            parse(main, words)
+        except click.UsageError as error:
+            pytest.fail(f"learner {' '.join(words)}: {error.message}")
+
+
+def test_an_option_that_is_not_there_is_found():
+    for words in ("replay FILE --nosuch", "replay FILE --task nosuch", "nosuch FILE", "init FILE OTHER"):
+        with pytest.raises((click.UsageError, AssertionError)):
+            parse(main, words.split())
+    assert sum(len(list(quoted(page))) for page in PAGES) > 80
 
 
 def test_every_command_is_in_a_page():

@@ -32,6 +32,7 @@ def number(k):
         ([2, 10], "binary", ["2", "10"]), (["spam", "ham"], "binary", ["ham", "spam"]), (["a", "b", "c"], "multiclass", None),
         (["on time", "y"], "binary", ["on time", "y"]), (["a", "a", "b"], "binary", ["a", "b"]),
         (["b", "b", "a"], "binary", ["b", "a"]),
+        (["ja", "ja", "nein"], "binary", ["nein", "ja"]), (["paid", "not paid", "paid"], "binary", ["not paid", "paid"]),
         (["$1.50", "$2", "$3"], "regression", None), (["1.5", "2", "3"], "regression", None),
     ],
 )  # fmt: skip
@@ -71,6 +72,11 @@ def test_ids_constants_and_missing_outcomes():
     assert "row: whole numbers that count the rows: an id, left out" in found
     assert "always: always x" in found
     assert "1 of 101 rows have no outcome" in found
+
+
+def test_outcomes_that_are_all_equal():
+    for outcomes in (["late"] * 100, [3.5] * 100):
+        assert warnings(outcomes, x=lambda k: str(k % 7)) == f"all outcomes are {outcomes[0]}: nothing to learn"
 
 
 def test_rare_and_skewed_outcomes():

@@ -100,6 +100,7 @@ BAD_SPECS = [
     ({"decays": 1}, "decays must be a list of numbers (got 1)"),
     ({"labels": ["a"]}, f"{LABELS_RULE} (got ['a'])"),
     ({"labels": ["a", "a"]}, f"{LABELS_RULE} (got ['a', 'a'])"),
+    ({"labels": ["1", "01"]}, "labels must not be the same number twice (got 1 and 01)"),
     ({"labels": ["a", 1]}, f"{LABELS_RULE} (got ['a', 1])"),
     ({"labels": "ab"}, f"{LABELS_RULE} (got 'ab')"),
     ({"labels": ["", "a"]}, f"{LABELS_RULE} (got ['', 'a'])"),

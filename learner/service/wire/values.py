@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 
 from learner.errors import FormatError, show
-from learner.packing import UNPACK_ERRORS, ends, pack
+from learner.packing import UNPACK_ERRORS, ends, number, pack
 from learner.service.wire.bounds import MAX_BATCH, MAX_DEPTH, MAX_VALUE_BYTES
 
 __all__ = ["decode_features", "decode_record", "decode_target", "decode_value", "split", "to_json"]
@@ -88,15 +88,15 @@ def decode_features(data: bytes) -> bytes:
 
 
 def decode_target(text: bytes) -> Any:
-    """Return a target or importance from its text: a number or boolean where JSON reads one, else the label itself.
+    """Return a target or importance from its text: a number as JSON or a file has it, a boolean, else the label itself.
 
-    >>> decode_target(b"-1"), decode_target(b"true"), decode_target(b"spam")
-    (-1, True, 'spam')
+    >>> [decode_target(text) for text in (b"-1", b"+1", b"true", b"spam", b"01")]
+    [-1, 1, True, 'spam', '01']
     """
     try:
         value = json.loads(text.decode())
     except (ValueError, RecursionError):
-        value = text.decode(errors="replace")
+        value = number(text.decode(errors="replace").strip())
     return value if isinstance(value, (bool, int, float)) else text.decode(errors="replace")
 
 

@@ -46,10 +46,21 @@ def test_lines_that_can_t_be_read_are_named_and_left_out(run, create, drain, fil
     )
     result = run("push", "m", path, code=3)
     (line,) = errors(result)
-    assert re.match(r"Error: (line|example) 6\d: ", line)
+    assert re.match(r"Error: (line|row|example) 6\d: ", line)
     assert f"pushed {61 if form == 'csv' else 60} examples" in result.stdout
     assert "left out 1 bad ones" in result.stdout
     assert drain().model.n_examples == (61 if form == "csv" else 60)
+
+
+@pytest.mark.parametrize("columns", [None, {"price": "money", "size": "number"}])
+def test_values_of_another_kind_are_counted_by_column(run, create, file, columns):
+    """Whether the model says what the columns hold, or the file decides."""
+    create(featurizer="fields", columns=columns)
+    rows = b"".join(b"$%d.50,%d,1\n" % (i, i % 9) for i in range(60))
+    path = file("x.csv", b"price,size,target\n" + rows + b"on request,large,1\n")
+    result = run("push", "m", path, "--json")
+    assert strictly(result.stdout)["other_values"] == {"price": 1, "size": 1}
+    assert "taken as categories: price: 1 value is no amount; size: 1 value is no number" in result.stderr
 
 
 def test_only_the_first_ten_bad_lines_are_shown_and_all_are_counted(run, create):
@@ -165,7 +176,12 @@ def test_every_line_of_a_file_has_an_answer_or_an_error_in_order(run, create, se
         assert run("predict", "m", file("bad.jsonl", b"{nope\n"), code=2).stdout.startswith(
             "Error: line 1: must be one JSON"
         )
-        assert run("predict", "m", file("empty.jsonl", b"")).stdout == ""
+        for nothing in (file("empty.jsonl", b""), file("header.csv", b"lat,lon\n"), "[]"):
+            empty = run("predict", "m", nothing, code=2)
+            assert (empty.stdout, empty.stderr) == (
+                "",
+                f"Error: {nothing}: must hold at least one record (it holds none)\n",
+            )
     assert [(line.get("prediction"), line.get("line")) for line in lines] == [
         (None, 1), (0.5, None), (None, 3), (None, 5), (0.5, None),
     ]  # fmt: skip
@@ -195,6 +211,13 @@ def test_a_list_of_records_is_answered_a_line_each(run, create, serving):
     assert result.stdout.splitlines()[0] == f"near {p:.6g}"
     assert result.stdout.splitlines()[1].startswith("Error: line 2: field 'lat' must be within")
     assert (alone["line"], alone["error"][:11]) == (1, "field 'lat'")
+
+
+def test_each_element_of_a_list_has_an_answer_or_an_error(run, create, serving):
+    create(featurizer="fields")
+    with serving():
+        lines = run("predict", "m", '[{"a": 1}, 5, {"a": 2}, null, "b", [1]]', code=3).stdout.splitlines()
+    assert [line[:14] for line in lines] == ["0.5", "Error: line 2:", "0.5", *(f"Error: line {n}:" for n in (4, 5, 6))]
 
 
 def test_many_classes_are_answered_by_a_label_with_its_probability(run, create, serving, file):

@@ -114,6 +114,7 @@ def test_the_graph_of_a_models_score_is_drawn_with_the_names_of_its_features(lea
     [
         ("blue", None, "--target must be -1, 0, 1, true, false or one of the model's labels (got 'blue')"),
         ("2", ["ham", "spam"], "--target must be -1, 0, 1, true, false or one of the model's labels (got '2')"),
+        ("0", ["1", "2"], "--target must be -1, 0, 1, true, false or one of the model's labels (got '0')"),
     ],
 )
 def test_a_wrong_target_is_refused(learn, target, labels, told):

@@ -54,6 +54,20 @@ def test_a_featurizer_in_a_file_is_used(tmp_path):
     assert invoke("featurize", str(tmp_path / "f.toml"), '{"a": "abc"}').output == "length  3\n"
 
 
+def test_each_element_of_a_list_has_its_features_or_an_error():
+    result = invoke("featurize", "fields", '[{"a": 1}, 5, {"a": 2}]', "--json", code=3)
+    assert [strictly(line) for line in result.stdout.splitlines()] == [
+        {"features": {"a": 1.0}}, {"error": "line 2: record must be a map of fields (got 5)"}, {"features": {"a": 2.0}},
+    ]  # fmt: skip
+    result = invoke("featurize", "fields", '[{"a": 1}, 5, {"a": 2}]', code=3)
+    assert (result.stdout, result.stderr) == (
+        "a  1\n\na  2\n",
+        "Error: line 2: record must be a map of fields (got 5)\n",
+    )
+    assert "record must be a map of fields (got [1, 2])" in invoke_failing("featurize", "fields", "[1, 2]")
+    assert "must hold at least one record" in invoke_failing("featurize", "fields", "[]")
+
+
 def test_what_cannot_be_shown_is_said_in_words(file):
     assert "featurizer must be one of email," in invoke_failing("featurize", "emial", "{}")
     assert "record must be JSON" in invoke_failing("featurize", "fields", "{a}")

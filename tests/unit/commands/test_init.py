@@ -2,11 +2,15 @@
 
 import csv
 import io
+import json
 import random
+import shlex
 import tomllib
 
 import pytest
+from rich.cells import cell_len
 
+from learner.commands.options import read_model_file
 from learner.spec import Spec
 from tests.command_line import invoke, invoke_failing, strictly
 
@@ -58,6 +62,16 @@ def test_it_writes_a_model_file_that_replay_and_create_understand(path, tmp_path
     assert Spec.from_data(data).target == "late"
     found = strictly(invoke("replay", path, "--spec", str(tmp_path / "orders.toml"), "--json").stdout)
     assert (found["examples"], found["rejected"]) == (300, 0)
+
+
+def test_a_model_file_is_read_once(path, tmp_path, monkeypatch):
+    invoke("init", path, "--target", "late")
+    paths: list[str] = []
+    monkeypatch.setattr(
+        "learner.commands.options.read_model_file", lambda path: paths.append(path) or read_model_file(path)
+    )
+    invoke("replay", path, "--spec", str(tmp_path / "orders.toml"), "--compare", "rates=0.5")
+    assert paths == [str(tmp_path / "orders.toml")]
 
 
 def test_replay_decides_the_same_columns_and_says_them(path, tmp_path):
@@ -199,3 +213,59 @@ def test_columns_that_the_file_has_not_are_refused_and_the_note_says_what_is_use
     note = invoke(*replay, "--only", "amount,zip", "--text", "zip", "--json").stderr
     assert "money amount; text zip" in note
     assert "ignore order, on, share, note, express, weight" in note
+
+
+def test_whatever_columns_are_called_the_table_is_aligned_and_printable(file):
+    rows = [{"a\nb": "x\x1b[2J", "名": "市", "long " * 30: "y" * 300, "k": k % 3, "y": k % 2} for k in range(4)]
+    output = invoke("init", file("x.jsonl", "".join(map(to_line, rows)).encode()), "--target", "y").output
+    assert output.replace("\n", "").isprintable()
+    header, *lines = output.splitlines()[2:7]
+    assert [line[:7].rstrip() for line in lines] == ["a\\nb", "名", "long lo", "k"]
+    place = cell_len(header[: header.index("because")])
+    assert [cell_len(line.partition(reason)[0]) for line, reason in zip(lines, REASONS, strict=True)] == [place] * 4
+
+
+REASONS = ["1 different texts", "1 different texts", "1 different texts", "numbers"]
+
+
+def to_line(record):
+    return json.dumps(record) + "\n"
+
+
+def test_names_shorter_than_the_header_are_aligned_with_it(file):
+    output = invoke("init", file("x.csv", b"a,y\n1,0\n2,1\n"), "--target", "y").output
+    header, line = output.splitlines()[2:4]
+    assert line.index("number ") == header.index("kind")
+
+
+def test_of_a_long_file_it_says_that_its_figures_are_of_the_first_rows(file, monkeypatch, tmp_path):
+    monkeypatch.setattr("learner.commands.init.SAMPLE_ROWS", 1000)
+    monkeypatch.setattr("learner.commands.init.MAX_TRIAL_ROWS", 1500)
+    for n, first, is_whole in ((1600, "the first ", False), (1500, "", True)):
+        path = file("x.csv", b"a,y\n" + b"".join(b"%d,%d\n" % (k % 7, k % 2) for k in range(n)))
+        output = invoke("init", path, "--target", "y", "--force").output
+        assert f": {first}1500 rows, 1 columns" in output
+        assert "what is said of the columns is of the first 1000 rows" in output
+        assert f"tried on {first}1500 rows" in output
+        assert f"# Late loss on {first}1500 rows" in (tmp_path / "x.toml").read_text()
+        found = strictly(invoke("init", path, "--target", "y", "--force", "--json").stdout)
+        assert [found[key] for key in ("rows", "whole_file", "profiled_rows")] == [1500, is_whole, 1000]
+        assert [found["trial"][key] for key in ("rows", "whole_file")] == [1500, is_whole]
+
+
+def test_a_file_is_read_as_the_options_say_and_the_next_command_has_them(file, tmp_path):
+    path = file("x.data", "1;Orléans;ja\n2;Nice;nein\n".encode("latin-1") * 20)
+    options = ["--format", "csv", "--encoding", "latin-1", "--columns", '"a, b",city,paid']
+    assert "try --encoding latin-1" in invoke_failing("init", path, "--target", "paid", "--format", "csv")
+    output = invoke("init", path, "--target", "paid", *options).output
+    words = shlex.split(output.partition("now: learner ")[2].splitlines()[0])
+    assert words == ["replay", path, *options, "--spec", str(tmp_path / "x.toml")]
+    assert strictly(invoke(*words, "--json").stdout)["examples"] == 40
+    assert "city=Orléans" in invoke("featurize", str(tmp_path / "x.toml"), path, *options).output
+    output = invoke("init", path, "--target", "c3", "--force", *options[:4], "--no-header").output
+    assert f"{path} --format csv --encoding latin-1 --no-header --spec" in output
+
+
+def test_a_file_of_features_is_sent_to_replay(file):
+    path = file("x.vw", b"1 | a\n")
+    assert f"not of features: try learner replay {path}" in invoke_failing("init", path, "--target", "y")

@@ -264,10 +264,36 @@ def test_labels_that_are_numbers_are_matched_as_numbers(file, labels):
     assert (found["examples"], found["progressive_loss"]) == (20, expected["progressive_loss"])
 
 
+def test_names_and_labels_with_commas_stand_in_quotation_marks(file):
+    path = file("x.csv", b'1,"x, y"\n2,z\n')
+    options = ["--columns", '"a, b","late, or not"', "--target", "late, or not", "--labels", '"x, y",z', "--json"]
+    result = invoke("replay", path, *options)
+    assert strictly(result.stdout)["rejected"] == 0
+    assert "number a, b" in result.stderr
+
+
 def test_other_numbers_than_the_labels_are_rejected(file):
     path = file("x.csv", b"a,target\n1,1\n1,2\n1,0\n1,3\n")
     result = invoke("replay", path, "--labels", "1,2", "--json", code=3)
     assert [line.partition(": ")[2].partition(":")[0] for line in errors(result)] == ["line 4", "line 5"]
+
+
+@pytest.mark.parametrize("options", [["--labels", "01,02"], ["--task", "multiclass"]])
+def test_codes_with_leading_zeros_are_the_same_labels_in_every_file(file, options):
+    codes = ["01", "02", "02", "01", "02"]
+    table = "a,target\n" + "".join(f"{i % 2},{code}\n" for i, code in enumerate(codes))
+    lines = "".join(json.dumps({"a": i % 2, "target": code}) + "\n" for i, code in enumerate(codes))
+    files = file("x.csv", table.encode()), file("x.jsonl", lines.encode())
+    found = [strictly(invoke("replay", path, *options, "--json").stdout) for path in files]
+    assert found[0]["progressive_loss"] == found[1]["progressive_loss"]
+    assert [each["rejected"] for each in found] == [0, 0]
+
+
+def test_other_texts_than_the_labels_are_told_what_to_do(file):
+    path = file("x.csv", b"a,target\n1,01\n1,02\n")
+    message = invoke("replay", path, "--labels", "1,2", code=2).stderr
+    assert "target must be one of the model's labels, '1' and '2' (got '01')" in message
+    assert "two values, 01 and 02: add --labels 01,02" in message
 
 
 @pytest.mark.parametrize(
@@ -275,15 +301,33 @@ def test_other_numbers_than_the_labels_are_rejected(file):
     [
         ([1, 2, 1, 2], "two values, 1 and 2: add --labels 1,2"),
         ([0, 1, 2], "more than two values: add --task multiclass or regression"),
+        (["01", "02"], "two values, 01 and 02: add --labels 01,02"),
+        (['"a, b"', "c"], """two values, a, b and c: add --labels '"a, b",c'"""),
         (["on time", "late"], "two values, late and on time: add --labels 'late,on time'"),
         ([0, 1, 7], ""),  # a mistake
     ],
 )
 def test_rejected_targets_are_told_what_to_do(file, targets, hint):
     content = "a,target\n" + "".join(f"x,{target}\n" for target in targets)
-    code = 2 if "late" in targets else 3
+    code = 2 if isinstance(targets[0], str) else 3
     lines = invoke("replay", file("x.csv", content.encode()), "--json", code=code).stderr.splitlines()
     assert lines[-1].endswith(f"; {hint}" if hint else "(got 7)")
+
+
+def with_odd_values(n: int = 60) -> bytes:
+    """A table whose last row has another kind of value in two columns."""
+    rows = "".join(f"${i}.50,{i % 9},{i % 2}\n" for i in range(n))
+    return f"price,size,target\n{rows}on request,large,1\n".encode()
+
+
+@pytest.mark.parametrize("options", [[], ["--compare", "rates=0.5"]])
+def test_values_of_another_kind_are_counted_by_column(file, options):
+    path = file("x.csv", with_odd_values())
+    result = invoke("replay", path, "--json", *options)
+    assert strictly(result.stdout)["other_values"] == {"price": 1, "size": 1}
+    note = "Note: taken as categories: price: 1 value is no amount; size: 1 value is no number"
+    assert result.stderr.splitlines().count(note) == 1
+    assert "other_values" not in strictly(invoke("replay", path, "--json", "--category", "price,size").stdout)
 
 
 def predictions(path) -> list[dict]:

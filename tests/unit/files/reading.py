@@ -42,6 +42,7 @@ def travels(target: object, found: dict, weight: float = 1) -> list:
 
 SMALL = {
     "jsonl": b'{"target":1,"a":2}\n\n{"target":0,"a":3}',
+    "json": b'[{"target":1,"a":2},\n\n{"target":0,"a":3}]',
     "csv": b"a,target\n2,1\n\n3,0",
     "tsv": b"a\ttarget\n2\t1\n\n3\t0",
     "vw": b"1 | a:2\n\n0 | a:3",

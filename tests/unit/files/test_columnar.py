@@ -1,13 +1,12 @@
-"""Parquet files, JSON arrays and patterns of files: rows are records, or one line says what is missing."""
+"""Parquet files and patterns of files: rows are records, or one line says what is missing."""
 
-import json
 import sys
 
 import msgpack
 import pytest
 
 from learner.errors import FormatError
-from learner.files import Reading, expand, read
+from learner.files import expand, read
 
 
 def rows(path, **options):
@@ -19,18 +18,6 @@ def test_without_duckdb_one_line_names_the_extra(tmp_path, monkeypatch):
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1")
     with pytest.raises(FormatError, match=r"x\.parquet: needs DuckDB: pip install '\.\[files\]' in a clone$"):
-        rows(path)
-
-
-def test_a_json_array_is_records(tmp_path):
-    pytest.importorskip("duckdb")
-    path = tmp_path / "x.json"
-    path.write_text(json.dumps([{"a": 1, "b": {"c": [1, 2]}, "target": True}, {"a": None, "d": "x", "target": False}]))
-    assert rows(path) == [[True, {"a": 1, "b": {"c": [1, 2]}}], [False, {"d": "x"}]]
-    with pytest.raises(FormatError, match=r"did you mean 'target'"):
-        rows(path, target="Target", how=Reading(needs_target=True))
-    path.write_text('[{"a": 1')
-    with pytest.raises(FormatError, match=r"x\.json: can't be read"):
         rows(path)
 
 

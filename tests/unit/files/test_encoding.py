@@ -1,6 +1,7 @@
 """Text in other encodings and with other line ends is read as if it were UTF-8 with line feeds, or refused in one line."""
 
 import io
+import json
 
 import pytest
 
@@ -12,6 +13,7 @@ LABELLED = {
     "jsonl": '{"target":"ü","a":3}',
     "csv": "a,target\n3,ü",
     "tsv": "a\ttarget\n3\tü",
+    "json": '{"target": "ü", "a": 3}',
     "vw": "ü | a:3",
     "libsvm": "ü a:3",
 }
@@ -63,6 +65,12 @@ def test_an_encoding_must_be_known_and_hold():
         unpacked(b"1 | a", "vw", how=Reading(encoding="rot13"))
     with pytest.raises(FormatError, match="input: text must be utf-16"):
         unpacked(b"\xff\xfe1\x00 \x00|\x00 ", "vw")
+
+
+def test_a_single_line_that_is_longer_than_what_is_looked_at_is_utf8():
+    for n in range(4):
+        content = json.dumps([{"a": "x" * n + "ü" * 200_000, "target": 1}], ensure_ascii=False).encode()
+        assert len(unpacked(content, "json")) == 1
 
 
 def test_many_blocks_are_converted_whole():

@@ -21,6 +21,7 @@ from tests.unit.files.reading import SMALL, faults, quick, unpacked
 def test_mutated_bytes_raise_nothing_but_format_errors(form, data):
     start = {
         "jsonl": b'{"target": 1, "features": {"a": 1.5}}\n{"b": "x", "target": true}\n',
+        "json": b'[{"target": 1, "features": {"a": 1.5}}, {"b": "x", "target": true}]\n',
         "csv": b'target,a,b\n1,"x\ny",2\nspam,,0.5\n',
         "tsv": b"target\ta\tb\n1\tx\t2\n",
         "vw": b"1 2.0 'tag|ns:2 f:1 g |other h\n-1 | a\n",
@@ -58,7 +59,8 @@ def test_line_endings_a_byte_order_mark_and_blank_lines_change_nothing(form, end
 @pytest.mark.parametrize("form", SMALL)
 def test_examples_are_named_by_the_line_they_begin_on(form):
     wheres = [example.where for example in read(io.BytesIO(SMALL[form]), form)]
-    assert wheres == (["line 2", "line 4"] if form in ("csv", "tsv") else ["line 1", "line 3"])
+    others = {"csv": ["line 2", "line 4"], "tsv": ["line 2", "line 4"], "json": ["row 1", "row 2"]}
+    assert wheres == others.get(form, ["line 1", "line 3"])
 
 
 @pytest.mark.parametrize("form", [*SMALL, "msgpack"])

@@ -112,12 +112,21 @@ def test_the_figures_are_those_of_the_definitions():
     assert figures["log_loss"] < figures["constant_log_loss"]
 
 
-@pytest.mark.parametrize("target", [1.5, None, True, "", "x" * 257, [1], b"cat"])
+@pytest.mark.parametrize("target", [1.5, None, "", "x" * 257, [1], b"cat"])
 def test_what_is_no_label_is_refused_in_words(target):
     model = new()
     rejection = model.learn_packed(msgpack.packb([target, {"a": 1}])).rejections[0]
-    assert rejection.reason.startswith("target must be a label: a string of 1 to 256 bytes, or a whole number (got ")
+    assert rejection.reason.startswith(
+        "target must be a label: a string of 1 to 256 bytes, a whole number or a boolean (got "
+    )
     assert model.classes == ()
+
+
+def test_a_boolean_is_the_label_that_a_file_has_as_text():
+    model = new()
+    for target in (True, "true", False, "maybe", "false", np.True_):
+        model.learn_one({"a": 1}, target)
+    assert model.classes == ("true", "false", "maybe")
 
 
 def test_a_bad_example_of_a_new_label_makes_no_class():

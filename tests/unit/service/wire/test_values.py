@@ -75,6 +75,8 @@ def test_only_a_format_error_ever_comes_out_of_bytes(data):
         (b" 0 ", 0),
         (b"2.5", 2.5),
         (b"1e3", 1000.0),
+        (b"+1", 1),
+        (b" .5", 0.5),
         (b"true", True),
         (b"false", False),
         (b"spam", "spam"),
