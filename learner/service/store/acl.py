@@ -45,7 +45,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
         "worker": {
             "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
             "selectors": [
-                (["get"], [("R", keys.spec)]),
+                (["get", "watch"], [("R", keys.spec)]),
                 (
                     [
                         "xread",
@@ -57,6 +57,8 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                         "xgroup|create",
                         "xgroup|setid",
                         "eval",
+                        "watch",
+                        "del",
                     ],
                     [("RW", keys.examples), ("RW", keys.requests)],
                 ),
@@ -64,7 +66,10 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["get", "set", "del"], [("RW", keys.lease)]),
                 (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
                 (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
-                (["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"], [("RW", anything_of_state)]),
+                (
+                    ["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink", "watch"],
+                    [("RW", anything_of_state)],
+                ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
                 (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*"), ("RW", f"{REPLIES}*")]),
             ],
@@ -84,6 +89,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["hgetall"], [("R", keys.owner), ("R", keys.workers)]),
                 (["xinfo|stream", "xinfo|groups", "xrange"], [("R", keys.examples)]),
                 (["xlen"], [("R", keys.requests), ("R", keys.rejected)]),
+                (["xinfo|stream"], [("R", keys.requests)]),
                 (["xrange", "xrevrange"], [("R", keys.progress)]),
             ],
         },
