@@ -239,7 +239,9 @@ class Worker:
             self.committing.load()
             self.recovery.begin()
             trouble = self.store.stream.position(self.learning.cursor).trouble
-            self._note_trouble(trouble or str(error))
+            self._note_trouble(
+                f"{trouble}; settle that with 'learner repair {self.store.keys.model}'" if trouble else str(error)
+            )
             reading, self._checked_at = Reading(self.store.stream), time.monotonic()
             while not self.stopping:
                 self._read_and_answer(reading)
@@ -271,7 +273,7 @@ class Worker:
         what = f"learning has ended ({since}): answers are those of commit {self.store.commits.number}"
         self.answering.notice = what if trouble else ""
         shown = trouble if trouble.isprintable() else repr(trouble)
-        self._say(f"{what}: {shown}" if trouble else "the stream fits again: learning goes on")
+        self._say(f"{what}; {shown}" if trouble else "the stream fits again: learning goes on")
 
     def _say(self, text: str) -> None:
         click.echo(f"worker of {self.store.keys.model}: {text}", err=True)

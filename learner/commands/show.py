@@ -196,8 +196,8 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     n_requests = "?" if status["requests_waiting"] is None else status["requests_waiting"]
     yield f"lag               {status['lag_entries']} entries, {n_requests} requests waiting"
     if "trouble" in owner:
-        yield f"only answers      {owner['trouble']}"
-    if status["trouble"] and status["trouble"] not in owner.get("trouble", ""):
+        yield f"only answers      {printable(owner['trouble'])}"
+    if status["trouble"] and not owner.get("trouble", "").startswith(status["trouble"]):
         yield f"trouble           {status['trouble']}: see 'learner repair {status['model']}'"
     for end in status["ends"]:
         yield f"end               {end}: see 'learner repair {status['model']}'"

@@ -45,29 +45,28 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
         "worker": {
             "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
             "selectors": [
-                (["get", "watch"], [("R", keys.spec)]),
+                (["get"], [("R", keys.spec)]),
+                (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples)]),
                 (
                     [
                         "xread",
                         "xrange",
                         "xlen",
                         "xtrim",
-                        "exists",
                         "xinfo|stream",
                         "xgroup|create",
                         "xgroup|setid",
                         "eval",
-                        "watch",
                         "del",
                     ],
                     [("RW", keys.examples), ("RW", keys.requests)],
                 ),
-                (["watch", "hgetall", "hmget", "hincrby", "hset", "hdel"], [("RW", keys.owner)]),
+                (["hgetall", "hmget", "hincrby", "hset", "hdel"], [("RW", keys.owner)]),
                 (["get", "set", "del"], [("RW", keys.lease)]),
                 (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
                 (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
                 (
-                    ["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink", "watch"],
+                    ["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"],
                     [("RW", anything_of_state)],
                 ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
