@@ -14,6 +14,7 @@ from learner.service.store import Store
 from learner.service.store.position import LAST, NEVER, stream_id
 from learner.service.store.reading import READ_BYTES, Entries
 from learner.service.wire import (
+    MAX_REQUESTS,
     MAX_SHORT_BYTES,
     REPLIES,
     RawRecord,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Answering"]
 
 MAX_WAITING = 10_000  # requests; when more wait, the oldest are refused
-MAX_KEPT_WAITING = 100_000  # requests; when more wait, the oldest are dropped without a reply
 MAX_EXPLAINED = 20_000  # contributions in one reply
 ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
@@ -157,7 +157,7 @@ class Answering:
 
     def _refuse_oldest(self) -> None:
         """Have the oldest requests refused when too many wait, and drop them when far too many do."""
-        n = self.store.requests.bound(MAX_KEPT_WAITING)
+        n = self.store.requests.bound(MAX_REQUESTS)
         self._n_to_refuse = max(n - MAX_WAITING, 0)
 
     # ---- replies ----

@@ -17,7 +17,7 @@ from learner.service.store.repair import CHOICES, repair
 from learner.service.wire import Keys
 from tests.command_line import invoke, invoke_failing
 from tests.conftest import state_bytes, url, wait_until
-from tests.streams import zipf_examples
+from tests.streams import BAD, zipf_examples
 
 KEYS = Keys("m")
 EXAMPLES = zipf_examples(40, 5, 1)
@@ -311,3 +311,19 @@ def test_an_entry_can_be_skipped_and_is_kept_among_the_rejected(client, learned,
     drain()
     learned.learn_packed(EXAMPLES[20])
     assert state_bytes(committed()) == state_bytes(learned)
+
+
+def test_too_many_rejections_end_learning_and_not_answering(client, learned, serving, committed, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", url(client))
+    with serving(rejected_window=50):
+        head = client.hgetall(KEYS.head)
+        push(client, [BAD] * 100)
+        wait_until(lambda: "trouble" in owner_fields(client))
+        assert "examples rejected must be at most a share of 0.5" in owner_fields(client)["trouble"]
+        reply = Client("m", url(client), timeout=30.0).ask({"features": "{}"})
+        assert "rejected" not in reply["notice"]  # it may tell what others pushed
+        assert client.hgetall(KEYS.head)[b"entries"] >= head[b"entries"]
+        invoke("repair", "m", "--skip")
+        push(client, EXAMPLES[20:])
+        wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
+    assert committed().n_examples == 40
