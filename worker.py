@@ -168,10 +168,9 @@ class Worker:
             examples = self._collect(batch.examples, no_more=burst and not batch.examples)
             self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
             self._learn(examples)
-            if self._renew_if_at_end():
+            is_check_due = self._is_check_due()
+            if not batch.examples and self._check_in_pause(is_check_due):
                 return False
-            if not batch.examples:
-                self._check_stream_if_due()
             flushing.flush_if_due(examples_came=bool(batch.examples))
             self.committing.commit_if_due()
             self.strays.look_if_due()
@@ -207,15 +206,21 @@ class Worker:
             self.answering.earn(time.monotonic() - started)
             self.committing.require_acceptance()
 
-    def _check_stream_if_due(self) -> None:
-        """In a pause, look whether the stream still fits: a commit would do so, but none comes."""
-        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
-            self._checked_at = time.monotonic()
-            self.store.stream.check(self.learning.cursor, self.learning.n_entries)
+    def _is_check_due(self) -> bool:
+        """Tell whether it is time to look at the streams; the requests begin anew here if they are at their end."""
+        if time.monotonic() - self._checked_at < CHECK_SECONDS:
+            return False
+        self._checked_at = time.monotonic()
+        if not self.answering.waiting and self.store.requests.renew():
+            self.answering.last_request = NEVER
+        return True
 
-    def _renew_if_at_end(self) -> bool:
-        """Begin the stream anew once the entry with the last possible id is learned; tell whether it did."""
-        if self.learning.cursor != LAST:
+    def _check_in_pause(self, is_due: bool) -> bool:
+        """Look whether the stream still fits, as no commit does so; tell whether it begins anew, as it was at its end."""
+        if not is_due and self.learning.cursor != LAST:
+            return False
+        position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
+        if not position.end or position.passed < position.added:
             return False
         self.owning.require()
         self.committing.commit()
@@ -245,11 +250,9 @@ class Worker:
             reading, self._checked_at = Reading(self.store.stream), time.monotonic()
             while not self.stopping:
                 self._read_and_answer(reading)
-                if trouble and time.monotonic() - self._checked_at >= CHECK_SECONDS:
-                    self._checked_at = time.monotonic()
-                    if not self.store.stream.position(self.learning.cursor).trouble:
-                        self._note_trouble("")
-                        return False
+                if self._is_check_due() and trouble and not self.store.stream.position(self.learning.cursor).trouble:
+                    self._note_trouble("")
+                    return False
         except FencedError:
             self.owning.close()
             self._make()

@@ -46,7 +46,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
             "selectors": [
                 (["get"], [("R", keys.spec)]),
-                (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples)]),
+                (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples, keys.requests)]),
                 (
                     [
                         "xread",

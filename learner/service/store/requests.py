@@ -60,8 +60,7 @@ class Requests:
                 pipe.rpush(cast("str", key), reply)
                 pipe.expire(key, REPLY_SECONDS)
             if up_to == LAST:
-                pipe.delete(requests)
-                pipe.xgroup_create(requests, GROUP, "0", mkstream=True)
+                _queue_renewal(pipe, requests)
             else:
                 pipe.xtrim(requests, minid=next_id(up_to), approximate=False)
             return pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
@@ -72,6 +71,25 @@ class Requests:
         if n > max_kept:
             self._link.client.xtrim(self._link.keys.requests, maxlen=max_kept, approximate=True)
         return n
+
+    def renew(self) -> bool:
+        """Begin the stream anew if it is empty and its last possible id was used; tell whether."""
+        requests = self._link.keys.requests
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(requests)
+                info = pipe.xinfo_stream(requests)
+                if info["length"] or info["last-generated-id"] != LAST:
+                    return False
+                pipe.multi()
+                _queue_renewal(pipe, requests)
+                pipe.execute()
+            except redis.exceptions.NoPermissionError:
+                raise
+            except (redis.WatchError, redis.ResponseError):  # it has changed, or is no stream
+                return False
+        return True
 
     def is_stream(self) -> bool:
         """Tell whether the key holds a stream, or nothing, as far as an error shows it."""
@@ -85,3 +103,8 @@ class Requests:
         """Return the Unix time in milliseconds by the server's clock, which also gives the stream ids their times."""
         seconds, microseconds = self._link.client.time()
         return seconds * 1e3 + microseconds / 1e3
+
+
+def _queue_renewal(pipe: Any, requests: str) -> None:
+    pipe.delete(requests)
+    pipe.xgroup_create(requests, GROUP, "0", mkstream=True)

@@ -7,7 +7,7 @@ import redis
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
-from learner.service.store.position import LAST, NEVER, Position, locate, queue_renewal
+from learner.service.store.position import NEVER, Position, locate, queue_renewal
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
 from learner.service.wire import LEARN_HELD
 
@@ -54,8 +54,8 @@ class Stream:
         cursor, entries = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries"]))
         return cursor or NEVER, int(entries or 0)
 
-    def check(self, cursor: bytes, n_uncommitted: int = 0) -> None:
-        """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit.
+    def check(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
+        """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit; return its position.
 
         Raises
         ------
@@ -64,7 +64,9 @@ class Stream:
         StreamError
             When the stream was deleted, the server went back to older data, or entries were removed unlearned.
         """
-        self._ownership.require_fit(self.position(cursor, n_uncommitted))
+        position = self.position(cursor, n_uncommitted)
+        self._ownership.require_fit(position)
+        return position
 
     def read(
         self,
@@ -150,7 +152,9 @@ class Stream:
             try:
                 pipe.watch(keys.owner, keys.head, keys.examples)
                 self._ownership.require(pipe)
-                if self._last.cursor != LAST or locate(pipe, keys, LAST, self._last.n_entries, 0, LAST).trouble:
+                cursor = self._last.cursor
+                position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor)
+                if not position.end or position.trouble or position.passed < position.added:
                     return False
                 pipe.multi()
                 queue_renewal(pipe, keys)
@@ -163,7 +167,7 @@ class Stream:
 
     def settle_renewal(self) -> bool:
         """Tell whether a renewal got through whose answer was lost."""
-        if self._last.cursor != LAST or self._committed_cursor() != (NEVER, 0):
+        if not self._last.n_entries or self._committed_cursor() != (NEVER, 0):
             return False
         self._last.cursor, self._last.n_entries = NEVER, 0
         return True
