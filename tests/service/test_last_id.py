@@ -11,6 +11,7 @@ from learner.client import Client
 from learner.commands.show import status_lines
 from learner.service import measuring
 from learner.service.owning import own_to_repair
+from learner.service.reading import Reading
 from learner.service.store import Store
 from learner.service.store.position import LAST
 from learner.service.store.repair import renew
@@ -106,6 +107,19 @@ def test_a_renewal_whose_answer_is_lost_happens_once(client, create, drain, own,
     if not after:
         push(client, EXAMPLES[21:])
         drain()
+    model.learn_packed(b"".join(EXAMPLES))
+    assert state_bytes(committed()) == state_bytes(model)
+
+
+def test_a_server_that_lost_every_commit_is_not_taken_for_a_renewal(client, create, own, committed):
+    model = create()
+    push(client, EXAMPLES[:20])
+    owner = own(commit_seconds=0.0)
+    owner._learn(owner._read(Reading(owner.store.stream), wait=False).examples)
+    owner.committing.commit()
+    client.delete(KEYS.head)
+    push(client, EXAMPLES[20:])
+    owner.run(burst=True)
     model.learn_packed(b"".join(EXAMPLES))
     assert state_bytes(committed()) == state_bytes(model)
 

@@ -166,8 +166,9 @@ class Stream:
         return True
 
     def settle_renewal(self) -> bool:
-        """Tell whether a renewal got through whose answer was lost."""
-        if not self._last.n_entries or self._committed_cursor() != (NEVER, 0):
+        """Tell whether a renewal got through whose answer was lost: the head of the last commit has the first cursor again."""
+        fields = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries", "commits"]))
+        if not self._last.n_entries or fields[:2] != [NEVER, b"0"] or int(fields[2] or 0) != self._last.number:
             return False
         self._last.cursor, self._last.n_entries = NEVER, 0
         return True
