@@ -217,8 +217,10 @@ class Worker:
 
     def _check_in_pause(self, is_due: bool) -> bool:
         """Look whether the stream still fits, as no commit does so; tell whether it begins anew, as it was at its end."""
-        if not is_due and self.learning.cursor != LAST:
+        writing = self.committing.writing
+        if (writing and writing.is_running) or not (is_due or self.learning.cursor == LAST):
             return False
+        self.committing.settle()  # from here on it is known how many entries are committed
         position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         if not position.end or position.passed < position.added:
             return False

@@ -1,6 +1,7 @@
 """A stream that no longer fits what was learned from it: found, explained, and gone on with only as somebody chose."""
 
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -174,6 +175,22 @@ def test_a_stream_that_comes_back_is_learned_on(client, learned, serving, commit
         wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
     learned.learn_packed(b"".join(EXAMPLES[20:]))
     assert state_bytes(committed()) == state_bytes(learned)
+
+
+def test_a_commit_that_is_being_written_is_no_trouble(client, create, own, committed):
+    model = create()
+    push(client)
+    owner = own(commit_seconds=0.0)
+    write = owner.store.commits.write
+
+    def slowly(snapshot):
+        time.sleep(0.2)
+        write(snapshot)
+
+    owner.store.commits.write = slowly
+    owner.run(burst=True)
+    model.learn_packed(b"".join(EXAMPLES))
+    assert state_bytes(committed()) == state_bytes(model)
 
 
 def test_requests_that_are_no_stream_end_answering_and_not_learning(client, learned, serving, capsys):
