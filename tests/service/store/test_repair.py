@@ -181,13 +181,13 @@ def test_a_commit_that_is_being_written_is_no_trouble(client, create, own, commi
     model = create()
     push(client)
     owner = own(commit_seconds=0.0)
-    write = owner.store.commits.write
+    done = owner.store.commits._done
 
-    def slowly(snapshot):
+    def slowly(*args):
         time.sleep(0.2)
-        write(snapshot)
+        done(*args)
 
-    owner.store.commits.write = slowly
+    owner.store.commits._done = slowly
     owner.run(burst=True)
     model.learn_packed(b"".join(EXAMPLES))
     assert state_bytes(committed()) == state_bytes(model)
