@@ -34,21 +34,6 @@ def ask(server: Server) -> dict[str, Any]:
     return Client("m", server.url, timeout=30.0).ask({"features": "{}"})
 
 
-def push_until_taken(client: redis.Redis, packed: list[bytes]) -> None:
-    """Push examples; while the stream takes none, because its ids are at their end, try again."""
-
-    def taken() -> bool:
-        try:
-            push(client, packed)
-        except redis.ResponseError as error:
-            if "last possible ID" not in str(error):
-                raise
-            return False
-        return True
-
-    wait_for(taken, "the stream takes examples again", NOTICE_SECONDS)
-
-
 @row
 def last_id(quick: bool) -> Row:
     """An asker and a producer send the last possible id, which leaves no id for what comes after."""
@@ -58,11 +43,13 @@ def last_id(quick: bool) -> Row:
         model = create(client)
         with Process(server.url, "--commit-seconds", "0.05").ready() as worker:
             for first in range(0, len(packed), size):
-                push_until_taken(client, packed[first : first + size - 1])
+                push(client, packed[first : first + size - 1])
                 client.xadd(KEYS.examples, {"batch": packed[first + size - 1]}, id=LAST)
                 client.xadd(KEYS.requests, {"features": "{}", "reply": "learner:replies:me"}, id=LAST)
                 n = first // size + 1
                 wait_for(lambda n=n: client.llen("learner:replies:me") == n, "the request is answered")
+                for stream in (KEYS.examples, KEYS.requests):
+                    wait_for(lambda key=stream: client.xinfo_stream(key)["last-generated-id"] != LAST, "it begins anew")
                 ask(server)
             wait_for(lambda: lag(client) == 0, "worker learns all")
             worker.signal(signal.SIGTERM)
