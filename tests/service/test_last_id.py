@@ -222,7 +222,10 @@ def test_a_stream_that_lost_entries_is_not_renewed(client, create):
     create()
     push(client, EXAMPLES)
     client.xtrim(KEYS.examples, maxlen=10, approximate=False)
-    assert "50 were deleted before they were learned" in invoke("repair", "m", "--renew", code=2).stderr
+    assert (
+        "50 entries of stream learner:{m}:examples were deleted before they were learned"
+        in invoke("repair", "m", "--renew", code=2).stderr
+    )
 
 
 def test_a_deadline_is_counted_from_when_a_request_is_read_where_its_id_is_still_to_come(client, create, own):

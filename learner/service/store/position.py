@@ -93,9 +93,10 @@ class Position:
             )
         if self.passed > self.learned:
             return (
-                f"stream {self.key} had {self.passed} entries up to {self.cursor} or removed, of which {self.learned} were "
-                f"learned: {self.passed - self.learned} were deleted before they were learned (as XADD with MAXLEN or MINID, "
-                "XTRIM and XDEL do), or came with an id before the cursor's because the server's clock went back"
+                f"{self.passed - self.learned} entries of stream {self.key} were deleted before they were learned (as XADD "
+                "with MAXLEN or MINID, XTRIM and XDEL do), or came with an id before that of the last entry learned, "
+                f"{self.cursor}, because the server's clock went back: {self.passed} were up to it or removed, "
+                f"of which {self.learned} were learned"
             )
         return None
 
