@@ -19,7 +19,7 @@ from learner import compiling
 from learner.commands import settable
 from learner.commands.exits import errors_as_lines
 from learner.commands.options import durability_option, redis_option, replicas_option
-from learner.errors import LearnerError, RejectedError
+from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering
 from learner.service.committing import Committing
@@ -33,11 +33,13 @@ from learner.service.reconnecting import Reconnecting
 from learner.service.recovery import Recovery
 from learner.service.store import Store, connection, embedded
 from learner.service.store.durability import Durability
+from learner.service.store.position import LAST, NEVER, NO_STREAM
 from learner.service.store.reading import Entries
 from learner.service.strays import Strays
 from learner.service.wire import to_json
 
 STOP_SECONDS = 3.5  # after a signal, for the last commit
+CHECK_SECONDS = 1.0  # between two looks whether the stream fits, while nothing comes
 
 
 class Worker:
@@ -59,6 +61,8 @@ class Worker:
         The late loss is measured on one block in so many; 0: never.
     held_seconds : float
         For how long the model holds examples back, at most, while few come; with infinity a pause has none learned.
+    stop_on_trouble : bool
+        Whether a stream gone bad ends answering, too.
     """
 
     def __init__(
@@ -70,78 +74,125 @@ class Worker:
         rejected_window: int = REJECTED_WINDOW,
         late_every: int = MEASURED,
         held_seconds: float = HELD_SECONDS,
+        stop_on_trouble: bool = False,
     ) -> None:
-        spec = store.spec()
+        self.store = store
+        self.commit_seconds = commit_seconds
+        self.max_rejected, self.rejected_window = max_rejected, rejected_window
+        self.late_every = late_every
+        self.held_seconds = held_seconds
+        self.stop_on_trouble = stop_on_trouble
+        self.stopping = False
+        self.owning = Owning(store, self._is_stopping, lease_seconds)
+        self.strays = Strays(store)
+        self._said: set[str] = set()
+        self._checked_at = time.monotonic()
+        self.spec = store.spec()
         store.processes.note("starting")
+        self._make()
+
+    def _make(self) -> None:
+        """Make a model of the spec that knows nothing yet, and what learns, answers and commits with it."""
         from learner.model import Model  # numba: only now, so that commands which don't learn start at once
 
-        self.store = store
-        self.model = Model.from_spec(spec)
+        store = self.store
+        self.model = Model.from_spec(self.spec)
         self.model.warm()
-        if late_every:
+        if self.late_every:
             self.model.losses_packed(b"")  # compiles that loop, too
-        self.held_seconds = held_seconds
-        self.stopping = False
-        acceptance = Acceptance(max_rejected, rejected_window)
-        self.owning = Owning(store, self._is_stopping, lease_seconds)
+        acceptance = Acceptance(self.max_rejected, self.rejected_window)
         self.learning = Learning(self.model, acceptance, self._is_stopping)
-        self.measuring = Measuring(self.learning, late_every)
-        self.committing = Committing(store, self.learning, commit_seconds)
+        self.committing = Committing(store, self.learning, self.commit_seconds)
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery)
+        self.measuring = Measuring(self.learning, self.late_every, self.answering.clock.came_ms)
 
     def _is_stopping(self) -> bool:
         return self.stopping
 
     def wait_to_own(self, patient: bool = True) -> bool:
-        """Become the owner, as `Owning.wait` does, and load the last commit; return False when stopped meanwhile."""
+        """Become the owner, as `Owning.wait` does, and load the last commit; return False when stopped meanwhile.
+
+        The model may have been made anew while this worker waited: then it becomes what the spec says now.
+        """
         if not self.owning.wait(patient):
             return False
         try:
+            if (spec := self.store.spec()) != self.spec:
+                self.spec = spec
+                self._make()
             self.committing.load()
         except LearnerError:  # this worker will never go on: nobody has to wait for its silence
             self.owning.close()
             raise
-        self.store.processes.note("running")
+        self._note("running")
         return True
 
+    def _note(self, state: str) -> None:
+        self.owning.state = state
+        self.store.processes.note(state)
+
     def run(self, burst: bool = False) -> None:
-        """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model."""
+        """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model.
+
+        A stream gone bad ends learning, not answering, unless in a burst or with `stop_on_trouble`.
+        """
+        is_done = False
+        while not is_done:
+            try:
+                is_done = self._learn_and_answer(burst)
+            except (StreamError, RejectedError, redis.ResponseError) as error:
+                if isinstance(error, redis.RedisError) and connection.passing_trouble(error):
+                    raise
+                if burst or self.stop_on_trouble or self.stopping:
+                    with contextlib.suppress(redis.RedisError):
+                        self.owning.release()
+                    raise
+                is_done = self._only_answer(error)
+        self.owning.release()
+        self.store.processes.note(None)
+
+    def _learn_and_answer(self, burst: bool) -> bool:
+        """Return True at the end, with everything committed; False when the stream has begun anew."""
+        if self.store.stream.settle_renewal():
+            self.learning.cursor = NEVER
         self.committing.settle()  # a commit whose answer was lost: first find out whether it got through
-        self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.recovery.begin()
+        self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.measuring.begin()
         reading = Reading(self.store.stream)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
-        strays = Strays(self.store)
-        try:
-            while not self.stopping:
-                may_ask = not self.answering.waiting
-                batch = self._read(reading, wait=may_ask and not burst)
-                self.owning.require()
-                examples = self._collect(batch.examples, no_more=burst and not batch.examples)
-                self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
-                self._learn(examples)
-                flushing.flush_if_due(examples_came=bool(batch.examples))
-                self.committing.commit_if_due()
-                strays.look_if_due()
-                is_done = may_ask and not batch.examples and not batch.requests and not self.answering.waiting
-                if burst and is_done and not flushing.flush():
-                    break
+        while not self.stopping:
+            may_ask = not self.answering.waiting
+            batch = self._read(reading, wait=may_ask and not burst)
             self.owning.require()
-            self.committing.commit()
-        except RejectedError:
-            with contextlib.suppress(redis.RedisError):
-                self.owning.release()
-            raise
-        self.owning.release()
-        self.store.processes.note(None)
+            examples = self._collect(batch.examples, no_more=burst and not batch.examples)
+            self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
+            self._learn(examples)
+            is_check_due = self._is_check_due()
+            if not batch.examples and self._check_in_pause(is_check_due):
+                return False
+            flushing.flush_if_due(examples_came=bool(batch.examples))
+            self.committing.commit_if_due()
+            self.strays.look_if_due()
+            is_done = may_ask and not batch.examples and not batch.requests and not self.answering.waiting
+            if is_done and burst and not flushing.flush():
+                break
+        self.owning.require()
+        self.committing.commit()
+        return True
 
     def _read(self, reading: Reading, wait: bool) -> Batch:
         """Read the next examples, and requests unless some wait to be answered."""
         requests_after = None if self.answering.waiting else self.answering.last_request
-        measured = self.recovery.is_going_on
-        return reading.read(self.learning.cursor, self.measuring.collected, requests_after, wait, measured)
+        cursor, collected, measured = self.learning.cursor, self.measuring.collected, self.recovery.is_going_on
+        try:
+            return reading.read(cursor, collected, requests_after, wait, measured)
+        except redis.ResponseError:
+            if requests_after is None or self.store.requests.is_stream():
+                raise
+        self._say_once(f"key {self.store.keys.requests} {NO_STREAM}; nothing is answered")
+        return reading.read(cursor, collected, None, wait, measured)
 
     def _collect(self, examples: Entries, no_more: bool) -> Entries:
         """Return the examples to learn now; while the late loss is measured, they may have to wait for the rest of a block."""
@@ -155,6 +206,88 @@ class Worker:
             self.measuring.learned()
             self.answering.earn(time.monotonic() - started)
             self.committing.require_acceptance()
+
+    def _is_check_due(self) -> bool:
+        """Tell whether it is time to look at the streams; the requests begin anew here if they are at their end."""
+        if time.monotonic() - self._checked_at < CHECK_SECONDS:
+            return False
+        self._checked_at = time.monotonic()
+        if not self.answering.waiting and self.store.requests.renew():
+            self.answering.last_request = NEVER
+        return True
+
+    def _check_in_pause(self, is_due: bool) -> bool:
+        """Look whether the stream still fits, as no commit does so; tell whether it begins anew, as it was at its end."""
+        writing = self.committing.writing
+        if (writing and writing.is_running) or not (is_due or self.learning.cursor == LAST):
+            return False
+        self.committing.settle()  # from here on it is known how many entries are committed
+        position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
+        if not position.end or position.passed < position.added:
+            return False
+        self.owning.require()
+        self.committing.commit()
+        if not self.store.stream.renew():
+            return False
+        self._say("the stream had used the last possible id: it begins anew, everything in it was learned")
+        self.learning.cursor = NEVER
+        self.recovery.n_suspects = 0  # they were in the old stream
+        return True
+
+    # ---- a stream gone bad ----
+    def _only_answer(self, error: Exception) -> bool:
+        """Answer from the last commit, and learn nothing; return True when stopped, False when learning may go on.
+
+        It may when the stream fits again, or after a repair, which takes the model over.
+        """
+        try:
+            with contextlib.suppress(LearnerError, redis.RedisError):
+                self.committing.settle()
+            self._make()
+            self.committing.load()
+            self.recovery.begin()
+            trouble = self.store.stream.position(self.learning.cursor).trouble
+            self._note_trouble(
+                f"{trouble}; settle that with 'learner repair {self.store.keys.model}'" if trouble else str(error)
+            )
+            reading, self._checked_at = Reading(self.store.stream), time.monotonic()
+            while not self.stopping:
+                self._read_and_answer(reading)
+                if self._is_check_due() and trouble and not self.store.stream.position(self.learning.cursor).trouble:
+                    self._note_trouble("")
+                    return False
+        except FencedError:
+            self.owning.close()
+            self._make()
+            return not self.wait_to_own()
+        return True
+
+    def _read_and_answer(self, reading: Reading) -> None:
+        """Read requests, and no examples, and answer for a while."""
+        batch, answering = Batch([], [], False), self.answering
+        if not answering.waiting:
+            measured = self.recovery.is_going_on
+            batch = reading.read_requests(self.learning.cursor, answering.last_request, measured)
+        self.owning.require()
+        answering.take(batch.requests, batch.more_requests, examples_wait=False)
+
+    def _note_trouble(self, trouble: str) -> None:
+        """Say in the log, in status and in replies that this worker only answers, and why; empty: that it learns on."""
+        self.store.ownership.note_trouble(trouble)
+        self._note("answering_only" if trouble else "running")
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        what = f"learning has ended ({since}): answers are those of commit {self.store.commits.number}"
+        self.answering.notice = what if trouble else ""
+        shown = trouble if trouble.isprintable() else repr(trouble)
+        self._say(f"{what}; {shown}" if trouble else "the stream fits again: learning goes on")
+
+    def _say(self, text: str) -> None:
+        click.echo(f"worker of {self.store.keys.model}: {text}", err=True)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
 
 
 def _stop_on_signals(worker: Worker) -> None:
@@ -223,6 +356,9 @@ def _stop_on_signals(worker: Worker) -> None:
     metavar="N",
     help="Measure the late loss on one block of examples in N, which are learned up to 10 s later then; 0: never.",
 )
+@click.option(
+    "--stop-on-trouble", is_flag=True, help="Exit when the stream goes bad; by default answer from the last commit."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 @errors_as_lines
 def worker(
@@ -238,13 +374,15 @@ def worker(
     max_rejected: float,
     rejected_window: int,
     late_every: int,
+    stop_on_trouble: bool,
     as_json: bool,
 ) -> None:
     """Run the worker of MODEL: learn its stream, answer requests, commit.
 
     A model has one worker at a time: a second one waits, and takes over when the first one stops, ends or is silent for
-    its lease. Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another worker took over;
-    with 5 when too many examples were rejected, before that is committed.
+    its lease. When the stream no longer fits, or too many examples are rejected, it commits no more, and answers from the last
+    commit until 'learner repair'. Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another
+    worker took over; with --burst or --stop-on-trouble with 5 when too many examples were rejected.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
@@ -254,7 +392,8 @@ def worker(
     wanted = Durability(durability or "crash", replicas)
     shortcomings = [] if durability else wanted.shortcomings(client)
     store.ownership.durability = wanted.on(client) if durability else wanted
-    owner = Worker(store, commit_seconds, lease_seconds, max_rejected, rejected_window, late_every, held_seconds)
+    window = max_rejected, rejected_window
+    owner = Worker(store, commit_seconds, lease_seconds, *window, late_every, held_seconds, stop_on_trouble)
     _stop_on_signals(owner)
     reconnecting = Reconnecting(store, redis_url, lambda: owner.stopping, lambda: owner.committing.n_uncommitted)
     try:

@@ -7,7 +7,8 @@
     ├── FormatError         a file or an entry can't be decoded
     ├── ExampleError        an example was decoded but can't be learned or predicted
     ├── ServerError         no Redis or Valkey server could be found or started
-    ├── StoreError          the committed state doesn't fit: another featurizer, a vanished stream
+    ├── StoreError          the committed state doesn't fit: another featurizer, damaged data
+    │   └── StreamError     the stream of examples doesn't fit what was learned from it: learning ends, answering goes on
     ├── FencedError         another worker owns the model now (exit code 4)
     └── RejectedError       too many of the incoming examples can't be learned (exit code 5)
 
@@ -41,6 +42,10 @@ class ServerError(LearnerError):
 
 class StoreError(LearnerError):
     """The committed state doesn't fit the request."""
+
+
+class StreamError(StoreError):
+    """The stream of examples doesn't fit what was learned from it."""
 
 
 class FencedError(LearnerError):

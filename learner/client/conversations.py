@@ -18,7 +18,7 @@ from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.errors import ExampleError, LearnerError
 from learner.service.store.durability import Durability
-from learner.service.wire import Keys
+from learner.service.wire import MAX_REQUESTS, Keys
 
 __all__ = ["Conversation", "Conversations", "Step"]
 
@@ -138,7 +138,8 @@ class Conversations:
         key = f"{self.keys.replies}{uuid.uuid4().hex}"
         deadline = f"{self.timeout * 1000:g}"  # after it nobody listens: the worker need not answer
         request = {**fields, "reply": key, "id": str(next(self._ids)), "deadline_ms": deadline}
-        if (yield lambda connection: connection.xadd(self.keys.requests, request, nomkstream=True)) is None:
+        options = {"nomkstream": True, "maxlen": MAX_REQUESTS, "approximate": True}  # bounded without a worker, too
+        if (yield lambda connection: connection.xadd(self.keys.requests, request, **options)) is None:
             raise self._no_model()
         popped = yield lambda connection: connection.blpop([key], timeout=self.timeout)
         if popped is None:

@@ -20,6 +20,7 @@ from learner.errors import LearnerError
 if TYPE_CHECKING:
     from learner.model import Model
     from learner.service.store import Store
+    from learner.service.store.position import Position
 
 __all__ = ["create", "repair", "status", "weights"]
 
@@ -123,24 +124,23 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
     help="Learn what comes after the last entry learned; what is lost is lost.",
 )
 @click.option("--forget", "choice", flag_value="forget", help="Forget all that was learned, and learn the stream anew.")
+@click.option("--renew", "choice", flag_value="renew", help="Give what is not learned yet new ids, in a new stream.")
+@click.option("--skip-entry", "entry_id", metavar="ID", help="Reject one entry that waits to be learned.")
 @redis_option
 @json_option
-def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool) -> None:
+def repair(model: str, choice: str | None, entry_id: str | None, redis_url: str | None, as_json: bool) -> None:
     """Say whether MODEL's stream fits what was learned from it, or make it fit in the way chosen.
 
-    A running worker is replaced by a repair: it exits with 4. Without a choice nothing changes; the exit code is 2 when
-    the stream doesn't fit.
+    A worker that learns must be stopped first; one that only answers learns on after a repair. Without a choice nothing
+    changes; the exit code is 2 when the stream doesn't fit, or its last possible id was used.
     """
     from learner.service.store import repair as repairs
 
+    if choice and entry_id:
+        raise LearnerError(f"choice must be one (got --{choice} and --skip-entry)")
     store = open_store(model, redis_url)
     store.spec()
-    if choice:
-        store.ownership.take_over()
-        position = repairs.repair(store.client, store.keys, choice)
-        store.ownership.release()
-    else:
-        position = store.stream.committed_position()
+    position = _repaired(store, choice, entry_id) if choice or entry_id else store.stream.committed_position()
     if as_json:
         click.echo(to_json(position.to_dict()))
     elif position.trouble:
@@ -152,5 +152,21 @@ def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool)
         click.echo(
             f"{model}: {position.learned} entries learned up to {position.cursor}, {lag} to come: they fit the stream"
         )
-    if position.trouble:
+        if position.end:
+            click.echo(f"{position.end}, or 'learner repair {model} --renew' now")
+    if position.trouble or position.end:
         sys.exit(2)
+
+
+def _repaired(store: "Store", choice: str | None, entry_id: str | None) -> "Position":
+    """Repair as chosen, as the owner; return the new position."""
+    from learner.service.owning import own_to_repair
+    from learner.service.store import repair as repairs
+
+    own_to_repair(store)
+    try:
+        if entry_id:
+            return repairs.skip_entry(store, entry_id)
+        return repairs.renew(store) if choice == "renew" else repairs.repair(store, str(choice))
+    finally:
+        store.ownership.release()

@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 DATA_CHARACTERS = 500  # shown of a rejected example
+WORKER_STATES = {  # of processes that are not the owner, in words
+    "starting": "compiling its loops, or loading",
+    "waiting": "in its place when it ends",
+}
 
 FIGURES = {  # name in `learner.metrics.figures` -> title, and the best constant's value if it is the same for all data
     "log_loss": ("log loss", None),
@@ -187,12 +191,16 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     else:
         yield "owner             none: start one with 'learner worker " + status["model"] + "'"
     for worker in status["workers"]:
-        if worker["state"] != "running":
-            what = "compiling its loops, or loading" if worker["state"] == "starting" else "in its place when it ends"
+        if what := WORKER_STATES.get(worker["state"]):
             yield f"{worker['state']:17} process {worker['pid']} on {worker['host']}: {what}"
-    yield f"lag               {status['lag_entries']} entries, {status['requests_waiting']} requests waiting"
-    if status["trouble"]:
+    n_requests = "?" if status["requests_waiting"] is None else status["requests_waiting"]
+    yield f"lag               {status['lag_entries']} entries, {n_requests} requests waiting"
+    if "trouble" in owner:
+        yield f"only answers      {printable(owner['trouble'])}"
+    if status["trouble"] and not owner.get("trouble", "").startswith(status["trouble"]):
         yield f"trouble           {status['trouble']}: see 'learner repair {status['model']}'"
+    for end in status["ends"]:
+        yield f"end               {end}: see 'learner repair {status['model']}'"
     if progress:
         held = f", {progress['held']:.0f} held back" if progress.get("held") else ""
         yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected{held}"

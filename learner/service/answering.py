@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from learner.errors import LearnerError, show
+from learner.service.clock import ServerClock
 from learner.service.recovery import Recovery
 from learner.service.store import Store
-from learner.service.store.position import NEVER
+from learner.service.store.position import LAST, NEVER, stream_id
 from learner.service.store.reading import READ_BYTES, Entries
 from learner.service.wire import (
+    MAX_REQUESTS,
     MAX_SHORT_BYTES,
     REPLIES,
     RawRecord,
@@ -27,11 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["Answering"]
 
 MAX_WAITING = 10_000  # requests; when more wait, the oldest are refused
-MAX_KEPT_WAITING = 100_000  # requests; when more wait, the oldest are dropped without a reply
 MAX_EXPLAINED = 20_000  # contributions in one reply
 ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
-CLOCK_SECONDS = 10.0  # between two looks at the server's clock
 MAX_NOTED = 100  # reply keys that a worker says something about
 
 Fields = Mapping[bytes, bytes]
@@ -57,6 +57,8 @@ class Answering:
         Requests that were read and are not answered yet.
     credit : float
         Seconds for answers while examples wait, earned by learning.
+    notice : str
+        What every reply says in the field ``notice``; empty: nothing.
     """
 
     def __init__(self, store: Store, model: "Model", recovery: Recovery) -> None:
@@ -68,7 +70,9 @@ class Answering:
         self.credit = 0.0
         self._n_to_refuse = 0  # of the oldest, because too many wait
         self._noted: set[bytes] = set()  # reply keys that were said not to be written to
-        self._clock = (0.0, -CLOCK_SECONDS)  # the server's time in ms, and our own in s, of the same moment
+        self.clock = ServerClock(store)
+        self.notice = ""
+        self._came_ms: dict[bytes, float] = {}  # of those that wait and whose id is a time that was still to come
 
     # ---- the queue ----
     def take(self, requests: Entries, more: bool, examples_wait: bool) -> None:
@@ -84,6 +88,9 @@ class Answering:
             Whether examples do: then answers take no longer than their share of the time that learning took.
         """
         self.waiting.extend(requests)
+        for request_id, fields in requests:
+            if b"deadline_ms" in fields and (came := self.clock.came_ms(request_id)) < stream_id(request_id)[0]:
+                self._came_ms[request_id] = came
         self.answer(examples_wait)
         if more:
             self._refuse_oldest()
@@ -97,19 +104,21 @@ class Answering:
         seconds = self.credit if examples_wait else ANSWER_SECONDS
         if not self.waiting or seconds <= 0.0:
             return
-        started, now, n_bytes = time.monotonic(), self._now_ms(), 0
+        started, now, n_bytes = time.monotonic(), self.clock.now_ms(), 0
         replies: list[tuple[bytes, bytes]] = []
         while self.waiting and n_bytes < READ_BYTES and time.monotonic() - started < seconds:
             self.last_request, fields = self.waiting.popleft()
             refusal = self._refusal(self.last_request, fields, now)
             key = fields.get(b"reply", b"")
             if self._may_write(key):
-                reply = encode_reply(_identity(fields) | (refusal or self.reply(fields)))
+                notice = {"notice": self.notice} if self.notice else {}
+                reply = encode_reply(_identity(fields) | (refusal or self.reply(fields)) | notice)
                 n_bytes += len(reply)
                 replies.append((key, reply))
             if self.recovery.request_done():
                 break  # its reply is sent before the next request can kill
-        for key, error in self.store.requests.answer(replies, self.last_request):
+        answered, self.last_request = self.last_request, NEVER if self.last_request == LAST else self.last_request
+        for key, error in self.store.requests.answer(replies, answered):
             self._note(key, f"could not be written to ({error})")
         if examples_wait:
             self.credit -= time.monotonic() - started
@@ -137,7 +146,7 @@ class Answering:
         self._n_to_refuse -= 1
         if self.recovery.killed(request_id):
             return {"error": "request must not kill the worker (it did)"}
-        deadline = deadline_ms(request_id, fields)
+        deadline = deadline_ms(self._came_ms.pop(request_id, stream_id(request_id)[0]), fields)
         if deadline is not None and now > deadline:
             return {
                 "error": f"request must be answered within its deadline_ms (it is {now - deadline:.0f} ms too late)"
@@ -148,15 +157,8 @@ class Answering:
 
     def _refuse_oldest(self) -> None:
         """Have the oldest requests refused when too many wait, and drop them when far too many do."""
-        n = self.store.requests.bound(MAX_KEPT_WAITING)
+        n = self.store.requests.bound(MAX_REQUESTS)
         self._n_to_refuse = max(n - MAX_WAITING, 0)
-
-    def _now_ms(self) -> float:
-        """Return the time by the server's clock, as it goes on since the last look at it."""
-        now = time.monotonic()
-        if now - self._clock[1] >= CLOCK_SECONDS:
-            self._clock = (self.store.requests.now_ms(), now)
-        return self._clock[0] + 1e3 * (now - self._clock[1])
 
     # ---- replies ----
     def reply(self, fields: Fields) -> dict[str, Any]:

@@ -91,9 +91,9 @@ class Committing:
         self._has_warned = False
 
     def load(self) -> None:
-        """Go on from the last commit."""
+        """Go on from the last commit, whether or not the stream fits it."""
         model = self.learning.model
-        self.learning.load(self.store.commits.load(model.fingerprint, model.row_width))
+        self.learning.load(self.store.commits.load(model.fingerprint, model.row_width, must_fit=False))
         self._committed_examples = model.n_examples
 
     @property

@@ -7,6 +7,7 @@ that stops or dies leaves the block to the next one.
 """
 
 import time
+from collections.abc import Callable
 
 from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.service.learning import Fields, Learning, featurize
@@ -32,6 +33,8 @@ class Measuring:
         Its model scores; its late loss gets what is measured.
     one_in : int
         One block in so many is measured, the first one after `BLOCK_EXAMPLES` examples; 0: none.
+    came_ms : callable
+        Tells when an entry came that was just read, by its id: in production `learner.service.clock.ServerClock.came_ms`.
 
     Attributes
     ----------
@@ -39,14 +42,21 @@ class Measuring:
         The entries of the block so far, read but not learned.
     """
 
-    def __init__(self, learning: Learning, one_in: int = MEASURED) -> None:
+    def __init__(
+        self,
+        learning: Learning,
+        one_in: int = MEASURED,
+        came_ms: Callable[[bytes], float] = lambda entry_id: stream_id(entry_id)[0],
+    ) -> None:
         self.learning = learning
+        self.came_ms = came_ms
         self.one_in = one_in
         self.collected: Entries = []
         self._block = LateLoss()  # what was measured of the block that is collected, or just being learned
         self._n_examples = self._n_bytes = 0  # of the block's examples, rejected ones too, and of its entries
         self._ids: set[bytes] = set()  # of the block's entries
         self._started = 0.0
+        self._first_ms = self._last_ms = 0.0  # when the block's first and last entries came
         self._last = b""  # the block's last entry; empty: nothing waits for `learned`
         self._next_examples, self._next_ms = (
             float(BLOCK_EXAMPLES),
@@ -70,26 +80,26 @@ class Measuring:
             Whether the block ends here anyway.
         """
         if not self.collected:
-            if not entries or not self._is_due(stream_id(entries[0][0])[0]):
+            if not entries or not self._is_due(came_ms := self.came_ms(entries[0][0])):
                 return entries
-            self._started = time.monotonic()
+            self._started, self._first_ms = time.monotonic(), came_ms
         n = self._score(entries)
         block = self.collected + entries[:n]
         if not (no_more or n < len(entries) or self._is_full(block)):
             self.collected = block
             return []
-        self.collected, self._last = [], block[-1][0]
+        self.collected, self._last, self._last_ms = [], block[-1][0], self.came_ms(block[-1][0])
         return block + entries[n:]
 
     def learned(self) -> None:
         """Count a block, once the whole of it is learned."""
         if self._last and stream_id(self.learning.cursor) >= stream_id(self._last):
             self.learning.late.add_sums(self._block)
-            self._pause(stream_id(self._last)[0])
+            self._pause(self._last_ms)
             self._end_block()
 
     # ---- when ----
-    def _is_due(self, ms: int) -> bool:
+    def _is_due(self, ms: float) -> bool:
         """Tell whether a block begins with an entry of this time."""
         if self._next_ms == UNKNOWN:  # this is the first entry since the start
             self._pause(ms)
@@ -119,12 +129,11 @@ class Measuring:
     # ---- scoring ----
     def _score(self, entries: Entries) -> int:
         """Score the entries that belong to the block; return their number."""
-        first_ms = stream_id((self.collected or entries)[0][0])[0]
         singles: list[bytes] = []
         n = 0
         for entry_id, fields in entries:
-            is_over = self._n_examples + len(singles) >= BLOCK_EXAMPLES or stream_id(entry_id)[0] >= first_ms + BLOCK_MS
-            if is_over:
+            is_full = self._n_examples + len(singles) >= BLOCK_EXAMPLES
+            if is_full or self.came_ms(entry_id) >= self._first_ms + BLOCK_MS:
                 break
             n += 1
             self._n_bytes += size_of(fields)

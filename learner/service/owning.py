@@ -7,13 +7,13 @@ from collections.abc import Callable
 import click
 import redis
 
-from learner.errors import LearnerError
+from learner.errors import LearnerError, StoreError
 from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, heart_of, process_ended
 from learner.service.store import Store, connection
 from learner.service.store.ownership import Owner
 from learner.service.store.processes import NOTE_SECONDS
 
-__all__ = ["Owning"]
+__all__ = ["Owning", "own_to_repair"]
 
 WAIT_POLL_SECONDS = 0.1  # between two looks at the owner
 REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
@@ -44,6 +44,7 @@ class Owning:
         self.lease_seconds = lease_seconds
         self.heart = heart_of(connection.address(store.client))
         self.heartbeat: Heartbeat | None = None
+        self.state = "running"  # or "answering_only"
         self._confirmed_at = self._noted_at = time.monotonic()
 
     # ---- becoming the owner ----
@@ -63,12 +64,12 @@ class Owning:
         Raises
         ------
         LearnerError
-            When there is an owner and `patient` is false.
+            When there is an owner and `patient` is false, or no such model any more.
         """
         silence, announced = Silence(), ""
         while not self.stopping():
             owner = self.store.ownership.read()
-            if self._is_vacant(owner, silence):
+            if _is_vacant(self.store, owner, silence):
                 if self._take(owner):
                     return True
                 continue
@@ -80,13 +81,6 @@ class Owning:
                 self._say(f"waiting, in place of {owner}")
             time.sleep(WAIT_POLL_SECONDS)
         return False
-
-    def _is_vacant(self, owner: Owner, silence: Silence) -> bool:
-        if "worker" not in owner.fields or process_ended(owner.fields.get("process", "")):
-            return True
-        if self.store.ownership.owned_already(owner):
-            return True
-        return silence.seconds((owner.fields, owner.sign), time.monotonic()) >= owner.lease_seconds
 
     def _take(self, owner: Owner) -> bool:
         """Take over from an owner, and start beating; return False if another worker was faster."""
@@ -114,7 +108,7 @@ class Owning:
         if now - self._noted_at > NOTE_SECONDS / 4:  # long before the note fades
             self._noted_at = now
             with contextlib.suppress(redis.RedisError):
-                self.store.processes.note("running")
+                self.store.processes.note(self.state)
         ownership = self.store.ownership
         if ownership.confirmed >= self.store.commits.number - 1:
             self._confirmed_at = now
@@ -143,3 +137,32 @@ class Owning:
 
     def _say(self, text: str) -> None:
         click.echo(f"worker of {self.store.keys.model}: {text}", err=True)
+
+
+def own_to_repair(store: Store) -> None:
+    """Become a model's owner for a repair, unless a worker lives that learns: one that only answers is replaced.
+
+    Raises
+    ------
+    StoreError
+        When such a worker lives, or there is no such model.
+    """
+    silence, first = Silence(), store.ownership.read()
+    while True:
+        owner = store.ownership.read()
+        if _is_vacant(store, owner, silence) or owner.only_answers:
+            if store.ownership.succeed(owner):
+                return
+        elif owner != first:
+            raise StoreError(
+                f"model {store.keys.model!r} must have no worker that learns during a repair: stop {owner}"
+            )
+        time.sleep(WAIT_POLL_SECONDS)
+
+
+def _is_vacant(store: Store, owner: Owner, silence: Silence) -> bool:
+    if "worker" not in owner.fields or process_ended(owner.fields.get("process", "")):
+        return True
+    if store.ownership.owned_already(owner):
+        return True
+    return silence.seconds((owner.fields, owner.sign), time.monotonic()) >= owner.lease_seconds

@@ -74,6 +74,13 @@ class Reading:
         self._n_examples = self._examples_next(examples, n_examples)
         return Batch(examples, requests, more_requests)
 
+    def read_requests(self, learned: bytes, after: bytes, measured: bool) -> Batch:
+        """Return the next requests and no examples, and wait a while for them; the parameters are those of `read`."""
+        n = self._n_requests
+        _, requests = self.stream.read(None, after, n, n, BLOCK_MS, measured, learned)
+        self._n_requests = READ_ENTRIES if len(requests) >= n else UNMEASURED_ENTRIES
+        return Batch([], requests, len(requests) >= n)
+
     def _examples_next(self, examples: Entries, n_asked: int) -> int:
         """Return how many examples to read next: where more wait, about `READ_BYTES` of them, by the size of the last ones."""
         n_bytes = sum(size_of(fields) for _, fields in examples)

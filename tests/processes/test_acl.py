@@ -1,15 +1,18 @@
 """The roles on a real server: each does its work under its own rules."""
 
 import json
+import signal
 from importlib.util import find_spec
 
 from click.testing import CliRunner
 
 from learner.client import Client
 from learner.commands import main
+from learner.commands.show import status_lines
 from learner.service.store import Store
 from learner.service.store.acl import set_user
 from learner.service.store.connection import client as connect
+from learner.service.store.position import LAST
 from learner.service.wire import Keys
 from tests.conftest import wait_until
 from tests.reliability.roles import PASSWORD
@@ -54,6 +57,40 @@ def test_a_worker_under_its_rules_goes_on_after_a_kill_and_puts_back_a_lost_comm
     worker.terminate()
     assert worker.wait(20) == 0
     assert client.hget(Keys("m").head, "cursor") == client.xinfo_stream(Keys("m").examples)["last-generated-id"]
+
+
+def test_a_worker_under_its_rules_goes_on_after_the_last_ids_and_answers_on_a_stream_gone_bad(
+    client, roles, start_worker
+):
+    keys = Keys("m")
+    worker = start_worker(roles["worker"], "m", "--commit-seconds", "0.05")
+    producer, asker, monitor = (
+        Client("m", roles["producer"]),
+        Client("m", roles["asker"], timeout=20),
+        connect(roles["monitor"]),
+    )
+    for stream, by in ((keys.examples, producer), (keys.requests, asker)):
+        by.redis.xadd(stream, {"record": "{}", "target": "1"}, id=LAST)
+        wait_until(lambda key=stream: monitor.xinfo_stream(key)["last-generated-id"] == b"0-0")
+    producer.push({"a": 1}, 1)
+    wait_until(lambda: producer.lag() == 0)
+    assert "notice" not in asker.ask({"record": "{}"})
+    worker.send_signal(signal.SIGSTOP)
+    producer.push({"a": 1}, 1)
+    producer.redis.xadd(keys.examples, {"record": "{}", "target": "1"}, maxlen=0, approximate=False)
+    worker.send_signal(signal.SIGCONT)
+    wait_until(
+        lambda: "only answers" in "\n".join(status_lines(Store(monitor, "m").status() | {"task": "", "loss": ""}))
+    )
+    assert "notice" in asker.ask({"record": "{}"})
+    worker.terminate()
+    _, err = worker.communicate(timeout=20)
+    assert worker.returncode == 0
+    assert [line.split(": ")[1].split(" (")[0] for line in err.splitlines()] == [
+        "the stream had used the last possible id",
+        "requests with reply '' have no answer",
+        "learning has ended",
+    ]
 
 
 def test_a_worker_whose_rules_miss_something_says_what(client, roles, start):

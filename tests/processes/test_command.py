@@ -64,7 +64,7 @@ def test_a_stream_that_was_deleted_stops_the_worker_which_says_so(client, redis_
     drain()
     client.delete(KEYS.examples)
     with pytest.raises(StoreError, match="before the last entry learned"):
-        own(lease_seconds=0.1)
+        own(lease_seconds=0.1).run(burst=True)
     process = start(redis_url, "worker", "m", "--burst")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -73,7 +73,7 @@ def test_a_stream_that_was_deleted_stops_the_worker_which_says_so(client, redis_
 
 def test_a_stream_that_is_deleted_under_a_worker_stops_it_with_one_line(client, redis_url, create, start_worker):
     create()
-    worker = start_worker(redis_url, "m", "--commit-seconds", "0.3")
+    worker = start_worker(redis_url, "m", "--commit-seconds", "0.3", "--stop-on-trouble")
     client.xadd(KEYS.examples, {"features": '{"a": 1}', "target": "1"})
     wait_until(lambda: client.exists(KEYS.head))
     client.delete(KEYS.examples)

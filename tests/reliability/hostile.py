@@ -263,7 +263,7 @@ def changed_form(quick: bool) -> Row:
         producer = Client("m", url)
         producer.push_many((i % 2, {"lat": i % 90, "lon": i % 180}) for i in range(n_good))
         producer.push_many((i % 2, {"latitude": i % 90, "longitude": i % 180}) for i in range(n_bad))
-        command = [sys.executable, "-m", "learner", "worker", "m", "--commit-seconds", "0.01"]
+        command = [sys.executable, "-m", "learner", "worker", "m", "--commit-seconds", "0.01", "--stop-on-trouble"]
         environment = {**os.environ, "REDIS_URL": url}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         gone = int(Client("m", url).committed().n_rejected)

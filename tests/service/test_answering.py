@@ -6,6 +6,8 @@ import time
 import pytest
 import redis
 
+from learner.client import Client, conversations
+from learner.errors import LearnerError
 from learner.packing import pack
 from learner.service import answering, strays
 from learner.service.store import Store, requests
@@ -178,7 +180,7 @@ def test_when_too_many_wait_the_oldest_are_refused_and_all_get_an_answer(client,
 
 def test_more_requests_than_can_be_refused_are_dropped(client, create, drain, monkeypatch):
     create()
-    monkeypatch.setattr(answering, "MAX_KEPT_WAITING", 200)
+    monkeypatch.setattr(answering, "MAX_REQUESTS", 200)
     pipe = client.pipeline(transaction=False)
     for i in range(2000):
         pipe.xadd(KEYS.requests, {"record": "{}", "reply": REPLIES + "me", "id": str(i)})
@@ -321,3 +323,13 @@ def test_a_worker_that_may_not_scan_looks_at_no_other_streams(client, roles, own
     client.xadd("learner:m:examples", {"a": 1})
     looking.look_if_due()
     assert looking._due == float("inf")
+
+
+def test_requests_are_bounded_without_a_worker_too(client, redis_url, create, monkeypatch):
+    monkeypatch.setattr(conversations, "MAX_REQUESTS", 50)
+    create()
+    for _ in range(400):
+        client.xadd(KEYS.requests, {"features": "{}"})
+    with pytest.raises(LearnerError, match="no worker runs"):
+        Client("m", redis_url, timeout=0.01).predict(features={})
+    assert client.xlen(KEYS.requests) < 200  # the server drops a hundred at a time

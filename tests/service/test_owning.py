@@ -1,7 +1,9 @@
 """One worker a model: who takes over when, and that whoever was replaced writes nothing."""
 
+import math
 import os
 
+import msgpack
 import pytest
 import redis
 
@@ -11,7 +13,7 @@ from learner.learners.mixture import Mixture
 from learner.service.store import Store
 from learner.service.store.processes import NOTE_SECONDS
 from tests.conftest import state_bytes, wait_until
-from tests.streams import KEYS
+from tests.streams import KEYS, push_batches
 from worker import Worker
 
 
@@ -103,3 +105,38 @@ def test_a_fenced_worker_raises_and_commits_nothing(client, create, own, drain, 
         first.run(burst=True)
     assert client.hget(KEYS.head, "commits") == b"1"
     assert state_bytes(committed()) == state_bytes(second.model)
+
+
+def test_one_that_waits_takes_no_model_that_is_gone_and_says_so(client, create, own):
+    create()
+    first, second = own(lease_seconds=0.2), Worker(Store(client, "m"), 1.0)
+    client.flushall()
+    with pytest.raises(StoreError, match="model 'm' does not exist any more: the server was emptied"):
+        second.wait_to_own()
+    with pytest.raises(StoreError, match="server lost everything of this model"):
+        first.owning.beat(1.0)
+    assert client.exists(KEYS.owner, KEYS.examples, KEYS.spec) == 0
+
+
+def test_one_that_waits_learns_the_model_that_is_there_when_it_takes_over(client, create, drain):
+    create()
+    second = Worker(Store(client, "m"), 1.0, held_seconds=math.inf)
+    client.flushall()
+    model = create(task="regression")
+    push_batches(client, "batch", [msgpack.packb([1.5, {"a": i}]) for i in range(20)], 1)
+    assert second.wait_to_own()
+    second.run(burst=True)
+    model.learn_packed(b"".join(msgpack.packb([1.5, {"a": i}]) for i in range(20)))
+    assert state_bytes(second.model) == state_bytes(model)
+    assert drain().model.n_examples == 20
+
+
+def test_one_whose_server_was_emptied_and_whose_model_has_a_new_owner_is_told_so(client, create):
+    create()
+    first, second = Store(client, "m"), Store(client, "m")
+    first.ownership.take_over()
+    client.flushall()
+    create()
+    second.ownership.take_over()
+    with pytest.raises(FencedError, match="its epoch is no higher, the server was emptied or went back to older data"):
+        first.ownership.beat()

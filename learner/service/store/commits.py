@@ -19,7 +19,7 @@ from learner.errors import StoreError
 from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
-from learner.service.store.position import create_group
+from learner.service.store.position import NEVER, create_group
 from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
 from learner.service.wire import GROUP
 
@@ -79,7 +79,7 @@ class Commits:
         return self._last.cursor
 
     # ---- loading ----
-    def load(self, fingerprint: str, width: int) -> Committed | None:
+    def load(self, fingerprint: str, width: int, must_fit: bool = True) -> Committed | None:
         """Return the last commit, None before the first.
 
         Parameters
@@ -88,6 +88,8 @@ class Commits:
             The model's; a commit of another model is refused.
         width : int
             float32s in a row.
+        must_fit : bool
+            Whether the stream must fit the commit.
 
         Raises
         ------
@@ -96,11 +98,14 @@ class Commits:
         """
         parts = loading.read(self._link, width)
         head = parts.head
+        self._written, self._sweeps = Written(), 0.0
+        self._last.number = 0
+        self._last.cursor = head.get(b"cursor", NEVER)
+        self._last.n_entries = int(head.get(b"entries", 0))
         if not head:
             return None
-        self._last.cursor = head[b"cursor"]
-        self._last.n_entries = int(head[b"entries"])
-        self._stream.check(self._last.cursor)
+        if must_fit:
+            self._stream.check(self._last.cursor)
         no_ids = np.zeros(0, np.uint64)
         if b"format" not in head:  # a repair wrote a cursor without a state
             return Committed(self._last.cursor, 0, {}, no_ids, 0)

@@ -4,6 +4,7 @@ Taking over raises the owner's epoch, and a commit of an older epoch fails (it i
 changing the key ``lease`` (see `learner.service.lease`).
 """
 
+import contextlib
 import os
 import secrets
 import socket
@@ -17,11 +18,12 @@ from learner.errors import FencedError, StoreError
 from learner.service.lease import LEASE_SECONDS, process_name
 from learner.service.store.durability import Durability
 from learner.service.store.link import LastCommit, Link
-from learner.service.store.position import Position, create_group, locate
+from learner.service.store.position import Position, create_group
 
 __all__ = ["Owner", "Ownership"]
 
 IDENTITY = ("worker", "epoch")  # the fields that identify the owner
+FIELDS = ("worker", "host", "pid", "process", "since", "lease", "durability", "trouble")  # that an owner has
 
 
 @dataclass
@@ -44,13 +46,18 @@ class Owner:
         """How many seconds its sign of life may stay the same."""
         return float(self.fields.get("lease", LEASE_SECONDS))
 
+    @property
+    def only_answers(self) -> bool:
+        """Whether it learns and commits nothing any more, because of a trouble with the stream."""
+        return "trouble" in self.fields
+
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(self.fields["since"])))
         return f"process {self.fields['pid']} on {self.fields['host']} since {since}, epoch {self.fields['epoch']}"
 
 
 class Ownership:
-    """The hash ``owner`` and the key ``lease``: WATCH, MULTI, HGETALL, HMGET, HINCRBY, HSET, HDEL; GET, SET, DEL, EXISTS.
+    """The hash ``owner`` and the key ``lease``: WATCH, MULTI, HGETALL, HMGET, HINCRBY, HSET, HDEL; GET, SET, DEL.
 
     Parameters
     ----------
@@ -94,25 +101,41 @@ class Ownership:
         with self._link.client.pipeline() as pipe:
             self._queue(pipe, lease_seconds)
             self.epoch = int(pipe.execute()[0])
-        create_group(self._link.client, self._link.keys.examples)
+        self._create_group()
         return self.epoch
 
     def succeed(self, owner: Owner, lease_seconds: float = LEASE_SECONDS) -> bool:
-        """Become the owner after `owner`; return False if another process did so first."""
+        """Become the owner after `owner`; return False if another process did so first.
+
+        Raises
+        ------
+        StoreError
+            When there is no such model any more.
+        """
         token, epoch = (owner.fields[name].encode() if name in owner.fields else None for name in IDENTITY)
         pipe: Any
         with self._link.client.pipeline() as pipe:
             try:
-                pipe.watch(self._link.keys.owner)
+                pipe.watch(self._link.keys.owner, self._link.keys.spec)
                 if self._identity(pipe) != [token, epoch]:
                     return False
+                if pipe.get(self._link.keys.spec) is None:
+                    raise StoreError(
+                        f"model {self._link.keys.model!r} does not exist any more: the server was emptied, or went back to "
+                        "older data, or somebody deleted the model"
+                    )
                 pipe.multi()
                 self._queue(pipe, lease_seconds)
                 self.epoch = int(pipe.execute()[0])
             except redis.WatchError:  # redis-py raises it for a changed owner and for a lost connection
                 return False
-        create_group(self._link.client, self._link.keys.examples)
+        self._create_group()
         return True
+
+    def _create_group(self) -> None:
+        """Create the stream and its group, unless they exist; what else may be there, the check of the stream tells."""
+        with contextlib.suppress(redis.ResponseError):
+            create_group(self._link.client, self._link.keys.examples)
 
     def owned_already(self, owner: Owner) -> bool:
         """Tell whether `owner` is this process: its takeover succeeded, but the answer was lost."""
@@ -130,7 +153,7 @@ class Ownership:
                 pipe.watch(keys.owner)
                 if self._is_owner(pipe):
                     pipe.multi()
-                    pipe.hdel(keys.owner, "worker", "host", "pid", "process", "since", "lease", "durability")
+                    pipe.hdel(keys.owner, *FIELDS)
                     pipe.delete(keys.lease)
                     pipe.delete(keys.attempt)
                     pipe.execute()
@@ -152,7 +175,31 @@ class Ownership:
             "durability": str(self.durability),
         }
         pipe.hset(self._link.keys.owner, mapping=fields)
+        pipe.hdel(self._link.keys.owner, "trouble")
         pipe.set(self._link.keys.lease, self._sign())
+
+    def note_trouble(self, trouble: str) -> None:
+        """Note that this owner only answers from now on, and why; empty: that it learns on. A takeover removes the note, too.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        """
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(self._link.keys.owner)
+                self.require(pipe)
+                pipe.multi()
+                if trouble:
+                    pipe.hset(self._link.keys.owner, "trouble", trouble)
+                else:
+                    pipe.hdel(self._link.keys.owner, "trouble")
+                pipe.execute()
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
+                self.require()
+                raise redis.ConnectionError(f"lost while noting a trouble ({error})") from error
 
     # ---- signs of life ----
     def beat(self, timeout_ms: int = 1000) -> None:
@@ -165,12 +212,9 @@ class Ownership:
         StoreError
             When the server lost what this worker committed.
         """
-        client, keys, last = self._link.client, self._link.keys, self._last
-        has_stream = client.exists(keys.examples)
+        client, keys = self._link.client, self._link.keys
         self.require()
-        if last.n_entries and not has_stream:
-            self.require_fit(locate(client, keys, last.cursor, last.n_entries, 0, last.cursor))
-        number = last.number
+        number = self._last.number
         if not self.durability.waits:
             self.confirmed = number
             client.set(keys.lease, self._sign(), xx=True)  # only a takeover creates the key
@@ -212,9 +256,13 @@ class Ownership:
                 f"{model!r}: it was emptied, or went back to older data; a worker started now goes on from what "
                 "there is, or says what doesn't fit"
             )
+        is_repeated = int(epoch or 0) == self.epoch and identity[0] is not None
+        emptied = (
+            "; as its epoch is no higher, the server was emptied or went back to older data" if is_repeated else ""
+        )
         raise FencedError(
             f"another worker owns {model!r} now (epoch {int(epoch or 0)}, this one's is {self.epoch}): nothing of "
-            "this one is committed any more"
+            f"this one is committed any more{emptied}"
         )
 
     def require_fit(self, position: Position) -> None:

@@ -3,8 +3,11 @@
 Redis counts how many entries were ever added to a stream, and how many it holds. So the number of entries at or before a
 cursor, trimmed entries included, is ``entries-added - length + (entries held up to the cursor)``. It must equal the number
 learned. If it is less, the stream was deleted, or the server went back to older data. If it is more, some entries were removed
-before they were learned, or were added with an id before the cursor. In both cases a worker stops rather than skip an entry,
-until an administrator chooses how to go on (see `learner.service.store.repair`).
+before they were learned, or were added with an id before the cursor. In both cases a worker learns no more rather than skip an
+entry, until an administrator chooses how to go on (see `learner.service.store.repair`).
+
+Whoever may add entries may choose their ids, also the last possible one: then nothing can be added any more. That is an end,
+not an error: see `Stream.renew`.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,16 +15,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
-from learner.errors import StoreError
+from learner.errors import StreamError
 from learner.service.wire import GROUP
 
 if TYPE_CHECKING:
     from learner.service.wire import Keys
 
-__all__ = ["NEVER", "Position", "create_group", "locate", "stream_id"]
+__all__ = ["LAST", "NEVER", "Position", "create_group", "locate", "next_id", "queue_renewal", "stream_id"]
 
 NEVER = b"0-0"  # the cursor before the first entry
+LAST = b"18446744073709551615-18446744073709551615"  # the last possible id
 PAGE_ENTRIES = 1000
+NO_STREAM = "must hold a stream (it holds something else): rename or delete it"
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Position:
         The ids of the first entry that the stream holds ("0-0": none), and of the last entry that was ever added.
     length, added : int
         How many entries the stream holds, and how many were ever added.
+    is_stream : bool
+        False: the key holds something else.
     """
 
     key: str
@@ -52,6 +59,17 @@ class Position:
     last: str
     length: int
     added: int
+    is_stream: bool = True
+
+    @property
+    def end(self) -> str | None:
+        """What to know, in words, if the last possible id was used; else None."""
+        if self.last != LAST.decode():
+            return None
+        return (
+            f"stream {self.key} has used the last possible id, so nothing can be added: a worker begins it anew when it has "
+            "learned all of it"
+        )
 
     @property
     def reaches(self) -> bool:
@@ -61,6 +79,8 @@ class Position:
     @property
     def trouble(self) -> str | None:
         """What doesn't fit, in words; None if the stream fits."""
+        if not self.is_stream:
+            return f"key {self.key} {NO_STREAM}"
         if not self.reaches:
             return (
                 f"stream {self.key} ends at {self.last} after {self.added} entries, before the last entry learned "
@@ -73,9 +93,10 @@ class Position:
             )
         if self.passed > self.learned:
             return (
-                f"stream {self.key} had {self.passed} entries up to {self.cursor} or removed, of which {self.learned} were "
-                f"learned: {self.passed - self.learned} were deleted or trimmed unlearned, or came with an id before the "
-                "cursor's because the server's clock went back"
+                f"{self.passed - self.learned} entries of stream {self.key} were deleted before they were learned (as XADD "
+                "with MAXLEN or MINID, XTRIM and XDEL do), or came with an id before that of the last entry learned, "
+                f"{self.cursor}, because the server's clock went back: {self.passed} were up to it or removed, "
+                f"of which {self.learned} were learned"
             )
         return None
 
@@ -84,15 +105,15 @@ class Position:
 
         Raises
         ------
-        StoreError
+        StreamError
             When the stream doesn't fit the cursor.
         """
         if self.trouble:
-            raise StoreError(f"{self.trouble}; nothing is learned until that is settled with 'learner repair {model}'")
+            raise StreamError(f"{self.trouble}; nothing is learned until that is settled with 'learner repair {model}'")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the position as data."""
-        return asdict(self) | {"trouble": self.trouble}
+        return asdict(self) | {"trouble": self.trouble, "end": self.end}
 
 
 def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, committed: bytes) -> Position:
@@ -113,20 +134,22 @@ def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, co
     committed : bytes
         The cursor of the last commit. The stream is trimmed before this entry, but keeps the entry itself.
     """
+    is_stream = True
     try:
         info = client.xinfo_stream(keys.examples)
     except redis.ResponseError as error:
-        if "no such key" not in str(error):
+        if "no such key" not in str(error) and "WRONGTYPE" not in str(error):
             raise
+        is_stream = "WRONGTYPE" not in str(error)
         info = {"length": 0, "entries-added": 0, "last-generated-id": NEVER, "first-entry": None}
     first = info["first-entry"][0] if info["first-entry"] else NEVER
     removed = int(info["entries-added"]) - int(info["length"])
     passed = removed + held + (first == committed != NEVER)
-    if passed != learned:
+    if passed != learned and is_stream:
         passed = removed + _count_up_to(client, keys.examples, cursor)
     return Position(
         keys.examples, cursor.decode(), learned, passed, first.decode(), info["last-generated-id"].decode(),
-        int(info["length"]), int(info["entries-added"]),
+        int(info["length"]), int(info["entries-added"]), is_stream,
     )  # fmt: skip
 
 
@@ -136,7 +159,7 @@ def _count_up_to(client: Any, key: str, cursor: bytes) -> int:
     while True:
         page = cast("list[tuple[bytes, Any]]", client.xrange(key, start, cursor, count=PAGE_ENTRIES))
         n += len(page)
-        if len(page) < PAGE_ENTRIES:
+        if len(page) < PAGE_ENTRIES or page[-1][0] == LAST:
             return n
         start = "(" + page[-1][0].decode()
 
@@ -148,6 +171,37 @@ def create_group(client: "redis.Redis", stream: str) -> None:
     except redis.ResponseError as error:
         if "BUSYGROUP" not in str(error):
             raise
+
+
+def queue_renewal(pipe: Any, keys: "Keys", renewed: str | None = None) -> None:
+    """Queue the commands that replace a model's stream by a renewed one, whose entries are all to be learned.
+
+    Parameters
+    ----------
+    pipe : redis pipeline
+        A transaction, after MULTI.
+    keys : Keys
+        The model's.
+    renewed : str, optional
+        The key of the stream that takes its place; by default it is empty.
+    """
+    if renewed:
+        pipe.rename(renewed, keys.examples)
+    else:
+        pipe.delete(keys.examples)
+    pipe.xgroup_create(keys.examples, GROUP, "0", mkstream=True)
+    pipe.hset(keys.head, mapping={"cursor": NEVER, "entries": 0})
+    pipe.delete(keys.attempt)  # its notes are about ids
+
+
+def next_id(entry_id: bytes) -> str:
+    """Return the first id after an entry's, which must not be the last possible one.
+
+    >>> next_id(b"10-2"), next_id(b"10-18446744073709551615")
+    ('10-3', '11-0')
+    """
+    milliseconds, sequence = stream_id(entry_id)
+    return f"{milliseconds}-{sequence + 1}" if sequence < stream_id(LAST)[1] else f"{milliseconds + 1}-0"
 
 
 def stream_id(entry_id: bytes | str) -> tuple[int, int]:

@@ -6,10 +6,10 @@
 -- Returns for each stream a list of {id, {field, value, ...}}.
 -- It reads four entries at a time, so that the script never holds many large entries.
 local most, largest, kept, name = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local streams = {}
+local streams, last = {}, '18446744073709551615-18446744073709551615' -- the last possible id: nothing comes after it
 for k = 1, #KEYS do
   local count, after, room, entries = tonumber(ARGV[3 + 2 * k]), ARGV[4 + 2 * k], most, {}
-  while room > 0 and #entries < count do
+  while room > 0 and #entries < count and after ~= last do
     local page = redis.call('XRANGE', KEYS[k], '(' .. after, '+', 'COUNT', math.min(4, count - #entries))
     if #page == 0 then break end
     for i = 1, #page do

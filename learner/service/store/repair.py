@@ -1,5 +1,6 @@
 """Makes cursor and stream fit again, in the way that an administrator chooses."""
 
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -7,13 +8,23 @@ import redis
 
 from learner.errors import StoreError
 from learner.service.store.journal import Journal
-from learner.service.store.position import NEVER, Position, create_group, locate
-from learner.service.wire import GROUP
+from learner.service.store.position import (
+    LAST,
+    NEVER,
+    PAGE_ENTRIES,
+    Position,
+    create_group,
+    locate,
+    queue_renewal,
+    stream_id,
+)
+from learner.service.store.writing import queue_rejected
+from learner.service.wire import GROUP, rejected_entry
 
 if TYPE_CHECKING:
-    from learner.service.wire import Keys
+    from learner.service.store import Store
 
-__all__ = ["CHOICES", "repair"]
+__all__ = ["CHOICES", "renew", "repair", "skip_entry"]
 
 CHOICES = {
     "from-start": "learn what the stream has now, from its beginning",
@@ -23,18 +34,15 @@ CHOICES = {
 }
 
 
-def repair(client: "redis.Redis", keys: "Keys", choice: str) -> Position:
+def repair(store: "Store", choice: str) -> Position:
     """Make cursor and stream fit as chosen, in one transaction; return the new position.
 
-    All choices but "forget" keep the state. No worker may be running: take over first (see
-    `learner.service.store.ownership.Ownership.take_over`).
+    All choices but "forget" keep the state.
 
     Parameters
     ----------
-    client : redis.Redis
-        A connection to the model's server.
-    keys : Keys
-        The model's keys.
+    store : Store
+        The model's; it must own the model (see `learner.service.owning.own_to_repair`).
     choice : str
         One of `CHOICES`.
 
@@ -42,39 +50,135 @@ def repair(client: "redis.Redis", keys: "Keys", choice: str) -> Position:
     ------
     StoreError
         When the choice is not possible.
+    FencedError
+        When a worker took the model over meanwhile.
     """
-    create_group(client, keys.examples)
+    keys = store.keys
+    _create_group(store)
+
+    def change(pipe: Any, old: Position) -> None:
+        if choice == "continue" and not old.reaches:
+            raise StoreError(f"choice {choice!r} must have a stream that reaches {old.cursor} (it ends at {old.last})")
+        new, entries = {
+            "from-start": (NEVER.decode(), old.added - old.length),
+            "forget": (NEVER.decode(), old.added - old.length),
+            "skip": (old.last, old.added),
+            "continue": (old.cursor, old.passed),
+        }[choice]
+        state = _state_keys(store, pipe)
+        pipe.multi()
+        if choice == "forget":
+            pipe.delete(*state)
+        pipe.hset(keys.head, mapping={"cursor": new, "entries": entries})
+        pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, new, "ENTRIESREAD", entries)
+
+    return _transaction(store, change)
+
+
+def skip_entry(store: "Store", entry_id: str) -> Position:
+    """Reject an entry that waits to be learned, so that it never is; return the new position. See `repair`.
+
+    It goes to the rejected stream as one that killed a worker.
+    """
+    keys = store.keys
+
+    def change(pipe: Any, old: Position) -> None:
+        try:
+            is_learned = stream_id(entry_id) <= stream_id(old.cursor)
+            entries = pipe.xrange(keys.examples, entry_id, entry_id)
+        except (ValueError, redis.ResponseError):
+            is_learned, entries = False, []
+        if is_learned or not entries:
+            raise StoreError(f"entry must be one of {keys.examples} after {old.cursor} (got {entry_id!r})")
+        pipe.multi()
+        pipe.xdel(keys.examples, entry_id)
+        queue_rejected(
+            pipe, keys, entries[0][0], rejected_entry("killed", "entry was skipped by a repair", entries[0][1])
+        )
+        pipe.hset(keys.head, mapping={"cursor": old.cursor, "entries": old.learned + 1})
+
+    return _transaction(store, change)
+
+
+def renew(store: "Store") -> Position:
+    """Give the entries that are not learned yet new ids, in a new stream; return the new position. See `repair`.
+
+    So entries can be added again where the last possible id was used, and ids tell the time again where they were far ahead.
+
+    Raises
+    ------
+    StoreError
+        When the stream doesn't fit what was learned.
+    """
+    keys, client = store.keys, store.client
+    renewed = f"{keys.examples}:renewed"
+    copied = store.stream.committed_position().cursor.encode()
+    client.delete(renewed)
+    is_copied = False
+
+    def change(pipe: Any, old: Position) -> None:
+        nonlocal is_copied
+        if old.trouble:
+            raise StoreError(f"{old.trouble}; settle that first")
+        is_copied = copied == LAST or not pipe.xrange(keys.examples, f"({copied.decode()}", count=1)
+        has_some = is_copied and pipe.exists(renewed)
+        pipe.multi()
+        if is_copied:
+            queue_renewal(pipe, keys, renewed if has_some else None)
+
+    try:
+        while not is_copied:
+            copied = _copy_after(store, copied, renewed)
+            position = _transaction(store, change)
+    finally:
+        with contextlib.suppress(redis.RedisError):
+            client.delete(renewed)
+    return position
+
+
+def _copy_after(store: "Store", last: bytes, to: str) -> bytes:
+    """Add the examples after an entry to another stream; return the id of the last one, and give signs of life meanwhile."""
+    while last != LAST:
+        page: Any = store.client.xrange(store.keys.examples, f"({last.decode()}", count=PAGE_ENTRIES // 100)
+        if not page:
+            break
+        with store.client.pipeline(transaction=False) as pipe:
+            for _, fields in page:
+                pipe.xadd(to, fields)
+            pipe.execute()
+        last = page[-1][0]
+        store.ownership.beat()
+    return last
+
+
+def _transaction(store: "Store", change: Any) -> Position:
+    """Have `change(pipe, position)` queue what changes, as long as nothing else did and the store owns the model."""
+    keys = store.keys
     pipe: Any
     while True:
-        with client.pipeline() as pipe:
-            pipe.watch(keys.head, keys.examples)
+        with store.client.pipeline() as pipe:
+            pipe.watch(keys.owner, keys.lease, keys.head, keys.examples)
+            store.ownership.require(pipe)
             cursor, learned = pipe.hmget(keys.head, "cursor", "entries")
             old = locate(pipe, keys, cursor or NEVER, int(learned or 0), 0, cursor or NEVER)
-            if choice == "continue" and not old.reaches:
-                raise StoreError(
-                    f"choice {choice!r} must have a stream that reaches {old.cursor} (it ends at {old.last})"
-                )
-            new, entries = {
-                "from-start": (NEVER.decode(), old.added - old.length),
-                "forget": (NEVER.decode(), old.added - old.length),
-                "skip": (old.last, old.added),
-                "continue": (old.cursor, old.passed),
-            }[choice]
-            state = _state_keys(client, pipe, keys)
-            pipe.multi()
-            if choice == "forget":
-                pipe.delete(*state)
-            pipe.hset(keys.head, mapping={"cursor": new, "entries": entries})
-            pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, new, "ENTRIESREAD", entries)
-            try:
+            if not old.is_stream:
+                raise StoreError(str(old.trouble))
+            change(pipe, old)
+            with contextlib.suppress(redis.WatchError):
                 pipe.execute()
-            except redis.WatchError:
-                continue
-        return locate(client, keys, new.encode(), entries, 0, new.encode())
+                return store.stream.committed_position()
 
 
-def _state_keys(client: "redis.Redis", pipe: Any, keys: "Keys") -> list[str]:
+def _create_group(store: "Store") -> None:
+    with contextlib.suppress(redis.ResponseError):  # what isn't a stream is named by `_transaction`
+        create_group(store.client, store.keys.examples)
+
+
+def _state_keys(store: "Store", pipe: Any) -> list[str]:
     """Return all keys of the committed state; the pipe watches its head."""
+    keys = store.keys
     deltas = Journal.from_json(pipe.hget(keys.head, "journal") or "[0,0,[]]").deltas
-    segments = (itertools.takewhile(client.exists, map(key, itertools.count())) for key in (keys.rows, keys.names))
+    segments = (
+        itertools.takewhile(store.client.exists, map(key, itertools.count())) for key in (keys.rows, keys.names)
+    )
     return [keys.head, keys.ids, *(keys.delta(delta.number) for delta in deltas), *itertools.chain(*segments)]

@@ -6,8 +6,8 @@ from typing import Any, cast
 import redis
 
 from learner.service.store.link import Link
-from learner.service.store.position import stream_id
-from learner.service.wire import REPLY_SECONDS
+from learner.service.store.position import LAST, next_id
+from learner.service.wire import GROUP, REPLY_SECONDS
 
 __all__ = ["MAX_REPLIES", "Requests"]
 
@@ -15,7 +15,7 @@ MAX_REPLIES = 10_000  # replies kept in a list that nobody fetches
 
 
 class Requests:
-    """The stream ``requests`` and the lists of replies: RPUSH, EXPIRE, LTRIM; XLEN, XTRIM; TIME.
+    """The stream ``requests`` and the lists of replies: RPUSH, EXPIRE, LTRIM; XLEN, XTRIM; DEL, XGROUP CREATE; TIME.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ class Requests:
         replies : sequence of (key, reply)
             The lists to append to, and what to append.
         up_to : bytes
-            The id of the last request answered: this request and all before it are deleted.
+            The id of the last request answered: this request and all before it are deleted. After the last possible id, which
+            anybody who may ask may have chosen, the stream begins anew, as nothing more can be added to the old one.
         """
         client = self._link.client
         try:
@@ -53,12 +54,15 @@ class Requests:
 
     def _send(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, transaction: bool) -> list[Any]:
         """Send replies and delete requests; return the results, of which some may be errors."""
-        milliseconds, sequence = stream_id(up_to)
+        requests = self._link.keys.requests
         with self._link.client.pipeline(transaction=transaction) as pipe:
             for key, reply in replies:
                 pipe.rpush(cast("str", key), reply)
                 pipe.expire(key, REPLY_SECONDS)
-            pipe.xtrim(self._link.keys.requests, minid=f"{milliseconds}-{sequence + 1}", approximate=False)
+            if up_to == LAST:
+                _queue_renewal(pipe, requests)
+            else:
+                pipe.xtrim(requests, minid=next_id(up_to), approximate=False)
             return pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
 
     def bound(self, max_kept: int) -> int:
@@ -68,7 +72,39 @@ class Requests:
             self._link.client.xtrim(self._link.keys.requests, maxlen=max_kept, approximate=True)
         return n
 
+    def renew(self) -> bool:
+        """Begin the stream anew if it is empty and its last possible id was used; tell whether."""
+        requests = self._link.keys.requests
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(requests)
+                info = pipe.xinfo_stream(requests)
+                if info["length"] or info["last-generated-id"] != LAST:
+                    return False
+                pipe.multi()
+                _queue_renewal(pipe, requests)
+                pipe.execute()
+            except redis.exceptions.NoPermissionError:
+                raise
+            except (redis.WatchError, redis.ResponseError):  # it has changed, or is no stream
+                return False
+        return True
+
+    def is_stream(self) -> bool:
+        """Tell whether the key holds a stream, or nothing, as far as an error shows it."""
+        try:
+            self._link.client.xlen(self._link.keys.requests)
+        except redis.ResponseError as error:
+            return "WRONGTYPE" not in str(error)
+        return True
+
     def now_ms(self) -> float:
         """Return the Unix time in milliseconds by the server's clock, which also gives the stream ids their times."""
         seconds, microseconds = self._link.client.time()
         return seconds * 1e3 + microseconds / 1e3
+
+
+def _queue_renewal(pipe: Any, requests: str) -> None:
+    pipe.delete(requests)
+    pipe.xgroup_create(requests, GROUP, "0", mkstream=True)

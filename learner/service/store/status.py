@@ -1,10 +1,16 @@
 """The figures of ``learner status``, read from the last commit, the owner and the streams."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import redis
+
+from learner.service.store.position import LAST, NO_STREAM
+
 if TYPE_CHECKING:
     from learner.service.store.link import Link
+    from learner.service.store.position import Position
     from learner.service.store.processes import Processes
     from learner.service.store.stream import Stream
 
@@ -14,7 +20,8 @@ __all__ = ["progress", "status"]
 def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, Any]:
     """Return the last commit's figures, the owner, the processes and the lag, without the state.
 
-    It sends HMGET, HGETALL, GET, XLEN and XREVRANGE in one transaction, after those of `Stream.committed_position`.
+    It sends HMGET, HGETALL, GET, XLEN and XREVRANGE in one transaction, after those of `Stream.committed_position`. What one of
+    the model's keys holds instead of a stream is a trouble, and its figures are missing.
     """
     keys = link.keys
     position = stream.committed_position()
@@ -25,7 +32,17 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         pipe.xlen(keys.requests)
         pipe.xlen(keys.rejected)
         pipe.xrevrange(keys.progress, count=1)
-        head, owner, sign, requests, rejected, latest = pipe.execute()
+        results = pipe.execute(raise_on_error=False)
+    head, owner, sign, *streams = results
+    troubles = [position.trouble] if position.trouble else []
+    for result in results:
+        if isinstance(result, Exception) and "WRONGTYPE" not in str(result):
+            raise result
+    for i, key in enumerate((keys.requests, keys.rejected, keys.progress)):
+        if isinstance(streams[i], Exception):
+            troubles.append(f"key {key} {NO_STREAM}")
+            streams[i] = None
+    requests, rejected, latest = streams
     return {
         "model": keys.model,
         "owner": {name.decode(): value.decode() for name, value in owner.items()},
@@ -35,12 +52,24 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "features": int(head[1] or 0),
         "committed": float(head[2]) if head[2] else None,
         "lag_entries": position.added - position.passed,
-        "trouble": position.trouble,
+        "trouble": "; ".join(troubles) or None,
+        "ends": _ends(link, position),
         "confirmed": int(sign.split()[2]) if sign else None,
         "requests_waiting": requests,
         "rejected_kept": rejected,
         "progress": {name.decode(): float(value) for name, value in latest[0][1].items()} if latest else {},
     }
+
+
+def _ends(link: "Link", position: "Position") -> Sequence[str]:
+    """Return in words which streams have used the last possible id: XINFO STREAM."""
+    ends = [position.end] if position.end else []
+    with contextlib.suppress(redis.ResponseError):  # it is gone, or an older version's access rules don't show it
+        if link.client.xinfo_stream(link.keys.requests)["last-generated-id"] == LAST:
+            ends.append(
+                f"stream {link.keys.requests} has used the last possible id, so nothing can be asked: a worker begins it anew"
+            )
+    return ends
 
 
 def progress(link: "Link") -> Sequence[dict[bytes, bytes]]:

@@ -7,7 +7,7 @@ import redis
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
-from learner.service.store.position import NEVER, Position, locate
+from learner.service.store.position import NEVER, Position, locate, queue_renewal
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
 from learner.service.wire import LEARN_HELD
 
@@ -17,7 +17,7 @@ __all__ = ["Stream"]
 class Stream:
     """The streams ``examples`` and ``requests``: XINFO STREAM, XRANGE, XREAD, EVAL; HMGET of the commit's head.
 
-    The owner alone adds to ``examples``, too: WATCH owner, MULTI, XADD.
+    The owner alone adds to ``examples``, too, and begins it anew at its end: WATCH, MULTI, XADD; DEL, XGROUP CREATE, HSET.
 
     Parameters
     ----------
@@ -54,21 +54,23 @@ class Stream:
         cursor, entries = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries"]))
         return cursor or NEVER, int(entries or 0)
 
-    def check(self, cursor: bytes, n_uncommitted: int = 0) -> None:
-        """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit.
+    def check(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
+        """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit; return its position.
 
         Raises
         ------
         FencedError
             When another worker has taken over.
-        StoreError
+        StreamError
             When the stream was deleted, the server went back to older data, or entries were removed unlearned.
         """
-        self._ownership.require_fit(self.position(cursor, n_uncommitted))
+        position = self.position(cursor, n_uncommitted)
+        self._ownership.require_fit(position)
+        return position
 
     def read(
         self,
-        cursor: bytes,
+        cursor: bytes | None,
         requests_after: bytes | None,
         n_examples: int,
         n_requests: int,
@@ -83,7 +85,7 @@ class Stream:
         Parameters
         ----------
         cursor, requests_after : bytes
-            The ids of the last example and of the last request read; None: read no requests.
+            The ids of the last example and of the last request read; None: read no examples, or no requests.
         n_examples, n_requests : int
             How many to read at most.
         block_ms : int or None
@@ -94,25 +96,23 @@ class Stream:
             The last example learned, if that is not the last one read: the note tells this one.
         """
         client, keys = self._link.client, self._link.keys
-        learned = learned or cursor
-        after, counts = {keys.examples: cursor}, [n_examples]
-        if requests_after is not None:
-            after[keys.requests] = requests_after
-            counts.append(n_requests)
-        count = min(n_examples, n_requests)
-        if measured or max(n_examples, n_requests) > UNMEASURED_ENTRIES:
+        learned = learned or cursor or NEVER
+        wanted = [(keys.examples, cursor, n_examples), (keys.requests, requests_after, n_requests)]
+        after = {key: last for key, last, _ in wanted if last is not None}
+        counts = [n for _, last, n in wanted if last is not None]
+        count, found = min(n_examples, n_requests), dict[str, Entries]()
+        if measured or max(counts) > UNMEASURED_ENTRIES:
             self._attempts.mark_reading(client, learned)
-            examples, *requests = read_bounded(client, after, counts)
-            if examples or any(requests) or block_ms is None:
-                return examples, requests[0] if requests else []
+            found = dict(zip(after, read_bounded(client, after, counts), strict=True))
             count = 1 if measured else min(count, UNMEASURED_ENTRIES)
-        with client.pipeline(transaction=False) as pipe:
-            self._attempts.mark_reading(pipe, learned)
-            examples, *requests = read_blocking(pipe, after, count, block_ms)
-        return examples, requests[0] if requests else []
+        if not any(found.values()) and (block_ms is not None or not found):
+            with client.pipeline(transaction=False) as pipe:
+                self._attempts.mark_reading(pipe, learned)
+                found = dict(zip(after, read_blocking(pipe, after, count, block_ms), strict=True))
+        return found.get(keys.examples, []), found.get(keys.requests, [])
 
     def add_learn_held(self) -> bytes | None:
-        """Add the entry that has the held examples learned; return its id, None if the stream is gone.
+        """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
 
         Raises
         ------
@@ -127,7 +127,48 @@ class Stream:
                 self._ownership.require(pipe)
                 pipe.multi()
                 pipe.xadd(keys.examples, LEARN_HELD, nomkstream=True)
-                return cast("bytes | None", pipe.execute()[0])
+                (entry_id,) = pipe.execute(raise_on_error=False)
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost while adding an entry ({error})") from error
+        if isinstance(entry_id, Exception) and "last possible ID" not in str(entry_id):
+            raise entry_id
+        return None if isinstance(entry_id, Exception) else cast("bytes | None", entry_id)
+
+    # ---- the end of the ids ----
+    def renew(self) -> bool:
+        """Begin the stream anew if its last possible id was used and everything is learned and committed; tell whether.
+
+        Nothing can be added to such a stream any more. What was learned stays; the new stream is empty.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        """
+        link, keys = self._link, self._link.keys
+        pipe: Any
+        with link.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.owner, keys.head, keys.examples)
+                self._ownership.require(pipe)
+                cursor = self._last.cursor
+                position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor)
+                if not position.end or position.trouble or position.passed < position.added:
+                    return False
+                pipe.multi()
+                queue_renewal(pipe, keys)
+                pipe.execute()
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
+                self._ownership.require()
+                raise redis.ConnectionError(f"lost while renewing the stream ({error})") from error
+        self._last.cursor, self._last.n_entries = NEVER, 0
+        return True
+
+    def settle_renewal(self) -> bool:
+        """Tell whether a renewal got through whose answer was lost: the head of the last commit has the first cursor again."""
+        fields = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries", "commits"]))
+        if not self._last.n_entries or fields[:2] != [NEVER, b"0"] or int(fields[2] or 0) != self._last.number:
+            return False
+        self._last.cursor, self._last.n_entries = NEVER, 0
+        return True

@@ -7,7 +7,7 @@ from learner.service.store import segments
 from learner.service.store.snapshot import Snapshot, Written, checksums
 from learner.service.wire import GROUP, Keys, RejectedEntry
 
-__all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue"]
+__all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue", "queue_rejected"]
 
 MAX_REJECTED = 20_000  # entries kept in the rejected stream, about
 MAX_PROGRESS = 10_000  # entries kept in the progress stream, about
@@ -47,7 +47,7 @@ def queue(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: in
     }
     pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays)
     for entry_id, bad in snapshot.rejected:
-        pipe.xadd(keys.rejected, _rejected_fields(entry_id, bad), maxlen=MAX_REJECTED, approximate=True)
+        queue_rejected(pipe, keys, entry_id, bad)
     pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
     pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
     pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
@@ -77,10 +77,10 @@ def _queue_ids(pipe: Any, key: str, ring: bytes, start: int, stop: int) -> None:
             pipe.setrange(key, 8 * low, ring[8 * low : 8 * high])
 
 
-def _rejected_fields(entry_id: bytes, bad: RejectedEntry) -> dict[Any, Any]:
-    """Return the fields of an entry of the rejected stream."""
+def queue_rejected(pipe: Any, keys: Keys, entry_id: bytes, bad: RejectedEntry) -> None:
+    """Queue the command that adds to the rejected stream."""
     kept = bad.cut()
-    return {
+    fields: dict[Any, Any] = {
         "entry": entry_id,
         "stage": kept.stage,
         "reason": kept.reason,
@@ -88,3 +88,4 @@ def _rejected_fields(entry_id: bytes, bad: RejectedEntry) -> dict[Any, Any]:
         "data": kept.data,
         "bytes": kept.size,
     }
+    pipe.xadd(keys.rejected, fields, maxlen=MAX_REJECTED, approximate=True)

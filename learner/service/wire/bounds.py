@@ -10,6 +10,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_ENTRY_BYTES",
     "MAX_REASON",
+    "MAX_REQUESTS",
     "MAX_SHORT_BYTES",
     "MAX_VALUE_BYTES",
     "REJECTED_BYTES",
@@ -20,5 +21,6 @@ MAX_VALUE_BYTES = 1 << 20  # a record, or features in JSON: as Python values the
 MAX_DEPTH = 32  # maps and lists inside one another
 MAX_BATCH = 10_000  # examples in an entry, or feature vectors in a request
 MAX_SHORT_BYTES = layout.MAX_NAME_BYTES  # a target, an importance, an id, the name of a reply key
+MAX_REQUESTS = 100_000  # that wait; when more do, the oldest are dropped without a reply
 REJECTED_BYTES = 1 << 16  # kept of the data of a rejected entry
 MAX_REASON = 500  # characters kept of the reason why it was rejected

@@ -3,7 +3,7 @@
 A **request** has ``record`` or ``features`` as an entry has (see `learner.service.wire.entries`), or ``records`` or ``batch``
 (msgpack values one after another, without targets), then ``reply``, the list to answer on, an optional ``id``, an optional
 ``explain 1`` and an optional ``deadline_ms``: so many milliseconds after it was added, by the server's clock (the time in its
-stream id), nobody waits for the answer any more.
+stream id, or when the worker read it, if that was earlier), nobody waits for the answer any more.
 
 A **reply** is a JSON object pushed onto that list, which expires after a minute: ``id``, ``task``, ``score``, ``prediction`` (a
 probability in binary tasks), of classes ``label`` and ``probabilities``, ``unknown_fields``, ``missing_fields``,
@@ -71,19 +71,19 @@ def _decode_records(data: bytes) -> Iterator[bytes | RawRecord | LearnerError]:
             yield reason
 
 
-def deadline_ms(entry_id: bytes, fields: Mapping[bytes, bytes]) -> float | None:
+def deadline_ms(came_ms: float, fields: Mapping[bytes, bytes]) -> float | None:
     """Return when nobody waits for a request's answer any more, in Unix milliseconds of the server's clock.
 
     None: it has no deadline, or one that is no number.
 
-    >>> deadline_ms(b"1700000000000-0", {b"deadline_ms": b"500"})
+    >>> deadline_ms(1700000000000, {b"deadline_ms": b"500"})
     1700000000500.0
     """
     text = fields.get(b"deadline_ms")
     if text is None or len(text) > MAX_SHORT_BYTES:
         return None
     try:
-        return int(entry_id.partition(b"-")[0]) + float(text)
+        return came_ms + float(text)
     except ValueError:
         return None
 

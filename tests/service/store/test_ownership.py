@@ -76,7 +76,7 @@ def test_two_owners_whose_epochs_are_equal_since_the_server_went_back_are_told_a
     put_back(pair.client, kept)
     second.ownership.take_over()
     learn(pair.model, ["a"])
-    with pytest.raises(FencedError):
+    with pytest.raises(FencedError, match="its epoch is no higher, the server was emptied or went back to older data"):
         pair.commit(1, store=first)
     pair.commit(1, store=second)
     assert pair.holds()

@@ -1,21 +1,28 @@
 """A stream that no longer fits what was learned from it: found, explained, and gone on with only as somebody chose."""
 
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
 
+import worker
 from learner.client import Client
 from learner.commands import main
-from learner.errors import StoreError
+from learner.commands.show import status_lines
+from learner.errors import FencedError, StoreError, StreamError
+from learner.packing import pack
+from learner.service.owning import own_to_repair
 from learner.service.store import Store
 from learner.service.store.repair import CHOICES, repair
 from learner.service.wire import Keys
+from tests.command_line import invoke, invoke_failing
 from tests.conftest import state_bytes, url, wait_until
-from tests.streams import zipf_examples
+from tests.streams import BAD, zipf_examples
 
 KEYS = Keys("m")
 EXAMPLES = zipf_examples(40, 5, 1)
+EMPTY = pack({})
 
 
 def push(client, examples=EXAMPLES) -> None:
@@ -75,27 +82,128 @@ EVENTS += [numbered_before_the_cursor]
 WORDS = {deleted: "deleted", made_again_with_fewer: "deleted", made_again_with_more: "deleted"}
 
 
+@pytest.fixture(autouse=True)
+def checked_often(monkeypatch):
+    """Workers look at once, in a pause, whether the stream fits."""
+    monkeypatch.setattr(worker, "CHECK_SECONDS", 0.0)
+
+
+def owner_fields(client) -> "dict[str, str]":
+    return Store(client, "m").ownership.read().fields
+
+
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
-def test_what_does_not_fit_stops_a_worker_at_its_start(client, learned, own, event):
+def test_what_does_not_fit_stops_a_worker_in_a_burst(client, learned, drain, event):
     event(client)
-    with pytest.raises(StoreError, match=r"nothing is learned until that is settled with 'learner repair m'"):
-        own()
-    found = Store(client, "m").stream.committed_position()
-    assert WORDS.get(event, "unlearned") in found.trouble
+    with pytest.raises(StreamError, match=r"nothing is learned until that is settled with 'learner repair m'"):
+        drain()
+    assert WORDS.get(event, "before they were learned") in Store(client, "m").stream.committed_position().trouble
+    assert "worker" not in owner_fields(client)
 
 
 @pytest.mark.parametrize("event", [deleted, made_again_with_fewer, made_again_with_more, trimmed_unlearned])
-def test_what_does_not_fit_any_more_stops_a_worker_that_runs(client, learned, serving, event):
+def test_what_does_not_fit_any_more_stops_a_worker_that_runs_where_that_is_wanted(client, learned, serving, event):
     head = client.hgetall(KEYS.head)
-    with pytest.raises(StoreError, match="nothing is learned until"), serving(lease_seconds=0.05) as owner:  # noqa: PT012
+    with pytest.raises(StreamError, match="nothing is learned until"), serving(stop_on_trouble=True):  # noqa: PT012
         Client("m", url(client)).predict(features={})  # it runs
-        with client.pipeline() as pipe:  # at once, so that the worker can't learn in between
-            event(pipe)
-            pipe.execute()
-        wait_until(
-            lambda: owner.owning.heartbeat.problem or (owner.committing.writing and owner.committing.writing.error)
-        )
+        event_at_once(client, event)
+        wait_until(lambda: "worker" not in owner_fields(client))
     assert client.hgetall(KEYS.head) == head
+
+
+def event_at_once(client, event) -> None:
+    """Have it happen in one transaction, so that a worker can't learn in between."""
+    with client.pipeline() as pipe:
+        event(pipe)
+        pipe.execute()
+
+
+def no_stream(client) -> None:
+    client.delete(KEYS.examples)
+    client.set(KEYS.examples, "x")
+
+
+def ahead_of_the_stream(client) -> None:
+    client.hset(KEYS.head, "cursor", "99999999999999-0")
+
+
+@pytest.mark.parametrize("event", [deleted, made_again_with_fewer, made_again_with_more, trimmed_unlearned, no_stream])
+def test_a_stream_gone_bad_ends_learning_and_not_answering(client, learned, serving, event, capsys):
+    expected = learned.answer(EMPTY)["prediction"]
+    asker = Client("m", url(client), timeout=30.0)
+    with serving() as owner:
+        assert "notice" not in asker.ask({"features": "{}"})
+        event_at_once(client, event)
+        wait_until(lambda: "trouble" in owner_fields(client))
+        reply = asker.ask({"features": "{}"})
+        assert (reply["prediction"], reply["notice"][:18]) == (expected, "learning has ended")
+        assert owner.answering.notice == reply["notice"]
+        status = Store(client, "m").status()
+        assert status["owner"]["trouble"] == f"{status['trouble']}; settle that with 'learner repair m'"
+        assert {worker["state"] for worker in status["workers"]} == {"answering_only"}
+        lines = "\n".join(status_lines(status | {"task": "binary", "loss": "logistic"}))
+        assert f"only answers      {status['trouble']}" in lines
+    assert capsys.readouterr().err.count("learning has ended") == 1
+    assert "worker" not in owner_fields(client)
+
+
+@pytest.mark.parametrize("event", [trimmed_unlearned, ahead_of_the_stream], ids=lambda event: event.__name__)
+def test_a_worker_that_starts_on_a_stream_gone_bad_answers_and_learns_on_after_a_repair(
+    client, learned, serving, committed, event
+):
+    event(client)
+    with serving():
+        reply = Client("m", url(client), timeout=30.0).ask({"features": "{}"})
+        assert "notice" in reply
+        invoke("repair", "m", "--from-start", "--redis-url", url(client))
+        wait_until(lambda: "trouble" not in owner_fields(client))
+        push(client, EXAMPLES[:3])
+        wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
+        assert "notice" not in Client("m", url(client), timeout=30.0).ask({"features": "{}"})
+    then = EXAMPLES[30:] if event is trimmed_unlearned else EXAMPLES[19:20]
+    learned.learn_packed(b"".join([*then, *EXAMPLES[:3]]))
+    assert state_bytes(committed()) == state_bytes(learned)
+
+
+def test_a_stream_that_comes_back_is_learned_on(client, learned, serving, committed):
+    with serving():
+        client.rename(KEYS.examples, "elsewhere")
+        wait_until(lambda: "trouble" in owner_fields(client))
+        client.rename("elsewhere", KEYS.examples)
+        wait_until(lambda: "trouble" not in owner_fields(client))
+        push(client, EXAMPLES[20:])
+        wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
+    learned.learn_packed(b"".join(EXAMPLES[20:]))
+    assert state_bytes(committed()) == state_bytes(learned)
+
+
+def test_a_commit_that_is_being_written_is_no_trouble(client, create, own, committed):
+    model = create()
+    push(client)
+    owner = own(commit_seconds=0.0)
+    done = owner.store.commits._done
+
+    def slowly(*args):
+        time.sleep(0.2)
+        done(*args)
+
+    owner.store.commits._done = slowly
+    owner.run(burst=True)
+    model.learn_packed(b"".join(EXAMPLES))
+    assert state_bytes(committed()) == state_bytes(model)
+
+
+def test_requests_that_are_no_stream_end_answering_and_not_learning(client, learned, serving, capsys):
+    client.delete(KEYS.requests)
+    client.set(KEYS.requests, "x")
+    with serving():
+        push(client, EXAMPLES[20:])
+        wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
+        assert f"key {KEYS.requests} must hold a stream" in Store(client, "m").status()["trouble"]
+        client.delete(KEYS.requests)
+        client.xgroup_create(KEYS.requests, "learner", "0", mkstream=True)
+        Client("m", url(client), timeout=30.0).predict(features={})
+    assert capsys.readouterr().err.count("nothing is answered") == 1
 
 
 def test_an_emptied_server_stops_a_worker_that_runs_with_the_right_words(client, learned, serving):
@@ -147,7 +255,10 @@ def test_after_a_repair_a_worker_goes_on_as_chosen(client, learned, drain, commi
 
 def test_forgetting_starts_anew_on_what_there_is(client, learned, create, drain, committed):
     made_again_with_fewer(client)
-    repair(client, KEYS, "forget")
+    store = Store(client, "m")
+    own_to_repair(store)
+    repair(store, "forget")
+    store.ownership.release()
     assert committed().n_examples == 0
     drain()
     fresh = type(learned).from_spec(learned.to_spec())
@@ -157,9 +268,10 @@ def test_forgetting_starts_anew_on_what_there_is(client, learned, create, drain,
 
 def test_a_stream_that_ends_before_the_cursor_can_not_be_continued(client, learned):
     deleted(client)
-    Store(client, "m").ownership.take_over()
+    store = Store(client, "m")
+    own_to_repair(store)
     with pytest.raises(StoreError, match="'continue' must have a stream that reaches"):
-        repair(client, KEYS, "continue")
+        repair(store, "continue")
 
 
 def test_without_a_choice_the_situation_and_the_choices_are_shown_and_nothing_changes(client, learned):
@@ -173,3 +285,62 @@ def test_without_a_choice_the_situation_and_the_choices_are_shown_and_nothing_ch
     assert "deleted" in result.output
     assert all(f"learner repair m --{choice}" in result.output for choice in CHOICES)
     assert (client.keys("*"), client.hgetall(KEYS.head), client.xinfo_stream(KEYS.examples)) == before
+
+
+def test_a_repair_leaves_a_worker_that_learns_alone(client, learned, own, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", url(client))
+    owner = own(lease_seconds=0.2)
+    error = invoke_failing("repair", "m", "--skip")
+    assert error.startswith("Error: model 'm' must have no worker that learns during a repair: stop process ")
+    owner.owning.require()
+    owner.owning.close()  # silent from now on
+    invoke("repair", "m", "--skip")
+    push(client, EXAMPLES[:1])
+    with pytest.raises(FencedError):
+        owner.run(burst=True)
+
+
+def test_a_repair_whose_place_is_taken_meanwhile_changes_nothing(client, learned, monkeypatch):
+    store, other = Store(client, "m"), Store(client, "m")
+    own_to_repair(store)
+    before = client.hgetall(KEYS.head)
+    other.ownership.take_over()
+    with pytest.raises(FencedError):
+        repair(store, "forget")
+    assert client.hgetall(KEYS.head) == before
+
+
+def test_an_entry_can_be_skipped_and_is_kept_among_the_rejected(client, learned, drain, committed, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", url(client))
+    ids = [client.xadd(KEYS.examples, {"batch": data}) for data in EXAMPLES[20:]]
+    for skipped in (ids[0], ids[5]):
+        result = invoke("repair", "m", "--skip-entry", skipped.decode(), "--json")
+        assert json.loads(result.stdout)["trouble"] is None
+    for wrong in (ids[5].decode(), "x", "0-1", client.hget(KEYS.head, "cursor").decode()):
+        error = invoke_failing("repair", "m", "--skip-entry", wrong)
+        assert error.startswith(f"Error: entry must be one of {KEYS.examples} after ")
+    drain()
+    learned.learn_packed(b"".join(EXAMPLES[i] for i in range(21, 40) if i != 25))
+    assert state_bytes(committed()) == state_bytes(learned)
+    kept = [fields for _, fields in client.xrange(KEYS.rejected)]
+    assert [(fields[b"entry"], fields[b"stage"]) for fields in kept] == [(ids[0], b"killed"), (ids[5], b"killed")]
+    invoke("rejected", "push", "m", client.xrange(KEYS.rejected)[0][0].decode())
+    drain()
+    learned.learn_packed(EXAMPLES[20])
+    assert state_bytes(committed()) == state_bytes(learned)
+
+
+def test_too_many_rejections_end_learning_and_not_answering(client, learned, serving, committed, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", url(client))
+    with serving(rejected_window=50):
+        head = client.hgetall(KEYS.head)
+        push(client, [BAD] * 100)
+        wait_until(lambda: "trouble" in owner_fields(client))
+        assert "examples rejected must be at most a share of 0.5" in owner_fields(client)["trouble"]
+        reply = Client("m", url(client), timeout=30.0).ask({"features": "{}"})
+        assert "rejected" not in reply["notice"]  # it may tell what others pushed
+        assert client.hgetall(KEYS.head)[b"entries"] >= head[b"entries"]
+        invoke("repair", "m", "--skip")
+        push(client, EXAMPLES[20:])
+        wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
+    assert committed().n_examples == 40
