@@ -236,21 +236,69 @@ class Reference:
         self.residual_sum = 0.0
         self.targets: list[tuple[float, float]] = []  # (target as learned, importance)
         self.positive, self.negative = 1.0, 1.0  # importances of the positive and of the negative examples, and 1
+        self.first: list[tuple[float, float]] = []  # the first targets as they came, and their importances
         self.size = 0.0  # of the residuals that are not rare
         self.low_distance, self.high_distance = 0.0, 0.0
 
-    # ---- the targets of a regression ----
+    # ---- the targets that are numbers ----
     def credible(self, s: float, y: float, importance: float) -> float:
-        """Return the target to learn for a prediction; follow the size of the residuals."""
-        residual, size, n = abs(y - s), self.size, self.n_examples
-        if n < 4 or size == 0.0:
-            self.size = max(size, residual) if self.importance_sum else 0.0
+        """Return the target to learn for a prediction; follow the size of the residuals. Those of counts are of the roots."""
+        if self.n_examples < 8:
+            return self.among_first(y, importance)
+        if not importance or not (self.loss == "poisson" or any(k for _, k in self.targets)):
             return y
-        self.size += min(importance, 1.0) * (
-            size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0)
-        )
-        wrong = residual > 3.0 * size and residual > self.unit
-        return s + math.copysign(size, y - s) if wrong else y
+        value, s = self.root(y), self.root(s)
+        deviation = 1.0 if self.loss == "poisson" else self.unit
+        self.size = max(self.size, 1.0) if self.loss == "poisson" else self.size
+        size = self.follow_size(abs(value - s), deviation, importance)
+        least = 0.0 if self.loss == "poisson" else deviation
+        if abs(value - s) <= max(3.0 * size, least):
+            return y
+        return self.squared_root(s + math.copysign(size, value - s))
+
+    def follow_size(self, residual: float, deviation: float, importance: float) -> float:
+        """Return the size that a residual is compared with; update it. A negative one is a residual that waits."""
+        size, n = self.size, self.n_examples
+        if size > 0.0:
+            rise = size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0)
+            self.size += min(importance, 1.0) * rise
+            return size
+        if residual > deviation:
+            self.size = min(-size, residual) if size else -residual
+        elif not size:
+            self.size = residual
+        return max(self.size, 0.0)
+
+    def among_first(self, y: float, importance: float) -> float:
+        """Return a target to learn, one of the first, and judge all others of them again."""
+        self.first.append((y, importance))
+        values = sorted(self.root(y) for y, importance in self.first if importance)
+        n = len(values)
+        median = values[(n - 1) // 2] if n else 0.0
+        distances = sorted(abs(value - median) for value in values)
+        spread = distances[n // 2] if n else 0.0
+        if n >= 3 and not spread:  # more than half are equal
+            others = [d for d in distances if d]
+            spread = others[0] if len(others) > 1 or (n == 3 and others) else 0.0
+        spread = max(spread, 1.0) if self.loss == "poisson" else spread
+        judged = []
+        for y, importance in self.first:
+            difference = self.root(y) - median
+            if importance and abs(difference) > 10.0 * spread:
+                y = self.squared_root(median + math.copysign(spread, difference))
+            judged.append((y, importance))
+        *self.targets, (y, _) = judged
+        if len(self.first) == 8:
+            self.size = max((d for d in distances if d <= 10.0 * spread), default=0.0)
+        return y
+
+    def root(self, y: float) -> float:
+        """Return the root of a count; another number as it is."""
+        return math.sqrt(y) if self.loss == "poisson" else y
+
+    def squared_root(self, value: float) -> float:
+        """Return the target with a `root`."""
+        return max(value, 0.0) ** 2 if self.loss == "poisson" else value
 
     def within_targets(self, s: float) -> float:
         """Return a score moved into the range of the targets; a regression's approaches the ends exponentially."""
@@ -513,9 +561,12 @@ class Reference:
             self.features[name].place = len(self.dense)
         self.promoted.clear()
         before = self.offset + self.unit * s
-        if self.loss in STANDARDISED and importance:
+        if self.loss in STANDARDISED:
             target = self.credible(self.within_targets(before), target, importance)
             self.observe_edges(before, target, importance)
+        if self.loss == "poisson":
+            highest = max([self.expected, *(y for y, k in self.targets if k)])
+            target = self.credible(math.exp(min(before, math.log(highest))), target, importance)
         self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
         self.positive += importance * (target > 0.0)
         self.negative += importance * (target < 0.0)
