@@ -19,9 +19,10 @@ from learner.kernels.held import NONE, arrive, holds, is_short, leave
 from learner.kernels.jit import inlined, no
 from learner.kernels.losses import derivative, quadratic
 from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, places_of
+from learner.kernels.places import promote
 from learner.kernels.records import Example, Inputs, Update, panel_of
 from learner.kernels.room import is_admitted
-from learner.kernels.scaling import promote, scale_features
+from learner.kernels.scaling import scale_features
 from learner.kernels.table import DENSE, insert, insert_derived, look_up, width_of
 from learner.kernels.targets import relative_importance
 from learner.kernels.tasks import evaluate, has_scale, unit_and_offset
@@ -376,7 +377,7 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
         n, n_derived, s = score_example(is_new, example.n, learner, work)
         score, loss, y, importance = 0.0, 0.0, example.y, relative
         if is_new:
-            promote(settings, learner.table, totals, work.derived.promoted)
+            promote(settings, learner.table, learner.state, work.derived.promoted)
             score, loss, y, importance = evaluate_score(s, example, relative, learner)
             count_lengths(n, n_derived, totals, work.features.scaled)
         else:

@@ -136,8 +136,11 @@ class WeightDict:
         n_bins = layout.N_BINS if alone else layout.N_CELL_BINS
         word = int(self.rows.view(np.uint32)[slot * self.width + layout.DENSE])
         of_class = word >> layout.CLASS_SHIFT & layout.CLASS_MASK
-        sample = self.samples[max(of_class - 1, 0), (word & layout.PLACE_MASK) - 1, 2:]
-        bounds = sample[np.arange(1, n_bins) * layout.N_SAMPLES // n_bins]
+        place = word & layout.PLACE_MASK
+        sample = self.samples[max(of_class - 1, 0), min(place, layout.MAX_BINNED) - 1]
+        if not 0 < place <= layout.MAX_BINNED or sample[0] < layout.N_SAMPLES:  # see `learner.kernels.places`
+            return f"{name} in [former bin {bin_number} of {n_bins}]"
+        bounds = sample[2 + np.arange(1, n_bins) * layout.N_SAMPLES // n_bins]
         if bin_number == 1:
             return f"{name} < {bounds[0]:g}"
         low = bounds[bin_number - 2]

@@ -17,6 +17,7 @@ import numpy as np
 
 CONSTANT = "(constant)"
 MAX_BINNED, MAX_SWITCHES, N_PAIRS, N_CROSSED = 64, 31, 15, 4
+NO_RANK = (math.sqrt(5.0) - 1.0) / 2.0  # r^2 + r - 1 is 0
 PRODUCT = -1  # in the place of a bin
 N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
 EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
@@ -430,7 +431,7 @@ class Reference:
         self.ranks.clear()
         for place, name in enumerate(self.dense[:MAX_BINNED], 1):
             f, x = self.features[name], values.get(name, 0.0)
-            self.ranks[name] = clip(zs[place], 3.0)
+            self.ranks[name] = clip(zs[place], 3.0) if zs[place] else NO_RANK
             if math.isnan(x):
                 continue
             if len(f.sample) < N_SAMPLES:
@@ -438,7 +439,7 @@ class Reference:
                     f.sample.append(float(np.float32(x)))
             elif "bins" in self.parts and f.n_bounds > 1:
                 found[((name, 1 + f.bin_of(x, N_BINS)),)] = 1.0
-                if f.n_bounds >= N_BINS // 2:
+                if zs[place] and f.n_bounds >= N_BINS // 2:
                     self.ranks[name] = (f.bin_of(x, N_BINS) - 11.5) / math.sqrt((N_BINS**2 - 1) / 12.0)
         for pair in self.chosen["cell"]:
             parents = [self.features[name] for name in pair]
@@ -461,13 +462,37 @@ class Reference:
                     first, second = sorted([tops[i], tops[j]], key=order.__getitem__)
                     found[((first, 0), (second, 0))] = 1.0
         if {"cells", "crosses"} <= self.parts and self.loss in STANDARDISED:
-            for name in self.dense[:3]:
+            for name in [name for name in self.dense[:MAX_BINNED] if not self.has_gone(name)][:3]:
                 f = self.features[name]
                 x = values.get(name, 0.0)
                 if not math.isnan(x) and len(f.sample) == N_SAMPLES and f.n_bounds > 0:
                     mine = (name, 1 + f.bin_of(x, N_CELL_BINS))
                     found |= {(mine, (top, 0)): 1.0 for top in tops}
         return found
+
+    def has_gone(self, name: str) -> bool:
+        """Whether a dense feature no longer comes often enough."""
+        return self.features[name].count < 0.4 * self.n_examples
+
+    def exchange_places(self) -> None:
+        """Give the binned places of features that have gone to features beyond, which start anew there."""
+        come = iter([name for name in self.dense[MAX_BINNED:] if not self.has_gone(name)])
+        gone = [name for name in self.dense[:MAX_BINNED] if self.has_gone(name)]
+        pairs = list(zip(gone, come, strict=False))
+        for old, new in pairs:
+            place, other = self.features[old].place, self.features[new].place
+            self.dense[place - 1], self.dense[other - 1] = new, old
+            self.features[new].place, self.features[old].place = place, other
+            self.features[new].sample = []
+            for gains in self.gains.values():
+                for pair in [pair for pair in gains if old in pair]:
+                    del gains[pair]
+            for row in self.newton.covariance:
+                row[place] = 0.0
+            self.newton.covariance[place] = [1.0 if i == place else 0.0 for i in range(1 + MAX_BINNED)]
+            self.newton.weights[place] = 0.0
+        if pairs and self.n_errors >= 128:
+            self.choose_pairs()
 
     def bayes_weight(self, name: str) -> float:
         f = self.features[name]
@@ -560,6 +585,8 @@ class Reference:
             self.dense.append(name)
             self.features[name].place = len(self.dense)
         self.promoted.clear()
+        if self.n_examples % 64 == 0 and len(self.dense) > MAX_BINNED:
+            self.exchange_places()
         before = self.offset + self.unit * s
         if self.loss in STANDARDISED:
             target = self.credible(self.within_targets(before), target, importance)
@@ -704,9 +731,14 @@ class Reference:
                     gains["product"].get((name, other), 0.0) + centred * clip(on, 3.0) * z[other]
                 )
         if self.n_errors in [2**k for k in range(7, 60)]:
-            for kind, least in (("product", 6.0), ("cell", 8.0)):
-                enough = [p for p, g in gains[kind].items() if abs(g) >= least * math.sqrt(self.error_squares)]
-                self.chosen[kind] = sorted(enough, key=lambda pair: -abs(gains[kind][pair]))[:N_PAIRS]
+            self.choose_pairs()
+
+    def choose_pairs(self) -> None:
+        """Choose the pairs with the largest gains."""
+        for kind, least in (("product", 6.0), ("cell", 8.0)):
+            gains = self.gains[kind]
+            enough = [p for p, g in gains.items() if abs(g) >= least * math.sqrt(self.error_squares)]
+            self.chosen[kind] = sorted(enough, key=lambda pair: -abs(gains[pair]))[:N_PAIRS]
 
     def shrink(self, rows: list[Feature], c: float, importance: float) -> None:
         """The proximal step of ``l1 |w| + l2 w^2 / 2`` in every expert's own metric; for Kalman's, L2 adds to the precision."""
