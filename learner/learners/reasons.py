@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
@@ -13,13 +13,16 @@ from learner.errors import show
 from learner.packing import by_name
 from learner.tasks import TASKS
 
+if TYPE_CHECKING:
+    from learner.spec import Spec
+
 __all__ = ["OtherTargets", "msgpack_at", "reason"]
 
 SHOWN_BYTES = 4096  # the most bytes that are decoded for a message
 FIRST_EXTENSION, LAST_EXTENSION = 0xC7, 0xD8  # the range of msgpack's first bytes of arrays; some others lie between
 
 
-def reason(code: int, data: bytes, where: int, task: str) -> str:
+def reason(code: int, data: bytes, where: int, spec: "Spec") -> str:
     """Return the reason for a rejection.
 
     Parameters
@@ -30,8 +33,8 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
         The examples.
     where : int
         The position of the fault in `data`.
-    task : str
-        The model's task, a name in `learner.tasks.TASKS`.
+    spec : Spec
+        The model's description.
     """
     first, second = msgpack_at(data, where)
     if code == layout.BAD_VALUE_FINITE and FIRST_EXTENSION <= data[where] <= LAST_EXTENSION:
@@ -39,11 +42,14 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
     hint = ""
     if code == layout.BAD_VALUE_TYPE and isinstance(second, str):
         hint = ': strings need a featurizer, such as Model(featurizer="fields"), and a record in place of features'
+    targets = TASKS[spec.task].targets
+    if spec.target_range is not None:
+        targets = "a number within target_range, [{:g}, {:g}]".format(*spec.target_range)
     shown = show(first) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(second)
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
         layout.BAD_EXAMPLE: f"example must be [target, features] or [target, features, importance] (got {show(first)})",
-        layout.BAD_TARGET: f"target must be {TASKS[task].targets} (got {shown})",
+        layout.BAD_TARGET: f"target must be {targets} (got {shown})",
         layout.BAD_IMPORTANCE: f"importance must be a number within [0, {layout.MAX_IMPORTANCE:g}] (got {shown})",
         layout.BAD_MAP: "features must be a map of name to number, or an array as extension 4 (float32) or 8 (float64) "
         f"(got {show(first)})",
@@ -57,7 +63,7 @@ def reason(code: int, data: bytes, where: int, task: str) -> str:
         layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
         f"(got {len(first) if isinstance(first, dict) else 'more'})",
         layout.BAD_DUPLICATE: f"feature {show(first)} must be there once (it came again)",
-        layout.NEW_CLASS: f"labels must be at most {layout.MAX_CLASSES} (got {show(first)} after so many others)",
+        layout.NEW_CLASS: f"labels must be at most max_labels, {spec.max_labels} (got {show(first)} after so many others)",
     }[code]
 
 

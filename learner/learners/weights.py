@@ -227,8 +227,10 @@ def hash_of(name: bytes, keys: NDArray[np.uint64]) -> int:
     return int(kernels.hash_name(np.frombuffer(name, np.uint8), keys))
 
 
-def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.uint64]:
-    """Return the hash's keys for a model's secret seed, and the hashes of its two labels, if it has any.
+def hash_keys(
+    seed: bytes, labels: tuple[str, str] | None = None, target_range: tuple[float, float] | None = None
+) -> NDArray[np.uint64]:
+    """Return the hash's keys for a model's secret seed, and what its targets must be: two labels or a range, if it has any.
 
     Parameters
     ----------
@@ -236,6 +238,8 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
         At least 16 secret bytes.
     labels : (negative, positive), optional
         The application's names for the targets -1 and +1.
+    target_range : (low, high), optional
+        The range of targets that are numbers.
     """
     keys: NDArray[np.uint64] = np.zeros(layout.N_KEYS, np.uint64)
     digest = hashlib.blake2b(seed, digest_size=8, person=b"learner").digest()
@@ -243,7 +247,8 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
     keys[layout.CONSTANT_HASH] = hash_of(layout.CONSTANT_NAME.encode(), keys)
     for place, label in zip((layout.LABEL_NEGATIVE, layout.LABEL_POSITIVE), labels or (), strict=False):
         keys[place] = hash_of(label.encode(), keys)
-    keys[layout.NEGATIVE_NUMBER :] = _numbers(labels or ()).view(np.uint64)
+    numbers = _numbers(labels or ()) if target_range is None else np.array(target_range)
+    keys[layout.NEGATIVE_NUMBER :] = numbers.view(np.uint64)
     return keys
 
 

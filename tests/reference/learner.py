@@ -195,6 +195,7 @@ class Scored:
     derived: dict[tuple[tuple[str, int], ...], float]
     score: float
     inputs: list[float]  # of the mixer
+    admits: bool = True  # whether its new features are learned: one class of many may not
 
 
 class Reference:
@@ -549,16 +550,20 @@ class Reference:
             for example, is_short in self.pools.leaving(holds_back):
                 self.learn_later(example, is_short)
 
-    def learn_at_once(self, features: dict[str, float], target: float, importance: float) -> float:
+    def learn_at_once(self, features: dict[str, float], target: float, importance: float, admits: bool = True) -> float:
         """Learn one example, its importance relative; return the score it had before, in the target's units."""
         before, example = self.meet(features, target, importance)
+        example.admits = admits
         self.step(example, example.score, example.inputs)
         self.count(example, importance)
         return before
 
-    def arrive(self, features: dict[str, float], target: float, importance: float) -> tuple[float, Scored]:
+    def arrive(
+        self, features: dict[str, float], target: float, importance: float, admits: bool = True
+    ) -> tuple[float, Scored]:
         """Meet an example that is to be learned later; return the score it had before, and the example."""
         before, example = self.meet(features, target, importance)
+        example.admits = admits
         if example.importance > 0.0:
             self.insert_new(example)
         self.count(example, importance)
@@ -568,7 +573,7 @@ class Reference:
         """Learn an example that was held: the mixer is graded by its scores at arrival, if it was in the short pool."""
         us, zs, derived = self.look_at(example.features, learning=False)
         s, v = self.score(us, zs, derived)
-        now = Scored(example.features, example.y, example.importance, us, zs, derived, s, v)
+        now = Scored(example.features, example.y, example.importance, us, zs, derived, s, v, example.admits)
         if not is_short or len(self.rates) == 1:
             return self.step(now, s, v)
         v = [float(np.float32(x)) for x in example.inputs]
@@ -607,6 +612,11 @@ class Reference:
 
     def step(self, example: Scored, s: float, v: list[float]) -> None:
         """Let the experts learn an example, then the mixer by the score s and the inputs v."""
+        if not example.admits:
+            example.us = {name: u for name, u in example.us.items() if name in self.features}
+            example.derived = {
+                parts: x for parts, x in example.derived.items() if parts in self.derived or any(k for _, k in parts)
+            }
         n, us, y, importance = len(self.rates), example.us, example.y, example.importance
         if importance > 0.0 and any(slope_of(self.loss, score, y, self.level) for score in example.inputs[:n]):
             self.insert_new(example)
@@ -632,7 +642,7 @@ class Reference:
         self.importance_sum += importance
 
     def insert_new(self, example: Scored) -> None:
-        for name in example.us:
+        for name in example.us if example.admits else ():
             if name not in self.features:
                 self.insert(name, example.features[name])
 
