@@ -122,6 +122,7 @@ class Spec:
             "labels": labels,
             "neural": neural,
             "optimizer": optimizer,
+            "max_features": max_features,
         }
         chosen |= {"l1": l1 or None, "l2": l2 or None}
         if task == "multiclass":

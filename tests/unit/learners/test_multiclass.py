@@ -39,7 +39,7 @@ def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest(outc
     """
     model, references = new(outcomes=outcomes), {}
     pools, importances = Pools(int(model.learner.keys[layout.CONSTANT_HASH])), Importances()
-    for label, x, importance in labelled(N_EXAMPLES) if n_labels == 4 else many_labels(N_EXAMPLES, n_labels):
+    for label, x, importance in labelled(N_EXAMPLES) if n_labels == 4 else many_labels(N_EXAMPLES // 2, n_labels):
         model.learn_one(x, label, importance)
         references.setdefault(str(label), reference_of(model, holds=False))
         k = importances.relative(importance)
@@ -189,9 +189,9 @@ def test_a_state_whose_arrays_are_whole_is_loaded_too():
 
 
 def test_many_labels_are_learned():
-    """A thousand labels, each known by a feature of its own."""
+    """Some hundred labels, each known by a feature of its own."""
     r, model = random.Random(1), new()
-    n_labels, n = (1000, 3000) if kernels.JIT else (20, 80)
+    n_labels, n = (300, 1500) if kernels.JIT else (20, 80)
     rows = [(f"l{k}", {f"w{k}": 1.0}) for k in (r.randrange(n_labels) for _ in range(n))]
     model.learn_packed(b"".join(packed(rows)))
     model.learn_held()
