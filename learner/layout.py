@@ -53,7 +53,8 @@ MAX_FEATURES = 10_000
 MAX_NUMBER = 1e30  # of values and targets, in size: their squares must not overflow
 MIN_NUMBER = 1e-30  # a value nearer to zero is zero
 MAX_IMPORTANCE = 1e6
-MAX_CLASSES = 1000  # of a multi-class model
+MAX_LABELS, MOST_LABELS = 1000, 10_000  # of a multi-class model: by default, and the largest bound that can be set
+FEW_CLASSES = 10  # up to so many classes, each has rows for the features that the others met, too
 MAX_RATES = 12  # of a mixture
 MAX_INPUTS = 64  # of the mixer: room for any set of experts
 
@@ -107,7 +108,8 @@ LONG_SHARE = 4  # one in so many examples goes to the long pool
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)
 POSITION_HASHES = 4  # the hashes of an array's names, "0", "1", ...; computed at the first array of that length
-NEGATIVE_NUMBER = POSITION_HASHES + MAX_FEATURES  # the bits of the labels' numbers; equal if neither has one
+# the bits of the labels' numbers, or of the ends of the target range; equal if the model has neither
+NEGATIVE_NUMBER = POSITION_HASHES + MAX_FEATURES
 POSITIVE_NUMBER, N_KEYS = NEGATIVE_NUMBER + 1, NEGATIVE_NUMBER + 2
 
 # ---- totals ----

@@ -82,6 +82,8 @@ class Model:
         and learns them in random order (see `learner.kernels.held` and `learn_held`). A named algorithm always learns at once.
     labels : (negative, positive), optional
         The application's names for the targets -1 and +1.
+    target_range : (low, high), optional
+        For numbers: an example whose target is outside is rejected.
     neural : sequence of int or mapping, optional
         Adds a neural head: the number of units of each hidden layer. Or a mapping of ``hidden`` (those numbers),
         ``activation`` (one of `learner.spec.ACTIVATIONS`, by default tanh) and ``alone`` (True: the head is the whole model;
@@ -93,6 +95,8 @@ class Model:
         The largest number of features, at least 100; derived features count. Their names may have about 64 bytes on average.
         When the model is nearly full, it stores a new feature only at its second recent occurrence; when it is full, it drops
         the least useful features (see `learner.learners.sweeping`).
+    max_labels : int, optional
+        For ``multiclass``: the largest number of labels, by default 1000; an example with one label more is rejected.
     l1, l2 : float
         Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features (see `learner.kernels.experts.penalties`).
         With ``l1`` weights become exactly zero; a feature whose weights are all zero is dropped.
@@ -119,17 +123,19 @@ class Model:
         parts: Collection[str] | None = None,
         outcomes: str | None = None,
         labels: Sequence[str] | None = None,
+        target_range: Sequence[float] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
         max_features: int | None = None,
+        max_labels: int | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         seed: bytes | None = None,
     ) -> None:
         spec = Spec(
             task, featurizer=featurizer, columns=columns, target=target, loss=loss, level=level, rates=rates, decays=decays,
-            parts=parts, outcomes=outcomes, labels=labels, neural=neural, optimizer=optimizer, max_features=max_features,
-            l1=l1, l2=l2, seed=seed,
+            parts=parts, outcomes=outcomes, labels=labels, target_range=target_range, neural=neural, optimizer=optimizer,
+            max_features=max_features, max_labels=max_labels, l1=l1, l2=l2, seed=seed,
         )  # fmt: skip
         self._of(spec)
 

@@ -73,12 +73,16 @@ class Spec:
         One of `OUTCOMES`: ``at_once`` for a named algorithm.
     labels : (str, str) or None
         The application's names for the targets -1 and +1.
+    target_range : (float, float) or None
+        The least and the largest target of a task that predicts numbers.
     network : Network or None
         The neural head.
     optimizer : (Optimizer, dict) or None
         A named algorithm with its options, in place of the mixture.
     max_features : int or None
         The largest number of features.
+    max_labels : int
+        The largest number of labels of a multi-class task.
     l1, l2 : float
         Penalties on the weights.
     seed : bytes
@@ -104,9 +108,11 @@ class Spec:
         parts: Collection[str] | None = None,
         outcomes: str | None = None,
         labels: Sequence[str] | None = None,
+        target_range: Sequence[float] | None = None,
         neural: Sequence[int] | Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
         max_features: int | None = None,
+        max_labels: int | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         seed: bytes | None = None,
@@ -134,10 +140,12 @@ class Spec:
         if optimizer is not None:  # its rows are laid out as those of one rate
             self.rates, self.decays, self.parts = ONE_RATE, ONE_RATE, ()
         self.labels = _labels(task, labels)
+        self.target_range = _target_range(task, target_range)
         self.l1, self.l2 = _penalty("l1", l1), _penalty("l2", l2)
         if self.l1 and neural is not None:
             raise SpecError("l1 must come without neural: the columns of the head would be forgotten, too (got both)")
         self.max_features = _max_features(max_features)
+        self.max_labels = _max_labels(task, max_labels)
         self.seed = secrets.token_bytes(MIN_SEED_BYTES) if seed is None else seed
         if not isinstance(self.seed, bytes) or len(self.seed) < MIN_SEED_BYTES:
             raise SpecError(f"seed must be at least {MIN_SEED_BYTES} bytes (it is a secret, so not shown)")
@@ -179,9 +187,11 @@ class Spec:
             "parts": None if named else list(self.parts),
             "outcomes": self.outcomes,
             "labels": None if self.labels is None else list(self.labels),
+            "target_range": None if self.target_range is None else list(self.target_range),
             "neural": self.network and asdict(self.network) | {"hidden": list(self.network.hidden)},
             "optimizer": self.optimizer and {"name": self.optimizer[0].name, **self.optimizer[1]},
             "max_features": self.max_features,
+            **({"max_labels": self.max_labels} if self.task == "multiclass" else {}),
             "l1": self.l1,
             "l2": self.l2,
             "seed": self.seed.hex(),
@@ -375,6 +385,21 @@ def _label_number(label: str) -> float:
     return value if math.isfinite(value) else math.nan
 
 
+def _target_range(task: str, ends: Sequence[float] | None) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    if not TASKS[task].predicts_numbers:
+        raise SpecError(f"target_range must be of a task that predicts numbers (got a {task} one)")
+    low = 0.0 if task == "poisson" else -layout.MAX_NUMBER
+    are_numbers = isinstance(ends, list | tuple) and all(type(end) in (int, float) for end in ends)
+    if not are_numbers or len(ends) != 2 or not low <= ends[0] < ends[1] <= layout.MAX_NUMBER:
+        raise SpecError(
+            f"target_range must be two numbers within [{low:g}, {layout.MAX_NUMBER:g}], the smaller one first "
+            f"(got {show(ends)})"
+        )
+    return float(ends[0]), float(ends[1])
+
+
 def _is_label(label: Any) -> bool:
     try:
         return isinstance(label, str) and 0 < len(label.encode()) <= layout.MAX_NAME_BYTES
@@ -392,6 +417,16 @@ def _max_features(n: int | None) -> int | None:
     if n is not None and (type(n) is not int or not layout.MIN_MAX_FEATURES <= n <= layout.MAX_ROWS):
         bounds = f"{layout.MIN_MAX_FEATURES} to {layout.MAX_ROWS}"
         raise SpecError(f"max_features must be a whole number of {bounds} (got {show(n)})")
+    return n
+
+
+def _max_labels(task: str, n: int | None) -> int:
+    if n is None:
+        return layout.MAX_LABELS
+    if task != "multiclass":
+        raise SpecError(f"max_labels must be of a multiclass task (got a {task} one)")
+    if type(n) is not int or not 2 <= n <= layout.MOST_LABELS:
+        raise SpecError(f"max_labels must be a whole number of 2 to {layout.MOST_LABELS} (got {show(n)})")
     return n
 
 

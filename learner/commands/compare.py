@@ -26,6 +26,7 @@ from learner.tasks import TASKS
 
 __all__ = ["ALPHA", "compare", "make_specs", "spec_of_file"]
 
+OF_TASK = ("loss", "level", "labels", "target_range", "max_labels")  # options that another task may not have
 ALPHA = 0.05  # the probability that any of a comparison's intervals is ever wrong, at most
 
 
@@ -66,7 +67,7 @@ def make_specs(
             specs[name] = spec_of_file(other, first)
         else:
             changes = _changes(other, options, by_name)
-            of_task = dict.fromkeys(("loss", "level", "labels")) if "task" in changes else {}
+            of_task = dict.fromkeys(OF_TASK) if "task" in changes else {}
             specs[name] = make_spec({**options, **of_task, **changes})
     return specs
 
@@ -105,7 +106,9 @@ def spec_of_file(path: str, first: Spec) -> Spec:
         When the file can't be read, or breaks a rule.
     """
     inherited, data = first.to_data(), read_model_file(path)
-    same = ["task", "level", "labels"] if data.get("task", first.task) == first.task else []
+    same = (
+        ["task", "level", "labels", "target_range", "max_labels"] if data.get("task", first.task) == first.task else []
+    )
     same += ["target", *([] if "featurizer" in data else ["featurizer", "columns"])]
     return Spec.from_data({name: inherited[name] for name in same if name in inherited} | data)
 

@@ -201,6 +201,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="late: predictions are asked for before the last outcomes are known (default); at_once: after.",
         ),
         click.option("--labels", help="What targets -1 and +1 are called, as NEGATIVE,POSITIVE."),
+        click.option("--target-range", help="Reject targets outside, as LOW,HIGH: for numbers."),
         click.option("--neural", help="Add a neural head with so many hidden units, as 16, or a layer each, as 32,16."),
         activation_option,
         click.option("--neural-only", is_flag=True, help="The neural head alone, without the linear experts."),
@@ -209,6 +210,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help=f"A named algorithm in place of the mixture: {', '.join(OPTIMIZERS)}; as ftrl:alpha=0.1,l1=1.",
         ),
         click.option("--max-features", type=int, help="Keep at most so many features: the least useful go."),
+        click.option("--max-labels", type=int, help="Of --task multiclass: reject more labels than so many (1000)."),
         click.option("--l1", type=float, help="Penalty on weights, which become exactly zero: those go."),
         click.option("--l2", type=float, help="Penalty on half the squares of weights."),
     )
@@ -287,14 +289,19 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     if neural is None and (activation or options["neural_only"]):
         raise LearnerError("--activation and --neural-only must come with --neural (it is missing)")
     task, loss, level, rates, labels = (options[name] for name in ("task", "loss", "level", "rates", "labels"))
+    target_range = options["target_range"]
     if loss in LOSSES and LOSSES[loss].task != "binary":
         task = LOSSES[loss].task
-    data = {name: options.get(name) for name in ("target", "featurizer", "outcomes", "max_features", "l1", "l2")} | {
+    data = {
+        name: options.get(name)
+        for name in ("target", "featurizer", "outcomes", "max_features", "max_labels", "l1", "l2")
+    } | {
         "task": task,
         "loss": loss,
         "level": None if level is None else numbers("--level", level, float)[0],
         "rates": None if rates is None else numbers("--rates", rates, float),
         "labels": None if labels is None else _split(labels),
+        "target_range": None if target_range is None else numbers("--target-range", target_range, float),
         "optimizer": None if optimizer is None else _optimizer(optimizer),
     }
     if neural:

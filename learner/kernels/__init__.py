@@ -7,7 +7,7 @@ This module has the *doors*: the functions that Python calls. A door takes plain
 ==============  ======================================================================================================
 ``example``     msgpack bytes to hashes, values and a target, all checked before the model changes; ``scanner``, ``hashing``
 ``table``       the hash table from names to rows; ``room``: bounded memory
-``scaling``     values on their features' own scales; ``derived``: bins, cells, pairs
+``scaling``     values on their features' own scales; ``places``: of dense features; ``derived``: bins, cells, pairs
 ``experts``     learners side by side; ``mixer``: combines them into one linear model; ``heads``: the neural head
 ``tasks``       targets and evaluation of each task; ``targets``, ``evaluation``: shared by tasks; ``losses``: `learner.losses`
 ``mixture``     all of these for one example; ``classes``: many classes; ``optimizer``: a named algorithm instead

@@ -22,6 +22,7 @@ from learner.layout import (
     BAD_TARGET,
     CONSTANT_LOSS_SUM,
     EXAMPLES,
+    FEW_CLASSES,
     LOSS_SUM,
     MAX_DERIVED,
     MAX_NAME_BYTES,
@@ -63,6 +64,7 @@ class Classes(NamedTuple):
     state: Any  # a `Shared`
     stacked: Any  # a `State` of stacked arrays, a row for each class; all classes share one metrics array
     labels: Any  # uint64: the labels' hashes, in order of their first examples
+    max_labels: Any
     answers: Any  # float64, (3, classes): scores, probabilities and shares for the current example
 
 
@@ -72,9 +74,9 @@ SCORES, PROBABILITIES, SHARES = range(3)  # of the answers
 @inlined
 def named_classes(classes):
     """Return the record of a multi-class model from a door's plain tuples."""
-    learner, state, labels, answers = classes
+    learner, state, labels, max_labels, answers = classes
     settings, keys, table, stacked, _ = named(learner)
-    return Classes(settings, keys, table, Shared(*state, stacked.held), stacked, labels, answers)
+    return Classes(settings, keys, table, Shared(*state, stacked.held), stacked, labels, max_labels, answers)
 
 
 @inlined
@@ -165,7 +167,8 @@ def read(buffer, position, classes, work):
 def rows_of(n, classes):
     """Return the largest (number of rows, number of copies of each name) that an example may need."""
     n_classes = len(classes.labels)
-    return n_classes * (n + 1 + MAX_DERIVED), n_classes
+    n_copies = n_classes if n_classes <= FEW_CLASSES else 1
+    return n_copies * (n + 1) + n_classes * MAX_DERIVED, n_copies
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------------
@@ -258,6 +261,7 @@ def through(learn_one: Any) -> Any:
     def learn_example_of_classes(pool, example, classes, work):
         """Let every class's learner learn the example, or hold it, with its own label as +1 and all others as -1.
 
+        With more than a few classes, a class has rows only for features that it has met: of an example with its label.
         A held example is learned by the classes that there were at its arrival.
         """
         totals, answers, held = classes.state.totals, classes.answers, classes.state.held
@@ -280,7 +284,8 @@ def through(learn_one: Any) -> Any:
                 answers[SHARES, j] = positives(class_totals) if class_totals[EXAMPLES] > 0.0 else -1.0
             salt(n, work.hashes, work.features.hashes, class_totals)
             binary_example = Example(example.buffer, n, 1.0 if j == k else -1.0, importance)
-            answers[SCORES, j], _ = learn_one(pool == NONE, slot, j, binary_example, relative, learner, work)
+            admits = j == k or n_classes <= FEW_CLASSES
+            answers[SCORES, j], _ = learn_one(pool == NONE, slot, j, admits, binary_example, relative, learner, work)
         if pool != NONE:
             return 0.0, 0.0
         if holds(classes.settings):

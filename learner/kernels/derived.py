@@ -15,8 +15,9 @@ import math
 import numpy as np
 
 from learner.kernels.bits import MISSING, NOTHING, ONE, blend
-from learner.kernels.interactions import IN_CELLS, PRODUCTS, clipped, pair_at
+from learner.kernels.interactions import IN_CELLS, NO_RANK, PRODUCTS, clipped, pair_at
 from learner.kernels.jit import compiled, inlined
+from learner.kernels.places import has_gone
 from learner.kernels.table import COUNT, find_again, hash_at, look_up, width_of
 from learner.layout import (
     BINS,
@@ -87,6 +88,7 @@ def add_bins(learning, settings, table, state, derived):
     """Append the bins of the first dense features, and write their ranks; return the number of derived features.
 
     The rank is the standardised place of the value among the first values, or the standardised value if few of these differ.
+    A feature that is missing, or dense no more, has the rank of no interaction.
     """
     totals, samples = state.totals, state.samples
     width = width_of(settings)
@@ -94,7 +96,8 @@ def add_bins(learning, settings, table, state, derived):
     for dense in range(1, min(np.int64(totals[N_DENSE]), MAX_BINNED) + 1):
         sample = samples[dense - 1]
         x = np.float32(derived.numbers[dense])
-        derived.ranks[dense] = clipped(derived.standardized[dense])
+        z = derived.standardized[dense]
+        derived.ranks[dense] = clipped(z) if z != 0.0 else NO_RANK
         if x != x:
             continue  # missing
         if sample[N_TAKEN] < N_SAMPLES:
@@ -104,7 +107,7 @@ def add_bins(learning, settings, table, state, derived):
             slot = np.uint64(totals[DENSE_SLOTS + dense])
             bin_number = bin_of(x, sample, N_BINS)
             n = add(n, blend(hash_at(table, slot * width), bin_number), slot, slot, bin_number, derived)
-            if sample[N_DIFFERENT] >= 0.5 * N_BINS:
+            if z != 0.0 and sample[N_DIFFERENT] >= 0.5 * N_BINS:
                 derived.ranks[dense] = (np.float64(bin_number) - 0.5 * (N_BINS + 1)) / RANK_DEVIATION
     return n
 
@@ -173,7 +176,13 @@ def add_crosses(n, settings, table, derived):
 def add_mixed(n, settings, table, state, derived):
     """Append the pairs of a bin and a frequent feature; return the new number of derived features."""
     width = width_of(settings)
-    for dense in range(1, min(np.int64(state.totals[N_DENSE]), N_MIXED) + 1):
+    n_mixed = 0
+    for dense in range(1, min(np.int64(state.totals[N_DENSE]), MAX_BINNED) + 1):
+        if n_mixed == N_MIXED:
+            break
+        if has_gone(dense, width, table.words32, state.totals):
+            continue
+        n_mixed += 1
         sample, x = state.samples[dense - 1], np.float32(derived.numbers[dense])
         if x != x or sample[N_TAKEN] < N_SAMPLES or sample[N_DIFFERENT] == 0.0:
             continue

@@ -55,17 +55,19 @@ def read_target(buffer, position, task, keys):
     """Return (code, target, next position); binary targets become -1 or +1.
 
     With a label that is a number, such as 1 or 2, a number must be one of the labels (true is 1, false is 0); without labels,
-    the words of `read_word` are targets, too.
+    the words of `read_word` are targets, too. If the model has a target range, a number must be within it.
     """
     kind, y, after = read_number(buffer, position)
     if kind == -1:
         return BAD_FRAMING, 0.0, position
     if kind == 1:
-        if keys[NEGATIVE_NUMBER] != keys[POSITIVE_NUMBER]:
-            if y == float64_of(keys[POSITIVE_NUMBER]):
-                return OK, 1.0, after
-            return (OK if y == float64_of(keys[NEGATIVE_NUMBER]) else BAD_TARGET), -1.0, after
+        low, high = float64_of(keys[NEGATIVE_NUMBER]), float64_of(keys[POSITIVE_NUMBER])
+        has_numbers = keys[NEGATIVE_NUMBER] != keys[POSITIVE_NUMBER]
+        if task == BINARY and has_numbers:
+            return (OK if y in (low, high) else BAD_TARGET), (1.0 if y == high else -1.0), after
         accepted, y = accept(task, y)
+        if task != BINARY and has_numbers:
+            accepted = accepted and low <= y <= high
         return (OK if accepted else BAD_TARGET), y, after
     length, start = read_string(buffer, position)
     if length == -2:

@@ -27,6 +27,7 @@ RECENT = 0.02  # the share of the newest error in the recent mean
 PRODUCTS, IN_CELLS = range(2)  # kinds of pairs
 # The least gain of a chosen pair, by kind, over the root of the sum of squared errors: about 1 and 2 without interaction
 MIN_GAINS = 6.0, 8.0
+NO_RANK = 0.5 * (math.sqrt(5.0) - 1.0)  # where `curved` is 0
 FIRST_SWITCH = MAX_BINNED + 1
 MAX_DEVIATIONS = 3.0  # standardised numbers are clipped to this in gains and products
 

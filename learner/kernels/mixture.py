@@ -16,12 +16,13 @@ from learner.kernels.derived import derive
 from learner.kernels.example import scan
 from learner.kernels.experts import is_mixture
 from learner.kernels.held import NONE, arrive, holds, is_short, leave
-from learner.kernels.jit import inlined, no
+from learner.kernels.jit import inlined, no, yes
 from learner.kernels.losses import derivative, quadratic
 from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, places_of
+from learner.kernels.places import promote
 from learner.kernels.records import Example, Inputs, Update, panel_of
 from learner.kernels.room import is_admitted
-from learner.kernels.scaling import promote, scale_features
+from learner.kernels.scaling import scale_features
 from learner.kernels.table import DENSE, insert, insert_derived, look_up, width_of
 from learner.kernels.targets import relative_importance
 from learner.kernels.tasks import evaluate, has_scale, unit_and_offset
@@ -52,7 +53,7 @@ class Loops(NamedTuple):
     score_example: Any  # (learning, features, learner, work) -> (features, derived features, mixed score)
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
     learn_example: Any  # (pool, example, learner, work) -> (score, loss), before learning
-    learn_one: Any  # (is new, slot, class, example, relative importance, learner, work) -> (score, loss): for one class of many
+    learn_one: Any  # (is new, slot, class, admits, example, relative importance, learner, work) -> (score, loss): for one class
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------------
@@ -228,15 +229,20 @@ def squared_length(n, scaled):
 
 
 @inlined
-def keep_derived_rows(n, learner, derived):
-    """Give new derived features rows; move the features with rows to the front, and return their number."""
+def keep_derived_rows(n, admits, learner, derived):
+    """Give new derived features rows; move the features with rows to the front, and return their number.
+
+    Unless the class `admits` new features, it gets no rows for pairs of features; those of numbers have bounds of their own.
+    """
     settings, table, totals = learner.settings, learner.table, learner.state.totals
     width = width_of(settings)
     kept = NOTHING
     for i in range(n):
         base = derived.bases[i]
         if base == MISSING:
-            if not is_admitted(derived.hashes[i], np.int64(0), table, totals):
+            if not (admits or derived.parents[2, i] != 0) or not is_admitted(
+                derived.hashes[i], np.int64(0), table, totals
+            ):
                 continue
             base = insert_derived(i, derived, table, width)
             table.words32[base + DENSE] |= class_bits(totals)
@@ -248,7 +254,7 @@ def keep_derived_rows(n, learner, derived):
 
 
 @inlined
-def learn_derived(n_derived, s, t, update, learner, work):
+def learn_derived(n_derived, admits, s, t, update, learner, work):
     """Let the experts of the derived features learn the residual of all other experts; t is the number of examples."""
     if n_derived == NOTHING:
         return
@@ -256,7 +262,7 @@ def learn_derived(n_derived, s, t, update, learner, work):
     offset = s  # becomes the mixed score without the derived features
     for k in range(places.derived, places.dense_filter):
         offset -= mixer[k, 0] * work.scores[k]
-    n = keep_derived_rows(n_derived, learner, work.derived)
+    n = keep_derived_rows(n_derived, admits, learner, work.derived)
     pace = pace_of(t, t + totals[DERIVED_SUM])
     residual = Update(update.y, update.importance, offset, pace, update.precision)
     experts.learn_derived(np.uint64(places.derived), derived_inputs(n, work.derived), residual, panel_of(learner, work))
@@ -305,8 +311,11 @@ def _room(start_head: Any) -> tuple[Any, Any]:
         return base
 
     @inlined
-    def keep_rows(buffer, n, learner, features):
-        """Give new features rows; move the features with rows to the front, the constant after them; return their number."""
+    def keep_rows(buffer, n, admits, learner, features):
+        """Give new features rows, if the class `admits` them; move those with rows to the front, the constant after them.
+
+        Returns their number.
+        """
         table, totals = learner.table, learner.state.totals
         constant = features.bases[n]
         kept = NOTHING
@@ -314,7 +323,7 @@ def _room(start_head: Any) -> tuple[Any, Any]:
             base = features.bases[i]
             if base == MISSING:
                 is_missing = features.values[i] != features.values[i]
-                if is_missing or not is_admitted(features.hashes[i], features.lengths[i], table, totals):
+                if is_missing or not admits or not is_admitted(features.hashes[i], features.lengths[i], table, totals):
                     continue  # as if the example didn't have it
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
@@ -365,10 +374,11 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
     keep_rows, make_constant = _room(head.start)
 
     @inlined
-    def learn_one(is_new, slot, k, example, relative, learner, work):
+    def learn_one(is_new, slot, k, admits, example, relative, learner, work):
         """Predict a new example, then learn it, or hold it in a slot; or learn the example of a slot.
 
-        ``k`` is its class's index in a multi-class model, else 0; ``relative`` is the example's relative importance.
+        ``k`` is its class's index in a multi-class model, else 0; ``admits`` says whether this class gives new features rows;
+        ``relative`` is the example's relative importance.
         """
         settings, totals = learner.settings, learner.state.totals
         if is_new:
@@ -376,7 +386,7 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
         n, n_derived, s = score_example(is_new, example.n, learner, work)
         score, loss, y, importance = 0.0, 0.0, example.y, relative
         if is_new:
-            promote(settings, learner.table, totals, work.derived.promoted)
+            promote(settings, learner.table, learner.state, work.derived.promoted)
             score, loss, y, importance = evaluate_score(s, example, relative, learner)
             count_lengths(n, n_derived, totals, work.features.scaled)
         else:
@@ -386,16 +396,16 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
             count_residual(s, update, relative, learner)
         if is_new and holds(settings):
             if importance > 0.0:
-                keep_rows(example.buffer, n, learner, work.features)
+                keep_rows(example.buffer, n, admits, learner, work.features)
             keep_inputs(slot, k, y, importance, learner, work.inputs)
             count_arrival(example.importance, relative, learner)
             return score, loss
         has_gradient = importance > 0.0 and moves(y, learner, work.scores)
         if has_gradient:
             if is_new:
-                n = keep_rows(example.buffer, n, learner, work.features)
+                n = keep_rows(example.buffer, n, admits, learner, work.features)
             learn_features(n, update, learner, work)
-            learn_derived(n_derived, s, n_arrived(is_new, totals), update, learner, work)
+            learn_derived(n_derived, admits, s, n_arrived(is_new, totals), update, learner, work)
         if importance > 0.0 and is_mixed(learner):
             if not is_new and is_short(slot):
                 s = score_at_arrival(slot, k, learner, work.inputs)
@@ -427,7 +437,7 @@ def loops(head: heads.Functions) -> Loops:
         elif holds(learner.settings):
             slot = arrive(n, features.hashes, features.values, keys, totals, held)
         example = Example(example.buffer, n, y, importance)
-        return learn_one(pool == NONE, slot, np.int64(0), example, relative, learner, work)
+        return learn_one(pool == NONE, slot, np.int64(0), yes(), example, relative, learner, work)
 
     @inlined
     def predict(buffer, learner, work):

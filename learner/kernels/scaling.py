@@ -18,7 +18,6 @@ from learner.layout import (
     DENSE_SLOTS,
     EXAMPLES,
     MAX_BINNED,
-    MAX_DENSE,
     MAX_SWITCHES,
     MIN_CROSSED,
     MIN_CROSSED_SHARE,
@@ -121,7 +120,7 @@ def scale_features(n, learning, settings, table, state, features, derived):
     Dense features are centred. A dense feature that this example leaves out is added with the value 0, so the score stays
     linear in the example's values. When learning, the values update the features' statistics. For later steps this also writes
     the dense features' values, plain and standardised; which switches are on; the most frequent other features, for crosses;
-    and the features that become dense, for `promote`.
+    and the features that become dense, for `learner.kernels.places.promote`.
     """
     rows, words32, dirty = table.rows, table.words32, table.dirty
     bases, totals = features.bases, state.totals
@@ -207,14 +206,3 @@ def add_left_out(n, learning, settings, table, totals, features, derived):
                 table.dirty[base // width] = 1
             n += 1
     return n
-
-
-@inlined
-def promote(settings, table, totals, promoted):
-    """Give places to the features that became dense; called after scoring, so it takes effect from the next example."""
-    i = np.uint64(0)
-    while promoted[i] != MISSING and totals[N_DENSE] < MAX_DENSE:
-        totals[N_DENSE] += 1.0
-        totals[DENSE_SLOTS + np.int64(totals[N_DENSE])] = promoted[i] // width_of(settings)
-        table.words32[promoted[i] + DENSE] |= np.uint32(totals[N_DENSE])
-        i += ONE

@@ -12,7 +12,7 @@ from learner.kernels import optimizer
 from learner.kernels.jit import inlined, no
 from learner.kernels.scanner import skip
 from learner.kernels.tasks import loss_at, unit_and_offset
-from learner.layout import MAX_CLASSES, NEW_CLASS, OK
+from learner.layout import NEW_CLASS, OK
 
 __all__ = ["of_algorithm", "of_classes", "of_mixture", "read_class", "stream"]
 
@@ -82,7 +82,7 @@ def of_algorithm(buffer, n, y, algorithm, work):
 def read_class(buffer, position, classes, work):
     """Read an example as `learner.kernels.classes.read` does; one with a label that was never seen, too, as of class -1."""
     code, where, n, k, importance = many.read(buffer, position, classes, work)
-    if code == NEW_CLASS and len(classes.labels) < MAX_CLASSES:
+    if code == NEW_CLASS and len(classes.labels) < classes.max_labels:
         code = OK
     return code, where, n, k, importance
 

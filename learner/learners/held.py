@@ -28,6 +28,7 @@ class Held:
     """
 
     def __init__(self, n_inputs: int, n_classes: int = 1) -> None:
+        self._n_classes = n_classes
         self._sizes = np.zeros(held.N_SIZES, np.int64)
         self._starts, self._lengths = np.zeros((2, held.N_SLOTS), np.int64)
         self._numbers = np.zeros((held.N_SLOTS, N_NUMBERS))
@@ -50,9 +51,13 @@ class Held:
         self._values = _widened(self._values, n)
 
     def add_classes(self, n: int) -> None:
-        """Make room for the inputs of more classes."""
-        shape = self._inputs.shape[0], n, self._inputs.shape[2]
-        self._inputs = np.concatenate([self._inputs, np.zeros(shape, np.float32)], axis=1)
+        """Make room for the inputs of more classes; the room grows by half, so that many classes may come one by one."""
+        self._n_classes += n
+        n_slots, room, n_inputs = self._inputs.shape
+        if self._n_classes > room:
+            inputs = np.zeros((n_slots, max(self._n_classes, room + room // 2), n_inputs), np.float32)
+            inputs[:, :room] = self._inputs
+            self._inputs = inputs
 
     # ---- state in and out ----
     def _slots(self) -> NDArray[np.int64]:
@@ -71,7 +76,7 @@ class Held:
         return {
             "held": np.column_stack([self._numbers[slots], lengths]),
             "held_features": features,
-            "held_inputs": self._inputs[:n_short].copy(),
+            "held_inputs": self._inputs[:n_short, : self._n_classes].copy(),
         }
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -84,7 +89,7 @@ class Held:
         """
         examples, features, inputs = state["held"], state["held_features"], state["held_inputs"]
         n_short, n_long = len(inputs), len(examples) - len(inputs)
-        fits = examples.shape[1:] == (N_NUMBERS + 1,) and inputs.shape[1:] == self._inputs.shape[1:]
+        fits = examples.shape[1:] == (N_NUMBERS + 1,) and inputs.shape[1:] == (self._n_classes, self._inputs.shape[2])
         if not fits or not 0 <= n_short <= layout.MAX_SHORT or not 0 <= n_long <= layout.MAX_LONG:
             raise StoreError(f"state 'held' must fit the learner (got {examples.shape} and {inputs.shape})")
         lengths = examples[:, N_NUMBERS].astype(np.int64)
@@ -96,7 +101,7 @@ class Held:
         slots = self._slots()
         self._numbers[slots], self._lengths[slots] = examples[:, :N_NUMBERS], lengths
         self._starts[slots] = np.cumsum(lengths) - lengths
-        self._inputs[:n_short] = inputs
+        self._inputs[:n_short, : self._n_classes] = inputs
         if n > self._hashes.shape[1]:
             self.grow(n)
         self._hashes[0, :n], self._values[0, :n] = features[:, 0], features[:, 1].view(np.float64)

@@ -2,9 +2,11 @@
 
 A class is added at its label's first example; its mixture learns all examples from then on. An example is scanned, and its
 names are hashed, once. Each class has its own rows, whose hashes combine the feature's hash with the class's number, so each
-feature is looked up once for every class. A class's probability is its mixture's, divided by the sum over all classes (one
-against the rest: Rifkin and Klautau, 2004, "In defense of one-vs-all classification"; Zadrozny and Elkan, 2002, "Transforming
-classifier scores into accurate multiclass probability estimates", section 4, for the normalisation).
+feature is looked up once for every class. A class has rows for the features that it has met, in examples of its label; up to
+`learner.layout.FEW_CLASSES` classes also have rows for those of the others. A class's probability is its mixture's, divided by
+the sum over all classes (one against the rest: Rifkin and Klautau, 2004, "In defense of one-vs-all classification"; Zadrozny
+and Elkan, 2002, "Transforming classifier scores into accurate multiclass probability estimates", section 4, for the
+normalisation).
 
 A label is a string or a whole number; the number 5 and the string "5" are one label. In the evaluation, the first example of a
 label counts with the log loss of a uniform guess among all labels so far, its own included.
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["MultiClass"]
 
 NOT_SCANNED = -1
+MAX_SCORED = 100_000  # examples times classes that one call of the loop scores: between two calls signals are seen
 MAX_LOOKUPS = 1000  # of names, to tell which features of a record are unknown
 
 
@@ -56,29 +59,64 @@ class MultiClass(Learner):
         self._hashes = np.zeros(0, np.uint64)  # of the labels
         self._answers = np.zeros((3, 0))  # work array: an example's scores, probabilities and shares
         self._class_metrics = np.zeros((3, TASKS["binary"].n_sums))  # the mixtures' own evaluation, never read
-        self._class_totals = np.zeros((0, layout.N_TOTALS))
-        self._mixers = np.zeros((0, *self._blank.mixer.shape))
-        self._dense_filters = np.zeros((0, *self._blank.dense_filter.shape))
-        self._interactions = np.zeros((0, *self._blank.interactions.shape))
-        self.weight_dict.samples = self.weight_dict.samples[:0]
+        blank = self._blank
+        self._stacked: dict[str, NDArray[Any]] = {  # the classes' arrays, with room for more classes
+            name: np.zeros((0, *array.shape), array.dtype)
+            for name, array in {
+                "class_totals": blank.totals,
+                "class_mixers": blank.mixer,
+                "class_newtons": blank.dense_filter,
+                "class_interactions": blank.interactions,
+                "samples": blank.samples,
+            }.items()
+        }
+        self._n_dense = self._n_switches = 0
+        self.weight_dict.samples = self._stacked["samples"]
 
     # ---- classes ----
     def _add(self, labels: Sequence[str]) -> None:
         """Add classes for new labels, each with an untrained mixture."""
-        first, n = len(self.labels_seen), len(labels)
-        totals = np.zeros((n, layout.N_TOTALS))
-        totals[:, layout.CLASS] = np.arange(first + 1, first + n + 1)
-        samples = np.zeros((n, *self.weight_dict.samples.shape[1:]), np.float32)
-        hashes = np.array([hash_of(label.encode(), self.keys) for label in labels], np.uint64)
-        self._class_totals = np.concatenate([self._class_totals, totals])
-        self._mixers = np.concatenate([self._mixers, [self._blank.mixer] * n])
-        self._dense_filters = np.concatenate([self._dense_filters, [self._blank.dense_filter] * n])
-        self._interactions = np.concatenate([self._interactions, [self._blank.interactions] * n])
-        self.weight_dict.samples = np.concatenate([self.weight_dict.samples, samples])
-        self._hashes = np.concatenate([self._hashes, hashes])
-        self.held.add_classes(n)
+        first = len(self.labels_seen)
         self.labels_seen += labels
+        self._reserve(len(self.labels_seen))
+        stacked = self._stacked
+        for k in range(first, len(self.labels_seen)):
+            stacked["class_totals"][k, layout.CLASS] = k + 1
+            stacked["class_mixers"][k] = self._blank.mixer
+            stacked["class_newtons"][k, 0, 1] = (
+                1.0  # the variance of the constant; a dense feature's is set with its place
+            )
+        hashes = [hash_of(label.encode(), self.keys) for label in labels]
+        self._hashes = np.append(self._hashes, np.array(hashes, np.uint64))
+        self.held.add_classes(len(labels))
         self._answers = np.zeros((3, len(self.labels_seen)))
+
+    def _reserve(self, n: int) -> None:
+        """Make room for n classes: it grows by half. What no dense feature uses is never written, so it takes no memory."""
+        room = len(self._stacked["class_totals"])
+        if n <= room:
+            return
+        room = min(max(n, room + room // 2), self.spec.max_labels)
+        used, larger = self._in_use(), {}
+        for name, array in self._stacked.items():
+            larger[name] = np.zeros((room, *array.shape[1:]), array.dtype)
+            part = (slice(0, len(array)), *used.get(name, ()))
+            larger[name][part] = array[part]
+        self._stacked = larger
+        self.weight_dict.samples = larger["samples"]
+
+    def _in_use(self) -> dict[str, tuple[slice, ...]]:
+        """Return the part of a class's arrays that any class has used, which depends on the dense features and switches."""
+        totals = self._stacked["class_totals"]
+        n_dense = min(int(totals[:, layout.N_DENSE].max(initial=0)), layout.MAX_BINNED)
+        n_switches = int(totals[:, layout.N_SWITCHES].max(initial=0))
+        n_rows = 1 + layout.MAX_BINNED + n_switches if n_switches else max(1 + n_dense, 3) if n_dense else 0
+        n_columns = 1 + max(n_dense, 2 * layout.N_PAIRS)
+        return {
+            "class_newtons": (slice(0, 1 + n_dense), slice(0, 2 + n_dense)),
+            "class_interactions": (slice(0, n_rows), slice(0, n_columns)),
+            "samples": (slice(0, n_dense),),
+        }
 
     def class_of(self, label: Any) -> int:
         """Return the index of a label in `labels_seen`.
@@ -96,10 +134,9 @@ class MultiClass(Learner):
         """Return the mixture of a label, on views of the shared arrays."""
         k = self.class_of(label)
         mixture = Mixture(self.spec, self.weight_dict, of_class=k + 1)
-        mixture.totals, mixture.mixer, mixture.dense_filter, mixture.interactions = (
-            self._class_totals[k], self._mixers[k], self._dense_filters[k], self._interactions[k],
-        )  # fmt: skip
-        mixture.samples = self.weight_dict.samples[k]
+        mixture.totals, mixture.mixer, mixture.dense_filter, mixture.interactions, mixture.samples = (
+            array[k] for array in self._stacked.values()
+        )
         return mixture
 
     @property
@@ -111,21 +148,19 @@ class MultiClass(Learner):
     @property
     def plain(self) -> tuple[Any, ...]:
         """The argument of the loops: a `learner.kernels.classes.Classes` as plain tuples."""
-        stacked = (
-            self._class_totals, self._mixers, self._dense_filters, self._interactions, self._class_metrics,
-            self.weight_dict.samples, self.held.plain,
-        )  # fmt: skip
-        learner = self._blank.settings, self.keys, self.weight_dict.arrays, stacked, ()
-        return learner, (self.totals, self.metrics), self._hashes, self._answers
+        *stacked, samples = self._stacked.values()
+        classes = *stacked, self._class_metrics, samples, self.held.plain
+        learner = self._blank.settings, self.keys, self.weight_dict.arrays, classes, ()
+        return learner, (self.totals, self.metrics), self._hashes, self.spec.max_labels, self._answers
 
     def _learn(
         self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
     ) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, code = kernels.learn_classes(
-            buffer, position, holds_back, self.plain, records.plain_work(), tuple(results)
+            buffer, position, holds_back, self.plain, records.plain_work(), self._bounded(results)
         )
         if code == layout.NEW_CLASS:
-            if len(self.labels_seen) >= layout.MAX_CLASSES:
+            if len(self.labels_seen) >= self.spec.max_labels:
                 done, position = self._refuse(buffer, done, position, results)
             else:
                 unpacker = msgpack.Unpacker(max_buffer_size=layout.MAX_NAME_BYTES + 16)
@@ -135,8 +170,15 @@ class MultiClass(Learner):
         return done, position, n_rows, n_bytes
 
     def _measure(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int]:
-        done, position = kernels.measure_classes(buffer, position, self.plain, records.plain_work(), tuple(results))
+        done, position = kernels.measure_classes(
+            buffer, position, self.plain, records.plain_work(), self._bounded(results)
+        )
         return done, position
+
+    def _bounded(self, results: records.Results) -> tuple[NDArray[Any], ...]:
+        """Return room for the results of so many examples that one call of a loop is short, however many classes there are."""
+        most = max(MAX_SCORED // max(len(self.labels_seen), 1), 1)
+        return tuple(array[:most] for array in results)
 
     def _refuse(self, buffer: NDArray[np.uint8], done: int, position: int, results: records.Results) -> tuple[int, int]:
         """Reject an example whose label would exceed the largest number of classes."""
@@ -169,6 +211,10 @@ class MultiClass(Learner):
     def _by_label(self, row: int) -> dict[str, float]:
         return dict(zip(self.labels_seen, self._answers[row].tolist(), strict=True))
 
+    def _likeliest(self) -> int | None:
+        """Return the index of the most probable label of the last scores; None before the first example."""
+        return int(self._answers[PROBABILITIES].argmax()) if self.labels_seen else None
+
     def scores_packed(self, packed: bytes) -> dict[str, float]:
         """Return every label's score by its own mixture, without changing the learner."""
         self._score(packed)
@@ -189,16 +235,17 @@ class MultiClass(Learner):
 
     def predict_packed(self, packed: bytes) -> str | None:
         """Return the most probable label; None before the first example."""
-        return _likeliest(self.probabilities_packed(packed))
+        self._score(packed)
+        k = self._likeliest()
+        return None if k is None else self.labels_seen[k]
 
     def explain_packed(self, packed: bytes, label: Any = None) -> list[Contribution]:
         """Return what each feature adds to the score of a label, by default the most probable one."""
         chosen = None if label is None else self.class_of(label)
-        n = self._score(packed)
-        best = _likeliest(self._by_label(PROBABILITIES))
+        n, best = self._score(packed), self._likeliest()
         if best is None:
             return []
-        return self._explain(packed, n, self.labels_seen.index(best) if chosen is None else chosen)
+        return self._explain(packed, n, best if chosen is None else chosen)
 
     def _explain(self, packed: bytes, n: int, k: int) -> list[Contribution]:
         """Return the contributions to a class's score, after scoring the last scanned features for this class alone."""
@@ -209,18 +256,15 @@ class MultiClass(Learner):
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the reply to a request: the most probable label, its score and probability, and every label's probability."""
-        n = self._score(packed)
-        scores, probabilities = self._by_label(SCORES), self._by_label(PROBABILITIES)
-        label = _likeliest(probabilities)
+        n, k = self._score(packed), self._likeliest()
         answer: dict[str, Any] = {
-            "score": None if label is None else scores[label],
-            "prediction": None if label is None else probabilities[label],
-            "label": label,
-            "probabilities": probabilities,
+            "score": None if k is None else float(self._answers[SCORES, k]),
+            "prediction": None if k is None else float(self._answers[PROBABILITIES, k]),
+            "label": None if k is None else self.labels_seen[k],
+            "probabilities": self._by_label(PROBABILITIES),
         }
         if explain:
-            contributions = [] if label is None else self._explain(packed, n, self.labels_seen.index(label))
-            answer["contributions"] = contributions
+            answer["contributions"] = [] if k is None else self._explain(packed, n, k)
         return answer
 
     def unknown_names(self, packed: bytes) -> set[str]:
@@ -246,25 +290,23 @@ class MultiClass(Learner):
     # ---- state in and out ----
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the learned state by name, without the rows and the names of features."""
-        return {
-            "totals": self.totals,
-            "class_totals": self._class_totals,
-            "class_mixers": self._mixers,
-            "class_newtons": self._dense_filters,
-            "class_interactions": self._interactions,
-            "samples": self.weight_dict.samples,
-            "metrics": self.metrics,
-            "labels": np.frombuffer(json.dumps(self.labels_seen).encode(), np.uint8).copy(),
-        }
+        n, used = len(self.labels_seen), self._in_use()
+        stacked = {name: array[(slice(0, n), *used.get(name, ()))] for name, array in self._stacked.items()}
+        labels = np.frombuffer(json.dumps(self.labels_seen).encode(), np.uint8).copy()
+        return {"totals": self.totals, **stacked, "metrics": self.metrics, "labels": labels}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Replace the learned state, after adding classes for its labels."""
+        """Replace the learned state, with classes for its labels."""
         labels = json.loads(state["labels"].tobytes()) if "labels" in state else []
-        if labels[: len(self.labels_seen)] != self.labels_seen:
-            self.__init__(self.spec)  # type: ignore[misc]
-        if more := labels[len(self.labels_seen) :]:
-            self._add(more)
-        super().load_state(state)
+        self.__init__(self.spec)  # type: ignore[misc]
+        self._add(labels)
+        totals = self._stacked["class_totals"]
+        self._require_shape("class_totals", state, totals[: len(labels)].shape)
+        totals[: len(labels)] = state["class_totals"]  # they say how large the others are
+        in_use = self.arrays()
+        whole = {name: state[name] for name, own in in_use.items() if name in state and state[name].ndim == own.ndim}
+        whole = {name: array[tuple(map(slice, in_use[name].shape))] for name, array in whole.items()}
+        super().load_state({**state, **whole})
 
 
 class ClassWeights(NamedWeights):
@@ -298,7 +340,3 @@ class ClassWeights(NamedWeights):
 def _label(value: Any) -> str:
     """Return a target as its label: a whole number, int or float, as its decimal digits, a boolean as ``true`` or ``false``."""
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(int(value))
-
-
-def _likeliest(probabilities: Mapping[str, float]) -> str | None:
-    return max(probabilities, key=probabilities.__getitem__, default=None)

@@ -103,7 +103,7 @@ class Learner(ABC):
         self.spec, self.held = spec, held
         self.loss = LOSSES[spec.loss]
         if weight_dict is None:
-            weight_dict = WeightDict(width, hash_keys(spec.seed, spec.labels), spec.max_features)
+            weight_dict = WeightDict(width, hash_keys(spec.seed, spec.labels, spec.target_range), spec.max_features)
         self.weight_dict, self.keys = weight_dict, weight_dict.keys
         self.totals = np.zeros(layout.N_TOTALS)
         self.metrics = np.zeros((3, TASKS[spec.task].n_sums))
@@ -313,21 +313,27 @@ class Learner(ABC):
         StoreError
             When the arrays don't have this learner's shapes.
         """
-        arrays = self.arrays()
-        for name, own in arrays.items():
-            if name not in state or state[name].shape != own.shape:
-                shape = state[name].shape if name in state else "none"
-                raise StoreError(f"state {name!r} must have the shape {own.shape} (got {shape})")
+        for name, own in self.arrays().items():
+            self._require_shape(name, state, own.shape)
         width = self.weight_dict.width
         if not {"rows", "names"} <= state.keys() or state["rows"].ndim != 2 or state["rows"].shape[1] != width:
             raise StoreError(f"state must have names, and rows of {width} numbers")
-        for name, own in arrays.items():
-            own[:] = state[name]
+        self._load_arrays(state)
         if self.spec.outcomes == "late":
             if not {"held", "held_features", "held_inputs"} <= state.keys():
                 raise StoreError("state must have the examples that are held back (got none)")
             self.held.load(state)
         self.weight_dict.load(state["rows"], state["names"])
+
+    def _require_shape(self, name: str, state: Mapping[str, NDArray[Any]], shape: tuple[int, ...]) -> None:
+        if name not in state or state[name].shape != shape:
+            found = state[name].shape if name in state else "none"
+            raise StoreError(f"state {name!r} must have the shape {shape} (got {found})")
+
+    def _load_arrays(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Replace what `arrays` returns."""
+        for name, own in self.arrays().items():
+            own[:] = state[name]
 
     def figures(self) -> dict[str, float]:
         """Return how good the predictions were before learning: see `learner.metrics.figures`."""

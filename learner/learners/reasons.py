@@ -43,6 +43,8 @@ def reason(code: int, data: bytes, where: int, spec: Spec) -> str:
     hint = ""
     if code == layout.BAD_VALUE_TYPE and isinstance(second, str):
         hint = ': strings need a featurizer, such as Model(featurizer="fields"), and a record in place of features'
+    if spec.target_range is not None:
+        targets = "a number within target_range, [{:g}, {:g}]".format(*spec.target_range)
     shown = show(first) if code in (layout.BAD_TARGET, layout.BAD_IMPORTANCE) else show(second)
     return {
         layout.BAD_FRAMING: "example must be whole msgpack (it is cut off or malformed)",
@@ -61,7 +63,7 @@ def reason(code: int, data: bytes, where: int, spec: Spec) -> str:
         layout.BAD_WIDTH: f"features must be at most {layout.MAX_FEATURES} an example "
         f"(got {len(first) if isinstance(first, dict) else 'more'})",
         layout.BAD_DUPLICATE: f"feature {show(first)} must be there once (it came again)",
-        layout.NEW_CLASS: f"labels must be at most {layout.MAX_CLASSES} (got {show(first)} after so many others)",
+        layout.NEW_CLASS: f"labels must be at most max_labels, {spec.max_labels} (got {show(first)} after so many others)",
     }[code]
 
 

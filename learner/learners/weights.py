@@ -137,8 +137,11 @@ class WeightDict:
         n_bins = layout.N_BINS if alone else layout.N_CELL_BINS
         word = int(self.rows.view(np.uint32)[slot * self.width + layout.DENSE])
         of_class = word >> layout.CLASS_SHIFT & layout.CLASS_MASK
-        sample = self.samples[max(of_class - 1, 0), (word & layout.PLACE_MASK) - 1, 2:]
-        bounds = sample[np.arange(1, n_bins) * layout.N_SAMPLES // n_bins]
+        place = word & layout.PLACE_MASK
+        sample = self.samples[max(of_class - 1, 0), min(place, layout.MAX_BINNED) - 1]
+        if not 0 < place <= layout.MAX_BINNED or sample[0] < layout.N_SAMPLES:  # see `learner.kernels.places`
+            return f"{name} in [former bin {bin_number} of {n_bins}]"
+        bounds = sample[2 + np.arange(1, n_bins) * layout.N_SAMPLES // n_bins]
         if bin_number == 1:
             return f"{name} < {bounds[0]:g}"
         low = bounds[bin_number - 2]
@@ -225,8 +228,10 @@ def hash_of(name: bytes, keys: NDArray[np.uint64]) -> int:
     return int(kernels.hash_name(np.frombuffer(name, np.uint8), keys))
 
 
-def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.uint64]:
-    """Return the hash's keys for a model's secret seed, and the hashes of its two labels, if it has any.
+def hash_keys(
+    seed: bytes, labels: tuple[str, str] | None = None, target_range: tuple[float, float] | None = None
+) -> NDArray[np.uint64]:
+    """Return the hash's keys for a model's secret seed, and what its targets must be: two labels or a range, if it has any.
 
     Parameters
     ----------
@@ -234,6 +239,8 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
         At least 16 secret bytes.
     labels : (negative, positive), optional
         The application's names for the targets -1 and +1.
+    target_range : (low, high), optional
+        The range of targets that are numbers.
     """
     keys: NDArray[np.uint64] = np.zeros(layout.N_KEYS, np.uint64)
     digest = hashlib.blake2b(seed, digest_size=8, person=b"learner").digest()
@@ -241,8 +248,9 @@ def hash_keys(seed: bytes, labels: tuple[str, str] | None = None) -> NDArray[np.
     keys[layout.CONSTANT_HASH] = hash_of(layout.CONSTANT_NAME.encode(), keys)
     for place, label in zip((layout.LABEL_NEGATIVE, layout.LABEL_POSITIVE), labels or (), strict=False):
         keys[place] = hash_of(label.encode(), keys)
-    if labels:
-        keys[layout.NEGATIVE_NUMBER :] = np.array(label_numbers(*labels)).view(np.uint64)
+    numbers = label_numbers(*labels) if labels else target_range
+    if numbers:
+        keys[layout.NEGATIVE_NUMBER :] = np.array(numbers, np.float64).view(np.uint64)
     return keys
 
 

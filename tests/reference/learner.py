@@ -17,6 +17,7 @@ import numpy as np
 
 CONSTANT = "(constant)"
 MAX_BINNED, MAX_SWITCHES, N_PAIRS, N_CROSSED = 64, 31, 15, 4
+NO_RANK = (math.sqrt(5.0) - 1.0) / 2.0  # r^2 + r - 1 is 0
 PRODUCT = -1  # in the place of a bin
 N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
 EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
@@ -194,6 +195,7 @@ class Scored:
     derived: dict[tuple[tuple[str, int], ...], float]
     score: float
     inputs: list[float]  # of the mixer
+    admits: bool = True  # whether its new features are learned: one class of many may not
 
 
 class Reference:
@@ -236,21 +238,69 @@ class Reference:
         self.residual_sum = 0.0
         self.targets: list[tuple[float, float]] = []  # (target as learned, importance)
         self.positive, self.negative = 1.0, 1.0  # importances of the positive and of the negative examples, and 1
+        self.first: list[tuple[float, float]] = []  # the first targets as they came, and their importances
         self.size = 0.0  # of the residuals that are not rare
         self.low_distance, self.high_distance = 0.0, 0.0
 
-    # ---- the targets of a regression ----
+    # ---- the targets that are numbers ----
     def credible(self, s: float, y: float, importance: float) -> float:
-        """Return the target to learn for a prediction; follow the size of the residuals."""
-        residual, size, n = abs(y - s), self.size, self.n_examples
-        if n < 4 or size == 0.0:
-            self.size = max(size, residual) if self.importance_sum else 0.0
+        """Return the target to learn for a prediction; follow the size of the residuals. Those of counts are of the roots."""
+        if self.n_examples < 8:
+            return self.among_first(y, importance)
+        if not importance or not (self.loss == "poisson" or any(k for _, k in self.targets)):
             return y
-        self.size += min(importance, 1.0) * (
-            size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0)
-        )
-        wrong = residual > 3.0 * size and residual > self.unit
-        return s + math.copysign(size, y - s) if wrong else y
+        value, s = self.root(y), self.root(s)
+        deviation = 1.0 if self.loss == "poisson" else self.unit
+        self.size = max(self.size, 1.0) if self.loss == "poisson" else self.size
+        size = self.follow_size(abs(value - s), deviation, importance)
+        least = 0.0 if self.loss == "poisson" else deviation
+        if abs(value - s) <= max(3.0 * size, least):
+            return y
+        return self.squared_root(s + math.copysign(size, value - s))
+
+    def follow_size(self, residual: float, deviation: float, importance: float) -> float:
+        """Return the size that a residual is compared with; update it. A negative one is a residual that waits."""
+        size, n = self.size, self.n_examples
+        if size > 0.0:
+            rise = size if residual > size else -size * math.log(2.0) / min(10.0 + n / 2.0, 500.0)
+            self.size += min(importance, 1.0) * rise
+            return size
+        if residual > deviation:
+            self.size = min(-size, residual) if size else -residual
+        elif not size:
+            self.size = residual
+        return max(self.size, 0.0)
+
+    def among_first(self, y: float, importance: float) -> float:
+        """Return a target to learn, one of the first, and judge all others of them again."""
+        self.first.append((y, importance))
+        values = sorted(self.root(y) for y, importance in self.first if importance)
+        n = len(values)
+        median = values[(n - 1) // 2] if n else 0.0
+        distances = sorted(abs(value - median) for value in values)
+        spread = distances[n // 2] if n else 0.0
+        if n >= 3 and not spread:  # more than half are equal
+            others = [d for d in distances if d]
+            spread = others[0] if len(others) > 1 or (n == 3 and others) else 0.0
+        spread = max(spread, 1.0) if self.loss == "poisson" else spread
+        judged = []
+        for y, importance in self.first:
+            difference = self.root(y) - median
+            if importance and abs(difference) > 10.0 * spread:
+                y = self.squared_root(median + math.copysign(spread, difference))
+            judged.append((y, importance))
+        *self.targets, (y, _) = judged
+        if len(self.first) == 8:
+            self.size = max((d for d in distances if d <= 10.0 * spread), default=0.0)
+        return y
+
+    def root(self, y: float) -> float:
+        """Return the root of a count; another number as it is."""
+        return math.sqrt(y) if self.loss == "poisson" else y
+
+    def squared_root(self, value: float) -> float:
+        """Return the target with a `root`."""
+        return max(value, 0.0) ** 2 if self.loss == "poisson" else value
 
     def within_targets(self, s: float) -> float:
         """Return a score moved into the range of the targets; a regression's approaches the ends exponentially."""
@@ -382,7 +432,7 @@ class Reference:
         self.ranks.clear()
         for place, name in enumerate(self.dense[:MAX_BINNED], 1):
             f, x = self.features[name], values.get(name, 0.0)
-            self.ranks[name] = clip(zs[place], 3.0)
+            self.ranks[name] = clip(zs[place], 3.0) if zs[place] else NO_RANK
             if math.isnan(x):
                 continue
             if len(f.sample) < N_SAMPLES:
@@ -390,7 +440,7 @@ class Reference:
                     f.sample.append(float(np.float32(x)))
             elif "bins" in self.parts and f.n_bounds > 1:
                 found[((name, 1 + f.bin_of(x, N_BINS)),)] = 1.0
-                if f.n_bounds >= N_BINS // 2:
+                if zs[place] and f.n_bounds >= N_BINS // 2:
                     self.ranks[name] = (f.bin_of(x, N_BINS) - 11.5) / math.sqrt((N_BINS**2 - 1) / 12.0)
         for pair in self.chosen["cell"]:
             parents = [self.features[name] for name in pair]
@@ -413,13 +463,37 @@ class Reference:
                     first, second = sorted([tops[i], tops[j]], key=order.__getitem__)
                     found[((first, 0), (second, 0))] = 1.0
         if {"cells", "crosses"} <= self.parts and self.loss in STANDARDISED:
-            for name in self.dense[:3]:
+            for name in [name for name in self.dense[:MAX_BINNED] if not self.has_gone(name)][:3]:
                 f = self.features[name]
                 x = values.get(name, 0.0)
                 if not math.isnan(x) and len(f.sample) == N_SAMPLES and f.n_bounds > 0:
                     mine = (name, 1 + f.bin_of(x, N_CELL_BINS))
                     found |= {(mine, (top, 0)): 1.0 for top in tops}
         return found
+
+    def has_gone(self, name: str) -> bool:
+        """Whether a dense feature no longer comes often enough."""
+        return self.features[name].count < 0.4 * self.n_examples
+
+    def exchange_places(self) -> None:
+        """Give the binned places of features that have gone to features beyond, which start anew there."""
+        come = iter([name for name in self.dense[MAX_BINNED:] if not self.has_gone(name)])
+        gone = [name for name in self.dense[:MAX_BINNED] if self.has_gone(name)]
+        pairs = list(zip(gone, come, strict=False))
+        for old, new in pairs:
+            place, other = self.features[old].place, self.features[new].place
+            self.dense[place - 1], self.dense[other - 1] = new, old
+            self.features[new].place, self.features[old].place = place, other
+            self.features[new].sample = []
+            for gains in self.gains.values():
+                for pair in [pair for pair in gains if old in pair]:
+                    del gains[pair]
+            for row in self.newton.covariance:
+                row[place] = 0.0
+            self.newton.covariance[place] = [1.0 if i == place else 0.0 for i in range(1 + MAX_BINNED)]
+            self.newton.weights[place] = 0.0
+        if pairs and self.n_errors >= 128:
+            self.choose_pairs()
 
     def bayes_weight(self, name: str) -> float:
         f = self.features[name]
@@ -476,16 +550,20 @@ class Reference:
             for example, is_short in self.pools.leaving(holds_back):
                 self.learn_later(example, is_short)
 
-    def learn_at_once(self, features: dict[str, float], target: float, importance: float) -> float:
+    def learn_at_once(self, features: dict[str, float], target: float, importance: float, admits: bool = True) -> float:
         """Learn one example, its importance relative; return the score it had before, in the target's units."""
         before, example = self.meet(features, target, importance)
+        example.admits = admits
         self.step(example, example.score, example.inputs)
         self.count(example, importance)
         return before
 
-    def arrive(self, features: dict[str, float], target: float, importance: float) -> tuple[float, Scored]:
+    def arrive(
+        self, features: dict[str, float], target: float, importance: float, admits: bool = True
+    ) -> tuple[float, Scored]:
         """Meet an example that is to be learned later; return the score it had before, and the example."""
         before, example = self.meet(features, target, importance)
+        example.admits = admits
         if example.importance > 0.0:
             self.insert_new(example)
         self.count(example, importance)
@@ -495,7 +573,7 @@ class Reference:
         """Learn an example that was held: the mixer is graded by its scores at arrival, if it was in the short pool."""
         us, zs, derived = self.look_at(example.features, learning=False)
         s, v = self.score(us, zs, derived)
-        now = Scored(example.features, example.y, example.importance, us, zs, derived, s, v)
+        now = Scored(example.features, example.y, example.importance, us, zs, derived, s, v, example.admits)
         if not is_short or len(self.rates) == 1:
             return self.step(now, s, v)
         v = [float(np.float32(x)) for x in example.inputs]
@@ -512,10 +590,15 @@ class Reference:
             self.dense.append(name)
             self.features[name].place = len(self.dense)
         self.promoted.clear()
+        if self.n_examples % 64 == 0 and len(self.dense) > MAX_BINNED:
+            self.exchange_places()
         before = self.offset + self.unit * s
-        if self.loss in STANDARDISED and importance:
+        if self.loss in STANDARDISED:
             target = self.credible(self.within_targets(before), target, importance)
             self.observe_edges(before, target, importance)
+        if self.loss == "poisson":
+            highest = max([self.expected, *(y for y, k in self.targets if k)])
+            target = self.credible(math.exp(min(before, math.log(highest))), target, importance)
         self.targets.append((target, importance))  # a regression's is standardised with this one among those seen
         self.positive += importance * (target > 0.0)
         self.negative += importance * (target < 0.0)
@@ -529,6 +612,11 @@ class Reference:
 
     def step(self, example: Scored, s: float, v: list[float]) -> None:
         """Let the experts learn an example, then the mixer by the score s and the inputs v."""
+        if not example.admits:
+            example.us = {name: u for name, u in example.us.items() if name in self.features}
+            example.derived = {
+                parts: x for parts, x in example.derived.items() if parts in self.derived or any(k for _, k in parts)
+            }
         n, us, y, importance = len(self.rates), example.us, example.y, example.importance
         if importance > 0.0 and any(slope_of(self.loss, score, y, self.level) for score in example.inputs[:n]):
             self.insert_new(example)
@@ -554,7 +642,7 @@ class Reference:
         self.importance_sum += importance
 
     def insert_new(self, example: Scored) -> None:
-        for name in example.us:
+        for name in example.us if example.admits else ():
             if name not in self.features:
                 self.insert(name, example.features[name])
 
@@ -653,9 +741,14 @@ class Reference:
                     gains["product"].get((name, other), 0.0) + centred * clip(on, 3.0) * z[other]
                 )
         if self.n_errors in [2**k for k in range(7, 60)]:
-            for kind, least in (("product", 6.0), ("cell", 8.0)):
-                enough = [p for p, g in gains[kind].items() if abs(g) >= least * math.sqrt(self.error_squares)]
-                self.chosen[kind] = sorted(enough, key=lambda pair: -abs(gains[kind][pair]))[:N_PAIRS]
+            self.choose_pairs()
+
+    def choose_pairs(self) -> None:
+        """Choose the pairs with the largest gains."""
+        for kind, least in (("product", 6.0), ("cell", 8.0)):
+            gains = self.gains[kind]
+            enough = [p for p, g in gains.items() if abs(g) >= least * math.sqrt(self.error_squares)]
+            self.chosen[kind] = sorted(enough, key=lambda pair: -abs(gains[pair]))[:N_PAIRS]
 
     def shrink(self, rows: list[Feature], c: float, importance: float) -> None:
         """The proximal step of ``l1 |w| + l2 w^2 / 2`` in every expert's own metric; for Kalman's, L2 adds to the precision."""

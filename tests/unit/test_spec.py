@@ -18,6 +18,7 @@ SPECS = [
     {}, {"loss": "hinge"}, {"task": "regression"}, {"rates": [1.0]}, {"rates": [1.0, 2.0]}, {"rates": [1.0], "decays": [0.5]},
     {"task": "quantile"}, {"task": "quantile", "level": 0.9}, {"task": "poisson"},
     {"outcomes": "at_once"}, {"task": "multiclass"}, {"task": "multiclass", "outcomes": "at_once"}, {"optimizer": "ftrl"},
+    {"task": "regression", "target_range": [0, 9]}, {"task": "multiclass", "max_labels": 9},
     {"labels": ["a", "b"]}, {"labels": ["b", "a"]}, {"featurizer": "email"}, {"seed": b"another sixteen b"},
 ]  # fmt: skip
 
@@ -63,6 +64,7 @@ def test_a_model_draws_its_own_secret():
 
 RATES_RULE = "rates must be 1 to 12 numbers above 0, at most 1e+06"
 DECAYS_RULE = "decays must be 1 to 12 numbers above 0, at most 1"
+RANGE_RULE = "target_range must be two numbers within [-1e+30, 1e+30], the smaller one first"
 LABELS_RULE = "labels must be two different strings of 1 to 256 bytes, of a binary task"
 BAD_SPECS = [
     ({"outcomes": "soon"}, "outcomes must be one of late, at_once (got 'soon')"),
@@ -107,6 +109,20 @@ BAD_SPECS = [
     ({"labels": ["a" * 257, "b"]}, f"{LABELS_RULE} (got ['{'a' * 27}...{'a' * 28}', 'b'])"),
     ({"labels": ["b", "é" * 129]}, f"{LABELS_RULE} (got ['b', '{'é' * 27}...{'é' * 28}'])"),
     ({"task": "regression", "labels": ["a", "b"]}, f"{LABELS_RULE} (got ['a', 'b'])"),
+    ({"target_range": [0, 1]}, "target_range must be of a task that predicts numbers (got a binary one)"),
+    ({"task": "regression", "target_range": [1, 1]}, f"{RANGE_RULE} (got [1, 1])"),
+    ({"task": "regression", "target_range": [1, 0]}, f"{RANGE_RULE} (got [1, 0])"),
+    ({"task": "regression", "target_range": [0]}, f"{RANGE_RULE} (got [0])"),
+    ({"task": "regression", "target_range": [0, "1"]}, f"{RANGE_RULE} (got [0, '1'])"),
+    ({"task": "regression", "target_range": [0, math.nan]}, f"{RANGE_RULE} (got [0, nan])"),
+    ({"task": "regression", "target_range": 5}, f"{RANGE_RULE} (got 5)"),
+    (
+        {"task": "poisson", "target_range": [-1, 5]},
+        "target_range must be two numbers within [0, 1e+30], the smaller one first (got [-1, 5])",
+    ),
+    ({"max_labels": 5}, "max_labels must be of a multiclass task (got a binary one)"),
+    ({"task": "multiclass", "max_labels": 1}, "max_labels must be a whole number of 2 to 10000 (got 1)"),
+    ({"task": "multiclass", "max_labels": 1e3}, "max_labels must be a whole number of 2 to 10000 (got 1000.0)"),
     ({"seed": b"short"}, "seed must be at least 16 bytes (it is a secret, so not shown)"),
     ({"seed": "sixteen bytes it"}, "seed must be at least 16 bytes (it is a secret, so not shown)"),
 ]
@@ -130,7 +146,7 @@ def test_a_spec_of_another_version_or_with_other_keys_is_refused():
     message = (
         "^spec must have no other keys than columns, decays, featurizer, l1, l2, labels, level, loss, max_features, "
     )
-    message += "neural, optimizer, outcomes, parts, rates, seed, target, task"
+    message += "max_labels, neural, optimizer, outcomes, parts, rates, seed, target, target_range, task"
     with pytest.raises(SpecError, match=rf"{message} \(got colour, size\)$"):
         Model.from_spec(new().to_spec() | {"size": 1, "colour": 2})
 

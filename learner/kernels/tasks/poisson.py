@@ -5,7 +5,7 @@ import math
 from learner.kernels.evaluation import count_example
 from learner.kernels.jit import compiled
 from learner.kernels.losses import value
-from learner.kernels.targets import observe_target
+from learner.kernels.targets import credible_count, observe_target
 from learner.layout import CONSTANT_LOSS_SUM, LOSS_SUM, MAX_NUMBER, TARGET_MAX, TARGET_MEAN, TARGET_SUM
 from learner.metrics import (
     ABSOLUTE,
@@ -70,6 +70,7 @@ def evaluate(loss, state, s, y, importance, relative):
     sums[CONSTANT_DEVIANCE] += importance * constant_deviance
     totals[LOSS_SUM] += importance * score_deviance
     totals[CONSTANT_LOSS_SUM] += importance * constant_deviance
+    y = credible_count(totals, math.exp(s), y, relative)
     observe_target(totals, y, relative)
     return score_deviance, min(y / expected_count(totals), MAX_RELATIVE_COUNT)
 

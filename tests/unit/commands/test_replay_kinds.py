@@ -60,3 +60,20 @@ def test_replay_keeps_to_the_cap_and_says_what_became_of_the_features(tmp_path):
     run = CliRunner().invoke(main, ["replay", str(file), *options])
     assert run.exit_code == 0, run.output
     assert re.search(r"^features before   \d+ admitted, \d+ times refused, [1-9]\d* evicted$", run.output, re.MULTILINE)
+
+
+def test_targets_outside_the_range_and_labels_beyond_the_bound_are_rejected(tmp_path):
+    file = tmp_path / "examples.jsonl"
+    file.write_text("".join(f'{{"a": 1, "target": {y}}}\n' for y in (-3, 0, 5, 6, 1e9)))
+    for options, rejected, why in (
+        (["--task", "regression", "--target-range", "-3,5"], 2, "target must be a number within target_range, [-3, 5]"),
+        (["--task", "poisson", "--target-range", "0,5"], 3, "target must be a number within target_range, [0, 5]"),
+        (["--task", "multiclass", "--max-labels", "3"], 2, "labels must be at most max_labels, 3 (got 6"),
+    ):
+        run = CliRunner().invoke(main, ["replay", str(file), *options])
+        assert run.exit_code == 3, run.output
+        assert f"{rejected} rejected" in run.output
+        assert why in run.output
+    run = CliRunner().invoke(main, ["replay", str(file), "--task", "regression", "--target-range", "0"])
+    assert run.exit_code == 2
+    assert "target_range must be two numbers within" in run.output

@@ -112,8 +112,8 @@ def test_more_examples_than_a_call_of_the_loop_takes_are_all_scored():
 
 def test_a_label_beyond_the_largest_number_of_classes_has_no_loss(monkeypatch):
     model = Model("multiclass", seed=SEED)
-    model.learn_packed(b"".join(msgpack.packb([k, {"a": 1}]) for k in range(layout.MAX_CLASSES)))
-    losses, _ = model.losses_packed(msgpack.packb([0, {"a": 1}]) + msgpack.packb([layout.MAX_CLASSES, {"a": 1}]))
+    model.learn_packed(b"".join(msgpack.packb([k, {"a": 1}]) for k in range(layout.MAX_LABELS)))
+    losses, _ = model.losses_packed(msgpack.packb([0, {"a": 1}]) + msgpack.packb([layout.MAX_LABELS, {"a": 1}]))
     assert np.isnan(losses).tolist() == [False, True]
 
 

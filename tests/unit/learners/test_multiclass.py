@@ -1,16 +1,17 @@
 """Many classes: each class's learner is the reference's, and labels appear as they come."""
 
 import math
+import random
 
 import msgpack
 import numpy as np
 import pytest
 
 from learner import kernels, layout
-from learner.errors import ExampleError
+from learner.errors import ExampleError, StoreError
 from learner.model import Model
 from learner.spec import OUTCOMES
-from tests.conftest import SEED
+from tests.conftest import SEED, state_bytes
 from tests.reference.learner import Importances, Pools
 from tests.unit.streams import labelled, packed, reference_of
 
@@ -21,21 +22,34 @@ def new(**options):
     return Model("multiclass", seed=SEED, **options)
 
 
+def many_labels(n, n_labels, seed=1):
+    """Yield examples of many labels, with words of their own and others, and a number."""
+    r = random.Random(seed)
+    for _ in range(n):
+        k = r.randrange(n_labels)
+        yield f"c{k}", {f"w{k}": 1.0, f"n{r.randrange(6)}": 1.0, "all": 1.0, "x": k % 5 + r.gauss(0, 1)}, 1.0
+
+
 @pytest.mark.parametrize("outcomes", OUTCOMES)
-def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest(outcomes):
-    """The classes share the pools: a held example is learned by the classes that there were when it came."""
+@pytest.mark.parametrize("n_labels", [4, layout.FEW_CLASSES + 3])
+def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest(outcomes, n_labels):
+    """The classes share the pools: a held example is learned by the classes that there were when it came.
+
+    Beyond a few classes, each has features of its own examples alone.
+    """
     model, references = new(outcomes=outcomes), {}
     pools, importances = Pools(int(model.learner.keys[layout.CONSTANT_HASH])), Importances()
-    for label, x, importance in labelled(N_EXAMPLES):
+    for label, x, importance in labelled(N_EXAMPLES) if n_labels == 4 else many_labels(N_EXAMPLES // 2, n_labels):
         model.learn_one(x, label, importance)
         references.setdefault(str(label), reference_of(model, holds=False))
         k = importances.relative(importance)
-        targets = {name: 1 if name == str(label) else -1 for name in references}
+        few = len(references) <= layout.FEW_CLASSES
+        targets = {name: (1 if name == str(label) else -1, few or name == str(label)) for name in references}
         if outcomes == "at_once":
-            for name, y in targets.items():
-                references[name].learn_at_once(x, y, k)
+            for name, (y, admits) in targets.items():
+                references[name].learn_at_once(x, y, k, admits)
             continue
-        pools.arrive({name: references[name].arrive(x, y, k)[1] for name, y in targets.items()})
+        pools.arrive({name: references[name].arrive(x, y, k, admits)[1] for name, (y, admits) in targets.items()})
         for examples, is_short in pools.leaving():
             for name, example in examples.items():
                 references[name].learn_later(example, is_short)
@@ -136,10 +150,59 @@ def test_a_bad_example_of_a_new_label_makes_no_class():
     assert model.classes == ()
 
 
-def test_one_label_too_many_is_refused_and_the_line_goes_on(monkeypatch):
-    monkeypatch.setattr(layout, "MAX_CLASSES", 2)
-    model = new()
+def test_one_label_too_many_is_refused_and_the_line_goes_on():
+    model = new(max_labels=2)
     learned = model.learn_packed(b"".join(packed([(label, {"a": 1}) for label in ("a", "b", "c", "a", "d", "b")])))
     assert [rejection.index for rejection in learned.rejections] == [2, 4]
-    assert learned.rejections[0].reason == "labels must be at most 2 (got 'c' after so many others)"
+    assert learned.rejections[0].reason == "labels must be at most max_labels, 2 (got 'c' after so many others)"
     assert (model.classes, model.n_examples, model.n_rejected) == (("a", "b"), 4, 2)
+
+
+def test_beyond_a_few_classes_a_class_has_rows_for_what_it_has_met_alone():
+    model, n = new(), 40
+    model.learn_packed(b"".join(packed([(f"l{k}", {"all": 1.0}) for k in range(n)])))
+    before = model.n_features
+    model.learn_packed(b"".join(packed([("l3", {f"new{i}": 1.0}) for i in range(100)])))
+    assert model.n_features == before + 100
+    assert set(model.weights["l3"]) == {"(constant)", "all", *(f"new{i}" for i in range(100))}
+    assert set(model.weights["l4"]) == {"(constant)", "all"}
+
+
+def test_room_for_classes_grows_by_half_and_what_is_unused_is_not_in_the_state():
+    """Labels that come one by one copy little, and a class without numbers takes few bytes."""
+    model, rooms = new(), set()
+    for k in range(300):
+        model.learn_one({"a": 1.0}, f"l{k}")
+        rooms.add(len(model.learner.weight_dict.samples))
+    assert len(rooms) < 20
+    model.learn_held()
+    state = model.state()
+    assert sum(array.nbytes for array in state.values()) < 12_000 * 300
+    assert state["samples"].size == state["class_interactions"].size == 0
+
+
+def test_a_state_whose_arrays_are_whole_is_loaded_too():
+    """States were saved whole, whatever of them was used."""
+    model = new()
+    model.learn_packed(b"".join(packed(labelled(N_EXAMPLES))))
+    state, n = {name: array.copy() for name, array in model.state().items()}, len(model.classes)
+    whole = state | {name: array[:n].copy() for name, array in model.learner._stacked.items()}
+    again = new()
+    again.load_state(whole)
+    assert state_bytes(again) == state_bytes(model)
+    assert again.state()["class_newtons"].nbytes < whole["class_newtons"].nbytes
+    with pytest.raises(StoreError, match=r"^state 'class_totals' must have the shape"):
+        new().load_state(state | {"class_totals": state["class_totals"][:1]})
+    with pytest.raises(StoreError, match=r"^state 'class_newtons' must have the shape"):
+        new().load_state(state | {"class_newtons": state["class_newtons"][:, 0]})
+
+
+def test_many_labels_are_learned():
+    """Some hundred labels, each known by a feature of its own."""
+    r, model = random.Random(1), new()
+    n_labels, n = (300, 1500) if kernels.JIT else (20, 80)
+    rows = [(f"l{k}", {f"w{k}": 1.0}) for k in (r.randrange(n_labels) for _ in range(n))]
+    model.learn_packed(b"".join(packed(rows)))
+    model.learn_held()
+    known = [(label, x) for label, x in rows[-200:] if sum(x == other for _, other in rows) > 2]
+    assert np.mean([model.predict_one(x) == label for label, x in known]) > 0.9

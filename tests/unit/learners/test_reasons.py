@@ -7,6 +7,7 @@ import pytest
 from learner import layout
 from learner.errors import ExampleError
 from learner.learners import reasons
+from learner.model import Model
 from tests.unit.broken import BAD, CUT, RESERVED, one_rejection
 from tests.unit.streams import new, pack
 
@@ -31,6 +32,18 @@ def test_the_target_of_a_count_is_at_least_zero(value):
         one_rejection("poisson", pack([value, {}])).reason
         == f"target must be a number within [0, 1e+30] (got {value!r})"
     )
+
+
+@pytest.mark.parametrize(
+    "options", [{"task": "regression"}, {"task": "quantile"}, {"task": "poisson"}, {"optimizer": "sgd"}]
+)
+def test_a_target_outside_the_target_range_is_rejected_by_its_name(options):
+    model = Model(**{"task": "regression", **options}, target_range=[1, 50.5])
+    targets = [1, 50.5, 0.999, 51, "spam", True, False]
+    rejections = model.learn_packed(pack(*([y, {"a": 1}] for y in targets))).rejections
+    rule = "target must be a number within target_range, [1, 50.5]"
+    assert [rejection.reason for rejection in rejections] == [f"{rule} (got {y!r})" for y in (0.999, 51, "spam", False)]
+    assert model.n_examples == 3
 
 
 def test_the_name_of_the_constant_is_reserved():

@@ -27,6 +27,7 @@ def errors(task, examples, typos=(), outcomes="late"):
     for place, y in typos:
         learned[place] = (y, learned[place][1])
     scores = model.learn_packed(pack(*((y, x, 1.0) for y, x in learned))).scores
+    scores = np.exp(scores) if task == "poisson" else scores
     return np.abs(scores - np.array([y for y, _ in examples]))
 
 
@@ -40,6 +41,44 @@ def test_a_mistyped_target_spoils_at_most_a_hundred_predictions(place, typo, tas
     after = slice(place + 101, place + 1001)
     assert spoiled[after].mean() < 1.05 * clean[after].mean()
     assert spoiled[place + 1 : place + 101].mean() < 2.0 * clean[place + 1 : place + 101].mean()
+
+
+ODD_PLACES = [[0], [1], [2], [3], [9], [0, 1], [0, 5, 9], [2, 40, 1000]]
+
+
+@pytest.mark.parametrize("outcomes", ["late", "at_once"])
+@pytest.mark.parametrize(
+    ("task", "odd"), [("regression", 1e30), ("regression", -1e6), ("quantile", 1e6), ("poisson", 1e30)]
+)
+def test_odd_targets_ruin_nothing_wherever_they_come(task, odd, outcomes):
+    """A hundred examples later the errors are those of a model that never saw them."""
+    r = np.random.default_rng(2)
+    xs = [{"a": x} for x in r.random(1600).tolist()]
+    examples = [(float(r.poisson(2 + 4 * x["a"])) if task == "poisson" else 3 + 2 * x["a"] + r.random(), x) for x in xs]
+    clean = errors(task, examples, outcomes=outcomes)
+    for places in ODD_PLACES:
+        spoiled = errors(task, examples, [(place, odd) for place in places], outcomes)
+        after = slice(places[-1] + 101, places[-1] + 501)
+        assert spoiled[after].mean() < 1.1 * clean[after].mean(), places
+
+
+@pytest.mark.parametrize("task", ["regression", "poisson"])
+def test_an_odd_target_after_equal_ones_is_not_believed_until_another_one_comes(task):
+    model = Model(task, seed=SEED)
+    model.learn_packed(pack(*([0.0, {"a": 1.0}, 1.0] for _ in range(200)), [1e9, {"a": 1.0}, 1.0]))
+    model.learn_held()
+    assert model.predict_one({"a": 1.0}) < 1.0
+    model.learn_packed(pack(*([30.0 + k % 3, {"a": 1.0}, 1.0] for k in range(600))))
+    model.learn_held()
+    assert model.predict_one({"a": 1.0}) == pytest.approx(31.0, rel=0.2)
+
+
+def test_rare_and_large_counts_are_no_mistakes():
+    r = np.random.default_rng(3)
+    counts = np.where(r.random(6000) < 0.05, r.integers(5, 50, 6000), 0).tolist()
+    model = Model("poisson", seed=SEED)
+    scores = model.learn_packed(pack(*([y, {"a": 1.0}, 1.0] for y in counts))).scores[3000:]
+    assert np.exp(scores).mean() == pytest.approx(np.mean(counts[3000:]), rel=0.25)
 
 
 @pytest.mark.parametrize("task", ["regression", "quantile"])
