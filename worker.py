@@ -16,6 +16,7 @@ import click
 import redis
 
 from learner import compiling
+from learner.commands import settable
 from learner.commands.exits import errors_as_lines
 from learner.commands.options import durability_option, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
@@ -274,4 +275,4 @@ def worker(
 
 if __name__ == "__main__":
     compiling.prepare()
-    worker()
+    settable(worker)()

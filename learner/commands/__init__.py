@@ -12,7 +12,7 @@ import click
 from learner import __version__, compiling
 from learner.commands.exits import errors_as_lines
 
-__all__ = ["COMMANDS", "Commands", "main"]
+__all__ = ["COMMANDS", "Commands", "main", "settable"]
 
 
 HOME = str(Path(__file__).parents[2])  # the folder of this package, of featurizers and of worker.py
@@ -120,7 +120,7 @@ class Commands(click.Group):
         if COMMANDS[name].module == "worker":
             _import_own(PathFinder.find_spec("worker", path=[HOME]))
         command: click.Command = getattr(importlib.import_module(COMMANDS[name].module), name)
-        return command
+        return settable(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by group without importing any."""
@@ -137,6 +137,18 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print an error that a user can mend as one line, and exit with its code."""
         return errors_as_lines(super().invoke)(ctx)
+
+
+def settable(command: click.Command) -> click.Command:
+    """Let each option of a command be set by an environment variable, ``LEARNER_OPTION``, which its help names."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.envvar is None:
+            option.envvar = "LEARNER_" + max(option.opts, key=len).lstrip("-").replace("-", "_").upper()
+            option.show_envvar = True
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            settable(each)
+    return command
 
 
 def _import_own(spec: ModuleSpec | None) -> None:

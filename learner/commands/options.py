@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from learner.errors import LearnerError, SpecError, show
 from learner.files import COLUMNAR, FORMATS, Reading, check_encoding
@@ -49,7 +50,7 @@ SOME_LEFT_OUT = 3  # the exit code when some examples of a file could be used an
 
 # ---- the server ----
 def _warn_of_password(ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
-    if url is not None:
+    if url is not None and ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
         from learner.service.store.url import has_password
 
         if has_password(url):
@@ -60,7 +61,11 @@ def _warn_of_password(ctx: click.Context, option: click.Parameter, url: str | No
 
 
 redis_option = click.option(
-    "--redis-url", callback=_warn_of_password, help="The server; by default REDIS_URL, else the embedded one."
+    "--redis-url",
+    envvar="REDIS_URL",
+    show_envvar=True,
+    callback=_warn_of_password,
+    help="By default the embedded server.",
 )
 durability_option = click.option(
     "--durability",

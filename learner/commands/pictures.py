@@ -146,32 +146,33 @@ def _span(curve: Progress) -> tuple[float, float]:
 
 
 # ---- weights -----------------------------------------------------------------------------------------------------------
-def weights(strongest: Sequence[tuple[str, float]], title: str, unit: str) -> "Figure":
-    """Draw weights by name as bars, the first at the top."""
+def weights(strongest: Sequence[tuple[str, float, float]], title: str, unit: str) -> "Figure":
+    """Draw (name, weight, effect) as bars of the effects, the first at the top, with the weights as numbers."""
     from matplotlib.patches import Patch
 
     figure = _figure(WIDTH, 1.6 + 0.26 * len(strongest))
     axes = _axes(figure, title)
-    values = [weight for _, weight in strongest]
+    effects = [effect for _, _, effect in strongest]
     places = range(len(strongest))
-    axes.barh(places, values, color=[BLUE if value >= 0.0 else VERMILION for value in values], height=0.7)
-    axes.set_yticks(places, [_text(name, LONGEST_NAME) for name, _ in strongest], fontfamily=MONO, fontsize=9)
+    axes.barh(places, effects, color=[BLUE if effect >= 0.0 else VERMILION for effect in effects], height=0.7)
+    axes.set_yticks(places, [_text(name, LONGEST_NAME) for name, _, _ in strongest], fontfamily=MONO, fontsize=9)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(strongest) - 0.4, -0.6)
     axes.axvline(0.0, color="black", linewidth=0.8)
     axes.spines["left"].set_visible(False)
-    low, high = min(0.0, *values), max(0.0, *values)
+    low, high = min(0.0, *effects), max(0.0, *effects)
     room = 0.16 * (high - low) or 1.0  # for the numbers at the bars' ends
     axes.set_xlim(low - room * (low < 0.0 or high == 0.0), high + room * (high > 0.0))
-    for place, value in enumerate(values):
-        side = "left" if value >= 0.0 else "right"
-        away = (3 if value >= 0.0 else -3, 0)
+    for place, (_, weight, effect) in enumerate(strongest):
+        side = "left" if effect >= 0.0 else "right"
+        away = (3 if effect >= 0.0 else -3, 0)
         axes.annotate(
-            f"{value:+.3g}", (value, place), away, textcoords="offset points", ha=side, va="center", fontsize=8
+            f"{weight:+.3g}", (effect, place), away, textcoords="offset points", ha=side, va="center", fontsize=8
         )
-    axes.set_xlabel(f"weight ({unit}, per unit of the feature)")
+    axes.set_xlabel(f"spread of its part of the score ({unit})")
     keys = [Patch(color=BLUE, label="raises the score"), Patch(color=VERMILION, label="lowers the score")]
-    figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    keys.append(Patch(facecolor="none", edgecolor="none", label="numbers: weights"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 

@@ -189,10 +189,14 @@ def progress(model: str, over: str, out: str | None, redis_url: str | None, as_j
 @redis_option
 @json_option
 def weights(model: str, top: int, prefix: str, out: str | None, redis_url: str | None, as_json: bool) -> None:
-    """Draw MODEL's committed weights by name, the largest first, as bars."""
+    """Draw MODEL's committed weights that change its scores the most, as bars.
+
+    A bar is as long as the standard deviation of what the feature adds to the score: its weight, by how much its value differs
+    from example to example. So a large weight of a rare feature is no long bar.
+    """
     file = _out(out, f"{model}-weights")
     learned = _committed(model, redis_url)
-    strongest = learned.weights.top(top, prefix)
+    strongest = learned.weights.strongest(top, prefix)
     if not strongest:
         raise LearnerError(f"--prefix must start a feature's name (got {show(prefix)}, which starts none)")
 
@@ -226,7 +230,8 @@ def boundary(
 ) -> None:
     """Draw what MODEL predicts over two numbers: the decision boundary, or the surface of a regression.
 
-    For a model of places, over a map. Pale are records with a feature that MODEL never learned.
+    For a model of places, over a map. Other numbers, unless --record has them, are at their means. Pale are records with a
+    feature that MODEL never learned.
     """
     file = _out(out, f"{model}-boundary")
     others = _record(record)

@@ -12,12 +12,14 @@ from featurizers.template import join
 from learner import layout
 from learner.commands.pictures import Span, Surface
 from learner.errors import ExampleError, LearnerError
+from learner.packing import pack
 
 if TYPE_CHECKING:
     from learner.model import Model
 
 __all__ = ["is_map", "learned_spans", "surface", "two_fields"]
 
+SHOWN_SHARE = 0.98  # of a number's values lie below the highest one shown, and above the lowest
 MOST_CELLS = 250  # on a side of a map that is drawn cell by cell
 CELL = re.compile(r"lat in \[(.+?),(.+?)\] lon in \[(.+?),(.+?)\]$")
 
@@ -96,25 +98,38 @@ def _map_spans(model: "Model", lon: str, lat: str) -> tuple[Span, Span] | None:
 
 
 def _learned_span(model: "Model", field: str) -> Span:
-    """Return a number's range in the examples learned: around the mean, at most 2 standard deviations to each side.
+    """Return a number's range in the examples learned: nearly all of its first values, or else two deviations around the mean.
 
     Raises
     ------
     LearnerError
         When the number itself is not a feature: then its range is not known.
     """
+    weight_dict = model.learner.weight_dict
     for name in [field, *(template.prefix + field for template in _templates(model))]:
-        slot = model.learner.weight_dict.slot(name)
+        slot = weight_dict.slot(name)
         if slot is not None:
-            row = model.learner.weight_dict.matrix[slot]
+            row = weight_dict.matrix[slot]
             mean, reach = float(row[layout.MEAN]), min(float(row[layout.SCALE]), 2.0 * float(row[layout.DEVIATION]))
+            place = int(row.view(np.uint32)[layout.DENSE]) & layout.PLACE_MASK
+            sample = weight_dict.samples[0, place - 1, 2:] if 0 < place <= layout.MAX_BINNED else np.zeros(1)
+            low, high = np.quantile(sample, (1.0 - SHOWN_SHARE, SHOWN_SHARE)).tolist()
+            if low < mean < high:
+                return Span(field, low, high)
             if reach > 0.0:
                 return Span(field, mean - reach, mean + reach)
     raise LearnerError(f"--range must be given where the values of {field!r} are not known (got no such feature)")
 
 
+def _means(model: "Model") -> dict[str, float]:
+    """Return the means of the numbers that nearly all examples have, by name."""
+    weight_dict, words = model.learner.weight_dict, model.learner.weight_dict.matrix.view(np.uint32)
+    dense = np.flatnonzero((words[:, layout.DENSE] & layout.PLACE_MASK > 0) & ~weight_dict.derived)
+    return {weight_dict.name(slot): float(weight_dict.matrix[slot, layout.MEAN]) for slot in dense.tolist()}
+
+
 def surface(model: "Model", name: str, others: Mapping[str, Any], x: Span, y: Span) -> Surface:
-    """Return the scores and predictions of a model over two numbers of a record.
+    """Return the scores and predictions of a model over two numbers of a record; numbers that it lacks have their means.
 
     Parameters
     ----------
@@ -133,14 +148,17 @@ def surface(model: "Model", name: str, others: Mapping[str, Any], x: Span, y: Sp
     scores, predictions = np.zeros((y.n, x.n)), np.zeros((y.n, x.n))
     known = np.zeros((y.n, x.n), bool)
     learned: dict[str, bool] = {}
+    means = _means(model)
     nested = model.featurizer is not None
     try:
         for i, b in enumerate(y.middles.tolist()):
             for j, a in enumerate(x.middles.tolist()):
                 record = _with(_with(others, x.name, a, nested), y.name, b, nested)
-                score = scores[i, j] = model.score_one(record)
+                every = model.features(record)
+                features = {name: x for name, x in every.items() if not name.endswith(layout.MISSING_SUFFIX)}
+                score = scores[i, j] = model.learner.score_packed(pack(means | features))
                 predictions[i, j] = model.learner.prediction(score)
-                for feature in (features := model.features(record)):
+                for feature in features:
                     if feature not in learned:
                         learned[feature] = feature in model.weights
                 known[i, j] = all(map(learned.__getitem__, features))

@@ -1,5 +1,6 @@
 """Learners with one score an example: linear models with named weights, ``score = w . phi(x)``."""
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.kernels import records, tasks
+from learner.kernels.derived import PRODUCT_SCALE
 from learner.learners import sweeping
 from learner.learners.held import Held
 from learner.learners.protocol import Contribution, Learner, NamedWeights
@@ -120,6 +122,21 @@ class LinearLearner(Learner):
     def effects(self, slots: Any) -> NDArray[np.float64]:
         """Return the sizes of the weights of some slots for values on the features' own scales, at least 0."""
 
+    def spreads(self, slots: Any) -> NDArray[np.float64]:
+        """Return the standard deviations of some features' values over all examples; the value is 0 where an example has none.
+
+        A product of two numbers, whose values aren't kept, counts as one of independent numbers.
+        """
+        rows = self.weight_dict.matrix[slots]
+        kinds, counts = rows.view(np.uint32)[:, layout.DENSE], rows.view(np.uint32)[:, layout.COUNT]
+        share = np.minimum(counts / max(self.totals[layout.EXAMPLES], 1.0), 1.0)
+        derived = kinds & np.uint32(layout.DERIVED) != 0
+        product = derived & (kinds & np.uint32(layout.PRODUCT) == layout.PRODUCT)
+        mean = np.where(derived, np.where(product, 0.0, 1.0), rows[:, layout.MEAN].astype(np.float64))
+        deviation = np.where(derived, np.where(product, 1.0 / PRODUCT_SCALE, 0.0), rows[:, layout.DEVIATION])
+        spreads: NDArray[np.float64] = np.sqrt(share * (deviation**2 + (1.0 - share) * mean**2))
+        return spreads
+
     @property
     def weights(self) -> "Weights":
         """The effective weights, as a mapping from feature name to weight."""
@@ -191,6 +208,17 @@ class Weights(NamedWeights):
             return [(weight_dict.name(int(slots[i])), float(weights[i])) for i in order]
         matching = [(name, float(w)) for name, w in zip(self, weights, strict=True) if name.startswith(prefix)]
         return sorted(matching, key=lambda item: -abs(item[1]))[:n]
+
+    def strongest(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float, float]]:
+        """Return the names that start with a prefix, their weights and effects, the largest effect first.
+
+        The effect is the standard deviation of what the feature adds to the score, over all examples, with the weight's sign.
+        """
+        weights, slots, name = self.array(), self._slots, self._learner.weight_dict.name
+        effects = weights * self._learner.spreads(slots)
+        order = np.argsort(-np.abs(effects), kind="stable")
+        named = ((name(int(slots[i])), float(weights[i]), float(effects[i])) for i in order)
+        return list(itertools.islice((item for item in named if item[0].startswith(prefix)), n))
 
     def __repr__(self) -> str:
         return f"<{len(self)} weights>"

@@ -289,6 +289,11 @@ class ClassWeights(NamedWeights):
         weights = [(f"{label}: {name}", w) for label, of_label in self.items() for name, w in of_label.top()]
         return sorted((item for item in weights if item[0].startswith(prefix)), key=lambda item: -abs(item[1]))[:n]
 
+    def strongest(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float, float]]:
+        """Return ``label: name``, weight and effect, the largest effect first; `prefix` filters these combined names."""
+        every = [(f"{label}: {name}", *rest) for label, own in self.items() for name, *rest in own.strongest()]
+        return sorted((item for item in every if item[0].startswith(prefix)), key=lambda item: -abs(item[2]))[:n]
+
 
 def _label(value: Any) -> str:
     """Return a target as its label: a whole number, int or float, as its decimal digits."""

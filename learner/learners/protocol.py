@@ -72,6 +72,10 @@ class NamedWeights(Mapping[str, Any]):
     def top(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float]]:
         """Return the names that start with a prefix and their weights, the largest in size first."""
 
+    @abstractmethod
+    def strongest(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float, float]]:
+        """Return the names that start with a prefix, their weights and effects, the largest effect first."""
+
 
 class Learner(ABC):
     """A sparse learner over one growing dict of weights.

@@ -71,6 +71,7 @@ def demo(tmp_path, tmp_path_factory):
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @needs_flights
 @needs_proc
 def test_the_demo_ends_with_the_weights_of_an_undisturbed_run_and_leaves_nothing(demo, tmp_path):

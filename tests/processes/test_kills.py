@@ -7,6 +7,7 @@ import time
 
 import msgpack
 import numpy as np
+import pytest
 
 from learner.packing import pack
 from learner.service.store import Store
@@ -31,6 +32,7 @@ def killed_at_random(
     return amid
 
 
+@pytest.mark.slow
 def test_twenty_kills_over_200_000_examples_change_no_bit(client, redis_url, create, start_worker, drain, committed):
     seed = random.randrange(1 << 30) if os.environ.get("LEARNER_RANDOM_KILLS") else 2026
     print("seed", seed)

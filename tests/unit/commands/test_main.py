@@ -1,7 +1,9 @@
 """The group of commands: its table, its help, and that none of them is imported before it is asked for."""
 
+import json
 import re
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -55,6 +57,29 @@ def test_every_command_has_help(name):
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("warm", "server", "rejected")])
 def test_every_command_that_prints_for_people_prints_json_for_programs(name):
     assert "--json" in invoke(name, "--help").output
+
+
+def options_of(command):
+    """Return the options of a command and of its subcommands."""
+    nested = getattr(command, "commands", {}).values()
+    own = [option for option in command.params if isinstance(option, click.Option)]
+    return own + [option for each in nested for option in options_of(each)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_a_variable_of_the_environment_that_help_names(name):
+    options = options_of(main.get_command(None, name))
+    assert all(option.show_envvar for option in options)
+    assert {option.envvar for option in options} <= {"REDIS_URL"} | {
+        "LEARNER_" + spelling.lstrip("-").replace("-", "_").upper() for option in options for spelling in option.opts
+    }
+
+
+def test_what_the_environment_sets_counts_and_is_named_where_it_is_wrong(monkeypatch):
+    monkeypatch.setenv("LEARNER_JSON", "1")
+    assert json.loads(invoke("templates").stdout)
+    monkeypatch.setenv("LEARNER_COMMIT_SECONDS", "soon")
+    assert "(env var: 'LEARNER_COMMIT_SECONDS')" in invoke("worker", "m", code=2).output
 
 
 def test_the_version_is_printed():

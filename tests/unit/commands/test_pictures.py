@@ -88,7 +88,7 @@ def test_one_commit_and_a_loss_that_is_not_a_number_are_drawn():
 @pytest.mark.parametrize(("n", "weight"), [(40, 1.0), (40, -1e12), (1, 1.0), (1, -1.0), (1, 0.0), (1, 1e-12)])
 def test_weights_of_strange_names_and_sizes_are_legible(n, weight):
     names = ["a" * 256, "$a$b", "\x1b[2J", "市区=東京", "é", "(constant)", "\U0001f600"]
-    shown = [(names[i % len(names)], weight * (-1) ** (i % 3)) for i in range(n)]
+    shown = [(names[i % len(names)], 3.0 * weight, weight * (-1) ** (i % 3)) for i in range(n)]
     check_text(pictures.weights(shown, "a model's name of the longest sort: " + "m" * 64, "log-odds"))
 
 

@@ -201,6 +201,37 @@ def test_what_cannot_be_a_name_is_not_in_the_weights(name):
         weights[name]
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_an_effect_is_the_spread_of_what_a_feature_adds(task):
+    """A large weight of a rare feature adds less than a small one of a number that every example has."""
+    model, r = Model(task, seed=SEED), random.Random(1)
+    examples = []
+    for _ in range(2000):
+        x = {
+            "a": r.gauss(50.0, 5.0),
+            "b": 1.0,
+            **({"often": 1.0} if r.random() < 0.4 else {"rare": 1.0} if r.random() < 0.01 else {}),
+        }
+        y = x["a"] - 50.0 + 3.0 * ("often" in x) + 20.0 * ("rare" in x) + r.gauss(0, 2.0) > 0
+        examples.append((x, int(y)))
+    for x, y in examples:
+        model.learn_one(x, y)
+    weights = model.weights if task == "binary" else model.weights["1"]
+    strongest = weights.strongest()
+    effects = {name: effect for name, _, effect in strongest}
+    for name in ("a", "often", "rare"):
+        spread = np.std([x.get(name, 0.0) for x, _ in examples])
+        assert effects[name] == pytest.approx(weights[name] * spread, rel=0.05)
+    assert weights["rare"] > weights["a"]
+    assert effects["a"] > effects["often"] > effects["rare"]
+    assert effects["b"] == pytest.approx(0.0, abs=1e-6)  # every example has it
+    assert {name: weight for name, weight, _ in strongest} == pytest.approx(dict(weights))
+    sizes = [abs(effect) for _, _, effect in strongest]
+    assert sizes == sorted(sizes, reverse=True)
+    prefix = "" if task == "binary" else "1: "
+    assert [name for name, _, _ in model.weights.strongest(1, f"{prefix}r")] == [f"{prefix}rare"]
+
+
 def test_the_top_weights_are_the_largest_in_size():
     model, r = new(), random.Random(3)
     for _ in range(100):
