@@ -71,10 +71,12 @@ LINE = 16  # float32s in a cache line
 DERIVED = 1 << 31  # in DENSE: a derived feature. Then bits 0-7 and 8-15 are its parents' bins, from 1, or 0 for no bin
 PLACE_MASK = 0x07FF  # of DENSE: the place
 SWITCH_SHIFT, SWITCH_MASK = 11, 0x1F  # of DENSE, above these bits: its place among the switches, from 1, or 0
-CLASS_SHIFT, CLASS_MASK = 16, 0x7FFF  # of DENSE, above these bits: the row's class in a multi-class model, from 1
+CLASS_SHIFT, CLASS_MASK = 16, 0x3FFF  # of DENSE, above these bits: the row's class in a multi-class model, from 1
+SAID = 1 << 30  # of DENSE: examples without this number say that it is missing, so it is centred, however many have it
 CONSTANT_NAME = "(constant)"
 MISSING_SUFFIX = "_missing"  # the feature ``f_missing`` says that ``f`` is missing
 
+WARM_COUNT = 8.0  # the count of a feature above which outliers are clipped, and from which it may be dense
 MAX_DENSE = 1024  # dense features: they are centred, and one that an example leaves out has the value 0
 MAX_BINNED = 64  # the first dense features: the dense filter sees them, and bins are derived from them
 N_PAIRS = 15  # pairs of these that interact most: their cells and products are derived

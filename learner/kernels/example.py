@@ -10,7 +10,7 @@ from learner.kernels.bits import HALF, MISSING, NOTHING, ONE, blend, float32_of,
 from learner.kernels.hashing import hash_name, hash_positions, is_utf8, n_digits
 from learner.kernels.jit import compiled, inlined
 from learner.kernels.scanner import big_endian, read_number, read_size, read_string
-from learner.kernels.table import DENSE, PLACE_MASK, find, width_of
+from learner.kernels.table import COUNT, DENSE, DEVIATION, PLACE_MASK, find, width_of
 from learner.kernels.tasks import CODES, accept
 from learner.layout import (
     BAD_DUPLICATE,
@@ -27,6 +27,7 @@ from learner.layout import (
     BAD_VALUE_TYPE,
     BAD_WIDTH,
     CONSTANT_HASH,
+    EXAMPLES,
     LABEL_NEGATIVE,
     LABEL_POSITIVE,
     MAX_FEATURES,
@@ -39,6 +40,7 @@ from learner.layout import (
     OK,
     POSITION_HASHES,
     POSITIVE_NUMBER,
+    WARM_COUNT,
 )
 
 MASK32 = np.uint64(0xFFFFFFFF)
@@ -177,21 +179,40 @@ def is_seen(h, mask, seen):
     return False
 
 
-@compiled
-def add_missing(buffer, n, mask, width, keys, table, features):
-    """Append the dense features that the example says are missing, with NaN as value; return the new number of features.
+@inlined
+def find_of_first_class(table, h, width):
+    """Return the start of the row of the name with this hash, or MISSING; with many classes: of the first one."""
+    base = find(table, h, width)
+    return base if base != MISSING else find(table, blend(h, ONE), width)
 
-    The feature ``f_missing`` says that ``f`` is missing.
+
+@inlined
+def is_number(base, missing, width, learner):
+    """Tell whether a row is that of a number that most examples have, or say that it is missing, by a feature of this hash."""
+    rows, words32 = learner.table.rows, learner.table.words32
+    if words32[base + DENSE] & PLACE_MASK != 0:
+        return True
+    count, other = np.float64(words32[base + COUNT]), find_of_first_class(learner.table, missing, width)
+    if other == MISSING or count < WARM_COUNT or rows[base + DEVIATION] == 0.0:
+        return False
+    return count + np.float64(words32[other + COUNT]) > 0.5 * learner.state.totals[EXAMPLES]
+
+
+@compiled
+def add_missing(buffer, n, mask, width, learner, features):
+    """Append the numbers that the example says are missing, with NaN as value; return the new number of features.
+
+    The feature ``f_missing`` says that ``f`` is missing; it counts if most examples have ``f``, or say that it is missing.
     """
     for i in range(n):
         start, length = features.starts[i], features.lengths[i] - SUFFIX
         if length < 1 or n >= MAX_FEATURES or load(buffer, start + length) != SUFFIX_WORD:
             continue
-        h, _ = hash_name(buffer, start, length, keys)
-        base = find(table, h, width)
-        if base == MISSING:
-            base = find(table, blend(h, ONE), width)  # with many classes: the first one's
-        if base != MISSING and table.words32[base + DENSE] & PLACE_MASK != 0 and not is_seen(h, mask, features.seen):
+        h, _ = hash_name(buffer, start, length, learner.keys)
+        if is_seen(h, mask, features.seen):
+            continue
+        base = find_of_first_class(learner.table, h, width)
+        if base != MISSING and is_number(base, features.hashes[i], width, learner):
             features.hashes[n], features.starts[n], features.lengths[n] = h, start, length
             features.values[n] = np.nan
             n += 1
@@ -267,7 +288,7 @@ def scan(buffer, position, learner, features):
             n += 1
             says_missing |= length > SUFFIX and buffer[begin + length - 1] == LAST_OF_SUFFIX
     if says_missing:
-        n = add_missing(buffer, n, mask, width_of(learner.settings), keys, table, features)
+        n = add_missing(buffer, n, mask, width_of(learner.settings), learner, features)
     return OK, position, n
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from learner.kernels.bits import MISSING, ONE
 from learner.kernels.interactions import FIRST_CHOICE, OBSERVED, choose
 from learner.kernels.jit import compiled, inlined, no, yes
-from learner.kernels.table import COUNT, DENSE, PLACE_MASK, width_of
+from learner.kernels.table import COUNT, DENSE, PLACE_MASK, SAID, width_of
 from learner.layout import DENSE_SLOTS, EXAMPLES, MAX_BINNED, MAX_DENSE, N_DENSE, N_SWITCHES
 
 MIN_SHARE = 0.4  # of the examples; below the half that makes a feature dense, so that none goes to and fro
@@ -35,19 +35,28 @@ def put(slot, place, width, words32, totals):
 
 @inlined
 def promote(settings, table, state, promoted):
-    """Give places to the features that became dense; called after scoring, so it takes effect from the next example."""
+    """Give places to the features that became dense, and mark those that the example said are missing.
+
+    The latter have an odd number in ``promoted``, the start of their row + 1. It is called after scoring, so it takes effect
+    from the next example.
+    """
     totals, words32, width = state.totals, table.words32, width_of(settings)
     is_time = np.int64(totals[EXAMPLES]) % EXAMPLES_BETWEEN == 0
-    i = np.uint64(0)
+    i, has_room = np.uint64(0), yes()
     while promoted[i] != MISSING:
-        if totals[N_DENSE] < MAX_DENSE:
-            totals[N_DENSE] += 1.0
-            place = np.int64(totals[N_DENSE])
-            put(np.float64(promoted[i] // width), place, width, words32, totals)
-            if place <= MAX_BINNED:
-                state.dense_filter[place, 1 + place] = 1.0
-        elif not is_time or not take_over(promoted[i] // width, width, table, totals):
-            break
+        base = promoted[i] & ~ONE
+        if promoted[i] & ONE != 0:  # an example says that it is missing
+            words32[base + DENSE] |= SAID
+            table.dirty[base // width] = 1
+        if words32[base + DENSE] & PLACE_MASK == 0 and has_room:
+            if totals[N_DENSE] < MAX_DENSE:
+                totals[N_DENSE] += 1.0
+                place = np.int64(totals[N_DENSE])
+                put(np.float64(base // width), place, width, words32, totals)
+                if place <= MAX_BINNED:
+                    state.dense_filter[place, 1 + place] = 1.0
+            else:
+                has_room = is_time and take_over(base // width, width, table, totals)
         i += ONE
     if is_time and totals[N_DENSE] > MAX_BINNED:
         exchange(width, table, state)

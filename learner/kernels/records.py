@@ -168,7 +168,7 @@ class Derived(NamedTuple):
     standardized: Any  # float64, by place: 1, then the dense features' values minus their means, over their deviations
     frequent: Any  # uint64: the starts of the rows of the most frequent other features
     counts: Any  # float64: their counts
-    promoted: Any  # uint64: the starts of the rows of features that become dense after this example
+    promoted: Any  # uint64: the starts of the rows of features that become dense after this example; see `places`
 
 
 class Work(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 
 from learner.kernels.bits import MISSING, NOTHING, ONE
 from learner.kernels.jit import inlined, no
-from learner.kernels.table import COUNT, DENSE, DEVIATION, MEAN, PLACE_MASK, SCALE, find_again, width_of
+from learner.kernels.table import COUNT, DENSE, DEVIATION, MEAN, PLACE_MASK, SAID, SCALE, find_again, width_of
 from learner.layout import (
     CELLS,
     CROSSES,
@@ -27,9 +27,9 @@ from learner.layout import (
     N_SWITCHES,
     SWITCH_MASK,
     SWITCH_SHIFT,
+    WARM_COUNT,
 )
 
-WARM_COUNT = 8.0  # the count of a feature above which outliers are clipped
 # A value's size is clipped to the mean's size plus so many deviations; to so many means where all values were equal.
 MAX_DEVIATIONS, MAX_MEANS = 15.0, 4.0
 MAX_STANDARDIZED = 8.0  # deviations from the mean; standardised values are clipped to this
@@ -103,14 +103,19 @@ def note_switch(base, count, learning, table, state, derived):
 
 @inlined
 def note_missing(i, base, half_of_examples, table, features, derived):
-    """Give a number that is missing the value of its mean, which changes no statistics and is in no bin."""
+    """Give a number that is missing the value of its mean, which changes no statistics and is in no bin.
+
+    Returns whether this is new: whether its row has yet to be marked `SAID`.
+    """
     rows, words32 = table.rows, table.words32
-    place, count = np.int64(words32[base + DENSE] & PLACE_MASK), np.float64(words32[base + COUNT])
+    word, count = words32[base + DENSE], np.float64(words32[base + COUNT])
+    place = np.int64(word & PLACE_MASK)
     features.present[place] = 1
     if 0 < place <= MAX_BINNED:
         derived.numbers[place] = math.nan
-    if count <= half_of_examples:  # not centred
+    if word & SAID == 0 and count <= half_of_examples:  # not centred
         features.scaled[i] = scaled(np.float64(rows[base + MEAN]), base, count, no(), rows)
+    return rows[base + DEVIATION] > 0.0 and word & SAID == 0
 
 
 @inlined
@@ -141,8 +146,9 @@ def scale_features(n, learning, settings, table, state, features, derived):
         base = find_again(i, features.hashes, bases, table, width)
         if x != x:  # missing
             features.scaled[i] = 0.0
-            if base != MISSING:
-                note_missing(i, base, half_of_examples, table, features, derived)
+            if base != MISSING and note_missing(i, base, half_of_examples, table, features, derived) and learning:
+                derived.promoted[n_promoted] = base | ONE
+                n_promoted += ONE
             continue
         if base == MISSING:
             features.scaled[i] = 1.0 if x > 0.0 else -1.0
@@ -165,7 +171,7 @@ def scale_features(n, learning, settings, table, state, features, derived):
         if count > WARM_COUNT:  # a rare huge value must not stretch the scale
             x = bounded(x, abs(mean) + MAX_DEVIATIONS * deviation if deviation > 0.0 else MAX_MEANS * abs(mean))
         v = x
-        if deviation > 0.0 and count > half_of_examples:  # dense: centred
+        if deviation > 0.0 and (count > half_of_examples or table.words32[base + DENSE] & SAID != 0):  # dense: centred
             v = x - mean
             if count >= WARM_COUNT and place == 0 and learning:
                 derived.promoted[n_promoted] = base

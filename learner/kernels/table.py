@@ -14,13 +14,14 @@ from learner.layout import LINE
 from learner.layout import MEAN as MEAN_WORD
 from learner.layout import NAME as NAME_WORD
 from learner.layout import PLACE_MASK as PLACE_BITS
+from learner.layout import SAID as SAID_BIT
 from learner.layout import SCALE as SCALE_WORD
 
 MASK32 = np.uint64(0xFFFFFFFF)
 SCALE, COUNT, MEAN, DEVIATION, HASH, NAME, DENSE = (
     np.uint64(word) for word in (SCALE_WORD, COUNT_WORD, MEAN_WORD, DEVIATION_WORD, HASH_WORD, NAME_WORD, DENSE_WORD)
 )
-DERIVED, PLACE_MASK = np.uint32(DERIVED_BIT), np.uint32(PLACE_BITS)
+DERIVED, PLACE_MASK, SAID = np.uint32(DERIVED_BIT), np.uint32(PLACE_BITS), np.uint32(SAID_BIT)
 
 
 @inlined

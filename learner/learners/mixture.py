@@ -202,7 +202,9 @@ class Mixture(LinearLearner):
 
     def _is_centred(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
         count = rows.view(np.uint32)[:, layout.COUNT]
-        centred: NDArray[np.bool_] = (rows[:, layout.DEVIATION] > 0) & (count > 0.5 * self.totals[layout.EXAMPLES])
+        is_said = rows.view(np.uint32)[:, layout.DENSE] & layout.SAID != 0
+        is_dense = is_said | (count > 0.5 * self.totals[layout.EXAMPLES])
+        centred: NDArray[np.bool_] = (rows[:, layout.DEVIATION] > 0) & is_dense
         return centred
 
     def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:

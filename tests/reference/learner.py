@@ -92,6 +92,7 @@ class Feature:
     lacks: float = 0.0  # of the negative ones
     place: int | None = None  # among the dense ones: it was centred once, and counts with 0 where it is left out
     sample: list[float] = field(default_factory=list)  # its first values since then
+    said: bool = False  # whether an example without it said that it is missing
 
     @property
     def variance(self) -> float:
@@ -219,7 +220,9 @@ class Reference:
         self.derived: dict[tuple[tuple[str, int], ...], Feature] = {}  # ((name, bin from 1 or 0), ...)
         self.order: list[str | tuple[tuple[str, int], ...]] = []  # of first update
         self.dense: list[str] = []  # in order of place
-        self.promoted: list[str] = []  # that become dense after the example at hand
+        self.promoted: list[
+            tuple[str, bool]
+        ] = []  # that become dense after the example at hand, or are said to be missing
         n = len(rates)
         self.mixer = Filter([0.1] * (2 * n + 4) + [0.0] * 4, [0.1] * (n + 1) + [5.0] + [0.1] * (n + 6))
         self.gains: dict[str, dict[tuple[str, str], float]] = {"product": {}, "cell": {}}  # by kind and pair
@@ -353,7 +356,23 @@ class Reference:
     def with_missing(self, features: dict[str, float]) -> dict[str, float]:
         """Return features, and those dense ones that are said to be missing, as NaN."""
         said = [name.removesuffix("_missing") for name, x in features.items() if name.endswith("_missing") and x]
-        return features | {name: math.nan for name in said if name in self.dense and name not in features}
+        return features | {name: math.nan for name in said if name not in features and self.is_number(name)}
+
+    def is_number(self, name: str) -> bool:
+        """Whether this is a number that most examples have, or say that it is missing."""
+        f, missing = self.features.get(name), self.features.get(f"{name}_missing")
+        if f is None or name in self.dense:
+            return f is not None
+        return (
+            missing is not None
+            and f.count >= 8
+            and f.variance > 0.0
+            and f.count + missing.count > 0.5 * self.n_examples
+        )
+
+    def is_dense(self, f: Feature) -> bool:
+        """Whether a number is centred."""
+        return f.variance > 0.0 and (f.said or f.count > 0.5 * self.n_examples)
 
     def bring(self, name: str, x: float, learning: bool) -> tuple[float, float, float]:
         """Return a value on its feature's own scale, u in [-1, 1], the value itself, clipped, and z of a dense one."""
@@ -362,15 +381,18 @@ class Reference:
             return math.copysign(1.0, x), x, 0.0
         variance = f.variance
         if math.isnan(x):  # missing
-            return 0.0 if f.count > 0.5 * self.n_examples else clip(f.mean / f.scale, 1.0), x, 0.0
+            u = 0.0 if self.is_dense(f) else clip(f.mean / f.scale, 1.0)
+            if learning and variance > 0.0 and not f.said:
+                self.promoted.append((name, True))
+            return u, x, 0.0
         left_out = x == 0.0
         if f.count > 8 and not left_out:  # a rare huge value must not stretch the scale
             x = clip(x, abs(f.mean) + 15.0 * math.sqrt(variance) if variance > 0.0 else 4.0 * abs(f.mean))
         v, z = x, 0.0
-        if variance > 0.0 and f.count > 0.5 * self.n_examples:  # dense: centred, by the mean before this value
+        if self.is_dense(f):  # centred, by the mean before this value
             v = x - f.mean
             if f.count >= 8 and f.place is None and learning:
-                self.promoted.append(name)
+                self.promoted.append((name, False))
             if f.place is not None:
                 z = clip(v / math.sqrt(variance), 8.0)
         scale = f.scale
@@ -586,9 +608,12 @@ class Reference:
         features = self.with_missing(features)
         us, zs, derived = self.look_at(features, learning=True)
         s, v = self.score(us, zs, derived)
-        for name in self.promoted:
-            self.dense.append(name)
-            self.features[name].place = len(self.dense)
+        for name, is_said in self.promoted:
+            f = self.features[name]
+            f.said = f.said or is_said
+            if f.place is None:
+                self.dense.append(name)
+                f.place = len(self.dense)
         self.promoted.clear()
         if self.n_examples % 64 == 0 and len(self.dense) > MAX_BINNED:
             self.exchange_places()
@@ -830,7 +855,7 @@ class Reference:
                 found[name] = self.offset + self.unit * w
                 continue
             w /= f.scale
-            centred = f.count > 0.5 * self.n_examples and f.variance > 0.0
+            centred = self.is_dense(f)
             if "newton" in self.parts and f.place is not None and f.place <= MAX_BINNED and centred:
                 w += a[2 * n + 3] * self.newton.weights[f.place] / math.sqrt(f.variance)
             found[self.called(name)] = self.unit * w

@@ -58,7 +58,7 @@ def wide(r, i):
 def gaps(r, i):
     """Numbers that are missing in part of the examples, and say so; and names that end like it."""
     numbers = {"a": r.gauss(3, 1), "b": r.gauss(-20, 5), "c": r.gauss(0, 1)}
-    missing = {f"{name}_missing": 1 for name in numbers if r.random() < 0.25}
+    missing = {f"{name}_missing": 1 for name in numbers if r.random() < (0.7 if name == "c" else 0.25)}
     said = missing if r.random() < 0.9 else {"rare_missing": 1, "_missing": 1, "a_missing": 1, f"{i % 7}_missing": 1}
     there = {name: x for name, x in numbers.items() if f"{name}_missing" not in missing}
     return there | said | {f"w{r.randint(0, 30)}": r.uniform(0.5, 1.0)}  # no two are equal: the hinge loss has a kink

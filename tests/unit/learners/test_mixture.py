@@ -1,5 +1,6 @@
 """The mixture of experts learns the same numbers as the slow reference."""
 
+import math
 import random
 
 import numpy as np
@@ -102,6 +103,19 @@ def test_before_the_first_count_above_zero_nothing_but_the_mean_is_learned():
     assert model.predict_one({"a": 1}) == pytest.approx(1 / 51)
     model.learn_one({"a": 1}, 2)
     assert model.predict_one({"a": 1}) > 1 / 51
+
+
+def test_a_number_that_most_examples_say_is_missing_is_learned_as_if_it_were_0_on_average():
+    """Whether a column is 60% empty says nothing about its scale: the same numbers, centred beforehand, lose nothing."""
+    losses = []
+    for mean in (0.0, 1000.0):
+        model, r = new(), random.Random(1)
+        for _ in range(3000):
+            x, z = r.gauss(0.0, 3.0), r.gauss(0.0, 1.0)
+            y = int(r.random() < 1.0 / (1.0 + math.exp(-x - z)))
+            model.learn_one({"z": z, **({"x": mean + x} if r.random() < 0.4 else {"x_missing": 1.0})}, y)
+        losses.append(model.progressive_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
 
 
 def test_a_number_that_is_missing_counts_as_its_mean():
