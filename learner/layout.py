@@ -30,6 +30,9 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     float64, NEWTON_SHAPE: the dense filter. Weights and their covariance, as in
     ``mixer``, for a constant and the first dense features, standardised. From the column GAINS on, and in the switches' rows:
     how much the pairs of these features interact, see `learner.kernels.interactions`.
+``class_totals``, ``class_mixers``, ``class_newtons``, ``class_interactions``
+    The four arrays above of a multi-class model: they, and ``samples``, have a row for each class. Of all but the first two a
+    state has the part that the dense features and the switches of any class have used.
 ``metrics``
     float64: the sums of the progressive evaluation, see `learner.metrics`.
 ``held``, ``held_features``, ``held_inputs``
@@ -137,9 +140,10 @@ POSITIVE_NUMBER, N_KEYS = NEGATIVE_NUMBER + 1, NEGATIVE_NUMBER + 2
 ) = range(18)
 QUANTILE = 20  # of a quantile: running estimate of the targets' quantile at the level
 HIGH_DISTANCE, LOW_DISTANCE = 20, 22  # of a regression: see `learner.kernels.targets.near_range`
-RESIDUAL_SIZE = 21  # of both: a size that few recent residuals exceed, see `learner.kernels.targets.credible`
+RESIDUAL_SIZE = 21  # of numbers: a size that few recent residuals exceed, see `learner.kernels.targets.follow_size`
 UPDATES = 23  # examples with an importance above 0
-DENSE_SLOTS = 24  # the slots of the dense features by place, from 1: DENSE_SLOTS + place
+# the slots of the dense features by place, from 1: DENSE_SLOTS + place; before there are any, the first targets are here
+DENSE_SLOTS = 24
 (
     REFUSED,  # times that a new feature was not stored
     EVICTED,  # rows dropped

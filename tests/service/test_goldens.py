@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from learner.model import Model
@@ -68,8 +69,11 @@ def test_a_model_that_an_older_worker_committed_loads(dumped):
     assert model.progressive_loss == float(last[b"loss"])
     state = model.state()
     for array, (dtype, shape) in json.loads(head[b"arrays"]).items():
-        assert (state[array].dtype.str, list(state[array].shape)) == (dtype, shape)
-        assert state[array].tobytes() == head[array.encode()]
+        whole = np.frombuffer(head[array.encode()], dtype).reshape(shape)  # many classes had parts that none had used
+        part = whole[tuple(map(slice, state[array].shape))]
+        assert name == "multiclass" or part.shape == whole.shape
+        assert (state[array].dtype, state[array].shape) == (part.dtype, part.shape)
+        assert state[array].tobytes() == part.tobytes()
 
 
 def test_a_worker_goes_on_from_an_older_commit_to_the_same_bits(dumped, client, drain, committed):
