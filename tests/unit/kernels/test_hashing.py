@@ -81,7 +81,8 @@ def test_the_keys_hold_the_hashes_of_the_constant_and_of_the_labels():
     r = int(plain[layout.KEY_BLOCK])
     hashes = [polynomial(name.encode(), r) for name in ("(constant)", "ham", "größer als 3")]
     assert labelled[: layout.POSITION_HASHES].tolist() == [r, *hashes]
-    assert not labelled[layout.POSITION_HASHES :].any()  # until an array comes
+    assert not labelled[layout.POSITION_HASHES : layout.NEGATIVE_NUMBER].any()  # until an array comes
+    assert labelled[layout.NEGATIVE_NUMBER] == labelled[layout.POSITIVE_NUMBER]  # neither is a number
     assert plain[: layout.POSITION_HASHES].tolist() == [*labelled[:2].tolist(), 0, 0]
 
 
