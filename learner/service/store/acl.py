@@ -32,7 +32,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
     A permission is R to read, W to write, RW for both.
     """
     keys = Keys(model)
-    anything_of_state = keys.head.removesuffix("head") + "*"
+    anything_of_state = f"{keys.state}*"
     return {
         "producer": {
             "commands": [*CONNECTING, "wait", "waitaof"],

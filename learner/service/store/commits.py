@@ -7,6 +7,7 @@ commit are learned again, to the same bits.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,11 @@ import numpy as np
 import redis
 
 from learner import layout
-from learner.errors import StoreError
+from learner.errors import StoreError, show
 from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
-from learner.service.store.position import create_group
+from learner.service.store.position import create_group, stream_id
 from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
 from learner.service.wire import GROUP
 
@@ -94,10 +95,16 @@ class Commits:
         StoreError
             When the commit doesn't fit the model, or the stream doesn't fit the commit.
         """
+        with loading.require_readable(self._link.keys):
+            return self._load(fingerprint, width)
+
+    def _load(self, fingerprint: str, width: int) -> Committed | None:
         parts = loading.read(self._link, width)
         head = parts.head
         if not head:
             return None
+        if not re.fullmatch(rb"\d+-\d+", head[b"cursor"]) or max(stream_id(head[b"cursor"])) >= 1 << 64:
+            raise ValueError(f"cursor must be a stream id (got {show(head[b'cursor'])})")
         self._last.cursor = head[b"cursor"]
         self._last.n_entries = int(head[b"entries"])
         self._stream.check(self._last.cursor)
@@ -164,6 +171,7 @@ class Commits:
             n_ids=recent.count if recent else 0,
             head={
                 "format": FORMAT,
+                "layout": layout.digest(),
                 "fingerprint": learned.fingerprint,
                 "features": len(rows),
                 "name_bytes": len(names),

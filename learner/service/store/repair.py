@@ -1,14 +1,13 @@
 """Makes cursor and stream fit again, in the way that an administrator chooses."""
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from learner.errors import StoreError
-from learner.service.store.journal import Journal
 from learner.service.store.position import NEVER, Position, create_group, locate
 from learner.service.wire import GROUP
+from learner.stored import require_readable
 
 if TYPE_CHECKING:
     from learner.service.wire import Keys
@@ -48,8 +47,9 @@ def repair(client: "redis.Redis", keys: "Keys", choice: str) -> Position:
     while True:
         with client.pipeline() as pipe:
             pipe.watch(keys.head, keys.examples)
-            cursor, learned = pipe.hmget(keys.head, "cursor", "entries")
-            old = locate(pipe, keys, cursor or NEVER, int(learned or 0), 0, cursor or NEVER)
+            cursor, learned = (None, None) if choice == "forget" else pipe.hmget(keys.head, "cursor", "entries")
+            with require_readable(f"cursor of {keys.model!r}", "choose forget, which learns the stream anew"):
+                old = locate(pipe, keys, cursor or NEVER, int(learned or 0), 0, cursor or NEVER)
             if choice == "continue" and not old.reaches:
                 raise StoreError(
                     f"choice {choice!r} must have a stream that reaches {old.cursor} (it ends at {old.last})"
@@ -60,9 +60,9 @@ def repair(client: "redis.Redis", keys: "Keys", choice: str) -> Position:
                 "skip": (old.last, old.added),
                 "continue": (old.cursor, old.passed),
             }[choice]
-            state = _state_keys(client, pipe, keys)
+            state = list(client.scan_iter(match=f"{keys.state}*", count=1000)) if choice == "forget" else []
             pipe.multi()
-            if choice == "forget":
+            if state:
                 pipe.delete(*state)
             pipe.hset(keys.head, mapping={"cursor": new, "entries": entries})
             pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, new, "ENTRIESREAD", entries)
@@ -71,10 +71,3 @@ def repair(client: "redis.Redis", keys: "Keys", choice: str) -> Position:
             except redis.WatchError:
                 continue
         return locate(client, keys, new.encode(), entries, 0, new.encode())
-
-
-def _state_keys(client: "redis.Redis", pipe: Any, keys: "Keys") -> list[str]:
-    """Return all keys of the committed state; the pipe watches its head."""
-    deltas = Journal.from_json(pipe.hget(keys.head, "journal") or "[0,0,[]]").deltas
-    segments = (itertools.takewhile(client.exists, map(key, itertools.count())) for key in (keys.rows, keys.names))
-    return [keys.head, keys.ids, *(keys.delta(delta.number) for delta in deltas), *itertools.chain(*segments)]
