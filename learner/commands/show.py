@@ -134,10 +134,10 @@ def notice_lines(figures: dict[str, float], progressive_loss: float) -> Iterator
 
 def rejected_lines(entry: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner rejected list`` about one entry."""
-    yield f"{entry['id']}  {entry['stage']}: {printable(entry['reason'])}"
+    yield f"{entry['id']}  {printable(entry['stage'])}: {printable(entry['reason'])}"
     data = printable(entry["data"] if entry["example"] is None else to_json(entry["example"]))
     cut = f" ... ({entry['bytes']} bytes)" if len(data) > DATA_CHARACTERS else ""
-    yield f"    entry {entry['entry']}, {entry['field']}: {data[:DATA_CHARACTERS]}{cut}"
+    yield f"    entry {printable(entry['entry'])}, {printable(entry['field'])}: {data[:DATA_CHARACTERS]}{cut}"
 
 
 def password_file(path: str, roles: list[str], known: dict[str, str]) -> dict[str, str]:

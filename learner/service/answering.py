@@ -104,7 +104,8 @@ class Answering:
             refusal = self._refusal(self.last_request, fields, now)
             key = fields.get(b"reply", b"")
             if self._may_write(key):
-                reply = encode_reply(_identity(fields) | (refusal or self.reply(fields)))
+                named = {"model": self.store.keys.model} if key.startswith(REPLIES.encode()) else {}
+                reply = encode_reply(_identity(fields) | named | (refusal or self.reply(fields)))
                 n_bytes += len(reply)
                 replies.append((key, reply))
             if self.recovery.request_done():

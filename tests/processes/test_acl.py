@@ -65,3 +65,18 @@ def test_a_worker_whose_rules_miss_something_says_what(client, roles, start):
     assert worker.returncode == 2
     assert "permission" in err.lower()
     assert "Traceback" not in err
+
+
+def test_a_worker_under_its_rules_answers_no_client_of_another_model(client, roles, create, start_worker):
+    create("other")
+    worker = start_worker(roles["worker"])
+    elsewhere = ["learner:replies:me", "learner:{other}:replies:me"]
+    with connect(roles["asker"]) as asker:
+        for key in [*elsewhere, "learner:{m}:replies:me"]:
+            asker.xadd(Keys("m").requests, {"record": "{}", "reply": key, "id": "7"})
+        assert json.loads(asker.blpop(["learner:{m}:replies:me"], timeout=20)[1])["id"] == "7"
+    assert not client.exists(*elsewhere)
+    worker.terminate()
+    _, err = worker.communicate(timeout=20)
+    assert "requests with reply 'learner:replies:me' have no answer: it could not be written to" in err
+    assert "requests with reply 'learner:{other}:replies:me' have no answer: it must start with" in err
