@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -153,8 +154,9 @@ def password_file(path: str, roles: list[str], known: dict[str, str]) -> dict[st
         passwords = json.loads(file.read_bytes()) if file.exists() else {}
         if not isinstance(passwords, dict) or not all(isinstance(value, str) and value for value in passwords.values()):
             raise LearnerError(f"file {path} must be a JSON map of role to password")
-        if file.exists() and file.stat().st_mode & 0o077:
-            raise LearnerError(f"file {path} must be for your eyes only (got mode {file.stat().st_mode & 0o777:o})")
+        if file.exists() and ((status := file.stat()).st_mode & 0o077 or status.st_uid != os.getuid()):
+            came = f"mode {status.st_mode & 0o777:o}, user {status.st_uid}"
+            raise LearnerError(f"file {path} must be for your eyes only (got {came})")
         passwords |= {role: known.get(role) or secrets.token_urlsafe(32) for role in roles if role not in passwords}
         file.touch(mode=0o600)
         file.write_text(json.dumps(passwords, indent=2))
