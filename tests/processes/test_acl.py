@@ -2,7 +2,10 @@
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 
+import pytest
+import redis
 from click.testing import CliRunner
 
 from learner.client import Client
@@ -80,3 +83,40 @@ def test_a_worker_under_its_rules_answers_no_client_of_another_model(client, rol
     _, err = worker.communicate(timeout=20)
     assert "requests with reply 'learner:replies:me' have no answer: it could not be written to" in err
     assert "requests with reply 'learner:{other}:replies:me' have no answer: it must start with" in err
+
+
+def test_the_roles_can_do_what_the_page_says_that_their_owners_can(client, roles):
+    page = (Path(__file__).parents[2] / "deploy" / "README.md").read_text()
+    keys = Keys("m")
+    example = {"record": "{}", "target": "1"}
+    for _ in range(3):
+        client.xadd(keys.examples, example)
+        client.xadd(keys.requests, {"record": "{}"})
+    client.rpush(f"{keys.replies}known", "of another asker")
+    as_role = {role: connect(url) for role, url in roles.items()}
+    can = {
+        "read the examples in the stream": lambda: as_role["monitor"].xrange(keys.examples),
+        "the spec with the secret of its hash": lambda: json.loads(as_role["monitor"].get(keys.spec))["seed"],
+        "run Lua scripts": lambda: as_role["worker"].eval("return redis.call('xlen', KEYS[1])", 1, keys.examples) == 3,
+        "delete others' examples": lambda: as_role["producer"].xadd(
+            keys.examples, example, maxlen=1, approximate=False
+        ),
+        "delete others' requests": lambda: as_role["asker"].xadd(keys.requests, {"a": 1}, maxlen=1, approximate=False),
+        "take a reply whose key it knows": lambda: as_role["asker"].blpop([f"{keys.replies}known"], 1),
+        "Add `learn held` entries": lambda: as_role["producer"].xadd(keys.examples, {"learn": "held"}),
+        "take the model over": lambda: Store(as_role["worker"], "m").ownership.take_over(),
+        "write any state": lambda: as_role["worker"].hset(keys.head, "cursor", "0-0"),
+        "forge rejected entries": lambda: as_role["worker"].xadd(keys.rejected, {"data": "x"}),
+        "and answers of this model": lambda: as_role["worker"].rpush(f"{keys.replies}me", "x"),
+        "add and trim examples": lambda: as_role["worker"].xtrim(keys.examples, maxlen=0),
+    }
+    for words, does in can.items():
+        assert words in page
+        assert does(), words
+    for role in as_role.values():
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            role.scan()
+        for key in ("learner:replies:me", "learner:{other}:replies:me"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                role.rpush(key, "spoofed")
+        role.close()
