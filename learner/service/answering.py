@@ -104,8 +104,10 @@ class Answering:
             refusal = self._refusal(self.last_request, fields, now)
             key = fields.get(b"reply", b"")
             if self._may_write(key):
-                named = {"model": self.store.keys.model} if key.startswith(REPLIES.encode()) else {}
-                reply = encode_reply(_identity(fields) | named | (refusal or self.reply(fields)))
+                answer = refusal or self.reply(fields)
+                if key.startswith(REPLIES.encode()) and "error" not in answer:
+                    answer["model"] = self.store.keys.model  # whoever waits there can tell whose answer it is
+                reply = encode_reply(_identity(fields) | answer)
                 n_bytes += len(reply)
                 replies.append((key, reply))
             if self.recovery.request_done():
