@@ -100,7 +100,7 @@ COMMANDS += [["repair", "m"], ["worker", "m", "--burst"], ["rejected", "push", "
 @row
 def damaged_keys(quick: bool) -> Row:
     """The spec, the fields of the head and rejected entries are replaced by junk; then commands and workers run."""
-    n, draw, bad = (8 if quick else 150), random.Random(1), []
+    n, draw, bad = (8 if quick else 60), random.Random(1), []
     with temporary() as url, connect(url) as admin:
         create(admin)
         push(admin, examples(200))
