@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import click
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -77,6 +76,8 @@ def _require_own(path: Path) -> None:
             f"(got user {status.st_uid}, mode {status.st_mode & 0o777:o})"
         )
     if status.st_mode & 0o044:
+        import click  # only now: a client needs none
+
         click.echo(f"Warning: other users may read {path}, the file of a password: chmod 600", err=True)
 
 
