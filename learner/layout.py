@@ -48,6 +48,9 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     `learner.learners.sweeping`. Empty without ``max_features``.
 """
 
+import hashlib
+import json
+
 STATE_FORMAT = 4  # of commits and saved models: their state has the arrays and the meaning that this module describes
 
 # ---- bounds on an example ----
@@ -183,3 +186,17 @@ MIN_ROWS_SWEPT = 1024  # rows at which zeros of L1 are swept for the first time
     BAD_DUPLICATE,
     NEW_CLASS,  # no fault: a new label, for which the caller adds a class
 ) = range(15)
+
+
+# ---- the version ----
+FIRST_DIGEST = "69f431c93c01b13c"  # of the states that don't say theirs
+MEANINGLESS = {  # constants that give no number of a state its meaning: bounds on what is still to come
+    "STATE_FORMAT", "FIRST_DIGEST", "MAX_NAME_BYTES", "MAX_NUMBER", "MIN_NUMBER", "MAX_IMPORTANCE", "MAX_CLASSES", "MAX_RATES",
+    "MAX_INPUTS", "MIN_MAX_FEATURES", "MAX_ROWS", "MAX_ARENA", "OK", "NEW_CLASS", "MEANINGLESS",
+}  # fmt: skip
+
+
+def digest() -> str:
+    """Return 16 hex digits of a hash of the constants here: under other constants a state's numbers mean something else."""
+    names = {name for name in globals() if name.isupper() and not name.startswith("BAD_")} - MEANINGLESS
+    return hashlib.sha256(json.dumps({name: globals()[name] for name in sorted(names)}).encode()).hexdigest()[:16]

@@ -8,7 +8,8 @@ The file is a zip without compression, with these members:
 ``NAME.npy``
     The array NAME of `learner.model.Model.state`, in numpy's format; ``names.npy`` holds the features' names.
 ``format.json``
-    ``format``, the number of the state's format, and ``sha256``, the digests of the other members by name.
+    ``format`` and ``layout``, the number of the state's format and the digest of its constants (see `learner.layout`), and
+    ``sha256``, the digests of the other members by name.
 
 Other members are ignored. Equal models have equal files, byte for byte.
 
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from learner import layout
 from learner.errors import FormatError, LearnerError
+from learner.stored import require_spec
 
 __all__ = ["Saved", "load", "require_writable", "save"]
 
@@ -148,7 +150,8 @@ def _write(file: IO[bytes], saved: Saved) -> None:
                 np.save(member, np.ascontiguousarray(saved.state[name]), allow_pickle=False)
             digests[f"{name}.npy"] = member.digest.hexdigest()
         with _member(archive, FORMAT) as member:
-            member.write(json.dumps({"format": layout.STATE_FORMAT, "sha256": digests}, sort_keys=True).encode())
+            head = {"format": layout.STATE_FORMAT, "layout": layout.digest(), "sha256": digests}
+            member.write(json.dumps(head, sort_keys=True).encode())
 
 
 @contextlib.contextmanager
@@ -171,7 +174,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
     try:
         with zipfile.ZipFile(path) as archive:
             digests = _digests(archive)
-            spec = json.loads(_read(archive, SPEC, digests[SPEC]))
+            spec = require_spec(json.loads(_read(archive, SPEC, digests[SPEC])))
             arrays = {name.removesuffix(".npy"): digest for name, digest in digests.items() if name.endswith(".npy")}
             state = {name: _array(_read(archive, f"{name}.npy", digest)) for name, digest in arrays.items()}
     except LearnerError as error:
@@ -193,6 +196,11 @@ def _digests(archive: zipfile.ZipFile) -> dict[str, str]:
         raise FormatError(
             f"its format must be {ours} (got {number}): an older learner wrote it; learn the examples again, as with "
             "'learner replay FILE --save'"
+        )
+    if (digest := head.get("layout", layout.FIRST_DIGEST)) != layout.digest():
+        raise FormatError(
+            f"its layout must be {layout.digest()} (got {digest}): it was learned with other constants, so its numbers mean "
+            "something else; learn the examples again, as with 'learner replay FILE --save'"
         )
     return dict(head["sha256"])
 

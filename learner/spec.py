@@ -338,7 +338,7 @@ def _parts(parts: Collection[str] | None, is_default: bool, n_rates: int, outcom
     known = layout.PARTS
     if parts is None:
         parts = [part for part in known if part != "trends" or outcomes == "at_once"] if is_default else ()
-    if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in known for part in parts):
+    if not isinstance(parts, Collection) or isinstance(parts, str) or not all(part in [*known] for part in parts):
         raise SpecError(f"parts must be of {', '.join(known)} (got {show(parts)})")
     if "trends" in parts and outcomes == "late":
         raise SpecError(

@@ -1,9 +1,10 @@
 """The client for programs with asyncio."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from learner.client import answers
 from learner.client.batches import batches, entry_of
@@ -13,6 +14,7 @@ from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
 from learner.service.store.durability import Durability
+from learner.service.store.url import checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,8 +26,17 @@ MAX_CONVERSATIONS = 100  # at once: each takes a connection; the others wait, wh
 T = TypeVar("T")
 
 
+class _OfLoop(NamedTuple):
+    """What a client has for one event loop: connections, and how many more conversations they may be used for."""
+
+    redis: Any
+    free: asyncio.Semaphore
+
+
 class AsyncClient:
     """`Client` for asyncio: the same parameters, the same methods, to be awaited. Tasks may share one client.
+
+    Threads and forked processes may, too: each event loop of each process has connections of its own.
 
     Examples
     --------
@@ -45,11 +56,31 @@ class AsyncClient:
         durability: str = "crash",
         replicas: int = 1,
     ) -> None:
+        self._parameters = (model, redis_url, timeout, durability, replicas)
         self._conversations = Conversations(model, timeout, Durability(durability, replicas))
         self.keys = self._conversations.keys
-        self._url = embedded.find_or_start(redis_url)
-        self.redis = connection.async_client(self._url, block_ms=int(timeout * 1000))
-        self._free = asyncio.Semaphore(MAX_CONVERSATIONS)
+        self._url = checked(embedded.find_or_start(redis_url))
+        self._loops: dict[tuple[int, asyncio.AbstractEventLoop], _OfLoop] = {}  # by process and loop
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support copying and pickling, as for processes that are spawned: a client is its parameters."""
+        return type(self), self._parameters
+
+    @property
+    def redis(self) -> Any:
+        """The connections to the server of the running loop, in this process: see `Client.redis`."""
+        return self._of_loop().redis
+
+    def _of_loop(self) -> "_OfLoop":
+        here = (os.getpid(), asyncio.get_running_loop())
+        if here not in self._loops:
+            for pid, loop in list(self._loops):
+                if pid == here[0] and loop.is_closed():
+                    self._loops.pop((pid, loop), None)  # another thread may have been quicker
+            block_ms = int(self._conversations.timeout * 1000)
+            made = _OfLoop(connection.async_client(self._url, block_ms=block_ms), asyncio.Semaphore(MAX_CONVERSATIONS))
+            self._loops[here] = made
+        return self._loops[here]
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -62,17 +93,18 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections of the running loop."""
         await self.redis.aclose()
 
     async def _run(self, conversation: Conversation[T]) -> T:
         """Carry out the steps of a conversation; return its result."""
-        async with self._free:
+        own = self._of_loop()
+        async with own.free:
             try:
                 step = next(conversation)
                 while True:
                     try:
-                        result = await (asyncio.sleep(step) if isinstance(step, float) else step(self.redis))
+                        result = await (asyncio.sleep(step) if isinstance(step, float) else step(own.redis))
                     except Exception as error:  # noqa: BLE001  (the conversation says what it means)
                         step = conversation.throw(error)
                     else:

@@ -1,5 +1,6 @@
 """The client for programs with threads."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +24,8 @@ T = TypeVar("T")
 class Client:
     """A model's client: pushes examples onto its stream and asks its worker for predictions.
 
-    Threads may share one client: each call waits for its own reply only.
+    Threads may share one client: each call waits for its own reply only. A process made by fork has connections of its own.
+    A pickled client is another one of the same parameters; a `redis_url` with a password is a secret in it.
 
     Parameters
     ----------
@@ -56,9 +58,24 @@ class Client:
         durability: str = "crash",
         replicas: int = 1,
     ) -> None:
+        self._parameters = (model, redis_url, timeout, durability, replicas)
         self._conversations = Conversations(model, timeout, Durability(durability, replicas))
         self.keys = self._conversations.keys
-        self.redis = connection.client(embedded.find_or_start(redis_url), block_ms=int(timeout * 1000))
+        self._url = embedded.find_or_start(redis_url)
+        self._connections: dict[int, Any] = {}  # by process: a child never touches its parent's
+        self.redis  # noqa: B018  (refuses a wrong URL)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support copying and pickling, as for processes that are spawned: a client is its parameters."""
+        return type(self), self._parameters
+
+    @property
+    def redis(self) -> Any:
+        """The connection to the server, of this process: a forked child gets another one."""
+        pid = os.getpid()
+        if pid not in self._connections:
+            self._connections[pid] = connection.client(self._url, block_ms=int(self._conversations.timeout * 1000))
+        return self._connections[pid]
 
     def _run(self, conversation: Conversation[T]) -> T:
         """Carry out the steps of a conversation; return its result."""

@@ -5,7 +5,6 @@ the generator, or a number of seconds to wait. What it returns is the result of 
 clients only carry out the steps.
 """
 
-import itertools
 import json
 import time
 import uuid
@@ -47,7 +46,6 @@ class Conversations:
         self.keys = Keys(model)
         self.timeout = timeout
         self.durability = durability
-        self._ids = itertools.count()
 
     # ---- pushing ----
     def push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> Conversation[list[bytes]]:
@@ -133,11 +131,13 @@ class Conversations:
     def ask(self, fields: Mapping[str, Any]) -> Conversation[dict[str, Any]]:
         """Send one request and return the reply.
 
-        Each request has a list of its own for the reply, so that threads and tasks never take each other's.
+        Each request has an id of its own, drawn from the system, and a list for the reply: so neither threads and tasks nor
+        forked processes take each other's.
         """
-        key = f"{self.keys.replies}{uuid.uuid4().hex}"
+        request_id = uuid.uuid4().hex
+        key = f"{self.keys.replies}{request_id}"
         deadline = f"{self.timeout * 1000:g}"  # after it nobody listens: the worker need not answer
-        request = {**fields, "reply": key, "id": str(next(self._ids)), "deadline_ms": deadline}
+        request = {**fields, "reply": key, "id": request_id, "deadline_ms": deadline}
         options = {"nomkstream": True, "maxlen": MAX_REQUESTS, "approximate": True}  # bounded without a worker, too
         if (yield lambda connection: connection.xadd(self.keys.requests, request, **options)) is None:
             raise self._no_model()

@@ -1,10 +1,10 @@
 """Why nobody answered a request, as far as the client's access rules let it see."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from learner.service.lease import process_ended
+from learner.service.store.processes import readable
 from learner.service.wire import GROUP, Keys
 
 __all__ = ["LOOKS", "exists", "lag_in", "look", "why_silent"]
@@ -45,7 +45,7 @@ def why_silent(keys: Keys, seen: Sequence[Any]) -> str:
         behind = lag_in(groups or [])
         who = f"its worker (process {owner['pid']} on {owner['host']})"
         return f"{who} is behind by {behind} entries{waiting}" if behind else f"{who} gave no answer{waiting}"
-    for note in map(json.loads, (notes or {}).values()):
+    for note in readable(notes or {}).values():
         if not process_ended(note["process"]) and note["state"] != "running":
             who = f"process {note['pid']} on {note['host']}"
             return (

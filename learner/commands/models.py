@@ -16,6 +16,7 @@ from learner.commands.options import (
     to_json,
 )
 from learner.errors import LearnerError
+from learner.stored import require_readable
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -101,13 +102,15 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
     """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
     store = open_store(model, redis_url)
     spec = store.spec()
-    state = store.status() | {"task": spec["task"], "loss": spec["loss"]}
-    if as_json:
-        click.echo(to_json(state))
-        return
-    from learner.commands.show import status_lines
+    with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
+        state = store.status() | {"task": spec["task"], "loss": spec["loss"]}
+        if as_json:
+            click.echo(to_json(state))
+            return
+        from learner.commands.show import status_lines
 
-    for line in status_lines(state):
+        lines = list(status_lines(state))
+    for line in lines:
         click.echo(line)
 
 
@@ -140,7 +143,8 @@ def repair(model: str, choice: str | None, entry_id: str | None, redis_url: str 
         raise LearnerError(f"choice must be one (got --{choice} and --skip-entry)")
     store = open_store(model, redis_url)
     store.spec()
-    position = _repaired(store, choice, entry_id) if choice or entry_id else store.stream.committed_position()
+    with require_readable(f"cursor of {model!r}", f"'learner repair {model} --forget' learns the stream anew"):
+        position = _repaired(store, choice, entry_id) if choice or entry_id else store.stream.committed_position()
     if as_json:
         click.echo(to_json(position.to_dict()))
     elif position.trouble:

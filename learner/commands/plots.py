@@ -12,6 +12,7 @@ import click
 
 from learner.commands.options import json_option, open_store, redis_option, to_json
 from learner.errors import LearnerError, show
+from learner.stored import require_readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -164,15 +165,17 @@ def _record(text: str) -> Any:
 def progress(model: str, over: str, out: str | None, redis_url: str | None, as_json: bool) -> None:
     """Draw MODEL's progressive loss, commit by commit, beside the best constant's."""
     from learner.losses import LOSSES
+    from learner.spec import Spec
 
     file = _out(out, f"{model}-progress")
     store = open_store(model, redis_url)
-    loss = LOSSES[store.spec()["loss"]]
+    loss = LOSSES[Spec.from_data(store.spec()).loss]
 
     from learner.commands import pictures
     from learner.commands.curves import curve
 
-    losses = curve(store.progress())
+    with require_readable(f"progress of {model!r}", f"delete {store.keys.progress}"):
+        losses = curve(store.progress())
     if losses is None:
         raise LearnerError(f"model {model!r} must have progress (got none yet): is its worker running?")
     title = f"{model}: progressive loss, {losses.examples[-1]:,.0f} examples"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -138,10 +139,10 @@ def notice_lines(figures: dict[str, float], progressive_loss: float) -> Iterator
 
 def rejected_lines(entry: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner rejected list`` about one entry."""
-    yield f"{entry['id']}  {entry['stage']}: {printable(entry['reason'])}"
+    yield f"{entry['id']}  {printable(entry['stage'])}: {printable(entry['reason'])}"
     data = printable(entry["data"] if entry["example"] is None else to_json(entry["example"]))
     cut = f" ... ({entry['bytes']} bytes)" if len(data) > DATA_CHARACTERS else ""
-    yield f"    entry {entry['entry']}, {entry['field']}: {data[:DATA_CHARACTERS]}{cut}"
+    yield f"    entry {printable(entry['entry'])}, {printable(entry['field'])}: {data[:DATA_CHARACTERS]}{cut}"
 
 
 def password_file(path: str, roles: list[str], known: dict[str, str]) -> dict[str, str]:
@@ -157,8 +158,9 @@ def password_file(path: str, roles: list[str], known: dict[str, str]) -> dict[st
         passwords = json.loads(file.read_bytes()) if file.exists() else {}
         if not isinstance(passwords, dict) or not all(isinstance(value, str) and value for value in passwords.values()):
             raise LearnerError(f"file {path} must be a JSON map of role to password")
-        if file.exists() and file.stat().st_mode & 0o077:
-            raise LearnerError(f"file {path} must be for your eyes only (got mode {file.stat().st_mode & 0o777:o})")
+        if file.exists() and ((status := file.stat()).st_mode & 0o077 or status.st_uid != os.getuid()):
+            came = f"mode {status.st_mode & 0o777:o}, user {status.st_uid}"
+            raise LearnerError(f"file {path} must be for your eyes only (got {came})")
         passwords |= {role: known.get(role) or secrets.token_urlsafe(32) for role in roles if role not in passwords}
         file.touch(mode=0o600)
         file.write_text(json.dumps(passwords, indent=2))

@@ -112,7 +112,10 @@ class Answering:
             key = fields.get(b"reply", b"")
             if self._may_write(key):
                 notice = {"notice": self.notice} if self.notice else {}
-                reply = encode_reply(_identity(fields) | (refusal or self.reply(fields)) | notice)
+                answer = refusal or self.reply(fields)
+                if key.startswith(REPLIES.encode()) and "error" not in answer:
+                    answer["model"] = self.store.keys.model  # whoever waits there can tell whose answer it is
+                reply = encode_reply(_identity(fields) | answer | notice)
                 n_bytes += len(reply)
                 replies.append((key, reply))
             if self.recovery.request_done():

@@ -178,9 +178,10 @@ def process_name(pid: int | None = None) -> str:
 
 def process_ended(name: str) -> bool:
     """Tell whether a process is known to have ended: False, too, where that can't be seen, as on another machine."""
-    if not name or name.split()[:2] != process_name().split()[:2]:
+    words = name.split()
+    if len(words) != 4 or words[:2] != process_name().split()[:2] or not words[2].isdigit():
         return False
-    pid, start = name.split()[2:]
+    pid, start = words[2:]
     try:
         os.kill(int(pid), 0)  # which, unlike /proc, also finds processes that are hidden from us
     except ProcessLookupError:

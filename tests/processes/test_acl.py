@@ -4,6 +4,8 @@ import json
 import signal
 from importlib.util import find_spec
 
+import pytest
+import redis
 from click.testing import CliRunner
 
 from learner.client import Client
@@ -102,3 +104,28 @@ def test_a_worker_whose_rules_miss_something_says_what(client, roles, start):
     assert worker.returncode == 2
     assert "permission" in err.lower()
     assert "Traceback" not in err
+
+
+def test_a_worker_under_its_rules_answers_no_client_of_another_model(client, roles, create, start_worker):
+    create("other")
+    worker = start_worker(roles["worker"])
+    elsewhere = ["learner:replies:me", "learner:{other}:replies:me"]
+    with connect(roles["asker"]) as asker:
+        for key in [*elsewhere, "learner:{m}:replies:me"]:
+            asker.xadd(Keys("m").requests, {"record": "{}", "reply": key, "id": "7"})
+        assert json.loads(asker.blpop(["learner:{m}:replies:me"], timeout=20)[1])["id"] == "7"
+    assert not client.exists(*elsewhere)
+    worker.terminate()
+    _, err = worker.communicate(timeout=20)
+    assert "requests with reply 'learner:replies:me' have no answer: it could not be written to" in err
+    assert "requests with reply 'learner:{other}:replies:me' have no answer: it must start with" in err
+
+
+def test_no_role_writes_a_reply_for_another_model_or_lists_keys(roles):
+    for url in roles.values():
+        with connect(url) as role:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                role.scan()
+            for key in ("learner:replies:me", "learner:{other}:replies:me"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    role.rpush(key, "spoofed")

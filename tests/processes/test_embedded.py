@@ -1,5 +1,6 @@
 """The embedded server: one a folder, found by all, with its data kept."""
 
+import asyncio
 import json
 import os
 import shlex
@@ -7,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
 
+from learner import AsyncClient, Client, Model
 from learner.errors import ServerError
+from learner.service.store import Store
 from learner.service.store import embedded as module
 from learner.service.store.connection import client as connect
 from learner.service.store.connection import require_version
@@ -86,17 +90,18 @@ def test_a_server_is_started_and_answers(embedded):
         assert require_version(connection) == embedded.running()["version"]
 
 
-def test_it_keeps_every_change_and_listens_on_loopback_only(embedded):
+def test_it_keeps_every_change_and_listens_on_its_socket_only(embedded):
     with connect(embedded.start()) as connection:
         rules = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
-        for name, value in (rules | {"bind": "127.0.0.1", "protected-mode": "yes"}).items():
+        rules |= {"port": "0", "unixsocket": str(embedded.folder / "server.sock"), "unixsocketperm": "600"}
+        for name, value in rules.items():
             assert connection.config_get(name) == {name: value}
 
 
 def test_it_refuses_whoever_has_no_password(embedded):
     url = embedded.start()
     with pytest.raises(redis.AuthenticationError):
-        connect(f"redis://127.0.0.1:{embedded.running()['port']}").ping()
+        connect(f"unix://{embedded.running()['socket']}").ping()
     assert connect(url).ping()
 
 
@@ -122,18 +127,19 @@ def test_a_killed_server_is_replaced_and_its_data_is_still_there(embedded):
     assert embedded.running() is None
     with connect(embedded.start()) as connection:
         assert connection.xlen("examples") == 1
-    assert embedded.start() != url
+    assert embedded.start() == url
 
 
 def test_another_server_at_the_dead_ones_port_is_left_alone(embedded, other):
-    embedded.start()
-    port = embedded.running()["port"]
+    port = free_port()
+    embedded.start(port)
+    assert embedded.running()["port"] == port
     kill(embedded)
     with connect(other.start(port)) as stranger, connect(embedded.start()) as ours:
         ours.set("key", "ours")
         assert stranger.dbsize() == 0
         assert stranger.info("stats")["acl_access_denied_auth"] == 0  # it wasn't even asked
-    assert embedded.running()["port"] != port
+    assert "port" not in embedded.running()
 
 
 def test_a_record_that_leads_to_another_server_is_not_followed(embedded, other):
@@ -141,8 +147,8 @@ def test_a_record_that_leads_to_another_server_is_not_followed(embedded, other):
     other.start()
     record = json.loads((embedded.folder / "server.json").read_text())
     strange = json.loads((other.folder / "server.json").read_text())
-    (embedded.folder / "server.json").write_text(json.dumps(record | {k: strange[k] for k in ("port", "password")}))
-    with pytest.raises(ServerError, match=r"must be at port \d+ \(got another\)"):
+    (embedded.folder / "server.json").write_text(json.dumps(record | {k: strange[k] for k in ("socket", "password")}))
+    with pytest.raises(ServerError, match=r"must be at socket .*/other/server.sock \(got another\)"):
         embedded.start()
     (embedded.folder / "server.json").write_text(json.dumps(record))
 
@@ -159,7 +165,7 @@ def test_a_starter_that_died_half_way_leaves_a_server_that_others_find(embedded)
     url = embedded.start()
     record = embedded.folder / "server.json"
     whole = json.loads(record.read_text())
-    record.write_text(json.dumps({key: whole[key] for key in ("port", "password", "binary", "started")}))
+    record.write_text(json.dumps({key: whole[key] for key in ("socket", "password", "binary", "started")}))
     assert embedded.start() == url
     assert json.loads(record.read_text()) == whole
 
@@ -184,15 +190,15 @@ def test_looking_leaves_no_trace(embedded):
 def test_what_is_told_of_a_server_holds_no_secret(embedded):
     url = embedded.start()
     shown = embedded.running()
-    assert set(shown) == {"folder", "port", "binary", "started", "pid", "version"}
+    assert set(shown) == {"folder", "socket", "binary", "started", "pid", "version"}
     assert json.loads((embedded.folder / "server.json").read_text())["password"] in url
-    assert not any(value in url for value in shown.values() if isinstance(value, str))
+    assert json.loads((embedded.folder / "server.json").read_text())["password"] not in json.dumps(shown)
 
 
 def test_its_files_are_for_the_user_alone(embedded):
     embedded.start()
     modes = {path.name: path.stat().st_mode & 0o777 for path in [embedded.folder, *embedded.folder.rglob("*")]}
-    assert {"server.json", "server.log", "server.alive", "server.pid"} < set(modes)
+    assert {"server.json", "server.address", "server.sock", "server.log", "server.alive", "server.pid"} < set(modes)
     folders = {"data", "appendonlydir"}
     assert modes == {name: 0o700 if name in folders else 0o600 for name in modes}
 
@@ -263,15 +269,7 @@ def taken():
         yield listening.getsockname()[1]
 
 
-def test_a_port_that_another_program_was_quicker_to_take_is_replaced(embedded, taken, monkeypatch):
-    ports = iter([taken, free_port()])
-    monkeypatch.setattr(module, "free_port", lambda: next(ports))
-    with connect(embedded.start()) as connection:
-        assert connection.ping()
-    assert embedded.running()["port"] != taken
-
-
-def test_a_port_that_was_asked_for_is_not_replaced(embedded, taken):
+def test_a_port_that_another_program_has_is_said(embedded, taken):
     with pytest.raises(ServerError, match="Address already in use"):
         embedded.start(taken)
 
@@ -282,6 +280,73 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path):
     with pytest.raises(ServerError, match=r"must not be writable by others \(got mode 777\)"):
         Embedded(tmp_path / "open").start()
     assert list((tmp_path / "open").iterdir()) == []
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    another = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: another)
+    with pytest.raises(ServerError, match=rf"must belong to user {another} \(got {another - 1}\)"):
+        Embedded(tmp_path).start()
+
+
+def test_a_living_client_finds_it_again_after_a_restart(embedded):
+    client, asking = Client("m", embedded.start()), AsyncClient("m", embedded.start())
+    Store(client.redis, "m").create(Model().to_spec())
+
+    async def exists():
+        await asking.require_model()
+        kill(embedded)
+        with pytest.raises(redis.ConnectionError):
+            await asking.require_model()
+        embedded.start()
+        await asking.require_model()
+
+    asyncio.run(exists())
+    client.require_model()
+    embedded.stop()
+    embedded.start()
+    client.require_model()
+
+
+@pytest.mark.parametrize("name", ["x" * 100, 'with "quotes", \\ and ünï#?% %41'])
+def test_a_folder_whose_path_is_long_or_strange_has_a_socket_too(monkeypatch, name):
+    with tempfile.TemporaryDirectory(prefix="l-") as short, ended(Path(short) / name) as embedded:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        url = embedded.start()
+        socket = Path(embedded.running()["socket"])
+        assert len(str(socket)) <= module.MAX_SOCKET_BYTES
+        assert (socket.parent == embedded.folder) == (len(name) < 100)
+        with redis.Redis.from_url(url, socket_timeout=5) as connection:  # as any program opens it
+            assert connection.ping()
+        assert socket.parent.stat().st_mode & 0o777 == 0o700
+        embedded.stop()
+        assert embedded.start() == url
+        embedded.stop()
+        if len(name) == 100:
+            socket.parent.rmdir()  # as a cleaner of temporary files does
+            assert embedded.start() != url
+            Path(embedded.running()["socket"]).parent.chmod(0o777)
+            embedded.stop()
+            assert str(socket) not in embedded.start()  # others could have put theirs there
+
+
+def test_a_copy_of_a_folder_has_a_socket_and_a_password_of_its_own(embedded, other):
+    url = embedded.start()
+    other.folder.mkdir(mode=0o700)
+    (other.folder / "server.address").write_text((embedded.folder / "server.address").read_text())
+    assert other.start() != url
+    assert other.running()["socket"] == str(other.folder / "server.sock")
+    assert connect(url).ping()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"folder": 1}', '{"folder": "HERE", "socket": 7, "password": "x"}']
+)
+def test_a_damaged_address_is_replaced(embedded, text):
+    embedded.folder.mkdir(mode=0o700)
+    (embedded.folder / "server.address").write_text(text.replace("HERE", str(embedded.folder)))
+    with connect(embedded.start()) as connection:
+        assert connection.ping()
 
 
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path):

@@ -1,8 +1,12 @@
 """Passwords of worker processes: taken from the environment, and never shown."""
 
+import os
 from urllib.parse import urlsplit
 
-from learner.service.store import acl
+import pytest
+
+from learner.errors import ServerError
+from learner.service.store import acl, connection
 from learner.service.wire import Keys
 
 SECRET = "s3cr3t-of-nobody"  # noqa: S105
@@ -21,6 +25,30 @@ def test_the_environment_s_password_opens_a_role(client, redis_url, create, star
     assert process.returncode == 0, err
     assert '"examples": 1' in out
     client.execute_command("ACL", "DELUSER", "m-worker")
+
+
+def test_a_password_file_that_others_may_read_is_warned_of_and_one_they_may_write_is_refused(
+    redis_url, monkeypatch, tmp_path, capsys
+):
+    path = tmp_path / "password"
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", str(path))
+    where = "redis://127.0.0.1:1/0"
+    path.write_text("x\n")
+    for mode, warned in ((0o600, 0), (0o644, 1), (0o644, 0)):  # said once
+        path.chmod(mode)
+        connection._require_own.cache_clear() if mode == 0o600 or warned else None
+        assert connection.credentials(where) == {"password": "x"}
+        assert capsys.readouterr().err.count("Warning: other users may read") == warned
+    connection._require_own.cache_clear()
+    path.chmod(0o666)
+    with pytest.raises(ServerError, match=r"be writable by no other user \(got user \d+, mode 666\)"):
+        connection.credentials(where)
+    path.chmod(0o600)
+    another = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: another)
+    if another > 1:
+        with pytest.raises(ServerError, match=rf"must belong to user {another}, or to root"):
+            connection.credentials(where)
 
 
 def test_a_wrong_password_is_not_shown_either(redis_url, start):

@@ -53,6 +53,9 @@ ADMINISTRATION = [
     ["SET", "foreign", "2"], ["DEL", "foreign"], ["RPUSH", "foreign", "x"], ["XADD", "learner:{other}:examples", "*", "f", "v"],
     ["GET", "learner:{other}:spec"], ["EVAL", "return redis.call('get', 'foreign')", "0"],
     ["SCRIPT", "FLUSH"], ["FUNCTION", "LIST"], ["SORT", "learner:replies:me"], ["RENAME", "foreign", "learner:replies:me"],
+    ["RPUSH", "learner:replies:me", "spoofed"], ["RPUSH", "learner:{other}:replies:me", "spoofed"],
+    ["BLPOP", "learner:replies:me", "0.01"], ["BLPOP", "learner:{other}:replies:me", "0.01"],
+    ["XADD", "learner:{other}:requests", "*", "f", "v"],
 ]  # fmt: skip
 
 

@@ -288,6 +288,13 @@ def test_a_model_s_own_keys_for_replies_are_written_to_no_other_model_s(client, 
     assert not client.exists("learner:{n}:replies:me")
 
 
+def test_a_reply_on_a_key_that_all_models_share_names_its_model(client, create, serving):
+    create()
+    with serving():
+        assert ask(client, reply="learner:replies:me", record="{}", id="7")["model"] == "m"
+        assert "model" not in ask(client, reply="learner:{m}:replies:me", record="{}")
+
+
 def test_a_key_that_access_rules_keep_from_the_worker_costs_only_its_own_reply(client, roles, capsys):
     client.execute_command("ACL", "SETUSER", "m-worker", "clearselectors", "nocommands", "+@all", "%RW~learner:{m}:*")
     client.execute_command("ACL", "SETUSER", "m-worker", "%RW~learner:replies:me")

@@ -113,3 +113,47 @@ def test_the_rejected_stream_is_bounded(client, create, drain, monkeypatch):
     client.xadd(KEYS.examples, {"batch": BAD * 900})
     drain()
     assert 100 <= client.xlen(KEYS.rejected) < 400
+
+
+# ---- what something else wrote there ----
+def nested(depth):
+    return b"\x91" * depth + b"\x90"
+
+
+JUNK = [
+    {"": ""},
+    {"bytes": "x", "data": "\xff", "field": "entry"},
+    {
+        "bytes": "9" * 30,
+        "data": GOOD,
+        "field": "batch",
+        "reason": "\x1b]0;owned\x07",
+        "stage": "\x9b2J",
+        "entry": "\r\x1b[2J",
+    },
+    *({"data": data, "field": "entry"} for data in (b"", b"\xc1", b"\x07", b"\x90", b"\x81\x01\x02", b"\x81\xa1a\xc0")),
+    *({"data": nested(depth), "field": field} for depth in (100, 300, 500, 900) for field in ("entry", "records")),
+    {
+        "data": msgpack.packb({"record": b'{"a": "\\ud800\\u009b"}', "\x1b[2J": b"\x9b"}),
+        "field": "entry",
+        "stage": "killed",
+    },
+    {"data": b"\x81\xc4\x00\x80", "field": "entry"},
+]
+
+
+def test_forged_entries_are_listed_harmlessly_and_stay_if_they_are_nothing_to_push(client, create, run):
+    create()
+    ids = [client.xadd(KEYS.rejected, fields).decode() for fields in JUNK]
+    for options in ([], ["--json"]):
+        text = run("rejected", "list", "m", "-n", "100", *options).stdout
+        assert [line for line in text.split("\n") if not line.isprintable()] == []
+        assert text.encode()
+    assert len(listed(Store(client, "m"), 100)) == len(JUNK)
+    client.xadd(KEYS.rejected, {"field": "batch", "data": GOOD})
+    result = run("rejected", "push", "m", "--all", code=2)
+    stay = [entry_id for entry_id, fields in zip(ids, JUNK, strict=True) if fields.get("field") != "records"]
+    assert all(f"rejected entry {entry_id} stays: " in result.stderr for entry_id in stay)
+    assert client.xrange(KEYS.examples)[-1][1] == {b"batch": GOOD}
+    assert all(fields.keys() <= {b"records", b"batch"} for _, fields in client.xrange(KEYS.examples))
+    assert "Invalid stream ID" in run("rejected", "push", "m", "nonsense", code=2).stderr

@@ -214,6 +214,19 @@ def test_another_format_is_refused_with_the_way_out(path, saved, number, way):
     assert way in refusal(path)
 
 
+def test_a_model_that_was_learned_with_other_constants_is_refused(path, saved, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "N_BINS", layout.N_BINS + 1)
+        assert f"its layout must be {layout.digest()} (got " in refusal(path)
+    rewritten(path, lambda members: members | {"format.json": members["format.json"].replace(b"layout", b"LAYOUT")})
+    assert layout.digest() != layout.FIRST_DIGEST or Model.load(path).n_examples == saved.n_examples
+
+
+def test_a_saved_spec_opens_no_file(path, saved):
+    saving.save(path, saving.Saved(saved.to_spec() | {"featurizer": "/dev/stdin.json"}, saved.state()))
+    assert "featurizer of a stored spec must be a map of its templates (got '/dev/stdin.json')" in refusal(path)
+
+
 @pytest.mark.parametrize("change", [{"rates": [0.5, 0.25]}, {"nosuch": 1}, {"version": 9}, {"seed": "xyz"}])
 def test_a_spec_and_a_state_that_do_not_fit_are_refused(path, saved, change):
     saving.save(path, saving.Saved(saved.to_spec() | change, saved.state()))

@@ -21,6 +21,7 @@ from learner.service.store.processes import Processes
 from learner.service.store.requests import Requests
 from learner.service.store.stream import Stream
 from learner.service.wire import Keys
+from learner.stored import require_readable, require_spec
 
 if TYPE_CHECKING:
     import redis
@@ -122,14 +123,17 @@ class Store:
         Raises
         ------
         StoreError
-            When there is no such model, or an older learner made it.
+            When there is no such model, an older learner made it, or its spec can't be read.
+        SpecError
+            When what is there is no spec.
         """
         data = cast("bytes | None", self.client.get(self.keys.spec))
         if data is None:
             raise StoreError(
                 f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'"
             )
-        spec = cast("dict[str, Any]", json.loads(data))
+        with require_readable(f"spec of {self.keys.model!r}", f"put it back at {self.keys.spec}"):
+            spec = require_spec(json.loads(data))
         if "outcomes" not in spec:  # by default they come late now: it would become another model
             raise StoreError(
                 f"spec of {self.keys.model!r} must say how outcomes come (it does not: an older learner wrote it); push the "

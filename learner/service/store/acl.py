@@ -7,6 +7,9 @@ asker        asks for predictions: pushes requests, reads replies
 monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
 ===========  ==================================================================================================================
 
+Replies are on the model's own keys only, ``learner:{MODEL}:replies:*``: on the keys that all models of a server share, a worker
+could answer the clients of another model. An asker can read the replies to other askers whose keys it knows.
+
 A role has *selectors*: each is a list of commands and the keys that these commands may touch. So a worker may add to
 ``examples`` (the entry that has held examples learned), but not to ``requests``. Only an administrator may create a model,
 repair it, read its weights, or list rejected entries and put them back.
@@ -16,7 +19,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from learner.service.wire import REPLIES, Keys
+from learner.service.wire import Keys
 
 __all__ = ["ROLES", "rules", "set_user"]
 
@@ -32,7 +35,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
     A permission is R to read, W to write, RW for both.
     """
     keys = Keys(model)
-    anything_of_state = keys.head.removesuffix("head") + "*"
+    anything_of_state = f"{keys.state}*"
     return {
         "producer": {
             "commands": [*CONNECTING, "wait", "waitaof"],
@@ -70,14 +73,14 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                     [("RW", anything_of_state)],
                 ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
-                (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*"), ("RW", f"{REPLIES}*")]),
+                (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
             ],
         },
         "asker": {
             "commands": CONNECTING,
             "selectors": [
                 (["xadd"], [("W", keys.requests)]),
-                (["blpop"], [("RW", f"{keys.replies}*"), ("RW", f"{REPLIES}*")]),
+                (["blpop"], [("RW", f"{keys.replies}*")]),
             ],
         },
         "monitor": {

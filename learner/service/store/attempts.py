@@ -59,7 +59,7 @@ class Attempts:
         return Attempt(
             notes.get(b"reading", NEVER),
             notes.get(b"entry", b""),
-            int(notes.get(b"times", 0)),
+            int(times) if (times := notes.get(b"times", b"0")).isdigit() else 0,
             notes.get(b"request", b""),
         )
 

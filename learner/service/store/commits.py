@@ -7,6 +7,7 @@ commit are learned again, to the same bits.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,11 @@ import numpy as np
 import redis
 
 from learner import layout
-from learner.errors import StoreError
+from learner.errors import StoreError, show
 from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
-from learner.service.store.position import NEVER, create_group
+from learner.service.store.position import NEVER, create_group, stream_id
 from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
 from learner.service.wire import GROUP
 
@@ -96,6 +97,10 @@ class Commits:
         StoreError
             When the commit doesn't fit the model, or the stream doesn't fit the commit.
         """
+        with loading.require_readable(self._link.keys):
+            return self._load(fingerprint, width, must_fit)
+
+    def _load(self, fingerprint: str, width: int, must_fit: bool) -> Committed | None:
         parts = loading.read(self._link, width)
         head = parts.head
         self._written, self._sweeps = Written(), 0.0
@@ -104,6 +109,8 @@ class Commits:
         self._last.n_entries = int(head.get(b"entries", 0))
         if not head:
             return None
+        if not re.fullmatch(rb"\d+-\d+", head[b"cursor"]) or max(stream_id(head[b"cursor"])) >= 1 << 64:
+            raise ValueError(f"cursor must be a stream id (got {show(head[b'cursor'])})")
         if must_fit:
             self._stream.check(self._last.cursor)
         no_ids = np.zeros(0, np.uint64)
@@ -169,6 +176,7 @@ class Commits:
             n_ids=recent.count if recent else 0,
             head={
                 "format": FORMAT,
+                "layout": layout.digest(),
                 "fingerprint": learned.fingerprint,
                 "features": len(rows),
                 "name_bytes": len(names),

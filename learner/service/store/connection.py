@@ -1,5 +1,6 @@
 """Makes connections to a server, reads its version, and tells which errors pass."""
 
+import functools
 import os
 import socket
 from pathlib import Path
@@ -48,13 +49,14 @@ def credentials(url: str) -> dict[str, str]:
     Raises
     ------
     ServerError
-        When REDIS_PASSWORD_FILE can't be read.
+        When REDIS_PASSWORD_FILE can't be read, or others may write to it.
     """
     if has_password(url):
         return {}
     password, path = os.environ.get("REDIS_PASSWORD"), os.environ.get("REDIS_PASSWORD_FILE")
     if password is None and path:
         try:
+            _require_own(Path(path))
             password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             raise ServerError(f"REDIS_PASSWORD_FILE: must be a file with the password (got {error})") from error
@@ -62,6 +64,21 @@ def credentials(url: str) -> dict[str, str]:
         return {}
     username = os.environ.get("REDIS_USERNAME")
     return {"password": password} | ({"username": username} if username else {})
+
+
+@functools.cache
+def _require_own(path: Path) -> None:
+    """Make sure that nobody else wrote a password's file; say so, once, if others may read it."""
+    status = path.stat()
+    if status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022:
+        raise ServerError(
+            f"REDIS_PASSWORD_FILE: must belong to user {os.getuid()}, or to root, and be writable by no other user "
+            f"(got user {status.st_uid}, mode {status.st_mode & 0o777:o})"
+        )
+    if status.st_mode & 0o044:
+        import click  # only now: a client needs none
+
+        click.echo(f"Warning: other users may read {path}, the file of a password: chmod 600", err=True)
 
 
 def client(url: str, *, block_ms: int | None = None) -> redis.Redis:

@@ -1,10 +1,17 @@
 """Finds the Redis or Valkey server to use, or starts the embedded one.
 
-Each data folder has at most one embedded server, which outlives the command that started it. It listens on loopback only,
-requires a password, new for each run, and writes every change to its append-only file. In the folder:
+Each data folder has at most one embedded server, which outlives the command that started it. It listens on a Unix socket that
+only its user may open, so that no other user of the machine can reach it, fill its connections or take its place. It requires
+a password, and writes every change to its append-only file. Socket and password stay the same when it is started again, so that
+clients find it again. In the folder, which must belong to the user:
 
+``server.sock``
+    its socket. The path of a socket has at most 107 bytes: if the folder's path is too long, the socket is in a new folder
+    among the system's temporary ones, which only the user may enter.
+``server.address``
+    folder, socket and password.
 ``server.json``
-    port, password, binary, started, and once the server has answered: pid, run_id, version. It is written before the
+    socket, password, binary, started, and once the server has answered: pid, run_id, version. It is written before the
     start: if the process that starts the server dies half-way, the server's password is still known.
 ``server.lock``
     locked while a process looks for the server, starts it or stops it, so that concurrent commands share one server.
@@ -24,6 +31,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -32,6 +40,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import platformdirs
 import redis
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
 SILENCE_S = 60.0  # to wait for a living server that does not answer; a server that loads its data does answer
 SHUTDOWN_S = 60.0
 POLL_S = 0.01
+MAX_SOCKET_BYTES = 100  # of its path: some systems allow no more than 103
 
 # Passed on standard input, since every user of the machine can read the command line: it must hold no password.
 CONFIGURATION = """
@@ -93,11 +103,11 @@ def default_folder() -> Path:
 
 @contextmanager
 def temporary() -> "Iterator[str]":
-    """Start a new server and give its URL; when the block ends, remove the server and all of its data."""
+    """Start a new server, on a free port of the loopback interface, and give its URL; remove all of it when the block ends."""
     with tempfile.TemporaryDirectory(prefix="learner-") as folder:
         embedded = Embedded(Path(folder))
         try:
-            yield embedded.start()
+            yield embedded.start(free_port())
         finally:
             embedded.stop()
 
@@ -121,7 +131,7 @@ class Embedded:
         Parameters
         ----------
         port : int, optional
-            The port of a server that is started; by default a free one.
+            The port of the loopback interface for a server that is started, in place of its socket.
         share : bool
             Whether a server that already runs is accepted; if not, it is an error.
         """
@@ -132,7 +142,7 @@ class Embedded:
                     raise ServerError(f"folder {self.folder}: must have no server yet (got process {record['pid']})")
             else:
                 record = self._launch(port)
-            self._write(record)
+            self._write("server.json", record)
         self._answer(record, loaded=True)  # may take long, so without the lock
         return _url(record)
 
@@ -171,7 +181,7 @@ class Embedded:
         return True
 
     def running(self) -> dict[str, Any] | None:
-        """Return folder, port, binary, start, pid and version of the server; None if it doesn't run."""
+        """Return folder, socket (or port), binary, start, pid and version of the server; None if it doesn't run."""
         if not self.folder.is_dir():
             return None
         with self._locked():
@@ -185,7 +195,10 @@ class Embedded:
         """Keep other processes from looking for, starting or stopping the server during a block."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mode = self.folder.stat().st_mode & 0o777
+            status = self.folder.stat()
+            mode = status.st_mode & 0o777
+            if status.st_uid != os.getuid():
+                raise ServerError(f"folder {self.folder}: must belong to user {os.getuid()} (got {status.st_uid})")
             if mode & 0o022:
                 raise ServerError(f"folder {self.folder}: must not be writable by others (got mode {mode:o})")
             with self._open("server.lock") as lock:
@@ -205,24 +218,43 @@ class Embedded:
             return True
         return False
 
-    def _launch(self, port: int | None, attempts: int = 5) -> dict[str, Any]:
+    def _launch(self, port: int | None) -> dict[str, Any]:
         """Start a server process and return its record once it listens."""
         binary = find_binary()
-        record = {
-            "port": port or free_port(),
-            "password": secrets.token_urlsafe(32),
+        place = {"port": port, "password": secrets.token_urlsafe(32)} if port else self._address()
+        record: dict[str, Any] = {
+            **place,
             "binary": str(binary),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        self._write(record)
-        self._spawn(binary, CONFIGURATION.format_map(record))
-        try:
-            return self._answer(record)
-        except ServerError as error:
-            taken = "Failed listening on port" in str(error)  # by another program, after `free_port`
-            if port or not taken or attempts == 1:
-                raise
-        return self._launch(None, attempts - 1)
+        self._write("server.json", record)
+        configuration = CONFIGURATION.format(port=port or 0, password=record["password"])
+        if not port:
+            path = record["socket"].replace("\\", r"\\").replace('"', r"\"")
+            configuration += f'unixsocket "{path}"\nunixsocketperm 600\n'
+        self._spawn(binary, configuration)
+        return self._answer(record)
+
+    def _address(self) -> dict[str, str]:
+        """Return the server's socket and password: those it had before, if they are still good."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            address = json.loads((self.folder / "server.address").read_bytes())
+            here = address["folder"] == str(self.folder)  # else it was moved or copied: the other one may run, too
+            if here and _is_private(Path(address["socket"]).parent):
+                return {"socket": address["socket"], "password": address["password"]}
+        address = {"socket": self._new_socket(), "password": secrets.token_urlsafe(32)}
+        self._write("server.address", {"folder": str(self.folder), **address})
+        return address
+
+    def _new_socket(self) -> str:
+        """Return the path for a socket: in the data folder, or else in a new folder of a shorter path."""
+        path = self.folder / "server.sock"
+        if len(os.fsencode(path)) > MAX_SOCKET_BYTES:
+            path = Path(tempfile.mkdtemp(prefix="learner-")) / path.name
+        if len(os.fsencode(path)) > MAX_SOCKET_BYTES:
+            path.parent.rmdir()
+            raise ServerError(f"socket's path must have at most {MAX_SOCKET_BYTES} bytes (got {path}): set TMPDIR")
+        return str(path)
 
     def _spawn(self, binary: Path, configuration: str) -> None:
         with self._open("server.alive") as alive, self._open("server.log") as log:
@@ -246,14 +278,14 @@ class Embedded:
         deadline = time.monotonic() + SILENCE_S
         while self._alive() and time.monotonic() < deadline:
             try:
-                with client(f"{_url(record)}?socket_timeout={timeout}") as connection:
+                with client(_url(record, f"socket_timeout={timeout}")) as connection:
                     info = connection.info()
             except redis.RedisError as error:
                 got = str(error)
                 timeout = TIMEOUT_S  # a server answers rarely while it loads large entries
             else:
                 if info["run_id"] != record.get("run_id", info["run_id"]):
-                    raise ServerError(f"server of {self.folder}: must be at port {record['port']} (got another)")
+                    raise ServerError(f"server of {self.folder}: must be at {_place(record)} (got another)")
                 if not (loaded and info["loading"]):
                     process = {"pid": info["process_id"], "run_id": info["run_id"]}
                     return record | process | {"version": " ".join(identify(info))}
@@ -261,7 +293,7 @@ class Embedded:
             time.sleep(POLL_S)
         if not self._alive():
             got = self._last_words()
-        raise ServerError(f"server of {self.folder}: must run and answer at port {record['port']} (got {got})")
+        raise ServerError(f"server of {self.folder}: must run and answer at {_place(record)} (got {got})")
 
     def _open(self, name: str) -> "BinaryIO":
         path = self.folder / name
@@ -276,19 +308,34 @@ class Embedded:
             raise ServerError(f"folder {self.folder}: {rule} (got {error})") from error
         return record
 
-    def _write(self, record: dict[str, Any]) -> None:
-        new = self._record.with_suffix(".new")
+    def _write(self, name: str, data: dict[str, Any]) -> None:
+        new = self.folder / f"{name}.new"
         new.touch(mode=0o600)
-        new.write_text(json.dumps(record, indent=2))
-        new.replace(self._record)
+        new.write_text(json.dumps(data, indent=2))
+        new.replace(self.folder / name)
 
     def _last_words(self) -> str:
         lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
         return " | ".join(lines[-5:])
 
 
-def _url(record: dict[str, Any]) -> str:
-    return f"redis://:{record['password']}@127.0.0.1:{record['port']}/0"
+def _url(record: dict[str, Any], option: str = "") -> str:
+    if "port" in record:
+        return f"redis://:{record['password']}@127.0.0.1:{record['port']}/0{option and '?' + option}"
+    return f"unix://{quote(record['socket'])}?db=0&password={record['password']}{option and '&' + option}"
+
+
+def _place(record: dict[str, Any]) -> str:
+    return f"port {record['port']}" if "port" in record else f"socket {record['socket']}"
+
+
+def _is_private(folder: Path) -> bool:
+    """Tell whether a folder is there, and nobody but this user may change what is in it."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@ than the base, the commit writes all rows as the new base instead and deletes th
 twice the changed rows are written, and a start reads at most twice the model. The base and each delta have a CRC.
 """
 
+import itertools
 import json
 import zlib
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.errors import StoreError
+from learner.errors import StoreError, show
+from learner.layout import MAX_ROWS
 
 __all__ = ["Change", "Delta", "Journal"]
 
@@ -98,9 +100,19 @@ class Journal:
 
     @classmethod
     def from_json(cls, text: bytes | str) -> "Journal":
-        """Return the journal that `to_json` wrote."""
+        """Return the journal that `to_json` wrote.
+
+        Raises
+        ------
+        ValueError or TypeError
+            When it is damaged.
+        """
         base_rows, base_crc, deltas = json.loads(text)
-        return cls(base_rows, base_crc, tuple(Delta(*delta) for delta in deltas))
+        journal = cls(base_rows, base_crc, tuple(Delta(*delta) for delta in deltas))
+        numbers = [base_rows, base_crc, *itertools.chain(*journal.deltas)]
+        if not all(type(number) is int and number >= 0 for number in numbers) or base_rows > MAX_ROWS:
+            raise ValueError(f"journal must be of whole numbers, for at most {MAX_ROWS} rows (got {show(numbers)})")
+        return journal
 
     def rows(self, n_rows: int, width: int, base: bytes, deltas: Sequence[bytes]) -> NDArray[np.float32]:
         """Return the rows, float32 (n_rows, width), of the base with the deltas applied.

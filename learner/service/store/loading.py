@@ -4,12 +4,14 @@ import itertools
 import json
 import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from learner import layout, stored
 from learner.errors import StoreError
 from learner.service.store import segments
 from learner.service.store.journal import Journal
@@ -17,7 +19,7 @@ from learner.service.store.link import Link
 from learner.service.store.snapshot import FORMAT, Written, checksums
 from learner.service.wire import Keys
 
-__all__ = ["Parts", "decode", "journal_of", "read", "require_model"]
+__all__ = ["Parts", "decode", "journal_of", "read", "require_model", "require_readable"]
 
 COMMITS_AHEAD = 3  # their deltas are read too, in case a worker commits in between
 
@@ -77,13 +79,25 @@ def _keys(keys: Keys, head: Mapping[bytes, bytes], width: int) -> list[list[str]
     """Return the keys of the base, the names, the ids, and each delta of the commit with this head."""
     journal = journal_of(head)
     base = segments.keys_of(keys.rows, journal.base_rows * width * 4)
-    names = segments.keys_of(keys.names, int(head.get(b"name_bytes", 0)))
+    n_bytes = int(head.get(b"name_bytes", 0))
+    if not 0 <= n_bytes <= layout.MAX_ARENA:
+        raise ValueError(f"names must have 0 to {layout.MAX_ARENA} bytes (got {n_bytes})")
+    names = segments.keys_of(keys.names, n_bytes)
     return [base, names, [keys.ids], *([keys.delta(delta.number)] for delta in journal.deltas)]
 
 
 def journal_of(head: Mapping[bytes, bytes]) -> Journal:
     """Return the journal in a commit's head, an empty one if there is none."""
     return Journal.from_json(head[b"journal"]) if b"journal" in head else Journal()
+
+
+def require_readable(keys: Keys) -> AbstractContextManager[None]:
+    """Return a block in which whatever decoding raises at a damaged head becomes one error: see `learner.stored`."""
+    return stored.require_readable(f"state of {keys.model!r}", _remedy(keys))
+
+
+def _remedy(keys: Keys) -> str:
+    return f"restore the server's data, or 'learner repair {keys.model} --forget'"
 
 
 def require_model(keys: Keys, head: Mapping[bytes, bytes], fingerprint: str) -> None:
@@ -101,6 +115,11 @@ def require_model(keys: Keys, head: Mapping[bytes, bytes], fingerprint: str) -> 
         raise StoreError(
             f"state of {keys.model!r} must have format {FORMAT} (got {version}): an older learner wrote it; push the stream "
             "again to a new model"
+        )
+    if (digest := head.get(b"layout", layout.FIRST_DIGEST.encode()).decode()) != layout.digest():
+        raise StoreError(
+            f"state of {keys.model!r} must have the layout {layout.digest()} (got {digest}): it was learned with other "
+            "constants, so its numbers mean something else; push the stream again to a new model"
         )
     if head[b"fingerprint"].decode() != fingerprint:
         raise StoreError(
@@ -132,8 +151,7 @@ def decode(parts: Parts, keys: Keys, width: int) -> tuple[dict[str, NDArray[Any]
         _require_checksums(head[b"checksums"].decode(), sums)
     except StoreError as error:
         raise StoreError(
-            f"state of {keys.model!r} was damaged or written by something else: {error}; restore the server's data, "
-            f"or 'learner repair {keys.model} --forget'"
+            f"state of {keys.model!r} was damaged or written by something else: {error}; {_remedy(keys)}"
         ) from error
     state: dict[str, NDArray[Any]] = {
         name: np.frombuffer(head[name.encode()], dtype).reshape(shape) for name, (dtype, shape) in small.items()

@@ -19,6 +19,7 @@ from learner.service.lease import LEASE_SECONDS, process_name
 from learner.service.store.durability import Durability
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.position import Position, create_group
+from learner.stored import require_readable
 
 __all__ = ["Owner", "Ownership"]
 
@@ -88,12 +89,21 @@ class Ownership:
         self._n_signs = 0
 
     def read(self) -> Owner:
-        """Return the model's owner with its last sign of life."""
+        """Return the model's owner with its last sign of life.
+
+        Raises
+        ------
+        StoreError
+            When something else wrote its fields.
+        """
         with self._link.client.pipeline() as pipe:
             pipe.hgetall(self._link.keys.owner)
             pipe.get(self._link.keys.lease)
             fields, sign = pipe.execute()
-        return Owner({key.decode(): value.decode() for key, value in fields.items()}, sign)
+        with require_readable(f"owner of {self._link.keys.model!r}", f"delete {self._link.keys.owner}"):
+            owner = Owner({key.decode(): value.decode() for key, value in fields.items()}, sign)
+            str(owner) if "worker" in owner.fields else owner.lease_seconds
+        return owner
 
     # ---- taking over, and releasing ----
     def take_over(self, lease_seconds: float = LEASE_SECONDS) -> int:

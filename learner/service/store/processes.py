@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -14,8 +14,9 @@ import redis
 from learner.service.lease import process_ended, process_name
 from learner.service.store.link import Link
 
-__all__ = ["NOTE_SECONDS", "Processes"]
+__all__ = ["NOTE_SECONDS", "Processes", "readable"]
 
+FIELDS = {"state": str, "host": str, "pid": int, "process": str, "since": float}  # of a note
 NOTE_SECONDS = 86_400  # until notes expire after the last one was written
 
 
@@ -62,5 +63,20 @@ class Processes:
         return sorted(notes, key=lambda note: float(note["since"]))
 
     def _notes(self) -> dict[str, dict[str, Any]]:
-        notes = cast("dict[bytes, bytes]", self._link.client.hgetall(self._link.keys.workers))
-        return {name.decode(): json.loads(note) for name, note in notes.items()}
+        return readable(cast("dict[bytes, bytes]", self._link.client.hgetall(self._link.keys.workers)))
+
+
+def readable(notes: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    r"""Return the notes in a hash that are as `Processes.note` writes them.
+
+    >>> good = b'{"state": "running", "host": "here", "pid": 1, "process": "here 1", "since": 2.0}'
+    >>> list(readable({b"a": good, b"b": b"\xff", b"c": b"[]", b"d": b"{}"}))
+    ['a']
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, text in notes.items():
+        with contextlib.suppress(ValueError, RecursionError):
+            note = json.loads(text)
+            if isinstance(note, dict) and all(isinstance(note.get(field), kind) for field, kind in FIELDS.items()):
+                found[name.decode()] = note
+    return found

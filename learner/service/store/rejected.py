@@ -6,6 +6,7 @@ from typing import Any
 
 import msgpack
 
+from learner.packing import UNPACK_ERRORS
 from learner.service.store import Store
 from learner.service.wire import RejectedEntry, describe
 
@@ -32,11 +33,17 @@ def _described(entry_id: bytes, fields: dict[bytes, bytes]) -> Rejected:
         "id": entry_id.decode(),
         **{name: fields.get(name.encode(), b"").decode(errors="replace") for name in ("entry", "stage", "reason")},
         "field": field,
-        "bytes": int(fields.get(b"bytes", 0)),
+        "bytes": _n_bytes(fields),
         "example": describe(field, data),
         "data": data.decode(errors="backslashreplace"),
         "base64": base64.b64encode(data).decode(),
     }
+
+
+def _n_bytes(fields: dict[bytes, bytes]) -> int:
+    """Return the size of the original; of an entry that doesn't tell, that of what was kept."""
+    text = fields.get(b"bytes", b"")
+    return int(text[:18]) if text.isdigit() else len(fields.get(b"data", b""))
 
 
 def put_back(store: Store, ids: Iterable[str] | None) -> Iterator[tuple[str, str | None]]:
@@ -96,12 +103,17 @@ def _move(store: Store, ids: list[str], spare_killed: bool) -> list[tuple[str, s
 def _original(fields: dict[bytes, bytes]) -> tuple[dict[Any, Any] | None, str | None]:
     """Return (the fields to push again, None), or (None, the reason why they can't be restored)."""
     data, field = fields.get(b"data", b""), fields.get(b"field", b"").decode(errors="replace")
-    if int(fields.get(b"bytes", 0)) > len(data):
-        return None, f"only {len(data)} of its {int(fields[b'bytes'])} bytes were kept"
+    if (n_bytes := _n_bytes(fields)) > len(data):
+        return None, f"only {len(data)} of its {n_bytes} bytes were kept"
     if field in ("records", "batch"):
         return {field: data}, None
     if field != RejectedEntry._field_defaults["field"]:
         return None, "it doesn't say what it was"
-    entry = msgpack.unpackb(data)
+    try:
+        entry = msgpack.unpackb(data, strict_map_key=False)
+    except UNPACK_ERRORS:
+        return None, "it can't be decoded"
+    if not isinstance(entry, dict) or not all(isinstance(part, str | bytes) for pair in entry.items() for part in pair):
+        return None, "it is no map of fields"
     entry.pop("id", None)
     return (entry, None) if entry else (None, "it has no fields")

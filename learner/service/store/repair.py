@@ -1,13 +1,11 @@
 """Makes cursor and stream fit again, in the way that an administrator chooses."""
 
 import contextlib
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from learner.errors import StoreError
-from learner.service.store.journal import Journal
 from learner.service.store.position import (
     LAST,
     NEVER,
@@ -20,6 +18,7 @@ from learner.service.store.position import (
 )
 from learner.service.store.writing import queue_rejected
 from learner.service.wire import GROUP, rejected_entry
+from learner.stored import require_readable
 
 if TYPE_CHECKING:
     from learner.service.store import Store
@@ -65,14 +64,14 @@ def repair(store: "Store", choice: str) -> Position:
             "skip": (old.last, old.added),
             "continue": (old.cursor, old.passed),
         }[choice]
-        state = _state_keys(store, pipe)
+        state = list(store.client.scan_iter(match=f"{keys.state}*", count=1000)) if choice == "forget" else []
         pipe.multi()
-        if choice == "forget":
+        if state:
             pipe.delete(*state)
         pipe.hset(keys.head, mapping={"cursor": new, "entries": entries})
         pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, new, "ENTRIESREAD", entries)
 
-    return _transaction(store, change)
+    return _transaction(store, change, forgets=choice == "forget")
 
 
 def skip_entry(store: "Store", entry_id: str) -> Position:
@@ -151,16 +150,20 @@ def _copy_after(store: "Store", last: bytes, to: str) -> bytes:
     return last
 
 
-def _transaction(store: "Store", change: Any) -> Position:
-    """Have `change(pipe, position)` queue what changes, as long as nothing else did and the store owns the model."""
+def _transaction(store: "Store", change: Any, forgets: bool = False) -> Position:
+    """Have `change(pipe, position)` queue what changes, as long as nothing else did and the store owns the model.
+
+    What was learned, which may be damaged, is not looked at if the change forgets it.
+    """
     keys = store.keys
     pipe: Any
     while True:
         with store.client.pipeline() as pipe:
             pipe.watch(keys.owner, keys.lease, keys.head, keys.examples)
             store.ownership.require(pipe)
-            cursor, learned = pipe.hmget(keys.head, "cursor", "entries")
-            old = locate(pipe, keys, cursor or NEVER, int(learned or 0), 0, cursor or NEVER)
+            cursor, learned = (None, None) if forgets else pipe.hmget(keys.head, "cursor", "entries")
+            with require_readable(f"cursor of {keys.model!r}", "choose forget, which learns the stream anew"):
+                old = locate(pipe, keys, cursor or NEVER, int(learned or 0), 0, cursor or NEVER)
             if not old.is_stream:
                 raise StoreError(str(old.trouble))
             change(pipe, old)
@@ -172,13 +175,3 @@ def _transaction(store: "Store", change: Any) -> Position:
 def _create_group(store: "Store") -> None:
     with contextlib.suppress(redis.ResponseError):  # what isn't a stream is named by `_transaction`
         create_group(store.client, store.keys.examples)
-
-
-def _state_keys(store: "Store", pipe: Any) -> list[str]:
-    """Return all keys of the committed state; the pipe watches its head."""
-    keys = store.keys
-    deltas = Journal.from_json(pipe.hget(keys.head, "journal") or "[0,0,[]]").deltas
-    segments = (
-        itertools.takewhile(store.client.exists, map(key, itertools.count())) for key in (keys.rows, keys.names)
-    )
-    return [keys.head, keys.ids, *(keys.delta(delta.number) for delta in deltas), *itertools.chain(*segments)]

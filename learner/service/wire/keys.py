@@ -38,17 +38,17 @@ class Keys:
         self.progress = prefix + "progress"
         self.ids = prefix + "state:ids"
         self.attempt = prefix + "attempt"
-        self.head = prefix + "state:head"
-        self._state = prefix + "state:"
+        self.state = prefix + "state:"  # what all keys of the learned state start with
+        self.head = self.state + "head"
 
     def rows(self, segment: int) -> str:
         """Return the key of a segment of the base of the committed rows (see `learner.service.store.journal`)."""
-        return f"{self._state}rows:{segment}"
+        return f"{self.state}rows:{segment}"
 
     def delta(self, number: int) -> str:
         """Return the key of the rows that a commit changed."""
-        return f"{self._state}delta:{number}"
+        return f"{self.state}delta:{number}"
 
     def names(self, segment: int) -> str:
         """Return the key of a segment of the committed names."""
-        return f"{self._state}names:{segment}"
+        return f"{self.state}names:{segment}"

@@ -8,6 +8,7 @@ as a zero in a map. A **record** may be an array, too, where the model has no fe
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -164,13 +165,21 @@ def _no_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 # ---- out ----
+UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def to_json(value: Any, **options: Any) -> str:
-    """Return a value in JSON, with null for the numbers that JSON has no form for.
+    r"""Return a value in JSON, with null for the numbers that JSON has no form for.
+
+    Characters that a terminal obeys, or that UTF-8 has no form for, are escaped.
 
     >>> to_json({"loss": float("nan")})
     '{"loss": null}'
+    >>> print(to_json("\x1b[2J \x9b2J \ud800 né"))
+    "\u001b[2J \u009b2J \ud800 né"
     """
-    return json.dumps(_finite(value), ensure_ascii=False, **options)
+    text = json.dumps(_finite(value), ensure_ascii=False, **options)
+    return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _finite(value: Any) -> Any:
