@@ -25,6 +25,7 @@ from learner.service.wire import Keys
 if TYPE_CHECKING:
     import redis
 
+    from learner.service.recent import RecentIds
     from learner.service.store.commits import Commits
 
 __all__ = ["Store"]
@@ -143,6 +144,12 @@ class Store:
             return self.spec()
         except NoPermissionError:
             return None
+
+    def recent_ids(self) -> "RecentIds":
+        """Return the ids of the last entries learned, as of the last commit."""
+        from learner.service.store.loading import recent_ids
+
+        return recent_ids(self._link, bytes.fromhex(self.spec()["seed"]))
 
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner, the processes and the lag, without the state."""

@@ -21,7 +21,7 @@ from learner.service.wire.bounds import (
 from learner.service.wire.described import describe
 from learner.service.wire.entries import (
     LEARN_HELD,
-    SIZE,
+    CutFields,
     Example,
     RawExample,
     RejectedEntry,
@@ -46,7 +46,7 @@ __all__ = [
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",
-    "SIZE",
+    "CutFields",
     "Example",
     "Keys",
     "RawExample",
