@@ -19,6 +19,7 @@ from learner import compiling
 from learner.commands.exits import errors_as_lines
 from learner.commands.options import durability_option, redis_option, replicas_option
 from learner.errors import LearnerError, RejectedError
+from learner.messages import tell
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering
 from learner.service.committing import Committing
@@ -170,7 +171,7 @@ def _stop_on_signals(worker: Worker) -> None:
         if n:
             code = LearnerError.exit_code
             rule = f"they could not be committed within {STOP_SECONDS:g} s of the signal"
-            click.echo(f"Error: {n} entries learned must be learned again: {rule}", err=True)
+            tell(f"Error: {n} entries learned must be learned again: {rule}")
         os._exit(code)  # whatever runs now could catch what is raised here, as a `__del__` does
 
     signal.signal(signal.SIGTERM, stop)
@@ -260,9 +261,9 @@ def worker(
         if not reconnecting.run(functools.partial(owner.wait_to_own, wait)):
             return
         learned = f"{owner.model.n_examples} examples learned up to {owner.learning.cursor.decode()}"
-        click.echo(f"worker of {model}: epoch {store.ownership.epoch}, {learned}", err=True)
+        tell(f"worker of {model}: epoch {store.ownership.epoch}, {learned}")
         for shortcoming in shortcomings:
-            click.echo(f"worker of {model}: warning, what is learned may be lost: {shortcoming}", err=True)
+            tell(f"worker of {model}: warning, what is learned may be lost: {shortcoming}")
         reconnecting.run(functools.partial(owner.run, burst))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,6 +1,5 @@
 """Commands about examples: push them, ask for predictions and explanations."""
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -27,6 +26,7 @@ from learner.commands.options import (
 from learner.commands.show import answer_text, printable
 from learner.errors import FormatError, LearnerError
 from learner.files import Packed, Reading, Source, expand, read
+from learner.messages import one_line
 from learner.service.wire import MAX_ENTRY_BYTES, MAX_SHORT_BYTES, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _BadLines:
     def __call__(self, where: str, message: str, raw: bytes) -> None:
         self.n += 1
         if self.n <= SHOWN_ERRORS:
-            click.echo(f"Error: {f'{self.file}: ' if self.is_pattern else ''}{where}: {message}", err=True)
+            click.echo(f"Error: {one_line(f'{self.file}: ' * self.is_pattern + f'{where}: {message}')}", err=True)
 
 
 class _Repeats:
@@ -145,14 +145,11 @@ class _Repeats:
         self._recent: RecentIds | tuple[()] = ()
         if identity is None:
             return
-        from redis.exceptions import NoPermissionError
-
         from learner.service.store import Store
 
         if len(identity.encode()) > MAX_IDENTITY_BYTES:
             raise LearnerError(f"--id must be at most {MAX_IDENTITY_BYTES} bytes (got {len(identity.encode())})")
-        with contextlib.suppress(NoPermissionError):  # a producer may only push
-            self._recent = Store(client.redis, client.keys.model).recent_ids()
+        self._recent = Store(client.redis, client.keys.model).known_ids() or ()
 
     def __call__(self, batch: "Batch") -> None:
         if batch.ids:
@@ -312,7 +309,7 @@ class _Answers:
             if not self.n_answers:
                 raise
             self.n_errors += 1
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {one_line(str(error))}", err=True)
 
     def _chunk(self, client: "Client", kind: str, chunk: list[_Line]) -> None:
         """Print the answers to records of one kind, asked for at once; or print errors."""
@@ -336,7 +333,9 @@ class _Answers:
 
     def _error(self, line: int, message: str) -> None:
         self.n_errors += 1
-        click.echo(to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {message}")
+        click.echo(
+            to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {one_line(message)}"
+        )
 
 
 @click.command()

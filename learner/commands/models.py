@@ -16,6 +16,7 @@ from learner.commands.options import (
     to_json,
 )
 from learner.errors import LearnerError
+from learner.messages import one_line
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -107,7 +108,7 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
     from learner.commands.show import status_lines
 
     for line in status_lines(state):
-        click.echo(line)
+        click.echo(one_line(line))
 
 
 @click.command()
@@ -144,7 +145,7 @@ def repair(model: str, choice: str | None, redis_url: str | None, as_json: bool)
     if as_json:
         click.echo(to_json(position.to_dict()))
     elif position.trouble:
-        click.echo(position.trouble)
+        click.echo(one_line(position.trouble))
         for name, meaning in repairs.CHOICES.items():
             click.echo(f"  learner repair {model} --{name:11} {meaning}")
     else:

@@ -13,6 +13,7 @@ import click
 from learner.errors import LearnerError, SpecError, show
 from learner.files import COLUMNAR, FORMATS, Reading, check_encoding
 from learner.losses import LOSSES
+from learner.messages import one_line
 from learner.optimizers import OPTIMIZERS
 from learner.spec import ACTIVATIONS, OUTCOMES, Spec
 from learner.tasks import TASKS
@@ -108,7 +109,7 @@ def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note(note: str) -> None:
-    click.echo(f"Note: {note}", err=True)
+    click.echo(f"Note: {one_line(note)}", err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

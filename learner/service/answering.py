@@ -5,9 +5,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from learner.errors import LearnerError, show
+from learner.messages import tell
 from learner.service.recovery import Recovery
 from learner.service.store import Store
 from learner.service.store.position import NEVER
@@ -127,9 +126,7 @@ class Answering:
         if key not in self._noted and len(self._noted) < MAX_NOTED:
             self._noted.add(key[: MAX_SHORT_BYTES + 1])
             name = show(key.decode(errors="replace"))
-            click.echo(
-                f"worker of {self.store.keys.model}: requests with reply {name} have no answer: it {why}", err=True
-            )
+            tell(f"worker of {self.store.keys.model}: requests with reply {name} have no answer: it {why}")
 
     # ---- refusing ----
     def _refusal(self, request_id: bytes, fields: Fields, now: float) -> dict[str, Any] | None:

@@ -7,8 +7,7 @@ known: before the next time it is tried in a child process, and rejected if that
 
 import functools
 
-import click
-
+from learner.messages import tell
 from learner.service.committing import Committing
 from learner.service.learning import Learning
 from learner.service.reading import READ_ENTRIES
@@ -101,7 +100,7 @@ class Recovery:
     def _quarantine(self, entry_id: bytes, fields: dict[bytes, bytes], death: str) -> None:
         """Reject an entry that kills the process, and commit that at once."""
         reason = f"entry must not kill the worker (it did, and then a trial: {death})"
-        click.echo(f"worker of {self.store.keys.model}: entry {entry_id.decode()} is rejected: {reason}", err=True)
+        tell(f"worker of {self.store.keys.model}: entry {entry_id.decode()} is rejected: {reason}")
         self.learning.skip(entry_id, rejected_entry("killed", reason, fields))
         self.committing.commit()
 

@@ -145,11 +145,14 @@ class Store:
         except NoPermissionError:
             return None
 
-    def recent_ids(self) -> "RecentIds":
-        """Return the ids of the last entries learned, as of the last commit."""
+    def known_ids(self) -> "RecentIds | None":
+        """Return the ids of the last entries learned, as of the last commit; None if this user may not read them."""
         from learner.service.store.loading import recent_ids
 
-        return recent_ids(self._link, bytes.fromhex(self.spec()["seed"]))
+        try:
+            return recent_ids(self._link, bytes.fromhex(self.spec()["seed"]))
+        except NoPermissionError:
+            return None
 
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner, the processes and the lag, without the state."""

@@ -8,6 +8,7 @@ as a zero in a map. A **record** may be an array, too, where the model has no fe
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -167,10 +168,21 @@ def _no_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 def to_json(value: Any, **options: Any) -> str:
     """Return a value in JSON, with null for the numbers that JSON has no form for.
 
+    What terminals obey, and the lone surrogates that UTF-8 has no form for, is escaped.
+
     >>> to_json({"loss": float("nan")})
     '{"loss": null}'
     """
-    return json.dumps(_finite(value), ensure_ascii=False, **options)
+    return _UNPRINTABLE.sub(_escaped, json.dumps(_finite(value), ensure_ascii=False, **options))
+
+
+_UNPRINTABLE = re.compile(
+    "[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # json.dumps escapes those below
+
+
+def _escaped(found: "re.Match[str]") -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _finite(value: Any) -> Any:
