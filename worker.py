@@ -84,14 +84,21 @@ class Worker:
         self.stopping = False
         acceptance = Acceptance(max_rejected, rejected_window)
         self.owning = Owning(store, self._is_stopping, lease_seconds)
-        self.learning = Learning(self.model, acceptance, self._is_stopping)
+        self.learning = Learning(self.model, acceptance, self._is_stopping, self._answer_meanwhile)
         self.measuring = Measuring(self.learning, late_every)
         self.committing = Committing(store, self.learning, commit_seconds)
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery)
+        self.answering.pack = self.learning.pack
 
     def _is_stopping(self) -> bool:
         return self.stopping
+
+    def _answer_meanwhile(self) -> None:
+        """Answer in the middle of an entry; after a crash not, so that it is known what may have killed the worker."""
+        if not self.recovery.is_going_on:
+            with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
+                self.answering.meanwhile()
 
     def wait_to_own(self, patient: bool = True) -> bool:
         """Become the owner, as `Owning.wait` does, and load the last commit; return False when stopped meanwhile."""
@@ -116,8 +123,8 @@ class Worker:
         strays = Strays(self.store)
         try:
             while not self.stopping:
-                may_ask = not self.answering.waiting
-                batch = self._read(reading, wait=may_ask and not burst)
+                was_idle = self.answering.is_idle
+                batch = self._read(reading, wait=was_idle and not burst)
                 self.owning.require()
                 examples = self._collect(batch.examples, no_more=burst and not batch.examples)
                 self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
@@ -125,7 +132,7 @@ class Worker:
                 flushing.flush_if_due(examples_came=bool(batch.examples))
                 self.committing.commit_if_due()
                 strays.look_if_due()
-                is_done = may_ask and not batch.examples and not batch.requests and not self.answering.waiting
+                is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
                 if burst and is_done and not flushing.flush():
                     break
             self.owning.require()

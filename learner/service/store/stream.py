@@ -111,6 +111,10 @@ class Stream:
             examples, *requests = read_blocking(pipe, after, count, block_ms)
         return examples, requests[0] if requests else []
 
+    def read_requests(self, after: bytes) -> Entries:
+        """Return the next requests, without waiting for any."""
+        return read_bounded(self._link.client, {self._link.keys.requests: after}, [UNMEASURED_ENTRIES])[0]
+
     def add_learn_held(self) -> bytes | None:
         """Add the entry that has the held examples learned; return its id, None if the stream is gone.
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from learner import layout
 from learner.commands import main
 from learner.errors import ServerError
-from learner.service import acceptance, answering, wire
+from learner.service import acceptance, answering, replying, wire
 from learner.service.store import requests, writing
 from learner.service.store.connection import client as connect
 
@@ -83,7 +83,7 @@ BOUNDS = {
     "examples in an entry, or feature maps in a request": (wire.MAX_BATCH, ""),
     "features in an example": (layout.MAX_FEATURES, ""),
     "a feature's name, a target, an importance, an id": (layout.MAX_NAME_BYTES, "bytes"),
-    "contributions in a reply": (answering.MAX_EXPLAINED, ""),
+    "contributions in a reply": (replying.MAX_EXPLAINED, ""),
     "of a rejected entry kept": (wire.REJECTED_BYTES, "bytes"),
     "rejected entries kept": (writing.MAX_REJECTED, ""),
     "requests that wait": (answering.MAX_WAITING, ""),
