@@ -17,6 +17,7 @@ from learner.commands.options import SOME_LEFT_OUT, format_option, json_option, 
 from learner.commands.show import printable
 from learner.errors import FormatError, LearnerError, SpecError, show
 from learner.files import READING, read
+from learner.messages import one_line
 from learner.spec import Spec
 
 __all__ = ["featurize", "templates"]
@@ -158,7 +159,7 @@ def featurize(
             features = phi(value)
         except ValueError as error:
             n_bad += 1
-            click.echo(f"Error: {error}" if is_json else f"Error: {where}: {error}", err=True)
+            click.echo(f"Error: {one_line(str(error) if is_json else f'{where}: {error}')}", err=True)
             continue
         if as_json:
             click.echo(to_json({"features": features}))

@@ -18,6 +18,7 @@ from learner.errors import ExampleError, LearnerError
 from learner.files import Reading, expand, read
 from learner.files.profile import SAMPLE_ROWS, Profile
 from learner.late import BLOCK_EXAMPLES, LateLoss
+from learner.messages import one_line
 from learner.packing import pack_example
 from learner.proposal import Proposal, propose
 
@@ -79,24 +80,25 @@ def show(proposal: Proposal, n_rows: int, file: str) -> None:
     """Print what was seen and what is proposed."""
     click.echo(f"{file}: {n_rows} rows, {len(proposal.profiles)} columns beside {proposal.spec['target']!r}")
     click.echo()
-    width = max((len(name) for name in proposal.profiles), default=6)
+    width = max((len(one_line(name)) for name in proposal.profiles), default=6)
     click.echo(
         f"{'column':<{width}}  {'kind':<10}  {'missing':>7}  {'distinct':>8}  {'example':<{SHOWN_TEXT}}  because"
     )
     for name, column in proposal.profiles.items():
         kind = proposal.spec["columns"].get(name, {}).get("kind", column.kind)
         missing = f"{100.0 * column.n_missing / max(column.n, 1):.0f}%"
-        example = column.example if len(column.example) <= SHOWN_TEXT else column.example[: SHOWN_TEXT - 1] + "…"
+        example = one_line(column.example, 10 * SHOWN_TEXT)
+        example = example if len(example) <= SHOWN_TEXT else example[: SHOWN_TEXT - 1] + "…"
         reason = reason_of(kind, column)
         click.echo(
-            f"{name:<{width}}  {kind:<10}  {missing:>7}  {column.n_distinct:>8}  {example:<{SHOWN_TEXT}}  {reason}"
+            f"{one_line(name):<{width}}  {kind:<10}  {missing:>7}  {column.n_distinct:>8}  {example:<{SHOWN_TEXT}}  {reason}"
         )
     click.echo()
     for what, reason in proposal.reasons.items():
         value = proposal.spec[what]
-        click.echo(f"{what}: {value if isinstance(value, str) else ', '.join(value)} ({reason})")
+        click.echo(one_line(f"{what}: {value if isinstance(value, str) else ', '.join(value)} ({reason})"))
     for warning in proposal.warnings:
-        click.echo(f"warning: {warning}")
+        click.echo(f"warning: {one_line(warning)}")
 
 
 def reason_of(kind: str, column: Profile) -> str:
