@@ -91,7 +91,8 @@ class Answering:
         self._answered_at = time.monotonic()
         self._replies: list[tuple[bytes, bytes]] = []  # to be sent, with the ids of their requests
         self._done: list[bytes] = []
-        self._kept: list[bytes] = []  # requests that were answered, but come after one that is not
+        self._kept: list[tuple[int, int]] = []  # requests that were answered, but come after one that is not
+        self._oldest: tuple[int, int] | None = (0, 0)  # that was not answered, when replies were sent last
         self._was_suspect = False  # the request that was answered last
         self._n_to_refuse = 0  # of the oldest, because too many wait
         self._noted: set[bytes] = set()  # reply keys that were said not to be written to
@@ -194,14 +195,18 @@ class Answering:
 
     def _send(self) -> None:
         """Send the replies, and remove the requests up to the oldest that is not answered."""
-        done = sorted([*self._kept, *self._done], key=stream_id)
         left = [self.waiting[0][0]] if self.waiting else []
         left += [asked.request_id for asked in self.many]
         oldest = min(map(stream_id, left), default=None)
-        n = len(done) if oldest is None else sum(stream_id(request_id) < oldest for request_id in done)
-        for key, error in self.store.requests.answer(self._replies, done[n - 1] if n else NEVER):
+        done = [*self._kept, *map(stream_id, self._done)]
+        gone = done if oldest is None else []
+        if oldest and oldest != self._oldest:  # otherwise all before it was removed before
+            gone = [place for place in done if place < oldest]
+        up_to = b"%d-%d" % max(gone) if gone else NEVER
+        for key, error in self.store.requests.answer(self._replies, up_to):
             self._note(key, f"could not be written to ({error})")
-        self._kept, self._done, self._replies, self._n_reply_bytes = done[n:], [], [], 0
+        self._kept = [place for place in done if oldest and place > oldest]
+        self._done, self._replies, self._n_reply_bytes, self._oldest = [], [], 0, oldest
 
     def _may_write(self, key: bytes) -> bool:
         """Tell whether a key is for replies; if not, say so: nobody makes a worker write to another key."""
@@ -234,16 +239,15 @@ class Answering:
         return None
 
     def _refuse_largest(self) -> None:
-        """Refuse requests for many, those that took most work first, while too many bytes of them wait."""
-        while self._n_many_bytes > MAX_MANY_BYTES:
-            asked = max(self.many)
-            self.many.remove(asked)
-            heapq.heapify(self.many)
+        """Refuse requests for many, those that took most work first, while too many of them wait."""
+        if self._n_many_bytes <= MAX_MANY_BYTES and len(self.many) <= MAX_WAITING:
+            return
+        self.many.sort()  # which keeps it a heap
+        while self._n_many_bytes > MAX_MANY_BYTES or len(self.many) > MAX_WAITING:
+            asked = self.many.pop()
             self._n_many_bytes -= size_of(asked.fields)
-            error = (
-                f"requests for many that wait must be at most {MAX_MANY_BYTES} bytes (more do; this one took most work)"
-            )
-            self._finish(asked.request_id, asked.fields, {"error": error})
+            rule = f"requests for many that wait must be at most {MAX_WAITING}, and {MAX_MANY_BYTES} bytes (more do)"
+            self._finish(asked.request_id, asked.fields, {"error": rule})
 
     def _refuse_oldest(self) -> None:
         """Have the oldest requests refused when too many wait, and drop them when far too many do."""

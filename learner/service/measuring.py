@@ -147,6 +147,7 @@ class Measuring:
         singles = []
         for part in decode_entry(fields):
             example = featurize(part, fields, self.learning.pack) if isinstance(part, RawExample) else part
+            self.learning.between()
             if isinstance(example, RejectedEntry):
                 continue
             if b"batch" in fields:

@@ -442,7 +442,7 @@ def test_requests_for_many_that_wait_are_bounded_in_bytes(client, create, own, m
         queue.answer(examples_wait=False)
     refused = [reply for reply in replies(client) if "error" in reply]
     assert len(refused) == 2
-    assert "requests for many that wait must be at most 600 bytes" in refused[0]["error"]
+    assert "requests for many that wait must be at most 10000, and 600 bytes" in refused[0]["error"]
 
 
 def test_requests_are_answered_in_the_middle_of_a_large_entry(client, create, serving, monkeypatch):
