@@ -5,7 +5,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from learner.errors import show
@@ -32,6 +32,7 @@ MAX_WAITING = 10_000  # requests; when more wait, the oldest are refused
 MAX_KEPT_WAITING = 100_000  # requests; when more wait, the oldest are dropped without a reply
 MAX_MANY_BYTES = 64 << 20  # of requests for many that wait; beyond, the one that took most work is refused
 ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
+LEVEL_SECONDS = (0.0, 0.1, 1.0)  # of work on a request for many, after each of which others come first
 SLICE_SECONDS = 0.02  # of work on a request for many before others have their turn
 MANY_SHARE = 0.5  # of the time of requests for one, for those for many while both wait
 MEANWHILE_SECONDS = 0.2  # between answers while a large entry is learned
@@ -44,9 +45,12 @@ Fields = Mapping[bytes, bytes]
 
 @dataclass(order=True)
 class Asked:
-    """A request for many that waits: the one with the least work so far has its turn first, of equal ones the oldest."""
+    """A request for many that waits: those on the lowest level come first, of these the oldest.
 
-    seconds: float
+    The level is how many of `LEVEL_SECONDS` the work so far exceeds: what takes little work waits for nothing that takes much.
+    """
+
+    level: int
     number: int
     request_id: bytes = field(compare=False)
     fields: Fields = field(compare=False)
@@ -116,7 +120,7 @@ class Answering:
             if b"batch" in fields or b"records" in fields:
                 self._number += 1
                 self._n_many_bytes += size_of(fields)
-                asked = Asked(0.0, self._number, request_id, fields, Reply(self.model, fields, self.pack))
+                asked = Asked(0, self._number, request_id, fields, Reply(self.model, fields, self.pack))
                 heapq.heappush(self.many, asked)
             else:
                 self.waiting.append((request_id, fields))
@@ -173,13 +177,14 @@ class Answering:
         self._many_due = min(self._many_due + MANY_SHARE * (time.monotonic() - started), SLICE_SECONDS)
 
     def _answer_many(self) -> None:
-        """Work for a moment on the request for many that took the least work so far."""
+        """Work for a moment on the first request for many."""
         started = time.monotonic()
         asked = heapq.heappop(self.many)
-        self._n_to_refuse += asked.seconds > 0.0  # it was counted at its first turn
+        self._n_to_refuse += asked.level > 0  # it was counted at its first turn
         reply = self._refusal(asked.request_id, asked.fields) or asked.reply.work(SLICE_SECONDS)
         if reply is None:
-            heapq.heappush(self.many, replace(asked, seconds=asked.reply.seconds))
+            asked.level = sum(asked.reply.seconds > seconds for seconds in LEVEL_SECONDS)
+            heapq.heappush(self.many, asked)
         else:
             self._n_many_bytes -= size_of(asked.fields)
             self._finish(asked.request_id, asked.fields, reply)
