@@ -17,7 +17,7 @@ from learner.model import Model
 from learner.service.store import Store
 from learner.service.wire import REPLIES
 from tests.reliability import Row, row
-from tests.reliability.machinery import KEYS, ROOT, Process, Server, committed, create, digest, lag, wait_for
+from tests.reliability.machinery import KEYS, ROOT, Process, Server, committed, create, digest, lag, owner_pid, wait_for
 
 WIDE = b"".join(msgpack.packb([i % 2, {f"x{j}": float((i * j) % 7 - 3) for j in range(30)}]) for i in range(900))
 BACKTRACKING = {"templates": [{"template": "words", "field": "t", "token": r"(?:a|a)+$"}]}
@@ -184,15 +184,13 @@ def log_gone(quick: bool) -> Row:
     """Close the pipe that the worker's log goes to, and have it say something."""
     with Server() as server, server.client() as client:
         model = create(client)
-        worker = Process(server.url, "--commit-seconds", "0.1").ready()
         command = [sys.executable, "-m", "learner", "worker", "m", "--commit-seconds", "0.1", "--held-seconds", "inf"]
-        worker.signal(signal.SIGTERM)
-        worker.end()
         reading, writing = os.pipe()
         os.close(reading)
         process = subprocess.Popen(command, env={**os.environ, "REDIS_URL": server.url}, stderr=writing, cwd=ROOT)
         os.close(writing)
         try:
+            wait_for(lambda: owner_pid(client) == process.pid, "the worker works")
             server.kill()
             time.sleep(1.0)
             server.start()
