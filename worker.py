@@ -20,6 +20,7 @@ from learner.commands import settable
 from learner.commands.exits import errors_as_lines
 from learner.commands.options import durability_option, redis_option, replicas_option
 from learner.errors import FencedError, LearnerError, RejectedError, StreamError
+from learner.messages import tell
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering
 from learner.service.committing import Committing
@@ -101,14 +102,21 @@ class Worker:
         if self.late_every:
             self.model.losses_packed(b"")  # compiles that loop, too
         acceptance = Acceptance(self.max_rejected, self.rejected_window)
-        self.learning = Learning(self.model, acceptance, self._is_stopping)
+        self.learning = Learning(self.model, acceptance, self._is_stopping, self._answer_meanwhile)
         self.committing = Committing(store, self.learning, self.commit_seconds)
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery)
+        self.answering.pack = self.learning.pack
         self.measuring = Measuring(self.learning, self.late_every, self.answering.clock.came_ms)
 
     def _is_stopping(self) -> bool:
         return self.stopping
+
+    def _answer_meanwhile(self) -> None:
+        """Answer in the middle of an entry; after a crash not, so that it is known what may have killed the worker."""
+        if not self.recovery.is_going_on:
+            with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
+                self.answering.meanwhile()
 
     def wait_to_own(self, patient: bool = True) -> bool:
         """Become the owner, as `Owning.wait` does, and load the last commit; return False when stopped meanwhile.
@@ -163,8 +171,8 @@ class Worker:
         reading = Reading(self.store.stream)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
         while not self.stopping:
-            may_ask = not self.answering.waiting
-            batch = self._read(reading, wait=may_ask and not burst)
+            was_idle = self.answering.is_idle
+            batch = self._read(reading, wait=was_idle and not burst)
             self.owning.require()
             examples = self._collect(batch.examples, no_more=burst and not batch.examples)
             self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
@@ -175,7 +183,7 @@ class Worker:
             flushing.flush_if_due(examples_came=bool(batch.examples))
             self.committing.commit_if_due()
             self.strays.look_if_due()
-            is_done = may_ask and not batch.examples and not batch.requests and not self.answering.waiting
+            is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
             if is_done and burst and not flushing.flush():
                 break
         self.owning.require()
@@ -212,7 +220,7 @@ class Worker:
         if time.monotonic() - self._checked_at < CHECK_SECONDS:
             return False
         self._checked_at = time.monotonic()
-        if not self.answering.waiting and self.store.requests.renew():
+        if self.answering.is_idle and self.store.requests.renew():
             self.answering.last_request = NEVER
         return True
 
@@ -267,7 +275,9 @@ class Worker:
         batch, answering = Batch([], [], False), self.answering
         if not answering.waiting:
             measured = self.recovery.is_going_on
-            batch = reading.read_requests(self.learning.cursor, answering.last_request, measured)
+            batch = reading.read_requests(
+                self.learning.cursor, answering.last_request, measured, wait=answering.is_idle
+            )
         self.owning.require()
         answering.take(batch.requests, batch.more_requests, examples_wait=False)
 
@@ -278,11 +288,10 @@ class Worker:
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         what = f"learning has ended ({since}): answers are those of commit {self.store.commits.number}"
         self.answering.notice = what if trouble else ""
-        shown = trouble if trouble.isprintable() else repr(trouble)
-        self._say(f"{what}; {shown}" if trouble else "the stream fits again: learning goes on")
+        self._say(f"{what}; {trouble}" if trouble else "the stream fits again: learning goes on")
 
     def _say(self, text: str) -> None:
-        click.echo(f"worker of {self.store.keys.model}: {text}", err=True)
+        tell(f"worker of {self.store.keys.model}: {text}")
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
@@ -304,7 +313,7 @@ def _stop_on_signals(worker: Worker) -> None:
         if n:
             code = LearnerError.exit_code
             rule = f"they could not be committed within {STOP_SECONDS:g} s of the signal"
-            click.echo(f"Error: {n} entries learned must be learned again: {rule}", err=True)
+            tell(f"Error: {n} entries learned must be learned again: {rule}")
         os._exit(code)  # whatever runs now could catch what is raised here, as a `__del__` does
 
     signal.signal(signal.SIGTERM, stop)
@@ -400,9 +409,9 @@ def worker(
         if not reconnecting.run(functools.partial(owner.wait_to_own, wait)):
             return
         learned = f"{owner.model.n_examples} examples learned up to {owner.learning.cursor.decode()}"
-        click.echo(f"worker of {model}: epoch {store.ownership.epoch}, {learned}", err=True)
+        tell(f"worker of {model}: epoch {store.ownership.epoch}, {learned}")
         for shortcoming in shortcomings:
-            click.echo(f"worker of {model}: warning, what is learned may be lost: {shortcoming}", err=True)
+            tell(f"worker of {model}: warning, what is learned may be lost: {shortcoming}")
         reconnecting.run(functools.partial(owner.run, burst))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

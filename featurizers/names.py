@@ -6,13 +6,17 @@ hash of the whole name. So two long names that differ stay different. A record w
 where msgpack would have to represent it.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import islice
 
 from featurizers.errors import FeaturizeError, shown
 
 MAX_NAME_BYTES = 256
 SAFE_CHARACTERS = MAX_NAME_BYTES // 4  # so many clean characters always fit: none has more than 4 bytes
 MAX_FEATURES = 10_000
+MAX_RUNS = 1_000_000  # n-grams or runs of words in a text, repeats included: about a second's work
 HASH_BYTES = 8
 KEPT_BYTES = MAX_NAME_BYTES - 1 - 2 * HASH_BYTES
 
@@ -61,6 +65,41 @@ def fit(name: str) -> str:
         return name
     kept = encoded[:KEPT_BYTES].decode(errors="ignore")  # "ignore" drops a character that is cut in two
     return f"{kept}~{blake2b(encoded, digest_size=HASH_BYTES).hexdigest()}"
+
+
+def bounded(runs: Iterable[str], n: int, what: str) -> "list[str] | Counter[str]":
+    """Return the names of a text's n-grams, or how often each comes: either way few are in memory at a time.
+
+    Parameters
+    ----------
+    runs : iterable of str
+        The names, not made yet.
+    n : int
+        How many they are, repeats included.
+    what : str
+        What they are, for the error.
+
+    Raises
+    ------
+    FeaturizeError
+        When they are more than `MAX_RUNS`, or more than `MAX_FEATURES` different ones.
+
+    Examples
+    --------
+    >>> bounded(iter(["b", "a", "a"]), 3, "n-grams")
+    ['b', 'a', 'a']
+    """
+    if n <= MAX_FEATURES:
+        return list(runs)
+    if n > MAX_RUNS:
+        raise FeaturizeError(f"text must have at most {MAX_RUNS} {what} (got {n})")
+    counts: Counter[str] = Counter()
+    runs = iter(runs)
+    while some := list(islice(runs, MAX_FEATURES)):
+        counts.update(some)
+        if len(counts) > MAX_FEATURES:
+            raise FeaturizeError(f"record must give at most {MAX_FEATURES} features (got more)")
+    return counts
 
 
 def number_text(value: float) -> str:

@@ -2,11 +2,12 @@
 
 import re
 import string
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from featurizers import parameters
-from featurizers.names import fit
+from featurizers.names import bounded, fit
 from featurizers.strings import MAX_N, StringTemplate
 from featurizers.template import Adder
 
@@ -97,14 +98,15 @@ class CharacterNgrams(StringTemplate):
                 text = shape(text)
             if marks:
                 text = f"{START}{text}{END}"
-            names = [head + text[i : i + n] for n in lengths for i in range(len(text) - n + 1)]
-            if count:
-                for name in dict.fromkeys(names):
-                    out[name] = 0.0  # another template may have set the same name; its value is replaced
-                for name in names:
-                    out[name] += 1.0
-            else:
+            n_runs = sum(max(len(text) - n + 1, 0) for n in lengths)
+            names = bounded(
+                (head + text[i : i + n] for n in lengths for i in range(len(text) - n + 1)), n_runs, "n-grams"
+            )
+            if not count:
                 out.update(dict.fromkeys(names, 1.0))
+                return
+            for name, times in Counter(names).items():
+                out[name] = float(times)
 
         return add
 

@@ -3,11 +3,12 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from math import log1p
 from typing import Any
 
 from featurizers import parameters
-from featurizers.names import SAFE_CHARACTERS, fit
+from featurizers.names import SAFE_CHARACTERS, bounded, fit
 from featurizers.strings import StringTemplate
 from featurizers.template import Adder
 
@@ -61,8 +62,13 @@ class Words(StringTemplate):
 
     def adder(self) -> Adder:
         """Add ``word_WORDS`` for every word and run of words."""
-        read, head, longest, lower, value = self.text_reader(), f"{self.prefix}word_", self.n, self.lower, self.value
+        read, head, lower, value = self.text_reader(), f"{self.prefix}word_", self.lower, self.value
+        lengths = range(2, self.n + 1)
         token = re.compile(self.token)
+
+        def named(words: str) -> str:
+            name = head + words
+            return name if len(name) <= SAFE_CHARACTERS else fit(name)
 
         def add(record: Any, out: dict[str, float]) -> None:
             text = read(record)
@@ -70,10 +76,9 @@ class Words(StringTemplate):
                 return
             # a pattern may match an empty string, which is no word; groups in a pattern do not matter
             words = [word for match in token.finditer(text.lower() if lower else text) if (word := match[0])]
-            names = [head + word for word in words]
-            for n in range(2, longest + 1):
-                names += [head + " ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
-            names = [name if len(name) <= SAFE_CHARACTERS else fit(name) for name in names]
+            n_runs = len(words) + sum(max(len(words) - n + 1, 0) for n in lengths)
+            runs = (" ".join(words[i : i + n]) for n in lengths for i in range(len(words) - n + 1))
+            names = bounded(map(named, chain(words, runs)), n_runs, "words and runs of words")
             if value == "presence":
                 out.update(dict.fromkeys(names, 1.0))
                 return

@@ -8,6 +8,8 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any
 
+from learner.messages import tell
+
 if TYPE_CHECKING:
     from rich.status import Status
 
@@ -36,12 +38,8 @@ class Announcer:
         """Print that a function is being compiled, and where its machine code will be kept."""
         if not self._told:
             self._told = True
-            print(
-                f"compiling the loops for this machine: 10 to 40 seconds, once; they are kept in {folder}",
-                file=sys.stderr,
-                flush=True,
-            )
-        if sys.stderr.isatty():
+            tell(f"compiling the loops for this machine: 10 to 40 seconds, once; they are kept in {folder}")
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
 
             self._spinner = Console(stderr=True).status(f"compiling {name} ...")
@@ -53,7 +51,7 @@ class Announcer:
             self._spinner.stop()
             self._spinner = None
         if seconds is not None:
-            print(f"compiled {name} in {seconds:.1f} s", file=sys.stderr, flush=True)
+            tell(f"compiled {name} in {seconds:.1f} s")
 
 
 announcer: Any = None  # an `Announcer` in the project's own processes, else None

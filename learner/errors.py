@@ -74,17 +74,6 @@ def show(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def escaped(text: str) -> str:
-    r"""Return a text of strangers on one line, without the control characters that terminals obey.
-
-    >>> escaped("tur\nnip\x1b[2J né")
-    'tur\\nnip\\x1b[2J né'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 _REPR = reprlib.Repr()
 _REPR.maxlevel = 3
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60

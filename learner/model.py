@@ -22,7 +22,7 @@ True
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -234,15 +234,19 @@ class Model:
         if rejections := self.learner.learn_packed(packing.pack_example(y, self.pack(x), importance)).rejections:
             raise ExampleError(rejections[0].reason)
 
-    def learn_packed(self, data: bytes, most: int | None = None) -> "Learned":
+    def learn_packed(
+        self, data: bytes, most: int | None = None, between: Callable[[], None] | None = None
+    ) -> "Learned":
         """Learn several examples, ``[target, features]`` in msgpack, one after another; at most `most` of them.
+
+        `between` is called from time to time, when the model may answer, but not learn.
 
         Returns
         -------
         Learned
             The scores before learning, and the rejected examples with their reasons.
         """
-        return self.learner.learn_packed(data, most)
+        return self.learner.learn_packed(data, most, between)
 
     def learn_held(self) -> None:
         """Learn the examples that are held back: at the end of a file, in a pause of the stream, before saving."""

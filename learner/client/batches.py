@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learner.packing import pack, pack_example
+from learner.service.wire import MAX_ENTRY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,7 @@ __all__ = ["BATCH_BYTES", "BATCH_EXAMPLES", "PIPELINE_ENTRIES", "Batch", "batche
 BATCH_EXAMPLES = 200  # in an entry: enough to make Redis's cost of an entry negligible
 BATCH_BYTES = 256_000
 PIPELINE_ENTRIES = 20
+MAX_JOINED_BYTES = MAX_ENTRY_BYTES - 1024  # of several examples; the rest is for the names of the fields, and the id
 
 
 class Batch(NamedTuple):
@@ -26,13 +28,18 @@ class Batch(NamedTuple):
         The fields of each entry.
     ids : list of str or None
         Their ids, if the push has one.
-    n_examples : int
-        How many examples they hold.
+    sizes : list of int
+        How many examples each entry holds.
     """
 
     entries: list[dict[str, bytes]]
     ids: list[str] | None
-    n_examples: int
+    sizes: list[int]
+
+    @property
+    def n_examples(self) -> int:
+        """How many examples the entries hold."""
+        return sum(self.sizes)
 
 
 def entry_of(
@@ -52,16 +59,16 @@ def batches(examples: Iterable[bytes], features: bool, id: str | None) -> Iterat
     """
     field, n_entries = "batch" if features else "records", 0
     entries: list[dict[str, bytes]] = []
-    n_examples = 0
+    sizes: list[int] = []
     for data, n in _joined(examples):
         entries.append({field: data})
-        n_examples += n
+        sizes.append(n)
         if len(entries) == PIPELINE_ENTRIES:
-            yield Batch(entries, _ids(id, n_entries, len(entries)), n_examples)
+            yield Batch(entries, _ids(id, n_entries, len(entries)), sizes)
             n_entries += len(entries)
-            entries, n_examples = [], 0
+            entries, sizes = [], []
     if entries:
-        yield Batch(entries, _ids(id, n_entries, len(entries)), n_examples)
+        yield Batch(entries, _ids(id, n_entries, len(entries)), sizes)
 
 
 def _ids(id: str | None, first: int, n: int) -> list[str] | None:  # noqa: A002  (the field's name)
@@ -69,10 +76,16 @@ def _ids(id: str | None, first: int, n: int) -> list[str] | None:  # noqa: A002 
 
 
 def _joined(examples: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield the bytes of several examples, one after another, and their number."""
+    """Yield the bytes of several examples, one after another, and their number.
+
+    An example that makes an entry too large has the entry to itself: it is rejected without its neighbours.
+    """
     joined: list[bytes] = []
     n_bytes = 0
     for example in examples:
+        if joined and n_bytes + len(example) > MAX_JOINED_BYTES:
+            yield b"".join(joined), len(joined)
+            joined, n_bytes = [], 0
         joined.append(example)
         n_bytes += len(example)
         if len(joined) == BATCH_EXAMPLES or n_bytes >= BATCH_BYTES:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from learner.client import answers
-from learner.client.batches import batches, entry_of
+from learner.client.batches import Batch, batches, entry_of
 from learner.client.conversations import Conversation, Conversations, Step
 from learner.errors import ExampleError
 from learner.packing import pack
@@ -162,6 +162,7 @@ class Client:
         id: str | None = None,  # noqa: A002  (as in push)
         max_lag: int | None = None,
         on_wait: Callable[[int], None] | None = None,
+        on_batch: Callable[[Batch], None] | None = None,
     ) -> Iterator[int]:
         """Push examples that are packed already; after each batch yield how many were pushed.
 
@@ -177,9 +178,13 @@ class Client:
             Wait, before each 20 entries, while more entries than this of the stream are not learned.
         on_wait : callable, optional
             Called several times a second while waiting, with the number of entries that are not learned.
+        on_batch : callable, optional
+            Called with each batch of entries before it is pushed.
         """
         for batch in batches(examples, features, id):
             self._run(self._conversations.wait(max_lag, on_wait))
+            if on_batch:
+                on_batch(batch)
             self._run(self._conversations.push(batch.entries, batch.ids))
             yield batch.n_examples
 

@@ -10,9 +10,10 @@ import msgpack
 import numpy as np
 
 from learner import kernels
-from learner.errors import ExampleError, FormatError, LearnerError, escaped
+from learner.errors import ExampleError, FormatError, LearnerError
 from learner.files import OnError, Packed, Reading, Source, expand, guess, opened, read
 from learner.files.packed import cut
+from learner.messages import one_line
 from learner.model import Model
 from learner.packing import pack, pack_example
 
@@ -47,7 +48,7 @@ class Rejected:
         """Count an example that can't be learned, and report it."""
         self.n += 1
         if self.n <= SHOWN_ERRORS:
-            click.echo(f"Error: {escaped(message)}", err=True)
+            click.echo(f"Error: {one_line(message)}", err=True)
 
     def reporter(self, file_of: str) -> OnError:
         """Return a function for `learner.files.read` to call; `file_of` comes before each place in messages."""

@@ -24,16 +24,22 @@ from learner.commands.options import (
 )
 from learner.commands.records import are_records, is_json, parsed
 from learner.commands.show import answer_text, printable
-from learner.errors import FormatError, LearnerError, escaped
+from learner.errors import FormatError, LearnerError
 from learner.files import Packed, Reading, Source, expand, read
+from learner.messages import one_line
+from learner.service.wire import MAX_ENTRY_BYTES, MAX_SHORT_BYTES, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from learner.client import Client
+    from learner.client.batches import Batch
+    from learner.service.recent import RecentIds
 
 __all__ = ["explain", "predict", "push"]
 
 WAIT_NOTE_SECONDS = 5.0  # between two messages that a push waits for the worker
 SHOWN_ERRORS = 10
+MAX_IDENTITY_BYTES = MAX_SHORT_BYTES - 24  # of a push: its entries add two numbers
+MAX_FEATURES_BYTES = MAX_ENTRY_BYTES - 1024  # of one example, as an entry has other fields, too
 ASKED_AT_ONCE = 1000  # records, whose answers are printed before the next ones are asked for
 
 
@@ -68,8 +74,8 @@ def push(
 ) -> None:
     """Push the examples of FILE (- is the standard input) onto MODEL's stream.
 
-    FILE may be a pattern, such as 'data/*.csv'. Lines that can't be read are named, counted and left out; the exit code is
-    then 3, or 2 if nothing could be pushed. With --id, a push that failed half-way can be repeated.
+    FILE may be a pattern, such as 'data/*.csv'. Lines that can't be read or are too large are named, counted and left out; the
+    exit code is then 3, or 2 if nothing could be pushed. With --id, a push that failed half-way can be repeated.
     """
     from learner.client import Client
     from learner.commands.show import progress_bar
@@ -78,24 +84,29 @@ def push(
     client.require_model()
     target, how = of_model(client, target, how)
     on_wait = _WaitNotes(max_lag, quiet=as_json)
+    repeats = _Repeats(client, identity)
     pushed, started, run_numbers = 0, time.perf_counter(), itertools.count()
     files = expand(file)
     bad = _BadLines(len(files) > 1)
     for bad.file in files:
         with Source(bad.file) as source, progress_bar(source.size, quiet=as_json) as advance:
-            for kind, run in _runs(read(source, file_format, target=target, how=how, on_error=bad)):
+            examples = read(source, file_format, target=target, how=how, on_error=bad)
+            for kind, run in _runs(_small(examples, bad)):
                 name = f"{identity}/{next(run_numbers)}" if identity else None
                 for n in client.push_packed(
-                    run, features=kind == "features", id=name, max_lag=max_lag, on_wait=on_wait
+                    run, features=kind == "features", id=name, max_lag=max_lag, on_wait=on_wait, on_batch=repeats
                 ):
                     pushed += n
                     advance(source.position())
     seconds = time.perf_counter() - started
     others = other_values(how)
     if as_json:
-        click.echo(to_json({"model": model, "pushed": pushed, "bad": bad.n, "seconds": round(seconds, 3)} | others))
+        figures = {"model": model, "pushed": pushed, "repeated": repeats.n, "bad": bad.n, "seconds": round(seconds, 3)}
+        click.echo(to_json(figures | others))
     else:
-        click.echo(f"pushed {pushed} examples in {seconds:.1f} s" + (f", left out {bad.n} bad ones" if bad.n else ""))
+        repeated = f", {repeats.n} of them repeats, not learned again" if repeats.n else ""
+        left_out = f", left out {bad.n} bad ones" if bad.n else ""
+        click.echo(f"pushed {pushed} examples in {seconds:.1f} s{repeated}{left_out}")
     if bad.n:
         sys.exit(SOME_LEFT_OUT if pushed else 2)
 
@@ -111,8 +122,49 @@ class _BadLines:
     def __call__(self, where: str, message: str, raw: bytes) -> None:
         self.n += 1
         if self.n <= SHOWN_ERRORS:
-            file_of = f"{self.file}: " if self.is_pattern else ""
-            click.echo(f"Error: {escaped(f'{file_of}{where}: {message}')}", err=True)
+            click.echo(f"Error: {one_line(f'{self.file}: ' * self.is_pattern + f'{where}: {message}')}", err=True)
+
+
+class _Repeats:
+    """Counts the examples of entries under whose ids something was learned already, as far as this user may know.
+
+    Parameters
+    ----------
+    client : Client
+        Of the model.
+    identity : str or None
+        The push's ``--id``; None: nothing is a repeat.
+
+    Attributes
+    ----------
+    n : int
+        How many.
+    """
+
+    def __init__(self, client: "Client", identity: str | None) -> None:
+        self.n = 0
+        self._recent: RecentIds | tuple[()] = ()
+        if identity is None:
+            return
+        from learner.service.store import Store
+
+        if len(identity.encode()) > MAX_IDENTITY_BYTES:
+            raise LearnerError(f"--id must be at most {MAX_IDENTITY_BYTES} bytes (got {len(identity.encode())})")
+        self._recent = Store(client.redis, client.keys.model).known_ids() or ()
+
+    def __call__(self, batch: "Batch") -> None:
+        if batch.ids:
+            self.n += sum(n for n, name in zip(batch.sizes, batch.ids, strict=True) if name.encode() in self._recent)
+
+
+def _small(examples: Iterator[Packed], bad: _BadLines) -> Iterator[Packed]:
+    """Yield the examples that an entry has room for; report the others."""
+    for example in examples:
+        most = MAX_FEATURES_BYTES if example.kind == "features" else MAX_VALUE_BYTES
+        if len(example.data) <= most:
+            yield example
+        else:
+            bad(example.where, f"{example.kind} must be at most {most} bytes (got {len(example.data)})", example.data)
 
 
 class _WaitNotes:
@@ -256,7 +308,7 @@ class _Answers:
             if not self.n_answers:
                 raise
             self.n_errors += 1
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {one_line(str(error))}", err=True)
 
     def _chunk(self, client: "Client", kind: str, chunk: list[_Line]) -> None:
         """Print the answers to records of one kind, asked for at once; or print errors."""
@@ -281,7 +333,7 @@ class _Answers:
     def _error(self, line: int, message: str) -> None:
         self.n_errors += 1
         click.echo(
-            to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {escaped(message)}"
+            to_json({"error": message, "line": line}) if self.as_json else f"Error: line {line}: {one_line(message)}"
         )
 
 

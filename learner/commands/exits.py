@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
-from learner.errors import LearnerError, escaped
+from learner.errors import LearnerError
+from learner.messages import one_line
 
 __all__ = ["errors_as_lines"]
 
@@ -56,5 +57,5 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
 def _fail(message: str, code: int) -> NoReturn:
     """Exit with a code after an error as one line."""
     with contextlib.suppress(OSError):  # the standard error can't be written either
-        click.echo(f"Error: {escaped(message)}", err=True)
+        click.echo(f"Error: {one_line(message)}", err=True)
     sys.exit(code)

@@ -24,8 +24,9 @@ from learner.commands.options import (
 )
 from learner.commands.records import are_records, is_json, parsed
 from learner.commands.show import printable
-from learner.errors import FormatError, LearnerError, SpecError, escaped, show
+from learner.errors import FormatError, LearnerError, SpecError, show
 from learner.files import Reading, read
+from learner.messages import one_line
 from learner.spec import Spec
 
 __all__ = ["featurize", "templates"]
@@ -176,7 +177,7 @@ def featurize(
             if as_json:
                 click.echo(to_json({"error": f"{where}{error}"}))
             else:
-                click.echo(f"Error: {where}{escaped(str(error))}", err=True)
+                click.echo(f"Error: {one_line(f'{where}{error}')}", err=True)
             continue
         if as_json:
             click.echo(to_json({"features": features}))

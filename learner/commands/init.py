@@ -17,10 +17,11 @@ from rich.progress import track
 
 from featurizers.formats import toml_key, toml_value
 from learner.commands.options import FILE_SEED, format_option, joined, json_option, reading_options, to_json
-from learner.errors import ExampleError, LearnerError, escaped
+from learner.errors import ExampleError, LearnerError
 from learner.files import Reading, expand, read
 from learner.files.profile import SAMPLE_ROWS, Profile
 from learner.late import BLOCK_EXAMPLES, LateLoss
+from learner.messages import one_line
 from learner.packing import pack_example
 from learner.proposal import Proposal, propose
 
@@ -114,7 +115,7 @@ def show(proposal: Proposal, sample: Sample, file: str) -> None:
     if len(sample.rows) > SAMPLE_ROWS:
         click.echo(f"what is said of the columns is of the first {SAMPLE_ROWS} rows")
     click.echo()
-    names = {name: escaped(name) for name in proposal.profiles}
+    names = {name: one_line(name) for name in proposal.profiles}
     width = min(max(map(cell_len, ["column", *names.values()])), SHOWN_NAME)
     click.echo(
         f"{'column':<{width}}  {'kind':<10}  {'missing':>7}  {'distinct':>8}  {'example':<{SHOWN_TEXT}}  because"
@@ -122,16 +123,16 @@ def show(proposal: Proposal, sample: Sample, file: str) -> None:
     for name, column in proposal.profiles.items():
         kind = proposal.spec["columns"].get(name, {}).get("kind", column.kind)
         missing = f"{100.0 * column.n_missing / max(column.n, 1):.0f}%"
-        example, reason = aligned(escaped(column.example), SHOWN_TEXT), escaped(reason_of(kind, column))
+        example, reason = aligned(one_line(column.example), SHOWN_TEXT), one_line(reason_of(kind, column))
         click.echo(
             f"{aligned(names[name], width)}  {kind:<10}  {missing:>7}  {column.n_distinct:>8}  {example}  {reason}"
         )
     click.echo()
     for what, reason in proposal.reasons.items():
         value = proposal.spec[what]
-        click.echo(escaped(f"{what}: {value if isinstance(value, str) else ', '.join(value)} ({reason})"))
+        click.echo(one_line(f"{what}: {value if isinstance(value, str) else ', '.join(value)} ({reason})"))
     for warning in proposal.warnings:
-        click.echo(f"warning: {escaped(warning)}")
+        click.echo(f"warning: {one_line(warning)}")
 
 
 def aligned(text: str, width: int) -> str:
@@ -250,21 +251,21 @@ def read_rows(files: Sequence[str], file_format: str | None, target: str, how: R
 def model_file(proposal: Proposal, file: str, trial: Mapping[str, Any] | None) -> str:
     """Return a model file in TOML, with the reasons as comments."""
     spec = proposal.spec
-    lines = [f"# A model for {escaped(file)}, proposed by learner init. Everything may be changed."]
+    lines = [f"# A model for {one_line(file)}, proposed by learner init. Everything may be changed."]
     if trial:
         losses = (f"{trial[name]['late_loss']:.6g}" for name in ("proposal", "fields"))
         lines.append("# Late loss on {}: {}; with every value by its type: {}.".format(_rows_of(trial), *losses))
-    lines += [f"# Warning: {escaped(warning)}" for warning in proposal.warnings]
+    lines += [f"# Warning: {one_line(warning)}" for warning in proposal.warnings]
     lines.append("")
     for name in ("target", "task", "labels"):
         if name in spec:
-            reason = f"  # {escaped(proposal.reasons[name])}" if name in proposal.reasons else ""
+            reason = f"  # {one_line(proposal.reasons[name])}" if name in proposal.reasons else ""
             lines.append(f"{name} = {toml_value(spec[name])}{reason}")
     lines += ["", "[columns]"]
     for name, column in spec["columns"].items():
         line = f"{toml_key(name)} = {toml_value(column if len(column) > 1 else column['kind'])}"
         if seen := proposal.profiles.get(name):  # the target, whose cells are read as that, has none
             missing = f", {seen.n_missing} of {seen.n} missing" if seen.n_missing else ""
-            line += f"  # {escaped(reason_of(column['kind'], seen))}{missing}"
+            line += f"  # {one_line(reason_of(column['kind'], seen))}{missing}"
         lines.append(line)
     return "\n".join(lines) + "\n"

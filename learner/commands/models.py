@@ -16,6 +16,7 @@ from learner.commands.options import (
     to_json,
 )
 from learner.errors import LearnerError
+from learner.messages import one_line
 from learner.stored import require_readable
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def status(model: str, redis_url: str | None, as_json: bool) -> None:
 
         lines = list(status_lines(state))
     for line in lines:
-        click.echo(line)
+        click.echo(one_line(line))
 
 
 @click.command()
@@ -148,7 +149,7 @@ def repair(model: str, choice: str | None, entry_id: str | None, redis_url: str 
     if as_json:
         click.echo(to_json(position.to_dict()))
     elif position.trouble:
-        click.echo(position.trouble)
+        click.echo(one_line(position.trouble))
         for name, meaning in repairs.CHOICES.items():
             click.echo(f"  learner repair {model} --{name:11} {meaning}")
     else:

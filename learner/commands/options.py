@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from learner.errors import LearnerError, SpecError, escaped, show
+from learner.errors import LearnerError, SpecError, show
 from learner.files import COLUMNAR, FORMATS, Reading, check_encoding
 from learner.losses import LOSSES
+from learner.messages import one_line
 from learner.optimizers import OPTIMIZERS
 from learner.spec import ACTIVATIONS, OUTCOMES, Spec
 from learner.tasks import TASKS
@@ -117,7 +118,7 @@ def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note(note: str) -> None:
-    click.echo(f"Note: {escaped(note)}", err=True)
+    click.echo(f"Note: {one_line(note)}", err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -15,6 +15,7 @@ from learner.commands.show import figure_lines, late_lines, memory_lines, notice
 from learner.errors import ExampleError
 from learner.files import READING, Reading
 from learner.late import BLOCK_EXAMPLES, LateLoss
+from learner.messages import one_line
 from learner.model import Model
 from learner.packing import by_name
 
@@ -178,9 +179,9 @@ class _Table:
         since = (mean * n - self.last_loss) / max(n - self.last_examples, 1.0)
         self.last_loss, self.last_examples = mean * n, float(n)
         target, features, *_ = msgpack.unpackb(example, strict_map_key=False)
-        prediction = model.learner.prediction(score)
+        label, prediction = one_line(str(target)), model.learner.prediction(score)
         click.echo(
-            f"{mean:10.6f} {since:10.6f} {n:10d} {target!s:>12.12} {prediction:12.4f} {len(by_name(features)) + 1:9d}"
+            f"{mean:10.6f} {since:10.6f} {n:10d} {label:>12.12} {prediction:12.4f} {len(by_name(features)) + 1:9d}"
         )
 
 

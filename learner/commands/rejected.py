@@ -6,6 +6,7 @@ import click
 
 from learner.commands.options import json_option, open_store, redis_option, to_json
 from learner.errors import LearnerError
+from learner.messages import one_line
 
 __all__ = ["rejected"]
 
@@ -28,7 +29,7 @@ def list_rejected(model: str, n: int, redis_url: str | None, as_json: bool) -> N
     store = open_store(model, redis_url)
     store.spec()
     for entry in listed(store, n):
-        for line in [to_json(entry)] if as_json else rejected_lines(entry):
+        for line in [to_json(entry)] if as_json else map(one_line, rejected_lines(entry)):
             click.echo(line)
 
 
@@ -55,7 +56,7 @@ def push_rejected(model: str, ids: tuple[str, ...], everything: bool, redis_url:
         pushed += reason is None
         if reason is not None:
             kept[entry_id] = reason
-            click.echo(f"Error: rejected entry {entry_id} stays: {reason}", err=True)
+            click.echo(f"Error: rejected entry {one_line(entry_id)} stays: {one_line(reason)}", err=True)
     if as_json:
         click.echo(to_json({"model": model, "pushed": pushed, "kept": kept}))
     else:

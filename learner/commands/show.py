@@ -204,8 +204,10 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     for end in status["ends"]:
         yield f"end               {end}: see 'learner repair {status['model']}'"
     if progress:
-        held = f", {progress['held']:.0f} held back" if progress.get("held") else ""
-        yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected{held}"
+        more = f", {progress['held']:.0f} held back" if progress.get("held") else ""
+        if progress.get("repeated"):
+            more += f", {progress['repeated']:.0f} entries repeated since the worker started, not learned again"
+        yield f"examples          {progress['examples']:.0f} and {progress['rejected']:.0f} rejected{more}"
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
         yield from late_lines(progress)

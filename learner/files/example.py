@@ -8,11 +8,13 @@ import msgpack
 from learner.errors import FormatError, show
 from learner.files import source
 from learner.files.encoding import is_utf8
+from learner.messages import one_line
 
 __all__ = ["Example", "OnError", "Packed", "pack_units"]
 
 Example = tuple[str, Any, dict[str, Any], Any]  # kind, target, features or record, importance
 OnError = Callable[[str, str, bytes], None]  # takes the place, a message and the raw bytes of a bad example
+MAX_FAULT = 500  # characters of what is said of a bad example
 NOT_UTF8 = "text must be UTF-8 (it is not): try --encoding latin-1"
 
 
@@ -81,4 +83,4 @@ def pack_units(
         else:
             yield Packed(kind, data, where)
             continue
-        on_error(where, message, raw)
+        on_error(where, one_line(message, MAX_FAULT), raw)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from learner.errors import FormatError
+from learner.errors import FormatError, show
 from learner.files.example import Example, OnError, Packed, pack_units
 from learner.files.reading import Reading, missing_target
 from learner.files.source import lines
@@ -72,7 +72,9 @@ def _parse(line: bytes | FormatError, target: str, keys: dict[str, None]) -> Exa
         return "record", y, fields, 1
     content, weight = fields.pop(kind), fields.pop("importance", 1)
     if fields:
-        raise FormatError(f"only {target!r} and 'importance' may stand beside {kind!r} (got {next(iter(fields))!r})")
+        raise FormatError(
+            f"only {target!r} and 'importance' may stand beside {kind!r} (got {show(next(iter(fields)))})"
+        )
     if not isinstance(content, dict):
         raise FormatError(f"'record' must be a map (got {content!r:.40})")
     weight = importance(weight)
@@ -82,8 +84,9 @@ def _parse(line: bytes | FormatError, target: str, keys: dict[str, None]) -> Exa
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
-        raise FormatError(f"a key must come once (got {twice!r} again)")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise FormatError(f"a key must come once (got {show(twice)} again)")
     return fields
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from featurizers.columns import NUMBER_PARSERS, is_missing
 from learner.errors import FormatError
+from learner.files import source
 from learner.files.cells import as_text, reader_of, text_reader_of
 from learner.files.dialect import delimiter_of, named_delimiter
 from learner.files.example import Example, OnError, Packed, pack_units
@@ -179,12 +180,18 @@ def _distinct(given: Sequence[str]) -> list[str]:
     """
     taken = set(given)
     names: dict[str, None] = {}  # the names as keys, in order
+    numbered: dict[str, Iterator[str]] = {}  # the candidates for a name that comes again, each looked at once
     for place, name in enumerate(given, 1):
         stem = name or f"c{place}"
-        candidates = itertools.chain([stem], (f"{stem}.{n}" for n in itertools.count(2)))
-        is_first = name and name not in names
-        names[name if is_first else next(c for c in candidates if c not in taken and c not in names)] = None
+        if not name or name in names:
+            candidates = numbered.setdefault(stem, _candidates(stem))
+            name = next(c for c in candidates if c not in taken and c not in names)
+        names[name] = None
     return list(names)
+
+
+def _candidates(stem: str) -> Iterator[str]:
+    return itertools.chain([stem], (f"{stem}.{n}" for n in itertools.count(2)))
 
 
 def _looks_like_data(header: Sequence[str], row: Cells) -> bool:
@@ -207,6 +214,7 @@ class _Rows:
         self.n_cells: int | None = None  # None: not known yet
         self._numbered_lines, self._delimiter = numbered_lines, delimiter
         self._row: list[tuple[int, bytes]] = []  # the lines of the current row
+        self._n_bytes = 0  # of these lines
         self._again: deque[tuple[int, bytes]] = deque()  # lines to read once more
         self._reader = self._new_reader()
 
@@ -216,6 +224,7 @@ class _Rows:
     def __next__(self) -> Row:
         row = self._row
         row.clear()
+        self._n_bytes = 0
         cells: Cells
         try:
             cells = next(self._reader)
@@ -240,6 +249,9 @@ class _Rows:
 
     def _text(self, line: tuple[int, bytes]) -> str:
         self._row.append(line)
+        self._n_bytes += len(line[1])
         if len(self._row) > MAX_ROW_LINES:
             raise csv.Error(f"a row must have at most {MAX_ROW_LINES} lines")
+        if self._n_bytes > source.MAX_EXAMPLE_BYTES:
+            raise csv.Error(f"a row must have at most {source.MAX_EXAMPLE_BYTES} bytes")
         return line[1].decode("utf-8", "surrogateescape")  # bad UTF-8 is rejected when the row is packed

@@ -5,7 +5,7 @@ a weight dict, counters (``totals``), evaluation sums (``metrics``), and arrays 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -110,7 +110,7 @@ class Learner(ABC):
         self.other_targets = reasons.OtherTargets(spec.labels)
 
     # ---- learning ----
-    def learn_packed(self, data: bytes, most: int | None = None) -> Learned:
+    def learn_packed(self, data: bytes, most: int | None = None, between: Callable[[], None] | None = None) -> Learned:
         """Learn msgpack examples that follow one another, each predicted before it is learned.
 
         If outcomes come late, some of the examples are held back, and learned at later calls: see `learner.kernels.held`.
@@ -121,6 +121,8 @@ class Learner(ABC):
             Any number of ``[target, features]`` or ``[target, features, importance]``.
         most : int, optional
             The largest number of examples to learn; bytes that follow them become one rejection.
+        between : callable, optional
+            Called between two calls of the compiled loop: the learner may answer then, but not learn.
         """
         buffer = np.frombuffer(data, np.uint8)
         rounds: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each call of the loop
@@ -146,6 +148,8 @@ class Learner(ABC):
             self._make_room(n_rows, n_bytes)
             if position >= len(buffer) and not n_rows and not n_bytes:
                 break
+            if between:
+                between()
         columns = rounds[0] if len(rounds) == 1 else [np.concatenate(parts) for parts in zip(*rounds, strict=True)]
         return Learned(columns[0], rejections, columns[1], columns[2])
 

@@ -1,15 +1,18 @@
 """Answering: requests wait in a queue and are answered for a fair share of the time, or refused."""
 
+import heapq
+import math
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-import click
-
-from learner.errors import LearnerError, show
+from learner.errors import show
+from learner.messages import tell
 from learner.service.clock import ServerClock
 from learner.service.recovery import Recovery
+from learner.service.replying import Reply
 from learner.service.store import Store
 from learner.service.store.position import LAST, NEVER, stream_id
 from learner.service.store.reading import READ_BYTES, Entries
@@ -17,10 +20,9 @@ from learner.service.wire import (
     MAX_REQUESTS,
     MAX_SHORT_BYTES,
     REPLIES,
-    RawRecord,
     deadline_ms,
-    decode_request,
     encode_reply,
+    size_of,
 )
 
 if TYPE_CHECKING:
@@ -29,12 +31,30 @@ if TYPE_CHECKING:
 __all__ = ["Answering"]
 
 MAX_WAITING = 10_000  # requests; when more wait, the oldest are refused
-MAX_EXPLAINED = 20_000  # contributions in one reply
+MAX_MANY_BYTES = 64 << 20  # of requests for many that wait; beyond, the one that took most work is refused
 ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
+LEVEL_SECONDS = (0.0, 0.1, 1.0)  # of work on a request for many, after each of which others come first
+SLICE_SECONDS = 0.02  # of work on a request for many before others have their turn
+MANY_SHARE = 0.5  # of the time of requests for one, for those for many while both wait
+MEANWHILE_SECONDS = 0.2  # between answers while a large entry is learned
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
 MAX_NOTED = 100  # reply keys that a worker says something about
 
 Fields = Mapping[bytes, bytes]
+
+
+@dataclass(order=True)
+class Asked:
+    """A request for many that waits: those on the lowest level come first, of these the oldest.
+
+    The level is how many of `LEVEL_SECONDS` the work so far exceeds: what takes little work waits for nothing that takes much.
+    """
+
+    level: int
+    number: int
+    request_id: bytes = field(compare=False)
+    fields: Fields = field(compare=False)
+    reply: Reply = field(compare=False)
 
 
 class Answering:
@@ -52,9 +72,11 @@ class Answering:
     Attributes
     ----------
     last_request : bytes
-        The last one answered; requests up to it are removed from their stream.
+        The last one read. Requests are removed from their stream once they and all before them are answered.
     waiting : deque of (request id, fields)
-        Requests that were read and are not answered yet.
+        Requests for one prediction that were read and are not answered yet, in order.
+    many : heap of Asked
+        Requests for many, likewise. They are worked on a little at a time, in turns.
     credit : float
         Seconds for answers while examples wait, earned by learning.
     notice : str
@@ -67,7 +89,17 @@ class Answering:
         self.recovery = recovery
         self.last_request = NEVER
         self.waiting: deque[tuple[bytes, dict[bytes, bytes]]] = deque()
+        self.many: list[Asked] = []
+        self.pack: Callable[[Any], bytes] = model.pack
         self.credit = 0.0
+        self._number = self._n_many_bytes = self._n_reply_bytes = 0
+        self._many_due = 0.0  # seconds for requests for many, earned by those for one
+        self._answered_at = time.monotonic()
+        self._replies: list[tuple[bytes, bytes]] = []  # to be sent, with the ids of their requests
+        self._done: list[bytes] = []
+        self._kept: list[tuple[int, int]] = []  # requests that were answered, but come after one that is not
+        self._oldest: tuple[int, int] | None = (0, 0)  # that was not answered, when replies were sent last
+        self._was_suspect = False  # the request that was answered last
         self._n_to_refuse = 0  # of the oldest, because too many wait
         self._noted: set[bytes] = set()  # reply keys that were said not to be written to
         self.clock = ServerClock(store)
@@ -87,13 +119,26 @@ class Answering:
         examples_wait : bool
             Whether examples do: then answers take no longer than their share of the time that learning took.
         """
-        self.waiting.extend(requests)
         for request_id, fields in requests:
+            self.last_request = request_id
             if b"deadline_ms" in fields and (came := self.clock.came_ms(request_id)) < stream_id(request_id)[0]:
                 self._came_ms[request_id] = came
+            if b"batch" in fields or b"records" in fields:
+                self._number += 1
+                self._n_many_bytes += size_of(fields)
+                asked = Asked(0, self._number, request_id, fields, Reply(self.model, fields, self.pack))
+                heapq.heappush(self.many, asked)
+            else:
+                self.waiting.append((request_id, fields))
+        self._refuse_largest()
         self.answer(examples_wait)
         if more:
             self._refuse_oldest()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all requests that were read are answered."""
+        return not (self.waiting or self.many or self._done)
 
     def earn(self, seconds: float) -> None:
         """Give answers their share of the time that learning took."""
@@ -101,30 +146,84 @@ class Answering:
 
     def answer(self, examples_wait: bool) -> None:
         """Answer requests for a while; all replies of that time, and the end of their requests, are one transaction."""
+        self._answered_at = started = time.monotonic()
         seconds = self.credit if examples_wait else ANSWER_SECONDS
-        if not self.waiting or seconds <= 0.0:
+        if self.is_idle or seconds <= 0.0:
             return
-        started, now, n_bytes = time.monotonic(), self.clock.now_ms(), 0
-        replies: list[tuple[bytes, bytes]] = []
-        while self.waiting and n_bytes < READ_BYTES and time.monotonic() - started < seconds:
-            self.last_request, fields = self.waiting.popleft()
-            refusal = self._refusal(self.last_request, fields, now)
-            key = fields.get(b"reply", b"")
-            if self._may_write(key):
-                notice = {"notice": self.notice} if self.notice else {}
-                answer = refusal or self.reply(fields)
-                if key.startswith(REPLIES.encode()) and "error" not in answer:
-                    answer["model"] = self.store.keys.model  # whoever waits there can tell whose answer it is
-                reply = encode_reply(_identity(fields) | answer | notice)
-                n_bytes += len(reply)
-                replies.append((key, reply))
-            if self.recovery.request_done():
-                break  # its reply is sent before the next request can kill
-        answered, self.last_request = self.last_request, NEVER if self.last_request == LAST else self.last_request
-        for key, error in self.store.requests.answer(replies, answered):
-            self._note(key, f"could not be written to ({error})")
+        if self._done:  # whose sending failed
+            self._send()
+        self._was_suspect = False
+        while (self.waiting or self.many) and time.monotonic() - started < seconds:
+            self._answer_many() if self._is_turn_of_many() else self._answer_one()
+            if self._n_reply_bytes >= READ_BYTES or self._was_suspect:
+                break
+        self._send()
+        self._answered_at = time.monotonic()
         if examples_wait:
-            self.credit -= time.monotonic() - started
+            self.credit -= self._answered_at - started
+
+    def meanwhile(self) -> None:
+        """Answer for a while in the middle of a large entry, unless that was just now."""
+        seconds = time.monotonic() - self._answered_at
+        if seconds > MEANWHILE_SECONDS:
+            self.earn(seconds)
+            requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
+            self.take(requests, more=False, examples_wait=True)
+
+    # ---- turns ----
+    def _is_turn_of_many(self) -> bool:
+        return bool(self.many) and (not self.waiting or self._many_due > 0.0)
+
+    def _answer_one(self) -> None:
+        """Answer the oldest request for one prediction."""
+        started = time.monotonic()
+        request_id, fields = self.waiting.popleft()
+        refusal = self._refusal(request_id, fields)
+        self._finish(request_id, fields, refusal or self.reply(fields))
+        self._many_due = min(self._many_due + MANY_SHARE * (time.monotonic() - started), SLICE_SECONDS)
+
+    def _answer_many(self) -> None:
+        """Work for a moment on the first request for many."""
+        started = time.monotonic()
+        asked = heapq.heappop(self.many)
+        self._n_to_refuse += asked.level > 0  # it was counted at its first turn
+        reply = self._refusal(asked.request_id, asked.fields) or asked.reply.work(SLICE_SECONDS)
+        if reply is None:
+            asked.level = sum(asked.reply.seconds > seconds for seconds in LEVEL_SECONDS)
+            heapq.heappush(self.many, asked)
+        else:
+            self._n_many_bytes -= size_of(asked.fields)
+            self._finish(asked.request_id, asked.fields, reply)
+        self._many_due -= time.monotonic() - started if self.waiting else self._many_due
+
+    def _finish(self, request_id: bytes, fields: Fields, reply: dict[str, Any]) -> None:
+        """Have a reply sent with the next transaction."""
+        self._done.append(request_id)
+        self._came_ms.pop(request_id, None)
+        if self._may_write(key := fields.get(b"reply", b"")):
+            notice = {"notice": self.notice} if self.notice else {}
+            if key.startswith(REPLIES.encode()) and "error" not in reply:
+                reply["model"] = self.store.keys.model  # whoever waits there can tell whose answer it is
+            self._replies.append((key, encode_reply(_identity(fields) | reply | notice)))
+            self._n_reply_bytes += len(self._replies[-1][1])
+        self._was_suspect = self.recovery.request_done()  # then its reply is sent before the next request can kill
+
+    def _send(self) -> None:
+        """Send the replies, and remove the requests up to the oldest that is not answered."""
+        left = [self.waiting[0][0]] if self.waiting else []
+        left += [asked.request_id for asked in self.many]
+        oldest = min(map(stream_id, left), default=None)
+        done = [*self._kept, *map(stream_id, self._done)]
+        gone = done if oldest is None else []
+        if oldest and oldest != self._oldest:  # otherwise all before it was removed before
+            gone = [place for place in done if place < oldest]
+        up_to = b"%d-%d" % max(gone) if gone else NEVER
+        for key, error in self.store.requests.answer(self._replies, up_to):
+            self._note(key, f"could not be written to ({error})")
+        if up_to == LAST:  # the stream began anew
+            self.last_request = NEVER
+        self._kept = [place for place in done if oldest and place > oldest]
+        self._done, self._replies, self._n_reply_bytes, self._oldest = [], [], 0, oldest
 
     def _may_write(self, key: bytes) -> bool:
         """Tell whether a key is for replies; if not, say so: nobody makes a worker write to another key."""
@@ -139,17 +238,16 @@ class Answering:
         if key not in self._noted and len(self._noted) < MAX_NOTED:
             self._noted.add(key[: MAX_SHORT_BYTES + 1])
             name = show(key.decode(errors="replace"))
-            click.echo(
-                f"worker of {self.store.keys.model}: requests with reply {name} have no answer: it {why}", err=True
-            )
+            tell(f"worker of {self.store.keys.model}: requests with reply {name} have no answer: it {why}")
 
     # ---- refusing ----
-    def _refusal(self, request_id: bytes, fields: Fields, now: float) -> dict[str, Any] | None:
+    def _refusal(self, request_id: bytes, fields: Fields) -> dict[str, Any] | None:
         """Return the reply to a request that must not be answered: it is deadly, too late, or among too many."""
         self._n_to_refuse -= 1
         if self.recovery.killed(request_id):
             return {"error": "request must not kill the worker (it did)"}
-        deadline = deadline_ms(self._came_ms.pop(request_id, stream_id(request_id)[0]), fields)
+        came, now = self._came_ms.get(request_id, stream_id(request_id)[0]), self.clock.now_ms()
+        deadline = deadline_ms(came, fields)
         if deadline is not None and now > deadline:
             return {
                 "error": f"request must be answered within its deadline_ms (it is {now - deadline:.0f} ms too late)"
@@ -158,76 +256,26 @@ class Answering:
             return {"error": f"requests that wait must be at most {MAX_WAITING} (more do; this was among the oldest)"}
         return None
 
+    def _refuse_largest(self) -> None:
+        """Refuse requests for many, those that took most work first, while too many of them wait."""
+        if self._n_many_bytes <= MAX_MANY_BYTES and len(self.many) <= MAX_WAITING:
+            return
+        self.many.sort()  # which keeps it a heap
+        while self._n_many_bytes > MAX_MANY_BYTES or len(self.many) > MAX_WAITING:
+            asked = self.many.pop()
+            self._n_many_bytes -= size_of(asked.fields)
+            rule = f"requests for many that wait must be at most {MAX_WAITING}, and {MAX_MANY_BYTES} bytes (more do)"
+            self._finish(asked.request_id, asked.fields, {"error": rule})
+
     def _refuse_oldest(self) -> None:
         """Have the oldest requests refused when too many wait, and drop them when far too many do."""
         n = self.store.requests.bound(MAX_REQUESTS)
-        self._n_to_refuse = max(n - MAX_WAITING, 0)
+        self._n_to_refuse = max(n - len(self._kept) - MAX_WAITING, 0)
 
     # ---- replies ----
     def reply(self, fields: Fields) -> dict[str, Any]:
-        """Return the reply to one request."""
-        vectors, is_single = decode_request(fields)
-        if is_single:
-            return self._reply_to_one(next(vectors), explain=b"explain" in fields)
-        explain, wants_probabilities = b"explain" in fields, b"probabilities" in fields
-        room, answers = MAX_EXPLAINED, []
-        for vector in vectors:
-            answer = self._predict(vector, room if explain else None)
-            if wants_probabilities:
-                self._add_probabilities(answer)
-            else:
-                answer.pop("probabilities", None)
-            answers.append(answer)
-            room -= len(answer.get("contributions", ()))
-        columns: dict[str, Any] = {
-            "task": self.model.task,
-            "predictions": [answer.get("prediction") for answer in answers],
-            "scores": [answer.get("score") for answer in answers],
-        }
-        for name, column in (("label", "labels"), ("probabilities", "probabilities")):
-            if any(name in answer for answer in answers):
-                columns[column] = [answer.get(name) for answer in answers]
-        if explain:
-            columns["contributions"] = [answer.get("contributions") for answer in answers]
-        if errors := {str(i): answer["error"] for i, answer in enumerate(answers) if "error" in answer}:
-            columns["errors"] = errors
-        return columns
-
-    def _reply_to_one(self, vector: bytes | RawRecord | LearnerError, explain: bool) -> dict[str, Any]:
-        answer = self._predict(vector, MAX_EXPLAINED if explain else None, names_unknown=True)
-        if "error" in answer:
-            return answer
-        self._add_probabilities(answer)
-        return {"task": self.model.task} | answer
-
-    def _add_probabilities(self, answer: dict[str, Any]) -> None:
-        """Add the probabilities of two classes; an answer about many classes has them already."""
-        if "label" in answer and "probabilities" not in answer:
-            p = answer["prediction"]
-            answer["probabilities"] = dict(zip(self.model.classes, (1.0 - p, p), strict=True))
-
-    def _predict(
-        self, vector: bytes | RawRecord | LearnerError, room: int | None, names_unknown: bool = False
-    ) -> dict[str, Any]:
-        """Return an answer, explained with as many contributions as there is room for (None: not explained).
-
-        With `names_unknown` it names the record's fields of which the model knows no feature, and the declared ones it lacks.
-        """
-        try:
-            if isinstance(vector, LearnerError):
-                raise vector
-            packed = self.model.pack(vector.record) if isinstance(vector, RawRecord) else vector
-            answer = self.model.answer(packed, room is not None and room > 0)
-            if names_unknown and isinstance(vector, RawRecord):
-                unknown = self.model.unknown_fields(vector.record, packed)
-                missing = self.model.missing_fields(vector.record)
-                answer |= {"unknown_fields": unknown} if unknown else {}
-                answer |= {"missing_fields": missing} if missing else {}
-            if room is not None and (room <= 0 or len(answer["contributions"]) > room):
-                raise LearnerError(f"contributions must be at most {MAX_EXPLAINED} in a reply (more were asked for)")
-        except LearnerError as error:
-            return {"error": str(error)}
-        return answer
+        """Return the whole reply to one request."""
+        return cast("dict[str, Any]", Reply(self.model, fields, self.pack).work(math.inf))
 
 
 def _identity(fields: Fields) -> dict[str, str]:

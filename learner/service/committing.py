@@ -5,11 +5,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import click
 import redis
 
 from learner.errors import LearnerError, RejectedError
 from learner.late import LateLoss
+from learner.messages import tell
 from learner.service.learning import Learning
 from learner.service.store import Store, connection
 from learner.service.store.commits import CommitsLost
@@ -164,7 +164,7 @@ class Committing:
         """Warn once when the gradients of the neural head vanish or explode."""
         if not self._has_warned and (warning := self.learning.model.gradient_warning()):
             self._has_warned = True
-            click.echo(f"worker of {self.store.keys.model}: {warning}", err=True)
+            tell(f"worker of {self.store.keys.model}: {warning}")
 
     def require_acceptance(self) -> None:
         """Make sure that not too many of the last examples were rejected: nothing is committed then.

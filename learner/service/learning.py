@@ -7,12 +7,14 @@ from learner.errors import LearnerError
 from learner.late import LateLoss
 from learner.packing import pack_example
 from learner.service.acceptance import Acceptance
+from learner.service.hanging import or_die
 from learner.service.recent import RecentIds
 from learner.service.store.position import NEVER
 from learner.service.store.reading import Entries
 from learner.service.store.snapshot import Committed
 from learner.service.wire import (
     MAX_BATCH,
+    MAX_SHORT_BYTES,
     Example,
     RawExample,
     RejectedEntry,
@@ -50,7 +52,9 @@ class Learning:
     acceptance : Acceptance
         Sees how many examples are rejected.
     stopping : callable
-        Whether to stop after the entry that is being learned.
+        Whether to stop, before the next entry or in the middle of one of which nothing is learned yet.
+    between : callable
+        Called in the middle of entries, when the model may answer, but not learn.
 
     Attributes
     ----------
@@ -66,10 +70,18 @@ class Learning:
         The late loss of the blocks that were measured (see `learner.service.measuring`); it is committed with the state.
     """
 
-    def __init__(self, model: "Model", acceptance: Acceptance, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        model: "Model",
+        acceptance: Acceptance,
+        stopping: Callable[[], bool],
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self.model = model
+        self.pack = or_die(model.pack)
         self.acceptance = acceptance
         self.stopping = stopping
+        self.between = between
         self.recent = RecentIds(model.spec.seed)
         self.late = LateLoss()
         self.cursor = NEVER
@@ -77,6 +89,7 @@ class Learning:
         self.rejected: list[tuple[bytes, RejectedEntry]] = []
         self.rejected_bytes = 0
         self.n_repeated = 0
+        self._pending: set[bytes] = set()  # the ids of entries whose examples are to be learned next
         self._n_rejected_here = 0  # of the entry at the end of `rejected`
         self._n_observed = self._n_observed_rejected = 0
 
@@ -95,13 +108,14 @@ class Learning:
         """Learn entries in order; what can't be learned is rejected, and the line goes on."""
         singles: list[Single] = []
         for entry_id, fields in entries:
-            if b"id" in fields and not self.recent.add(fields[b"id"]):
+            if self._is_repeated(fields, singles):
                 self.n_repeated += 1
             elif is_learn_held(fields):
                 self._learn_singles(singles)
                 self.model.learn_held()
-            else:
-                self._learn_entry(entry_id, fields, singles)
+                self._remember(fields)
+            elif not self._learn_entry(entry_id, fields, singles):
+                break
             if len(singles) >= min(MAX_SINGLES, self.acceptance.window):
                 self._learn_singles(singles)
                 self._observe()
@@ -112,29 +126,61 @@ class Learning:
         self._learn_singles(singles)
         self._observe()
 
-    def _learn_entry(self, entry_id: bytes, fields: Fields, singles: list[Single]) -> None:
-        """Learn an entry's batch, or add its examples to those that are learned next."""
+    def _is_repeated(self, fields: Fields, singles: list[Single]) -> bool:
+        """Tell whether something was learned before under an entry's id, once all that came before it is learned."""
+        identity = fields.get(b"id")
+        if identity is None or len(identity) > MAX_SHORT_BYTES:
+            return False
+        if identity in self._pending or identity in self.recent:
+            self._learn_singles(singles)
+        return identity in self.recent
+
+    def _remember(self, fields: Fields) -> None:
+        """Remember an entry's id, as something of the entry was learned."""
+        if identity := fields.get(b"id"):
+            self.recent.add(identity)
+
+    def _learn_entry(self, entry_id: bytes, fields: Fields, singles: list[Single]) -> bool:
+        """Learn an entry's batch, or add its examples to those that are learned next; return False if stopped before that."""
+        parts: list[Example | RejectedEntry] = []
         for part in decode_entry(fields):
-            example = featurize(part, fields, self.model.pack) if isinstance(part, RawExample) else part
+            if self.stopping():
+                return False
+            parts.append(featurize(part, fields, self.pack) if isinstance(part, RawExample) else part)
+            self.between()
+        for example in parts:
             if isinstance(example, RejectedEntry):
                 self.reject(entry_id, example)
                 self.model.count_rejected(1)
             elif b"batch" not in fields:
                 singles.append(Single(entry_id, fields, example))
+                if identity := fields.get(b"id"):
+                    self._pending.add(identity)
             else:  # a producer framed it: a broken batch must not reach into the next entry
                 self._learn_singles(singles)
-                for rejection in self.model.learn_packed(example.packed, MAX_BATCH).rejections:
+                learned = self.model.learn_packed(example.packed, MAX_BATCH, self.between)
+                for rejection in learned.rejections:
                     self.reject(entry_id, RejectedEntry("learn", rejection.reason, rejection.data, "batch"))
+                if len(learned.rejections) < len(learned.scores):
+                    self._remember(fields)
                 self._observe()
+        return True
 
     def _learn_singles(self, singles: list[Single]) -> None:
         """Learn examples together, in one call, and empty the list."""
         if not singles:
             return
         packed = b"".join(single.example.packed for single in singles)
-        for rejection in self.model.learn_packed(packed).rejections:
+        rejections = self.model.learn_packed(packed, None, self.between).rejections
+        for rejection in rejections:
             entry_id, fields, example = singles[rejection.index]
             self.reject(entry_id, _rejected("learn", rejection.reason, example, fields))
+        if self._pending:
+            bad = {rejection.index for rejection in rejections}
+            for i, single in enumerate(singles):
+                if i not in bad:
+                    self._remember(single.fields)
+            self._pending.clear()
         singles.clear()
 
     def _observe(self) -> None:

@@ -155,7 +155,8 @@ class Measuring:
         """Score an entry's batch by itself, as it is learned by itself; return the entry's other examples, packed."""
         singles = []
         for part in decode_entry(fields):
-            example = featurize(part, fields, self.learning.model.pack) if isinstance(part, RawExample) else part
+            example = featurize(part, fields, self.learning.pack) if isinstance(part, RawExample) else part
+            self.learning.between()
             if isinstance(example, RejectedEntry):
                 continue
             if b"batch" in fields:

@@ -4,10 +4,10 @@ import contextlib
 import time
 from collections.abc import Callable
 
-import click
 import redis
 
 from learner.errors import LearnerError, StoreError
+from learner.messages import tell
 from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, heart_of, process_ended
 from learner.service.store import Store, connection
 from learner.service.store.ownership import Owner
@@ -136,7 +136,7 @@ class Owning:
         self.store.ownership.release()
 
     def _say(self, text: str) -> None:
-        click.echo(f"worker of {self.store.keys.model}: {text}", err=True)
+        tell(f"worker of {self.store.keys.model}: {text}")
 
 
 def own_to_repair(store: Store) -> None:

@@ -74,10 +74,10 @@ class Reading:
         self._n_examples = self._examples_next(examples, n_examples)
         return Batch(examples, requests, more_requests)
 
-    def read_requests(self, learned: bytes, after: bytes, measured: bool) -> Batch:
-        """Return the next requests and no examples, and wait a while for them; the parameters are those of `read`."""
+    def read_requests(self, learned: bytes, after: bytes, measured: bool, wait: bool) -> Batch:
+        """Return the next requests and no examples; the parameters are those of `read`."""
         n = self._n_requests
-        _, requests = self.stream.read(None, after, n, n, BLOCK_MS, measured, learned)
+        _, requests = self.stream.read(None, after, n, n, BLOCK_MS if wait else None, measured, learned)
         self._n_requests = READ_ENTRIES if len(requests) >= n else UNMEASURED_ENTRIES
         return Batch([], requests, len(requests) >= n)
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import click
 import redis
 
+from learner.messages import tell
 from learner.service.reading import BLOCK_MS
 from learner.service.store import Store, connection, embedded
 
@@ -81,7 +81,7 @@ class Reconnecting:
         n = self.n_uncommitted()
         kept = f"; {n} entries learned are not committed yet" if n else ""
         detail = str(error).rpartition("caused error: ")[2][-200:]
-        click.echo(f"worker of {self.store.keys.model}: {trouble}, trying again{kept} ({detail})", err=True)
+        tell(f"worker of {self.store.keys.model}: {trouble}, trying again{kept} ({detail})")
 
     def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until the worker is to stop."""

@@ -7,9 +7,9 @@ known: before the next time it is tried in a child process, and rejected if that
 
 import functools
 
-import click
-
+from learner.messages import tell
 from learner.service.committing import Committing
+from learner.service.hanging import RECORD_SECONDS
 from learner.service.learning import Learning
 from learner.service.reading import READ_ENTRIES
 from learner.service.store import Store
@@ -21,7 +21,7 @@ from learner.service.wire import rejected_entry
 
 __all__ = ["Recovery"]
 
-TRIAL_SECONDS = 30.0  # for learning an entry that may have killed the worker before
+TRIAL_SECONDS = 60.0  # for learning an entry that may have killed the worker before
 MAX_TRIALS = 12  # deaths at one entry: on a starved machine, kills from outside can hit the same trial several times
 
 
@@ -93,6 +93,8 @@ class Recovery:
             death = "and the trials with it"
         elif times > 1:
             death = run_in_child(learn, TRIAL_SECONDS)
+            if death == "SIGPROF":
+                death = f"more than {RECORD_SECONDS:g} s for one record"
         if death is None:
             learn()
         else:
@@ -101,7 +103,7 @@ class Recovery:
     def _quarantine(self, entry_id: bytes, fields: dict[bytes, bytes], death: str) -> None:
         """Reject an entry that kills the process, and commit that at once."""
         reason = f"entry must not kill the worker (it did, and then a trial: {death})"
-        click.echo(f"worker of {self.store.keys.model}: entry {entry_id.decode()} is rejected: {reason}", err=True)
+        tell(f"worker of {self.store.keys.model}: entry {entry_id.decode()} is rejected: {reason}")
         self.learning.skip(entry_id, rejected_entry("killed", reason, fields))
         self.committing.commit()
 

@@ -3,9 +3,8 @@
 import re
 import time
 
-import click
-
 from learner.errors import show
+from learner.messages import tell
 from learner.service.store import Store
 
 __all__ = ["Strays"]
@@ -43,9 +42,7 @@ class Strays:
         for key in streams:
             if key not in self._noted and (why := self._stray(key)):
                 self._noted.add(key)
-                click.echo(
-                    f"worker of {self.store.keys.model}: stream {show(key.decode(errors='replace'))} {why}", err=True
-                )
+                tell(f"worker of {self.store.keys.model}: stream {show(key.decode(errors='replace'))} {why}")
 
     def _stray(self, key: bytes) -> str | None:
         """Return what is wrong with a stream's name; None: a model reads it.

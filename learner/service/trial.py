@@ -29,7 +29,7 @@ def run_in_child(function: Callable[[], Any], seconds: float) -> str | None:
     """
     child = os.fork()
     if child == 0:
-        _run_and_exit(function)
+        _run_and_exit(function, seconds)
     status = None
     deadline = time.monotonic() + seconds
     try:
@@ -51,11 +51,12 @@ def run_in_child(function: Callable[[], Any], seconds: float) -> str | None:
     return "an error that nothing caught" if code else None
 
 
-def _run_and_exit(function: Callable[[], Any]) -> None:
+def _run_and_exit(function: Callable[[], Any], seconds: float) -> None:
     code = 1
     with contextlib.suppress(BaseException):  # such as a MemoryError: whatever it is, it would have ended the worker
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)  # also when nobody is left to end it
         function()
         code = 0
     os._exit(code)

@@ -11,7 +11,7 @@ from learner.service.store import Store
 from learner.service.store.connection import client as connect
 from learner.service.store.embedded import Embedded
 from tests.conftest import SEED, state_bytes, wait_until
-from tests.streams import KEYS, push_batches, zipf_examples
+from tests.streams import GOOD, KEYS, push_batches, zipf_examples
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -108,3 +108,28 @@ def test_a_second_signal_ends_a_worker_at_once(hanging, start_worker):
     time.sleep(0.5)
     worker.terminate()
     assert worker.wait(1) == -signal.SIGTERM
+
+
+BUSY = {
+    "a huge request": (KEYS.requests, {"batch": b"\x80" * 4_000_000, "explain": "1"}),
+    "many huge requests": (KEYS.requests, {"batch": b"\x80" * 10_000, "probabilities": "1"}),
+    "huge batches": (KEYS.examples, {"batch": GOOD * 10_000}),
+    "huge entries of records": (KEYS.examples, {"records": GOOD * 10_000}),
+}
+
+
+@pytest.mark.parametrize("work", BUSY)
+def test_a_signal_ends_a_worker_in_the_middle_of_any_work(client, redis_url, create, start_worker, work):
+    create(featurizer="fields")
+    stream, fields = BUSY[work]
+    for _ in range(100):
+        client.xadd(stream, {**fields, "reply": "learner:{m}:replies:me"})
+        if work == "a huge request":
+            break
+    worker = start_worker(redis_url, "m", "--commit-seconds", "1000")
+    time.sleep(0.3)
+    started = time.monotonic()
+    worker.terminate()
+    _, err = worker.communicate(timeout=30)
+    assert time.monotonic() - started < 5
+    assert worker.returncode == 0, err

@@ -211,7 +211,7 @@ ENDS = {
 
 def run_deadly(url: str, end: str, *arguments: str) -> int:
     """Run a worker whose featurizer ends the process at a deadly record; return its exit code."""
-    command = [sys.executable, "-c", DEADLY.format(end=ENDS[end]), "m", "--burst", *arguments]
+    command = [sys.executable, "-c", DEADLY.format(end=ENDS[end]), "m", "--burst", "--held-seconds", "inf", *arguments]
     return subprocess.run(
         command, env={**os.environ, "REDIS_URL": url}, capture_output=True, timeout=120, check=False
     ).returncode

@@ -1,6 +1,7 @@
 """Answers on a real server: what they say, where they go, and which requests are refused."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -9,7 +10,7 @@ import redis
 from learner.client import Client, conversations
 from learner.errors import LearnerError
 from learner.packing import pack
-from learner.service import answering, strays
+from learner.service import answering, replying, strays
 from learner.service.store import Store, requests
 from learner.service.store.connection import client as connect
 from learner.service.wire import REPLIES
@@ -340,3 +341,151 @@ def test_requests_are_bounded_without_a_worker_too(client, redis_url, create, mo
     with pytest.raises(LearnerError, match="no worker runs"):
         Client("m", redis_url, timeout=0.01).predict(features={})
     assert client.xlen(KEYS.requests) < 200  # the server drops a hundred at a time
+
+
+# ---- work in parts -----------------------------------------------------------------------------------------------------------
+def queue_of(own, *requests):
+    """Have a worker's queue read requests; return it."""
+    queue = own().answering
+    for fields in requests:
+        queue.store.client.xadd(KEYS.requests, fields)
+    queue.waiting.clear()
+    _, entries = queue.store.stream.read(b"0-0", b"0-0", 1000, 1000, None)
+    return queue, entries
+
+
+def slowly(queue, monkeypatch, seconds):
+    """Have each answer of a queue's model take so long; return the list of those given."""
+    answer, given = queue.model.answer, []
+
+    def slow(packed, explain=False):
+        time.sleep(seconds)
+        given.append(packed)
+        return answer(packed, explain)
+
+    monkeypatch.setattr(queue.model, "answer", slow)
+    return given
+
+
+def test_one_question_is_answered_before_a_request_for_many_goes_on(client, create, own, monkeypatch):
+    create()
+    huge = {"batch": b"\x80" * 200, "reply": REPLIES + "me", "id": "huge"}
+    queue, entries = queue_of(own, huge, {**huge, "id": "also"}, {"record": "{}", "reply": REPLIES + "me", "id": "one"})
+    slowly(queue, monkeypatch, 0.001)
+    queue.take(entries[:2], more=False, examples_wait=False)
+    assert (replies(client), len(queue.many)) == ([], 2)
+    assert all(0.0 < asked.reply.seconds < 0.5 for asked in queue.many)  # both had turns
+    small = client.xadd(KEYS.requests, {"batch": b"\x80" * 5, "reply": REPLIES + "me", "id": "small"})
+    queue.take([*entries[2:], *client.xrange(KEYS.requests, small)], more=False, examples_wait=False)
+    assert [reply["id"] for reply in replies(client)] == ["one", "small"]
+    assert client.xlen(KEYS.requests) == 4  # as the oldest one is not answered yet
+    while not queue.is_idle:
+        queue.answer(examples_wait=False)
+    assert {reply["id"] for reply in replies(client)[2:]} == {"huge", "also"}
+    assert [len(reply["predictions"]) for reply in replies(client)[1:]] == [5, 200, 200]
+    assert client.xlen(KEYS.requests) == 0
+
+
+def test_questions_for_one_do_not_keep_those_for_many_waiting_for_ever(client, create, own, monkeypatch):
+    create()
+    many = {"batch": b"\x80" * 50, "reply": REPLIES + "many"}
+    queue, entries = queue_of(own, many, *[{"record": "{}", "reply": REPLIES + "one"} for _ in range(400)])
+    slowly(queue, monkeypatch, 0.001)
+    queue.take(entries, more=False, examples_wait=False)
+    while not replies(client, "many"):
+        queue.answer(examples_wait=False)
+    assert queue.waiting
+
+
+def test_explanations_end_at_the_first_that_does_not_fit(client, create, own, monkeypatch):
+    create()
+    names = {f"x{i}": 1.0 for i in range(300)}
+    client.xadd(KEYS.examples, {"batch": pack([1, names])})
+    features = pack(names)
+    request = {"batch": features * 1000, "explain": "1", "reply": REPLIES + "me"}
+    queue, entries = queue_of(own, request)
+    given = slowly(queue, monkeypatch, 0.0)
+    queue.take(entries, more=False, examples_wait=False)
+    while not queue.is_idle:
+        queue.answer(examples_wait=False)
+    (reply,) = replies(client)
+    n = replying.MAX_EXPLAINED // 301
+    assert [len(rows) for rows in reply["contributions"][:n]] == [301] * n
+    assert reply["contributions"][n:] == [None] * (1000 - n)
+    assert len(given) == n + 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"deadline_ms": "150"}, "request must be answered within its deadline_ms"),
+        ({}, "request must take at most 0.05 s of work (it took more)"),
+    ],
+)
+def test_deadline_and_work_are_looked_at_between_the_parts_of_a_request(
+    client, create, own, monkeypatch, fields, reason
+):
+    monkeypatch.setattr(replying, "REQUEST_SECONDS", 1000.0 if fields else 0.05)
+    create()
+    queue, entries = queue_of(own, {"batch": b"\x80" * 10_000, "reply": REPLIES + "me", **fields})
+    given = slowly(queue, monkeypatch, 0.001)
+    queue.take(entries, more=False, examples_wait=False)
+    while not queue.is_idle:
+        queue.answer(examples_wait=False)
+    (reply,) = replies(client)
+    assert reason in reply.get("error", reply.get("errors", {}).get("9999"))
+    assert len(given) < 1000
+    assert ("error" in reply) or reply["predictions"][0] == 0.5
+
+
+def test_a_reply_has_at_most_so_many_probabilities(client, create, drain, monkeypatch):
+    monkeypatch.setattr(replying, "MAX_PROBABILITIES", 5)
+    create(labels=["ham", "spam"])
+    client.xadd(KEYS.requests, {"batch": b"\x80" * 4, "probabilities": "1", "reply": REPLIES + "me"})
+    drain()
+    (reply,) = replies(client)
+    assert [len(each or ()) for each in reply["probabilities"]] == [2, 2, 0, 0]
+    assert "probabilities must be at most 5 in a reply" in reply["errors"]["2"]
+
+
+def test_requests_for_many_that_wait_are_bounded_in_bytes(client, create, own, monkeypatch):
+    monkeypatch.setattr(answering, "MAX_MANY_BYTES", 600)
+    create()
+    many = {"batch": b"\x80" * 200, "reply": REPLIES + "me"}
+    queue, entries = queue_of(own, *[{**many, "id": str(i)} for i in range(4)])
+    slowly(queue, monkeypatch, 0.001)
+    queue.take(entries[:2], more=False, examples_wait=False)
+    queue.take(entries[2:], more=False, examples_wait=False)
+    assert {reply["id"] for reply in replies(client)} <= {"0", "1"}  # those that took most work
+    while not queue.is_idle:
+        queue.answer(examples_wait=False)
+    refused = [reply for reply in replies(client) if "error" in reply]
+    assert len(refused) == 2
+    assert "requests for many that wait must be at most 10000, and 600 bytes" in refused[0]["error"]
+
+
+def test_requests_are_answered_in_the_middle_of_a_large_entry(client, create, serving, monkeypatch):
+    monkeypatch.setattr(answering, "MEANWHILE_SECONDS", 0.0)
+    create(featurizer="fields")
+    with serving() as owner:
+        packing, began, go_on = owner.learning.pack, threading.Event(), threading.Event()
+
+        def waiting(record):
+            began.set()
+            go_on.wait(0.02)
+            return packing(record)
+
+        owner.learning.pack = waiting
+        client.xadd(KEYS.examples, {"records": pack([1, {"a": 1}]) * 1000})
+        began.wait(10)
+        assert ask(client, record='{"a": 1}')["prediction"] == 0.5
+        assert owner.model.n_examples == 0
+        go_on.set()
+        wait_until(lambda: owner.model.n_examples == 1000)
+
+
+def test_an_answer_may_have_any_text_in_it(client, create, serving):
+    create(featurizer="fields")
+    with serving():
+        reply = ask(client, record='{"a": 1, "\\ud800\\u009b": "x"}')
+    assert reply.get("unknown_fields") or "surrogates" in reply["error"]

@@ -43,9 +43,9 @@ def test_a_stop_in_the_middle_of_what_was_read_commits_up_to_there(client, creat
     push_batches(client, "batch", examples, 10)
     learn_packed = owner.model.learn_packed
 
-    def then_stopped(data, most=None):
+    def then_stopped(*arguments):
         owner.stopping = owner.model.n_examples >= 100
-        return learn_packed(data, most)
+        return learn_packed(*arguments)
 
     owner.model.learn_packed = then_stopped
     owner.run()

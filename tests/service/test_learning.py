@@ -262,3 +262,27 @@ def test_fewer_rejections_than_the_share_or_than_the_window_stop_nothing(client,
         client.xadd(KEYS.examples, {"batch": (GOOD + BAD) * 10})
     owner = drain(max_rejected=0.6, rejected_window=600)
     assert (owner.model.n_examples, owner.model.n_rejected) == (300, 349)
+
+
+def test_a_stop_in_the_middle_of_an_entry_leaves_the_whole_entry_to_the_next_worker(client, create, own, drain):
+    reference = create(featurizer="fields")
+    first = client.xadd(KEYS.examples, {"records": pack([1, {"a": 1}]) * 5})
+    client.xadd(KEYS.examples, {"records": (pack([1, {"b": 1}]) + pack([7, 3])) * 50})
+    owner = own()
+    packing = owner.learning.pack
+
+    def stopping(record):
+        owner.stopping = record == {"b": 1}
+        return packing(record)
+
+    owner.learning.pack = stopping
+    owner.run()
+    assert (owner.model.n_examples, owner.model.n_rejected, owner.learning.rejected) == (5, 0, [])
+    assert client.hget(KEYS.head, "cursor") == first
+    owner = drain()
+    assert (owner.model.n_examples, owner.model.n_rejected) == (55, 50)
+    reference.learn_packed(pack([1, {"a": 1}]) * 5)
+    for _ in range(50):
+        reference.count_rejected(1)
+        reference.learn_one({"b": 1}, 1)
+    assert state_bytes(owner.model) == state_bytes(reference)

@@ -1,8 +1,10 @@
 """How much is read at once."""
 
+import pytest
+
 from learner.client import Client
 from learner.service.store import Store
-from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES
+from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, size_of
 from tests.streams import GOOD, KEYS, rejected
 
 
@@ -30,7 +32,8 @@ def test_of_an_entry_too_large_only_its_start_is_read_and_it_is_rejected_with_it
     large = client.xadd(KEYS.examples, {"batch": b"\x92" * size})
     client.xadd(KEYS.examples, {"batch": GOOD})
     examples, _ = Store(client, "m").stream.read(b"0-0", b"0-0", 1000, 16, None)
-    assert examples[0] == (large, {b"batch": b"\x92" * REJECTED_BYTES, b"(bytes)": b"%d" % (size + 5)})
+    assert examples[0] == (large, {b"batch": b"\x92" * REJECTED_BYTES})
+    assert size_of(examples[0][1]) == size + 5
     owner = drain()
     (found,) = rejected(client)
     assert found[b"reason"].decode() == f"entry must be at most {MAX_ENTRY_BYTES} bytes (got {size + 5})"
@@ -55,3 +58,16 @@ def test_a_producer_sees_how_many_entries_are_not_learned_and_waits_for_them(cli
     assert lags == [1, 1, 20, 20]
     assert producer.lag() == 20
     assert client.xlen(KEYS.examples) == 21  # the one at the cursor, and those after it
+
+
+@pytest.mark.parametrize("name", ["(bytes)", "bytes", "size", "entry", "stage", "field", "data", "reason"])
+def test_no_field_of_an_entry_or_a_request_switches_a_bound_off(client, create, drain, name):
+    create()
+    for value in ("0", "5", str(MAX_ENTRY_BYTES)):
+        client.xadd(KEYS.examples, {name: value, "batch": GOOD * 1_100_000})
+        client.xadd(KEYS.requests, {name: value, "batch": b"\x80" * 4_200_000, "reply": "learner:replies:me"})
+    owner = drain()
+    assert (owner.model.n_examples, owner.model.n_rejected) == (0, 3)
+    for reply in client.lrange("learner:replies:me", 0, -1):
+        assert b"request must be at most 4194304 bytes (got 42000" in reply
+    assert client.llen("learner:replies:me") == 3

@@ -210,7 +210,7 @@ def test_mathematics_does_no_input_or_output(module):
 def test_mathematics_knows_nothing_of_the_service(module):
     """Nor do the modules that are told of its compiling."""
     ours = {name for name in imports(module) if name in MODULES} - {"learner"}
-    data = {"learner.layout", "learner.errors", "learner.spec", "learner.packing"}
+    data = {"learner.layout", "learner.errors", "learner.spec", "learner.packing", "learner.messages"}
     assert ours <= MATHS | data | TOLD.get(module, set())
 
 

@@ -26,6 +26,7 @@ from learner.stored import require_readable, require_spec
 if TYPE_CHECKING:
     import redis
 
+    from learner.service.recent import RecentIds
     from learner.service.store.commits import Commits
 
 __all__ = ["Store"]
@@ -145,6 +146,15 @@ class Store:
         """Return the model's spec; None if this user may not read it."""
         try:
             return self.spec()
+        except NoPermissionError:
+            return None
+
+    def known_ids(self) -> "RecentIds | None":
+        """Return the ids of the last entries learned, as of the last commit; None if this user may not read them."""
+        from learner.service.store.loading import recent_ids
+
+        try:
+            return recent_ids(self._link, bytes.fromhex(self.spec()["seed"]))
         except NoPermissionError:
             return None
 

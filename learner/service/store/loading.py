@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from learner import layout, stored
 from learner.errors import StoreError
+from learner.service.recent import RecentIds
 from learner.service.store import segments
 from learner.service.store.journal import Journal
 from learner.service.store.link import Link
 from learner.service.store.snapshot import FORMAT, Written, checksums
 from learner.service.wire import Keys
 
-__all__ = ["Parts", "decode", "journal_of", "read", "require_model", "require_readable"]
+__all__ = ["Parts", "decode", "journal_of", "read", "recent_ids", "require_model", "require_readable"]
 
 COMMITS_AHEAD = 3  # their deltas are read too, in case a worker commits in between
 
@@ -73,6 +74,18 @@ def read(link: Link, width: int) -> Parts:
         if all(key in held for group in groups for key in group):
             base, names, ids, *deltas = (b"".join(held[key] or b"" for key in group) for group in groups)
             return Parts(head, journal_of(head), base, names, ids, deltas)
+
+
+def recent_ids(link: Link, seed: bytes) -> RecentIds:
+    """Return the ids of the last entries learned, as of the last commit: GET, HGET."""
+    recent = RecentIds(seed)
+    with link.client.pipeline() as pipe:
+        pipe.get(link.keys.ids)
+        pipe.hget(link.keys.head, "n_ids")
+        ids, n_ids = pipe.execute()
+    if ids:
+        recent.load(np.frombuffer(ids, np.uint64), int(n_ids))
+    return recent
 
 
 def _keys(keys: Keys, head: Mapping[bytes, bytes], width: int) -> list[list[str]]:

@@ -1,14 +1,14 @@
 -- Reads entries from streams, of each at most a number of entries and about a number of bytes.
 --
 -- KEYS: the streams. ARGV: 1. the number of bytes of a stream after which to stop; 2. the size in bytes of the largest entry
--- that is returned whole; 3. the bytes that are kept of the first field's name and value of a larger entry; 4. the name of a
--- second field that then holds the size; and for each stream the number of entries to return at most, and the id to read after.
--- Returns for each stream a list of {id, {field, value, ...}}.
+-- that is returned whole; 3. the bytes that are kept of the first field's name and value of a larger entry; and for each stream
+-- the number of entries to return at most, and the id to read after.
+-- Returns for each stream a list of {id, {field, value, ...}}, or, of a larger entry, {id, {field, value}, size}.
 -- It reads four entries at a time, so that the script never holds many large entries.
-local most, largest, kept, name = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local most, largest, kept = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local streams, last = {}, '18446744073709551615-18446744073709551615' -- the last possible id: nothing comes after it
 for k = 1, #KEYS do
-  local count, after, room, entries = tonumber(ARGV[3 + 2 * k]), ARGV[4 + 2 * k], most, {}
+  local count, after, room, entries = tonumber(ARGV[2 + 2 * k]), ARGV[3 + 2 * k], most, {}
   while room > 0 and #entries < count and after ~= last do
     local page = redis.call('XRANGE', KEYS[k], '(' .. after, '+', 'COUNT', math.min(4, count - #entries))
     if #page == 0 then break end
@@ -16,7 +16,7 @@ for k = 1, #KEYS do
       local entry, size = page[i], 0
       for j = 1, #entry[2] do size = size + #entry[2][j] end
       if size > largest then
-        entry = {entry[1], {string.sub(entry[2][1], 1, kept), string.sub(entry[2][2], 1, kept), name, tostring(size)}}
+        entry = {entry[1], {string.sub(entry[2][1], 1, kept), string.sub(entry[2][2], 1, kept)}, size}
         size = kept
       end
       entries[#entries + 1] = entry

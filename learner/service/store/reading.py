@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
-from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE
+from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, CutFields
 
 __all__ = ["READ_BYTES", "UNMEASURED_ENTRIES", "Entries", "read_blocking", "read_bounded"]
 
@@ -29,12 +29,16 @@ def read_bounded(client: Any, after: Mapping[str, bytes], counts: Sequence[int])
     counts : sequence of int
         How many entries of each stream to read at most.
     """
-    bounds = (READ_BYTES, MAX_ENTRY_BYTES, REJECTED_BYTES, SIZE)
+    bounds = (READ_BYTES, MAX_ENTRY_BYTES, REJECTED_BYTES)
     limits = [limit for pair in zip(counts, after.values(), strict=True) for limit in pair]
     reply = client.eval(_script(), len(after), *after, *bounds, *limits)
-    return [
-        [(entry_id, dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in entries] for entries in reply
-    ]
+    return [[(entry_id, _fields(*rest)) for entry_id, *rest in entries] for entries in reply]
+
+
+def _fields(flat: Sequence[bytes], size: int | None = None) -> dict[bytes, bytes]:
+    """Return an entry's fields from names and values in turn; `size` is given where they were cut."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return fields if size is None else CutFields(fields, size)
 
 
 def read_blocking(pipe: Any, after: Mapping[str, bytes], count: int, block_ms: int | None) -> list[Entries]:

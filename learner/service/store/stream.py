@@ -111,6 +111,10 @@ class Stream:
                 found = dict(zip(after, read_blocking(pipe, after, count, block_ms), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
 
+    def read_requests(self, after: bytes) -> Entries:
+        """Return the next requests, without waiting for any."""
+        return read_bounded(self._link.client, {self._link.keys.requests: after}, [UNMEASURED_ENTRIES])[0]
+
     def add_learn_held(self) -> bytes | None:
         """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
 

@@ -22,7 +22,7 @@ from learner.service.wire.bounds import (
 from learner.service.wire.described import describe
 from learner.service.wire.entries import (
     LEARN_HELD,
-    SIZE,
+    CutFields,
     Example,
     RawExample,
     RejectedEntry,
@@ -48,7 +48,7 @@ __all__ = [
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",
-    "SIZE",
+    "CutFields",
     "Example",
     "Keys",
     "RawExample",

@@ -14,8 +14,8 @@ An **entry** has one of these fields:
     ``held``, and no other field but ``id``: no example, but the order to learn here the examples that the model holds back (see
     `learner.kernels.held`).
 
-Any entry may have an ``id``, a name of the producer's own choice: of entries with the same id only the first is learned (see
-`learner.service.recent`).
+Any entry may have an ``id``, a name of the producer's own choice: once something was learned under it, no other entry with the
+same id is learned (see `learner.service.recent`).
 
 An entry of ``rejected`` has ``entry`` (its id in ``examples``), ``stage``, ``reason``, ``bytes`` (its size), ``data`` (the
 original, cut) and ``field``: to put it back, push ``data`` under this field's name; the field ``entry`` means that ``data`` is
@@ -33,7 +33,7 @@ from learner.service.wire.values import decode_features, decode_record, decode_t
 
 __all__ = [
     "LEARN_HELD",
-    "SIZE",
+    "CutFields",
     "Example",
     "RawExample",
     "RejectedEntry",
@@ -45,8 +45,23 @@ __all__ = [
     "size_of",
 ]
 
-SIZE = "(bytes)"  # the field with the size of an entry that was too large to be read whole
 LEARN_HELD = {b"learn": b"held"}  # the fields of the entry that has the held examples learned
+
+
+class CutFields(dict[bytes, bytes]):
+    """The start of an entry that was too large to be read whole: no field that comes says so, as anybody could write one.
+
+    Parameters
+    ----------
+    fields : mapping
+        The first field, cut.
+    size : int
+        Bytes of the whole entry.
+    """
+
+    def __init__(self, fields: Mapping[bytes, bytes], size: int) -> None:
+        super().__init__(fields)
+        self.size = size
 
 
 class Example(NamedTuple):
@@ -139,6 +154,7 @@ def decode_entry(fields: Mapping[bytes, bytes]) -> Iterator[Example | RawExample
     """
     try:
         require_size("entry", fields)
+        _short(fields, b"id")
         batch = fields.get(b"batch")
         if batch is not None:
             yield Example(batch, batch)
@@ -187,9 +203,8 @@ def rejected_entry(stage: str, reason: str, fields: Mapping[bytes, bytes]) -> Re
 
 def size_of(fields: Mapping[bytes, bytes]) -> int:
     """Return the bytes of an entry's fields, names and values, also of an entry that was too large to be read whole."""
-    size = fields.get(SIZE.encode(), b"")
-    if size.isdigit() and len(size) < 20:
-        return int(size)
+    if isinstance(fields, CutFields):
+        return fields.size
     return sum(map(len, fields)) + sum(map(len, fields.values()))
 
 

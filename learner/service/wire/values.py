@@ -165,13 +165,15 @@ def _no_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 # ---- out ----
-UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+UNPRINTABLE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def to_json(value: Any, **options: Any) -> str:
     r"""Return a value in JSON, with null for the numbers that JSON has no form for.
 
     Characters that a terminal obeys, or that UTF-8 has no form for, are escaped.
+
+    What terminals obey, and the lone surrogates that UTF-8 has no form for, is escaped.
 
     >>> to_json({"loss": float("nan")})
     '{"loss": null}'

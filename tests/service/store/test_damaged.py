@@ -155,7 +155,7 @@ def test_a_state_that_was_learned_with_other_constants_is_refused(learned, commi
                 committed()
     learned.hdel(KEYS.head, "layout")  # as it was written before there were others
     assert layout.digest() != layout.FIRST_DIGEST or committed().n_examples == 1
-    for bound in ("MAX_CLASSES", "BAD_WIDTH"):  # which give no number its meaning
+    for bound in ("MAX_LABELS", "BAD_WIDTH"):  # which give no number its meaning
         monkeypatch.setattr(layout, bound, 12345)
     learned.hset(KEYS.head, "layout", layout.digest())
     assert committed().n_examples == 1

@@ -1,5 +1,7 @@
 """Each template's features, and its errors word for word."""
 
+import re
+import tracemalloc
 from collections import defaultdict
 from math import cos, log, pi, sin
 
@@ -385,7 +387,7 @@ for _ in range(40):
             "cross must give at most 10000 features (got 10100)",
         ),
         (Cross([Number("x"), Number("y")]), {"x": 1e200, "y": 1e200}, "feature 'x&y' must be finite (got inf)"),
-        (Words(), " ".join(map(str, range(10_001))), "record must give at most 10000 features (got 10001)"),
+        (Words(), " ".join(map(str, range(10_001))), "record must give at most 10000 features (got more)"),
         (Fields(), "text", "record must be a map of fields (got 'text')"),
         (Fields(), {"": 1}, "record must have non-empty strings as field names (got '')"),
         (Fields(), {"a": {3: 1}}, "field 'a' must have non-empty strings as field names (got 3)"),
@@ -411,3 +413,34 @@ def test_error_messages_stay_short():
     with pytest.raises(FeaturizeError) as caught:
         run(Number("x"), {"x": "9" * 1_000_000})
     assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "message"),
+    [
+        (CharacterNgrams(low=1, high=32), "a" * 1_000_000, "text must have at most 1000000 n-grams (got 31999568)"),
+        (Words(n=5), "a " * 300_000, "text must have at most 1000000 words and runs of words (got 1499990)"),
+        (CharacterNgrams(low=5, high=5), "".join(map(str, range(50_000))), "record must give at most 10000 features"),
+    ],
+)
+def test_the_ngrams_of_a_huge_text_are_bounded_before_they_are_made(template, text, message):
+    """Neither the time nor the memory of a text's n-grams grows beyond bounds."""
+    tracemalloc.start()
+    with pytest.raises(FeaturizeError, match=re.escape(message)):
+        run(template, text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000
+
+
+def test_a_long_text_of_few_ngrams_has_them_all():
+    assert run(CharacterNgrams(low=2, high=2, marks=False, count=True), "ab" * 20_000) == {
+        "chars_ab": 20_000.0,
+        "chars_ba": 19_999.0,
+    }
+    assert run(Words(n=2, value="count"), "a b " * 10_000) == {
+        "word_a": 1e4,
+        "word_b": 1e4,
+        "word_a b": 1e4,
+        "word_b a": 9999.0,
+    }

@@ -79,3 +79,9 @@ def test_the_outcome_may_have_any_name_even_one_with_a_meaning():
 
 def test_features_that_are_no_map_are_a_field_like_others():
     assert unpacked(b'{"features": [1], "target": 1}', "jsonl") == [[1, {"features": [1]}]]
+
+
+def test_a_key_that_comes_again_is_found_among_very_many():
+    keys = ", ".join(f'"k{i}": 1' for i in range(100_000))
+    good, said = faults(f'{{{keys}, "k99999": 1}}\n{{"a": 1}}'.encode(), "jsonl")
+    assert (good, said) == ([[None, {"a": 1}]], ["line 1: a key must come once (got 'k99999' again)"])

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import itertools
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from learner.errors import FormatError
-from learner.files import Reading, read
+from learner.files import Reading, read, source, table
 from tests.unit.files.reading import faults, finite, label, quick, text, travels, unpacked, word
 
 
@@ -109,3 +110,17 @@ def test_a_bad_csv_row_does_not_take_the_next_with_it(row):
 def test_a_target_is_a_number_however_it_is_written(cells, targets):
     lines = "\n".join(f'x,"{cell}"' for cell in cells)
     assert [y for y, _ in unpacked(f"a,target\n{lines}\n".encode(), "csv")] == targets
+
+
+def test_a_row_in_many_lines_is_bounded_as_its_lines_come(monkeypatch):
+    monkeypatch.setattr(source, "MAX_EXAMPLE_BYTES", 1000)
+    taken = []
+    lines = itertools.chain([b'"'], itertools.repeat(b"x" * 100))
+    rows = table._Rows(((i, line, line) for i, line in enumerate(lines, 1) if taken.append(i) is None), ",")
+    assert str(next(rows).cells) == "a quotation mark is not closed"
+    assert len(taken) < 15
+
+
+def test_a_name_that_many_columns_have_gets_a_number_in_each():
+    names = table._distinct(["a"] * 50_000)
+    assert (names[0], names[1], names[-1], len(set(names))) == ("a", "a.2", "a.50000", 50_000)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from learner.model import Model
 from learner.packing import pack
-from learner.service import answering
+from learner.service import replying
 from learner.service.answering import Answering
 from learner.service.wire import encode_reply
 from tests.conftest import SEED
@@ -33,7 +33,7 @@ def test_no_request_at_all_is_without_an_answer_in_json(fields):
 
 
 def test_a_reply_explains_at_most_so_much(monkeypatch):
-    monkeypatch.setattr(answering, "MAX_EXPLAINED", 5)
+    monkeypatch.setattr(replying, "MAX_EXPLAINED", 5)
     reply = answering_alone().reply({b"batch": pack({"a": 1, "b": 1}) * 3, b"explain": b"1"})
     assert [rows and len(rows) for rows in reply["contributions"]] == [3, None, None]
     assert "contributions must be at most" in reply["errors"]["2"]

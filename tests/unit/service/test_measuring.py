@@ -153,7 +153,7 @@ def test_a_block_that_is_not_learned_to_its_end_is_not_counted(worker):
     take(stream, end=False)
     stop.append(True)
     take([])
-    assert learning.model.n_examples == 1001
+    assert learning.model.n_examples == 1000
     assert learning.late.examples == 0
     measured.begin()
     assert measured.collected == []

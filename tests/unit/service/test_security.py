@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from featurizers import names
 from learner import layout
 from learner.commands import main
 from learner.errors import ServerError
-from learner.service import acceptance, answering, wire
+from learner.service import acceptance, answering, hanging, replying, wire
 from learner.service.store import requests, writing
 from learner.service.store.connection import client as connect
 
@@ -83,7 +84,10 @@ BOUNDS = {
     "examples in an entry, or feature maps in a request": (wire.MAX_BATCH, ""),
     "features in an example": (layout.MAX_FEATURES, ""),
     "a feature's name, a target, an importance, an id": (layout.MAX_NAME_BYTES, "bytes"),
-    "contributions in a reply": (answering.MAX_EXPLAINED, ""),
+    "contributions in a reply": (replying.MAX_EXPLAINED, ""),
+    "probabilities in a reply": (replying.MAX_PROBABILITIES, ""),
+    "n-grams, or runs of words, in a text": (names.MAX_RUNS, ""),
+    "requests for many that wait": (answering.MAX_MANY_BYTES, "bytes"),
     "of a rejected entry kept": (wire.REJECTED_BYTES, "bytes"),
     "rejected entries kept": (writing.MAX_REJECTED, ""),
     "requests that wait": (answering.MAX_WAITING, ""),
@@ -97,6 +101,8 @@ def test_the_page_s_bounds_are_the_constants():
     table = dict(re.findall(r"^\| (.*?) \| ([\d,]+(?: bytes)?) \|$", text, re.MULTILINE))
     assert table == {what: f"{n:,} {unit}".strip() for what, (n, unit) in BOUNDS.items()}
     assert wire.MAX_SHORT_BYTES == layout.MAX_NAME_BYTES
+    assert f"for {hanging.RECORD_SECONDS:g} seconds on the features" in text
+    assert f"after {replying.REQUEST_SECONDS:g} seconds of work" in text
     for number in (layout.MAX_NUMBER, layout.MAX_IMPORTANCE):
         assert f"{number:g}".replace("+", "") in text
     assert f"share of {acceptance.MAX_REJECTED_SHARE:g} of the last {acceptance.REJECTED_WINDOW:,}" in text

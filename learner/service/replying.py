@@ -1,0 +1,139 @@
+"""Replies: what a request asks for, worked out part by part, so that no request holds up the others."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from learner.errors import LearnerError
+from learner.messages import one_line
+from learner.service.wire import MAX_REASON, RawRecord, decode_request
+
+if TYPE_CHECKING:
+    from learner.model import Model
+
+__all__ = ["MAX_EXPLAINED", "MAX_PROBABILITIES", "REQUEST_SECONDS", "Reply"]
+
+MAX_EXPLAINED = 20_000  # contributions in one reply
+MAX_PROBABILITIES = 200_000  # in one reply
+REQUEST_SECONDS = 10.0  # of work on one request; what is not answered then has an error
+
+Fields = Mapping[bytes, bytes]
+Answer = dict[str, Any]
+
+
+class Reply:
+    """The reply to one request, as far as it is worked out.
+
+    Parameters
+    ----------
+    model : Model
+        Predicts.
+    fields : mapping
+        The request's.
+    pack : callable
+        Returns the packed features of a record: `Model.pack`.
+
+    Attributes
+    ----------
+    is_single : bool
+        Whether it asks for one prediction rather than for many.
+    seconds : float
+        Of work so far.
+    """
+
+    def __init__(self, model: "Model", fields: Fields, pack: Callable[[Any], bytes]) -> None:
+        self.model = model
+        self.pack = pack
+        self.seconds = 0.0
+        self._explains, self._wants_probabilities = b"explain" in fields, b"probabilities" in fields
+        vectors, self.is_single = decode_request(fields)
+        self._answers: list[Answer] = []
+        self._parts: Iterator[Answer] = map(self._single if self.is_single else self._part, vectors)
+        self._n_explained = self._n_probabilities = 0
+
+    def work(self, seconds: float) -> Answer | None:
+        """Work for so long, and on one part at least; return the reply if it is complete then."""
+        started, before, worked = time.monotonic(), self.seconds, 0.0
+        while (answer := next(self._parts, None)) is not None:
+            self._answers.append(answer)
+            worked = time.monotonic() - started
+            self.seconds = before + worked
+            if worked >= seconds:
+                return None
+        return self._answers[0] if self.is_single else self._columns()
+
+    # ---- one of many ----
+    def _part(self, vector: bytes | RawRecord | LearnerError) -> Answer:
+        """Return the answer to one of many; an error once the reply is full, or has taken too much work."""
+        if self.seconds > REQUEST_SECONDS:
+            return {
+                "error": f"request must take at most {REQUEST_SECONDS:g} s of work (it took more): ask for fewer at once"
+            }
+        if self._n_explained > MAX_EXPLAINED:
+            return {"error": f"contributions must be at most {MAX_EXPLAINED} in a reply (more were asked for)"}
+        if self._n_probabilities > MAX_PROBABILITIES:
+            return {"error": f"probabilities must be at most {MAX_PROBABILITIES} in a reply (more were asked for)"}
+        answer = self._predict(vector)
+        self._n_explained += len(answer.get("contributions", ()))
+        if self._n_explained > MAX_EXPLAINED:
+            return self._part(vector)
+        if not self._wants_probabilities:
+            answer.pop("probabilities", None)
+            return answer
+        self._add_probabilities(answer)
+        self._n_probabilities += len(answer.get("probabilities", ()))
+        return answer if self._n_probabilities <= MAX_PROBABILITIES else self._part(vector)
+
+    def _columns(self) -> Answer:
+        """Return the answers to many as columns, with null where one failed."""
+        answers = self._answers
+        columns: Answer = {
+            "task": self.model.task,
+            "predictions": [answer.get("prediction") for answer in answers],
+            "scores": [answer.get("score") for answer in answers],
+        }
+        for name, column in (("label", "labels"), ("probabilities", "probabilities")):
+            if any(name in answer for answer in answers):
+                columns[column] = [answer.get(name) for answer in answers]
+        if self._explains:
+            columns["contributions"] = [answer.get("contributions") for answer in answers]
+        if errors := {str(i): answer["error"] for i, answer in enumerate(answers) if "error" in answer}:
+            columns["errors"] = errors
+        return columns
+
+    # ---- one alone ----
+    def _single(self, vector: bytes | RawRecord | LearnerError) -> Answer:
+        """Return the answer to one alone: with probabilities, and the names of fields that say nothing."""
+        answer = self._predict(vector, names_unknown=True)
+        if "error" in answer:
+            return answer
+        if len(answer.get("contributions", ())) > MAX_EXPLAINED:
+            return {"error": f"contributions must be at most {MAX_EXPLAINED} in a reply (more were asked for)"}
+        self._add_probabilities(answer)
+        return {"task": self.model.task} | answer
+
+    # ---- both ----
+    def _add_probabilities(self, answer: Answer) -> None:
+        """Add the probabilities of two classes; an answer about many classes has them already."""
+        if "label" in answer and "probabilities" not in answer:
+            p = answer["prediction"]
+            answer["probabilities"] = dict(zip(self.model.classes, (1.0 - p, p), strict=True))
+
+    def _predict(self, vector: bytes | RawRecord | LearnerError, names_unknown: bool = False) -> Answer:
+        """Return an answer, or an error.
+
+        With `names_unknown` it names the record's fields of which the model knows no feature, and the declared ones it lacks.
+        """
+        try:
+            if isinstance(vector, LearnerError):
+                raise vector
+            packed = self.pack(vector.record) if isinstance(vector, RawRecord) else vector
+            answer = self.model.answer(packed, self._explains)
+            if names_unknown and isinstance(vector, RawRecord):
+                unknown = self.model.unknown_fields(vector.record, packed)
+                missing = self.model.missing_fields(vector.record)
+                answer |= {"unknown_fields": unknown} if unknown else {}
+                answer |= {"missing_fields": missing} if missing else {}
+        except LearnerError as error:
+            return {"error": one_line(str(error), MAX_REASON)}
+        return answer
