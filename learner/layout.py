@@ -191,8 +191,8 @@ MIN_ROWS_SWEPT = 1024  # rows at which zeros of L1 are swept for the first time
 # ---- the version ----
 FIRST_DIGEST = "aa217da0fcf09bcf"  # of the states that don't say theirs
 MEANINGLESS = {  # constants that give no number of a state its meaning: bounds on what is still to come
-    "STATE_FORMAT", "FIRST_DIGEST", "MAX_NAME_BYTES", "MAX_NUMBER", "MIN_NUMBER", "MAX_IMPORTANCE", "MAX_LABELS", "MOST_LABELS", "MAX_RATES",
-    "MAX_INPUTS", "MIN_MAX_FEATURES", "MAX_ROWS", "MAX_ARENA", "OK", "NEW_CLASS", "MEANINGLESS",
+    "STATE_FORMAT", "FIRST_DIGEST", "MAX_NAME_BYTES", "MAX_NUMBER", "MIN_NUMBER", "MAX_IMPORTANCE", "MAX_LABELS", "MOST_LABELS",
+    "MAX_RATES", "MAX_INPUTS", "MIN_MAX_FEATURES", "MAX_ROWS", "MAX_ARENA", "OK", "NEW_CLASS", "MEANINGLESS",
 }  # fmt: skip
 
 

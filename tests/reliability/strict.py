@@ -136,6 +136,7 @@ def split(data: bytes, deepest: float) -> Iterator[tuple[Any, int, int]]:
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------------
 SPACE = re.compile(r"[ \t\n\r]*")
+FILE_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 NUMBER_TEXT = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -264,7 +265,13 @@ def text_value(text: bytes) -> Any:
             return value
     except (Refused, UnicodeDecodeError):
         pass
-    return text.decode("utf-8", "replace")
+    decoded = text.decode("utf-8", "replace")
+    if FILE_NUMBER.fullmatch(decoded.strip()):
+        value = float(decoded)
+        whole = decoded.strip().lstrip("+-").isdecimal()
+        if abs(value) < (2**63 if whole else math.inf):
+            return value
+    return decoded
 
 
 def example(target: Any, features: Any, importance: Any, labels: tuple[str, str]) -> Outcome:

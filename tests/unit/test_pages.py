@@ -134,7 +134,7 @@ def quoted(page):
 
 def parse(command, words):
     """Parse a command line with its command, without running it; arguments may be missing, as in prose."""
-    context = click.Context(command)
+    context = click.Context(command, **main.context_settings)
     if isinstance(command, click.Group):
         if words[0].startswith("-") or words[0].isupper():  # --help, COMMAND
             return
