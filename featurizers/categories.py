@@ -12,6 +12,7 @@ from typing import Any
 
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
+from featurizers.operations import Operation
 from featurizers.template import Adder, Template
 
 WHOLE_LOW, WHOLE_HIGH = -(2**63), 2**64 - 1  # the integers of msgpack
@@ -77,6 +78,11 @@ class Category(Template):
                 out[names.make(value)] = 1.0  # not from the cache: True == 1, but their names differ
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the head of the names, and the words for booleans."""
+        texts = (f"{self.prefix}{self.field or 'x'}=", "false", "true")
+        return Operation("category", (self.field,), self.optional, texts)
 
 
 class _Names(dict[Any, str]):

@@ -32,6 +32,7 @@ from featurizers.categories import category_text
 from featurizers.dates import DAY_SECONDS, EPOCH, WEEKDAYS
 from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown
 from featurizers.names import SAFE_CHARACTERS, fit
+from featurizers.operations import Operation
 from featurizers.places import Cells
 from featurizers.template import MAX_PREFIX_BYTES
 from featurizers.values import plain
@@ -45,6 +46,7 @@ __all__ = [
     "SILENT",
     "canonical",
     "column_adder",
+    "column_operations",
     "is_missing",
     "parse_date",
     "parse_number",
@@ -414,3 +416,20 @@ def column_adder(columns: Mapping[str, Mapping[str, str]], prefix: str = "") -> 
                 add_cells({"lat": lat, "lon": lon}, out)
 
     return adders, add_rest
+
+
+def column_operations(columns: Mapping[str, Mapping[str, str]], prefix: str) -> tuple[Operation, ...]:
+    """Return the operations of columns; none if a column has an option, or is a date, a place, money or a percentage."""
+    found: list[Operation] = []
+    for name, column in columns.items():
+        kind = "silent" if column["kind"] in SILENT else column["kind"]
+        if kind not in ("number", "category", "text", "yes_no", "silent") or (len(column) > 1 and kind != "silent"):
+            return ()
+        full = prefix + name
+        numbers: tuple[float, ...] = ()
+        texts = (f"{full}=", "false", "true", fit(full), fit(full + MISSING_SUFFIX))
+        if kind == "text" and (words := Words(prefix=_prefix(full), n=2).operation()):
+            texts = (words.texts[0], "", "", fit(f"{full}.length"), texts[-1])
+            numbers = words.numbers
+        found.append(Operation(f"column_{kind}", (None,), True, texts, numbers))
+    return tuple(found)

@@ -9,7 +9,8 @@ from featurizers import parameters
 from featurizers.errors import FeaturizeError
 from featurizers.names import MAX_FEATURES, SAFE_CHARACTERS, fit
 from featurizers.numbers import finite
-from featurizers.template import Adder, Template
+from featurizers.operations import Operation
+from featurizers.template import Adder, Template, join
 
 MIN_TEMPLATES, MAX_TEMPLATES = 2, 8
 
@@ -83,6 +84,17 @@ class Cross(Template):
                         out[name] = product if product - product == 0.0 else finite(product, name)
 
         return add
+
+    def operation(self) -> Operation | None:
+        """Give the prefix, and the templates' own operations."""
+        found = [crossed.operation() if "operation" in vars(type(crossed)) else None for crossed in self._crossed()]
+        parts = tuple(
+            part._replace(fields=tuple(self.field if path is None else join(self.field, path) for path in part.fields))
+            for part in found
+            if part
+        )
+        whole = len(parts) == len(found)
+        return Operation("cross", (self.field,), self.optional, (self.prefix,), (), parts) if whole else None
 
     def _crossed(self) -> tuple[Template, ...]:
         return tuple(crossed for crossed in self.templates if isinstance(crossed, Template))  # all are, after `check`

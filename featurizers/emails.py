@@ -12,6 +12,7 @@ from typing import Any
 from unicodedata import category, normalize
 
 from featurizers.names import fit
+from featurizers.operations import Operation
 from featurizers.strings import StringTemplate
 from featurizers.template import Adder
 
@@ -22,6 +23,12 @@ MAX_ADDRESS, MAX_LOCAL, MAX_LABEL = 254, 64, 63
 QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
 NO_ATOM = re.compile(r"[^\w.!#$%&'*+/=?^`{|}~-]")  # beyond ASCII, \w keeps the letters and digits of every script
 NO_LABEL = re.compile(r"[^\w.-]|_")
+PARTS = ("local=none", "local=quoted", "local=plain", "domain=none", "domain=", "suffix=", "faultless")
+FAULTS = (
+    "local_length", "local_none", "local_quotes", "local_", "local_..", "local_.", "domain_none", "domain_", "label_none",
+    "label_-", "label_length", "suffix_digits", "address_length",
+)  # fmt: skip
+RIGHT = ("_.!#$%&'*+/=?^`{|}~-", ".-")  # of ASCII, beside letters and digits: in a local part, in a domain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +67,13 @@ class EmailParts(StringTemplate):
                 out[fit(prefix + name)] = 1.0
 
         return add
+
+    def operation(self) -> Operation:
+        """List the names, or the beginnings of those that end in a part of the address; then the characters that are right."""
+        faults = (f"fault_{fault}" for fault in FAULTS)
+        names = (*(f"at={n}" for n in range(4)), *PARTS, *(f"labels={n}" for n in range(1, 10)), *faults)
+        texts = (*(self.prefix + name for name in names), *RIGHT)
+        return Operation("email_parts", (self.field,), self.optional, texts)
 
 
 def _local(local: str, names: list[str]) -> list[str]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from numbers import Real
 from typing import Any
 
 from featurizers import parameters
-from featurizers.columns import MISSING_SUFFIX, canonical, column_adder
+from featurizers.columns import MISSING_SUFFIX, MISSING_WORDS, NO, YES, canonical, column_adder, column_operations
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.numbers import number
+from featurizers.operations import Operation
 from featurizers.template import MAX_FIELD_BYTES, Adder, Template, join
 from featurizers.values import plain
 
@@ -86,6 +88,25 @@ class Fields(Template):
             add_rest(value, out)
 
         return add
+
+    def operation(self) -> Operation | None:
+        """Give the prefix, the suffix and names, whether these are taken (1) or left out (-1), and their number.
+
+        With columns these are the names, followed by words for missing values, for yes and for no, and their numbers.
+        """
+        if self.columns:
+            names, parts = tuple(self.columns), column_operations(self.columns, self.prefix)
+            if not parts or self.only or self.exclude or self.field:
+                return None
+            words = sorted(MISSING_WORDS), sorted(YES), sorted(NO)
+            texts = (self.prefix, MISSING_SUFFIX, *names, *chain(*words))
+            numbers = (-1, len(names), *map(len, words))
+            return Operation("columns", (None,), self.optional, texts, numbers, parts)
+        names = (*self.only, *self.exclude)
+        mode = 1 if self.only else -1 if self.exclude else 0
+        return Operation(
+            "fields", (self.field,), self.optional, (self.prefix, MISSING_SUFFIX, *names), (mode, len(names))
+        )
 
 
 def _add_map(fields: Mapping[Any, Any], head: str, path: str | None, depth: int, out: dict[str, float]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from featurizers import parameters
 from featurizers.names import fit, number_text
 from featurizers.numbers import NumberTemplate, finite, number_reader
+from featurizers.operations import Operation
 from featurizers.template import Adder, join
 
 MAX_DEGREE = 10
@@ -103,16 +104,7 @@ class Bins(NumberTemplate):
 
     def adder(self) -> Adder:
         """Add ``LOW<x<=HIGH`` for the bin."""
-        read, x = self.number_reader(), self.x
-        edges: list[float] = list(parameters.many(self.edges))
-        texts = list(map(number_text, edges))
-        names: list[str | None] = [f"{low}<{x}<={high}" for low, high in pairwise(texts)]
-        names = [
-            f"{x}<={texts[0]}" if self.below else None,
-            *names,
-            f"{x}>{texts[-1]}" if self.above else None,
-        ]
-        names = [None if name is None else fit(self.prefix + name) for name in names]
+        read, edges, names = self.number_reader(), list(parameters.many(self.edges)), self._names()
 
         def add(record: Any, out: dict[str, float]) -> None:
             value = read(record)
@@ -122,6 +114,22 @@ class Bins(NumberTemplate):
                     out[name] = 1.0
 
         return add
+
+    def operation(self) -> Operation:
+        """List the bins' names ("": there is no such bin), and the edges."""
+        names = tuple(name or "" for name in self._names())
+        return Operation("bins", (self.field,), self.optional, names, parameters.many(self.edges))
+
+    def _names(self) -> list[str | None]:
+        """Return the names of all bins, with those below and above, which may be None."""
+        x, texts = self.x, list(map(number_text, parameters.many(self.edges)))
+        names: list[str | None] = [f"{low}<{x}<={high}" for low, high in pairwise(texts)]
+        names = [
+            f"{x}<={texts[0]}" if self.below else None,
+            *names,
+            f"{x}>{texts[-1]}" if self.above else None,
+        ]
+        return [None if name is None else fit(self.prefix + name) for name in names]
 
 
 @dataclass(frozen=True, kw_only=True)

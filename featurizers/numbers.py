@@ -17,6 +17,7 @@ from typing import Any
 
 from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
+from featurizers.operations import Operation
 from featurizers.template import Adder, Reader, Template, reader
 
 DECIMAL = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
@@ -126,6 +127,10 @@ class Number(NumberTemplate):
                 out[name] = value
 
         return add
+
+    def operation(self) -> Operation:
+        """Name the feature."""
+        return Operation("number", (self.field,), self.optional, (self.prefix + self.x,))
 
 
 @dataclass(frozen=True, kw_only=True)

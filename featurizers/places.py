@@ -20,10 +20,12 @@ from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import fit
 from featurizers.numbers import number_reader
+from featurizers.operations import Operation
 from featurizers.template import Adder, Template, join
 
 MIN_SIZE = 1e-6  # about 11 cm
 CACHED_PLACES = 16_384
+MAX_DIGITS, EXACT = 12, 2**53  # of a size in a program: then all of its numbers are exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,19 @@ class Cells(Template):
                     out[name] = 1.0
 
         return add
+
+    def operation(self) -> Operation | None:
+        """Give parts of the names; of each size p / q these two, its digits after the point, and it without the point."""
+        numbers: list[float] = []
+        for size in parameters.many(self.size):
+            exact = _exact(size)
+            n_digits = max(-int(Decimal(repr(size)).as_tuple().exponent), 0)
+            if n_digits > MAX_DIGITS or 180 * exact.denominator > EXACT:
+                return None
+            numbers += exact.numerator, exact.denominator, n_digits, int(exact * 10**n_digits)
+        fields = (join(self.field, self.lat), join(self.field, self.lon))
+        texts = (f"{self.prefix}lat in [", "] lon in [", "-180,180")
+        return Operation("cells", fields, self.optional, texts, tuple(numbers))
 
 
 def interval(size: float) -> Callable[[float, int], str]:

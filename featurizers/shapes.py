@@ -8,6 +8,7 @@ from typing import Any
 
 from featurizers import parameters
 from featurizers.names import bounded, fit
+from featurizers.operations import Operation
 from featurizers.strings import MAX_N, StringTemplate
 from featurizers.template import Adder
 
@@ -43,6 +44,10 @@ class Shape(StringTemplate):
                 out[fit(head + shape(text))] = 1.0
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the head of the name."""
+        return Operation("shape", (self.field,), self.optional, (f"{self.prefix}shape_",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +114,16 @@ class CharacterNgrams(StringTemplate):
                 out[name] = float(times)
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the head of the names, the marks, the lengths and the switches."""
+        texts = (
+            f"{self.prefix}{'shapes' if self.shapes else 'chars'}_",
+            START if self.marks else "",
+            END if self.marks else "",
+        )
+        numbers = (self.low, self.high, self.shapes, self.count)
+        return Operation("character_ngrams", (self.field,), self.optional, texts, numbers)
 
 
 def shape(text: str) -> str:

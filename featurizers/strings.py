@@ -11,6 +11,7 @@ from typing import Any
 from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import encodable
+from featurizers.operations import Operation
 from featurizers.template import Adder, Template
 
 MAX_N = 32  # characters in an end or an n-gram: even with the longest prefix the name stays below 256 bytes
@@ -71,6 +72,10 @@ class Length(StringTemplate):
 
         return add
 
+    def operation(self) -> Operation:
+        """Name the feature."""
+        return Operation("length", (self.field,), self.optional, (f"{self.prefix}length",))
+
 
 @dataclass(frozen=True, kw_only=True)
 class LengthGreater(StringTemplate):
@@ -111,6 +116,12 @@ class LengthGreater(StringTemplate):
 
         return add
 
+    def operation(self) -> Operation:
+        """List the names, and the lengths."""
+        lengths = parameters.many(self.than)
+        names = tuple(f"{self.prefix}length>{n}" for n in lengths)
+        return Operation("length_greater", (self.field,), self.optional, names, lengths)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contains(StringTemplate):
@@ -149,6 +160,11 @@ class Contains(StringTemplate):
 
         return add
 
+    def operation(self) -> Operation:
+        """List the names, each followed by its substring."""
+        texts = (text for part in parameters.many(self.text) for text in (f"{self.prefix}contains_{part}", part))
+        return Operation("contains", (self.field,), self.optional, tuple(texts))
+
 
 @dataclass(frozen=True, kw_only=True)
 class StartsWith(StringTemplate):
@@ -185,6 +201,11 @@ class StartsWith(StringTemplate):
                         out[head + text[:n]] = 1.0
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the head of the names, and the numbers of characters."""
+        head = f"{self.prefix}startsWith_"
+        return Operation("starts_with", (self.field,), self.optional, (head,), parameters.many(self.n))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +244,11 @@ class EndsWith(StringTemplate):
 
         return add
 
+    def operation(self) -> Operation:
+        """Give the head of the names, and the numbers of characters."""
+        head = f"{self.prefix}endsWith_"
+        return Operation("ends_with", (self.field,), self.optional, (head,), parameters.many(self.n))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fraction(StringTemplate):
@@ -260,3 +286,10 @@ class Fraction(StringTemplate):
                         out[name] = n / len(text)
 
         return add
+
+    def operation(self) -> Operation:
+        """List the names, and the places of the classes in `CLASSES`."""
+        kinds = parameters.many(self.of)
+        names = tuple(self.prefix + CLASSES[kind][0] for kind in kinds)
+        places = tuple(list(CLASSES).index(kind) for kind in kinds)
+        return Operation("fraction", (self.field,), self.optional, names, places)

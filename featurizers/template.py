@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 
 from featurizers import parameters
 from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown, what
+from featurizers.operations import Operation
 
 Adder = Callable[[Any, dict[str, float]], None]
 Reader = Callable[[Any], Any]
@@ -92,6 +93,10 @@ class Template(ABC):
         What is the same for every record (readers, the fixed parts of names) is computed here, once. The function adds
         only finite values other than zero, and never changes the record.
         """
+
+    def operation(self) -> Operation | None:
+        """Return what `adder`'s function does, as data: see `featurizers.operations`. None: no operation does the same."""
+        return None
 
     def reader(self) -> Reader:
         """Return the function that reads this template's value from a record (None: it is optional and missing)."""

@@ -9,12 +9,15 @@ from typing import Any
 
 from featurizers import parameters
 from featurizers.names import SAFE_CHARACTERS, bounded, fit
+from featurizers.operations import Operation
 from featurizers.strings import StringTemplate
 from featurizers.template import Adder
 
 MAX_N = 5
 MAX_TOKEN_BYTES = 256
 VALUES = ("presence", "count", "log")
+DEFAULT_TOKEN = r"[^\W_]+(?:['’][^\W_]+)*"  # noqa: S105 - the pattern of a word, not a password
+MAX_COUNTED = 256  # times that a word occurs in a text, in a program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Words(StringTemplate):
     n: int = 1
     lower: bool = True
     value: str = "presence"
-    token: str = r"[^\W_]+(?:['’][^\W_]+)*"  # noqa: S105 - the pattern of a word, not a password
+    token: str = DEFAULT_TOKEN
 
     def check(self) -> dict[str, Any]:
         """Check the run length, the kind of value and the pattern."""
@@ -86,3 +89,11 @@ class Words(StringTemplate):
                 out[name] = float(count) if value == "count" else log1p(count)
 
         return add
+
+    def operation(self) -> Operation | None:
+        """Give the head of the names, the parameters, and the value for each count but 0; for another token there is none."""
+        if self.token != DEFAULT_TOKEN:
+            return None
+        of_count = {"presence": lambda count: 1.0, "count": float, "log": log1p}[self.value]
+        numbers = (self.n, self.lower, *map(of_count, range(1, MAX_COUNTED + 1)))
+        return Operation("words", (self.field,), self.optional, (f"{self.prefix}word_",), numbers)

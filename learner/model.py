@@ -21,6 +21,7 @@ the features, ``score = w . phi(x)``: all the power is in phi, and every weight 
 True
 """
 
+import functools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 import featurizers
 from learner import layout, learners, packing, saving
 from learner.errors import ExampleError, FormatError, LearnerError, show
+from learner.program import Program
 from learner.spec import Spec
 from learner.tasks import TASKS
 
@@ -182,6 +184,11 @@ class Model:
         """32 hex digits of a hash of the spec: two models with one fingerprint learn the same from the same examples."""
         return self.spec.fingerprint
 
+    @functools.cached_property
+    def program(self) -> Program | None:
+        """Featurizes many records in msgpack at once; None where the featurizer's templates can't run compiled."""
+        return Program.of(self.featurizer, self.learner.keys)
+
     # ---- one example ----
     def features(self, x: Any) -> Any:
         """Return phi(x), the feature vector of a record: a map of name to number, or the record itself if it is an array.
@@ -210,8 +217,25 @@ class Model:
         ExampleError
             When the record can't be featurized, or msgpack can't encode a value.
         """
+        if self.program and self.program.pays_for_one and (packed := self.program.pack(x)):
+            return packed
         features = self.features(x)
         return packing.pack(features if isinstance(features, dict) or packing.is_array(features) else dict(features))
+
+    def pack_each(self, records: Sequence[Any]) -> "list[bytes | ExampleError]":
+        """Return phi(x) of each of many records, as `pack` does, or the error of one that can't be featurized."""
+        done = (
+            self.program.run_each(packing.pack_plain(records), are_examples=False)
+            if self.program
+            else [b""] * len(records)
+        )
+        packed: list[bytes | ExampleError] = []
+        for x, features in zip(records, done, strict=True):
+            try:
+                packed.append(features or self.pack(x))
+            except ExampleError as error:
+                packed.append(error)
+        return packed
 
     def learn_one(self, x: Any, y: Any, importance: float = 1.0) -> None:
         """Learn one example.
@@ -337,6 +361,8 @@ class Model:
     def warm(self) -> None:
         """Compile the loops, or load them from disk, so that the first example doesn't wait for it."""
         self.learner.warm()
+        if self.program:
+            self.program.warm()
 
     # ---- weights, counts and figures ----
     @property

@@ -49,7 +49,13 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
 compiling.choose_target()  # as our commands do, so that the processes that tests start find what is compiled here
 
 
-COMPILED: "tuple[dict[str, Any], ...]" = ({}, {"rates": [0.5]}, {"task": "multiclass"}, {"optimizer": "sgd"})
+COMPILED: "tuple[dict[str, Any], ...]" = (
+    {},
+    {"rates": [0.5]},
+    {"task": "multiclass"},
+    {"optimizer": "sgd"},
+    {"featurizer": "text"},
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -309,7 +309,7 @@ def _packed(X: Any, names: list[str] | None, model: Model) -> Iterator[list[byte
     """Yield the rows' features in msgpack, many rows at a time, as a matrix of bytes if all rows have the same length."""
     if _are_records(X):
         for first in range(0, len(X), BLOCK_ROWS):
-            yield [_record(model, x, first + i) for i, x in enumerate(X[first : first + BLOCK_ROWS])]
+            yield [_packed_row(x, first + i) for i, x in enumerate(model.pack_each(X[first : first + BLOCK_ROWS]))]
     elif sparse.issparse(X):
         yield from _packed_sparse(X, tuple(names) if names else X.shape[1])
     else:
@@ -323,11 +323,10 @@ def _packed(X: Any, names: list[str] | None, model: Model) -> Iterator[list[byte
             yield rows
 
 
-def _record(model: Model, x: Any, i: int) -> bytes:
-    try:
-        return model.pack(x)
-    except ExampleError as error:
-        raise ValueError(f"row {i}: {error}") from error
+def _packed_row(packed: bytes | ExampleError, i: int) -> bytes:
+    if isinstance(packed, ExampleError):
+        raise ValueError(f"row {i}: {packed}") from packed
+    return packed
 
 
 def _template(names: list[str] | None, n: int) -> tuple[NDArray[np.uint8], Any]:

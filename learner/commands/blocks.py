@@ -11,7 +11,7 @@ import numpy as np
 
 from learner import kernels
 from learner.errors import ExampleError, FormatError, LearnerError
-from learner.files import OnError, Packed, Reading, Source, expand, guess, opened, read
+from learner.files import Packed, Reading, Source, expand, guess, opened, read
 from learner.files.packed import cut
 from learner.messages import one_line
 from learner.model import Model
@@ -49,14 +49,6 @@ class Rejected:
         self.n += 1
         if self.n <= SHOWN_ERRORS:
             click.echo(f"Error: {one_line(message)}", err=True)
-
-    def reporter(self, file_of: str) -> OnError:
-        """Return a function for `learner.files.read` to call; `file_of` comes before each place in messages."""
-
-        def report(where: str, message: str, raw: bytes) -> None:
-            self.add_unread(f"{file_of}{where}: {message}")
-
-        return report
 
     def add_unread(self, message: str) -> None:
         """Count and report an example that can't be read or featurized."""
@@ -137,39 +129,61 @@ def read_blocks(
                 for block in _msgpack_blocks(stream):
                     yield [block] * len(models)
         else:
-            examples = read(
-                source,
-                file_format,
-                target=target,
-                how=how,
-                on_error=rejected.reporter(file_of),
-            )
-            yield from _featurized_blocks(models, examples, file_of, rejected)
+            items: list[Packed | str] = []
+
+            def note(where: str, message: str, raw: bytes, items: list[Packed | str] = items) -> None:
+                items.append(f"{where}: {message}")
+
+            examples = read(source, file_format, target=target, how=how, on_error=note)
+            yield from _featurized_blocks(models, examples, items, file_of, rejected)
 
 
 def _featurized_blocks(
-    models: Sequence[Model], examples: Iterator[Packed], file_of: str, rejected: Rejected
+    models: Sequence[Model], examples: Iterator[Packed], items: list[Packed | str], file_of: str, rejected: Rejected
 ) -> Iterator[list[Block]]:
-    """Yield the examples of a file of another format than msgpack; `file_of` comes before each place in messages."""
+    """Yield the examples of a file of another format than msgpack.
+
+    `items` gets them, and meanwhile the messages about those that can't be read; `file_of` comes before each place in messages.
+    """
+    try:
+        for example in examples:
+            items.append(example)
+            if len(items) >= BLOCK_EXAMPLES:
+                yield from _blocks(models, items, file_of, rejected)
+                items.clear()
+    except FormatError:
+        list(_blocks(models, items, file_of, rejected))  # what is wrong before the place where reading ends
+        raise
+    yield from _blocks(models, items, file_of, rejected)
+
+
+def _blocks(
+    models: Sequence[Model], items: Sequence[Packed | str], file_of: str, rejected: Rejected
+) -> Iterator[list[Block]]:
+    """Yield a block for each model, if any example is left; count and report the others, and what can't be read."""
     specs = [model.to_spec()["featurizer"] for model in models]
     featurizers = [specs.index(spec) for spec in specs]  # for each model, the first model with the same featurizer
-    packed: dict[int, list[bytes]] = {place: [] for place in featurizers}
+    examples = [item for item in items if isinstance(item, Packed)]
+    columns = [_packed(models[place], examples) for place in dict.fromkeys(featurizers)]
+    rows = zip(*columns, strict=True)
+    kept: list[Sequence[bytes]] = []
     places: list[str] = []
-    for example in examples:
-        try:
-            by_featurizer = {place: _pack(models[place], example) for place in packed}
-        except ExampleError as error:
-            rejected.add_unread(f"{file_of}{example.where}: {error}")
+    for item in items:
+        if isinstance(item, str):
+            rejected.add_unread(file_of + item)
             continue
-        rejected.n_read += 1
-        places.append(file_of + example.where)
-        for place, data in by_featurizer.items():
-            packed[place].append(data)
-        if len(packed[0]) == BLOCK_EXAMPLES:
-            yield [_block(packed[place], places) for place in featurizers]
-            packed, places = {place: [] for place in featurizers}, []
-    if packed[0]:
-        yield [_block(packed[place], places) for place in featurizers]
+        row = next(rows)
+        error = next((data for data in row if isinstance(data, ExampleError)), None)
+        if error:
+            rejected.add_unread(f"{file_of}{item.where}: {error}")
+        else:
+            rejected.n_read += 1
+            places.append(file_of + item.where)
+            kept.append(row)
+    if kept:
+        blocks = [_block(packed, places) for packed in zip(*kept, strict=True)]
+        order = list(dict.fromkeys(featurizers))
+        yield [blocks[order.index(place)] for place in featurizers]
 
 
 def _block(packed: Sequence[bytes], places: Sequence[str]) -> Block:
@@ -191,6 +205,18 @@ def _msgpack_blocks(stream: io.BufferedReader) -> Iterator[Block]:
             n_before += len(ends)
         if fault:
             raise FormatError(f"file must hold whole msgpack examples (its last {len(data) - whole} bytes are none)")
+
+
+def _packed(model: Model, examples: Sequence[Packed]) -> list[bytes | ExampleError]:
+    """Return examples of a file, packed for the compiled loops: records are featurized, many at once where that is possible."""
+    packed: list[bytes | ExampleError] = []
+    records = [example.data if example.kind == "record" else b"" for example in examples]
+    for example, data in zip(examples, model.program.run_each(records) if model.program else records, strict=True):
+        try:
+            packed.append(data if model.program and data else _pack(model, example))
+        except ExampleError as error:
+            packed.append(error)
+    return packed
 
 
 def _pack(model: Model, example: Packed) -> bytes:

@@ -193,11 +193,13 @@ def try_out(sample: Sample, proposal: Proposal) -> dict[str, Any]:
 def blocks_of(rows: Sequence[Mapping[str, Any]], target: str, model: "Model") -> Iterator[bytes]:
     """Yield packed examples, a block for the late loss at a time; what can't be featurized is left out."""
     for first in range(0, len(rows), BLOCK_EXAMPLES):
+        some = rows[first : first + BLOCK_EXAMPLES]
+        records = [{name: value for name, value in row.items() if name != target} for row in some]
         packed = []
-        for row in rows[first : first + BLOCK_EXAMPLES]:
-            record = {name: value for name, value in row.items() if name != target}
+        for row, features in zip(some, model.pack_each(records), strict=True):
             with contextlib.suppress(ExampleError):
-                packed.append(pack_example(row.get(target), model.pack(record)))
+                if isinstance(features, bytes):
+                    packed.append(pack_example(row.get(target), features))
         yield b"".join(packed)
 
 

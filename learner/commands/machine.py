@@ -21,6 +21,7 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
     from learner.model import Model
 
     kinds: list[dict[str, Any]] = [{}, {"rates": [0.5]}, {"task": "multiclass"}, {"optimizer": "adagrad"}]
+    kinds.append({"featurizer": "fields"})  # one interpreter does the programs of all featurizers
     kinds.append({"max_features": 100})  # task and loss are values that the loops take: they need no loops of their own
     if neural:
         head = {"hidden": numbers("--neural", neural, int), "activation": activation or "tanh"}

@@ -12,6 +12,7 @@ This module has the *doors*: the functions that Python calls. A door takes plain
 ``tasks``       targets and evaluation of each task; ``targets``, ``evaluation``: shared by tasks; ``losses``: `learner.losses`
 ``mixture``     all of these for one example; ``classes``: many classes; ``optimizer``: a named algorithm instead
 ``learning``    the outer loop; ``scoring``: the one that only scores
+``program``     records to features, for all featurizers
 ``records``     arguments of the functions; ``jit``: compiling and the cache of machine code; ``bits``: LLVM intrinsics
 ==============  ======================================================================================================
 
@@ -34,13 +35,15 @@ from learner.kernels.bits import MISSING, PRIME
 from learner.kernels.bits import blend as _blend
 from learner.kernels.jit import JIT, door, inlined, listening, loop
 from learner.kernels.learning import stream as _stream
+from learner.kernels.program.interpreter import run as _run
+from learner.kernels.program.layout import Program, ProgramWork
 from learner.kernels.records import Learner, Results, Table, named, named_work
 from learner.layout import OK
 
 __all__ = [
-    "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "find", "hash_name", "learn", "learn_by_algorithm",
-    "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes", "of_head", "predict",
-    "predict_by_algorithm", "predict_classes", "rebuild", "skip",
+    "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "featurize", "find", "hash_name", "learn",
+    "learn_by_algorithm", "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes", "of_head",
+    "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
 ]  # fmt: skip
 
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
@@ -150,6 +153,13 @@ def of_head(functions):
         return measure_headed(buffer, position, with_head(learner), named_work(work), Results(*results))
 
     return learn_of_head, predict_of_head, measure_of_head
+
+
+# ---- featurizing ---------------------------------------------------------------------------------------------------------
+@loop
+def featurize(buffer, position, are_examples, program, work, ends):
+    """Featurize records that follow one another: see `learner.kernels.program.interpreter.run`."""
+    return _run(buffer, position, are_examples, Program(*program), ProgramWork(*work), ends)
 
 
 # ---- the dict ------------------------------------------------------------------------------------------------------------

@@ -1,45 +1,29 @@
 """Learning: entries are decoded, featurized and learned in order; what can't be is kept for the rejected stream."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import bisect
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from learner.errors import LearnerError
 from learner.late import LateLoss
-from learner.packing import pack_example
 from learner.service.acceptance import Acceptance
+from learner.service.featurizing import Entry, Group, examples_of, featurized
 from learner.service.hanging import or_die
 from learner.service.recent import RecentIds
 from learner.service.store.position import NEVER
 from learner.service.store.reading import Entries
 from learner.service.store.snapshot import Committed
-from learner.service.wire import (
-    MAX_BATCH,
-    MAX_SHORT_BYTES,
-    Example,
-    RawExample,
-    RejectedEntry,
-    decode_entry,
-    is_learn_held,
-    rejected_entry,
-)
+from learner.service.wire import MAX_BATCH, MAX_SHORT_BYTES, Example, RejectedEntry, decode_entry, is_learn_held
 
 if TYPE_CHECKING:
     from learner.model import Model
 
-__all__ = ["Fields", "Learning", "featurize"]
+__all__ = ["Fields", "Learning"]
 
 MAX_SINGLES = 500  # learned in one call
 MAX_REJECTED_AN_ENTRY = 1000  # kept of one entry's examples
 
 Fields = dict[bytes, bytes]
-
-
-class Single(NamedTuple):
-    """An example that is learned together with those of other entries."""
-
-    entry_id: bytes
-    fields: Fields
-    example: Example
 
 
 class Learning:
@@ -106,33 +90,40 @@ class Learning:
     # ---- learning ----
     def learn(self, entries: Entries) -> None:
         """Learn entries in order; what can't be learned is rejected, and the line goes on."""
-        singles: list[Single] = []
+        waiting: list[Entry | Group] = []
+        n_waiting = 0
         for entry_id, fields in entries:
-            if self._is_repeated(fields, singles):
+            if self._is_repeated(fields, waiting):
                 self.n_repeated += 1
             elif is_learn_held(fields):
-                self._learn_singles(singles)
+                self._learn(waiting)
                 self.model.learn_held()
                 self._remember(fields)
-            elif not self._learn_entry(entry_id, fields, singles):
+            elif b"batch" in fields:
+                self._learn(waiting)
+                self._learn_batch(entry_id, fields)
+            elif (n := self._collect(entry_id, fields, waiting)) is None:
                 break
-            if len(singles) >= min(MAX_SINGLES, self.acceptance.window):
-                self._learn_singles(singles)
+            else:
+                n_waiting += n
+            if n_waiting >= min(MAX_SINGLES, self.acceptance.window):
+                self._learn(waiting)
                 self._observe()
+            n_waiting = n_waiting if waiting else 0
             self.cursor = entry_id
             self.n_entries += 1
             if self.stopping():  # the entries after this one are the next worker's
                 break
-        self._learn_singles(singles)
+        self._learn(waiting)
         self._observe()
 
-    def _is_repeated(self, fields: Fields, singles: list[Single]) -> bool:
+    def _is_repeated(self, fields: Fields, waiting: list[Entry | Group]) -> bool:
         """Tell whether something was learned before under an entry's id, once all that came before it is learned."""
         identity = fields.get(b"id")
         if identity is None or len(identity) > MAX_SHORT_BYTES:
             return False
         if identity in self._pending or identity in self.recent:
-            self._learn_singles(singles)
+            self._learn(waiting)
         return identity in self.recent
 
     def _remember(self, fields: Fields) -> None:
@@ -140,48 +131,61 @@ class Learning:
         if identity := fields.get(b"id"):
             self.recent.add(identity)
 
-    def _learn_entry(self, entry_id: bytes, fields: Fields, singles: list[Single]) -> bool:
-        """Learn an entry's batch, or add its examples to those that are learned next; return False if stopped before that."""
-        parts: list[Example | RejectedEntry] = []
+    def _learn_batch(self, entry_id: bytes, fields: Fields) -> None:
+        """Learn an entry's batch by itself: a producer framed it, and a broken one must not reach into the next entry."""
         for part in decode_entry(fields):
-            if self.stopping():
-                return False
-            parts.append(featurize(part, fields, self.pack) if isinstance(part, RawExample) else part)
-            self.between()
-        for example in parts:
-            if isinstance(example, RejectedEntry):
-                self.reject(entry_id, example)
-                self.model.count_rejected(1)
-            elif b"batch" not in fields:
-                singles.append(Single(entry_id, fields, example))
-                if identity := fields.get(b"id"):
-                    self._pending.add(identity)
-            else:  # a producer framed it: a broken batch must not reach into the next entry
-                self._learn_singles(singles)
-                learned = self.model.learn_packed(example.packed, MAX_BATCH, self.between)
+            if isinstance(part, RejectedEntry):
+                self._reject_and_count(entry_id, part)
+            elif isinstance(part, Example):
+                learned = self.model.learn_packed(part.packed, MAX_BATCH, self.between)
                 for rejection in learned.rejections:
                     self.reject(entry_id, RejectedEntry("learn", rejection.reason, rejection.data, "batch"))
                 if len(learned.rejections) < len(learned.scores):
                     self._remember(fields)
                 self._observe()
-        return True
 
-    def _learn_singles(self, singles: list[Single]) -> None:
+    def _collect(self, entry_id: bytes, fields: Fields, waiting: list[Entry | Group]) -> int | None:
+        """Add an entry's examples to those that are learned together; return their number, None if stopped before that."""
+        parts: list[Entry | Group | RejectedEntry] = []
+        for part in examples_of(entry_id, fields, self.model, self.pack):
+            if self.stopping():
+                return None
+            parts.append(part)
+            self.between()
+        n = 0
+        for part in parts:
+            if isinstance(part, RejectedEntry):
+                self._reject_and_count(entry_id, part)
+                continue
+            waiting.append(part)
+            n += part.n
+            if identity := fields.get(b"id"):
+                self._pending.add(identity)
+        return n
+
+    def _learn(self, waiting: list[Entry | Group]) -> None:
         """Learn examples together, in one call, and empty the list."""
-        if not singles:
+        groups: list[Group] = []
+        for part in featurized(waiting, self.model, self.pack):
+            if isinstance(part, Group):
+                groups.append(part)
+            else:
+                self._reject_and_count(*part)
+        waiting.clear()
+        self._pending.clear()
+        if not groups:
             return
-        packed = b"".join(single.example.packed for single in singles)
-        rejections = self.model.learn_packed(packed, None, self.between).rejections
-        for rejection in rejections:
-            entry_id, fields, example = singles[rejection.index]
-            self.reject(entry_id, _rejected("learn", rejection.reason, example, fields))
-        if self._pending:
-            bad = {rejection.index for rejection in rejections}
-            for i, single in enumerate(singles):
-                if i not in bad:
-                    self._remember(single.fields)
-            self._pending.clear()
-        singles.clear()
+        ends = list(itertools.accumulate(group.n for group in groups))
+        n_rejected = [0] * len(groups)
+        packed = b"".join(group.packed for group in groups)
+        for rejection in self.model.learn_packed(packed, None, self.between).rejections:
+            at = bisect.bisect_right(ends, rejection.index)
+            group = groups[at]
+            n_rejected[at] += 1
+            self.reject(group.entry_id, group.rejected(rejection.index - ends[at] + group.n, rejection.reason))
+        for group, n in zip(groups, n_rejected, strict=True):
+            if n < group.n:
+                self._remember(group.fields)
 
     def _observe(self) -> None:
         """Show the acceptance what was learned and rejected since the last look."""
@@ -194,6 +198,11 @@ class Learning:
         return self.model.n_examples + self.model.n_rejected, self.model.n_rejected
 
     # ---- rejecting ----
+    def _reject_and_count(self, entry_id: bytes, rejected: RejectedEntry) -> None:
+        """Reject what did not reach the learner."""
+        self.reject(entry_id, rejected)
+        self.model.count_rejected(1)
+
     def reject(self, entry_id: bytes, rejected: RejectedEntry) -> None:
         """Keep what can't be learned for the rejected stream; of one entry's examples only the first thousand."""
         if not self.rejected or self.rejected[-1][0] != entry_id:
@@ -209,8 +218,7 @@ class Learning:
 
     def skip(self, entry_id: bytes, rejected: RejectedEntry) -> None:
         """Reject an entry without learning anything of it."""
-        self.reject(entry_id, rejected)
-        self.model.count_rejected(1)
+        self._reject_and_count(entry_id, rejected)
         self.cursor = entry_id
         self.n_entries += 1
 
@@ -224,30 +232,3 @@ class Learning:
         """Take back what a snapshot had, as it was not written."""
         self.n_entries += n_entries
         self.rejected = rejected + self.rejected
-
-
-def featurize(
-    example: RawExample, fields: Mapping[bytes, bytes], pack: Callable[[Any], bytes]
-) -> Example | RejectedEntry:
-    """Return a raw example packed for the compiled loop, or rejected with the stage "featurize".
-
-    Parameters
-    ----------
-    example : RawExample
-        With its record.
-    fields : mapping
-        Of the entry that it came in.
-    pack : callable
-        Returns the packed features of a record: `Model.pack`.
-    """
-    try:
-        return Example(pack_example(example.target, pack(example.record), example.importance), example.raw)
-    except LearnerError as error:
-        return _rejected("featurize", str(error), example, fields)
-
-
-def _rejected(stage: str, reason: str, example: Example | RawExample, fields: Mapping[bytes, bytes]) -> RejectedEntry:
-    """Return one example as rejected: an entry's only example as the whole entry, one of many records by itself."""
-    if example.raw is None:
-        return rejected_entry(stage, reason, fields)
-    return RejectedEntry(stage, reason, example.raw, "records")

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 
 from learner.late import BLOCK_EXAMPLES, LateLoss
-from learner.service.learning import Fields, Learning, featurize
+from learner.service.featurizing import Entry, Group, examples_of, featurized
+from learner.service.learning import Fields, Learning
 from learner.service.reading import READ_ENTRIES
 from learner.service.store.position import stream_id
 from learner.service.store.reading import READ_BYTES, Entries
-from learner.service.wire import MAX_BATCH, RawExample, RejectedEntry, decode_entry, size_of
+from learner.service.wire import MAX_BATCH, Example, RejectedEntry, decode_entry, size_of
 
 __all__ = ["MEASURED", "Measuring"]
 
@@ -129,17 +130,29 @@ class Measuring:
     # ---- scoring ----
     def _score(self, entries: Entries) -> int:
         """Score the entries that belong to the block; return their number."""
-        singles: list[bytes] = []
-        n = 0
+        singles: list[Entry | Group] = []
+        n = n_singles = 0
         for entry_id, fields in entries:
-            is_full = self._n_examples + len(singles) >= BLOCK_EXAMPLES
+            is_full = self._n_examples + n_singles >= BLOCK_EXAMPLES
             if is_full or self.came_ms(entry_id) >= self._first_ms + BLOCK_MS:
                 break
             n += 1
             self._n_bytes += size_of(fields)
-            if not self._is_repeated(fields):
-                singles += self._score_batches(fields)
-        self._add(b"".join(singles))
+            if self._is_repeated(fields):
+                continue
+            if b"batch" in fields:  # learned by itself
+                for batch in decode_entry(fields):
+                    if isinstance(batch, Example):
+                        self._add(batch.packed)
+                        self.learning.between()
+                continue
+            for part in examples_of(entry_id, fields, self.learning.model, self.learning.pack):
+                self.learning.between()
+                if not isinstance(part, RejectedEntry):
+                    singles.append(part)
+                    n_singles += part.n
+        groups = featurized(singles, self.learning.model, self.learning.pack)
+        self._add(b"".join(group.packed for group in groups if isinstance(group, Group)))
         return n
 
     def _is_repeated(self, fields: Fields) -> bool:
@@ -150,20 +163,6 @@ class Measuring:
         is_repeated = identity in self._ids or identity in self.learning.recent
         self._ids.add(identity)
         return is_repeated
-
-    def _score_batches(self, fields: Fields) -> list[bytes]:
-        """Score an entry's batch by itself, as it is learned by itself; return the entry's other examples, packed."""
-        singles = []
-        for part in decode_entry(fields):
-            example = featurize(part, fields, self.learning.pack) if isinstance(part, RawExample) else part
-            self.learning.between()
-            if isinstance(example, RejectedEntry):
-                continue
-            if b"batch" in fields:
-                self._add(example.packed)
-            else:
-                singles.append(example.packed)
-        return singles
 
     def _add(self, packed: bytes) -> None:
         losses, importances = self.learning.model.losses_packed(packed)

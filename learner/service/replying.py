@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from learner.errors import LearnerError
 from learner.messages import one_line
-from learner.service.wire import MAX_REASON, RawRecord, decode_request
+from learner.service.featurizing import featurized_records
+from learner.service.wire import MAX_REASON, RawRecord, decode_request, has_records
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -46,7 +47,10 @@ class Reply:
         self.pack = pack
         self.seconds = 0.0
         self._explains, self._wants_probabilities = b"explain" in fields, b"probabilities" in fields
-        vectors, self.is_single = decode_request(fields)
+        if model.program and has_records(fields):
+            vectors, self.is_single = featurized_records(fields[b"records"], model), False
+        else:
+            vectors, self.is_single = decode_request(fields)
         self._answers: list[Answer] = []
         self._parts: Iterator[Answer] = map(self._single if self.is_single else self._part, vectors)
         self._n_explained = self._n_probabilities = 0

@@ -475,7 +475,7 @@ def test_requests_are_answered_in_the_middle_of_a_large_entry(client, create, se
             go_on.wait(0.02)
             return packing(record)
 
-        owner.learning.pack = waiting
+        owner.model.program, owner.learning.pack = None, waiting
         client.xadd(KEYS.examples, {"records": pack([1, {"a": 1}]) * 1000})
         began.wait(10)
         assert ask(client, record='{"a": 1}')["prediction"] == 0.5

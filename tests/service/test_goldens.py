@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from learner.model import Model
-from learner.service.learning import featurize
+from learner.service.featurizing import featurize
 from learner.service.recent import RecentIds
 from learner.service.store import Store
 from learner.service.store.journal import Journal

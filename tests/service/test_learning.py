@@ -275,7 +275,7 @@ def test_a_stop_in_the_middle_of_an_entry_leaves_the_whole_entry_to_the_next_wor
         owner.stopping = record == {"b": 1}
         return packing(record)
 
-    owner.learning.pack = stopping
+    owner.model.program, owner.learning.pack = None, stopping
     owner.run()
     assert (owner.model.n_examples, owner.model.n_rejected, owner.learning.rejected) == (5, 0, [])
     assert client.hget(KEYS.head, "cursor") == first

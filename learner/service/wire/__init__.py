@@ -27,13 +27,22 @@ from learner.service.wire.entries import (
     RawExample,
     RejectedEntry,
     decode_entry,
+    decode_raw,
+    has_records,
     is_learn_held,
     rejected_entry,
     size_of,
 )
 from learner.service.wire.keys import GROUP, REPLIES, Keys
-from learner.service.wire.requests import REPLY_SECONDS, RawRecord, deadline_ms, decode_request, encode_reply
-from learner.service.wire.values import decode_target, decode_value, to_json
+from learner.service.wire.requests import (
+    REPLY_SECONDS,
+    RawRecord,
+    deadline_ms,
+    decode_request,
+    decode_vector,
+    encode_reply,
+)
+from learner.service.wire.values import decode_target, decode_value, is_one, split, to_json
 
 __all__ = [
     "GROUP",
@@ -56,13 +65,18 @@ __all__ = [
     "RejectedEntry",
     "deadline_ms",
     "decode_entry",
+    "decode_raw",
     "decode_request",
     "decode_target",
     "decode_value",
+    "decode_vector",
     "describe",
     "encode_reply",
+    "has_records",
     "is_learn_held",
+    "is_one",
     "rejected_entry",
     "size_of",
+    "split",
     "to_json",
 ]

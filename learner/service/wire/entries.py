@@ -38,7 +38,9 @@ __all__ = [
     "RawExample",
     "RejectedEntry",
     "decode_entry",
+    "decode_raw",
     "field_names",
+    "has_records",
     "is_learn_held",
     "rejected_entry",
     "require_size",
@@ -180,18 +182,25 @@ def _decode_single(fields: Mapping[bytes, bytes]) -> Example | RawExample:
 
 def _decode_records(data: bytes) -> Iterator[RawExample | RejectedEntry]:
     for raw, error in split(data, "records"):
-        try:
-            if error:
-                raise error
-            value = decode_record(raw)
-            if not isinstance(value, list) or len(value) not in (2, 3):
-                raise FormatError(
-                    f"record must be [target, record] or [target, record, importance] (got {show(value)})"
-                )
-        except LearnerError as reason:
-            yield RejectedEntry("decode", str(reason), raw, "records")
-        else:
-            yield RawExample(value[0], value[1], value[2] if len(value) == 3 else 1.0, raw)
+        yield decode_raw(raw, error)
+
+
+def decode_raw(raw: bytes, error: FormatError | None) -> RawExample | RejectedEntry:
+    """Return one of an entry's many records, as `learner.service.wire.values.split` yields it."""
+    try:
+        if error:
+            raise error
+        value = decode_record(raw)
+        if not isinstance(value, list) or len(value) not in (2, 3):
+            raise FormatError(f"record must be [target, record] or [target, record, importance] (got {show(value)})")
+    except LearnerError as reason:
+        return RejectedEntry("decode", str(reason), raw, "records")
+    return RawExample(value[0], value[1], value[2] if len(value) == 3 else 1.0, raw)
+
+
+def has_records(fields: Mapping[bytes, bytes]) -> bool:
+    """Tell whether an entry holds many records, and isn't too large."""
+    return b"records" in fields and b"batch" not in fields and size_of(fields) <= MAX_ENTRY_BYTES
 
 
 def rejected_entry(stage: str, reason: str, fields: Mapping[bytes, bytes]) -> RejectedEntry:

@@ -19,7 +19,7 @@ from learner.service.wire.bounds import MAX_SHORT_BYTES
 from learner.service.wire.entries import field_names, require_size
 from learner.service.wire.values import decode_features, decode_record, decode_value, split, to_json
 
-__all__ = ["REPLY_SECONDS", "RawRecord", "deadline_ms", "decode_request", "encode_reply"]
+__all__ = ["REPLY_SECONDS", "RawRecord", "deadline_ms", "decode_request", "decode_vector", "encode_reply"]
 
 REPLY_SECONDS = 60  # until a list of replies that nobody fetches is gone
 
@@ -65,10 +65,15 @@ def _decode_single(fields: Mapping[bytes, bytes]) -> Iterator[bytes | RawRecord 
 
 def _decode_records(data: bytes) -> Iterator[bytes | RawRecord | LearnerError]:
     for raw, error in split(data, "records"):
-        try:
-            yield error or RawRecord(decode_record(raw))
-        except LearnerError as reason:
-            yield reason
+        yield decode_vector(raw, error)
+
+
+def decode_vector(raw: bytes, error: FormatError | None) -> RawRecord | LearnerError:
+    """Return one of a request's many records, as `learner.service.wire.values.split` yields it."""
+    try:
+        return error or RawRecord(decode_record(raw))
+    except LearnerError as reason:
+        return reason
 
 
 def deadline_ms(came_ms: float, fields: Mapping[bytes, bytes]) -> float | None:

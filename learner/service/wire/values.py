@@ -5,6 +5,7 @@ msgpack only, an extension of type 4, which holds float32s, or 8, float64s, litt
 as a zero in a map. A **record** may be an array, too, where the model has no featurizer or the one named ``fields``.
 """
 
+import functools
 import itertools
 import json
 import math
@@ -18,7 +19,10 @@ from learner.errors import FormatError, show
 from learner.packing import UNPACK_ERRORS, ends, number, pack
 from learner.service.wire.bounds import MAX_BATCH, MAX_DEPTH, MAX_VALUE_BYTES
 
-__all__ = ["decode_features", "decode_record", "decode_target", "decode_value", "split", "to_json"]
+__all__ = ["decode_features", "decode_record", "decode_target", "decode_value", "is_one", "split", "to_json"]
+
+
+MAX_CACHED = 1024  # targets and importances: the same few come again and again
 
 
 # ---- in ----
@@ -40,7 +44,7 @@ def decode_value(data: bytes, what: str) -> Any:
     json_text = data[0] < 0x80
     try:
         if json_text:
-            value = json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+            value = _JSON.decode(data.decode())
         else:
             if (end := next(ends(data))) != len(data):  # before unpacking, which makes room for all that is announced
                 raise ValueError(f"{len(data) - end} more bytes follow")
@@ -88,6 +92,7 @@ def decode_features(data: bytes) -> bytes:
     return raw
 
 
+@functools.lru_cache(MAX_CACHED)
 def decode_target(text: bytes) -> Any:
     """Return a target or importance from its text: a number as JSON or a file has it, a boolean, else the label itself.
 
@@ -123,6 +128,18 @@ def split(data: bytes, what: str) -> Iterator[tuple[bytes, FormatError | None]]:
         start = end
     if start < len(data):
         yield data[start:], FormatError(f"{what} must be at most {MAX_BATCH} at once (got more)")
+
+
+def is_one(data: bytes) -> bool:
+    r"""Tell whether bytes are exactly one whole msgpack value.
+
+    >>> is_one(b"\x01"), is_one(b"\x01\x01"), is_one(b"\x91"), is_one(b"")
+    (True, False, False, False)
+    """
+    try:
+        return next(ends(data), -1) == len(data)
+    except UNPACK_ERRORS:
+        return False
 
 
 def _unpack(data: bytes) -> Any:
@@ -162,6 +179,11 @@ def _no_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
                 raise ValueError(f"{show(key)} is there twice")
             seen.add(key)
     return value
+
+
+_JSON = json.JSONDecoder(
+    parse_constant=_no_constant, object_pairs_hook=_no_repeats
+)  # a new one costs as much as a record
 
 
 # ---- out ----

@@ -26,6 +26,7 @@ def test_the_machine_code_of_no_door_counts_references():
         model.losses_packed(b"\xc1")
         assert model.weights["1"]["a"] if "task" in kind else model.weights["a"]
     kernels.boundaries(np.zeros(1, np.uint8), np.zeros(1, np.int64))
+    Model(featurizer="text", seed=SEED).learn_one({"text": "a"}, 1)
     machine_code = {path: path.read_bytes() for path in jit.machine_code_folder().rglob("*.nbc")}
     doors = [name for name, value in vars(kernels).items() if isinstance(value, jit.Door)]
     for name in [*doors, "write_weights", "pull_back"]:

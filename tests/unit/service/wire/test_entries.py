@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from learner.model import Model
-from learner.service.learning import featurize
+from learner.service.featurizing import featurize
 from learner.service.wire import (
     MAX_BATCH,
     MAX_ENTRY_BYTES,

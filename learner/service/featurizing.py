@@ -1,0 +1,192 @@
+"""From raw examples to packed ones: many at once by the featurizer's program, the others one at a time."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from learner.errors import FormatError, LearnerError
+from learner.packing import pack_example, pack_plain
+from learner.service.wire import (
+    MAX_BATCH,
+    Example,
+    RawExample,
+    RawRecord,
+    RejectedEntry,
+    decode_entry,
+    decode_raw,
+    decode_vector,
+    has_records,
+    is_one,
+    rejected_entry,
+    split,
+)
+
+if TYPE_CHECKING:
+    from learner.model import Model
+    from learner.program import Run
+
+__all__ = ["Entry", "Group", "examples_of", "featurize", "featurized", "featurized_records"]
+
+ANY = object()  # what msgpack has no form for
+Fields = dict[bytes, bytes]
+Pack = Callable[[Any], bytes]  # returns the packed features of a record
+
+
+class Piece(NamedTuple):
+    """A record that the program leaves to the templates, or what follows a broken one, with the error."""
+
+    raw: bytes
+    error: FormatError | None
+
+
+class Entry(NamedTuple):
+    """An entry of one example, which may be still to be featurized."""
+
+    entry_id: bytes
+    fields: Fields
+    example: Example | RawExample | Piece
+    n: int = 1
+
+
+class Group(NamedTuple):
+    """Packed examples of an entry, one after another.
+
+    Parameters
+    ----------
+    packed : bytes
+        The examples.
+    entry_id, fields : bytes, dict
+        Their entry.
+    raws : sequence of bytes
+        The bytes to reject if one can't be learned; empty: its whole entry.
+    n : int
+        The number of examples.
+    """
+
+    packed: bytes
+    entry_id: bytes
+    fields: Fields
+    raws: Sequence[bytes] = ()
+    n: int = 1
+
+    def rejected(self, i: int, reason: str) -> RejectedEntry:
+        """Return what is kept of an example that can't be learned."""
+        if self.raws:
+            return RejectedEntry("learn", reason, self.raws[i], "records")
+        return rejected_entry("learn", reason, self.fields)
+
+
+def featurize(example: RawExample, fields: Mapping[bytes, bytes], pack: Pack) -> Example | RejectedEntry:
+    """Return a raw example packed for the compiled loop, or rejected with the stage "featurize".
+
+    Parameters
+    ----------
+    example : RawExample
+        With its record.
+    fields : mapping
+        Of the entry that it came in.
+    pack : callable
+        Returns the packed features of a record: `Model.pack`.
+    """
+    try:
+        return Example(pack_example(example.target, pack(example.record), example.importance), example.raw)
+    except LearnerError as error:
+        if example.raw is None:
+            return rejected_entry("featurize", str(error), fields)
+        return RejectedEntry("featurize", str(error), example.raw, "records")
+
+
+def runs(data: bytes, model: "Model", are_examples: bool) -> "Iterator[Run | Piece]":
+    """Yield what the model's program does of records that follow one another, and the others one at a time."""
+    pieces, n_split = split(data, "records"), 0
+    position = n = 0
+    while position < len(data):
+        if model.program:
+            run = model.program.run(data, position, MAX_BATCH - n, are_examples)
+            if run.ends:
+                yield run
+                n, position = n + len(run.ends), run.record_ends[-1]
+        if position < len(data):
+            piece = Piece(*next(itertools.islice(pieces, n - n_split, None)))
+            n = n_split = n + 1
+            yield piece
+            position += len(piece.raw)
+
+
+def examples_of(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Entry | Group | RejectedEntry]:
+    """Yield the examples of an entry that has no batch: of one with many records featurized, a single one as it is.
+
+    What the model's program leaves to the templates, `pack` does.
+    """
+    if has_records(fields):
+        data = fields[b"records"]
+        if is_one(data):
+            yield Entry(entry_id, fields, Piece(data, None))
+        else:
+            yield from _of_records(entry_id, fields, model, pack)
+        return
+    for part in decode_entry(fields):
+        yield part if isinstance(part, RejectedEntry) else Entry(entry_id, fields, part)
+
+
+def _of_records(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Group | RejectedEntry]:
+    data = fields[b"records"]
+    for part in runs(data, model, are_examples=True):
+        if not isinstance(part, Piece):
+            raws = [data[start:end] for start, end in itertools.pairwise((part.start, *part.record_ends))]
+            yield Group(part.packed, entry_id, fields, raws, len(raws))
+            continue
+        raw = decode_raw(*part)
+        example = featurize(raw, fields, pack) if isinstance(raw, RawExample) else raw
+        yield example if isinstance(example, RejectedEntry) else Group(example.packed, entry_id, fields, (part.raw,))
+
+
+def featurized_records(data: bytes, model: "Model") -> Iterator[bytes | RawRecord | LearnerError]:
+    """Yield the packed features of records without targets; or the record, or the error, where the program has none."""
+    for part in runs(data, model, are_examples=False):
+        if isinstance(part, Piece):
+            yield decode_vector(*part)
+        else:
+            yield from (part.packed[start:end] for start, end in itertools.pairwise((0, *part.ends)))
+
+
+def featurized(
+    examples: Iterable[Entry | Group], model: "Model", pack: Pack
+) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
+    """Yield examples with all of them featurized, and with its id each entry that can't be featurized."""
+    singles: list[Entry] = []
+    for example in examples:
+        if isinstance(example, Entry):
+            singles.append(example)
+            continue
+        yield from _of_singles(singles, model, pack)
+        singles.clear()
+        yield example
+    yield from _of_singles(singles, model, pack)
+
+
+def _of_singles(singles: Sequence[Entry], model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
+    packed = model.program.run_each(_as_msgpack(singles)) if model.program else [b""] * len(singles)
+    for (entry_id, fields, example, _), data in zip(singles, packed, strict=True):
+        raws = (example.raw,) if isinstance(example, Piece) else ()
+        if data:
+            yield Group(data, entry_id, fields, raws)
+            continue
+        done = decode_raw(*example) if isinstance(example, Piece) else example
+        if isinstance(done, RawExample):
+            done = featurize(done, fields, pack)
+        yield (entry_id, done) if isinstance(done, RejectedEntry) else Group(done.packed, entry_id, fields, raws)
+
+
+def _as_msgpack(singles: Sequence[Entry]) -> list[bytes]:
+    """Return examples of records in msgpack; empty bytes for features, and for records with values of other types."""
+    values = (
+        [single.example.target, single.example.record, single.example.importance]
+        if isinstance(single.example, RawExample)
+        else ANY
+        for single in singles
+    )
+    return [
+        single.example.raw if isinstance(single.example, Piece) else packed
+        for single, packed in zip(singles, pack_plain(values), strict=True)
+    ]

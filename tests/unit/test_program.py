@@ -1,0 +1,315 @@
+"""A featurizer's program gives what its templates give: the same names, values and order, or it leaves the record to them."""
+
+import math
+from dataclasses import dataclass
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from featurizers import (
+    READY,
+    Bins,
+    Category,
+    Cells,
+    CharacterNgrams,
+    Contains,
+    Cross,
+    EmailParts,
+    EndsWith,
+    Featurizer,
+    Fields,
+    Fraction,
+    Length,
+    LengthGreater,
+    Number,
+    Periodic,
+    Shape,
+    StartsWith,
+    Words,
+)
+from learner import kernels
+from learner.learners.weights import hash_keys
+from learner.program import Program
+
+KEYS = hash_keys(b"sixteen bytes it")
+N_EXAMPLES = 150 if kernels.JIT else 6
+FRACTIONS = ["alphanumeric", "digit", "upper", "lower", "letter", "space", "punctuation", "ascii"]
+FEATURIZERS = {
+    "lengths": Featurizer([Length("s"), LengthGreater("s", than=[0, 3, 300]), Fraction("s", of=FRACTIONS)]),
+    "slices": Featurizer(
+        [
+            Contains("s", text=["a", "é", "..", "😀😀"]),
+            StartsWith("s", n=[1, 2, 32], prefix="p" * 64),
+            EndsWith("s", n=[1, 3, 32], prefix="é" * 32),
+            Shape("s"),
+        ]
+    ),
+    "ngrams": Featurizer(
+        [
+            CharacterNgrams("s", low=1, high=3),
+            CharacterNgrams("s", low=1, high=2, marks=False, count=True),
+            CharacterNgrams("s", low=5, high=6, shapes=True, count=True, prefix="😀" * 16),
+        ]
+    ),
+    "words": Featurizer([Words("s", n=3)]),
+    "counted words": Featurizer([Words("s", n=2, value="count", lower=False), Words("s", value="log", prefix="log ")]),
+    "address": Featurizer([EmailParts("s", prefix="e ")]),
+    "one name": Featurizer([Number("u.x", prefix="length", optional=True), Length("u.y"), Words("u.y", value="count")]),
+    "categories": Featurizer([Category("s"), Category("t", optional=True), Category("u.x", optional=True)]),
+    "numbers": Featurizer(
+        [Number("x"), Bins("x", edges=[-1, 0, 0.5, 1e9], below=True), Bins("x", edges=[0, 7], prefix="b")]
+    ),
+    "cells": Featurizer([Cells(size=[90, 10, 1, 0.5, 0.1, 0.25, 1e-6, 0.00003], optional=True)]),
+    "crosses": Featurizer(
+        [
+            Cross([Category("s"), Number("x")]),
+            Cross([Category("s"), Category("t", optional=True), Bins("x", edges=[0, 1], above=True)]),
+            Cross([Words(value="count"), StartsWith(n=[1, 2])], field="s", prefix="c "),
+        ]
+    ),
+    "fields": Featurizer([Fields()]),
+    "columns": Featurizer(
+        [
+            Fields(
+                prefix="p ",
+                columns={
+                    "x": "number",
+                    "s": "number",
+                    "lon": "number",
+                    "t": "yes_no",
+                    "text": "text",
+                    "carrier": "yes_no",
+                    "absent": "text",
+                    "w": "category",
+                    "lat": "category",
+                    "address": "id",
+                    "gone": "ignore",
+                    "origin": "category",
+                },
+            )
+        ]
+    ),
+    "only": Featurizer([Fields(only=["s", "x"]), Fields("m", exclude="s", prefix="é", optional=True)]),
+    **READY,
+}
+UNICODE = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+ASCII = st.text(st.characters(max_codepoint=127), max_size=40) | st.text("aA9.@'-[\"\\ _", max_size=80)
+LONG = st.text("aA9.@é😀 ", min_size=150, max_size=700)
+ADDRESSES = st.emails() | st.from_regex(r'["a-b.]{0,5}@?["a-b.@-]{1,70}', fullmatch=True)
+WORDS = st.sampled_from(
+    [
+        "", "NA", "n/a ", " null", "-", "nan", "?", "\xa0", " ", "yes", "No", "T ", "İ", "0", "1.0", "-12.50", "+1e3", ".5",
+        "5.", "-0", "1e400", "1e-22", "inf", "1,234", " 7 ", "1e", "e5", "--1", "1_0", "0.1", "007", "٣", "1" * 15, "1" * 16,
+        " " * 9,
+    ]
+)  # fmt: skip
+DECIMALS = st.from_regex(r"[+-]?[0-9]{0,17}\.?[0-9]{0,10}([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+TEXT = ASCII | UNICODE | LONG | ADDRESSES | WORDS | DECIMALS
+NUMBERS = (
+    st.floats() | st.floats(-180, 180) | st.integers(-(2**63), 2**64 - 1) | st.integers(-300, 300)
+    | st.sampled_from([0.0, -0.0, 90.0, -90.0, 180, -180.0, 0.1, 37.4, 1e15, 2.0**63, 5e-324])
+)  # fmt: skip
+SCALARS = TEXT | NUMBERS | st.booleans() | st.none()
+NAMES = st.sampled_from(["s", "t", "x", "lat", "lon", "s=a", "_missing", "x_missing", "é", "m"]) | UNICODE
+ANYTHING = st.recursive(
+    SCALARS | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = {
+    "s": TEXT, "t": SCALARS, "u": st.dictionaries(st.just("x"), SCALARS), "x": NUMBERS, "lat": NUMBERS, "lon": NUMBERS,
+    "address": ADDRESSES | TEXT, "text": TEXT, "carrier": ASCII, "origin": ASCII, "dest": ASCII, "tailnum": st.none() | ASCII,
+    "month": st.integers(1, 12), "day": st.integers(1, 31), "hour": NUMBERS, "distance": NUMBERS, "w": SCALARS,
+}  # fmt: skip
+RECORDS = (
+    st.fixed_dictionaries(FIELDS)
+    | st.fixed_dictionaries({"u": st.fixed_dictionaries({"x": NUMBERS, "y": TEXT})})
+    | st.fixed_dictionaries({}, optional={**FIELDS, "m": st.dictionaries(NAMES, ANYTHING, max_size=4)})
+    | st.dictionaries(NAMES, ANYTHING, max_size=4)
+    | ANYTHING
+)
+
+
+PROGRAMS = {kind: Program.of(featurizer, KEYS) for kind, featurizer in FEATURIZERS.items()}
+PLAIN = st.text("abcAZ019 .,-_'@", max_size=30)
+WIDE = st.text("abcAZ019 .,-_'’@éÉЖжǅß語٣😀Ⱥ", max_size=30)
+PLAIN_RECORDS = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("t", "text", "carrier", "origin", "dest", "tailnum"), WIDE),
+        **dict.fromkeys(("s", "address"), PLAIN),
+        **dict.fromkeys(("x", "distance"), st.floats(-1e9, 1e9) | st.integers(-1000, 1000)),
+        "u": st.fixed_dictionaries({"x": st.integers(-9, 9), "y": WIDE}),
+        "month": st.integers(1, 12), "day": st.integers(1, 31), "hour": st.integers(0, 23),
+        "lat": st.floats(-90, 90), "lon": st.floats(-180, 180),
+        "w": WIDE | st.integers(0, 9), "lone": st.floats(0, 9), "m": st.dictionaries(WIDE.filter(bool), WIDE, max_size=3),
+    }
+)  # fmt: skip
+
+
+def features_of(program, packed):
+    """Return the program's features of one packed record, None if it leaves the record to the templates."""
+    run = program.run(packed, are_examples=False)
+    return list(msgpack.unpackb(run.packed).items()) if run.ends else None
+
+
+def bits(features):
+    return [(name, value.hex()) for name, value in features]
+
+
+@given(record=RECORDS)
+@settings(max_examples=N_EXAMPLES, deadline=None)
+def test_a_program_gives_the_templates_features_or_none(record):
+    for kind, featurizer in FEATURIZERS.items():
+        found = features_of(PROGRAMS[kind], msgpack.packb(record))
+        if found is None:
+            continue
+        assert bits(found) == bits(featurizer(record).items()), kind
+
+
+@given(record=PLAIN_RECORDS)
+@settings(max_examples=N_EXAMPLES // 2, deadline=None)
+def test_a_program_does_plain_records_itself(record):
+    for kind, featurizer in FEATURIZERS.items():
+        found = features_of(PROGRAMS[kind], msgpack.packb(record))
+        assert found is not None or kind == "columns", kind  # where a text may be no number
+        assert found is None or bits(found) == bits(featurizer(record).items()), kind
+
+
+def test_a_program_reads_columns():
+    record = {
+        "x": 3,
+        "s": "-12.5e1",
+        "lon": "0",
+        "t": "YES",
+        "text": "Über alles",
+        "carrier": False,
+        "w": "Köln",
+        "lat": 2.0,
+    }
+    record |= {"address": "a", "origin": " n/a ", "rest": {"a": "b"}, "more": 1}
+    found = features_of(PROGRAMS["columns"], msgpack.packb(record))
+    assert dict(found) == FEATURIZERS["columns"](record)
+    assert [name for name, _ in found] == [
+        "p x", "p s", "p t", "p text.word_über", "p text.word_alles", "p text.word_über alles", "p text.length", "p w=Köln",
+        "p lat=2", "p origin_missing", "p rest.a=b", "p more", "p absent_missing",
+    ]  # fmt: skip
+
+
+@given(record=ANYTHING, place=st.integers(0, 100), byte=st.integers(0, 255), cut=st.integers(0, 3))
+@settings(max_examples=2 * N_EXAMPLES, deadline=None)
+@example({"a": 1, "b": 2}, 4, ord("a"), 0)  # a field twice
+def test_damaged_records_are_left_to_the_templates_or_read_as_the_decoder_reads_them(record, place, byte, cut):
+    data = bytearray(msgpack.packb({"s": record, "a": "é"}))
+    data[place % len(data)] = byte
+    data = bytes(data[: len(data) - cut])
+    run = PROGRAMS["fields"].run(data, most=1, are_examples=False)
+    if run.ends:
+
+        def once(pairs):
+            assert len(dict(pairs)) == len(pairs)
+            return dict(pairs)
+
+        whole = msgpack.unpackb(data[: run.record_ends[0]], strict_map_key=False, object_pairs_hook=once)
+        assert bits(msgpack.unpackb(run.packed).items()) == bits(READY["fields"](whole).items())
+
+
+def test_examples_keep_their_targets_and_importances_and_a_record_that_it_cannot_do_ends_the_run():
+    program = PROGRAMS["fields"]
+    targets = [1, -1.5, True, None, "spam", "é", 2**40, np.nan]
+    packed = [msgpack.packb([target, {"x": 2.0}]) for target in targets]
+    packed += [msgpack.packb([1, {"x": 2.0}, importance]) for importance in (2, 0.5, False)]
+    odd = [
+        [1, {"x": b"bytes"}],
+        [[1], {"x": 1}],
+        [1],
+        [1, {"x": 1}, 1, 1],
+        {"x": 1},
+        [1, {1: 1}],
+        ["a" * 300, {"x": 1}],
+    ]
+    for each in odd:
+        data = b"".join(packed) + msgpack.packb(each) + packed[0]
+        run = program.run(data)
+        assert run.record_ends == [sum(map(len, packed[: i + 1])) for i in range(len(packed))]
+        starts = [0, *run.ends]
+        for i, (start, end) in enumerate(zip(starts, run.ends, strict=False)):
+            wanted = msgpack.unpackb(packed[i])
+            assert str(msgpack.unpackb(run.packed[start:end])) == str(wanted)
+        after = program.run(data, position=run.record_ends[-1] + len(msgpack.packb(each)))
+        assert len(after.ends) == 1
+
+
+@pytest.mark.skipif(not kernels.JIT, reason="takes long as plain Python")
+def test_many_records_and_long_ones_fill_the_output_more_than_once():
+    program = PROGRAMS["text"]
+    records = [{"text": " ".join(f"w{i}x{j}" for j in range(i % 700))} for i in range(2500)]
+    run = program.run(b"".join(map(msgpack.packb, records)), are_examples=False, most=2400)
+    assert len(run.ends) == len(run.record_ends) == 2400
+    starts = [0, *run.ends]
+    for i in range(0, 2400, 97):
+        assert msgpack.unpackb(run.packed[starts[i] : starts[i + 1]]) == READY["text"](records[i])
+
+
+def test_what_is_too_large_is_left_to_the_templates():
+    program = PROGRAMS["text"]
+    assert features_of(program, msgpack.packb({"text": "a" * 300})) is None
+    assert features_of(program, msgpack.packb({"text": " ".join(map(str, range(5000)))})) is None
+    nested = "x"
+    for _ in range(40):
+        nested = {"a": nested}
+    assert features_of(PROGRAMS["fields"], msgpack.packb(nested)) is None
+    assert features_of(PROGRAMS["fields"], msgpack.packb({str(i): i + 1 for i in range(3000)})) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loud(Words):
+    """A template of a user, made from another."""
+
+    template = "loud_for_a_test"
+
+    def adder(self):
+        add = super().adder()
+        return lambda record, out: add(str(record).upper(), out)
+
+
+class Twice(Featurizer):
+    def __call__(self, record):
+        return {name: 2 * value for name, value in super().__call__(record).items()}
+
+
+@pytest.mark.parametrize(
+    "featurizer",
+    [
+        Featurizer([Loud()]),
+        Twice([Length()]),
+        Featurizer([Words(token=".")]),  # noqa: S106 - a pattern
+        Featurizer([Length(), Periodic(period=24)]),
+        Featurizer([Cross([Category("a"), Loud("b")])]),
+        None,
+    ],
+)
+def test_what_no_operation_describes_has_no_program(featurizer):
+    assert Program.of(featurizer, KEYS) is None
+
+
+def test_every_character_is_what_python_says():
+    """Each in a text of its own, but for the few that the program leaves to the templates."""
+    featurizer = Featurizer([Words(), Fraction(of=FRACTIONS), Words(lower=False, prefix="as it is ")])
+    program = Program.of(featurizer, KEYS)
+    step = 1 if kernels.JIT else 997
+    texts = [f"a{chr(code)}b" for code in range(0, 0x1FB00, step) if not 0xD800 <= code < 0xE000]
+    found = program.run_each([msgpack.packb([1, text]) for text in texts])
+    left = [text for text, packed in zip(texts, found, strict=True) if not packed]
+    assert set(left) <= {"aΣb", "aİb"}
+    for text, packed in zip(texts, found, strict=True):
+        if packed:
+            assert list(msgpack.unpackb(packed)[1].items()) == list(featurizer(text).items())
+
+
+def test_counts_of_log_words_are_pythons_own():
+    text = " ".join("a" * (i % 7 + 1) for i in range(100))
+    found = dict(features_of(Program.of(Featurizer([Words(value="log")]), KEYS), msgpack.packb(text)))
+    assert found["word_a"] == math.log1p(15)
