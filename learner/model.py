@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 import featurizers
 from learner import layout, learners, packing, saving
 from learner.errors import ExampleError, FormatError, LearnerError, show
-from learner.program import Program
 from learner.spec import Spec
 from learner.tasks import TASKS
 
 if TYPE_CHECKING:
     from learner.learners import Contribution, Learned, NamedWeights
+    from learner.program import Program
 
 __all__ = ["Model"]
 
@@ -185,8 +185,10 @@ class Model:
         return self.spec.fingerprint
 
     @functools.cached_property
-    def program(self) -> Program | None:
+    def program(self) -> "Program | None":
         """Featurizes many records in msgpack at once; None where the featurizer's templates can't run compiled."""
+        from learner.program import Program
+
         return Program.of(self.featurizer, self.learner.keys)
 
     # ---- one example ----

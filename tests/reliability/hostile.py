@@ -200,6 +200,7 @@ def deadly(self, record):
 
 
 Model.features = deadly
+Model.program = None  # which would featurize the records itself
 worker.worker()
 """
 ENDS = {
