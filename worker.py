@@ -25,6 +25,7 @@ from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acce
 from learner.service.answering import Answering
 from learner.service.committing import Committing
 from learner.service.flushing import HELD_SECONDS, Flushing
+from learner.service.keeping import Expiring, Keeping
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
 from learner.service.measuring import MEASURED, Measuring
@@ -107,6 +108,7 @@ class Worker:
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery)
         self.answering.pack = self.learning.pack
+        self.answering.keeping = self.keeping = Keeping(store, self.learning)
         self.measuring = Measuring(self.learning, self.late_every, self.answering.clock.came_ms)
 
     def _is_stopping(self) -> bool:
@@ -166,13 +168,15 @@ class Worker:
             self.learning.cursor = NEVER
         self.committing.settle()  # a commit whose answer was lost: first find out whether it got through
         self.recovery.begin()
-        self.store.stream.check(self.learning.cursor, self.learning.n_entries)
+        position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.measuring.begin()
         reading = Reading(self.store.stream)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
+        expiring = Expiring(self.keeping, self.answering.clock, position.last.encode())
         while not self.stopping:
             was_idle = self.answering.is_idle
             batch = self._read(reading, wait=was_idle and not burst)
+            batch = batch._replace(examples=self.keeping.found(batch.examples))
             self.owning.require()
             examples = self._collect(batch.examples, no_more=burst and not batch.examples)
             self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
@@ -181,11 +185,15 @@ class Worker:
             if not batch.examples and self._check_in_pause(is_check_due):
                 return False
             flushing.flush_if_due(examples_came=bool(batch.examples))
+            expiring.expire_if_due()
             self.committing.commit_if_due()
             self.strays.look_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
-            if is_done and burst and not flushing.flush():
-                break
+            if is_done and burst:
+                if self.store.kept.n:
+                    self.committing.commit()  # only then more answers expire
+                if not expiring.expire() and not flushing.flush():
+                    break
         self.owning.require()
         self.committing.commit()
         return True

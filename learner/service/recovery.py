@@ -104,7 +104,7 @@ class Recovery:
         """Reject an entry that kills the process, and commit that at once."""
         reason = f"entry must not kill the worker (it did, and then a trial: {death})"
         tell(f"worker of {self.store.keys.model}: entry {entry_id.decode()} is rejected: {reason}")
-        self.learning.skip(entry_id, rejected_entry("killed", reason, fields))
+        self.learning.skip(entry_id, fields, rejected_entry("killed", reason, fields))
         self.committing.commit()
 
     # ---- requests ----

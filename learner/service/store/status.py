@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from learner.service.store.kept import n_kept
 from learner.service.store.position import LAST, NO_STREAM
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "confirmed": int(sign.split()[2]) if sign else None,
         "requests_waiting": requests,
         "rejected_kept": rejected,
+        "kept": n_kept(link),
         "progress": {name.decode(): float(value) for name, value in latest[0][1].items()} if latest else {},
     }
 

@@ -1,5 +1,6 @@
 """A model's stream of examples: the cursor's position, whether the stream fits it, and the next entries."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -9,7 +10,6 @@ from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate, queue_renewal
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
-from learner.service.wire import LEARN_HELD
 
 __all__ = ["Stream"]
 
@@ -115,8 +115,8 @@ class Stream:
         """Return the next requests, without waiting for any."""
         return read_bounded(self._link.client, {self._link.keys.requests: after}, [UNMEASURED_ENTRIES])[0]
 
-    def add_learn_held(self) -> bytes | None:
-        """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
+    def add(self, entries: Sequence[Mapping[bytes, bytes]]) -> bytes | None:
+        """Add the owner's own entries in one transaction; return the last one's id, None if the stream is gone or has ended.
 
         Raises
         ------
@@ -130,8 +130,9 @@ class Stream:
                 pipe.watch(keys.owner)
                 self._ownership.require(pipe)
                 pipe.multi()
-                pipe.xadd(keys.examples, LEARN_HELD, nomkstream=True)
-                (entry_id,) = pipe.execute(raise_on_error=False)
+                for fields in entries:
+                    pipe.xadd(keys.examples, cast("dict[Any, Any]", fields), nomkstream=True)
+                *_, entry_id = pipe.execute(raise_on_error=False)
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost while adding an entry ({error})") from error
