@@ -48,6 +48,10 @@ COMMANDS = {
         "learner.commands.init",
         "Look at FILE and propose a model for it: the kind of each column, the task, the labels; write a model file.",
     ),
+    "outcome": Entry(
+        "learner.commands.outcomes",
+        "Push the outcome of a prediction that MODEL was asked for under ID, to be learned from the features that it used.",
+    ),
     "plot": Entry(
         "learner.commands.plots",
         "Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG",
@@ -99,7 +103,7 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "explain", "status", "save", "set"),
+    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status", "save", "set"),
     "Look": ("weights", "plot", "templates", "featurize"),
     "Mend": ("rejected", "repair"),
     "Set up": ("server", "acl", "warm"),

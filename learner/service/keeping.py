@@ -6,11 +6,8 @@ waited for ``keep_predictions`` (a setting of the model) *expires*: the owner ad
 Whichever of the two entries comes first in the stream counts, and when a stream is learned again, nobody looks at a clock.
 """
 
-import contextlib
 import time
 from typing import Any
-
-from redis.exceptions import NoPermissionError
 
 from learner.answered import answer_of
 from learner.errors import StoreError, show
@@ -57,6 +54,7 @@ class Keeping:
         self._n_pending_bytes = 0
         self._settings: dict[str, Any] = {}
         self._looked_at = self._counted_at = -SETTINGS_SECONDS
+        self._is_allowed = False
         self._said: set[str] = set()
 
     def settings(self) -> dict[str, Any]:
@@ -100,9 +98,7 @@ class Keeping:
             return "outcome_id must be asked of a model that keeps predictions (its setting keep_predictions is 0)"
         if n_bytes > MAX_ANSWER_BYTES:
             return f"features of a request with outcome_id must be at most {MAX_ANSWER_BYTES} bytes (got {n_bytes})"
-        try:
-            self._count()
-        except NoPermissionError:
+        if not self._may_keep():
             return (
                 f"access rules must let the worker keep answers: renew them with 'learner acl {self.store.keys.model}'"
             )
@@ -113,12 +109,13 @@ class Keeping:
             )
         return ""
 
-    def _count(self) -> None:
-        """Look from time to time how many answers are kept: commits make them fewer."""
+    def _may_keep(self) -> bool:
+        """Tell whether the worker may keep answers; look from time to time how many are kept, as commits make them fewer."""
         now = time.monotonic()
         if now - self._counted_at >= SETTINGS_SECONDS:
-            self.store.kept.look()
             self._counted_at = now
+            self._is_allowed = self.store.kept.look()
+        return self._is_allowed
 
     def sent(self) -> None:
         """Go on after the pending answers were sent."""
@@ -188,9 +185,7 @@ class Expiring:
         if not (self._may_have_some or store.kept.n):
             return False
         self._may_have_some = False
-        with contextlib.suppress(NoPermissionError):  # then nothing is kept
-            store.kept.look()
-        if not store.kept.n or stream_id(store.commits.cursor) < stream_id(self._last):
+        if not store.kept.look() or not store.kept.n or stream_id(store.commits.cursor) < stream_id(self._last):
             return False
         settings = self.keeping.settings()
         names = store.kept.before(self.clock.now_ms() - 1e3 * settings["keep_predictions"], EXPIRED_AT_ONCE)

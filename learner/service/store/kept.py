@@ -39,13 +39,17 @@ class KeptAnswers:
         self.n = self.n_bytes = self.n_again = 0
         self.error = ""
 
-    def look(self) -> None:
-        """Ask the server how many there are."""
+    def look(self) -> bool:
+        """Ask the server how many there are; return whether this user may keep answers."""
         with self._link.client.pipeline(transaction=False) as pipe:
             pipe.zcard(self._link.keys.kept)
             pipe.get(self._link.keys.kept_bytes)
-            n, n_bytes = pipe.execute()
+            try:
+                n, n_bytes = pipe.execute()
+            except NoPermissionError:  # the user's access rules are an older release's
+                return False
         self.n, self.n_bytes = n, int(n_bytes or 0) if n else 0
+        return True
 
     def queue(self, pipe: Any, answers: Mapping[bytes, bytes]) -> None:
         """Queue the keeping of answers, by name; `queued` takes the result."""

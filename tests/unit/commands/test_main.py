@@ -18,6 +18,7 @@ COMMANDS = [
     "explain",
     "featurize",
     "init",
+    "outcome",
     "plot",
     "predict",
     "push",
