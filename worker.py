@@ -185,15 +185,13 @@ class Worker:
             if not batch.examples and self._check_in_pause(is_check_due):
                 return False
             flushing.flush_if_due(examples_came=bool(batch.examples))
-            expiring.expire_if_due()
+            if not burst:
+                expiring.expire_if_due()
             self.committing.commit_if_due()
             self.strays.look_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
-            if is_done and burst:
-                if self.store.kept.n:
-                    self.committing.commit()  # only then more answers expire
-                if not expiring.expire() and not flushing.flush():
-                    break
+            if is_done and burst and not expiring.expire(self.committing.commit) and not flushing.flush():
+                break
         self.owning.require()
         self.committing.commit()
         return True

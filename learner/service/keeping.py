@@ -7,6 +7,7 @@ Whichever of the two entries comes first in the stream counts, and when a stream
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from learner.answered import answer_of
@@ -178,14 +179,17 @@ class Expiring:
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self.expire()
 
-    def expire(self) -> bool:
-        """Look, and add the entries; return whether there were any."""
+    def expire(self, commit: Callable[[], None] = lambda: None) -> bool:
+        """Look, and add the entries; return whether there were any. If answers are kept at all, call `commit` first."""
         self._looked_at = time.monotonic()
         store = self.keeping.store
         if not (self._may_have_some or store.kept.n):
             return False
         self._may_have_some = False
-        if not store.kept.look() or not store.kept.n or stream_id(store.commits.cursor) < stream_id(self._last):
+        if not store.kept.look() or not store.kept.n:
+            return False
+        commit()
+        if stream_id(store.commits.cursor) < stream_id(self._last):
             return False
         settings = self.keeping.settings()
         names = store.kept.before(self.clock.now_ms() - 1e3 * settings["keep_predictions"], EXPIRED_AT_ONCE)

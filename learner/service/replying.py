@@ -50,7 +50,7 @@ class Reply:
         self.seconds = 0.0
         self.features = b""
         self._explains, self._wants_probabilities = b"explain" in fields, b"probabilities" in fields
-        if model.program and has_records(fields):
+        if model.program and has_records(fields) and b"outcome_id" not in fields:
             vectors, self.is_single = featurized_records(fields[b"records"], model), False
         else:
             vectors, self.is_single = decode_request(fields)
