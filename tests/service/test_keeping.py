@@ -1,11 +1,14 @@
 """Late outcomes: an answer is kept until its outcome comes, which is learned once, from the features that were scored."""
 
 import asyncio
+import contextlib
 import json
 import math
+import threading
 
 import pytest
 import redis
+from redis.connection import AbstractConnection as Connection
 
 from learner.client import AsyncClient, Client
 from learner.errors import ExampleError, LearnerError
@@ -14,7 +17,7 @@ from learner.service import keeping
 from learner.service.store import Store
 from learner.service.store.repair import repair
 from learner.service.wire import decode_kept
-from tests.conftest import state_bytes
+from tests.conftest import state_bytes, url
 from tests.streams import KEYS, rejected
 
 REPLIES = f"{KEYS.replies}me"
@@ -275,19 +278,88 @@ def test_what_was_learned_but_not_committed_is_learned_again_to_the_same_bits(cl
     assert (found["expired"], found["rejected"], kept(client)) == (10, 0, {})
 
 
+class Killed(BaseException):
+    """What a worker dies of."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+    """Have this process's workers die at a command, before or after it is sent; returns how many were sent until then."""
+    send = Connection.send_packed_command
+    place, n_sent = math.inf, 0
+
+    def counted(self, *arguments, **options):
+        nonlocal n_sent
+        if threading.current_thread().name == "heartbeat":
+            return send(self, *arguments, **options)
+        n_sent += 1
+        if n_sent > place:
+            raise Killed
+        done = send(self, *arguments, **options)
+        if n_sent > place - 0.5:
+            self.disconnect()
+            raise Killed
+        return done
+
+    def run(owner, at: float) -> int:
+        nonlocal place, n_sent
+        with monkeypatch.context() as patch:
+            place, n_sent = at, 0
+            patch.setattr(Connection, "send_packed_command", counted)
+            with contextlib.suppress(Killed):
+                owner.run(burst=True)
+        owner.owning.close()
+        return n_sent
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a pipeline that says UNWATCH
+def test_a_worker_may_die_before_and_after_every_command(client, create, own, drain, committed, killed_at):
+    create(featurizer="fields")
+    Store(client, "m").set({"keep_predictions": "1h", "default_outcome": "0"})
+    for i in range(3):
+        ask(client, f"{i}", json.dumps({"a": i}))
+    drain()
+    age(client, "2")
+    tell(client, "0", 1)
+    tell(client, "0", 0)
+    tell(client, "unknown", 0)
+    ask(client, "new", '{"a": 9}')
+    scene = {key: client.dump(key) for key in client.keys("*")}
+    states, n_answers, at = set(), set(), 0.5
+    while True:
+        client.flushall()
+        for key, data in scene.items():
+            client.restore(key, 0, data)
+        n_sent = killed_at(own(), at)
+        if name := client.hget(KEYS.owner, "process"):  # it is dead, and no process of that name lives
+            client.hset(KEYS.owner, "process", name.rpartition(b" ")[0] + b" 1")
+        if client.llen(REPLIES) > 3:  # whoever has the answer can rely on it
+            assert b"new" in kept(client)
+        drain()
+        for name in ("new", "1", "new"):
+            tell(client, name)
+        drain()
+        found = figures(client)
+        assert (found["examples"], found["rejected"], found["expired"], found["answered_examples"]) == (4, 1, 1, 4)
+        assert (len(rejected(client)), kept(client)) == (1, {})
+        states.add(hash(tuple(state_bytes(committed()).items())))
+        n_answers.add(client.llen(REPLIES))
+        if n_sent < at:
+            break
+        at += 0.5
+    assert (len(states), n_answers, at > 15) == (1, {4}, True)
+
+
 def test_answers_are_kept_while_a_worker_only_answers(client, create, serving):
     create(featurizer="fields")
     client.delete(KEYS.examples)
     client.set(KEYS.examples, "no stream")
     with serving():
-        reply = Client("m", redis_url_of(client)).ask({"record": '{"a": 1}', "outcome_id": "one"})
+        reply = Client("m", url(client)).ask({"record": '{"a": 1}', "outcome_id": "one"})
         assert "notice" in reply
         assert set(kept(client)) == {b"one"}
-
-
-def redis_url_of(client: redis.Redis) -> str:
-    options = client.connection_pool.connection_kwargs
-    return f"redis://:{options['password']}@{options['host']}:{options['port']}/0"
 
 
 # ---- bounds, and hostile input ----
