@@ -134,14 +134,14 @@ def undisturbed(model: Model, entries: list[dict[bytes, bytes]], day: Day, first
 @row
 def late_outcomes(quick: bool) -> Row:
     """Ask all day long, push outcomes up to six hours later and 5% never, SIGKILL the owner now and then."""
-    n, hour, n_kills = (1500, 0.3, 3) if quick else (20_000, 2.0, 20)
+    n, hour, n_kills = (1500, 0.3, 3) if quick else (12_000, 4.0, 12)
     packed = examples(n + 1000)
     options = ("--commit-seconds", "0.2", "--lease-seconds", "1")
     with Server() as server, server.client() as client, ExitStack() as ended:
         model = create(client)
         Store(client, "m").set({"keep_predictions": KEPT * hour, "default_outcome": "0"})
         push(client, packed[:1000])
-        workers = [ended.enter_context(Process(server.url, *options)).ready() for _ in range(2)]
+        workers = [ended.enter_context(Process(server.url, *options)).ready() for _ in range(3)]
         wait_for(lambda: lag(client) == 0, "the first examples are learned")
         reader = Reader(server)
         n_before = client.xlen(KEYS.examples)
