@@ -220,7 +220,7 @@ def test_an_expiry_is_added_once_though_the_worker_dies_before_the_commit(client
     ask(client, "one")
     first = drain()
     age(client, "one")
-    first = own()
+    first = own(lease_seconds=0.1)
     expiring = keeping.Expiring(first.keeping, first.answering.clock, b"0-0")
     assert [expiring.expire(), expiring.expire()] == [True, False]
     first.owning.close()
@@ -237,7 +237,7 @@ def test_it_waits_while_nobody_learns_and_outlives_a_repair(client, create, own,
     push(client, '{"a": 1}', 1)
     ask(client, "one")
     drain()
-    owner = own()
+    owner = own(lease_seconds=0.1)
     repair(owner.store, "forget")
     owner.owning.close()
     tell(client, "one")
@@ -259,7 +259,7 @@ def test_what_was_learned_but_not_committed_is_learned_again_to_the_same_bits(cl
         tell(client, name, i % 2)
         tell(client, name, 1)
         client.xadd(KEYS.examples, {"outcome": names[39 - i // 3], "expired": "1", "target": "0"})
-    dying = own()
+    dying = own(lease_seconds=0.1)
     entries = dying.keeping.found(client.xrange(KEYS.examples))
     for start in range(0, 90, 7):  # it dies after any of these, with nothing committed
         dying.learning.learn(entries[start : start + 7])

@@ -34,17 +34,16 @@ def test_one_outcome_is_told_and_learned(run, client, asked, drain):
         ("x.csv", b'outcome_id,sold,importance\na1,1,\n0017,0,2\n18,1,1\n"x,y",0,\n,1,\nb,perhaps,much\n'),
         (
             "x.jsonl",
-            b'{"outcome_id": "a1", "sold": 1}\n{"outcome_id": "0017", "sold": 0}\n{"outcome_id": 18, "sold": true}\n{"sold": 1}\n'
-            + b'{"outcome_id": "x,y", "sold": 0, "importance": 2}\n',
+            b'{"outcome_id": "a1", "sold": 1}\n{"outcome_id": "0017", "sold": 0}\n{"outcome_id": 18, "sold": 1}\n{"sold": 1}',
         ),
     ],
 )
 def test_the_outcomes_of_a_file_are_told(run, file, asked, drain, name, content):
     result = run("outcome", "m", "--file", file(name, content), code=3)
-    assert result.stdout == f"pushed {4 + (name == 'x.csv')} outcomes, left out 1 bad ones\n"
+    assert result.stdout == f"pushed {3 + 2 * (name == 'x.csv')} outcomes, left out 1 bad ones\n"
     assert "outcome_id must be a string of 1 to 256 bytes" in errors(result)[0]
     owner = drain()
-    assert (owner.model.n_examples, owner.model.n_rejected) == (4, name == "x.csv")
+    assert (owner.model.n_examples, owner.model.n_rejected) == (3 + (name == "x.csv"), name == "x.csv")
 
 
 def test_what_can_t_be_meant_is_one_line(run, file, create):
