@@ -357,8 +357,7 @@ def worker(
     commit until 'learner repair'. Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another
     worker took over; with --burst or --stop-on-trouble with 5 when too many examples were rejected.
     """
-    if log_format == "json":
-        log.use_json()
+    log.choose_format(log_format)
     compiling.announcer = compiling.Announcer(functools.partial(log.event, model, "compile"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit

@@ -156,7 +156,7 @@ def status(
 ) -> None:
     """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.
 
-    With --check it prints one line, within 5 seconds, and exits with 0 or 1; it starts no server.
+    With --check it prints one line, within 4 seconds of its start, and exits with 0 or 1; it starts no server.
     """
     if check:
         from learner.commands.probes import probe

@@ -17,7 +17,7 @@ from learner.stored import require_readable
 
 __all__ = ["PROBE_SECONDS", "probe"]
 
-PROBE_SECONDS = 5.0  # until a probe gives up
+PROBE_SECONDS = 4.0  # until a probe gives up
 
 
 def probe(

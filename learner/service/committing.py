@@ -97,9 +97,11 @@ class Committing:
     def load(self) -> None:
         """Go on from the last commit, whether or not the stream fits it."""
         model = self.learning.model
-        self.learning.load(self.store.commits.load(model.fingerprint, model.row_width, must_fit=False))
+        committed = self.store.commits.load(model.fingerprint, model.row_width, must_fit=False)
+        self.learning.load(committed)
         self._committed_examples = model.n_examples
-        self.counts.figures = figures_of(model, self.learning.late)
+        if committed and committed.state:
+            self.counts.figures = figures_of(model, self.learning.late) | {"time": committed.time}
 
     @property
     def n_uncommitted(self) -> int:
@@ -192,7 +194,8 @@ class Committing:
         with contextlib.suppress(redis.RedisError):
             self.settle()
         n_rejected, n = acceptance.excess
-        reasons = Counter(rejected.reason for _, rejected in self.learning.rejected).most_common(3)
+        kept = self.learning.rejected
+        reasons = Counter(rejected.reason.partition(" (got ")[0] for _, rejected in kept).most_common(3)
         raise RejectedError(
             f"examples rejected must be at most a share of {acceptance.share:g} (got {n_rejected} of the last {n}): the "
             f"{self.learning.n_entries} entries since the last commit stay in the stream, to be learned when what pushes them "

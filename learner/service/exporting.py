@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from learner import __version__
 from learner.errors import LearnerError
@@ -40,8 +40,8 @@ GAUGES = {  # figure of a commit -> the metric's name, and what it is
 }
 
 
-def serve_metrics(address: str, store: Store, counts: Counts) -> None:
-    """Serve a worker's metrics at ``http://ADDRESS/metrics`` until the process ends.
+def serve_metrics(address: str, store: Store, counts: Counts) -> str:
+    """Serve a worker's metrics at ``http://ADDRESS/metrics`` until the process ends; return that URL.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def serve_metrics(address: str, store: Store, counts: Counts) -> None:
         ) from error
     where = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
     log.event(store.keys.model, "metrics", f"metrics are served at {where}", url=where)
+    return where
 
 
 def _parsed(address: str) -> tuple[str, int]:
@@ -95,7 +96,7 @@ class _Collector:
         self._core = core  # of prometheus_client
         self._store = store
         self._counts = counts
-        self._model = [store.keys.model]
+        self._model = store.keys.model
 
     def collect(self) -> "Iterable[Metric]":
         """Yield the metrics."""
@@ -117,26 +118,26 @@ class _Collector:
         yield self._histogram("request_seconds", text, counts.request_seconds)
 
     def _labelled(self, name: str, text: str, label: str, values: dict[str, float]) -> "Metric":
+        """Return a gauge with one more label."""
         family = self._core.GaugeMetricFamily(f"learner_{name}", text, labels=["model", label])
         for value, number in values.items():
-            family.add_metric([*self._model, value], number)
-        return family
+            family.add_metric([self._model, value], number)
+        return cast("Metric", family)
 
     def _counter(self, name: str, text: str, value: Any) -> "Metric":
-        family = self._core.CounterMetricFamily(f"learner_{name}", text, labels=["model"])
-        family.add_metric(self._model, float(value))
-        return family
+        return self._metric(self._core.CounterMetricFamily, name, text, float(value))
 
     def _gauge(self, name: str, text: str, value: Any) -> "Metric":
-        family = self._core.GaugeMetricFamily(f"learner_{name}", text, labels=["model"])
-        family.add_metric(self._model, float(value))
-        return family
+        return self._metric(self._core.GaugeMetricFamily, name, text, float(value))
 
     def _histogram(self, name: str, text: str, histogram: Histogram) -> "Metric":
-        family = self._core.HistogramMetricFamily(f"learner_{name}", text, labels=["model"])
         buckets = zip([*map(str, BOUNDS), "+Inf"], itertools.accumulate(histogram.counts), strict=True)
-        family.add_metric(self._model, list(buckets), histogram.sum)
-        return family
+        return self._metric(self._core.HistogramMetricFamily, name, text, list(buckets), histogram.sum)
+
+    def _metric(self, kind: Any, name: str, text: str, *values: Any) -> "Metric":
+        family = kind(f"learner_{name}", text, labels=["model"])
+        family.add_metric([self._model], *values)
+        return cast("Metric", family)
 
 
 def _resident_bytes() -> int | None:

@@ -53,7 +53,8 @@ def ready(status: Status, max_lag: int | None, max_age: float) -> Verdict:
     """
     owner = status["owner"]
     if "worker" not in owner:
-        return False, "no worker owns the model"
+        last = f": {described(status, status['workers'][-1])}" if status["workers"] else ""
+        return False, f"no worker owns the model{last}"
     who = f"process {owner['pid']} on {owner['host']}"
     if process_ended(owner.get("process", "")):
         return False, f"{who} is dead"

@@ -11,15 +11,15 @@ from typing import Any
 
 from learner.messages import MAX_TOLD, one_line, tell
 
-__all__ = ["event", "use_json"]
+__all__ = ["choose_format", "event"]
 
 _is_json = False
 
 
-def use_json() -> None:
-    """Have this process write each line as a JSON object from now on."""
+def choose_format(name: str) -> None:
+    """Have this process write ``json`` or ``text`` from now on; text is key=value pairs."""
     global _is_json
-    _is_json = True
+    _is_json = name == "json"
 
 
 def event(model: str, name: str, text: str, level: str = "info", **figures: Any) -> None:
