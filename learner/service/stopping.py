@@ -71,7 +71,7 @@ def noting_errors(store: Store) -> Iterator[None]:
             raise
         if isinstance(error, LearnerError | redis.RedisError):
             code = getattr(error, "exit_code", LearnerError.exit_code)
-            note_stop(store, code, str(error))
+            note_stop(store, code, str(error) if isinstance(error, LearnerError) else f"server: {error}")
             sys.exit(code)
         note_stop(store, 1, f"{type(error).__name__}: {error}")
         raise

@@ -31,7 +31,7 @@ MAX_REASON = 500  # characters kept of why a process stopped
 
 
 class Processes:
-    """The notes of a model's processes, in the hash ``workers``: HSET, HDEL, HGETALL, EXPIRE; TIME.
+    """The notes of a model's processes, in the hash ``workers``: HSET, HDEL, HGETALL, EXPIRE; TIME; GET of ``spec``.
 
     A worker whose access rules allow no notes works without them.
 
@@ -88,6 +88,8 @@ class Processes:
         client, key = self._link.client, self._link.keys.workers
         self._noted_at = time.monotonic()
         with contextlib.suppress(redis.exceptions.NoPermissionError):
+            if self.state == "stopped" and client.get(self._link.keys.spec) is None:
+                return  # the model is gone, and with it its keys
             now = server_time(client)
             ended = {name: note for name, note in self._notes().items() if name != self._name and _has_ended(note, now)}
             if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
