@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from learner.commands import main
 from learner.commands.models import status
 from learner.commands.probes import PROBE_SECONDS
 
@@ -48,7 +49,8 @@ def test_the_health_check_is_a_probe_that_our_command_knows():
     check = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["worker"]["healthcheck"]
     program, command, *arguments = check["test"][1:]
     assert (check["test"][0], program, command) == ("CMD", "learner", "status")
-    assert status.make_context("status", arguments).params["check"] == "live"
+    context = main.make_context("learner", [command, *arguments])
+    assert status.make_context("status", arguments, parent=context).params["check"] == "live"
     assert int(check["timeout"].removesuffix("s")) > PROBE_SECONDS
 
 
