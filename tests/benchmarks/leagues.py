@@ -5,11 +5,11 @@
 ``runs`` and ``alternating``. Of numbers, the runs are of outcomes above the median and of the others. The losses: log loss of
 classes, pinball loss of quantiles, mean Poisson deviance of counts.
 
-The peers are Vowpal Wabbit in the eight settings of the main league (see `tests.benchmarks.league`), with 22 bits and: ``--oaa``
-with logistic loss and ``--probabilities``, and with the number of classes, which ours need not know; ``--loss_function
-quantile --quantile_tau``; ``--loss_function poisson``. Their figures are in ``task_peers.json``; ``--measure`` adds those that
-are missing (needs the extra ``bench``). ``--references`` adds LightGBM under ``fresh``, ``runs`` and ``alternating``, at its
-defaults with the same loss, on all lessons at once: it does not count.
+The peers are Vowpal Wabbit in the eight settings of the main league (see `tests.benchmarks.league`), with 22 bits. For classes
+it has ``--oaa`` with logistic loss and ``--probabilities``, and is told the number of classes, which ours need not know. For
+the others it has ``--loss_function quantile --quantile_tau`` and ``--loss_function poisson``. Their figures are in
+``task_peers.json``; ``--measure`` adds those that are missing (needs the extra ``bench``). ``--references`` adds LightGBM under
+``fresh``, ``runs`` and ``alternating``, at its defaults with the same loss, on all lessons at once: it does not count.
 
 ``--task TASK``, ``--protocol NAME`` and ``--held-out`` choose, as in the main league.
 """
@@ -27,6 +27,7 @@ import msgpack
 
 from learner.losses import LOSSES
 from learner.model import Model
+from tests.benchmarks import Asked, Row
 from tests.benchmarks.league import BLOCK, Figures, print_summaries, row_text, summary
 from tests.benchmarks.peers import SETTINGS, LightGBM, as_text, clipped, run
 from tests.benchmarks.protocols import LEAST_PROBABILITY, PROTOCOLS, Example, Protocol, Step, in_runs, of_outcomes
@@ -168,7 +169,9 @@ def measure_peers(stream: TaskStream, steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
-def judge_stream(stream: TaskStream, protocol: str, steps: Sequence[Step], figures: Figures, references: bool) -> dict[str, Any]:
+def judge_stream(
+    stream: TaskStream, protocol: str, steps: Sequence[Step], figures: Figures, references: bool
+) -> dict[str, Any]:
     """Return the row of a stream under a protocol."""
     key = f"{stream.name}/{protocol}"
     if figures.file:
@@ -176,20 +179,49 @@ def judge_stream(stream: TaskStream, protocol: str, steps: Sequence[Step], figur
     peers = figures.of(key)
     best = min(peers, key=peers.__getitem__) if peers else None
     loss = loss_of(*run(Ours(stream), steps), stream)
-    row = {"loss": loss, "peer": best, "peer_loss": peers.get(best or ""), "ratio": loss / peers[best] if best else None}
+    row = {
+        "loss": loss,
+        "peer": best,
+        "peer_loss": peers.get(best or ""),
+        "ratio": loss / peers[best] if best else None,
+    }
     if references and not any(step.requests and step.lessons for step in steps):
         row["references"] = {"LightGBM": loss_of(*run(Trees(stream), steps), stream)}
     return row
 
 
 # ---- the program ---------------------------------------------------------------------------------------------------------
-def judged(streams: Sequence[TaskStream], protocols: Sequence[str], figures: Figures, references: bool = False) -> Iterator[tuple[TaskStream, str, dict[str, Any]]]:
+def judged(
+    streams: Sequence[TaskStream], protocols: Sequence[str], figures: Figures, references: bool = False
+) -> Iterator[tuple[TaskStream, str, dict[str, Any]]]:
     """Yield the row of each stream under each protocol."""
     for stream in streams:
         examples = [*stream.examples()]
         for protocol in protocols:
             steps = [*OURS[protocol].of(examples)]
             yield stream, protocol, judge_stream(stream, protocol, steps, figures, references)
+
+
+def figures(asked: Asked) -> Iterator[Row]:
+    """Yield the rows of the page."""
+    kept = Figures(json.loads(FILE.read_text()), None)
+
+    def mean_and_worst(task: str) -> str:
+        cells = []
+        for held_out in (False, True):
+            streams = [s for s in STREAMS if s.task == task and s.is_held_out == held_out][: 1 if asked.quick else None]
+            line = summary({stream.name: row for stream, _, row in judged(streams, ["late"], kept)})
+            cells.append(f"{line['mean']:.3f} ({max(line['worsts'].values()):.3f})" if line else "no peers")
+        return "; ".join(cells)
+
+    late = "--protocol late --task "
+    yield Row(
+        "log loss of classes, requests as above, over the best of eight Vowpal Wabbits with `--oaa`: geometric mean (worst); "
+        "on held-out streams",
+        mean_and_worst("multiclass"), arguments=late + "multiclass",
+    )  # fmt: skip
+    yield Row("the same, pinball loss of quantiles", mean_and_worst("quantile"), arguments=late + "quantile")
+    yield Row("the same, deviance of counts", mean_and_worst("poisson"), arguments=late + "poisson")
 
 
 def main() -> None:
@@ -199,7 +231,9 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=TASKS, help="only this one; may be given many times")
     parser.add_argument("--held-out", action="store_true", help="the streams that are held out, and no others")
     parser.add_argument("--protocol", action="append", choices=OURS, help="only this one; may be given many times")
-    parser.add_argument("--measure", action="store_true", help=f"measure peers that are missing, and keep them in {FILE.name}")
+    parser.add_argument(
+        "--measure", action="store_true", help=f"measure peers that are missing, and keep them in {FILE.name}"
+    )
     parser.add_argument("--references", action="store_true", help="beside the peers: LightGBM, which doesn't count")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()

@@ -87,8 +87,8 @@ def is_positive(outcome: float) -> bool:
 def in_runs(examples: list[Example], length: int, class_of: Callable[[Any], Any] = is_positive) -> list[Example]:
     """Return examples with outcomes in runs, in turn of each class, the rarest first.
 
-    Of two classes the rarer has runs of `length`, the other as much longer ones as it is more frequent; of more classes the runs
-    are `length` long on average. So all classes last to the end.
+    Of two classes the rarer has runs of `length`, the other as much longer ones as it is more frequent. Of more classes the
+    runs are `length` long on average. So all classes last to the end.
     """
     by_class: dict[Any, list[Example]] = {}
     for example in examples:

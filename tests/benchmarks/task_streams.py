@@ -129,7 +129,14 @@ def countries() -> Iterator[tuple[str, dict[str, float]]]:
 
 
 # ---- streams -------------------------------------------------------------------------------------------------------------
-VISITS = ("nondocco", "hospadmi", "hospdays", "medecine", "prescrib", "nonpresc")  # to others, known with those to doctors
+VISITS = (
+    "nondocco",
+    "hospadmi",
+    "hospdays",
+    "medecine",
+    "prescrib",
+    "nonpresc",
+)  # to others, known with those to doctors
 SCORE = ("HomeGoals", "AwayGoals", "Date")
 
 CLASSES: dict[str, Stream] = {
