@@ -1,4 +1,4 @@
-"""Programs that measure, and their common face: a function ``figures(asked)`` that yields the rows of the page's table."""
+"""Programs that measure, and their common face: a function ``page_rows(asked)`` that yields the rows of the page's table."""
 
 from pathlib import Path
 from typing import NamedTuple

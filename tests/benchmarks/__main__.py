@@ -1,6 +1,6 @@
 """The command: runs the programs of this package one after another, and prints the table of tests/README.md.
 
-Each program has a function ``figures(asked)`` that yields its rows. It is a command of its own, too, which prints more, and its
+Each program has a function ``page_rows(asked)`` that yields its rows. It is a command of its own, too, which prints more, and its
 own text says what it compares and with which caveats.
 """
 
@@ -41,16 +41,16 @@ class Line(NamedTuple):
 
 
 def names() -> list[str]:
-    """Return the names of the programs: the modules with a function ``figures``."""
+    """Return the names of the programs: the modules with a function ``page_rows``."""
     modules = [info.name for info in pkgutil.iter_modules(benchmarks.__path__) if info.name != "__main__"]
     folder = Path(benchmarks.__path__[0])
-    return [name for name in modules if "\ndef figures(" in (folder / f"{name}.py").read_text(encoding="utf-8")]
+    return [name for name in modules if "\ndef page_rows(" in (folder / f"{name}.py").read_text(encoding="utf-8")]
 
 
 def lines_of(name: str, asked: Asked) -> Iterator[Line]:
     """Run a program, and yield its lines."""
     today = f"{dt.date.today():%d %b %Y}".removeprefix("0")
-    for row in importlib.import_module(f"{benchmarks.__name__}.{name}").figures(asked):
+    for row in importlib.import_module(f"{benchmarks.__name__}.{name}").page_rows(asked):
         command = f"{COMMAND}{name} {row.arguments}".rstrip()
         yield Line(row.what, row.figure, row.wanted, today, f"`{command}`")
 

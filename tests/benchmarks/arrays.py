@@ -97,7 +97,7 @@ def measure(density: float, rates: list[float] | None, n: int, pairs: int) -> di
     return result | {"array bytes": len(arrays) // n, "map bytes": len(maps) // n}
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the row of the page."""
     rows = [measure(density, None, *((300, 1) if asked.quick else (3000, 3))) for density in (1.0, 0.2, 0.01)]
     yield Row(

@@ -147,7 +147,7 @@ def measure(runs: int, checkouts: dict[str, Path], cases: Sequence[str] = CASES)
     return result
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the row of the page."""
     row = measure(1 if asked.quick else 3, require_checkout(None), [WORKER])["after"][WORKER]
     yield Row(

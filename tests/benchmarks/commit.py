@@ -158,7 +158,7 @@ def restart(url: str) -> float:
     return seconds
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
     sizes, n_examples, n_pairs = (SIZES[:2], 100_000, 1) if asked.quick else (SIZES, 1_000_000, 3)
     with embedded.temporary() as url:

@@ -386,7 +386,7 @@ def vw_figures(peer: Peer, runs: list[tuple[Run, Run]]) -> dict[str, float]:
     }
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
     ours = measure(1 if asked.quick else 5, require_checkout(None), quiet=True)["after"]
 

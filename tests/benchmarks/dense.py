@@ -282,7 +282,7 @@ def means(rows: Iterable[dict[str, float]]) -> dict[str, float]:
     return {name: math.exp(statistics.fmean(math.log(row[name]) for row in rows)) for name in HEADS}
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
     tables = [table for table in TABLES if not asked.quick or table in (diabetes, bananas)]
     rows = {table.__name__: measure(table) for table in tables}

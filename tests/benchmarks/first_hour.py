@@ -170,7 +170,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     return result | {f"over {peer}": result["fresh"] / result[peer] for peer in ("linear", "lightgbm")}
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the row of the page."""
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(name, Path(folder)) for name in (["Treatment"] if asked.quick else FILES)]

@@ -371,7 +371,7 @@ def judge_all(asked: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], dic
     return rows, runs
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
 
     def mean_and_worst(*words: str) -> str:

@@ -202,7 +202,7 @@ def judged(
             yield stream, protocol, judge_stream(stream, protocol, steps, figures, references)
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
     kept = Figures(json.loads(FILE.read_text()), None)
 

@@ -94,7 +94,7 @@ def measure(folder: Path | None, streams: list[str], n_examples: int = 200_000) 
     return result
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
     result = measure(None, [], 20_000 if asked.quick else 200_000)
     half, tenth = result["zipf"]["caps"].values()

@@ -136,7 +136,7 @@ def league(folder: Path) -> dict[str, Any]:
     return result
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page for which PyTorch, or the league's folder, is there."""
     if importlib.util.find_spec("torch"):
         ratios = speed(1 if asked.quick else 3)

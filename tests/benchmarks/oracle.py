@@ -132,7 +132,7 @@ def largest_difference(rows: Iterable[Mapping[str, Any]]) -> float:
     return max(abs(row["difference"]) for row in rows if row["data"].startswith("generated") and agrees(row))
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the row of the page."""
     streams = generated_streams(2000 if asked.quick else 20_000)
     largest = largest_difference(row for stream in streams for row in compare(*stream))

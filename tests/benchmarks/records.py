@@ -274,7 +274,7 @@ def has_peers() -> bool:
     return all(map(importlib.util.find_spec, ("sklearn", "river", "vowpalwabbit")))
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
     result = measure(asked.quick)
     ours, others = result["over templates"], result["over others"]

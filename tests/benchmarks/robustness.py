@@ -72,7 +72,7 @@ def measure(folder: Path, n_examples: int) -> Iterator[tuple[str, dict[str, floa
         yield stream.__name__, row | {"constant, flipped": constant}
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the row of the page, if the league's folder is there."""
     if asked.folder:
         rows = [row for _, row in measure(asked.folder, 5000 if asked.quick else 50_000)]

@@ -43,7 +43,7 @@ def measure(n: int = REQUESTS) -> dict[str, float]:
         return load(port, n)
 
 
-def figures(asked: Asked) -> Iterator[Row]:
+def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the row of the page."""
     found = measure(WARM_UP if asked.quick else REQUESTS)
     yield Row(
