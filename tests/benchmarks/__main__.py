@@ -1,7 +1,7 @@
 """The command: runs the programs of this package one after another, and prints the table of tests/README.md.
 
-Each program has a function ``page_rows(asked)`` that yields its rows. It is a command of its own, too, which prints more, and its
-own text says what it compares and with which caveats.
+Each program has a function ``page_rows(asked)`` that yields its rows. It is a command of its own, too, which prints more, and
+its own text says what it compares and with which caveats.
 """
 
 import argparse
@@ -24,6 +24,10 @@ __all__ = ["BEGIN", "END", "HEADER", "PAGE", "Line", "markdown", "merged", "name
 PAGE = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- python -m tests.benchmarks --write -->\n", "<!-- end -->\n"
 HEADER = "| what | figure | wanted | measured | printed by |\n| --- | --- | --- | --- | --- |\n"
+CAVEATS = (
+    "Ratios are medians over pairs of consecutive runs, and other work on the machine still disturbs them, latencies most of all. "
+    "Random streams show speed and memory, not how good predictions are. Each program's text has its own caveats."
+)
 COMMAND = "python -m tests.benchmarks."
 
 
@@ -56,14 +60,15 @@ def lines_of(name: str, asked: Asked) -> Iterator[Line]:
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------------
-def machine_line() -> str:
-    """Return a sentence about the machine."""
+def heading() -> str:
+    """Return what is said above the table: the machine, and what holds of all figures."""
     from tests.benchmarks.core import machine
 
     about = machine("numba", "numpy")
     return (
         "Last written on {processor}, {processors} processors, {system}, Python {python}, numba {numba}, numpy {numpy}; "
-        "the machine's load was {load:.1f}.".format(**about, load=os.getloadavg()[0])
+        "the machine's load was {load:.1f}. ".format(**about, load=os.getloadavg()[0])
+        + CAVEATS
     )
 
 
@@ -93,7 +98,7 @@ def write(lines: list[Line]) -> None:
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     table = markdown(merged(parsed(page), lines))
-    PAGE.write_text(f"{before}{BEGIN}{machine_line()}\n\n{table}{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}{heading()}\n\n{table}{END}{after}", encoding="utf-8")
 
 
 # ---- the program ---------------------------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ def main() -> None:
         return
     asked, lines, failed = Asked(options.quick, options.folder), [], []
     if not options.json:
-        print(f"{machine_line()}\n\n{HEADER}", end="", flush=True)
+        print(f"{heading()}\n\n{HEADER}", end="", flush=True)
     for name in chosen:
         try:
             for line in lines_of(name, asked):
@@ -126,7 +131,7 @@ def main() -> None:
             traceback.print_exc()
             failed.append(name)
     if options.json:
-        print(json.dumps({"machine": machine_line(), "rows": [line._asdict() for line in lines], "failed": failed}))
+        print(json.dumps({"heading": heading(), "rows": [line._asdict() for line in lines], "failed": failed}))
     if options.write:
         write(lines)
     if failed:
