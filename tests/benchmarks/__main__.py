@@ -25,8 +25,8 @@ PAGE = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- python -m tests.benchmarks --write -->\n", "<!-- end -->\n"
 HEADER = "| what | figure | wanted | measured | printed by |\n| --- | --- | --- | --- | --- |\n"
 CAVEATS = (
-    "Ratios are medians over pairs of consecutive runs, and other work on the machine still disturbs them, latencies most of all. "
-    "Random streams show speed and memory, not how good predictions are. Each program's text has its own caveats."
+    "Ratios are medians over pairs of consecutive runs, and other work on the machine still disturbs them, latencies "
+    "most of all. Random streams show speed and memory, not how good predictions are. Each program's text has its own caveats."
 )
 COMMAND = "python -m tests.benchmarks."
 
