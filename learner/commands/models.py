@@ -1,6 +1,8 @@
 """Commands about a model: create it, print its weights and its status, repair it."""
 
+import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,10 +127,44 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
 
 @click.command()
 @click.argument("model")
+@click.option(
+    "--check",
+    type=click.Choice(["live", "ready"]),
+    is_flag=False,
+    flag_value="ready",
+    help="For probes: exit with 1 unless a process is alive, or (ready, or without a word) the owner learns and answers.",
+)
+@click.option("--here", is_flag=True, help="With --check live: only processes on this host count.")
+@click.option("--max-lag", type=click.IntRange(min=0), help="With --check: how many entries may wait to be learned.")
+@click.option(
+    "--max-age",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="With --check: how many seconds entries may wait without a commit, and requests without an answer.",
+)
 @redis_option
 @json_option
-def status(model: str, redis_url: str | None, as_json: bool) -> None:
-    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
+def status(
+    model: str,
+    check: str | None,
+    here: bool,
+    max_lag: int | None,
+    max_age: float,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.
+
+    With --check it prints one line, within 4 seconds of its start, and exits with 0 or 1; it starts no server.
+    """
+    if check:
+        from learner.commands.probes import probe
+        from learner.service.liveness import live, ready
+
+        host = socket.gethostname() if here else None
+        judge = partial(live, host=host) if check == "live" else partial(ready, max_lag=max_lag, max_age=max_age)
+        probe(model, redis_url, check, judge, as_json)
     store = open_store(model, redis_url)
     spec = store.spec()
     with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):

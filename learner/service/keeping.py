@@ -12,8 +12,8 @@ from typing import Any
 
 from learner.answered import answer_of
 from learner.errors import StoreError, show
-from learner.messages import tell
 from learner.packing import pack_example
+from learner.service import log
 from learner.service.clock import ServerClock
 from learner.service.learning import Learning
 from learner.service.store import Store
@@ -132,7 +132,7 @@ class Keeping:
         """Say something in the log, once."""
         if text not in self._said:
             self._said.add(text)
-            tell(f"worker of {self.store.keys.model}: {text}")
+            log.event(self.store.keys.model, "keeping", text, "warning")
 
     # ---- outcomes ----
     def found(self, entries: Entries) -> Entries:

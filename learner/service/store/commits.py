@@ -126,7 +126,8 @@ class Commits:
         ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
         late = LateLoss(*json.loads(head.get(b"late", b"[]")))
         answered = AnsweredLoss(*json.loads(head.get(b"answered", b"[]")))
-        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, answered)
+        time = float(head.get(b"time", 0.0))
+        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, answered, time)
 
     # ---- writing ----
     def snapshot(

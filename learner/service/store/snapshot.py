@@ -136,6 +136,8 @@ class Committed:
         The late loss so far.
     answered : AnsweredLoss
         The answered loss so far.
+    time : float
+        When it was made, by the clock of the worker that made it; 0: unknown.
     """
 
     cursor: bytes
@@ -145,6 +147,7 @@ class Committed:
     n_ids: int
     late: LateLoss = field(default_factory=LateLoss)
     answered: AnsweredLoss = field(default_factory=AnsweredLoss)
+    time: float = 0.0
 
 
 def checksums(names_crc: int, arrays: Iterable[bytes], ids: bytes) -> str:
