@@ -109,7 +109,7 @@ class _Collector:
             yield self._counter(name, text, figures.get(name, 0))
         yield self._counter("request_errors", "Replies that were an error.", counts.n_errors)
         for figure, (name, text) in GAUGES.items():
-            if not math.isnan(figures.get(figure, math.nan)):
+            if not math.isnan(float(figures.get(figure, math.nan))):
                 yield self._gauge(name, text, figures[figure])
         yield self._gauge("lag_entries", "Entries that wait to be learned.", self._store.stream.n_waiting)
         if (resident := _resident_bytes()) is not None:
