@@ -34,7 +34,7 @@ from learner.kernels.program.layout import (
     Operation,
 )
 from learner.kernels.program.numbers import add_category
-from learner.kernels.program.reading import is_ascii, is_text
+from learner.kernels.program.reading import column_of, is_ascii, is_text
 from learner.kernels.program.strings import add_words, is_of, n_characters
 from learner.kernels.program.whole import add_fields
 from learner.kernels.program.writing import add_text
@@ -165,14 +165,14 @@ def add_yes_no_column(buffer, place, part, op, program, work):
 @compiled
 def add_column(row, place, buffer, op, program, work):
     """Do the column of a row for the value at a place."""
-    marks, operations = work.marks, program.operations
-    code = operations[row, CODE]
+    marks = work.marks
+    code = column_of(row, CODE, program)
     if code == COLUMN_SILENT:
         return
     length, start = read_string(buffer, place)
     part = Operation(
-        operations[row, TEXT], operations[row, N_TEXTS], operations[row, FIRST_NUMBER], operations[row, N_NUMBERS],
-        np.int64(start), length,
+        column_of(row, TEXT, program), column_of(row, N_TEXTS, program), column_of(row, FIRST_NUMBER, program),
+        column_of(row, N_NUMBERS, program), np.int64(start), length,
     )  # fmt: skip
     if length >= 0:
         is_missing = is_missing_text(buffer, start, length, op, program, marks)
@@ -198,7 +198,7 @@ def add_column(row, place, buffer, op, program, work):
 @compiled
 def add_columns(row, buffer, op, program, work):
     """Do `columns`, whose parts are the next operations: first declared fields, then the others, then those that are absent."""
-    marks, n = work.marks, program.operations[row, N_PARTS]
+    marks, n = work.marks, column_of(row, N_PARTS, program)
     for k in range(n):
         marks[PRESENT + k] = 0
     k = np.int64(0)  # mostly the fields come in the same order
@@ -215,5 +215,5 @@ def add_columns(row, buffer, op, program, work):
             return
     add_fields(buffer, op, program, work)
     for k in range(n):
-        if marks[PRESENT + k] == 0 and program.operations[row + 1 + k, CODE] != COLUMN_SILENT:
-            add_text(program.operations[row + 1 + k, TEXT] + COLUMN_MISSING, 1.0, program, work)
+        if marks[PRESENT + k] == 0 and column_of(row + 1 + k, CODE, program) != COLUMN_SILENT:
+            add_text(column_of(row + 1 + k, TEXT, program) + COLUMN_MISSING, 1.0, program, work)

@@ -10,6 +10,7 @@ All text is bytes here. Operations that must know more of a character than where
 
 import numpy as np
 
+from learner.kernels.bits import store, swap
 from learner.kernels.hashing import is_utf8
 from learner.kernels.jit import compiled
 from learner.kernels.program.columns import add_columns
@@ -64,7 +65,7 @@ from learner.kernels.program.layout import (
     Operation,
 )
 from learner.kernels.program.numbers import add_bin, add_category, add_cells, number_at
-from learner.kernels.program.reading import is_ascii, locate, read_record, renew_stamp, width_of
+from learner.kernels.program.reading import column_of, is_ascii, locate, read_record, renew_stamp, width_of
 from learner.kernels.program.strings import (
     add_contained,
     add_ends,
@@ -83,17 +84,17 @@ from learner.kernels.scanner import read_size, read_string
 def do(row, buffer, program, work):
     """Do one operation."""
     marks = work.marks
-    code, path = program.operations[row, CODE], program.operations[row, PATH]
+    code, path = column_of(row, CODE, program), column_of(row, PATH, program)
     place = locate(buffer, path, program, marks)
-    other = locate(buffer, program.operations[row, PATH_2], program, marks) if code == CELLS else place
+    other = locate(buffer, column_of(row, PATH_2, program), program, marks) if code == CELLS else place
     if place < 0 or other < 0:
-        if place != ABSENT or other != ABSENT or program.operations[row, OPTIONAL] == 0:
+        if place != ABSENT or other != ABSENT or column_of(row, OPTIONAL, program) == 0:
             marks[FAULT] = CANNOT
         return
     length, start = read_string(buffer, place)
     op = Operation(
-        program.operations[row, TEXT], program.operations[row, N_TEXTS], program.operations[row, FIRST_NUMBER],
-        program.operations[row, N_NUMBERS], np.int64(start), length,
+        column_of(row, TEXT, program), column_of(row, N_TEXTS, program), column_of(row, FIRST_NUMBER, program),
+        column_of(row, N_NUMBERS, program), np.int64(start), length,
     )  # fmt: skip
     marks[OWNER] += 1
     if code <= LAST_OF_STRINGS:
@@ -143,10 +144,10 @@ def do_string(code, buffer, op, program, work):
 @compiled
 def do_cross(row, buffer, program, work):
     """Do a cross, whose parts are the next operations."""
-    marks, n_parts = work.marks, program.operations[row, N_PARTS]
-    place = locate(buffer, program.operations[row, PATH], program, marks)
+    marks, n_parts = work.marks, column_of(row, N_PARTS, program)
+    place = locate(buffer, column_of(row, PATH, program), program, marks)
     if place < 0:
-        if place == MISTAKEN or program.operations[row, OPTIONAL] == 0:
+        if place == MISTAKEN or column_of(row, OPTIONAL, program) == 0:
             marks[FAULT] = CANNOT
         return
     stamp = marks[STAMP]
@@ -159,7 +160,7 @@ def do_cross(row, buffer, program, work):
         if marks[FAULT] != DONE:
             return
     marks[STAMP] = stamp
-    op = Operation(program.operations[row, TEXT], 0, 0, 0, np.int64(0), np.int64(0))
+    op = Operation(column_of(row, TEXT, program), 0, 0, 0, np.int64(0), np.int64(0))
     join(n_parts, op, program, work)
 
 
@@ -173,22 +174,20 @@ def featurize(buffer, start, at, program, work):
         return np.int64(-1)
     open_sink(np.int64(MAIN), at + 3, marks)
     row = np.int64(0)
-    while row < len(program.operations) and marks[FAULT] == DONE:
-        if program.operations[row, CODE] == CROSS:
+    while row < program.n_operations and marks[FAULT] == DONE:
+        if column_of(row, CODE, program) == CROSS:
             do_cross(row, buffer, program, work)
         else:
             do(row, buffer, program, work)
-        row += 1 + program.operations[row, N_PARTS]
+        row += 1 + column_of(row, N_PARTS, program)
     if marks[FAULT] != DONE:
         return np.int64(-1)
     n = marks[MAIN + N]
     out[at], out[at + 1], out[at + 2] = 0xDE, n >> 8, n & 255
     for i in range(n):
         end = marks[MAIN + FEATURES + 4 * i] + marks[MAIN + FEATURES + 4 * i + F_LENGTH]
-        word = work.words[i]
         out[end] = FLOAT64
-        for k in range(8):
-            out[end + 1 + k] = word >> np.uint64(56 - 8 * k) & np.uint64(255)
+        store(out, end + 1, swap(work.words[i]))
     return marks[MAIN + POSITION]
 
 

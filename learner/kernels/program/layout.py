@@ -5,12 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from learner.kernels.bits import pointer
+from learner.kernels.jit import inlined
+
 
 class Program(NamedTuple):
-    """A featurizer's operations. A text is a number: its place in ``spans``."""
+    """A featurizer's operations. A text is a number: its place in ``spans``. Arrays are pointers: see `pointed`."""
 
-    operations: Any  # int64, (n, OPERATION_COLUMNS): see CODE
-    paths: Any  # int64, (n, 2): the text of the first part, and the number of parts
+    operations: Any  # int64, (n, OPERATION_COLUMNS), flattened: see CODE
+    paths: Any  # int64, (n, 2), flattened: the text of the first part, and the number of parts
     spans: Any  # int64: where each text starts in ``texts``; and the end
     texts: Any  # uint8, read-only
     numbers: Any  # float64
@@ -18,10 +21,12 @@ class Program(NamedTuple):
         Any  # uint32, by character: bits of its classes in `featurizers.strings.CLASSES`; above them its lower case
     )
     keys: Any  # uint64: the secret of `learner.kernels.hashing.hash_name`
+    n_operations: Any
+    n_characters: Any
 
 
 class ProgramWork(NamedTuple):
-    """The work arrays of one thread."""
+    """The work arrays of one thread, as pointers."""
 
     out: Any  # uint8: the output; then features that a cross combines; then a text that slices are taken from
     marks: Any  # int64: see below
@@ -61,7 +66,7 @@ PART_BYTES = 1 << 15  # of the features that a cross combines
 MAX_TEXT = 8000  # bytes of a text of which words or n-grams are taken
 PARTS_START = OUT_BYTES
 TEXT_START = OUT_BYTES + PART_BYTES
-ALL_BYTES = TEXT_START + 2 * MAX_TEXT + 16  # in lower case a text may be longer
+ALL_BYTES = TEXT_START + 2 * MAX_TEXT + 16  # in lower case a text may be longer; a copy may write 7 bytes more
 MAX_LENGTH = 255  # bytes of a name
 ROOM = 16  # bytes for a name's header and a value
 
@@ -103,6 +108,21 @@ LOWER_SHIFT, NO_LOWER = 8, 0x1FFFFF  # no character alone is its lower case
 EVERY_BYTE, FULL_BYTES, SEVEN = np.uint64(0x0101010101010101), np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(7)
 A_BIT_A_BYTE = np.uint64(0x8040201008040201)  # in each byte another bit
 COMMA, EQUALS, AMPERSAND, END_BRACKET, PLUS = 44, 61, 38, 93, 43
+
+
+@inlined
+def pointed(program, work):
+    """Return the records of a program and of work arrays from a door's plain tuples.
+
+    Their arrays become pointers: most functions take all of them, and passing so many arrays would cost as much as their work.
+    """
+    operations, paths, spans, texts, numbers, characters, keys = program
+    out, marks, values, words = work
+    record = Program(
+        pointer(operations), pointer(paths), pointer(spans), pointer(texts), pointer(numbers), pointer(characters),
+        pointer(keys), len(operations) // OPERATION_COLUMNS, len(characters),
+    )  # fmt: skip
+    return record, ProgramWork(pointer(out), pointer(marks), pointer(values), pointer(words))
 
 
 # ---- from Python ---------------------------------------------------------------------------------------------------------

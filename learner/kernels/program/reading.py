@@ -22,6 +22,7 @@ from learner.kernels.program.layout import (
     MISTAKEN,
     N_ENTRIES,
     NIL,
+    OPERATION_COLUMNS,
     ROOT,
     STACK,
     STAMP,
@@ -135,6 +136,12 @@ def read_record(buffer, start, keys, marks):
         marks[top], marks[top + 1], marks[top + 2] = (2 * size if is_map else size), is_map, begin
 
 
+@inlined
+def column_of(row, column, program):
+    """Return what an operation has in a column."""
+    return program.operations[row * OPERATION_COLUMNS + column]
+
+
 @compiled
 def is_text(buffer, start, length, text, program):
     """Tell whether bytes are one of the program's texts."""
@@ -163,7 +170,7 @@ def look_up(buffer, position, text, program):
 @compiled
 def locate(buffer, path, program, marks):
     """Return the place of a path's value in the record, or ABSENT (None is, too), or MISTAKEN."""
-    text, n_parts = program.paths[path, 0], program.paths[path, 1]
+    text, n_parts = program.paths[2 * path], program.paths[2 * path + 1]
     place = marks[ROOT]
     if n_parts > 0:
         if buffer[place] & 0xF0 != 0x80 and buffer[place] & 0xFE != 0xDE:
