@@ -79,7 +79,9 @@ class Program:
             places = [paths.index(path) for path in operation.fields]
             n_texts, n_numbers = len(operation.texts), len(operation.numbers)
             code = OPERATIONS.index(operation.name)
-            row[:] = code, places[0], operation.optional, text, n_texts, number, n_numbers, places[-1], n_parts
+            row[:] = (
+                code, places[0], operation.optional, text, n_texts, number, n_numbers, places[-1], n_parts, operation.parses,
+            )  # fmt: skip
             text, number = text + n_texts, number + n_numbers
         encoded = [each.encode() for each in texts]
         self.fits = len(paths) <= MAX_PATHS and all(len(operation.parts) <= MAX_COLUMNS for operation in found)

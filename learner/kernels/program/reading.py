@@ -9,6 +9,7 @@ from learner.kernels.program.layout import (
     ABSENT,
     ENTRIES,
     FALSE,
+    FIRST_NUMBER,
     FLOAT32,
     FLOAT64,
     HIGH_BITS,
@@ -21,12 +22,16 @@ from learner.kernels.program.layout import (
     MAX_KEYS,
     MISTAKEN,
     N_ENTRIES,
+    N_NUMBERS,
+    N_TEXTS,
     NIL,
     OPERATION_COLUMNS,
     ROOT,
     STACK,
     STAMP,
+    TEXT,
     TRUE,
+    Operation,
 )
 from learner.kernels.scanner import read_size, read_string, skip
 
@@ -140,6 +145,16 @@ def read_record(buffer, start, keys, marks):
 def column_of(row, column, program):
     """Return what an operation has in a column."""
     return program.operations[row * OPERATION_COLUMNS + column]
+
+
+@inlined
+def operation_at(row, buffer, place, program):
+    """Return the operation of a row, for the value at a place."""
+    length, start = read_string(buffer, place)
+    return Operation(
+        column_of(row, TEXT, program), column_of(row, N_TEXTS, program), column_of(row, FIRST_NUMBER, program),
+        column_of(row, N_NUMBERS, program), np.int64(start), length,
+    )  # fmt: skip
 
 
 @compiled
