@@ -1,7 +1,7 @@
 """JSON, decoded fast: by msgspec, and by the standard library what msgspec refuses or might take differently.
 
-Both give the same values. But msgspec refuses more, such as NaN, numbers too large for a float and half of a surrogate pair; and of
-a key that comes twice it keeps the last value silently. The standard library's decoder, with its hooks, does what is left.
+Both give the same values. But msgspec refuses more, such as NaN, numbers too large for a float and half of a surrogate pair.
+And of a key that comes twice it keeps the last value silently. The standard library's decoder, with its hooks, does the rest.
 """
 
 import json

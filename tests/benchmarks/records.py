@@ -75,7 +75,7 @@ def roads(featurizer: str, records: Records, folder: Path) -> dict[str, Callable
 
     def answer(model: Model) -> None:
         answering = Answering.__new__(Answering)
-        answering.model = model
+        answering.model, answering.pack = model, model.pack
         for fields in requests:
             answering.reply(fields)
 
