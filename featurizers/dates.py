@@ -186,7 +186,8 @@ class TimeCycles(MomentTemplate):
 
     def adder(self) -> Adder:
         """Add ``cos(2πCYCLE)``, ``sin(2πCYCLE)``, ``cos(4πCYCLE)`` and so on."""
-        read, waves = self.moment_reader(), [(CYCLES[cycle], *wave) for cycle, *wave in self._waves()]
+        read = self.moment_reader()
+        waves = [(CYCLES[cycle], turn, cos_name, sin_name) for cycle, turn, cos_name, sin_name in self._waves()]
 
         def add(record: Any, out: dict[str, float]) -> None:
             moment = read(record)
