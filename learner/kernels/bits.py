@@ -14,7 +14,7 @@ from learner.kernels.jit import JIT, inlined
 
 __all__ = [
     "GOLDEN", "HALF", "MISSING", "NOTHING", "ONE", "PRIME", "blend", "float32_of", "float64_of", "load", "multiply", "pointer",
-    "prefetch", "readable", "spread", "store", "swap", "word_of",
+    "prefetch", "readable", "spread", "store", "swap",
 ]  # fmt: skip
 
 # Arrays are indexed by uint64: numba checks a signed index for being negative at every access.
@@ -94,15 +94,6 @@ if JIT:
         return types.float64(types.uint64), codegen
 
     @intrinsic
-    def word_of(typingctx: Any, x: Any) -> Any:
-        """Return the bits of a float64 as a uint64."""
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], ir.IntType(64))
-
-        return types.uint64(types.float64), codegen
-
-    @intrinsic
     def float32_of(typingctx: Any, word: Any) -> Any:
         """Return, as float64, the float32 whose bits are the low half of the word."""
 
@@ -166,10 +157,6 @@ else:
     def store(buffer: Any, position: int, word: Any) -> None:
         """Write a uint64 to 8 bytes of a byte array, little-endian."""
         buffer[position : position + 8] = np.frombuffer(int(word).to_bytes(8, "little"), np.uint8)
-
-    def word_of(x: float) -> Any:
-        """Return the bits of a float64 as a uint64."""
-        return np.uint64(int.from_bytes(struct.pack("<d", x), "little"))
 
     def load(buffer: Any, position: int) -> Any:
         """Return the 8 bytes at a position of a byte array as a little-endian uint64."""

@@ -423,6 +423,13 @@ def test_every_character_is_what_python_says():
             assert list(msgpack.unpackb(packed)[1].items()) == list(featurizer(text).items())
 
 
+def test_one_compiled_interpreter_serves_all_programs():
+    types = {
+        tuple((array.dtype, array.ndim, array.flags.writeable) for array in each._arrays) for each in PROGRAMS.values()
+    }
+    assert len(types) == 1
+
+
 def test_counts_of_log_words_are_pythons_own():
     text = " ".join("a" * (i % 7 + 1) for i in range(100))
     found = dict(features_of(Program.of(Featurizer([Words(value="log")]), KEYS), msgpack.packb(text)))

@@ -118,7 +118,8 @@ def add_date_column(buffer, place, part, program, work):
     is_date, moment = no(), np.int64(0)
     if part.length >= 0:
         start, end = strip(buffer, part.start, part.start + part.length)
-        is_date, moment = read_moment(buffer, start, end, forms, part.text + part.n_texts - forms, program)
+        n = part.text + part.n_texts - forms
+        is_date, moment = read_moment(buffer, start, end, forms, n, program, work.marks)
     if not is_date:
         add_otherwise(buffer, place, part, program, work)
         return

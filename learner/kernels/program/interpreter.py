@@ -149,7 +149,7 @@ def add_sum(row, buffer, op, program, work):
 def do_moment(code, place, buffer, op, program, work):
     """Do an operation on a moment."""
     text = op.text + (op.n_numbers + N_WEEKDAYS if code == TIME_PARTS else op.n_numbers)
-    is_there, moment = moment_at(buffer, place, op, text, op.text + op.n_texts - text, program)
+    is_there, moment = moment_at(buffer, place, op, text, op.text + op.n_texts - text, program, work.marks)
     if not is_there:
         work.marks[FAULT] = CANNOT
     elif code == TIME_PARTS:

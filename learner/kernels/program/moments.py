@@ -3,7 +3,7 @@
 import numpy as np
 
 from learner.kernels.jit import compiled, inlined, no, yes
-from learner.kernels.program.layout import COLON, DASH, PERCENT, PLUS
+from learner.kernels.program.layout import COLON, DASH, PERCENT, PLUS, SLICES
 from learner.kernels.program.numbers import add_waves, length_of_whole, write_whole
 from learner.kernels.program.writing import add, add_text, begin_name, copy
 from learner.kernels.scanner import read_number
@@ -16,7 +16,8 @@ EXACT = 1 << 53
 N_WEEKDAYS = 7
 HOUR, WEEKDAY, WEEKEND, DAY_OF_MONTH, MONTH, YEAR = range(6)  # the order of `featurizers.dates.PARTS`
 OF_DAY, OF_WEEK, OF_YEAR = range(3)  # the order of `featurizers.dates.CYCLES`
-LETTERS = tuple(map(ord, "YymdHMSfz"))
+LETTERS = np.frombuffer(b"YymdHMSfz", np.uint8)  # of the directives
+LONG_YEAR, SHORT_YEAR, OF_MONTH, OF_DATE, OF_HOUR, OF_MINUTE, OF_SECOND, FRACTION, ZONE = range(len(LETTERS))
 
 
 # ---- the calendar --------------------------------------------------------------------------------------------------------
@@ -71,17 +72,18 @@ def read_digits(buffer, start, n, end):
 
 @compiled
 def read_fraction(buffer, start, end):
-    """Return three or six digits after the point as microseconds, and their number; another number of digits is -1."""
+    """Return three or six digits after the point as microseconds, and their number, -1 if they aren't there."""
     n = np.int64(0)
     while n < 6 and start + n < end and 48 <= buffer[start + n] <= 57:
         n += 1
-    value = read_digits(buffer, start, n, end) if n == 3 or n == 6 else np.int64(-1)
-    return (value * 1000 if n == 3 else value), n
+    if n != 3 and n != 6:
+        return np.int64(0), np.int64(-1)
+    return read_digits(buffer, start, n, end) * (1000 if n == 3 else 1), n
 
 
 @compiled
 def read_zone(buffer, start, end):
-    """Return an offset from UTC in minutes, and its number of bytes; -1 bytes if there is none."""
+    """Return an offset from UTC in minutes, and its number of bytes, -1 if it isn't there."""
     if start < end and buffer[start] == 90:  # Z
         return np.int64(0), np.int64(1)
     hours, minutes = read_digits(buffer, start + 1, 2, end), read_digits(buffer, start + 4, 2, end)
@@ -93,73 +95,78 @@ def read_zone(buffer, start, end):
 
 
 @compiled
-def read_form(buffer, start, end, text, program):
-    """Return whether a text has exactly a form, with the full number of digits, and its moment."""
-    year, month, day, hour, minute, second = (
-        np.int64(1900),
-        np.int64(1),
-        np.int64(1),
-        np.int64(0),
-        np.int64(0),
-        np.int64(0),
+def read_directive(buffer, start, end, directive):
+    """Return the value of a directive, and its number of bytes, -1 if it isn't there."""
+    if directive == ZONE:
+        return read_zone(buffer, start, end)
+    if directive == FRACTION:
+        return read_fraction(buffer, start, end)
+    n = np.int64(4 if directive == LONG_YEAR else 2)
+    value = read_digits(buffer, start, n, end)
+    return value, n if value >= 0 else np.int64(-1)
+
+
+@inlined
+def directive_of(letter):
+    """Return the directive of a letter, -1 if there is none."""
+    for i in range(len(LETTERS)):
+        if LETTERS[i] == letter:
+            return i
+    return -1
+
+
+@inlined
+def moment_of(values, marks):
+    """Return whether the values of directives are a moment, and this moment."""
+    year, short, month, day = (
+        marks[values],
+        marks[values + SHORT_YEAR],
+        marks[values + OF_MONTH],
+        marks[values + OF_DATE],
     )
-    micros, offset = np.int64(0), np.int64(0)
-    at, form, form_end = start, program.spans[text], program.spans[text + 1]
-    while form < form_end:
-        c = program.texts[form]
-        is_literal = c != PERCENT
-        if not is_literal:
-            form += 1
-            c = program.texts[form]
-            is_literal = c == PERCENT
-        form += 1
-        if is_literal:
-            if at >= end or buffer[at] != c:
-                return no(), np.int64(0)
-            at += 1
-            continue
-        if c == LETTERS[8]:
-            offset, n = read_zone(buffer, at, end)
-            if n < 0:
-                return no(), np.int64(0)
-            at += n
-            continue
-        if c == LETTERS[7]:
-            value, n = read_fraction(buffer, at, end)
-        else:
-            n = np.int64(4 if c == LETTERS[0] else 2)
-            value = read_digits(buffer, at, n, end)
-        if value < 0:
-            return no(), np.int64(0)
-        at += n
-        if c == LETTERS[0]:
-            year = value
-        elif c == LETTERS[1]:
-            year = value + (2000 if value <= 68 else 1900)
-        elif c == LETTERS[2]:
-            month = value
-        elif c == LETTERS[3]:
-            day = value
-        elif c == LETTERS[4]:
-            hour = value
-        elif c == LETTERS[5]:
-            minute = value
-        elif c == LETTERS[6]:
-            second = value
-        else:
-            micros = value
+    hour, minute, second = marks[values + OF_HOUR], marks[values + OF_MINUTE], marks[values + OF_SECOND]
+    if short >= 0:
+        year = short + (2000 if short <= 68 else 1900)
     is_time = hour < 24 and minute < 60 and second < 60
-    if at < end or not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= days_in(month, year) and is_time):
+    if not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= days_in(month, year) and is_time):
         return no(), np.int64(0)
-    moment = (days_of(year, month, day) * DAY_SECONDS + hour * 3600 + (minute - offset) * 60 + second) * SECOND + micros
+    seconds = days_of(year, month, day) * DAY_SECONDS + hour * 3600 + (minute - marks[values + ZONE]) * 60 + second
+    moment = seconds * SECOND + marks[values + FRACTION]
     return FIRST <= moment < LAST, moment
 
 
 @compiled
-def read_moment(buffer, start, end, text, n, program):
+def read_form(buffer, start, end, text, program, marks):
+    """Return whether a text has exactly a form, with the full number of digits, and its moment."""
+    at, form, form_end = start, program.spans[text], program.spans[text + 1]
+    for i in range(len(LETTERS)):
+        marks[SLICES + i] = 0
+    marks[SLICES], marks[SLICES + SHORT_YEAR] = 1900, -1
+    marks[SLICES + OF_MONTH] = marks[SLICES + OF_DATE] = 1
+    while form < form_end:
+        c, directive = program.texts[form], -1
+        form += 1
+        if c == PERCENT:  # a second one stands for itself
+            c = program.texts[form]
+            form += 1
+            directive = directive_of(c)
+        value, n = np.int64(0), np.int64(1 if at < end and buffer[at] == c else -1)
+        if directive >= 0:
+            value, n = read_directive(buffer, at, end, directive)
+        if n < 0:
+            return no(), np.int64(0)
+        if directive >= 0:
+            marks[SLICES + directive] = value
+        at += n
+    is_there, moment = moment_of(np.int64(SLICES), marks)
+    return is_there and at == end, moment
+
+
+@compiled
+def read_moment(buffer, start, end, text, n, program, marks):
     """Return whether a text has one of n forms, and its moment."""
     for form in range(text, text + n):
-        is_there, moment = read_form(buffer, start, end, np.int64(form), program)
+        is_there, moment = read_form(buffer, start, end, np.int64(form), program, marks)
         if is_there:
             return yes(), moment
     return no(), np.int64(0)
@@ -176,10 +183,10 @@ def moment_of_number(x):
 
 
 @compiled
-def moment_at(buffer, position, op, text, n, program):
+def moment_at(buffer, position, op, text, n, program, marks):
     """Return whether there is a moment at a place, a number or a text of one of n forms, and this moment."""
     if op.length >= 0:
-        return read_moment(buffer, op.start, op.start + op.length, text, n, program)
+        return read_moment(buffer, op.start, op.start + op.length, text, n, program, marks)
     kind, x, _ = read_number(buffer, position)
     if kind != 1 or 0xC2 <= buffer[position] <= 0xC3:
         return no(), np.int64(0)
