@@ -140,10 +140,14 @@ def delete(model: str, yes: bool, force: bool, redis_url: str | None, as_json: b
 
 
 def _confirm(model: str) -> None:
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise LearnerError(f"deleting {model!r} must be confirmed: add --yes (nobody can be asked here)")
     if not click.confirm(f"Delete {model} and all that it has learned?", err=True):
         raise LearnerError(f"model {model!r} was not deleted")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _own_to_delete(store: "Store", force: bool) -> None:
@@ -212,6 +216,7 @@ def rename(old: str, new: str, redis_url: str | None, as_json: bool) -> None:
     if went is None:
         source.spec()
         source.stream.committed_position().require(old)
+        moving.require_free(store)
         own_without_worker(source, "a renaming")
         moving.set_out(source, store)
     n = moving.move(source, store)

@@ -33,7 +33,8 @@ from learner.packing import UNPACK_ERRORS
 from learner.service.committing import figures_of
 from learner.service.recent import RecentIds
 from learner.service.store import Store
-from learner.service.store.contents import Item, entries_after, items, keys_of, parts_at_work, put, wipe
+from learner.service.store.contents import Item, entries_after, items, parts_at_work, put, wipe
+from learner.service.store.moving import require_free
 from learner.service.store.position import NEVER, stream_id
 from learner.service.store.snapshot import Committed, Learned
 from learner.settings import parse
@@ -210,8 +211,8 @@ def _begin(store: Store) -> bytes:
         raise StoreError(f"model {keys.model!r} exists already: choose another name")
     before: Any = client.get(keys.arriving)
     is_unfinished = before is not None and before.startswith(b"import ")
-    if not is_unfinished and (taken := next(keys_of(client, keys), None)):
-        raise StoreError(f"model name {keys.model!r} must be free (there is {taken}): delete it, or choose another")
+    if not is_unfinished:
+        require_free(store)
     token = f"import {secrets.token_hex(8)}".encode()
     client.set(keys.arriving, token)
     wipe(store, keys.arriving)

@@ -85,10 +85,10 @@ def delete(store: "Store") -> int:
 
 
 def wipe(store: "Store", *spared: str) -> int:
-    """Delete all keys of a model but some; return how many they were: SCAN, UNLINK."""
+    """Delete all keys of a model but those that start with one of `spared`; return how many they were: SCAN, UNLINK."""
     n, page = 0, list[str]()
     for key in keys_of(store.client, store.keys):
-        if key not in spared:
+        if not key.startswith(spared):
             page.append(key)
         if len(page) == PAGE_KEYS:
             n += _unlink(store.client, page)

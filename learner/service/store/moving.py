@@ -21,7 +21,7 @@ from learner.service.wire import GROUP, REPLIES, to_json
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["move", "moved_to", "set_out"]
+__all__ = ["move", "moved_to", "require_free", "set_out"]
 
 
 def moved_to(store: "Store") -> str | None:
@@ -30,18 +30,28 @@ def moved_to(store: "Store") -> str | None:
     return name.decode(errors="replace") if name else None
 
 
+def require_free(store: "Store") -> None:
+    """Make sure that a name has no keys.
+
+    Raises
+    ------
+    StoreError
+        When it has.
+    """
+    if taken := next(keys_of(store.client, store.keys), None):
+        raise StoreError(
+            f"model name {store.keys.model!r} must be free (there is {taken}): delete it, or choose another"
+        )
+
+
 def set_out(old: "Store", new: "Store") -> None:
     """Take a model's name from it, in one transaction. The store must own the model.
 
     Raises
     ------
-    StoreError
-        When the new name has keys already.
     FencedError
         When a worker took the model over meanwhile.
     """
-    if taken := next(keys_of(new.client, new.keys), None):
-        raise StoreError(f"model name {new.keys.model!r} must be free (there is {taken})")
     pipe: Any
     with old.client.pipeline() as pipe:
         try:
@@ -74,7 +84,7 @@ def move(old: "Store", new: "Store") -> int:
         n += _copy(old, new, note)
     n += _follow(old, new)
     _refuse_requests(old, new.keys.model)
-    wipe(old, old.keys.moved)
+    wipe(old, old.keys.moved, old.keys.replies)  # replies expire
     unregister(old.client, old.keys.model)
     new.client.unlink(new.keys.arrived)
     return n
