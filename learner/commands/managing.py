@@ -1,12 +1,10 @@
 """Commands about whole models: list, delete, copy, rename, export, import; snapshots, and the way back to them."""
 
-import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
-import redis
 
 from learner.commands.options import is_saved, json_option, open_store, redis_option, to_json
 from learner.errors import LearnerError
@@ -27,14 +25,9 @@ FENCED_SHARE = 5  # of a lease, within which a worker that was replaced has noti
 @json_option
 def list_(redis_url: str | None, as_json: bool) -> None:
     """List the server's models: task, state, rate, lag, losses, memory, owner."""
-    from learner.service.store import Store, connection, embedded, registry
+    from learner.service.store import connection, embedded, listing
 
-    client = connection.client(embedded.find_or_start(redis_url))
-    sizes = registry.memory(client)
-    rows = []
-    for name in registry.models(client):
-        with contextlib.suppress(_Gone):
-            rows.append(_row(Store(client, name)) | {"bytes": sizes.get(name) if sizes else None})
+    rows = list(listing.rows(connection.client(embedded.find_or_start(redis_url))))
     if as_json:
         click.echo(to_json(rows))
     elif not rows:
@@ -42,44 +35,6 @@ def list_(redis_url: str | None, as_json: bool) -> None:
     else:
         for line in _table(rows):
             click.echo(line)
-
-
-class _Gone(Exception):  # noqa: N818  (a model was deleted while it was looked at)
-    pass
-
-
-def _row(store: "Store") -> dict[str, Any]:
-    """Return what the list says of a model; of one that is damaged, why."""
-    row: dict[str, Any] = {"model": store.keys.model, "state": "damaged", "task": None, "owner": None, "error": None}
-    figures = dict.fromkeys(("rate", "examples", "progressive_loss", "late_loss", "answered_loss"))
-    row |= {"lag_entries": None, **figures}
-    try:
-        spec, status = store.spec(), store.status()
-        progress, owner = status["progress"], status["owner"]
-        row |= {"state": _state(status), "task": spec["task"], "lag_entries": status["lag_entries"]}
-        row |= {name: progress.get(name) for name in figures} | {"progressive_loss": progress.get("loss")}
-        if not progress.get("late_examples"):
-            row["late_loss"] = None
-        if "worker" in owner:
-            row["owner"] = {"host": owner["host"], "pid": owner["pid"], "epoch": owner["epoch"]}
-    except (LearnerError, redis.ResponseError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        if not store.exists(store.keys.model):
-            raise _Gone from error
-        row["error"] = one_line(str(error))
-    return row
-
-
-def _state(status: dict[str, Any]) -> str:
-    """Return in one word what the model's worker does; ``none`` if it has none."""
-    from learner.service.lease import process_ended
-
-    owner = status["owner"]
-    if "worker" in owner:
-        if process_ended(owner.get("process", "")):
-            return "dead"
-        return "answering_only" if "trouble" in owner or status["trouble"] else "running"
-    states = [worker["state"] for worker in status["workers"]]
-    return next((state for state in ("starting", "stopped") if state in states), "none")
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:

@@ -1,5 +1,7 @@
 """snapshot, snapshots and rollback: the weights of then, and nothing learned twice."""
 
+import json
+
 import pytest
 
 from learner.errors import FencedError
