@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -173,7 +173,8 @@ class Ownership:
 
     def is_lent(self) -> bool:
         """Tell whether the process that took over from this one did so only to give the model back."""
-        return bool(self.token) and self._link.client.hget(self._link.keys.owner, LENDER) == self.token
+        (lender,) = cast("list[Any]", self._link.client.hmget(self._link.keys.owner, [LENDER]))
+        return bool(self.token) and lender == self.token
 
     def release(self) -> None:
         """Stop being the owner, unless another process took over."""

@@ -1,11 +1,14 @@
 """snapshot, snapshots and rollback: the weights of then, and nothing learned twice."""
 
 import json
+import math
 
 import pytest
 
 from learner.errors import FencedError
+from learner.service import following
 from learner.service.store import Store, snapshots
+from learner.service.store.connection import client as connect
 from learner.service.wire import Keys
 from tests.command_line import strictly
 from tests.conftest import state_bytes, wait_until
@@ -69,6 +72,30 @@ def test_a_worker_goes_on_from_the_snapshot_without_a_restart(run, client, grown
         assert state_bytes(committed()) == state_bytes(expected)
     assert state_bytes(worker.model) == state_bytes(expected)
     assert "goes on from commit" in capsys.readouterr().err
+
+
+def test_a_worker_under_its_access_rules_follows_settings_and_takes_the_model_up_again(
+    run, client, roles, drain, committed, monkeypatch
+):
+    from worker import Worker
+
+    monkeypatch.setattr(following, "READ_SECONDS", 0.0)
+    push(client, 0, 20)
+    drain()
+    run("snapshot", "m", "good")
+    with connect(roles["worker"]) as connection:
+        worker = Worker(Store(connection, "m"), 0.0, held_seconds=math.inf)
+        assert worker.wait_to_own()
+        run("set", "m", "history=1d", "durability=power")
+        push(client, 20, 30)
+        run("rollback", "m")
+        worker.run(burst=True)
+    expected = learned(20)
+    for i in range(20, 30):
+        expected.learn_one({"a": i % 7, "w": f"w{i % 5}"}, i % 2)
+    assert state_bytes(committed()) == state_bytes(expected)
+    status = Store(client, "m").status()
+    assert (status["trouble"], status["history"]["entries"]) == (None, 11)
 
 
 def test_what_a_worker_had_not_committed_is_learned_after_the_rollback(run, client, grown, own, committed):
