@@ -33,7 +33,7 @@ from learner.packing import UNPACK_ERRORS
 from learner.service.committing import figures_of
 from learner.service.recent import RecentIds
 from learner.service.store import Store
-from learner.service.store.contents import Item, entries_after, items, parts_at_work, put, wipe
+from learner.service.store.contents import Item, entries_after, items, pages, parts_at_work, put, wipe
 from learner.service.store.moving import require_free
 from learner.service.store.position import NEVER, stream_id
 from learner.service.store.snapshot import Committed, Learned
@@ -134,13 +134,14 @@ def _streams(store: Store) -> Iterator[bytes]:
         if item.kind == "stream":
             for page in entries_after(store.client, store.keys.prefix + name, NEVER):
                 for entry_id, fields in page:
-                    yield msgpack.packb([name, entry_id, fields])
+                    yield msgpack.packb([name, entry_id, fields], unicode_errors="surrogateescape")
 
 
 def _keys(store: Store) -> Iterator[bytes]:
     for name, item in items(store.client, store.keys, _left_out(store)):
         if item.kind != "stream":
-            yield msgpack.packb([name, *item])
+            value = sorted(item.value) if item.kind == "set" else item.value
+            yield msgpack.packb([name, item.kind, item.ttl_ms, value], unicode_errors="surrogateescape")
 
 
 # ---- a model of a file ----
@@ -221,7 +222,7 @@ def _begin(store: Store) -> bytes:
 
 def _put_entries(store: Store, token: bytes, path: str) -> int:
     n = 0
-    for page in _pages(_unpacked(saving.member(path, EXAMPLES))):
+    for page in pages(_unpacked(saving.member(path, EXAMPLES)), PAGE_ENTRIES):
         with store.guarded(token) as pipe:
             for entry_id, fields in page:
                 pipe.xadd(store.keys.examples, fields, id=entry_id)
@@ -230,12 +231,12 @@ def _put_entries(store: Store, token: bytes, path: str) -> int:
 
 
 def _put_items(store: Store, token: bytes, path: str) -> None:
-    for page in _pages(_unpacked(saving.member(path, STREAMS))):
+    for page in pages(_unpacked(saving.member(path, STREAMS)), PAGE_ENTRIES):
         with store.guarded(token) as pipe:
             for name, entry_id, fields in page:
                 _require_name(store, name)
                 pipe.xadd(store.keys.prefix + name, fields, id=entry_id)
-    for page in _pages(_unpacked(saving.member(path, KEYS))):
+    for page in pages(_unpacked(saving.member(path, KEYS)), PAGE_ENTRIES):
         with store.guarded(token) as pipe:
             for name, *item in page:
                 _require_name(store, name)
@@ -248,21 +249,10 @@ def _require_name(store: Store, name: Any) -> None:
 
 
 def _unpacked(pieces: Iterable[bytes]) -> Iterator[Any]:
-    unpacker = msgpack.Unpacker(max_buffer_size=MAX_VALUE_BYTES, strict_map_key=False)
+    unpacker = msgpack.Unpacker(max_buffer_size=MAX_VALUE_BYTES, strict_map_key=False, unicode_errors="surrogateescape")
     try:
         for piece in pieces:
             unpacker.feed(piece)
             yield from unpacker
     except UNPACK_ERRORS as error:
         raise FormatError(f"file of a model must hold msgpack values (got {error})") from error
-
-
-def _pages(values: Iterator[Any]) -> Iterator[list[Any]]:
-    page: list[Any] = []
-    for value in values:
-        page.append(value)
-        if len(page) == PAGE_ENTRIES:
-            yield page
-            page = []
-    if page:
-        yield page

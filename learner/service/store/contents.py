@@ -3,8 +3,8 @@
 Which keys a model has is decided in many places, so nothing here knows them all: SCAN finds them by the model's name.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import redis
 
@@ -16,9 +16,12 @@ from learner.service.wire import Keys
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["Item", "delete", "entries_after", "items", "keys_of", "parts_at_work", "put", "wipe"]
+__all__ = ["Item", "delete", "entries_after", "items", "keys_of", "pages", "parts_at_work", "put", "wipe"]
+
+T = TypeVar("T")
 
 PAGE_KEYS = 1000
+LARGE_BYTES = 1 << 16  # of a value that is read by itself
 PAGE_ENTRIES = 100  # of a stream, each of which may have several megabytes
 
 
@@ -32,7 +35,7 @@ class Item(NamedTuple):
     ttl_ms : int
         In how many milliseconds it expires; below 0: never.
     value : object
-        Bytes; or a dict, or a list, of bytes; of a zset (member, score) pairs; of a stream None: see `entries_after`.
+        Bytes; or a dict, or a list, of bytes; of a zset (member, score) pairs. For a stream see `entries_after`.
     """
 
     kind: str
@@ -86,18 +89,10 @@ def delete(store: "Store") -> int:
 
 def wipe(store: "Store", *spared: str) -> int:
     """Delete all keys of a model but those that start with one of `spared`; return how many they were: SCAN, UNLINK."""
-    n, page = 0, list[str]()
-    for key in keys_of(store.client, store.keys):
-        if not key.startswith(spared):
-            page.append(key)
-        if len(page) == PAGE_KEYS:
-            n += _unlink(store.client, page)
-    return n + _unlink(store.client, page)
-
-
-def _unlink(client: redis.Redis, page: list[str]) -> int:
-    n = int(client.unlink(*(key.encode(errors="surrogateescape") for key in page))) if page else 0
-    page.clear()
+    unwanted = (key for key in keys_of(store.client, store.keys) if not key.startswith(spared))
+    n = 0
+    for page in pages(unwanted, PAGE_KEYS):
+        n += int(store.client.unlink(*(key.encode(errors="surrogateescape") for key in page)))
     return n
 
 
@@ -105,26 +100,69 @@ def _unlink(client: redis.Redis, page: list[str]) -> int:
 def items(client: Any, keys: Keys, without: tuple[str, ...]) -> Iterator[tuple[str, Item]]:
     """Yield each key of a model, without the model's name at its beginning, and its value.
 
-    It sends SCAN, TYPE, PTTL; GET, HGETALL, LRANGE, SMEMBERS, ZRANGE. A key that starts with one of `without` is left out.
+    It sends SCAN, TYPE, PTTL, MEMORY USAGE; GET, HGETALL, LRANGE, SMEMBERS, ZRANGE. A key that starts with one of `without`
+    is left out.
     """
-    for key in keys_of(client, keys):
-        if key.startswith(without):
-            continue
-        raw: Any = key.encode(errors="surrogateescape")
-        kind, ttl_ms = client.type(raw).decode(), int(client.pttl(raw))
-        if kind == "none":  # it is gone
-            continue
+    wanted = (key for key in keys_of(client, keys) if not key.startswith(without))
+    for page in pages(wanted, PAGE_ENTRIES):
+        raws = [key.encode(errors="surrogateescape") for key in page]
+        with client.pipeline(transaction=False) as pipe:
+            for raw in raws:
+                pipe.type(raw)
+                pipe.pttl(raw)
+                pipe.memory_usage(raw)
+            replies = pipe.execute()
+        about = [
+            (kind.decode(), int(ttl_ms), n_bytes or 0)
+            for kind, ttl_ms, n_bytes in zip(*[iter(replies)] * 3, strict=True)
+        ]
+        values = _values(client, list(zip(raws, about, strict=True)))
+        for key, (kind, ttl_ms, _), value in zip(page, about, values, strict=True):
+            if value is not None:  # it is there
+                yield key.removeprefix(keys.prefix), Item(kind, ttl_ms, value)
+
+
+def _values(client: Any, found: list[tuple[bytes, tuple[str, int, int]]]) -> Iterator[Any]:
+    """Yield the values of keys, those of small ones read together; None for a key that is gone."""
+    small = [n_bytes < LARGE_BYTES for _, (_, _, n_bytes) in found]
+    with client.pipeline(transaction=False) as pipe:
+        for (raw, (kind, _, _)), is_small in zip(found, small, strict=True):
+            if kind not in ("none", *READ):
+                raise StoreError(
+                    f"key {raw!r} must hold a string, a hash, a list, a set or a stream (it holds a {kind})"
+                )
+            if is_small and kind in READ:
+                READ[kind](pipe, raw)
+        together = iter(pipe.execute())
+    for (raw, (kind, _, _)), is_small in zip(found, small, strict=True):
         if kind not in READ:
-            raise StoreError(f"key {key} must hold a string, a hash, a list or a set (it holds a {kind})")
-        yield key.removeprefix(keys.prefix), Item(kind, ttl_ms, READ[kind](client, raw))
+            yield None
+        else:
+            yield next(together) if is_small else READ[kind](client, raw)
+
+
+def pages(values: Iterable[T], n: int) -> Iterator[list[T]]:
+    """Yield values in lists of `n`, the last one maybe shorter.
+
+    >>> list(pages("abc", 2))
+    [['a', 'b'], ['c']]
+    """
+    page: list[T] = []
+    for value in values:
+        page.append(value)
+        if len(page) == n:
+            yield page
+            page = []
+    if page:
+        yield page
 
 
 READ: dict[str, Any] = {
-    "stream": lambda client, key: None,
-    "string": lambda client, key: client.get(key) or b"",
+    "stream": lambda client, key: client.exists(key),
+    "string": lambda client, key: client.get(key),
     "hash": lambda client, key: client.hgetall(key),
     "list": lambda client, key: client.lrange(key, 0, -1),
-    "set": lambda client, key: sorted(client.smembers(key)),
+    "set": lambda client, key: client.smembers(key),
     "zset": lambda client, key: client.zrange(key, 0, -1, withscores=True),
 }
 

@@ -16,7 +16,6 @@ from tests.command_line import strictly
 from tests.conftest import state_bytes, wait_until
 
 KEYS, NEW = Keys("m"), Keys("new")
-OTHERS = {"kept:order 1": ("string", b"\x00\xff"), "kept:2": ("hash", {b"a": b"1"})}  # keys that nothing here knows
 
 
 def push(client, first, last, keys=KEYS):
@@ -44,11 +43,15 @@ def model(client, create, drain):
     push(client, 100, 120)
     client.set(KEYS.prefix + "kept:order 1", b"\x00\xff", px=1_000_000)
     client.hset(KEYS.prefix + "kept:2", "a", "1")
+    client.zadd(KEYS.prefix + "kept", {b"\xff": 1.5, "b": 2})
+    client.set(KEYS.prefix.encode() + b"kept:\xff", "x" * 100_000)
+    client.sadd(KEYS.prefix + "some", "a", "b")
+    client.rpush(KEYS.prefix + "list", "a", "b")
 
 
 def contents(client, keys):
     """The keys of a model without its name."""
-    return {key.decode().removeprefix(keys.prefix) for key in client.scan_iter(match=keys.everything)}
+    return {key.decode(errors="replace").removeprefix(keys.prefix) for key in client.scan_iter(match=keys.everything)}
 
 
 def assert_whole(client, keys, drain, committed):
@@ -63,6 +66,10 @@ def assert_whole(client, keys, drain, committed):
     assert client.get(keys.prefix + "kept:order 1") == b"\x00\xff"
     assert 0 < client.pttl(keys.prefix + "kept:order 1") <= 1_000_000
     assert client.hgetall(keys.prefix + "kept:2") == {b"a": b"1"}
+    assert client.zrange(keys.prefix + "kept", 0, -1, withscores=True) == [(b"\xff", 1.5), (b"b", 2.0)]
+    assert client.get(keys.prefix.encode() + b"kept:\xff") == b"x" * 100_000
+    assert client.smembers(keys.prefix + "some") == {b"a", b"b"}
+    assert client.lrange(keys.prefix + "list", 0, -1) == [b"a", b"b"]
     push(client, 90, 100, keys)  # again: their ids are known
     drain(keys.model)
     found, expected = state_bytes(committed(keys.model)), learned(120)
