@@ -4,6 +4,7 @@
 
     batches        packs examples into entries of the stream
     answers        makes requests of records, and values of replies
+    asking         sends a request and waits for its reply
     diagnosis      why nobody answered, in words
     conversations  what is said to the server, step by step, for both clients
     blocking       `Client`, for threads

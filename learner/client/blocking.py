@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from learner.client import answers
+from learner.client.asking import Asking, asked
 from learner.client.batches import Batch, batches, entry_of
 from learner.client.conversations import Conversation, Conversations, Step
 from learner.errors import ExampleError
@@ -96,7 +97,7 @@ class Client:
         if isinstance(step, float):
             time.sleep(step)
             return None
-        return step(self.redis)
+        return asked(self.redis, step) if isinstance(step, Asking) else step(self.redis)
 
     # ---- pushing ----
     def push(

@@ -95,6 +95,8 @@ class LinearLearner(Learner):
 
     def unknown_names(self, packed: bytes) -> set[str]:
         """Return the names in the map that this thread scored last of features without a row."""
+        if not (records.work().features.bases[: map_size(packed)] == kernels.MISSING).any():
+            return set()  # as it mostly is: no name is made then
         names = names_of(packed)
         unknown = records.work().features.bases[: len(names)] == kernels.MISSING
         return {name for name, is_unknown in zip(names, unknown.tolist(), strict=True) if is_unknown}
@@ -154,6 +156,16 @@ class LinearLearner(Learner):
 def ordered(contributions: list[Contribution]) -> list[Contribution]:
     """Return contributions sorted by size, the largest first."""
     return sorted(contributions, key=lambda contribution: -abs(contribution.contribution))
+
+
+def map_size(packed: bytes) -> int:
+    r"""Return the number of entries of a msgpack map; of another value what is at least the number of its features.
+
+    >>> map_size(b"\x81\xa1a\x01"), map_size(b"\xde\x01\x00...")
+    (1, 256)
+    """
+    kind = packed[0]
+    return kind & 0x0F if kind & 0xF0 == 0x80 else int.from_bytes(packed[1:3], "big") if kind == 0xDE else len(packed)
 
 
 def names_of(packed: bytes) -> list[str]:

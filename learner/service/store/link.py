@@ -1,8 +1,9 @@
 """What all parts of a store share: the connection, the keys, and the last commit."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from learner.service.store.line import Line
 from learner.service.store.position import NEVER
 from learner.service.wire import Keys
 
@@ -26,6 +27,18 @@ class Link:
 
     client: "redis.Redis"
     keys: Keys
+
+    def __post_init__(self) -> None:
+        self._line: tuple[Any, Line | None] = (None, None)  # with the client that it was made by
+
+    @property
+    def line(self) -> Line:
+        """The connection of the thread that reads and answers."""
+        client, line = self._line
+        if line is None or client is not self.client:
+            line = Line(self.client)
+            self._line = (self.client, line)
+        return line
 
 
 @dataclass

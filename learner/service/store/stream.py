@@ -8,7 +8,7 @@ from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate, queue_renewal
-from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
+from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, blocking, bounded, entries_bounded, entries_of
 from learner.service.wire import LEARN_HELD
 
 __all__ = ["Stream"]
@@ -95,25 +95,25 @@ class Stream:
         learned : bytes, optional
             The last example learned, if that is not the last one read: the note tells this one.
         """
-        client, keys = self._link.client, self._link.keys
-        learned = learned or cursor or NEVER
+        line, keys = self._link.line, self._link.keys
+        noting = self._attempts.reading(learned or cursor or NEVER)
         wanted = [(keys.examples, cursor, n_examples), (keys.requests, requests_after, n_requests)]
         after = {key: last for key, last, _ in wanted if last is not None}
         counts = [n for _, last, n in wanted if last is not None]
         count, found = min(n_examples, n_requests), dict[str, Entries]()
         if measured or max(counts) > UNMEASURED_ENTRIES:
-            self._attempts.mark_reading(client, learned)
-            found = dict(zip(after, read_bounded(client, after, counts), strict=True))
+            reply = line.exchange([*noting, bounded(after, counts)])[-1]
+            found, noting = dict(zip(after, entries_bounded(reply), strict=True)), []
             count = 1 if measured else min(count, UNMEASURED_ENTRIES)
         if not any(found.values()) and (block_ms is not None or not found):
-            with client.pipeline(transaction=False) as pipe:
-                self._attempts.mark_reading(pipe, learned)
-                found = dict(zip(after, read_blocking(pipe, after, count, block_ms), strict=True))
+            reply = line.exchange([*noting, blocking(after, count, block_ms)])[-1]
+            found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
 
     def read_requests(self, after: bytes) -> Entries:
         """Return the next requests, without waiting for any."""
-        return read_bounded(self._link.client, {self._link.keys.requests: after}, [UNMEASURED_ENTRIES])[0]
+        reply = self._link.line.exchange([bounded({self._link.keys.requests: after}, [UNMEASURED_ENTRIES])])[0]
+        return entries_bounded(reply)[0]
 
     def add_learn_held(self) -> bytes | None:
         """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
