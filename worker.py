@@ -99,8 +99,7 @@ class Worker:
         store = self.store
         self.model = Model.from_spec(self.spec)
         self.model.warm()
-        if self.late_every:
-            self.model.losses_packed(b"")  # compiles that loop, too
+        self.model.losses_packed(b"")  # compiles the loop that scores many, too
         acceptance = Acceptance(self.max_rejected, self.rejected_window)
         self.learning = Learning(self.model, acceptance, self._is_stopping, self._answer_meanwhile)
         self.committing = Committing(store, self.learning, self.commit_seconds)
@@ -168,7 +167,7 @@ class Worker:
         self.recovery.begin()
         self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.measuring.begin()
-        reading = Reading(self.store.stream)
+        reading = Reading(self.store.stream, reads_ahead=True)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
         while not self.stopping:
             was_idle = self.answering.is_idle
@@ -209,10 +208,9 @@ class Worker:
     def _learn(self, examples: Entries) -> None:
         """Learn examples, which earns answers their time, and make sure that not too many were rejected."""
         if examples:
-            started = time.monotonic()
             self.recovery.learn(examples)
             self.measuring.learned()
-            self.answering.earn(time.monotonic() - started)
+            self.answering.earn()
             self.committing.require_acceptance()
 
     def _is_check_due(self) -> bool:

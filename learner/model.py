@@ -322,6 +322,10 @@ class Model:
         """Return the answer to a request for packed features: see `learner.learners.protocol.Learner.answer`."""
         return self.learner.answer(packed, explain)
 
+    def answer_each(self, packed: Sequence[bytes]) -> list[dict[str, Any] | None]:
+        """Return the answers to requests for packed features, None in place of an error: `answer` raises it."""
+        return self.learner.answer_each(packed)
+
     def unknown_fields(self, x: Any, packed: bytes) -> list[str]:
         """Return a record's fields that count for nothing in its answer, because the model has learned none of their features.
 

@@ -112,6 +112,7 @@ class Learning:
             n_waiting = n_waiting if waiting else 0
             self.cursor = entry_id
             self.n_entries += 1
+            self.between()
             if self.stopping():  # the entries after this one are the next worker's
                 break
         self._learn(waiting)

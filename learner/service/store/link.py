@@ -29,16 +29,22 @@ class Link:
     keys: Keys
 
     def __post_init__(self) -> None:
-        self._line: tuple[Any, Line | None] = (None, None)  # with the client that it was made by
+        self._lines: tuple[Any, Line, Line] | None = None  # with the client that they were made by
 
     @property
     def line(self) -> Line:
         """The connection of the thread that reads and answers."""
-        client, line = self._line
-        if line is None or client is not self.client:
-            line = Line(self.client)
-            self._line = (self.client, line)
-        return line
+        return self._of_client()[1]
+
+    @property
+    def other_line(self) -> Line:
+        """Another connection of that thread: for what the server does while the first one is in use."""
+        return self._of_client()[2]
+
+    def _of_client(self) -> "tuple[Any, Line, Line]":
+        if self._lines is None or self._lines[0] is not self.client:
+            self._lines = self.client, Line(self.client), Line(self.client)
+        return self._lines
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """A model's stream of examples: the cursor's position, whether the stream fits it, and the next entries."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import redis
@@ -112,8 +113,22 @@ class Stream:
 
     def read_requests(self, after: bytes) -> Entries:
         """Return the next requests, without waiting for any."""
-        reply = self._link.line.exchange([bounded({self._link.keys.requests: after}, [UNMEASURED_ENTRIES])])[0]
-        return entries_bounded(reply)[0]
+        wanted = {self._link.keys.requests: after}
+        return entries_of(self._link.line.exchange([blocking(wanted, UNMEASURED_ENTRIES, None)])[0], wanted)[0]
+
+    def read_ahead(self, cursor: bytes, n_examples: int) -> Callable[[], Entries]:
+        """Have the server read the next examples, up to a number of bytes, while other things are done; return what collects them.
+
+        No note is taken: `note` does that before any of them is learned.
+        """
+        line = self._link.other_line
+        line.send([bounded({self._link.keys.examples: cursor}, [n_examples])])
+        return lambda: entries_bounded(line.replies()[0])[0]
+
+    def note(self, learned: bytes) -> None:
+        """Note that all up to an entry was learned without a crash, before entries are learned that were read ahead."""
+        if noting := self._attempts.reading(learned):
+            self._link.line.exchange(noting)
 
     def add_learn_held(self) -> bytes | None:
         """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
