@@ -6,6 +6,7 @@ weights, bit for bit, as if nothing had happened. Each of its concerns has a mod
 
 import contextlib
 import functools
+import gc
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ from learner.service.strays import Strays
 from learner.service.wire import to_json
 
 STOP_SECONDS = 3.5  # after a signal, for the last commit
+GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for: a thousand entries are four thousand, and no garbage
 CHECK_SECONDS = 1.0  # between two looks whether the stream fits, while nothing comes
 
 
@@ -113,7 +115,7 @@ class Worker:
 
     def _answer_meanwhile(self) -> None:
         """Answer in the middle of an entry; after a crash not, so that it is known what may have killed the worker."""
-        if not self.recovery.is_going_on:
+        if self.answering.is_due and not self.recovery.is_going_on:
             with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
                 self.answering.meanwhile()
 
@@ -395,6 +397,7 @@ def worker(
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
     connection.require_version(client)
+    gc.set_threshold(GARBAGE_OBJECTS)
     store = Store(client, model)
     wanted = Durability(durability or "crash", replicas)
     shortcomings = [] if durability else wanted.shortcomings(client)

@@ -11,6 +11,7 @@ from learner.client.asking import Asking, asked_async
 from learner.client.batches import batches, entry_of
 from learner.client.blocking import Client
 from learner.client.conversations import Conversation, Conversations, Step
+from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
@@ -127,6 +128,10 @@ class AsyncClient:
         """Push one example; return its entry id: see `Client.push`."""
         entry = entry_of(record, target, features, importance)
         return (await self._run(self._conversations.push([entry], None if id is None else [id])))[0].decode()
+
+    def pipeline(self) -> Pipeline[Awaitable[list[str]]]:
+        """Return a pipeline, whose `execute` is to be awaited: see `Client.pipeline`."""
+        return Pipeline(self._conversations, self._run)
 
     async def push_many(
         self,

@@ -1,8 +1,8 @@
 """What a client says to the server, step by step, for the blocking and the asynchronous client alike.
 
-A *conversation* is a generator. It yields each step: a function of the connection or a request, whose result (or error)
-comes back into the generator, or a number of seconds to wait. What it returns is the result of the whole. So the rules stand here once; the two
-clients only carry out the steps.
+A *conversation* is a generator. It yields each step: a function of the connection or a request, whose result (or error) comes
+back into the generator, or a number of seconds to wait. What it returns is the result of the whole. So the rules stand here
+once; the two clients only carry out the steps.
 """
 
 import itertools
@@ -27,7 +27,9 @@ FIRST_PAUSE_SECONDS = 0.05  # before a push is tried again; each further pause i
 LAG_SECONDS = 0.1  # between two looks at the lag
 
 T = TypeVar("T")
-Step = Callable[[Any], Any] | Asking | float  # what a connection does, a request with its reply, or the seconds of a pause
+Step = (
+    Callable[[Any], Any] | Asking | float
+)  # what a connection does, a request with its reply, or the seconds of a pause
 Conversation = Generator[Step, Any, T]
 
 
@@ -62,6 +64,19 @@ class Conversations:
                     raise
             yield pause
             pause *= 2
+
+    def push_each(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str | None]) -> Conversation[list[str]]:
+        """Push entries of which some may have ids, and return their entry ids; if all have ids, try again as `push` does."""
+        if not entries:
+            return []
+        given = [identity for identity in ids if identity is not None]
+        if len(given) == len(entries):
+            return [entry_id.decode() for entry_id in (yield from self.push(entries, given))]
+        named = [
+            dict(fields) if identity is None else {**fields, "id": identity.encode()}
+            for fields, identity in zip(entries, ids, strict=True)
+        ]
+        return [entry_id.decode() for entry_id in (yield from self.push(named, None))]
 
     def _push_once(
         self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None

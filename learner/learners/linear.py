@@ -95,8 +95,10 @@ class LinearLearner(Learner):
 
     def answer_each(self, maps: Sequence[bytes]) -> list[dict[str, Any] | None]:
         """Return the answer to each of many maps, None for one that breaks a rule; all are scored in few calls."""
-        start = b"\x92" + pack((self.spec.target_range or (1,))[0])  # of an example, as the loop that scores many takes them
-        scores = self.scores_packed(start + start.join(maps) if maps else b"")
+        start = b"\x92" + pack(
+            (self.spec.target_range or (1,))[0]
+        )  # of an example, as the loop that scores many takes them
+        scores = self._scores(start + start.join(maps) if maps else b"")
         if len(scores) != len(maps):  # one was no whole value
             return super().answer_each(maps)
         link = self.loss.link if self.spec.task == "binary" else self.prediction

@@ -231,7 +231,7 @@ class Learner(ABC):
         _, losses, importances = self._measured(data)
         return losses, importances
 
-    def scores_packed(self, data: bytes) -> list[float]:
+    def _scores(self, data: bytes) -> list[float]:
         """Return the scores of msgpack examples in the target's units, likewise; NaN where learning would reject one."""
         scores: list[float] = (self._measured(data)[0] + 0.0).tolist()  # no -0.0
         return scores

@@ -163,12 +163,16 @@ class Answering:
         if examples_wait:
             self.credit -= self._answered_at - started
 
+    @property
+    def is_due(self) -> bool:
+        """Whether requests may have waited for a while in the middle of learning."""
+        return time.monotonic() - self._answered_at > MEANWHILE_SECONDS
+
     def meanwhile(self) -> None:
-        """Answer for a while in the middle of learning, unless that was just now."""
-        if time.monotonic() - self._answered_at > MEANWHILE_SECONDS:
-            self.earn()
-            requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
-            self.take(requests, more=False, examples_wait=True)
+        """Answer for a while in the middle of learning."""
+        self.earn()
+        requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
+        self.take(requests, more=False, examples_wait=True)
 
     # ---- turns ----
     def _is_turn_of_many(self) -> bool:

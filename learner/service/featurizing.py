@@ -113,20 +113,17 @@ def runs(data: bytes, model: "Model", are_examples: bool) -> "Iterator[Run | Pie
             position += len(piece.raw)
 
 
-def examples_of(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Entry | Group | RejectedEntry]:
-    """Yield the examples of an entry that has no batch: of one with many records featurized, a single one as it is.
+def examples_of(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterable[Entry | Group | RejectedEntry]:
+    """Return the examples of an entry that has no batch: of one with many records featurized, a single one as it is.
 
     What the model's program leaves to the templates, `pack` does.
     """
     if has_records(fields):
         data = fields[b"records"]
         if is_one(data):
-            yield Entry(entry_id, fields, Piece(data, None))
-        else:
-            yield from _of_records(entry_id, fields, model, pack)
-        return
-    for part in decode_entry(fields):
-        yield part if isinstance(part, RejectedEntry) else Entry(entry_id, fields, part)
+            return (Entry(entry_id, fields, Piece(data, None)),)
+        return _of_records(entry_id, fields, model, pack)
+    return (part if isinstance(part, RejectedEntry) else Entry(entry_id, fields, part) for part in decode_entry(fields))
 
 
 def _of_records(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Group | RejectedEntry]:

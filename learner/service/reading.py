@@ -1,11 +1,13 @@
 """How much a worker reads at a time: enough to learn fast, and so little that neither memory nor answers suffer."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from learner.service.store.reading import READ_BYTES, UNMEASURED_ENTRIES, Entries
 from learner.service.store.stream import Stream
 from learner.service.wire import size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["BLOCK_MS", "READ_ENTRIES", "Batch", "Reading"]
 

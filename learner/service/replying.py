@@ -78,7 +78,7 @@ class Reply:
                 yield self._part(vector, next(answers, None) if isinstance(vector, bytes) else None)
 
     def _part(self, vector: Vector, answer: Answer | None = None) -> Answer:
-        """Return the answer to one of many, which may be predicted already; an error once the reply is full, or has taken too much work."""
+        """Return the answer to one of many, if it is not there yet; an error once the reply is full or took too much work."""
         if self.seconds > REQUEST_SECONDS:
             return {
                 "error": f"request must take at most {REQUEST_SECONDS:g} s of work (it took more): ask for fewer at once"

@@ -1,12 +1,9 @@
 """A line to the server: commands that are sent together, and their replies, in a fraction of a redis-py pipeline's time."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
-
-if TYPE_CHECKING:
-    from redis.connection import Connection
 
 __all__ = ["Command", "Line"]
 
@@ -23,7 +20,7 @@ class Line:
     """
 
     def __init__(self, client: "redis.Redis") -> None:
-        self._connection: Connection = client.connection_pool.make_connection()
+        self._connection: Any = client.connection_pool.make_connection()
         self._n_sent = 0  # commands whose replies are still to be read
 
     def send(self, commands: Sequence[Command]) -> None:

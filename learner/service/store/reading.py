@@ -40,7 +40,8 @@ def entries_bounded(reply: Any) -> list[Entries]:
 
 def _fields(flat: Sequence[bytes], size: int | None = None) -> dict[bytes, bytes]:
     """Return an entry's fields from names and values in turn; `size` is given where they were cut."""
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    words = iter(flat)
+    fields = dict(zip(words, words, strict=True))
     return fields if size is None else CutFields(fields, size)
 
 

@@ -1,14 +1,16 @@
 """The requests that wait, and the replies to them."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
-from learner.service.store.line import Command
 from learner.service.store.link import Link
 from learner.service.store.position import LAST, next_id
 from learner.service.wire import GROUP, REPLY_SECONDS
+
+if TYPE_CHECKING:
+    from learner.service.store.line import Command
 
 __all__ = ["MAX_REPLIES", "Requests"]
 

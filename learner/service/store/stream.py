@@ -117,7 +117,7 @@ class Stream:
         return entries_of(self._link.line.exchange([blocking(wanted, UNMEASURED_ENTRIES, None)])[0], wanted)[0]
 
     def read_ahead(self, cursor: bytes, n_examples: int) -> Callable[[], Entries]:
-        """Have the server read the next examples, up to a number of bytes, while other things are done; return what collects them.
+        """Have the server read the next examples, about `READ_BYTES` at most, meanwhile; return what collects them.
 
         No note is taken: `note` does that before any of them is learned.
         """
