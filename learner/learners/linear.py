@@ -2,7 +2,7 @@
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgpack
@@ -93,7 +93,7 @@ class LinearLearner(Learner):
             answer["contributions"] = ordered(self._contributions(packed, n, n_derived))
         return answer
 
-    def answer_each(self, maps: Sequence[bytes]) -> list[dict[str, Any] | None]:
+    def answer_each(self, maps: Sequence[bytes]) -> Iterable[dict[str, Any] | None]:
         """Return the answer to each of many maps, None for one that breaks a rule; all are scored in few calls."""
         start = b"\x92" + pack(
             (self.spec.target_range or (1,))[0]

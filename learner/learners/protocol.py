@@ -5,7 +5,7 @@ a weight dict, counters (``totals``), evaluation sums (``metrics``), and arrays 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -286,9 +286,9 @@ class Learner(ABC):
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the reply to a request: ``score``, ``prediction``, of classes ``label``, and on demand ``contributions``."""
 
-    def answer_each(self, maps: Sequence[bytes]) -> list[dict[str, Any] | None]:
-        """Return the answer to each of many msgpack maps; None for one that breaks a rule, whose error `answer` raises."""
-        return [self._answer_or_none(packed) for packed in maps]
+    def answer_each(self, maps: Sequence[bytes]) -> Iterable[dict[str, Any] | None]:
+        """Yield the answer to each of many msgpack maps; None for one that breaks a rule, whose error `answer` raises."""
+        return map(self._answer_or_none, maps)
 
     def _answer_or_none(self, packed: bytes) -> dict[str, Any] | None:
         try:

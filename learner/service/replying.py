@@ -16,7 +16,7 @@ __all__ = ["MAX_EXPLAINED", "MAX_PROBABILITIES", "REQUEST_SECONDS", "Reply"]
 
 MAX_EXPLAINED = 20_000  # contributions in one reply
 MAX_PROBABILITIES = 200_000  # in one reply
-CHUNK_BYTES = 1 << 16  # of features that are predicted in one call, about
+CHUNK, CHUNK_BYTES = 100, 1 << 16  # maps, and bytes of them, that are predicted in one call, about
 REQUEST_SECONDS = 10.0  # of work on one request; what is not answered then has an error
 
 Fields = Mapping[bytes, bytes]
@@ -160,7 +160,7 @@ def _chunks(vectors: Iterator[Vector]) -> Iterator[list[Vector]]:
     for vector in vectors:
         some.append(vector)
         n_bytes += len(vector) if isinstance(vector, bytes) else CHUNK_BYTES
-        if n_bytes >= CHUNK_BYTES:
+        if len(some) == CHUNK or n_bytes >= CHUNK_BYTES:
             yield some
             some, n_bytes = [], 0
     yield some
