@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import redis
-
 __all__ = ["Asking", "asked", "asked_async"]
 
 
@@ -20,7 +18,7 @@ class Asking(NamedTuple):
     wait: tuple[Any, ...]
 
 
-def asked(client: redis.Redis, asking: Asking) -> tuple[Any, Any]:
+def asked(client: Any, asking: Asking) -> tuple[Any, Any]:
     """Return the replies to both commands; of the second None, without waiting, if the first one's is None or an error.
 
     Parameters

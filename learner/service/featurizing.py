@@ -14,6 +14,7 @@ from learner.service.wire import (
     RejectedEntry,
     decode_entry,
     decode_raw,
+    decode_single,
     decode_vector,
     has_records,
     is_one,
@@ -123,7 +124,10 @@ def examples_of(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> 
         if is_one(data):
             return (Entry(entry_id, fields, Piece(data, None)),)
         return _of_records(entry_id, fields, model, pack)
-    return (part if isinstance(part, RejectedEntry) else Entry(entry_id, fields, part) for part in decode_entry(fields))
+    if b"records" in fields:  # too large
+        return [part for part in decode_entry(fields) if isinstance(part, RejectedEntry)]
+    part = decode_single(fields)
+    return (part if isinstance(part, RejectedEntry) else Entry(entry_id, fields, part),)
 
 
 def _of_records(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Group | RejectedEntry]:

@@ -72,7 +72,8 @@ class Reply:
     def _of_many(self, vectors: Iterator[Vector]) -> Iterator[Answer]:
         """Yield the answers to many; those that need no templates are predicted together, a few at a time."""
         for some in _chunks(vectors):
-            packed = [] if self._explains else [vector for vector in some if isinstance(vector, bytes)]
+            is_over = self._explains or self.seconds > REQUEST_SECONDS
+            packed = [] if is_over else [vector for vector in some if isinstance(vector, bytes)]
             answers = iter(self.model.answer_each(packed))
             for vector in some:
                 yield self._part(vector, next(answers, None) if isinstance(vector, bytes) else None)

@@ -423,13 +423,16 @@ def show(result: dict[str, Any]) -> str:
     processor = "{processor}, {processors} processors, {system}; Python {python}, redis-py {redis}".format(
         **result["machine"]
     )
+    latency = (
+        f"One prediction: p50 {one['p50_ms']:.3f} ms, {one['p50_over_floor']:.2f} of the floor's. While the worker learns at "
+        f"full speed: p50 {load['p50_ms']} ms, p99 {load['p99_ms']} ms, of {load['n']}."
+    )
     microseconds = [[name, f"{us:.2f}"] for name, us in result["in_process_us"].items()]
     return "\n\n".join(
         [
             f"{processor}; medians of {result['pairs']} pairs. While the worker learns, its microseconds are the client's.",
             table(header, cells),
-            f"One prediction: p50 {one['p50_ms']:.3f} ms, {one['p50_over_floor']:.2f} of the floor's. "
-            f"While the worker learns at full speed: p50 {load['p50_ms']} ms, p99 {load['p99_ms']} ms, of {load['n']}.",
+            latency,
             table(["in process", "µs"], microseconds),
         ]
     )
