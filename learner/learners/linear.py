@@ -40,6 +40,7 @@ class LinearLearner(Learner):
         super().__init__(spec, width, held, weight_dict)
         self.of_class = of_class
         self.task_code = tasks.CODES[self.loss.task]
+        self._task = tasks.TASKS[self.task_code]  # its functions as plain Python
 
     # ---- scores ----
     @abstractmethod
@@ -52,7 +53,7 @@ class LinearLearner(Learner):
     @property
     def unit_and_offset(self) -> tuple[float, float]:
         """The factor and the summand that turn a score in the learner's own units into the target's units."""
-        unit, offset = tasks.unit_and_offset(self.task_code, self.totals)
+        unit, offset = self._task.unit_and_offset(self.totals)
         return float(unit), float(offset)
 
     def score_packed(self, packed: bytes) -> float:
@@ -62,7 +63,7 @@ class LinearLearner(Learner):
 
     def prediction(self, score: float) -> float:
         """Return the prediction for a score: a probability, or a number limited by the targets seen."""
-        return float(self.loss.link(tasks.within_targets(self.task_code, self.totals, score)))
+        return float(self.loss.link(self._task.within_targets(self.totals, score)))
 
     def predict_packed(self, packed: bytes) -> Any:
         """Return the target or label by the score's sign, or the predicted number."""
