@@ -56,6 +56,7 @@ from learner.packing import ends, pack
 from learner.service.reading import BLOCK_MS
 from learner.service.store import Store, connection, embedded
 from learner.service.wire import Keys
+from tests.benchmarks import Asked, Row
 from tests.benchmarks.core import machine, progress_bar, table
 from tests.benchmarks.records import records_of
 from tests.benchmarks.streams import write_zipf
@@ -435,6 +436,36 @@ def show(result: dict[str, Any]) -> str:
             latency,
             table(["in process", "µs"], microseconds),
         ]
+    )
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the rows of the page."""
+    gc.set_threshold(worker.GARBAGE_OBJECTS)
+    result = measure(asked.quick)
+    rows, load = result["rows"], result["one_while_learning"]
+    kinds = ("features", "text", "email", "fields")
+    yield Row(
+        "examples/s of a worker, 200 an entry, over those of the same bytes learned in one process without a server: ready "
+        "features; messages, addresses, records of five fields",
+        "; ".join(f"{rows[kind]['wall']:.2f}" for kind in kinds),
+    )
+    yield Row(
+        "entries/s of a record in JSON, over those of a loop that reads them with redis-py and drops them",
+        f"{rows['JSON']['wall']:.2f}",
+    )
+    yield Row(
+        "records/s pushed: push_many; pipeline",
+        "; ".join(f"{rows[k]['per_second']:,}" for k in ("push_many", "pipeline")),
+    )
+    yield Row(
+        "one prediction, ms (over a request and a reply with the same commands that compute nothing); 99th percentile while the "
+        "worker learns at full speed",
+        f"{rows['one']['p50_ms']:.2f} ({rows['one']['p50_over_floor']:.2f}); {load['p99_ms']:.1f}",
+    )
+    yield Row(
+        "predictions/s, 256 in a request: ready features; raw records",
+        "; ".join(f"{rows[kind]['per_second']:,}" for kind in ("many", "many raw")),
     )
 
 
