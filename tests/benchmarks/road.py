@@ -239,8 +239,8 @@ def served(url: str) -> Iterator[tuple[Any, dict[str, int]]]:
     maps = [{f"w={i}": 1.0 for i in row} for row in draw.zipf(1.24, (2000, 25)).tolist()]
     with connection.client(url) as client:
         client.flushall()
-        for name, options in (("m", {"featurizer": "fields"}), ("z", {})):
-            Store(client, name).create(Model(seed=SEED, **options).to_spec())
+        for name, featurizer in (("m", "fields"), ("z", None)):
+            Store(client, name).create(Model(featurizer=featurizer, seed=SEED).to_spec())
         client.xadd("floor", {"reply": "nobody", "id": "0"})
     asked = {"m": (Client("m", url, timeout=60), records), "z": (Client("z", url, timeout=60), maps)}
     commands = {name: [sys.executable, "-m", "learner", "worker", name] for name in asked}
@@ -459,8 +459,8 @@ def page_rows(asked: Asked) -> Iterator[Row]:
         "; ".join(f"{rows[k]['per_second']:,}" for k in ("push_many", "pipeline")),
     )
     yield Row(
-        "one prediction, ms (over a request and a reply with the same commands that compute nothing); 99th percentile while the "
-        "worker learns at full speed",
+        "one prediction, ms (over a request and a reply with the same commands that compute nothing); 99th percentile while "
+        "the worker learns at full speed",
         f"{rows['one']['p50_ms']:.2f} ({rows['one']['p50_over_floor']:.2f}); {load['p99_ms']:.1f}",
     )
     yield Row(
