@@ -51,12 +51,12 @@ class KeptAnswers:
         self.n, self.n_bytes = n, int(n_bytes or 0) if n else 0
         return True
 
-    def queue(self, pipe: Any, answers: Mapping[bytes, bytes]) -> None:
-        """Queue the keeping of answers, by name; `queued` takes the result."""
-        _queue(pipe, "keep.lua", self._link.keys, list(answers), [part for pair in answers.items() for part in pair])
+    def command(self, answers: Mapping[bytes, bytes]) -> tuple[Any, ...]:
+        """Return the command that keeps answers, by name; `queued` takes its result."""
+        return _command("keep.lua", self._link.keys, list(answers), [part for pair in answers.items() for part in pair])
 
     def queued(self, result: Sequence[int] | Exception) -> None:
-        """Take the result of what `queue` queued; an error is that of a key that holds something else."""
+        """Take the result of `command`; an error is that of a key that holds something else."""
         if isinstance(result, Exception):
             self.error = str(result)
         else:
@@ -78,12 +78,12 @@ def queue_forget(pipe: Any, keys: Keys, names: Sequence[bytes]) -> None:
     """Queue the deletion of answers."""
     for start in range(0, len(names), AT_ONCE):
         some = names[start : start + AT_ONCE]
-        _queue(pipe, "forget.lua", keys, some, some)
+        pipe.execute_command(*_command("forget.lua", keys, some, some))
 
 
-def _queue(pipe: Any, script: str, keys: Keys, names: Sequence[bytes], arguments: Sequence[bytes]) -> None:
+def _command(script: str, keys: Keys, names: Sequence[bytes], arguments: Sequence[bytes]) -> tuple[Any, ...]:
     touched = [keys.kept, keys.kept_bytes, *map(keys.kept_answer, names)]
-    pipe.eval(_source(script), len(touched), *touched, *arguments)
+    return ("EVAL", _source(script), len(touched), *touched, *arguments)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """The requests that wait, and the replies to them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
@@ -9,6 +9,9 @@ from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import Link
 from learner.service.store.position import LAST, NEVER, next_id
 from learner.service.wire import GROUP, REPLY_SECONDS
+
+if TYPE_CHECKING:
+    from learner.service.store.line import Command
 
 __all__ = ["MAX_REPLIES", "Requests"]
 
@@ -74,20 +77,21 @@ class Requests:
         All of it is one transaction: whoever has an answer can rely on what is kept of it.
         """
         requests = self._link.keys.requests
-        with self._link.client.pipeline(transaction=transaction) as pipe:
-            if to_keep:
-                self._kept.queue(pipe, to_keep)
-            for key, reply in replies:
-                pipe.rpush(cast("str", key), reply)
-                pipe.expire(key, REPLY_SECONDS)
-            if up_to == LAST:
-                _queue_renewal(pipe, requests)
-            else:
-                pipe.xtrim(requests, minid=next_id(up_to), approximate=False)
-            results = pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
+        commands: list[Command] = [self._kept.command(to_keep)] if to_keep else []
+        for key, reply in replies:
+            commands += [("RPUSH", key, reply), ("EXPIRE", key, REPLY_SECONDS)]
+        if up_to == LAST:
+            commands += [("DEL", requests), ("XGROUP", "CREATE", requests, GROUP, "0", "MKSTREAM")]
+        else:
+            commands.append(("XTRIM", requests, "MINID", next_id(up_to)))
+        if not transaction:
+            return self._link.line.exchange(commands)
+        *queued, results = self._link.line.exchange([("MULTI",), *commands, ("EXEC",)])
+        if isinstance(results, Exception):  # a command was refused, and so all are
+            raise next((error for error in queued if isinstance(error, Exception)), results)
         if to_keep:
             self._kept.queued(results.pop(0))
-        return results
+        return cast("list[Any]", results)  # a reply key of another type harms only its client
 
     def bound(self, max_kept: int) -> int:
         """Return how many requests wait; if they are more than `max_kept`, delete the oldest without a reply."""

@@ -28,12 +28,13 @@ from learner.service.wire.entries import (
     RejectedEntry,
     decode_entry,
     decode_raw,
+    decode_single,
     has_records,
     is_learn_held,
     rejected_entry,
     size_of,
 )
-from learner.service.wire.keys import GROUP, REPLIES, Keys
+from learner.service.wire.keys import GROUP, MODELS, REPLIES, Keys
 from learner.service.wire.outcomes import Kept, OutcomeFields, decode_kept, encode_kept, expiry_of, is_outcome
 from learner.service.wire.requests import (
     REPLY_SECONDS,
@@ -55,6 +56,7 @@ __all__ = [
     "MAX_REQUESTS",
     "MAX_SHORT_BYTES",
     "MAX_VALUE_BYTES",
+    "MODELS",
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",
@@ -71,6 +73,7 @@ __all__ = [
     "decode_kept",
     "decode_raw",
     "decode_request",
+    "decode_single",
     "decode_target",
     "decode_value",
     "decode_vector",
