@@ -163,7 +163,8 @@ class Ownership:
             while True:
                 with contextlib.suppress(redis.WatchError):
                     pipe.watch(keys.owner)
-                    lender = pipe.hget(keys.owner, "worker")
+                    before, worker = pipe.hmget(keys.owner, [LENDER, "worker"])
+                    lender = before or worker  # one that was replaced a moment ago, and has not come back yet
                     pipe.multi()
                     self._queue(pipe, LEASE_SECONDS)
                     if lender:
