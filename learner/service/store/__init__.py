@@ -6,6 +6,7 @@
 
 import contextlib
 import json
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -104,9 +105,24 @@ class Store:
 
     def create(self, spec: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> bool:
         """Write the spec and the settings of a new model and create its streams; return False if the name is taken."""
-        if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
-            return False
-        self.client.unlink(self.keys.moved)
+        keys = self.keys
+        pipe: Any
+        with self.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.spec, keys.arriving)
+                if pipe.exists(keys.spec):
+                    return False
+                if pipe.exists(keys.arriving):
+                    raise StoreError(
+                        f"model name {keys.model!r} must be free (there is {keys.arriving}: a renaming or an import has not "
+                        "ended): run that again, or delete the model"
+                    )
+                pipe.multi()
+                pipe.set(keys.spec, json.dumps(spec))
+                pipe.unlink(keys.moved)
+                pipe.execute()
+            except redis.WatchError as error:
+                raise _one_at_a_time(keys.model, error) from error
         write_settings(self._link, settings or {})
         register(self.client, self.keys.model)
         for stream in (self.keys.examples, self.keys.requests):
@@ -171,6 +187,33 @@ class Store:
         """Return the settings that are set, as texts."""
         return read_texts(self._link)
 
+    def claim(self, purpose: bytes) -> bytes:
+        """Take a name that no model has, to write a model piece by piece; return the token for `guarded`.
+
+        Whoever claimed it for the same purpose before, and has not ended, can write nothing more.
+
+        Raises
+        ------
+        StoreError
+            When there is a model, or something else is being written.
+        """
+        keys, token = self.keys, purpose + secrets.token_hex(8).encode()
+        pipe: Any
+        with self.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.spec, keys.arriving)
+                before = pipe.get(keys.arriving)
+                if pipe.exists(keys.spec) or not (before is None or before.startswith(purpose)):
+                    raise StoreError(
+                        f"model name {keys.model!r} must be free (something else is, or is being, written there)"
+                    )
+                pipe.multi()
+                pipe.set(keys.arriving, token)
+                pipe.execute()
+            except redis.WatchError as error:
+                raise _one_at_a_time(keys.model, error) from error
+        return token
+
     @contextlib.contextmanager
     def guarded(self, token: bytes) -> "Iterator[Any]":
         """Give a transaction that is run at the end of the block, if the key ``arriving`` still holds a token then.
@@ -190,9 +233,7 @@ class Store:
                 yield pipe
                 pipe.execute()
             except redis.WatchError as error:
-                raise StoreError(
-                    f"model {self.keys.model!r} must be written by one at a time (got {error}): try again"
-                ) from error
+                raise _one_at_a_time(self.keys.model, error) from error
 
     def known_spec(self) -> dict[str, Any] | None:
         """Return the model's spec; None if this user may not read it."""
@@ -217,3 +258,7 @@ class Store:
     def progress(self) -> Sequence[dict[bytes, bytes]]:
         """Return the figures that the last commits recorded, the latest last."""
         return status.progress(self._link)
+
+
+def _one_at_a_time(model: str, error: redis.WatchError) -> StoreError:
+    return StoreError(f"model {model!r} must be written by one at a time (got {error}): try again")
