@@ -253,7 +253,7 @@ def _begin(store: Store) -> bytes:
     if before is None or not before.startswith(IMPORT):
         require_free(store)
     token = store.claim(IMPORT)
-    wipe(store, keys.arriving)
+    wipe(store, token, keys.arriving)
     return token
 
 

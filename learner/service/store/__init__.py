@@ -114,8 +114,8 @@ class Store:
                     return False
                 if pipe.exists(keys.arriving):
                     raise StoreError(
-                        f"model name {keys.model!r} must be free (there is {keys.arriving}: a renaming or an import has not "
-                        "ended): run that again, or delete the model"
+                        f"model name {keys.model!r} must be free (there is {keys.arriving}: a renaming, an import or "
+                        "a deletion has not ended): run that again, or delete the model"
                     )
                 pipe.multi()
                 pipe.set(keys.spec, json.dumps(spec))

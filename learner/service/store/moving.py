@@ -83,7 +83,9 @@ def move(old: "Store", new: "Store") -> int:
         n += _copy(old, new, note)
     n += _follow(old, new)
     _refuse_requests(old, new.keys.model)
-    wipe(old, old.keys.moved, old.keys.replies, old.keys.examples)  # replies expire; producers may push again by now
+    wipe(
+        old, None, old.keys.moved, old.keys.replies, old.keys.examples
+    )  # replies expire; producers may push again by now
     unregister(old.client, old.keys.model)
     new.client.unlink(new.keys.arrived)
     return n
@@ -104,7 +106,7 @@ def _copy(old: "Store", new: "Store", note: dict[bytes, bytes]) -> int:
     """Copy everything, from the beginning, and the spec last; return how many entries were copied."""
     client, keys = new.client, new.keys
     token = new.claim(f"rename {old.keys.model} ".encode())
-    wipe(new, keys.arriving)
+    wipe(new, token, keys.arriving)
     pipe: Any
     left = (old.keys.moved, old.keys.examples, old.keys.requests, old.keys.replies, *parts_at_work(old.keys))
     for name, item in items(old.client, old.keys, without=left):

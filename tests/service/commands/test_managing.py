@@ -11,6 +11,7 @@ from learner.errors import LearnerError, StoreError
 from learner.model import Model
 from learner.service import portable
 from learner.service.store import Store, moving
+from learner.service.store import contents as contained
 from learner.service.wire import MODELS, Keys
 from tests.command_line import strictly
 from tests.conftest import state_bytes, wait_until
@@ -545,7 +546,7 @@ def test_a_model_that_was_made_meanwhile_is_neither_mixed_with_nor_overwritten(r
     run("delete", "new", "--yes")
     client.set(NEW.arriving, "import 1")
     assert "something else is, or is being, written" in fails("rename", "m", "new")
-    assert "a renaming or an import has not ended" in fails("create", "new")
+    assert "a renaming, an import or a deletion has not ended" in fails("create", "new")
     client.delete(NEW.arriving)
     run("rename", "m", "new")
     assert client.xlen(NEW.examples) == 21
@@ -564,3 +565,34 @@ def test_an_import_never_deletes_a_model_that_another_one_made(run, client, mode
     with pytest.raises(StoreError, match="must be free"):
         portable.import_model(Store(client, "new"), path)
     assert Store(client, "new").status()["lag_entries"] == 20
+
+
+def test_a_model_cannot_be_made_while_one_of_that_name_is_deleted(run, fails, client, model, create, monkeypatch):
+    """Neither is the new one deleted with the old one; a deletion that died is finished by the next."""
+    wipe = contained.wipe
+
+    def late(*arguments):
+        assert "a deletion has not ended" in fails("create", "m")
+        raise Died
+
+    monkeypatch.setattr(contained, "wipe", late)
+    store = Store(client, "m")
+    store.ownership.take_over()
+    with pytest.raises(Died):
+        contained.delete(store)
+    monkeypatch.setattr(contained, "wipe", wipe)
+    run("delete", "m", "--yes")
+    assert contents(client, KEYS) == set()
+
+    def second(*arguments):  # a deletion that goes on after another one, and a model that was made since
+        monkeypatch.setattr(contained, "wipe", wipe)
+        run("delete", "m", "--yes")
+        create()
+        return wipe(*arguments)
+
+    create()
+    monkeypatch.setattr(contained, "wipe", second)
+    store.ownership.take_over()
+    with pytest.raises(StoreError, match="one at a time"):
+        contained.delete(store)
+    assert Store(client, "m").spec()["task"] == "binary"
