@@ -147,6 +147,7 @@ class Commits:
         progress: Mapping[str, Any],
         recent: "RecentIds | None" = None,
         settled: "Iterable[bytes]" = (),
+        points: Iterable[Mapping[str, Any]] = (),
     ) -> Snapshot:
         """Return a copy of everything that the next commit writes, and clear `learned.dirty`; then learning may go on.
 
@@ -168,6 +169,8 @@ class Commits:
             The last ids learned.
         settled : iterable of bytes
             The names of answers that need not be kept any more.
+        points : iterable of mappings
+            Figures of moments since the last commit, for plots.
         """
         rows, names = learned.state["rows"], learned.state["names"]
         slots = np.flatnonzero(learned.dirty[: len(rows)].view(np.bool_))  # as bool it is several times faster
@@ -201,6 +204,7 @@ class Commits:
             },
             rejected=list(rejected),
             progress=dict(progress),
+            points=[dict(point) for point in points],
             settled=list(settled),
         )
 

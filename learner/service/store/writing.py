@@ -63,7 +63,8 @@ def queue(
     queue_forget(pipe, keys, snapshot.settled)
     if removed is None:
         pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
-    pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
+    for figures in (*snapshot.points, snapshot.progress):
+        pipe.xadd(keys.progress, figures, maxlen=MAX_PROGRESS, approximate=True)
     pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
     return after
 
