@@ -163,7 +163,7 @@ class Commits:
         if sweeps != self._sweeps:  # a sweep may have moved every name: write all of them
             self._written = replace(self._written, n_name_bytes=0, names_crc=0)
             self._sweeps = sweeps
-        learned.dirty[:] = 0
+        learned.dirty[: len(rows)] = 0
         small = {name: array for name, array in learned.state.items() if name not in ("rows", "names")}
         return Snapshot(
             cursor=cursor,
