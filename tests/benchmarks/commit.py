@@ -51,7 +51,7 @@ class Timed(Worker):
             started = time.perf_counter()
             write(snapshot)
             self.writes.append(time.perf_counter() - started)
-            self.bytes.append(len(snapshot.change.data) + len(snapshot.names))
+            self.bytes.append(len(snapshot.change.delta) + len(snapshot.change.base) + len(snapshot.names))
 
         self.store.commits.write = timed_write  # type: ignore[method-assign]
         begin, commit = self.committing._begin, self.committing.commit
