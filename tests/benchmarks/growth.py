@@ -81,7 +81,7 @@ def drawn(n: int, width: int, n_names: int, evenly: bool, seed: int = 1) -> NDAr
         return rng.integers(0, n_names // width, (n, width)) + np.arange(width) * (n_names // width)
     chances = np.cumsum(np.arange(1, n_names + 1) ** -EXPONENT)
     ids = np.searchsorted(chances / chances[-1], rng.random((n, 4 * width)))
-    sets = [list(dict.fromkeys(row))[:width] for row in ids.tolist()]
+    sets = [row[np.sort(np.unique(row, return_index=True)[1])[:width]] for row in ids]
     return np.array([names for names in sets if len(names) == width])
 
 
