@@ -17,6 +17,7 @@ from learner.commands.options import (
 )
 from learner.errors import LearnerError
 from learner.messages import one_line
+from learner.settings import SETTINGS, parse
 from learner.stored import require_readable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from learner.service.store import Store
     from learner.service.store.position import Position
 
-__all__ = ["create", "repair", "status", "weights"]
+__all__ = ["create", "repair", "set_", "status", "weights"]
 
 
 @click.command()
@@ -41,10 +42,12 @@ def create(model: str, saved: str | None, redis_url: str | None, as_json: bool, 
         raise LearnerError(f"model name must not end with {SUFFIX}, as saved models do (got {model!r})")
     learned = _saved_model(saved) if saved else None
     spec = learned.spec if learned else make_spec(options)
+    settings = parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
     store = open_store(model, redis_url)
     connection.require_version(store.client)
     if not (_create_learned(store, learned) if learned else store.create(spec.to_data())):
         raise LearnerError(f"model {model!r} exists already: choose another name")
+    store.set(settings)
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
     else:
@@ -64,6 +67,31 @@ def _create_learned(store: "Store", learned: "Model") -> bool:
     from learner.service.creating import create_learned
 
     return create_learned(store, learned)
+
+
+@click.command(name="set")
+@click.argument("model")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@redis_option
+@json_option
+def set_(model: str, changes: tuple[str, ...], redis_url: str | None, as_json: bool) -> None:
+    """Print MODEL's settings, or change some, each KEY=VALUE.
+
+    They say how a model is served, and may change while a worker runs. KEY= sets one back to its default.
+    """
+    pairs = [change.partition("=") for change in changes]
+    if wrong := [change for change, (_, equals, _) in zip(changes, pairs, strict=True) if not equals]:
+        raise LearnerError(f"change must be KEY=VALUE (got {wrong[0]!r})")
+    store = open_store(model, redis_url)
+    store.spec()
+    store.set({name: text for name, _, text in pairs})
+    values = store.settings()
+    if as_json:
+        click.echo(to_json(values))
+        return
+    for name, setting in SETTINGS.items():
+        value = "" if values[name] is None else values[name]
+        click.echo(one_line(f"{name:<17} {value!s:>8}  {setting.meaning}"))
 
 
 @click.command()
