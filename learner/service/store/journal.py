@@ -153,14 +153,15 @@ class Journal:
         base_rows, crcs, deltas, *others = json.loads(text)
         if not others:  # of the whole base
             crcs, others = [crcs] if base_rows else [], [max(base_rows, STRIPE_ROWS)]
-        journal = cls(base_rows, crcs, tuple(Delta(*delta) for delta in deltas), *others)
+        journal = cls(base_rows, tuple(crcs), tuple(Delta(*delta) for delta in deltas), *others)
         numbers = [base_rows, *crcs, *itertools.chain(*journal.deltas), *others]
         if not all(type(number) is int and number >= 0 for number in numbers) or base_rows > MAX_ROWS:
             raise ValueError(f"journal must be of whole numbers, for at most {MAX_ROWS} rows (got {show(numbers)})")
-        if len(crcs) * journal.stripe_rows not in range(base_rows, base_rows + max(journal.stripe_rows, 1)):
-            raise ValueError(
-                f"journal must have a CRC for every {journal.stripe_rows} of {base_rows} rows (got {len(crcs)})"
-            )
+        stripe_rows, position = journal.stripe_rows, journal.position
+        if stripe_rows == 0 or position % stripe_rows or position > base_rows:
+            raise ValueError(f"journal must be in a round up to a stripe of {stripe_rows} rows (got row {position})")
+        if len(crcs) != -(-base_rows // stripe_rows):
+            raise ValueError(f"journal must have a CRC for every {stripe_rows} of {base_rows} rows (got {len(crcs)})")
         return journal
 
     def rows(self, n_rows: int, width: int, base: bytes, deltas: Sequence[bytes]) -> NDArray[np.float32]:
@@ -175,18 +176,13 @@ class Journal:
         if len(base) != self.base_rows * size:
             raise StoreError(f"rows of the base must have {self.base_rows * size} bytes (got {len(base)})")
         stripe = self.stripe_rows * size
-        stripes = [
-            ("the base", memoryview(base)[i * stripe : (i + 1) * stripe], crc) for i, crc in enumerate(self.crcs)
-        ]
-        changes = [(f"delta {d.number}", data, d.crc) for d, data in zip(self.deltas, deltas, strict=True)]
+        for i, crc in enumerate(self.crcs):
+            _require_crc("the base", memoryview(base)[i * stripe : (i + 1) * stripe], crc)
         for delta, data in zip(self.deltas, deltas, strict=True):
-            if len(data) != delta.n_rows * (4 + size):
-                raise StoreError(
-                    f"rows of delta {delta.number} must have {delta.n_rows * (4 + size)} bytes (got {len(data)})"
-                )
-        for what, data, crc in (*stripes, *changes):
-            if zlib.crc32(data) != crc:
-                raise StoreError(f"rows of {what} must have the CRC {crc:08x} (got {zlib.crc32(data):08x})")
+            n_bytes = delta.n_rows * (4 + size)
+            if len(data) != n_bytes:
+                raise StoreError(f"rows of delta {delta.number} must have {n_bytes} bytes (got {len(data)})")
+            _require_crc(f"delta {delta.number}", data, delta.crc)
         rows = np.zeros((n_rows, width), np.float32)
         rows[: self.base_rows] = np.frombuffer(base, np.float32).reshape(-1, width)[:n_rows]
         for delta, data in zip(self.deltas, deltas, strict=True):
@@ -195,3 +191,8 @@ class Journal:
                 raise StoreError(f"rows of delta {delta.number} must be among {n_rows} (got {slots.max()})")
             rows[slots] = np.frombuffer(data, np.float32, offset=4 * delta.n_rows).reshape(-1, width)
         return rows
+
+
+def _require_crc(what: str, data: bytes | memoryview, crc: int) -> None:
+    if zlib.crc32(data) != crc:
+        raise StoreError(f"rows of {what} must have the CRC {crc:08x} (got {zlib.crc32(data):08x})")
