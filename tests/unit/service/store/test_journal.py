@@ -105,7 +105,7 @@ def test_a_base_from_before_there_were_stripes_is_read_and_then_written_in_strip
         ("[17,[1,2,3],[],8,7,1]", "be in a round up to a stripe of 8 rows (got row 7)"),
         ("[17,[1,2,3],[],8,24,1]", "be in a round up to a stripe of 8 rows (got row 24)"),
         ("[0,[],[],0,0,0]", "be in a round up to a stripe of 0 rows (got row 0)"),
-        ("[17,[1,2,-3],[],8,0,0]", "be of whole numbers, for at most 2147483648 rows (got [17, 1, 2, -3, 8, 0, 0])"),
+        ("[17,[1,2,-3],[],8,0,0]", "be of whole numbers, for at most 2147483648 rows (got [17, 1, 2, -3, 8, 0, ...])"),
     ],
 )
 def test_a_journal_that_makes_no_sense_is_refused(text, message):
