@@ -16,8 +16,8 @@ The model of the names shows two more figures. The *longest stop* is the CPU tim
 names, 100 examples of 25 new names each, less the median call: a stop that is due to growing is within one call. The *bytes a
 name* are the growth of the process's resident memory over the number of names, which have 8 characters.
 
-Caveats: the names are numbered, and hardly any derived features occur. A virtual machine may hand out memory slowly when it is used for
-the first time.
+Caveats: the names are numbered, and hardly any derived features occur. A virtual machine may be slow to hand out memory that is
+used for the first time.
 """
 
 import argparse

@@ -91,17 +91,21 @@ def test_a_commit_that_follows_many_others_holds_all_that_was_learned(pair):
 def test_the_base_of_a_large_model_is_written_anew_a_part_a_commit(pair, written, monkeypatch):
     monkeypatch.setattr(journal, "STRIPE_ROWS", 64)
     learn(pair.model, [f"n{i}" for i in range(1000)])
+    pair.model.learn_held()
     pair.commit(0)
     parts, n_deltas = [], []
-    for n in range(1, 26):
+    for n in range(1, 10):
         written.clear()
-        learn(pair.model, [f"n{i}" for i in range(150)] + [f"new{n}"], 1 if n % 2 else -1)
+        learn(pair.model, [f"n{i}" for i in range(300)] + [f"new{n}"], 1 if n % 2 else -1)
+        pair.model.learn_held()
         pair.commit(n)
         assert pair.holds()
         parts.append(sum(n_bytes for key, _, n_bytes in written if ":rows:" in key) // (WIDTH * 4))
         n_deltas.append(len(pair.client.keys("*delta*")))
-    assert {0, 192} < set(parts) <= set(range(193))  # none before a round; then as many as changed, in stripes
-    assert min(n_deltas[10:]) < max(n_deltas) <= 2 * 1000 // 150 + 2
+    assert parts[:3] == [0, 0, 0]  # the deltas have no more rows than the base
+    assert 0 < parts[3] == parts[4] < 300 + 2 * 64  # about as many rows as changed, in stripes
+    assert n_deltas[:6] == [1, 2, 3, 4, 5, 6]
+    assert n_deltas[6:] == [3, 4, 5]  # the round ended that began with the fourth
 
 
 @pytest.mark.parametrize("segment_bytes", [1000, 4096, 64 * WIDTH * 4 - 4])
