@@ -1,6 +1,8 @@
 """Commands about a model: create it, print its weights and its status, repair it."""
 
+import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,9 +47,8 @@ def create(model: str, saved: str | None, redis_url: str | None, as_json: bool, 
     settings = parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
     store = open_store(model, redis_url)
     connection.require_version(store.client)
-    if not (_create_learned(store, learned) if learned else store.create(spec.to_data())):
+    if not (_create_learned(store, learned, settings) if learned else store.create(spec.to_data(), settings)):
         raise LearnerError(f"model {model!r} exists already: choose another name")
-    store.set(settings)
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
     else:
@@ -63,10 +64,10 @@ def _saved_model(path: str) -> "Model":
     return Model.load(path)
 
 
-def _create_learned(store: "Store", learned: "Model") -> bool:
+def _create_learned(store: "Store", learned: "Model", settings: "dict[str, str]") -> bool:
     from learner.service.creating import create_learned
 
-    return create_learned(store, learned)
+    return create_learned(store, learned, settings)
 
 
 @click.command(name="set")
@@ -125,10 +126,44 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
 
 @click.command()
 @click.argument("model")
+@click.option(
+    "--check",
+    type=click.Choice(["live", "ready"]),
+    is_flag=False,
+    flag_value="ready",
+    help="For probes: exit with 1 unless a process is alive, or (ready, or without a word) the owner learns and answers.",
+)
+@click.option("--here", is_flag=True, help="With --check live: only processes on this host count.")
+@click.option("--max-lag", type=click.IntRange(min=0), help="With --check: how many entries may wait to be learned.")
+@click.option(
+    "--max-age",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="With --check: how many seconds entries may wait without a commit, and requests without an answer.",
+)
 @redis_option
 @json_option
-def status(model: str, redis_url: str | None, as_json: bool) -> None:
-    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
+def status(
+    model: str,
+    check: str | None,
+    here: bool,
+    max_lag: int | None,
+    max_age: float,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.
+
+    With --check it prints one line, within 4 seconds of its start, and exits with 0 or 1; it starts no server.
+    """
+    if check:
+        from learner.commands.probes import probe
+        from learner.service.liveness import live, ready
+
+        host = socket.gethostname() if here else None
+        judge = partial(live, host=host) if check == "live" else partial(ready, max_lag=max_lag, max_age=max_age)
+        probe(model, redis_url, check, judge, as_json)
     store = open_store(model, redis_url)
     spec = store.spec()
     with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
@@ -193,10 +228,10 @@ def repair(model: str, choice: str | None, entry_id: str | None, redis_url: str 
 
 def _repaired(store: "Store", choice: str | None, entry_id: str | None) -> "Position":
     """Repair as chosen, as the owner; return the new position."""
-    from learner.service.owning import own_to_repair
+    from learner.service.owning import own_without_worker
     from learner.service.store import repair as repairs
 
-    own_to_repair(store)
+    own_without_worker(store, "a repair")
     try:
         if entry_id:
             return repairs.skip_entry(store, entry_id)

@@ -39,6 +39,7 @@ from rich.table import Table
 from learner.model import Model
 from learner.service.acceptance import Acceptance
 from learner.service.learning import Learning
+from tests.benchmarks import Asked, Row
 
 FEATURES, NAMES, CLASSES = (5, 25, 100, 500), (10_000, 100_000, 240_000, 1_000_000, 10_000_000), (2, 10, 20, 50, 200)
 BATCHES = (1, 10, 100, 1000)
@@ -200,6 +201,31 @@ def measure(quick: bool) -> dict[str, Any]:
         "exponents": {name: exponent(points) for name, points in series.items()},
         "growth": growth,
     }
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the rows of the page."""
+    result = measure(asked.quick)
+    ratios = []
+    for name in ("names by Zipf's law", "names drawn evenly"):
+        costs = {point["size"]: point["cost"] for point in result["microseconds"][name]}
+        usual = max(size for size in costs if size <= USUAL_NAMES)
+        ratios.append(costs[usual] / costs[max(costs)])
+    yield Row(
+        "10,000,000 names: examples/s of CPU time over the rate with 240,000; drawn by Zipf's law (evenly)",
+        f"{ratios[0]:.2f} ({ratios[1]:.2f})",
+        "at least 0.5",
+    )
+    growth = result["growth"]
+    yield Row(
+        "the same: bytes of resident memory a name, of 8 characters", f"{growth['bytes_a_name']:.0f}", "at most 130"
+    )
+    yield Row("the same: longest stop of growing, ms of CPU time", f"{growth['longest_stop_ms']:.0f}", "at most 50")
+    yield Row(
+        "exponent of an example's cost, 1 is linear: features an example, names, names drawn evenly, examples an entry, classes",
+        ", ".join(f"{slope:.2f}" for slope in result["exponents"].values()),
+        "at most 1",
+    )
 
 
 def show(result: dict[str, Any], console: Console) -> None:

@@ -24,10 +24,12 @@ def within(package):
 
 COMPILER = within("learner.kernels")
 REDIS = within("learner.service.store") | {
-    "learner.client.conversations",  # these five know its errors only
+    "learner.client.conversations",  # these seven know its errors only
     "learner.service.owning",
     "learner.service.committing",
     "learner.service.reconnecting",
+    "learner.service.stopping",
+    "learner.commands.probes",
     "worker",
 }
 MATHS = {
@@ -190,7 +192,8 @@ def test_the_service_knows_nothing_of_commands(module):
 @each(sorted(within("learner.service.wire")))
 def test_the_protocol_knows_no_server_and_no_model(module):
     ours = {name for name in imports(module) if name in MODULES} - {"learner", "learner.service"}
-    assert ours <= within("learner.service.wire") | {"learner.layout", "learner.errors", "learner.packing"}
+    others = {"learner.layout", "learner.errors", "learner.packing", "learner.decoding"}
+    assert ours <= within("learner.service.wire") | others
 
 
 @every_module

@@ -85,7 +85,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             ],
         },
         "monitor": {
-            "commands": [*CONNECTING, *TRANSACTION, "info"],
+            "commands": [*CONNECTING, *TRANSACTION, "info", "time"],
             "selectors": [
                 (["get"], [("R", keys.spec), ("R", keys.lease)]),
                 (["hmget"], [("R", keys.head)]),

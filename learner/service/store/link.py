@@ -40,8 +40,11 @@ class LastCommit:
         How many entries were learned up to it.
     cursor : bytes
         The id of the last of these entries.
+    removed : int or None
+        How many entries the stream has lost, where it keeps learned ones; None: it is trimmed up to the cursor.
     """
 
     number: int = 0
     n_entries: int = 0
     cursor: bytes = NEVER
+    removed: int | None = None

@@ -7,7 +7,7 @@ import redis
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
-from learner.service.store.position import NEVER, Position, locate, queue_renewal
+from learner.service.store.position import NEVER, Position, locate, queue_renewal, stream_id
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
 from learner.service.wire import LEARN_HELD
 
@@ -29,6 +29,11 @@ class Stream:
         Tells whether another owner's commits are the reason why the stream doesn't fit.
     attempts : Attempts
         Takes a note of the cursor before each read.
+
+    Attributes
+    ----------
+    n_waiting : int
+        How many entries were still to be learned when a position was last looked at.
     """
 
     def __init__(self, link: Link, last: LastCommit, ownership: Ownership, attempts: Attempts) -> None:
@@ -36,23 +41,28 @@ class Stream:
         self._last = last
         self._ownership = ownership
         self._attempts = attempts
+        self.n_waiting = 0
 
     def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Return the position of a cursor that is `n_uncommitted` entries after the last commit."""
         learned = self._last.n_entries + n_uncommitted
-        return locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, self._last.cursor)
+        last = self._last
+        position = locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, last.cursor, last.removed)
+        self.n_waiting = position.added - position.passed
+        return position
 
     def committed_position(self) -> Position:
         """Return the position of the cursor of the server's last commit."""
         while True:
-            cursor, learned = self._committed_cursor()
-            position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor)
-            if self._committed_cursor() == (cursor, learned):  # no commit came between
+            cursor, learned, removed = committed = self._committed_cursor()
+            position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor, removed)
+            if self._committed_cursor() == committed:  # no commit came between
                 return position
 
-    def _committed_cursor(self) -> tuple[bytes, int]:
-        cursor, entries = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries"]))
-        return cursor or NEVER, int(entries or 0)
+    def _committed_cursor(self) -> tuple[bytes, int, int | None]:
+        fields = ["cursor", "entries", "removed"]
+        cursor, entries, removed = cast("list[Any]", self._link.client.hmget(self._link.keys.head, fields))
+        return cursor or NEVER, int(entries or 0), int(removed) if removed else None
 
     def check(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit; return its position.
@@ -67,6 +77,37 @@ class Stream:
         position = self.position(cursor, n_uncommitted)
         self._ownership.require_fit(position)
         return position
+
+    def trim_history(self, seconds: float) -> None:
+        """Delete the entries that were committed and came more than `seconds` ago.
+
+        Whoever adds entries may choose ids, also such as are times to come: entries that came later than in `seconds` from
+        now, by their ids, are deleted as soon as they are committed, as it would never be time for them.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        StreamError
+            When the stream doesn't fit the last commit.
+        """
+        keys, last = self._link.keys, self._last
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.owner)
+                self._ownership.require(pipe)
+                position = locate(pipe, keys, last.cursor, last.n_entries, 0, last.cursor, last.removed)
+                self._ownership.require_fit(position)
+                now, cursor = 1000 * pipe.time()[0], stream_id(last.cursor)
+                oldest = max(now - int(1000 * seconds), 0), 0
+                until = cursor if cursor[0] > now + 1000 * seconds else min(cursor, oldest)
+                pipe.multi()
+                pipe.xtrim(keys.examples, minid=f"{until[0]}-{until[1]}", approximate=False)
+                last.removed = position.added - position.length + pipe.execute()[0]
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
+                self._ownership.require()
+                raise redis.ConnectionError(f"lost while trimming the stream ({error})") from error
 
     def read(
         self,
@@ -157,7 +198,7 @@ class Stream:
                 pipe.watch(keys.owner, keys.head, keys.examples)
                 self._ownership.require(pipe)
                 cursor = self._last.cursor
-                position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor)
+                position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor, self._last.removed)
                 if not position.end or position.trouble or position.passed < position.added:
                     return False
                 pipe.multi()
@@ -166,7 +207,7 @@ class Stream:
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost while renewing the stream ({error})") from error
-        self._last.cursor, self._last.n_entries = NEVER, 0
+        self._last.cursor, self._last.n_entries, self._last.removed = NEVER, 0, None
         return True
 
     def settle_renewal(self) -> bool:
@@ -174,5 +215,5 @@ class Stream:
         fields = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries", "commits"]))
         if not self._last.n_entries or fields[:2] != [NEVER, b"0"] or int(fields[2] or 0) != self._last.number:
             return False
-        self._last.cursor, self._last.n_entries = NEVER, 0
+        self._last.cursor, self._last.n_entries, self._last.removed = NEVER, 0, None
         return True

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from learner.decoding import decode
 from learner.errors import FormatError, show
 from learner.packing import UNPACK_ERRORS, ends, number, pack
 from learner.service.wire.bounds import MAX_BATCH, MAX_DEPTH, MAX_VALUE_BYTES
@@ -44,7 +45,7 @@ def decode_value(data: bytes, what: str) -> Any:
     json_text = data[0] < 0x80
     try:
         if json_text:
-            value = _JSON.decode(data.decode())
+            value = decode(data, _JSON)
         else:
             if (end := next(ends(data))) != len(data):  # before unpacking, which makes room for all that is announced
                 raise ValueError(f"{len(data) - end} more bytes follow")
