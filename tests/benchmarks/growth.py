@@ -222,7 +222,7 @@ def page_rows(asked: Asked) -> Iterator[Row]:
     )
     yield Row("the same: longest stop of growing, ms of CPU time", f"{growth['longest_stop_ms']:.0f}", "at most 50")
     yield Row(
-        "exponent of an example's cost, 1 is linear: features an example, names, names drawn evenly, examples an entry, classes",
+        "exponent of an example's cost, 1 is linear: features an example; names; names evenly; examples an entry; classes",
         ", ".join(f"{slope:.2f}" for slope in result["exponents"].values()),
         "at most 1",
     )
