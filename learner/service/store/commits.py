@@ -1,7 +1,8 @@
 """Commits: one transaction writes state and cursor and checks the owner, so that no entry is lost or learned twice.
 
 A commit writes what changed since the last one (rows, new names, the small arrays), the cursor (the id of the last entry
-learned), the rejected examples, the consumer group's position and a progress entry. It also trims the stream before the cursor.
+learned), the rejected examples, the consumer group's position and a progress entry. It also trims the stream before the cursor,
+and deletes the answers whose outcomes were learned.
 All of this is one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic: after a crash the entries since the last
 commit are learned again, to the same bits.
 """
@@ -17,6 +18,7 @@ import redis
 from numpy.typing import NDArray
 
 from learner import layout
+from learner.answered import AnsweredLoss
 from learner.errors import StoreError, show
 from learner.late import LateLoss
 from learner.service.store import loading, writing
@@ -43,7 +45,7 @@ class CommitsLost(Exception):  # noqa: N818  (the worker catches it and goes on)
 class Commits:
     """A model's commits, in the keys ``state:*``, ``rejected`` and ``progress``; they trim ``examples``.
 
-    It sends HGETALL, HGET, GET; WATCH, MULTI, HSET, SET, SETRANGE, UNLINK, XADD, XTRIM, XGROUP SETID.
+    It sends HGETALL, HGET, GET; WATCH, MULTI, HSET, SET, SETRANGE, UNLINK, XADD, EVAL, XTRIM, XGROUP SETID.
 
     Parameters
     ----------
@@ -132,7 +134,9 @@ class Commits:
         n_ids = self._written.n_ids
         ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
         late = LateLoss(*json.loads(head.get(b"late", b"[]")))
-        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, float(head.get(b"time", 0.0)))
+        answered = AnsweredLoss(*json.loads(head.get(b"answered", b"[]")))
+        time = float(head.get(b"time", 0.0))
+        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, answered, time)
 
     # ---- writing ----
     def snapshot(
@@ -143,6 +147,7 @@ class Commits:
         rejected: "Iterable[tuple[bytes, RejectedEntry]]",
         progress: Mapping[str, Any],
         recent: "RecentIds | None" = None,
+        settled: "Iterable[bytes]" = (),
     ) -> Snapshot:
         """Return a copy of everything that the next commit writes, and clear `learned.dirty`; then learning may go on.
 
@@ -162,6 +167,8 @@ class Commits:
             The figures that `learner status` and plots show.
         recent : RecentIds, optional
             The last ids learned.
+        settled : iterable of bytes
+            The names of answers that need not be kept any more.
         """
         rows, names = learned.state["rows"], learned.state["names"]
         slots = np.flatnonzero(learned.dirty[: len(rows)].view(np.bool_))  # as bool it is several times faster
@@ -188,10 +195,12 @@ class Commits:
                 "features": len(rows),
                 "name_bytes": len(names),
                 "late": json.dumps(astuple(learned.late)),
+                "answered": json.dumps(astuple(learned.answered)),
                 "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
             },
             rejected=list(rejected),
             progress=dict(progress),
+            settled=list(settled),
         )
 
     def _memory(self, n_bytes: int) -> NDArray[np.uint8]:

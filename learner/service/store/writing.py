@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from learner.service.store import segments
+from learner.service.store.kept import queue_forget
 from learner.service.store.snapshot import Snapshot, Written, checksums
 from learner.service.wire import GROUP, Keys, RejectedEntry
 
@@ -59,6 +60,7 @@ def queue(
     pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays)
     for entry_id, bad in snapshot.rejected:
         queue_rejected(pipe, keys, entry_id, bad)
+    queue_forget(pipe, keys, snapshot.settled)
     if removed is None:
         pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
     pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
