@@ -10,14 +10,15 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     model every class has its own rows and its own constant). The same memory is also read as uint64 and uint32.
 ``table``
     uint64; the length is a power of two: the hash table. An empty bucket is 0; another has the upper 32 bits of the name's
-    hash, and in its lower 32 bits slot + 1.
+    hash, and in its lower 32 bits slot + 1. While a larger table replaces a smaller one, there are both.
 ``names``
     uint8: the length of each feature's name in two bytes, then the name in UTF-8; nothing for derived features.
 ``samples``
     float32, (classes or 1, MAX_BINNED, 2 + N_SAMPLES): for each of the first dense features the number of values sampled, the
     number of different bounds of its bins, and the sampled values in ascending order. Quantiles of these values are the bounds.
 ``sizes``
-    int64: the rows in use, the bytes of `names` in use, and the largest allowed number of both.
+    int64: the rows in use, the bytes of `names` in use, the largest allowed number of both, and how many buckets of the
+    replaced table have been copied.
 ``dirty``
     uint8: whether each row changed since the last commit.
 ``totals``

@@ -41,9 +41,9 @@ from learner.kernels.records import Learner, Results, Table, named, named_work
 from learner.layout import OK
 
 __all__ = [
-    "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "featurize", "find", "hash_name", "learn",
-    "learn_by_algorithm", "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes", "of_head",
-    "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
+    "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "copy_buckets", "featurize", "find", "hash_name",
+    "learn", "learn_by_algorithm", "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes",
+    "of_head", "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
 ]  # fmt: skip
 
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
@@ -187,6 +187,12 @@ def find(table, h, width):
 def rebuild(buckets, words64, n_rows, width):
     """Fill an empty hash table with the first rows."""
     _table.rebuild(buckets, words64, n_rows, width)
+
+
+@door
+def copy_buckets(n, table, width):
+    """Copy entries of the former hash table to the new one: see `learner.kernels.table.copy_buckets`."""
+    _table.copy_buckets(n, Table(*table), width)
 
 
 @door

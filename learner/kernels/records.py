@@ -54,11 +54,12 @@ class Table(NamedTuple):
     """The weight dict: see `learner.learners.weights`."""
 
     buckets: Any  # uint64, the hash table: 0, or the upper half of a name's hash, then a slot + 1
+    former: Any  # uint64: the smaller table that it replaces, until its entries are copied; else empty
     rows: Any  # float32, the rows, concatenated
     words64: Any  # the same memory as uint64
     words32: Any  # and as uint32
     names: Any  # uint8
-    sizes: Any  # int64: rows, bytes of names; then the largest allowed number of both
+    sizes: Any  # int64: rows, bytes of names; the largest allowed number of both; COPIED of `learner.kernels.table`
     dirty: Any  # uint8: whether each row changed since the last commit
     sketch: Any  # uint8: bits for recently seen names without a row; empty without ``max_features``
 

@@ -26,6 +26,7 @@ from learner.tasks import TASKS
 __all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
 
 
+COPIED_AN_EXAMPLE = 16  # buckets of a hash table that is being replaced: without new features this ends, too
 NO_EXAMPLES = np.frombuffer(b"", np.uint8)  # read-only, as all examples are: the loops are compiled for that
 
 
@@ -146,6 +147,7 @@ class Learner(ABC):
                 rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
             n_done += done
             self._make_room(n_rows, n_bytes)
+            self.weight_dict.copy_buckets(COPIED_AN_EXAMPLE * done)
             if position >= len(buffer) and not n_rows and not n_bytes:
                 break
             if between:

@@ -58,7 +58,7 @@ class Snapshot:
     slots : array of int64
         The slots of the rows that changed.
     change : Change
-        These rows, or all rows.
+        These rows, and rows of the base.
     names : bytes
         The names that were added since the last commit.
     arrays : dict
