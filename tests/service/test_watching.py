@@ -17,7 +17,7 @@ def batch(n: int, share: float, r: np.random.Generator) -> bytes:
     return b"".join(packed)
 
 
-@pytest.mark.parametrize("size", [500, 20_000])
+@pytest.mark.parametrize("size", [500, 10_000])
 def test_the_loss_of_each_doubling_and_a_rise_are_told(client, create, own, size, seed, capfd):
     r = np.random.default_rng(seed)
     create()
