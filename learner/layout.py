@@ -35,11 +35,13 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     state has the part that the dense features and the switches of any class have used.
 ``metrics``
     float64: the sums of the progressive evaluation, see `learner.metrics`.
-``held``, ``held_features``, ``held_inputs``
+``held``, ``held_features``, ``held_inputs``, ``held_dense``
     The examples that wait to be learned, see `learner.kernels.held`; those of the short pool come first. ``held``: float64,
-    (n, 4): the target in the learner's own units (with many classes the class), the importance, the number of classes at its
-    arrival, and the number of features. ``held_features``: uint64, (n, 2): each feature's hash, and its value's bits.
-    ``held_inputs``: float32, (n in the short pool, classes or 1, M): the mixer's inputs at the examples' arrival.
+    (n, 5): the target in the learner's own units (with many classes the class), the importance, the number of classes at its
+    arrival, and the numbers of features and of derived ones among them. ``held_features``: uint32, (n, 2): the slot of each
+    feature's row, and the bits of its scaled value; with many classes uint64: its hash, and its value's bits. ``held_inputs``:
+    float32, (n in the short pool, classes or 1, M): the mixer's inputs at the examples' arrival. ``held_dense``: float32,
+    (n, 3, places in use): the standardised numbers then, their ranks, and which switches were on; not with many classes.
 ``sketch``
     uint8; the length is a power of two: bits for recently seen names without a row, see `learner.kernels.room`. Empty without
     ``max_features``.
@@ -51,7 +53,7 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
 import hashlib
 import json
 
-STATE_FORMAT = 4  # of commits and saved models: their state has the arrays and the meaning that this module describes
+STATE_FORMAT = 5  # of commits and saved models: their state has the arrays and the meaning that this module describes
 
 # ---- bounds on an example ----
 MAX_NAME_BYTES = 256

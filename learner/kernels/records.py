@@ -76,15 +76,16 @@ class State(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The examples that wait to be learned: see `learner.kernels.held`. A slot is a place in one of the pools."""
+    """The examples that wait to be learned: see `learner.kernels.held`. A slot is a place for one example."""
 
     sizes: Any  # int64: see `learner.kernels.held`
-    starts: Any  # int64, by slot: where the example's features start in ``hashes`` and ``values``
-    lengths: Any  # int64, by slot: their number
+    slots: Any  # int64, by place in the pools: the slot of the example
+    spans: Any  # int64, (slots, N_SPANS): where its features are
     numbers: Any  # float64, (slots, 3): target, importance, the number of classes at its arrival
     inputs: Any  # float32, (slots of the short pool, classes or 1, M): the mixer's inputs at its arrival
-    hashes: Any  # uint64, (2, n): one row is in use
-    values: Any  # float64, (2, n)
+    dense: Any  # float32, (slots, 3, 1 + MAX_BINNED): its standardised numbers, their ranks, and which switches are on
+    features: Any  # uint32, (2, n), one row is in use: the rows of its features; with many classes uint64: their hashes
+    values: Any  # float32, (2, n): scaled values; with many classes float64: values
 
 
 class Learner(NamedTuple):

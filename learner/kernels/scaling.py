@@ -97,6 +97,7 @@ def note_switch(base, count, learning, table, state, derived):
         margin = MIN_SWITCH_SHARE * totals[EXAMPLES]
         if margin < count < totals[EXAMPLES] - margin:
             totals[N_SWITCHES] += 1.0
+            derived.numbers[MAX_BINNED + np.int64(totals[N_SWITCHES])] = 0.0  # on from the next example
             state.interactions[MAX_BINNED + np.int64(totals[N_SWITCHES]), 0] = count / totals[EXAMPLES]
             table.words32[base + DENSE] |= np.uint32(totals[N_SWITCHES]) << np.uint32(SWITCH_SHIFT)
 
@@ -119,6 +120,16 @@ def note_missing(i, base, half_of_examples, table, features, derived):
 
 
 @inlined
+def clear_dense(n_dense, n_switches, derived):
+    """Set the dense features' values, ranks and standardised values to 0, and the switches to off."""
+    derived.standardized[0] = 1.0
+    for place in range(1, min(n_dense, MAX_BINNED) + 1):
+        derived.numbers[place] = derived.ranks[place] = derived.standardized[place] = 0.0
+    for switch in range(1, n_switches + 1):
+        derived.numbers[MAX_BINNED + switch] = 0.0
+
+
+@inlined
 def scale_features(n, learning, settings, table, state, features, derived):
     """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``, and confirm their rows; return n.
 
@@ -135,10 +146,7 @@ def scale_features(n, learning, settings, table, state, features, derived):
     crosses = len(settings.rates) > 1 and settings.parts & CROSSES != 0
     n_dense = np.int64(totals[N_DENSE])
     features.present[: n_dense + 1] = 0
-    derived.numbers[:] = 0.0
-    derived.ranks[:] = 0.0
-    derived.standardized[:] = 0.0
-    derived.standardized[0] = 1.0
+    clear_dense(n_dense, np.int64(totals[N_SWITCHES]), derived)
     derived.frequent[0] = MISSING  # ends the list
     n_frequent = n_promoted = np.uint64(0)
     for i in range(np.uint64(n)):
