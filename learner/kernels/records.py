@@ -168,7 +168,6 @@ class Derived(NamedTuple):
     ranks: Any  # float64, by place: the places of values among the first ones, standardised
     standardized: Any  # float64, by place: 1, then the dense features' values minus their means, over their deviations
     frequent: Any  # uint64: the starts of the rows of the most frequent other features
-    counts: Any  # float64: their counts
     promoted: Any  # uint64: the starts of the rows of features that become dense after this example; see `places`
 
 
@@ -247,7 +246,7 @@ def work() -> Work:
             np.zeros(MAX_DERIVED, np.uint64), np.zeros(MAX_DERIVED, np.uint64), np.zeros((3, MAX_DERIVED), np.uint32),
             np.ones(MAX_DERIVED, np.float32), np.zeros(1 + MAX_BINNED + MAX_SWITCHES),
             np.zeros(1 + MAX_BINNED), np.zeros(1 + MAX_BINNED),
-            np.zeros(N_CROSSED, np.uint64), np.zeros(N_CROSSED), np.zeros(n + 1, np.uint64),
+            np.zeros(N_CROSSED, np.uint64), np.zeros(n + 1, np.uint64),
         )  # fmt: skip
         _thread.work = Work(
             features, derived, np.zeros(MAX_INPUTS), np.zeros(MAX_INPUTS), np.zeros(max(MAX_INPUTS, MAX_BINNED + 1)),
