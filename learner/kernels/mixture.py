@@ -18,7 +18,7 @@ from learner.kernels.experts import is_mixture
 from learner.kernels.held import NONE, arrive, hold_features, holds, is_short, leave, recall
 from learner.kernels.jit import inlined, no, yes
 from learner.kernels.losses import derivative, quadratic
-from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, places_of
+from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, n_mixed, places_of
 from learner.kernels.places import promote
 from learner.kernels.records import Example, Inputs, Update, panel_of
 from learner.kernels.room import is_admitted
@@ -205,10 +205,9 @@ def hold_nothing(slot, n, n_derived, admits, learner, work):
 @inlined
 def score_at_arrival(slot, k, learner, inputs):
     """Replace the mixer's inputs by those at a held example's arrival; return their mixed score."""
-    n = places_of(learner).end
-    for i in range(n):
+    for i in range(places_of(learner).end):
         inputs[i] = learner.state.held.inputs[slot, k, i]
-    return mixed(n, learner.state.mixer, inputs)
+    return mixed(n_mixed(learner), learner.state.mixer, inputs)
 
 
 @inlined
@@ -457,7 +456,7 @@ def _steps(head: heads.Functions, find: Any, score_features: Any, by_rows: bool)
         if importance > 0.0 and is_mixed(learner):
             if not is_new and is_short(slot):
                 s = score_at_arrival(slot, k, learner, work.inputs)
-            learn_mixing(s, update, settings, learner.state, work.inputs, work.products)
+            learn_mixing(s, update, learner, work.inputs, work.products)
         if is_new:
             count_arrival(example.importance, relative, learner)
         return score, loss

@@ -116,7 +116,15 @@ def reference_of(model, holds=True):
     spec = model.spec
     key = int(model.learner.keys[CONSTANT_HASH]) if spec.outcomes == "late" and holds else None
     return Reference(
-        spec.loss, list(spec.rates), list(spec.decays), spec.parts, spec.level, spec.l1, spec.l2, key, of_class=not holds
+        spec.loss,
+        list(spec.rates),
+        list(spec.decays),
+        spec.parts,
+        spec.level,
+        spec.l1,
+        spec.l2,
+        key,
+        of_class=not holds,
     )
 
 
