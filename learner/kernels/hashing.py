@@ -6,7 +6,7 @@ from learner.kernels.bits import NOTHING, ONE, PRIME, load, multiply, spread
 from learner.kernels.jit import compiled, inlined
 from learner.layout import KEY_BLOCK, POSITION_HASHES
 
-P61, EIGHT = np.uint64(PRIME), np.uint64(8)
+P61 = np.uint64(PRIME)
 LOW56, HIGH_BITS = np.uint64((1 << 56) - 1), np.uint64(0x8080808080808080)
 
 
@@ -29,15 +29,6 @@ def hash_name(buffer, start, length, keys):
     """
     r = keys[KEY_BLOCK]
     h = np.uint64(length)
-    if 0 < length <= 14 and start + 16 <= len(
-        buffer
-    ):  # mostly: one block or two, and no branch that is often mispredicted
-        n = np.uint64(min(length, 7))
-        first = load(buffer, start) & ((ONE << (EIGHT * n)) - ONE)
-        second = load(buffer, start + 7) & ((ONE << (EIGHT * (h - n))) - ONE)
-        of_one = modulo(multiply(h + first, r))
-        of_two = modulo(multiply(of_one + second, r))
-        return max(spread(of_two if length > 7 else of_one), ONE), ((first | second) & HIGH_BITS) != NOTHING
     bits = np.uint64(0)
     position = start
     end = start + length

@@ -53,7 +53,7 @@ class Loops(NamedTuple):
     score_example: Any  # (learning, features, learner, work) -> (features, derived features, mixed score)
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
     learn_example: Any  # (pool, example, learner, work) -> (score, loss), before learning
-    learn_class: Any  # (is new, slot, class, admits, example, relative importance, learner, work) -> (score, loss): for one class
+    learn_class: Any  # (is new, slot, class, admits, example, relative importance, learner, work) -> (score, loss)
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------------
