@@ -35,13 +35,12 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     state has the part that the dense features and the switches of any class have used.
 ``metrics``
     float64: the sums of the progressive evaluation, see `learner.metrics`.
-``held``, ``held_features``, ``held_inputs``, ``held_dense``
+``held``, ``held_features``, ``held_inputs``
     The examples that wait to be learned, see `learner.kernels.held`; those of the short pool come first. ``held``: float64,
     (n, 5): the target in the learner's own units (with many classes the class), the importance, the number of classes at its
-    arrival, and the numbers of features and of derived ones among them. ``held_features``: uint32, (n, 2): the slot of each
-    feature's row, and the bits of its scaled value; with many classes uint64: its hash, and its value's bits. ``held_inputs``:
-    float32, (n in the short pool, classes or 1, M): the mixer's inputs at the examples' arrival. ``held_dense``: float32,
-    (n, 3, places in use): the standardised numbers then, their ranks, and which switches were on; not with many classes.
+    arrival, the number of features, and the number of derived ones among them, or -1 if the values are not scaled.
+    ``held_features``: uint64, (n, 2): the slot of each feature's row (with many classes its hash), and its value's bits.
+    ``held_inputs``: float32, (n in the short pool, classes or 1, M): the mixer's inputs at the examples' arrival.
 ``sketch``
     uint8; the length is a power of two: bits for recently seen names without a row, see `learner.kernels.room`. Empty without
     ``max_features``.
@@ -114,6 +113,7 @@ N_TRENDS = 3
 MAX_SHORT, MAX_LONG, MAX_HELD_FEATURES = 128, 256, 1 << 15
 HELD_SHARE = 24  # a pool holds at most one in so many of the examples so far
 LONG_SHARE = 4  # one in so many examples goes to the long pool
+SETTLED = 4096  # examples from which on the scaled values of examples are held, unless there are dense features
 
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)

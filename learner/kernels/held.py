@@ -10,6 +10,9 @@ otherwise runs, alternations and other patterns of the outcomes would be learned
   their scores when they are learned, as examples from another part of the stream: an expert that follows a long run of equal
   outcomes, or a sorted stream, fails on them.
 
+An example is found and scaled once: its rows are held, and its scaled values and derived features. In a model's beginnings, and
+where it knows numbers, scales and derived features change while examples wait; then only the rows are held, with the values.
+
 Which example leaves a pool is drawn by a hash of the model's seed and the number of examples so far, so that a replay is exact
 (Lin, 1992, "Self-improving reactive agents based on reinforcement learning, planning and teaching", for learning from a
 shuffled memory of examples; Vitter, 1985, "Random sampling with a reservoir", for the long pool).
@@ -18,8 +21,6 @@ shuffled memory of examples; Vitter, 1985, "Random sampling with a reservoir", f
 import numpy as np
 
 from learner.kernels.bits import NOTHING, prefetch, spread
-from learner.kernels.experts import is_mixture
-from learner.kernels.experts.dense_filter import n_inputs
 from learner.kernels.jit import compiled, inlined
 from learner.kernels.table import width_of
 from learner.layout import (
@@ -28,26 +29,25 @@ from learner.layout import (
     HELD_SHARE,
     LATE,
     LONG_SHARE,
-    MAX_BINNED,
     MAX_HELD_FEATURES,
     MAX_LONG,
     MAX_SHORT,
     N_DENSE,
-    N_SWITCHES,
+    SETTLED,
 )
 
 __all__ = [
-    "FIRST_LONG", "N_SIZES", "N_SLOTS", "N_SPANS", "arrive", "choose_pool", "hold_features", "hold_hashes", "holds", "is_short",
-    "lacks_room", "leave", "recall", "recall_hashes",
+    "FIRST_LONG", "N_SIZES", "N_SLOTS", "N_SPANS", "arrive", "choose_pool", "hold_features", "hold_hashes", "hold_unscaled",
+    "holds", "is_settled", "is_short", "lacks_room", "leave", "recall", "recall_hashes",
 ]  # fmt: skip
 
 # sizes: the numbers of examples in the pools, of all their features; the row of `features` in use, and the end of its features
 N_SHORT, N_LONG, N_FEATURES, SIDE, END = range(5)
 N_SIZES = 5
 # spans, by slot: where an example's features start, for how many there is room, how many there are, and how many of these, the
-# last ones, are derived
+# last ones, are derived; or UNSCALED
 START, ROOM, N, N_DERIVED = range(4)
-N_SPANS = 4
+N_SPANS, UNSCALED = 4, np.int64(-1)
 # slots: each pool has one for an example that has just arrived, or is about to leave
 FIRST_LONG = MAX_SHORT + 1
 N_SLOTS = FIRST_LONG + MAX_LONG + 1
@@ -154,8 +154,14 @@ def move_together(held):
 
 # ---- held by rows: a learner that has a row for each feature ---------------------------------------------------------------
 @inlined
+def is_settled(totals):
+    """Tell whether an example's scaled values and derived features hardly change while it waits: the model knows no numbers."""
+    return totals[N_DENSE] == 0.0 and totals[EXAMPLES] >= SETTLED
+
+
+@inlined
 def hold_features(slot, n, n_derived, learner, work):
-    """Hold the rows and scaled values of an example that has just arrived, all of which have rows, and its dense numbers."""
+    """Hold the rows and scaled values of an example that has just arrived, all of which have rows."""
     held, width, n = learner.state.held, width_of(learner.settings), np.uint64(n)
     start = np.uint64(room_of(slot, np.int64(n + n_derived), np.int64(n_derived), held))
     rows, values = held.features[held.sizes[SIDE]], held.values[held.sizes[SIDE]]
@@ -164,38 +170,37 @@ def hold_features(slot, n, n_derived, learner, work):
     start += n
     for i in range(n_derived):
         rows[start + i], values[start + i] = work.derived.bases[i] // width, work.derived.values[i]
-    if is_mixture(learner.settings) and learner.state.totals[N_DENSE] > 0.0:
-        hold_dense(held.dense[slot], learner.state.totals, work.derived)
 
 
 @inlined
-def hold_dense(dense, totals, derived):
-    """Hold what the filter over the numbers sees of an example."""
-    for i in range(n_inputs(totals)):
-        dense[0, i], dense[1, i] = derived.standardized[i], derived.ranks[i]
-    for i in range(1, np.int64(totals[N_SWITCHES]) + 1):
-        dense[2, i] = 1.0 if derived.numbers[MAX_BINNED + i] > 0.0 else 0.0
+def hold_unscaled(slot, n, learner, work):
+    """Hold the rows and values of an example that has just arrived; they are scaled when it is learned."""
+    held, width, n = learner.state.held, width_of(learner.settings), np.uint64(n)
+    start = np.uint64(room_of(slot, np.int64(n), UNSCALED, held))
+    rows, values = held.features[held.sizes[SIDE]], held.values[held.sizes[SIDE]]
+    for i in range(n):
+        rows[start + i], values[start + i] = work.features.bases[i] // width, work.features.values[i]
 
 
 @inlined
 def recall(slot, learner, work):
     """Take a held example's features back into the work arrays, and mark their rows as changed.
 
-    Returns (features without the constant, derived features).
+    Returns (features without the constant, derived features, whether the values are scaled). Values that aren't are in
+    ``values``, without derived features.
     """
     held, table, width = learner.state.held, learner.table, width_of(learner.settings)
-    start, n_derived = np.uint64(held.spans[slot, START]), np.uint64(held.spans[slot, N_DERIVED])
+    is_scaled = held.spans[slot, N_DERIVED] != UNSCALED
+    start, n_derived = np.uint64(held.spans[slot, START]), np.uint64(max(held.spans[slot, N_DERIVED], 0))
     n = np.uint64(held.spans[slot, N]) - n_derived
     rows, values = held.features[held.sizes[SIDE]], held.values[held.sizes[SIDE]]
     for i in range(n):
-        work.features.bases[i], work.features.scaled[i] = changed(rows[start + i], table, width), values[start + i]
+        work.features.bases[i], work.features.values[i] = changed(rows[start + i], table, width), values[start + i]
+        work.features.scaled[i] = work.features.values[i]
     start += n
     for i in range(n_derived):
         work.derived.bases[i], work.derived.values[i] = changed(rows[start + i], table, width), values[start + i]
-    work.derived.standardized[0] = 1.0
-    if is_mixture(learner.settings) and learner.state.totals[N_DENSE] > 0.0:
-        recall_dense(held.dense[slot], learner.state.totals, work.derived)
-    return np.int64(n), n_derived
+    return np.int64(n), n_derived, is_scaled
 
 
 @inlined
@@ -207,20 +212,11 @@ def changed(row, table, width):
     return base
 
 
-@inlined
-def recall_dense(dense, totals, derived):
-    """Take back what `hold_dense` held."""
-    for i in range(n_inputs(totals)):
-        derived.standardized[i], derived.ranks[i] = dense[0, i], dense[1, i]
-    for i in range(1, np.int64(totals[N_SWITCHES]) + 1):
-        derived.numbers[MAX_BINNED + i] = dense[2, i]
-
-
 # ---- held by hashes: many classes, each with rows of its own ---------------------------------------------------------------
 @inlined
 def hold_hashes(slot, n, hashes, values, held):
     """Hold the hashes and values of an example that has just arrived."""
-    start, side = room_of(slot, n, np.int64(0), held), held.sizes[SIDE]
+    start, side = room_of(slot, n, UNSCALED, held), held.sizes[SIDE]
     for i in range(n):
         held.features[side, start + i], held.values[side, start + i] = hashes[i], values[i]
 

@@ -15,14 +15,24 @@ from learner.kernels.bits import MISSING, NOTHING, ONE, blend
 from learner.kernels.derived import derive
 from learner.kernels.example import scan
 from learner.kernels.experts import is_mixture
-from learner.kernels.held import NONE, arrive, hold_features, holds, is_short, leave, recall
+from learner.kernels.held import (
+    NONE,
+    arrive,
+    hold_features,
+    hold_unscaled,
+    holds,
+    is_settled,
+    is_short,
+    leave,
+    recall,
+)
 from learner.kernels.jit import inlined, no, yes
 from learner.kernels.losses import derivative, quadratic
 from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, n_mixed, places_of
 from learner.kernels.places import promote
 from learner.kernels.records import Example, Inputs, Update, panel_of
 from learner.kernels.room import is_admitted
-from learner.kernels.scaling import scale_features
+from learner.kernels.scaling import clear_dense, scale_features
 from learner.kernels.table import DENSE, insert, insert_derived, look_up, width_of
 from learner.kernels.targets import relative_importance
 from learner.kernels.tasks import evaluate, has_scale, unit_and_offset
@@ -84,12 +94,12 @@ def rows_of(n, learner):
 
 
 @inlined
-def find_features(learning, n, learner, work):
-    """Find the rows of a scanned example's features and scale its values, the constant last; return n without the constant."""
+def find_features(learning, is_held, n, learner, work):
+    """Find the rows of an example's features, unless it held them, and scale its values; return n without the constant."""
     settings, table, features = learner.settings, learner.table, work.features
-    width = width_of(settings)
-    look_up(np.uint64(n), features.hashes, features.bases, table, width)
-    n = scale_features(n, learning, settings, table, learner.state, features, work.derived)
+    if not is_held:
+        look_up(np.uint64(n), features.hashes, features.bases, table, width_of(settings))
+    n = scale_features(n, learning, is_held, settings, table, learner.state, features, work.derived)
     add_constant(n, learner, features)
     return n
 
@@ -192,9 +202,12 @@ def keep_inputs(slot, k, y, importance, learner, inputs):
 
 @inlined
 def hold_rows(slot, n, n_derived, admits, learner, work):
-    """Hold an example, whose first n features have rows; its derived features get rows, too."""
-    n_derived = keep_derived_rows(n_derived, admits, learner, work.derived)
-    hold_features(slot, n, n_derived, learner, work)
+    """Hold an example, whose first n features have rows; if they are held, its derived features get rows, too."""
+    if is_settled(learner.state.totals):
+        n_derived = keep_derived_rows(n_derived, admits, learner, work.derived)
+        hold_features(slot, n, n_derived, learner, work)
+    else:
+        hold_unscaled(slot, n, learner, work)
 
 
 @inlined
@@ -294,10 +307,10 @@ def _scoring(score_head: Any) -> tuple[Any, Any]:
     """Return the functions that find an example's features and score them, given the head's function."""
 
     @inlined
-    def find(learning, n, learner, work):
-        """Find the features of a scanned example; return (features without the constant, derived features)."""
+    def find(learning, is_held, n, learner, work):
+        """Find the features of a scanned or held example; return (features without the constant, derived features)."""
         settings, n_derived = learner.settings, NOTHING
-        n = find_features(learning, n, learner, work)
+        n = find_features(learning, is_held, n, learner, work)
         if is_mixture(settings) and settings.parts & ALONE == 0:
             n_derived = derive(learning, settings, learner.table, learner.state, work.derived)
         return n, n_derived
@@ -327,16 +340,19 @@ def _pools(find: Any) -> tuple[Any, Any]:
 
     @inlined
     def find_by_rows(is_new, slot, n, learner, work):
-        if is_new:
-            return find(yes(), n, learner, work)
-        n, n_derived = recall(slot, learner, work)
-        add_constant(n, learner, work.features)
-        mark_constant(learner)
-        return n, n_derived
+        n_derived, is_scaled = NOTHING, no()
+        if not is_new:
+            n, n_derived, is_scaled = recall(slot, learner, work)
+            mark_constant(learner)
+        if is_scaled:
+            add_constant(n, learner, work.features)
+            clear_dense(learner.state.totals, work.derived)
+            return n, n_derived
+        return find(is_new, not is_new, n, learner, work)
 
     @inlined
     def find_by_hashes(is_new, slot, n, learner, work):
-        n, n_derived = find(is_new, n, learner, work)
+        n, n_derived = find(is_new, no(), n, learner, work)
         if not is_new:
             n = drop_missing(n, learner, work.features)
         return n, n_derived
@@ -374,6 +390,7 @@ def _room(start_head: Any) -> tuple[Any, Any]:
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
             features.scaled[kept] = features.scaled[i]
+            features.values[kept] = features.values[i]
             kept += ONE
         features.bases[kept] = constant
         features.scaled[kept] = 1.0
@@ -472,7 +489,7 @@ def loops(head: heads.Functions) -> Loops:
     @inlined
     def score_example(learning, n, learner, work):
         """Score one scanned example; return (features without the constant, derived features, mixed score)."""
-        n, n_derived = find(learning, n, learner, work)
+        n, n_derived = find(learning, no(), n, learner, work)
         return n, n_derived, score_features(n, n_derived, learner, work)
 
     @inlined

@@ -83,9 +83,8 @@ class Held(NamedTuple):
     spans: Any  # int64, (slots, N_SPANS): where its features are
     numbers: Any  # float64, (slots, 3): target, importance, the number of classes at its arrival
     inputs: Any  # float32, (slots of the short pool, classes or 1, M): the mixer's inputs at its arrival
-    dense: Any  # float32, (slots, 3, 1 + MAX_BINNED): its standardised numbers, their ranks, and which switches are on
-    features: Any  # uint32, (2, n), one row is in use: the rows of its features; with many classes uint64: their hashes
-    values: Any  # float32, (2, n): scaled values; with many classes float64: values
+    features: Any  # uint64, (2, n), one row is in use: the rows of its features; with many classes their hashes
+    values: Any  # float64, (2, n): their values, scaled or not
 
 
 class Learner(NamedTuple):

@@ -127,18 +127,18 @@ def note_missing(i, base, half_of_examples, table, features, derived):
 
 
 @inlined
-def clear_dense(n_dense, n_switches, derived):
+def clear_dense(totals, derived):
     """Set the dense features' values, ranks and standardised values to 0, and the switches to off."""
     derived.standardized[0] = 1.0
-    for place in range(1, min(n_dense, MAX_BINNED) + 1):
+    for place in range(1, min(np.int64(totals[N_DENSE]), MAX_BINNED) + 1):
         derived.numbers[place] = derived.ranks[place] = derived.standardized[place] = 0.0
-    for switch in range(1, n_switches + 1):
+    for switch in range(1, np.int64(totals[N_SWITCHES]) + 1):
         derived.numbers[MAX_BINNED + switch] = 0.0
 
 
 @inlined
-def scale_features(n, learning, settings, table, state, features, derived):
-    """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``, and confirm their rows; return n.
+def scale_features(n, learning, is_held, settings, table, state, features, derived):
+    """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``; confirm rows that weren't held; return n.
 
     Dense features are centred. A dense feature that this example leaves out is added with the value 0, so the score stays
     linear in the example's values. When learning, the values update the features' statistics. For later steps this also writes
@@ -153,12 +153,12 @@ def scale_features(n, learning, settings, table, state, features, derived):
     crosses = len(settings.rates) > 1 and settings.parts & CROSSES != 0
     n_dense = np.int64(totals[N_DENSE])
     features.present[: n_dense + 1] = 0
-    clear_dense(n_dense, np.int64(totals[N_SWITCHES]), derived)
+    clear_dense(totals, derived)
     largest = (0.0, 0.0, 0.0, 0.0)
     n_promoted = np.uint64(0)
     for i in range(np.uint64(n)):
         x = features.values[i]
-        base = find_again(i, features.hashes, bases, table, width)
+        base = bases[i] if is_held else find_again(i, features.hashes, bases, table, width)
         if x != x:  # missing
             features.scaled[i] = 0.0
             if base != MISSING and note_missing(i, base, half_of_examples, table, features, derived) and learning:

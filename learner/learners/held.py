@@ -34,9 +34,8 @@ class Held:
         self._spans = np.zeros((held.N_SLOTS, held.N_SPANS), np.int64)
         self._numbers = np.zeros((held.N_SLOTS, N_NUMBERS))
         self._inputs = np.zeros((held.FIRST_LONG, self._n_classes, n_inputs), np.float32)
-        self._dense = np.zeros((held.N_SLOTS if self._by_rows else 0, 3, 1 + layout.MAX_BINNED), np.float32)
-        self._features = np.zeros((2, FIRST_ROOM), np.uint32 if self._by_rows else np.uint64)
-        self._values = np.zeros((2, FIRST_ROOM), np.float32 if self._by_rows else np.float64)
+        self._features = np.zeros((2, FIRST_ROOM), np.uint64)
+        self._values = np.zeros((2, FIRST_ROOM))
 
     def __len__(self) -> int:
         return int(self._sizes[held.N_SHORT] + self._sizes[held.N_LONG])
@@ -44,9 +43,7 @@ class Held:
     @property
     def plain(self) -> tuple[NDArray[Any], ...]:
         """The argument of the loops: a `learner.kernels.records.Held` as a plain tuple."""
-        return (
-            self._sizes, self._slots, self._spans, self._numbers, self._inputs, self._dense, self._features, self._values
-        )  # fmt: skip
+        return self._sizes, self._slots, self._spans, self._numbers, self._inputs, self._features, self._values
 
     def grow(self, room: int = 0) -> None:
         """Double the room for features, or make it at least so large."""
@@ -70,7 +67,7 @@ class Held:
         return np.concatenate([self._slots[:n_short], self._slots[held.FIRST_LONG :][:n_long]])
 
     def _gather(self) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-        """Return the numbers of the examples' features, (n, 2), all and the derived ones; and all features and values."""
+        """Return the numbers of the examples' features, (n, 2), all and the derived ones or -1; and all features and values."""
         spans = self._spans[self._occupied()]
         lengths, side = spans[:, held.N], self._sizes[held.SIDE]
         at = np.arange(lengths.sum()) + np.repeat(spans[:, held.START] - (np.cumsum(lengths) - lengths), lengths)
@@ -90,28 +87,23 @@ class Held:
     def move(self, slots: NDArray[np.int64]) -> None:
         """Follow the rows that a sweep moved: the row of each slot has a new slot, or -1 if it was dropped."""
         lengths, rows, values = self._gather()
-        moved = slots[rows]
+        moved = slots[rows.astype(np.int64)]
         kept, example = moved >= 0, np.repeat(np.arange(len(lengths)), lengths[:, 0])
         is_derived = np.arange(len(rows)) >= np.repeat(np.cumsum(lengths[:, 0]) - lengths[:, 1], lengths[:, 0])
-        counts = [np.bincount(example[kept & which], minlength=len(lengths)) for which in (True, is_derived)]
-        self._spread(np.column_stack(counts), moved[kept], values[kept])
+        n_all, n_derived = (np.bincount(example[kept & which], minlength=len(lengths)) for which in (True, is_derived))
+        n_derived[lengths[:, 1] < 0] = -1
+        self._spread(np.column_stack([n_all, n_derived]), moved[kept], values[kept])
 
     # ---- state in and out ----
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the held examples as arrays: see `learner.layout`."""
         slots, n_short = self._occupied(), int(self._sizes[held.N_SHORT])
         lengths, features, values = self._gather()
-        word = np.uint32 if self._by_rows else np.uint64
-        state = {
+        return {
             "held": np.column_stack([self._numbers[slots], lengths]),
-            "held_features": np.stack([features, values.view(word)], axis=1),
+            "held_features": np.stack([features, values.view(np.uint64)], axis=1),
             "held_inputs": self._inputs[slots[:n_short], : self._n_classes],
         }
-        if self._by_rows:
-            dense = self._dense[slots]
-            n_used = int(np.flatnonzero(dense.any(axis=(0, 1))).max(initial=-1)) + 1
-            state["held_dense"] = dense[:, :, :n_used]
-        return state
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Replace the held examples by those of a state, which has their rows.
@@ -121,8 +113,7 @@ class Held:
         StoreError
             When the arrays don't fit each other or the learner.
         """
-        names = ["held", "held_features", "held_inputs", *(["held_dense"] if self._by_rows else [])]
-        if not set(names) <= state.keys():
+        if not {"held", "held_features", "held_inputs"} <= state.keys():
             raise StoreError("state must have the examples that are held back (got none)")
         examples, features, inputs = state["held"], state["held_features"], state["held_inputs"]
         n_short, n_long = len(inputs), len(examples) - len(inputs)
@@ -130,24 +121,18 @@ class Held:
         if not fits or not 0 <= n_short <= layout.MAX_SHORT or not 0 <= n_long <= layout.MAX_LONG:
             raise StoreError(f"state 'held' must fit the learner (got {examples.shape} and {inputs.shape})")
         lengths = examples[:, N_NUMBERS:].astype(np.int64)
-        n, word = int(lengths[:, 0].sum()), self._features.dtype
-        if features.shape != (n, 2) or features.dtype != word:
-            raise StoreError(f"state 'held_features' must have the shape {(n, 2)} of {word} (got {features.shape})")
-        if (lengths[:, 1] < 0).any() or (lengths[:, 0] < lengths[:, 1]).any():
-            raise StoreError("state 'held' must have at least 0 derived features, and no more of these than of all")
+        n = int(lengths[:, 0].sum())
+        if features.shape != (n, 2):
+            raise StoreError(f"state 'held_features' must have the shape {(n, 2)} (got {features.shape})")
+        if (lengths[:, 1] < held.UNSCALED).any() or (lengths[:, 0] < lengths.clip(0)[:, 1]).any():
+            raise StoreError("state 'held' must have no more derived features than features")
         if self._by_rows and features[:, 0].max(initial=0) >= max(len(state["rows"]), 1):
             raise StoreError(f"state 'held_features' must have rows below {len(state['rows'])}")
         self._sizes[[held.N_SHORT, held.N_LONG]] = n_short, n_long
         slots = self._occupied()
         self._numbers[slots] = examples[:, :N_NUMBERS]
         self._inputs[slots[:n_short], : self._n_classes] = inputs
-        if self._by_rows:
-            dense = state["held_dense"]
-            if dense.shape[:2] != (len(slots), 3) or dense.shape[2] > self._dense.shape[2]:
-                raise StoreError(f"state 'held_dense' must fit the learner (got {dense.shape})")
-            self._dense[:] = 0.0
-            self._dense[slots, :, : dense.shape[2]] = dense
-        self._spread(lengths, features[:, 0], np.ascontiguousarray(features[:, 1]).view(self._values.dtype))
+        self._spread(lengths, features[:, 0], np.ascontiguousarray(features[:, 1]).view(np.float64))
 
 
 def _widened(array: NDArray[Any], n: int) -> NDArray[Any]:

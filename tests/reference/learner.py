@@ -21,7 +21,7 @@ NO_RANK = (math.sqrt(5.0) - 1.0) / 2.0  # r^2 + r - 1 is 0
 PRODUCT = -1  # in the place of a bin
 N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
 EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
-MAX_SHORT, MAX_LONG, HELD_SHARE, LONG_SHARE = 128, 256, 24, 4
+MAX_SHORT, MAX_LONG, HELD_SHARE, LONG_SHARE, SETTLED = 128, 256, 24, 4, 4096
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio
 
 BINARY = ("logistic", "hinge")
@@ -197,8 +197,7 @@ class Scored:
     score: float
     inputs: list[float]  # of the mixer
     admits: bool = True  # whether its new features are learned: one class of many may not
-    ranks: dict[str, float] = field(default_factory=dict)
-    on: frozenset[str] = frozenset()
+    settled: bool = False  # whether it is learned with the values and derived features of its arrival
 
 
 class Reference:
@@ -595,7 +594,7 @@ class Reference:
         example.admits = admits
         if example.importance > 0.0:
             self.insert_new(example)
-            if not self.of_class:
+            if example.settled:
                 self.insert_derived(example)
         self.count(example, importance)
         return before, example
@@ -603,11 +602,10 @@ class Reference:
     def learn_later(self, example: Scored, is_short: bool) -> None:
         """Learn an example that was held: the mixer is graded by its scores at arrival, if it was in the short pool.
 
-        Its values are on the scales of its arrival; a class of many looks at them anew.
+        It is looked at anew, unless the model was settled at its arrival.
         """
         us, zs, derived = example.us, example.zs, example.derived
-        self.ranks, self.on = dict(example.ranks), set(example.on)
-        if self.of_class:
+        if not example.settled:
             us, zs, derived = self.look_at(example.features, learning=False)
         s, v = self.score(us, zs, derived)
         now = Scored(example.features, example.y, example.importance, us, zs, derived, s, v, example.admits)
@@ -648,8 +646,8 @@ class Reference:
         self.n_examples += 1
         self.scale_sum += sum(u * u for u in us.values())
         self.derived_sum += len(derived)
-        ranks, on = dict(self.ranks), frozenset(self.on)
-        return before, Scored(features, y, importance, us, zs, derived, s, v, ranks=ranks, on=on)
+        settled = not self.of_class and not self.dense and self.n_examples > SETTLED
+        return before, Scored(features, y, importance, us, zs, derived, s, v, settled=settled)
 
     def step(self, example: Scored, s: float, v: list[float]) -> None:
         """Let the experts learn an example, then the mixer by the score s and the inputs v."""
