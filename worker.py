@@ -6,11 +6,10 @@ weights, bit for bit, as if nothing had happened. Each of its concerns has a mod
 
 import contextlib
 import functools
-import os
 import signal
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable
 
 import click
 import redis
@@ -20,27 +19,29 @@ from learner.commands import settable
 from learner.commands.exits import errors_as_lines
 from learner.commands.options import durability_option, redis_option, replicas_option
 from learner.errors import FencedError, LearnerError, RejectedError, StreamError
-from learner.messages import tell
+from learner.service import log
 from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering
+from learner.service.checking import Checking
 from learner.service.committing import Committing
+from learner.service.counting import Counts, Minutes
+from learner.service.exporting import serve_metrics
 from learner.service.flushing import HELD_SECONDS, Flushing
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
 from learner.service.measuring import MEASURED, Measuring
+from learner.service.only_answering import OnlyAnswering
 from learner.service.owning import Owning
 from learner.service.reading import BLOCK_MS, Batch, Reading
 from learner.service.reconnecting import Reconnecting
 from learner.service.recovery import Recovery
+from learner.service.stopping import note_stop, noting_errors, stop_on_signals
 from learner.service.store import Store, connection, embedded
 from learner.service.store.durability import Durability
-from learner.service.store.position import LAST, NEVER, NO_STREAM
+from learner.service.store.position import NEVER, NO_STREAM
 from learner.service.store.reading import Entries
 from learner.service.strays import Strays
 from learner.service.wire import to_json
-
-STOP_SECONDS = 3.5  # after a signal, for the last commit
-CHECK_SECONDS = 1.0  # between two looks whether the stream fits, while nothing comes
 
 
 class Worker:
@@ -64,6 +65,8 @@ class Worker:
         For how long the model holds examples back, at most, while few come; with infinity a pause has none learned.
     stop_on_trouble : bool
         Whether a stream gone bad ends answering, too.
+    counts : Counts, optional
+        What it counts about itself.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Worker:
         late_every: int = MEASURED,
         held_seconds: float = HELD_SECONDS,
         stop_on_trouble: bool = False,
+        counts: Counts | None = None,
     ) -> None:
         self.store = store
         self.commit_seconds = commit_seconds
@@ -83,11 +87,12 @@ class Worker:
         self.late_every = late_every
         self.held_seconds = held_seconds
         self.stop_on_trouble = stop_on_trouble
+        self.counts = counts or Counts()
+        self.minutes = Minutes(store.keys.model, self.counts)
         self.stopping = False
-        self.owning = Owning(store, self._is_stopping, lease_seconds)
+        self.owning = Owning(store, self.is_stopping, lease_seconds)
         self.strays = Strays(store)
-        self._said: set[str] = set()
-        self._checked_at = time.monotonic()
+        self._has_said_no_stream = False
         self.spec = store.spec()
         store.processes.note("starting")
         self._make()
@@ -102,14 +107,21 @@ class Worker:
         if self.late_every:
             self.model.losses_packed(b"")  # compiles that loop, too
         acceptance = Acceptance(self.max_rejected, self.rejected_window)
-        self.learning = Learning(self.model, acceptance, self._is_stopping, self._answer_meanwhile)
-        self.committing = Committing(store, self.learning, self.commit_seconds)
+        self.learning = Learning(self.model, acceptance, self.is_stopping, self._answer_meanwhile)
+        self.committing = Committing(store, self.learning, self.commit_seconds, self.counts)
         self.recovery = Recovery(store, self.learning, self.committing)
-        self.answering = Answering(store, self.model, self.recovery)
+        self.answering = Answering(store, self.model, self.recovery, self.counts)
         self.answering.pack = self.learning.pack
         self.measuring = Measuring(self.learning, self.late_every, self.answering.clock.came_ms)
+        parts = self.learning, self.committing, self.recovery, self.answering
+        self.checking = Checking(store, self.owning, *parts)
 
-    def _is_stopping(self) -> bool:
+    def stop(self) -> None:
+        """Have it stop after a last commit."""
+        self.stopping = True
+
+    def is_stopping(self) -> bool:
+        """Tell whether it is to stop."""
         return self.stopping
 
     def _answer_meanwhile(self) -> None:
@@ -133,12 +145,8 @@ class Worker:
         except LearnerError:  # this worker will never go on: nobody has to wait for its silence
             self.owning.close()
             raise
-        self._note("running")
+        self.store.processes.note("running")
         return True
-
-    def _note(self, state: str) -> None:
-        self.owning.state = state
-        self.store.processes.note(state)
 
     def run(self, burst: bool = False) -> None:
         """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model.
@@ -158,7 +166,13 @@ class Worker:
                     raise
                 is_done = self._only_answer(error)
         self.owning.release()
-        self.store.processes.note(None)
+        reason = "asked to stop" if self.stopping else "nothing was left to learn or answer"
+        note_stop(self.store, 0, f"{reason}; {self.learned}")
+
+    @property
+    def learned(self) -> str:
+        """How much is learned, in words."""
+        return f"{self.model.n_examples} examples learned up to {self.learning.cursor.decode()}"
 
     def _learn_and_answer(self, burst: bool) -> bool:
         """Return True at the end, with everything committed; False when the stream has begun anew."""
@@ -177,12 +191,13 @@ class Worker:
             examples = self._collect(batch.examples, no_more=burst and not batch.examples)
             self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
             self._learn(examples)
-            is_check_due = self._is_check_due()
-            if not batch.examples and self._check_in_pause(is_check_due):
+            is_check_due = self.checking.is_due()
+            if not batch.examples and self.checking.begins_anew(is_check_due):
                 return False
             flushing.flush_if_due(examples_came=bool(batch.examples))
             self.committing.commit_if_due()
             self.strays.look_if_due()
+            self.minutes.tell_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
             if is_done and burst and not flushing.flush():
                 break
@@ -199,7 +214,10 @@ class Worker:
         except redis.ResponseError:
             if requests_after is None or self.store.requests.is_stream():
                 raise
-        self._say_once(f"key {self.store.keys.requests} {NO_STREAM}; nothing is answered")
+        if not self._has_said_no_stream:
+            self._has_said_no_stream = True
+            text = f"key {self.store.keys.requests} {NO_STREAM}; nothing is answered"
+            log.event(self.store.keys.model, "no_requests", text, "error")
         return reading.read(cursor, collected, None, wait, measured)
 
     def _collect(self, examples: Entries, no_more: bool) -> Entries:
@@ -215,33 +233,6 @@ class Worker:
             self.answering.earn(time.monotonic() - started)
             self.committing.require_acceptance()
 
-    def _is_check_due(self) -> bool:
-        """Tell whether it is time to look at the streams; the requests begin anew here if they are at their end."""
-        if time.monotonic() - self._checked_at < CHECK_SECONDS:
-            return False
-        self._checked_at = time.monotonic()
-        if self.answering.is_idle and self.store.requests.renew():
-            self.answering.last_request = NEVER
-        return True
-
-    def _check_in_pause(self, is_due: bool) -> bool:
-        """Look whether the stream still fits, as no commit does so; tell whether it begins anew, as it was at its end."""
-        writing = self.committing.writing
-        if (writing and writing.is_running) or not (is_due or self.learning.cursor == LAST):
-            return False
-        self.committing.settle()  # from here on it is known how many entries are committed
-        position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
-        if not position.end or position.passed < position.added:
-            return False
-        self.owning.require()
-        self.committing.commit()
-        if not self.store.stream.renew():
-            return False
-        self._say("the stream had used the last possible id: it begins anew, everything in it was learned")
-        self.learning.cursor = NEVER
-        self.recovery.n_suspects = 0  # they were in the old stream
-        return True
-
     # ---- a stream gone bad ----
     def _only_answer(self, error: Exception) -> bool:
         """Answer from the last commit, and learn nothing; return True when stopped, False when learning may go on.
@@ -254,71 +245,34 @@ class Worker:
             self._make()
             self.committing.load()
             self.recovery.begin()
-            trouble = self.store.stream.position(self.learning.cursor).trouble
-            self._note_trouble(
-                f"{trouble}; settle that with 'learner repair {self.store.keys.model}'" if trouble else str(error)
-            )
-            reading, self._checked_at = Reading(self.store.stream), time.monotonic()
-            while not self.stopping:
-                self._read_and_answer(reading)
-                if self._is_check_due() and trouble and not self.store.stream.position(self.learning.cursor).trouble:
-                    self._note_trouble("")
-                    return False
+            cursor, parts = self.learning.cursor, (self.owning, self.recovery, self.answering, self.checking)
+            return OnlyAnswering(self.store, cursor, *parts, self.minutes).run(error, self.is_stopping)
         except FencedError:
             self.owning.close()
             self._make()
             return not self.wait_to_own()
-        return True
-
-    def _read_and_answer(self, reading: Reading) -> None:
-        """Read requests, and no examples, and answer for a while."""
-        batch, answering = Batch([], [], False), self.answering
-        if not answering.waiting:
-            measured = self.recovery.is_going_on
-            batch = reading.read_requests(
-                self.learning.cursor, answering.last_request, measured, wait=answering.is_idle
-            )
-        self.owning.require()
-        answering.take(batch.requests, batch.more_requests, examples_wait=False)
-
-    def _note_trouble(self, trouble: str) -> None:
-        """Say in the log, in status and in replies that this worker only answers, and why; empty: that it learns on."""
-        self.store.ownership.note_trouble(trouble)
-        self._note("answering_only" if trouble else "running")
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        what = f"learning has ended ({since}): answers are those of commit {self.store.commits.number}"
-        self.answering.notice = what if trouble else ""
-        self._say(f"{what}; {trouble}" if trouble else "the stream fits again: learning goes on")
-
-    def _say(self, text: str) -> None:
-        tell(f"worker of {self.store.keys.model}: {text}")
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._say(text)
 
 
-def _stop_on_signals(worker: Worker) -> None:
-    """Have the first signal stop the worker after a last commit, within `STOP_SECONDS`; a second one ends it at once."""
-
-    def stop(number: int, frame: Any) -> None:
-        worker.stopping = True
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
-
-    def too_late(number: int, frame: Any) -> None:
-        n, code = worker.committing.n_uncommitted, 0
-        if n:
-            code = LearnerError.exit_code
-            rule = f"they could not be committed within {STOP_SECONDS:g} s of the signal"
-            tell(f"Error: {n} entries learned must be learned again: {rule}")
-        os._exit(code)  # whatever runs now could catch what is raised here, as a `__del__` does
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGALRM, too_late)
+def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool, shortcomings: Iterable[str]) -> bool:
+    """Run a worker to its end, on signals, too; return False if it was stopped before it owned the model."""
+    store = owner.store
+    model = store.keys.model
+    stop_on_signals(model, owner.stop, lambda: owner.committing.n_uncommitted)
+    reconnecting = Reconnecting(store, redis_url, owner.is_stopping, lambda: owner.committing.n_uncommitted)
+    try:
+        if not reconnecting.run(functools.partial(owner.wait_to_own, wait)):
+            note_stop(store, 0, "asked to stop while it waited")
+            return False
+        replaced = owner.owning.replaced
+        text = f"epoch {store.ownership.epoch}, {owner.learned}" + (f", in place of {replaced}" if replaced else "")
+        log.event(model, "takeover" if replaced else "start", text, epoch=store.ownership.epoch)
+        for shortcoming in shortcomings:
+            log.event(model, "durability", f"warning, what is learned may be lost: {shortcoming}", "warning")
+        reconnecting.run(functools.partial(owner.run, burst))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        owner.owning.close(wait=False)
+    return True
 
 
 @click.command()
@@ -368,6 +322,14 @@ def _stop_on_signals(worker: Worker) -> None:
 @click.option(
     "--stop-on-trouble", is_flag=True, help="Exit when the stream goes bad; by default answer from the last commit."
 )
+@click.option("--metrics", metavar="[HOST:]PORT", help="Serve Prometheus metrics there; without HOST on 127.0.0.1.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of the lines on the standard error: key=value pairs, or JSON objects.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 @errors_as_lines
 def worker(
@@ -384,6 +346,8 @@ def worker(
     rejected_window: int,
     late_every: int,
     stop_on_trouble: bool,
+    metrics: str | None,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Run the worker of MODEL: learn its stream, answer requests, commit.
@@ -393,29 +357,23 @@ def worker(
     commit until 'learner repair'. Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another
     worker took over; with --burst or --stop-on-trouble with 5 when too many examples were rejected.
     """
+    log.choose_format(log_format)
+    compiling.announcer = compiling.Announcer(functools.partial(log.event, model, "compile"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
     connection.require_version(client)
-    store = Store(client, model)
+    store, counts = Store(client, model), Counts()
     wanted = Durability(durability or "crash", replicas)
     shortcomings = [] if durability else wanted.shortcomings(client)
     store.ownership.durability = wanted.on(client) if durability else wanted
-    window = max_rejected, rejected_window
-    owner = Worker(store, commit_seconds, lease_seconds, *window, late_every, held_seconds, stop_on_trouble)
-    _stop_on_signals(owner)
-    reconnecting = Reconnecting(store, redis_url, lambda: owner.stopping, lambda: owner.committing.n_uncommitted)
-    try:
-        if not reconnecting.run(functools.partial(owner.wait_to_own, wait)):
+    if metrics:
+        serve_metrics(metrics, store, counts)
+    with noting_errors(store):
+        window = max_rejected, rejected_window
+        owner = Worker(store, commit_seconds, lease_seconds, *window, late_every, held_seconds, stop_on_trouble, counts)
+        if not _run(owner, redis_url, wait, burst, shortcomings):
             return
-        learned = f"{owner.model.n_examples} examples learned up to {owner.learning.cursor.decode()}"
-        tell(f"worker of {model}: epoch {store.ownership.epoch}, {learned}")
-        for shortcoming in shortcomings:
-            tell(f"worker of {model}: warning, what is learned may be lost: {shortcoming}")
-        reconnecting.run(functools.partial(owner.run, burst))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        owner.owning.close(wait=False)
     if as_json:
         figures = owner.model.summary() | owner.learning.late.summary()
         click.echo(to_json({"model": model, **figures, "cursor": owner.learning.cursor.decode()}))

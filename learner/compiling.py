@@ -8,9 +8,11 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any
 
-from learner.messages import tell
+from learner import messages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.status import Status
 
 __all__ = ["Announcer", "choose_target", "prepare"]
@@ -28,9 +30,16 @@ def choose_target() -> None:
 
 
 class Announcer:
-    """Prints to standard error what is being compiled, and how long it took; on a terminal it also shows a spinner."""
+    """Says what is being compiled, and how long it took; on a terminal it also shows a spinner.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tell : callable
+        Gets what is said; by default it prints it to standard error.
+    """
+
+    def __init__(self, tell: "Callable[[str], None]" = messages.tell) -> None:
+        self._tell = tell
         self._told = False
         self._spinner: Status | None = None
 
@@ -38,7 +47,7 @@ class Announcer:
         """Print that a function is being compiled, and where its machine code will be kept."""
         if not self._told:
             self._told = True
-            tell(f"compiling the loops for this machine: 10 to 40 seconds, once; they are kept in {folder}")
+            self._tell(f"compiling the loops for this machine: 10 to 40 seconds, once; they are kept in {folder}")
         if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
 
@@ -51,7 +60,7 @@ class Announcer:
             self._spinner.stop()
             self._spinner = None
         if seconds is not None:
-            tell(f"compiled {name} in {seconds:.1f} s")
+            self._tell(f"compiled {name} in {seconds:.1f} s")
 
 
 announcer: Any = None  # an `Announcer` in the project's own processes, else None

@@ -8,9 +8,11 @@ constant, which is a feature of value 1. A `Seen` has
 - ``t``, the sum of importances, and ``updates``, the number of examples with an importance above 0, this example included;
 - ``n``, the sum of ``importance x^2 / s^2`` over these examples' features: N of Ross, Mineiro and Langford.
 
-The gradient is ``slope x``. In a regression the slope is taken at the score, which isn't clipped to the targets seen. A
-"Differs:" line names the differences from the paper. Most of them say that only the example's own features are updated. Options
-have Vowpal Wabbit's defaults, where it has the algorithm, so that the two can be compared; they are not tuned for any stream.
+The gradient is ``slope x``. With the option ``clip``, which every algorithm has and which is on by default, the slope of the
+squared and the quantile loss is taken at the score clipped to the range of 0 and all targets so far, this example's
+included, as in Vowpal Wabbit; the papers do not clip. A "Differs:" line names the differences from the paper. Most of them say
+that only the example's own features are updated. Options have Vowpal Wabbit's defaults, where it has the algorithm, so that the
+two can be compared; they are not tuned for any stream.
 
 State is float32, as in Vowpal Wabbit, and arithmetic is float64. Stored numbers are kept within +-3e38, so none becomes
 infinite.
@@ -223,12 +225,12 @@ OPTIMIZERS = {
 }
 
 
-def parse(spec: str | Mapping[str, Any]) -> tuple[Optimizer, dict[str, float]]:
-    """Return the algorithm, and all its options, for a name or a mapping of ``name`` and options.
+def parse(spec: str | Mapping[str, Any]) -> tuple[Optimizer, dict[str, float | bool]]:
+    """Return the algorithm, and all its options with ``clip`` last, for a name or a mapping of ``name`` and options.
 
     >>> optimizer, options = parse({"name": "ftrl", "alpha": 0.1, "l1": 1})
     >>> optimizer.name, options
-    ('ftrl', {'alpha': 0.1, 'beta': 1.0, 'l1': 1.0, 'l2': 0.0})
+    ('ftrl', {'alpha': 0.1, 'beta': 1.0, 'l1': 1.0, 'l2': 0.0, 'clip': True})
 
     Raises
     ------
@@ -240,12 +242,16 @@ def parse(spec: str | Mapping[str, Any]) -> tuple[Optimizer, dict[str, float]]:
     if not isinstance(name, str) or name not in OPTIMIZERS:
         raise SpecError(f"optimizer must be one of {', '.join(OPTIMIZERS)} (got {show(name)})")
     optimizer = OPTIMIZERS[name]
-    if unknown := sorted(map(str, chosen.keys() - optimizer.options.keys())):
-        raise SpecError(f"options of {name} must be among {', '.join(optimizer.options)} (got {', '.join(unknown)})")
-    options = {}
+    if unknown := sorted(map(str, chosen.keys() - optimizer.options.keys() - {"clip"})):
+        known = ", ".join([*optimizer.options, "clip"])
+        raise SpecError(f"options of {name} must be among {known} (got {', '.join(unknown)})")
+    clip = chosen.get("clip", True)
+    if not isinstance(clip, bool | int | float) or clip not in (0, 1):
+        raise SpecError(f"clip of {name} must be true or false, or 1 or 0 (got {show(clip)})")
+    options: dict[str, float | bool] = {}
     for option, (default, least, most) in optimizer.options.items():
         value = chosen.get(option, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise SpecError(f"{option} of {name} must be a number within [{least:g}, {most:g}] (got {show(value)})")
         options[option] = float(value)
-    return optimizer, options
+    return optimizer, options | {"clip": bool(clip)}

@@ -189,13 +189,19 @@ class Spec:
             "labels": None if self.labels is None else list(self.labels),
             "target_range": None if self.target_range is None else list(self.target_range),
             "neural": self.network and asdict(self.network) | {"hidden": list(self.network.hidden)},
-            "optimizer": self.optimizer and {"name": self.optimizer[0].name, **self.optimizer[1]},
+            "optimizer": self.optimizer and self._optimizer_data(self.optimizer),
             "max_features": self.max_features,
             **({"max_labels": self.max_labels} if self.task == "multiclass" else {}),
             "l1": self.l1,
             "l2": self.l2,
             "seed": self.seed.hex(),
         }
+
+    @staticmethod
+    def _optimizer_data(optimizer: tuple[optimizers.Optimizer, dict[str, float | bool]]) -> dict[str, Any]:
+        """Return a named algorithm as data, without ``clip`` where it is on: specs of before it was an option stay the same."""
+        options = {name: value for name, value in optimizer[1].items() if name != "clip" or not value}
+        return {"name": optimizer[0].name, **options}
 
     def _featurizer_data(self) -> dict[str, Any]:
         """Return the featurizer as data, without the columns that stand beside it."""

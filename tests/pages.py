@@ -1,5 +1,6 @@
-"""The project's pages, for tests: where they are, and the blocks of code in them."""
+"""The project's pages, for tests: where they are, the blocks of code in them, and the strings of programs that they quote."""
 
+import ast
 import doctest
 import re
 from pathlib import Path
@@ -21,3 +22,12 @@ def blocks(page: str, language: str) -> list[str]:
 def matches(wanted: str, got: str) -> bool:
     """Tell whether an output is the one that a page shows, where ``...`` stands for anything."""
     return doctest.OutputChecker().check_output(wanted, got, FLAGS)
+
+
+def pattern(node: ast.AST) -> str | None:
+    """Return the regular expression of the strings that an expression gives; None where it can't be known."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.escape(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(pattern(part) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+    return None

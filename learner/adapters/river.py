@@ -13,6 +13,7 @@ from typing import Any
 
 from river import base
 
+from learner.adapters.tasks import task_of
 from learner.errors import ExampleError, show
 from learner.model import Model
 
@@ -30,15 +31,20 @@ class _Learner(base.Estimator):
         featurizer: str | None = "fields",
         rates: Sequence[float] | None = None,
         neural: Sequence[int] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
         seed: int | None = None,
+        **options: Any,
     ) -> None:
         self.loss, self.featurizer, self.rates, self.neural, self.seed = loss, featurizer, rates, neural, seed
+        self.optimizer = optimizer
         self._model = Model(
             self.task,
             loss=loss,
             featurizer=featurizer,
             rates=rates,
             neural=neural,
+            optimizer=optimizer,
+            **options,
             seed=None if seed is None else random.Random(seed).randbytes(16),  # noqa: S311  (asked to be known)
         )
 
@@ -75,6 +81,8 @@ class LearnerClassifier(_Learner, base.Classifier):
         One or more learning rates in place of the default.
     neural
         The hidden units of a neural head, one number for each layer.
+    optimizer
+        A named algorithm in place of the mixture, such as ``ftrl`` or ``{"name": "ftrl", "l1": 1.0}``.
     seed
         The seed of the hash of names and of a neural head's initial weights; by default random.
 
@@ -96,9 +104,10 @@ class LearnerClassifier(_Learner, base.Classifier):
         featurizer: str | None = "fields",
         rates: Sequence[float] | None = None,
         neural: Sequence[int] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
         seed: int | None = None,
     ) -> None:
-        super().__init__(loss, featurizer, rates, neural, seed)
+        super().__init__(loss, featurizer, rates, neural, optimizer, seed)
         self._targets: dict[Any, int] = {}  # label -> -1 or +1
 
     def learn_one(self, x: Mapping[Any, Any], y: Any, w: float = 1.0) -> None:
@@ -152,7 +161,7 @@ class LearnerMultiClassifier(_Learner, base.Classifier):
     def __init__(
         self, featurizer: str | None = "fields", rates: Sequence[float] | None = None, seed: int | None = None
     ) -> None:
-        super().__init__(None, featurizer, rates, None, seed)
+        super().__init__(None, featurizer, rates, None, None, seed)
         self._labels: list[Any] = []
 
     @property
@@ -179,13 +188,15 @@ class LearnerMultiClassifier(_Learner, base.Classifier):
 
 
 class LearnerRegressor(_Learner, base.Regressor):
-    """A `learner.Model` of a regression.
+    """A `learner.Model` that predicts numbers: a mean, a quantile, or the rate of counts.
 
     Parameters
     ----------
     loss
-        ``squared``.
-    featurizer, rates, neural, seed
+        ``squared`` (the default) for the mean, ``quantile`` for a quantile, ``poisson`` for the rate of counts.
+    level
+        With ``quantile`` the share of targets to be below the prediction, within (0, 1); by default 0.5, the median.
+    featurizer, rates, neural, optimizer, seed
         As in `LearnerClassifier`.
 
     Examples
@@ -197,7 +208,18 @@ class LearnerRegressor(_Learner, base.Regressor):
     16.0
     """
 
-    task = "regression"
+    def __init__(
+        self,
+        loss: str | None = None,
+        level: float | None = None,
+        featurizer: str | None = "fields",
+        rates: Sequence[float] | None = None,
+        neural: Sequence[int] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.task, self.level = task_of(loss), level
+        super().__init__(loss, featurizer, rates, neural, optimizer, seed, level=level)
 
     def learn_one(self, x: Mapping[Any, Any], y: float, w: float = 1.0) -> None:
         """Learn one example, of weight w.
@@ -210,6 +232,6 @@ class LearnerRegressor(_Learner, base.Regressor):
         self._model.learn_one(_record(x), y, w)
 
     def predict_one(self, x: Mapping[Any, Any]) -> float:
-        """Return the prediction, within the range of the targets seen."""
+        """Return the prediction; a mean and a quantile are within the range of the targets seen."""
         prediction: float = self._model.predict_one(_record(x))
         return prediction

@@ -27,6 +27,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
+from learner.adapters.tasks import task_of
 from learner.errors import ExampleError
 from learner.learners.multiclass import MultiClass
 from learner.model import Model
@@ -48,12 +49,14 @@ class _Learner(BaseEstimator):
         featurizer: str | None = "fields",
         rates: Sequence[float] | None = None,
         neural: Sequence[int] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
         random_state: Any = None,
     ) -> None:
         self.loss = loss
         self.featurizer = featurizer
         self.rates = rates
         self.neural = neural
+        self.optimizer = optimizer
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -62,7 +65,7 @@ class _Learner(BaseEstimator):
         tags.input_tags.dict = True
         return tags
 
-    def _new(self, task: str) -> Model:
+    def _new(self, task: str, **options: Any) -> Model:
         seed = None if self.random_state is None else check_random_state(self.random_state).bytes(16)
         return Model(
             task,
@@ -70,7 +73,9 @@ class _Learner(BaseEstimator):
             featurizer=self.featurizer,
             rates=self.rates,
             neural=self.neural,
+            optimizer=self.optimizer,
             seed=seed,
+            **options,
         )
 
     def _validated(self, X: Any, reset: bool) -> Any:
@@ -143,6 +148,8 @@ class LearnerClassifier(ClassifierMixin, _Learner):
         One or more learning rates in place of the default.
     neural : sequence of int, optional
         The hidden units of a neural head, one number for each layer; with two classes only.
+    optimizer : str or mapping, optional
+        A named algorithm in place of the mixture, such as "ftrl" or ``{"name": "ftrl", "l1": 1.0}``; with two classes only.
     random_state : int or RandomState, optional
         The seed of the hash of names and of a neural head's initial weights; by default random.
 
@@ -235,15 +242,17 @@ class LearnerClassifier(ClassifierMixin, _Learner):
 
 
 class LearnerRegressor(RegressorMixin, _Learner):
-    """A `learner.Model` of a regression.
+    """A `learner.Model` that predicts numbers: a mean, a quantile, or the rate of counts.
 
     `fit` learns from an empty model in one pass, in the order of the rows, as `partial_fit` would.
 
     Parameters
     ----------
-    loss : {"squared"}, optional
-        The squared error.
-    featurizer, rates, neural, random_state
+    loss : {"squared", "quantile", "poisson"}, optional
+        By default squared: it predicts the mean. With "quantile" it predicts a quantile, with "poisson" the rate of counts.
+    level : float, optional
+        With "quantile" the share of targets to be below the prediction, within (0, 1); by default 0.5, the median.
+    featurizer, rates, neural, optimizer, random_state
         As in `LearnerClassifier`.
 
     Attributes
@@ -252,11 +261,27 @@ class LearnerRegressor(RegressorMixin, _Learner):
         As in `LearnerClassifier`.
     """
 
+    def __init__(
+        self,
+        loss: str | None = None,
+        *,
+        level: float | None = None,
+        featurizer: str | None = "fields",
+        rates: Sequence[float] | None = None,
+        neural: Sequence[int] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            loss, featurizer=featurizer, rates=rates, neural=neural, optimizer=optimizer, random_state=random_state
+        )
+        self.level = level
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn the rows in one pass, forgetting all that was learned before."""
         X = self._validated(X, reset=True)
         targets = _numbers(y)
-        self.model_ = self._new("regression")
+        self.model_ = self._new(task_of(self.loss), level=self.level)
         self._learn(X, targets, sample_weight)
         return self
 
@@ -266,12 +291,12 @@ class LearnerRegressor(RegressorMixin, _Learner):
         X = self._validated(X, reset=new)
         targets = _numbers(y)
         if new:
-            self.model_ = self._new("regression")
+            self.model_ = self._new(task_of(self.loss), level=self.level)
         self._learn_more(X, targets, sample_weight)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return the prediction of each row, within the range of the targets seen."""
+        """Return the prediction of each row; a mean and a quantile are within the range of the targets seen."""
         return np.array([self.model_.learner.prediction(score) for score in self._scores(X)])
 
 

@@ -46,7 +46,7 @@ def why_silent(keys: Keys, seen: Sequence[Any]) -> str:
         who = f"its worker (process {owner['pid']} on {owner['host']})"
         return f"{who} is behind by {behind} entries{waiting}" if behind else f"{who} gave no answer{waiting}"
     for note in readable(notes or {}).values():
-        if not process_ended(note["process"]) and note["state"] != "running":
+        if not process_ended(note["process"]) and note["state"] in ("starting", "waiting"):
             who = f"process {note['pid']} on {note['host']}"
             return (
                 f"its worker is starting ({who}){waiting}"

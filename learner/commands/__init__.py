@@ -77,6 +77,7 @@ COMMANDS = {
     "server": Entry(
         "learner.commands.machine", "Run the embedded server in the foreground, or print its URL, or stop it."
     ),
+    "set": Entry("learner.commands.models", "Print MODEL's settings, or change some, each KEY=VALUE."),
     "status": Entry(
         "learner.commands.models",
         "Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.",
@@ -98,7 +99,7 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "explain", "status", "save"),
+    "Serve": ("create", "push", "worker", "predict", "explain", "status", "save", "set"),
     "Look": ("weights", "plot", "templates", "featurize"),
     "Mend": ("rejected", "repair"),
     "Set up": ("server", "acl", "warm"),
@@ -119,7 +120,8 @@ class Commands(click.Group):
         _import_own(PathFinder.find_spec("featurizers", path=[HOME]))
         if COMMANDS[name].module == "worker":
             _import_own(PathFinder.find_spec("worker", path=[HOME]))
-        command: click.Command = getattr(importlib.import_module(COMMANDS[name].module), name)
+        module = importlib.import_module(COMMANDS[name].module)
+        command: click.Command = getattr(module, name, None) or getattr(module, f"{name}_")
         return settable(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,6 +1,8 @@
 """Commands about a model: create it, print its weights and its status, repair it."""
 
+import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +19,7 @@ from learner.commands.options import (
 )
 from learner.errors import LearnerError
 from learner.messages import one_line
+from learner.settings import SETTINGS, parse
 from learner.stored import require_readable
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from learner.service.store import Store
     from learner.service.store.position import Position
 
-__all__ = ["create", "repair", "status", "weights"]
+__all__ = ["create", "repair", "set_", "status", "weights"]
 
 
 @click.command()
@@ -41,10 +44,12 @@ def create(model: str, saved: str | None, redis_url: str | None, as_json: bool, 
         raise LearnerError(f"model name must not end with {SUFFIX}, as saved models do (got {model!r})")
     learned = _saved_model(saved) if saved else None
     spec = learned.spec if learned else make_spec(options)
+    settings = parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
     store = open_store(model, redis_url)
     connection.require_version(store.client)
     if not (_create_learned(store, learned) if learned else store.create(spec.to_data())):
         raise LearnerError(f"model {model!r} exists already: choose another name")
+    store.set(settings)
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
     else:
@@ -64,6 +69,31 @@ def _create_learned(store: "Store", learned: "Model") -> bool:
     from learner.service.creating import create_learned
 
     return create_learned(store, learned)
+
+
+@click.command(name="set")
+@click.argument("model")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@redis_option
+@json_option
+def set_(model: str, changes: tuple[str, ...], redis_url: str | None, as_json: bool) -> None:
+    """Print MODEL's settings, or change some, each KEY=VALUE.
+
+    They say how a model is served, and may change while a worker runs. KEY= sets one back to its default.
+    """
+    pairs = [change.partition("=") for change in changes]
+    if wrong := [change for change, (_, equals, _) in zip(changes, pairs, strict=True) if not equals]:
+        raise LearnerError(f"change must be KEY=VALUE (got {wrong[0]!r})")
+    store = open_store(model, redis_url)
+    store.spec()
+    store.set({name: text for name, _, text in pairs})
+    values = store.settings()
+    if as_json:
+        click.echo(to_json(values))
+        return
+    for name, setting in SETTINGS.items():
+        value = "" if values[name] is None else values[name]
+        click.echo(one_line(f"{name:<17} {value!s:>8}  {setting.meaning}"))
 
 
 @click.command()
@@ -97,10 +127,44 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
 
 @click.command()
 @click.argument("model")
+@click.option(
+    "--check",
+    type=click.Choice(["live", "ready"]),
+    is_flag=False,
+    flag_value="ready",
+    help="For probes: exit with 1 unless a process is alive, or (ready, or without a word) the owner learns and answers.",
+)
+@click.option("--here", is_flag=True, help="With --check live: only processes on this host count.")
+@click.option("--max-lag", type=click.IntRange(min=0), help="With --check: how many entries may wait to be learned.")
+@click.option(
+    "--max-age",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="With --check: how many seconds entries may wait without a commit, and requests without an answer.",
+)
 @redis_option
 @json_option
-def status(model: str, redis_url: str | None, as_json: bool) -> None:
-    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit."""
+def status(
+    model: str,
+    check: str | None,
+    here: bool,
+    max_lag: int | None,
+    max_age: float,
+    redis_url: str | None,
+    as_json: bool,
+) -> None:
+    """Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.
+
+    With --check it prints one line, within 4 seconds of its start, and exits with 0 or 1; it starts no server.
+    """
+    if check:
+        from learner.commands.probes import probe
+        from learner.service.liveness import live, ready
+
+        host = socket.gethostname() if here else None
+        judge = partial(live, host=host) if check == "live" else partial(ready, max_lag=max_lag, max_age=max_age)
+        probe(model, redis_url, check, judge, as_json)
     store = open_store(model, redis_url)
     spec = store.spec()
     with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):

@@ -231,6 +231,7 @@ def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
         When a value breaks a rule.
     """
     data = (options["model_file"].data if options["model_file"] else {}) | _given(options)
+    data.pop("service", None)
     columns = dict(data.get("columns") or options.get("decided") or {}) | _columns_given(options)
     if only := options["only"]:
         kept = _names("--only", only)

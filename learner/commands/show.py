@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from learner.errors import LearnerError
 from learner.late import order_notice
+from learner.service.liveness import owner_silence
 from learner.service.wire import to_json
 
 __all__ = [
@@ -35,6 +36,7 @@ DATA_CHARACTERS = 500  # shown of a rejected example
 WORKER_STATES = {  # of processes that are not the owner, in words
     "starting": "compiling its loops, or loading",
     "waiting": "in its place when it ends",
+    "dead": "it ended without a word",
 }
 
 FIGURES = {  # name in `learner.metrics.figures` -> title, and the best constant's value if it is the same for all data
@@ -182,6 +184,19 @@ def memory_lines(figures: dict[str, float]) -> Iterator[str]:
         yield f"features before   {counts}"
 
 
+def worker_lines(status: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of ``learner status`` about processes that are silent, start, wait, or have ended."""
+    if (silent := owner_silence(status)) is not None:
+        yield f"silent            for {silent:.0f} s: no sign of life of the owner"
+    for worker in status["workers"]:
+        who = f"process {worker['pid']} on {printable(worker['host'])}"
+        if what := WORKER_STATES.get(worker["state"]):
+            yield f"{worker['state']:17} {who}: {what}"
+        elif worker["state"] == "stopped":
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(worker["since"]))
+            yield f"stopped           {who} at {when}, code {worker.get('code', '?')}: {printable(worker.get('reason', ''))}"
+
+
 def status_lines(status: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner status``."""
     progress, owner = status["progress"], status["owner"]
@@ -192,9 +207,7 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"durability        {owner['durability']}, confirmed up to commit {status['confirmed']} of {status['commits']}"
     else:
         yield "owner             none: start one with 'learner worker " + status["model"] + "'"
-    for worker in status["workers"]:
-        if what := WORKER_STATES.get(worker["state"]):
-            yield f"{worker['state']:17} process {worker['pid']} on {worker['host']}: {what}"
+    yield from worker_lines(status)
     n_requests = "?" if status["requests_waiting"] is None else status["requests_waiting"]
     yield f"lag               {status['lag_entries']} entries, {n_requests} requests waiting"
     if "trouble" in owner:

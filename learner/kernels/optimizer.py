@@ -15,7 +15,7 @@ from learner.kernels.records import named
 from learner.kernels.room import is_admitted
 from learner.kernels.table import COUNT, find_again, insert, look_up, width_of
 from learner.kernels.tasks import evaluate
-from learner.layout import CONSTANT_HASH, CONSTANT_ROW, EXAMPLES, HEADER, IMPORTANCE_SUM, SCALE_SUM, UPDATES
+from learner.layout import CONSTANT_HASH, CONSTANT_ROW, EXAMPLES, HEADER, IMPORTANCE_SUM, SCALE_SUM, TREND, UPDATES
 from learner.losses import LOSSES
 
 __all__ = ["N_OPTIONS", "Algorithm", "learn_example", "named_algorithm", "rows_of", "score_features"]
@@ -25,6 +25,8 @@ WEIGHT, FIRST, SECOND = (np.uint64(HEADER + k) for k in range(3))  # columns: th
 MAX_STATE = 3e38  # within the range of float32
 MAX_COUNT = 1e12  # a larger count is learned as this
 LOGISTIC, POISSON = LOSSES["logistic"].code, LOSSES["poisson"].code
+SQUARED, PINBALL = LOSSES["squared"].code, LOSSES["quantile"].code  # whose scores may be clipped
+LOW, HIGH = TREND, TREND + 1  # of the targets, at first 0: a named algorithm has no recent means
 
 _rescaled = inlined(optimizers.rescaled)
 _update = switch([inlined(optimizer.update) for optimizer in optimizers.OPTIMIZERS.values()])
@@ -40,15 +42,16 @@ class Algorithm(NamedTuple):
     code: Any  # its place in `learner.optimizers.OPTIMIZERS`
     normalised: Any  # the power in `learner.optimizers.rescaled`; 0 for algorithms that don't rescale
     options: Any  # a tuple of N_OPTIONS numbers
+    clips: Any  # whether scores are clipped to the range of 0 and the targets: see `learner.optimizers`
     weights: Any  # float64: the weight that scored each feature of the current example, the constant last
 
 
 @inlined
 def named_algorithm(algorithm):
     """Return the record of a learner with a named algorithm from a door's plain tuples."""
-    learner, code, normalised, options, weights = algorithm
+    learner, code, normalised, options, clips, weights = algorithm
     settings, keys, table, state, _ = named(learner)
-    return Algorithm(settings, keys, table, state, code, normalised, options, weights)
+    return Algorithm(settings, keys, table, state, code, normalised, options, clips, weights)
 
 
 @inlined
@@ -130,6 +133,24 @@ def update_features(n, example, slope, algorithm, features):
 
 
 @inlined
+def clipped(s, algorithm):
+    """Return a score, with ``clips`` within the range of 0 and the targets so far."""
+    loss, totals = algorithm.settings.loss, algorithm.state.totals
+    if algorithm.clips and (loss.code == SQUARED or loss.code == PINBALL):
+        return min(max(s, totals[LOW]), totals[HIGH])
+    return s
+
+
+@inlined
+def slope_at(s, y, algorithm):
+    """Count a target in the range, and return d loss / d score at a score."""
+    loss, totals = algorithm.settings.loss, algorithm.state.totals
+    totals[LOW], totals[HIGH] = min(totals[LOW], y), max(totals[HIGH], y)
+    slope = derivative(loss, clipped(s, algorithm), min(y, MAX_COUNT) if loss.code == POISSON else y)
+    return 0.0 if loss.code == LOGISTIC and abs(slope) <= optimizers.MIN_LOGISTIC_SLOPE else slope
+
+
+@inlined
 def learn_example(pool, example, algorithm, work):
     """Predict a scanned example, then learn it; return the score and the loss before learning."""
     settings, table, features, n = algorithm.settings, algorithm.table, work.features, np.uint64(example.n)
@@ -141,15 +162,13 @@ def learn_example(pool, example, algorithm, work):
         totals[CONSTANT_ROW] = 1.0
     s = score_features(n, algorithm, features)
     importance = example.importance
-    loss, _ = evaluate(settings.task, settings.loss, algorithm.state, s, example.y, importance, importance)
+    predicted = clipped(s, algorithm)
+    loss, _ = evaluate(settings.task, settings.loss, algorithm.state, predicted, example.y, importance, importance)
     totals[EXAMPLES] += 1.0
     totals[IMPORTANCE_SUM] += importance
     if importance > 0.0:
         totals[UPDATES] += 1.0
-        y = min(example.y, MAX_COUNT) if settings.loss.code == POISSON else example.y
-        slope = derivative(settings.loss, s, y)
-        if settings.loss.code == LOGISTIC and abs(slope) <= optimizers.MIN_LOGISTIC_SLOPE:
-            slope = 0.0
+        slope = slope_at(s, example.y, algorithm)
         kept = keep_rows(example, slope, algorithm, features)
         update_features(kept, example, slope, algorithm, features)
     return s, loss

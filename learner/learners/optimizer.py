@@ -36,14 +36,15 @@ class NamedAlgorithm(Mixture):
         assert spec.optimizer is not None  # noqa: S101  (for the type checker)
         self.optimizer: Optimizer = spec.optimizer[0]
         super().__init__(spec)
-        options = [*spec.optimizer[1].values(), *[0.0] * algorithms.N_OPTIONS]
-        self._options = tuple(options[: algorithms.N_OPTIONS])
+        *options, self._clips = spec.optimizer[1].values()
+        self._options = tuple([*options, *[0.0] * algorithms.N_OPTIONS][: algorithms.N_OPTIONS])
         self._weights = np.zeros(layout.MAX_FEATURES + 1)  # work array: the weight that scored each feature
 
     @property
     def plain(self) -> tuple[Any, ...]:
         """The argument of the loops: a `learner.kernels.optimizer.Algorithm` as plain tuples."""
-        return super().plain, self.optimizer.code, self.optimizer.normalised, self._options, self._weights
+        algorithm = self.optimizer.code, self.optimizer.normalised, self._options, self._clips
+        return super().plain, *algorithm, self._weights
 
     def _learn(
         self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from learner.errors import show
-from learner.messages import tell
+from learner.service import log
 from learner.service.clock import ServerClock
+from learner.service.counting import Counts
 from learner.service.recovery import Recovery
 from learner.service.replying import Reply
 from learner.service.store import Store
@@ -68,6 +69,8 @@ class Answering:
         Predicts.
     recovery : Recovery
         Knows which requests may have killed the worker before.
+    counts : Counts
+        Counts replies, and how long they took.
 
     Attributes
     ----------
@@ -83,7 +86,8 @@ class Answering:
         What every reply says in the field ``notice``; empty: nothing.
     """
 
-    def __init__(self, store: Store, model: "Model", recovery: Recovery) -> None:
+    def __init__(self, store: Store, model: "Model", recovery: Recovery, counts: Counts | None = None) -> None:
+        self.counts = counts or Counts()
         self.store = store
         self.model = model
         self.recovery = recovery
@@ -200,6 +204,7 @@ class Answering:
         """Have a reply sent with the next transaction."""
         self._done.append(request_id)
         self._came_ms.pop(request_id, None)
+        self.counts.n_errors += "error" in reply
         if self._may_write(key := fields.get(b"reply", b"")):
             notice = {"notice": self.notice} if self.notice else {}
             if key.startswith(REPLIES.encode()) and "error" not in reply:
@@ -220,6 +225,9 @@ class Answering:
         up_to = b"%d-%d" % max(gone) if gone else NEVER
         for key, error in self.store.requests.answer(self._replies, up_to):
             self._note(key, f"could not be written to ({error})")
+        now = self.clock.now_ms()
+        for request_id in self._done:
+            self.counts.request_seconds.observe(max(now - stream_id(request_id)[0], 0.0) / 1e3)
         if up_to == LAST:  # the stream began anew
             self.last_request = NEVER
         self._kept = [place for place in done if oldest and place > oldest]
@@ -238,7 +246,8 @@ class Answering:
         if key not in self._noted and len(self._noted) < MAX_NOTED:
             self._noted.add(key[: MAX_SHORT_BYTES + 1])
             name = show(key.decode(errors="replace"))
-            tell(f"worker of {self.store.keys.model}: requests with reply {name} have no answer: it {why}")
+            text = f"requests with reply {name} have no answer: it {why}"
+            log.event(self.store.keys.model, "unanswered", text, "warning")
 
     # ---- refusing ----
     def _refusal(self, request_id: bytes, fields: Fields) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ import redis
 
 from learner.errors import LearnerError, RejectedError
 from learner.late import LateLoss
-from learner.messages import tell
+from learner.service import log
+from learner.service.counting import Counts
 from learner.service.learning import Learning
 from learner.service.store import Store, connection
 from learner.service.store.commits import CommitsLost
@@ -70,6 +71,8 @@ class Committing:
         What is committed.
     commit_seconds : float
         The shortest time between commits while examples come.
+    counts : Counts
+        Counts commits, and gets their figures.
 
     Raises
     ------
@@ -77,12 +80,13 @@ class Committing:
         When `commit_seconds` is no number.
     """
 
-    def __init__(self, store: Store, learning: Learning, commit_seconds: float) -> None:
+    def __init__(self, store: Store, learning: Learning, commit_seconds: float, counts: Counts | None = None) -> None:
         if not commit_seconds < float("inf"):
             raise LearnerError(f"seconds between commits must be a number (got {commit_seconds})")
         self.store = store
         self.learning = learning
         self.commit_seconds = commit_seconds
+        self.counts = counts or Counts()
         self.writer = writer_of(connection.address(store.client))
         self.writing: Writing | None = None
         self._snapshot: Snapshot | None = None  # that `writing` writes
@@ -93,8 +97,11 @@ class Committing:
     def load(self) -> None:
         """Go on from the last commit, whether or not the stream fits it."""
         model = self.learning.model
-        self.learning.load(self.store.commits.load(model.fingerprint, model.row_width, must_fit=False))
+        committed = self.store.commits.load(model.fingerprint, model.row_width, must_fit=False)
+        self.learning.load(committed)
         self._committed_examples = model.n_examples
+        if committed and committed.state:
+            self.counts.figures = figures_of(model, self.learning.late) | {"time": committed.time}
 
     @property
     def n_uncommitted(self) -> int:
@@ -151,7 +158,14 @@ class Committing:
         self._committed_at = now
         self._committed_examples = model.n_examples
         self._snapshot = snapshot
-        self.writing = Writing(lambda: self.store.commits.write(snapshot), self.writer)
+        self.writing = Writing(lambda: self._write(snapshot), self.writer)
+
+    def _write(self, snapshot: Snapshot) -> None:
+        """Write a copy, and count the commit."""
+        started = time.monotonic()
+        self.store.commits.write(snapshot)
+        self.counts.commit_seconds.observe(time.monotonic() - started)
+        self.counts.figures = snapshot.progress
 
     def _progress(self, now: float) -> dict[str, Any]:
         """Return the figures of the commit that begins now."""
@@ -164,7 +178,7 @@ class Committing:
         """Warn once when the gradients of the neural head vanish or explode."""
         if not self._has_warned and (warning := self.learning.model.gradient_warning()):
             self._has_warned = True
-            tell(f"worker of {self.store.keys.model}: {warning}")
+            log.event(self.store.keys.model, "gradients", warning, "warning")
 
     def require_acceptance(self) -> None:
         """Make sure that not too many of the last examples were rejected: nothing is committed then.
@@ -180,7 +194,8 @@ class Committing:
         with contextlib.suppress(redis.RedisError):
             self.settle()
         n_rejected, n = acceptance.excess
-        reasons = Counter(rejected.reason for _, rejected in self.learning.rejected).most_common(3)
+        kept = self.learning.rejected
+        reasons = Counter(rejected.reason.partition(" (got ")[0] for _, rejected in kept).most_common(3)
         raise RejectedError(
             f"examples rejected must be at most a share of {acceptance.share:g} (got {n_rejected} of the last {n}): the "
             f"{self.learning.n_entries} entries since the last commit stay in the stream, to be learned when what pushes them "

@@ -7,11 +7,10 @@ from collections.abc import Callable
 import redis
 
 from learner.errors import LearnerError, StoreError
-from learner.messages import tell
+from learner.service import log
 from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, heart_of, process_ended
 from learner.service.store import Store, connection
 from learner.service.store.ownership import Owner
-from learner.service.store.processes import NOTE_SECONDS
 
 __all__ = ["Owning", "own_to_repair"]
 
@@ -44,8 +43,8 @@ class Owning:
         self.lease_seconds = lease_seconds
         self.heart = heart_of(connection.address(store.client))
         self.heartbeat: Heartbeat | None = None
-        self.state = "running"  # or "answering_only"
-        self._confirmed_at = self._noted_at = time.monotonic()
+        self.replaced = ""  # the owner that this one took over from, in words
+        self._confirmed_at = time.monotonic()
 
     # ---- becoming the owner ----
     def wait(self, patient: bool = True) -> bool:
@@ -73,22 +72,23 @@ class Owning:
                 if self._take(owner):
                     return True
                 continue
+            self.store.processes.renew_if_due()
             if not patient:
                 raise LearnerError(f"model {self.store.keys.model!r} has a worker already: {owner}")
             if announced != owner.fields["worker"]:
                 announced = owner.fields["worker"]
                 self.store.processes.note("waiting")
-                self._say(f"waiting, in place of {owner}")
+                log.event(self.store.keys.model, "waiting", f"waiting, in place of {owner}")
             time.sleep(WAIT_POLL_SECONDS)
         return False
 
     def _take(self, owner: Owner) -> bool:
         """Take over from an owner, and start beating; return False if another worker was faster."""
         # It may be the owner already: the answer was lost, or the connection while it loaded the last commit.
-        if not self.store.ownership.owned_already(owner) and not self.store.ownership.succeed(
-            owner, self.lease_seconds
-        ):
-            return False
+        if not self.store.ownership.owned_already(owner):
+            if not self.store.ownership.succeed(owner, self.lease_seconds):
+                return False
+            self.replaced = str(owner) if "worker" in owner.fields else ""
         if self.heartbeat is None:  # before loading, which may take longer than the lease
             self.heartbeat = self.heart.add(self.beat, self.lease_seconds)
         return True
@@ -105,18 +105,15 @@ class Owning:
         with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
             self.store.ownership.beat(max(int(1000 * seconds), 1))  # 0 would wait for good
         now = time.monotonic()
-        if now - self._noted_at > NOTE_SECONDS / 4:  # long before the note fades
-            self._noted_at = now
-            with contextlib.suppress(redis.RedisError):
-                self.store.processes.note(self.state)
+        with contextlib.suppress(redis.RedisError):
+            self.store.processes.renew_if_due()
         ownership = self.store.ownership
         if ownership.confirmed >= self.store.commits.number - 1:
             self._confirmed_at = now
         elif now - self._confirmed_at > UNCONFIRMED_SECONDS:
             self._confirmed_at = now + REMIND_SECONDS
-            self._say(
-                f"commits after {ownership.confirmed} are not confirmed as durability {ownership.durability} asks"
-            )
+            text = f"commits after {ownership.confirmed} are not confirmed as durability {ownership.durability} asks"
+            log.event(self.store.keys.model, "unconfirmed", text, "warning", confirmed=ownership.confirmed)
 
     def require(self) -> None:
         """Make sure that the last beats were well, or raise what stopped them."""
@@ -134,9 +131,6 @@ class Owning:
         """Stop being the owner."""
         self.close()
         self.store.ownership.release()
-
-    def _say(self, text: str) -> None:
-        tell(f"worker of {self.store.keys.model}: {text}")
 
 
 def own_to_repair(store: Store) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from learner.messages import tell
+from learner.service import log
 from learner.service.reading import BLOCK_MS
 from learner.service.store import Store, connection, embedded
 
@@ -81,7 +81,8 @@ class Reconnecting:
         n = self.n_uncommitted()
         kept = f"; {n} entries learned are not committed yet" if n else ""
         detail = str(error).rpartition("caused error: ")[2][-200:]
-        tell(f"worker of {self.store.keys.model}: {trouble}, trying again{kept} ({detail})")
+        text = f"{trouble}, trying again{kept} ({detail})"
+        log.event(self.store.keys.model, "retry", text, "warning", uncommitted=n)
 
     def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until the worker is to stop."""

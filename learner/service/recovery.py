@@ -7,7 +7,7 @@ known: before the next time it is tried in a child process, and rejected if that
 
 import functools
 
-from learner.messages import tell
+from learner.service import log
 from learner.service.committing import Committing
 from learner.service.hanging import RECORD_SECONDS
 from learner.service.learning import Learning
@@ -103,7 +103,8 @@ class Recovery:
     def _quarantine(self, entry_id: bytes, fields: dict[bytes, bytes], death: str) -> None:
         """Reject an entry that kills the process, and commit that at once."""
         reason = f"entry must not kill the worker (it did, and then a trial: {death})"
-        tell(f"worker of {self.store.keys.model}: entry {entry_id.decode()} is rejected: {reason}")
+        name = entry_id.decode()
+        log.event(self.store.keys.model, "killed", f"entry {name} is rejected: {reason}", "error", entry=name)
         self.learning.skip(entry_id, rejected_entry("killed", reason, fields))
         self.committing.commit()
 

@@ -4,7 +4,7 @@ import re
 import time
 
 from learner.errors import show
-from learner.messages import tell
+from learner.service import log
 from learner.service.store import Store
 
 __all__ = ["Strays"]
@@ -42,7 +42,8 @@ class Strays:
         for key in streams:
             if key not in self._noted and (why := self._stray(key)):
                 self._noted.add(key)
-                tell(f"worker of {self.store.keys.model}: stream {show(key.decode(errors='replace'))} {why}")
+                name = show(key.decode(errors="replace"))
+                log.event(self.store.keys.model, "stray", f"stream {name} {why}", "warning")
 
     def _stray(self, key: bytes) -> str | None:
         """Return what is wrong with a stream's name; None: a model reads it.

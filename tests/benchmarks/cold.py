@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from learner.service.store import connection, embedded
+from tests.benchmarks import Asked, Row
 from tests.benchmarks.core import machine, progress_bar, require_checkout, run, run_ours, table
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -144,6 +145,16 @@ def measure(runs: int, checkouts: dict[str, Path], cases: Sequence[str] = CASES)
     for (which, case, key), values in measured.items():
         result.setdefault(which, {}).setdefault(case, {})[key] = statistics.median(values)
     return result
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the row of the page."""
+    row = measure(1 if asked.quick else 3, require_checkout(None), [WORKER])["after"][WORKER]
+    yield Row(
+        "a worker's first example learned, request answered and commit written, CPU seconds from an empty cache (a full one)",
+        f"{row['cold_cpu']:.1f} ({row['warm_cpu']:.1f})",
+        arguments=WORKER,
+    )
 
 
 def show(result: dict[str, Any]) -> str:

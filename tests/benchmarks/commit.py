@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -29,6 +30,7 @@ from learner.model import Model
 from learner.service.store import Store, connection, embedded
 from learner.service.store.snapshot import Snapshot
 from learner.service.wire import Keys
+from tests.benchmarks import Asked, Row
 from worker import Worker
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -154,6 +156,28 @@ def restart(url: str) -> float:
     process.communicate()
     assert "epoch" in line, line
     return seconds
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the rows of the page."""
+    sizes, n_examples, n_pairs = (SIZES[:2], 100_000, 1) if asked.quick else (SIZES, 1_000_000, 3)
+    with embedded.temporary() as url:
+        rows = [measure(url, n, n_examples, n_pairs) for n in sizes]
+    most = rows[-1]
+    yield Row(
+        "rate of learning at full speed with a commit every second, over the rate without: 10,000, 100,000, 1,000,000 features",
+        ", ".join(f"{row['rate_kept']:.2f}" for row in rows),
+        "at least 0.95",
+    )
+    yield Row(
+        "a commit at 1,000,000 features and full speed, ms: learning stands still; it is written meanwhile (MB)",
+        f"{most['pause_ms']:.1f}, {most['write_ms']:.0f} ({most['megabytes']:.0f})",
+    )
+    yield Row(
+        "the same if only 1,000 examples came since the commit before",
+        f"{most['few_pause_ms']:.1f}, {most['few_write_ms']:.1f} ({most['few_megabytes']:.1f})",
+    )
+    yield Row("from the start of a worker with 1,000,000 features until it is ready, s", f"{most['restart_s']:.2f}")
 
 
 def main() -> None:

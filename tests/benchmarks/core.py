@@ -51,13 +51,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.benchmarks import Asked, Row
 from tests.benchmarks.streams import write_dense, write_zipf
 
 __all__ = ["ROOT", "machine", "progress_bar", "require_checkout", "run_ours", "table"]
@@ -387,6 +388,31 @@ def vw_figures(peer: Peer, runs: list[tuple[Run, Run]]) -> dict[str, float]:
         "cpu_over_wall": statistics.median((full.cpu - start.cpu) / (full.wall - start.wall) for full, start in runs),
         "progressive_loss": peer.number("average loss"),
     }
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the rows of the page."""
+    ours = measure(1 if asked.quick else 5, require_checkout(None), quiet=True)["after"]
+
+    def over(kind: str) -> str:
+        text, cache, *more = (f"{ours[kind]['over_vw'][name]:.2f}" for name in PEERS)
+        return f"{text} ({cache}; {', '.join(more)})"
+
+    def microseconds(kind: str) -> str:
+        return "; ".join(f"{ours[kind]['microseconds'][call]:.1f}" for call in ("learn_one", "score_one"))
+
+    yield Row(
+        "examples/s over Vowpal Wabbit's from text at its default of 18 bits (from its cache; both at 22 bits)",
+        over("default"), "at least 0.6",
+    )  # fmt: skip
+    yield Row("the same, one learning rate", over("one rate"), "at least 1.3")
+    yield Row("the same, a neural head of 16, beside the linear experts", over("neural, mixed"))
+    yield Row("the same, 30 dense numbers as arrays", over("dense"))
+    yield Row("one example from Python, learned; scored, microseconds", microseconds("default"), "scored: at most 10")
+    yield Row(
+        "bytes of memory a feature, including its name, at 247,000 features",
+        f"{ours['default']['bytes_per_feature']:.0f}", "at most 130",
+    )  # fmt: skip
 
 
 # ---- printing --------------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ from learner.model import Model
 from learner.optimizers import OPTIMIZERS
 from learner.spec import Spec
 from learner.tasks import TASKS
-from tests.benchmarks import own_streams
+from tests.benchmarks import Asked, Row, own_streams
 from tests.benchmarks.peers import BATCH_REFERENCES, PEERS, REFERENCES, Make, run
 from tests.benchmarks.protocols import PROTOCOLS, Example, Step, calibration_error, loss_of, mean_and_worsts
 
@@ -315,8 +315,8 @@ def print_worth(table: Mapping[str, Mapping[str, float]]) -> None:
 
 
 # ---- the program ---------------------------------------------------------------------------------------------------------
-def arguments() -> argparse.Namespace:
-    """Return what was asked for on the command line."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what is asked for in words, or on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", metavar="[FOLDER] [stream]", help="no FOLDER with --own")
     parser.add_argument("--own", action="store_true", help="the streams of tests/benchmarks/own_streams.py")
@@ -327,7 +327,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--without", action="store_true", help="also with each part left out, and single algorithms")
     parser.add_argument("--model", nargs="+", default=[], metavar="NAME=VALUE", help="options of our model")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_intermixed_args()
+    asked = parser.parse_intermixed_args(words)
     if not asked.own and not asked.words:
         parser.error("FOLDER or --own")
     asked.folder = None if asked.own else Path(asked.words.pop(0))
@@ -346,9 +346,8 @@ def league(asked: argparse.Namespace) -> tuple[ModuleType, list[Any], Figures]:
     return streams, [stream for stream in chosen if not asked.words or stream.__name__ in asked.words], figures
 
 
-def main() -> None:
-    """Print the rows and the summaries, or JSON."""
-    asked = arguments()
+def judge_all(asked: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, dict[str, Judged]]]]:
+    """Return the rows of the streams, and with ``--without`` the runs of the alternatives, by protocol; print the rows."""
     module, streams, figures = league(asked)
     rows: dict[str, dict[str, Any]] = {}
     runs: dict[str, dict[str, dict[str, Judged]]] = {}
@@ -369,6 +368,43 @@ def main() -> None:
                     other: judge(protocol, steps, regression, options | changed)
                     for other, changed in alternatives().items()
                 }
+    return rows, runs
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the rows of the page."""
+
+    def mean_and_worst(*words: str) -> str:
+        rows, _ = judge_all(arguments([*words, "--json"]))
+        line = summary(next(iter(rows.values())))
+        return f"{line['mean']:.3f} ({max(line['worsts'].values()):.3f})" if line else "no peers"
+
+    late, next_ = ("--protocol", "late"), ("--protocol", "next", "--model", "outcomes=at_once")
+    if asked.folder:
+        yield Row(
+            "loss of requests whose neighbours' outcomes nobody has heard yet, over the best of eight Vowpal Wabbits in "
+            "hindsight, six streams: geometric mean (worst)",
+            mean_and_worst(str(asked.folder), *late), arguments="FOLDER --protocol late",
+        )  # fmt: skip
+        yield Row(
+            "progressive loss with `outcomes=at_once`, over the best of eleven peer runs, six streams: the same",
+            mean_and_worst(str(asked.folder), *next_), arguments="FOLDER --protocol next --model outcomes=at_once",
+        )  # fmt: skip
+    yield Row(
+        "loss of such requests on 13 streams of our own: the same",
+        mean_and_worst("--own", *(["bananas", "Wages"] if asked.quick else []), *late), arguments="--own --protocol late",
+    )  # fmt: skip
+    if not asked.quick:
+        yield Row(
+            "on six more that were held out: the same", mean_and_worst("--own", "--held-out", *late),
+            arguments="--own --held-out --protocol late",
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Print the rows and the summaries, or JSON."""
+    asked = arguments()
+    rows, runs = judge_all(asked)
     summaries = {protocol: line for protocol, table in rows.items() if (line := summary(table))}
     if asked.json:
         parts = {"without": worth(runs)} if runs else {}

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import msgpack
 import numpy as np
 
 from learner.model import Model
+from tests.benchmarks import Asked, Row
 from tests.benchmarks.league import load_streams
 from tests.benchmarks.streams import write_zipf
 
@@ -132,6 +134,21 @@ def league(folder: Path) -> dict[str, Any]:
                 "speed / vw": rate / (len(packed) / seconds),
             }
     return result
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the rows of the page for which PyTorch, or the league's folder, is there."""
+    if importlib.util.find_spec("torch"):
+        ratios = speed(1 if asked.quick else 3)
+        yield Row(
+            "neural head of 16, examples/s over PyTorch's: beside the linear experts (alone)",
+            f"{ratios['beside / torch']:.1f} ({ratios['alone / torch']:.1f})",
+        )
+    if asked.folder:
+        worst = max(row["loss / vw"] for row in league(asked.folder).values())
+        yield Row(
+            "neural head of 16, loss over Vowpal Wabbit's `--nn 16`, six streams: worst", f"{worst:.3f}", "", "FOLDER"
+        )
 
 
 def main() -> None:

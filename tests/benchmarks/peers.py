@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tests.benchmarks.protocols import Example, Step
 
-__all__ = ["BATCH_REFERENCES", "PEERS", "REFERENCES", "Learner", "run"]
+__all__ = ["BATCH_REFERENCES", "PEERS", "REFERENCES", "SETTINGS", "Learner", "LightGBM", "as_text", "clipped", "run"]
 
 MAX_SCORE = 30.0  # of Vowpal Wabbit, beyond which its probability is not computed
 
@@ -23,14 +23,14 @@ class Learner(Protocol):
     def learn(self, lessons: Sequence[Example]) -> None:
         """Learn examples in their order."""
 
-    def answers(self, requests: Sequence[Mapping[str, float]]) -> list[float]:
-        """Return for each request the probability of a positive outcome, or a number."""
+    def answers(self, requests: Sequence[Mapping[str, float]]) -> list[Any]:
+        """Return for each request the probability of a positive outcome, a number, or the probabilities of classes."""
 
 
-def run(learner: Learner, steps: Iterable[Step]) -> tuple[list[float], list[float]]:
+def run(learner: Learner, steps: Iterable[Step]) -> tuple[list[Any], list[Any]]:
     """Return a learner's answers to the requests of a protocol, and their outcomes."""
-    answers: list[float] = []
-    outcomes: list[float] = []
+    answers: list[Any] = []
+    outcomes: list[Any] = []
     for requests, lessons in steps:
         answers += learner.answers([features for _, features in requests])
         outcomes += [outcome for outcome, _ in requests]
@@ -127,15 +127,16 @@ def vowpal_wabbit(flags: str) -> Make:
     return lambda regression: VowpalWabbit(regression, flags)
 
 
-PEERS: dict[str, Make] = {
-    "vw": vowpal_wabbit(""),
-    "-l .1": vowpal_wabbit("-l 0.1"),
-    "-l 2": vowpal_wabbit("-l 2"),
-    "sgd": vowpal_wabbit("--sgd"),
-    "ftrl": vowpal_wabbit("--ftrl"),
-    "coin": vowpal_wabbit("--coin"),
-    "freegrad": vowpal_wabbit("--freegrad"),
-    "adaptive": vowpal_wabbit("--adaptive"),
+SETTINGS = {  # of Vowpal Wabbit
+    "vw": "",
+    "-l .1": "-l 0.1",
+    "-l 2": "-l 2",
+    "sgd": "--sgd",
+    "ftrl": "--ftrl",
+    "coin": "--coin",
+    "freegrad": "--freegrad",
+    "adaptive": "--adaptive",
 }
+PEERS: dict[str, Make] = {name: vowpal_wabbit(flags) for name, flags in SETTINGS.items()}
 REFERENCES: dict[str, Make] = {"-q ::": vowpal_wabbit("-q ::"), "--nn 16": vowpal_wabbit("--nn 16")}
 BATCH_REFERENCES: dict[str, Make] = {"LightGBM": LightGBM}  # where all lessons come before all requests

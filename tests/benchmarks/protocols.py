@@ -23,13 +23,14 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
-    "PROTOCOLS", "Example", "Protocol", "Step", "calibration_error", "log_loss", "loss_of", "mean_and_worsts"
+    "PROTOCOLS", "Example", "Protocol", "Step", "calibration_error", "in_runs", "log_loss", "loss_of", "mean_and_worsts",
+    "of_outcomes",
 ]  # fmt: skip
 
-Example = tuple[float, dict[str, float]]
+Example = tuple[Any, dict[str, float]]  # the outcome: -1 or 1, a number or a class; the features
 
 BLOCK = 1000
 SHARE_OF_LESSONS = 0.8
@@ -78,22 +79,29 @@ def split(examples: list[Example]) -> Iterator[Step]:
     yield Step(examples[n_lessons:], [])
 
 
-def in_runs(examples: list[Example], length: int) -> list[Example]:
-    """Return examples with outcomes in runs: `length` of the rarer class, then as many of the other as it is more frequent.
+def is_positive(outcome: float) -> bool:
+    """Tell whether a binary outcome is positive."""
+    return outcome > 0
 
-    So both classes last to the end.
+
+def in_runs(examples: list[Example], length: int, class_of: Callable[[Any], Any] = is_positive) -> list[Example]:
+    """Return examples with outcomes in runs, in turn of each class, the rarest first.
+
+    Of two classes the rarer has runs of `length`, the other as much longer ones as it is more frequent. Of more classes the
+    runs are `length` long on average. So all classes last to the end.
     """
-    positive = [example for example in examples if example[0] > 0]
-    negative = [example for example in examples if example[0] <= 0]
-    rarer, other = sorted((positive, negative), key=len)
-    ordered: list[Example] = []
-    n_other = 0
-    for first in range(0, len(rarer), length):
-        following = round((first + length) * len(other) / len(rarer))
-        ordered += rarer[first : first + length]
-        ordered += other[n_other:following]
-        n_other = following
-    return ordered + other[n_other:]
+    by_class: dict[Any, list[Example]] = {}
+    for example in examples:
+        by_class.setdefault(class_of(example[0]), []).append(example)
+    classes = sorted((by_class[name] for name in sorted(by_class, reverse=True)), key=len)
+    size = len(classes[0]) if len(classes) == 2 else math.ceil(len(examples) / len(classes))
+    ends = [min(first + length, size) for first in range(0, size, length)]
+    return [
+        example
+        for start, end in itertools.pairwise([0, *ends])
+        for members in classes
+        for example in members[round(start * len(members) / size) : round(end * len(members) / size)]
+    ]
 
 
 def by_outcome(examples: list[Example]) -> list[Example]:

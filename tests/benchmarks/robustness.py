@@ -14,12 +14,13 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgpack
 
 from learner.model import Model
+from tests.benchmarks import Asked, Row
 from tests.benchmarks.league import load_streams
 
 Example = tuple[float, dict[str, float]]
@@ -54,19 +55,11 @@ SPOILT: dict[str, Callable[[list[Example]], list[Example]]] = {
 }
 
 
-def main() -> None:
-    """Print the table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--examples", type=int, default=50_000, help="of each stream, at most")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    streams = load_streams(options.folder)
-    table: dict[str, dict[str, float]] = {}
-    if not options.json:
-        print(f"{'stream':14}" + "".join(f"{name:>18}" for name in [*SPOILT, "constant, flipped"]))
+def measure(folder: Path, n_examples: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the names and the losses of a folder's streams."""
+    streams = load_streams(folder)
     for stream in streams.STREAMS:
-        examples = list(itertools.islice((example for example in stream() if example[1]), options.examples))
+        examples = list(itertools.islice((example for example in stream() if example[1]), n_examples))
         regression = stream.__name__ in streams.REGRESSION
         root = math.sqrt if regression else float
         row: dict[str, float] = {}
@@ -76,10 +69,36 @@ def main() -> None:
             row[name] = root(model.progressive_loss)
             if spoil is flipped:
                 constant = root(model.constant_loss)
-        row["constant, flipped"] = constant
-        table[stream.__name__] = row
+        yield stream.__name__, row | {"constant, flipped": constant}
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the row of the page, if the league's folder is there."""
+    if asked.folder:
+        rows = [row for _, row in measure(asked.folder, 5000 if asked.quick else 50_000)]
+        spoilt = ("x 1e-6", "x 1e6", "+ 1000", "1% flipped", "0.1% x 1e9")
+        yield Row(
+            "progressive loss on spoilt data over the loss as it is, worst of six streams: values x 1e-6, x 1e6, + 1000, "
+            "1% of targets flipped, 0.1% of values x 1e9",
+            ", ".join(f"{max(row[name] / row['as it is'] for row in rows):.2f}" for name in spoilt),
+            arguments="FOLDER",
+        )
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--examples", type=int, default=50_000, help="of each stream, at most")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    table: dict[str, dict[str, float]] = {}
+    if not options.json:
+        print(f"{'stream':14}" + "".join(f"{name:>18}" for name in [*SPOILT, "constant, flipped"]))
+    for name, row in measure(options.folder, options.examples):
+        table[name] = row
         if not options.json:
-            print(f"{stream.__name__:14}" + "".join(f"{loss:18.5f}" for loss in row.values()), flush=True)
+            print(f"{name:14}" + "".join(f"{loss:18.5f}" for loss in row.values()), flush=True)
     if options.json:
         print(json.dumps(table))
 

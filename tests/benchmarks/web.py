@@ -21,6 +21,7 @@ import numpy as np
 from learner import Client, Model
 from learner.service.store import Store, connection
 from learner.service.store.embedded import temporary
+from tests.benchmarks import Asked, Row
 from tests.web import application
 
 THREADS, REQUESTS, WARM_UP = 16, 2000, 200
@@ -31,10 +32,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.web", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    found = measure()
+    print(json.dumps(found) if options.json else "  ".join(f"{name} {value:g}" for name, value in found.items()))
+
+
+def measure(n: int = REQUESTS) -> dict[str, float]:
+    """Return the failures and the times of `n` requests."""
     with temporary() as url, worker(url), served(Client("web", url, timeout=60)) as port:
         load(port, WARM_UP)
-        found = load(port, REQUESTS)
-    print(json.dumps(found) if options.json else "  ".join(f"{name} {value:g}" for name, value in found.items()))
+        return load(port, n)
+
+
+def page_rows(asked: Asked) -> Iterator[Row]:
+    """Yield the row of the page."""
+    found = measure(WARM_UP if asked.quick else REQUESTS)
+    yield Row(
+        "requests of 16 threads to a threaded web application that shares one client: failures; 50th, 99th percentile, ms",
+        f"{found['failures']:.0f}; {found['p50_ms']:.0f}, {found['p99_ms']:.0f}",
+        "no failure",
+    )
 
 
 @contextmanager

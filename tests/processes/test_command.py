@@ -36,6 +36,12 @@ def test_burst_learns_what_is_there_and_exits(client, redis_url, create, start, 
     assert Store(client, "m").status()["owner"] == {"epoch": "1"}
 
 
+def ended(client) -> "tuple[str, int, str]":
+    """How the last of the model's processes ended, as status tells it: state, exit code, the beginning of the reason."""
+    worker = Store(client, "m").status()["workers"][-1]
+    return worker["state"], worker["code"], worker["reason"][:25]
+
+
 def test_worker_py_does_the_same_as_the_command(client, redis_url, create, start, committed):
     undisturbed = create()
     examples = zipf_examples(300, 8, 9)
@@ -69,6 +75,7 @@ def test_a_stream_that_was_deleted_stops_the_worker_which_says_so(client, redis_
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "it was deleted, or the server went back to older data" in err
+    assert ended(client) == ("stopped", 2, "stream learner:{m}:exampl")
 
 
 def test_a_stream_that_is_deleted_under_a_worker_stops_it_with_one_line(client, redis_url, create, start_worker):
@@ -82,6 +89,7 @@ def test_a_stream_that_is_deleted_under_a_worker_stops_it_with_one_line(client, 
     assert worker.returncode == 2
     assert "Traceback" not in err
     assert len(err.splitlines()) == 1  # beside the hello, which is read already
+    assert ended(client) == ("stopped", 2, "stream learner:{m}:exampl")
 
 
 def test_figures_are_json_even_before_the_first_example(create, redis_url, start):
@@ -99,9 +107,9 @@ def test_the_command_exits_with_5_and_says_what_to_do(client, redis_url, create,
     process = start(redis_url, "worker", "m", "--burst", "--rejected-window", "200", "--max-rejected", "0.1")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 5
-    assert err.splitlines()[-1].startswith(
-        "Error: examples rejected must be at most a share of 0.1 (got 300 of the last 300)"
-    )
+    words = "stopped with code 5: examples rejected must be at most a share of 0.1 (got 300 of the last 300)"
+    assert words in err.splitlines()[-1]
+    assert ended(client) == ("stopped", 5, "examples rejected must be")
     assert "field 'lat' is required" in err
     assert "--max-rejected 1" in err
     assert client.xlen(KEYS.examples) == 1

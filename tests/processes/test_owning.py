@@ -2,15 +2,17 @@
 
 import os
 import signal
+import socket
 import time
 
 import pytest
 
 from learner.errors import LearnerError
 from learner.service.lease import process_name
+from learner.service.liveness import live, ready
 from learner.service.store import Store
 from tests.conftest import state_bytes, wait_until
-from tests.streams import KEYS, push_batches, zipf_examples
+from tests.streams import push_batches, zipf_examples
 from worker import Worker
 
 
@@ -31,15 +33,17 @@ def test_a_model_with_a_living_worker_is_refused_where_nobody_wants_to_wait(clie
 
 
 @pytest.mark.skipif(not process_name(), reason="needs Linux's /proc")
-def test_a_process_that_has_ended_does_nothing_for_a_model_any_more(client, create, start_worker, redis_url):
+def test_a_process_that_was_killed_is_dead_and_does_nothing_for_a_model_any_more(
+    client, create, start_worker, redis_url
+):
     create()
     worker = start_worker(redis_url)
-    wait_until(lambda: [w["state"] for w in Store(client, "m").processes.list()] == ["running"])
+    wait_until(lambda: live(Store(client, "m").status())[0])
     worker.kill()
     worker.wait()
-    assert Store(client, "m").processes.list() == []
-    Store(client, "m").processes.note("waiting")
-    assert client.hlen(KEYS.workers) == 1  # the ended one's note is gone
+    status = Store(client, "m").status()
+    assert live(status) == (False, f"process {worker.pid} on {socket.gethostname()} is dead")
+    assert ready(status, None, 60.0) == live(status)
 
 
 def test_one_works_and_the_other_waits_and_takes_over_when_it_stops_is_killed_or_is_frozen(
@@ -80,7 +84,14 @@ def test_one_works_and_the_other_waits_and_takes_over_when_it_stops_is_killed_or
     third.send_signal(signal.SIGCONT)
     _, err = third.communicate(timeout=10)
     assert third.returncode == 4, err
-    assert "Error: another worker owns 'm' now (epoch 4, this one's is 3)" in err.splitlines()[-1]
+    assert "stopped with code 4: another worker owns 'm' now (epoch 4, this one's is 3)" in err.splitlines()[-1]
+    ends = {w["pid"]: (w["state"], w.get("code")) for w in Store(client, "m").processes.list()}
+    assert ends == {
+        first.pid: ("stopped", 0),
+        second.pid: ("dead", None),
+        third.pid: ("stopped", 4),
+        working().pid: ("running", None),
+    }
     assert "Traceback" not in err
 
     fourth = working()

@@ -71,7 +71,7 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     worker.terminate()
     _, err = worker.communicate(timeout=10)
     assert worker.returncode == 2
-    assert err.splitlines()[-1].startswith("Error: 10 entries learned must be learned again")
+    assert "stopped with code 2: 10 entries learned must be learned again" in err.splitlines()[-1]
 
 
 def start_with_something_to_commit(url, start_worker):
@@ -94,9 +94,8 @@ def test_a_server_that_hangs_does_not_hold_a_stop_up(hanging, start_worker):
     _, err = works.communicate(timeout=10)
     assert time.monotonic() - started < 5
     assert works.returncode == 2
-    assert err.splitlines()[-1].startswith(
-        "Error: 10 entries learned must be learned again: they could not be committed"
-    )
+    words = "stopped with code 2: 10 entries learned must be learned again: they could not be committed"
+    assert words in err.splitlines()[-1]
     assert waits.wait(5) == 0
 
 

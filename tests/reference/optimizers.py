@@ -28,8 +28,9 @@ def dot(w, x):
 
 
 class Algorithm:
-    def __init__(self, loss, **options):
-        self.loss = loss
+    def __init__(self, loss, clip=True, **options):
+        self.loss, self.clip = loss, clip
+        self.targets = [0.0]
         self.w = defaultdict(float)
         self.t = 0.0
         self.start(**options)
@@ -39,7 +40,14 @@ class Algorithm:
         if importance > 0:
             self.t += importance
             self.observe(x, importance)
-            self.update(x, slope_of(self.loss, score, y), importance)
+            self.targets.append(y)
+            self.update(x, slope_of(self.loss, self.clipped(score), y), importance)
+        return score
+
+    def clipped(self, score):
+        """Vowpal Wabbit takes loss and gradient within the labels so far, and these begin with 0."""
+        if self.clip and self.loss in ("squared", "quantile"):
+            return min(max(score, min(self.targets)), max(self.targets))
         return score
 
     def predict(self, x):

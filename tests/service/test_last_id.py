@@ -6,10 +6,9 @@ import msgpack
 import pytest
 import redis
 
-import worker
 from learner.client import Client
 from learner.commands.show import status_lines
-from learner.service import measuring
+from learner.service import checking, measuring
 from learner.service.owning import own_to_repair
 from learner.service.reading import Reading
 from learner.service.store import Store
@@ -28,7 +27,7 @@ YEAR_9999 = 253_370_764_800_000  # in ms
 def environment_of_commands(redis_url, monkeypatch):
     """Our commands find the server, and workers look at once, in a pause, whether the stream fits."""
     monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setattr(worker, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.0)
 
 
 def push(client, examples, **options) -> None:

@@ -11,7 +11,7 @@ from learner.commands.show import status_lines
 from learner.errors import FencedError, LearnerError, StoreError
 from learner.learners.mixture import Mixture
 from learner.service.store import Store
-from learner.service.store.processes import NOTE_SECONDS
+from learner.service.store.processes import SEEN_SECONDS
 from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS, push_batches
 from worker import Worker
@@ -62,7 +62,7 @@ def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles
     assert first.wait_to_own()
     assert states() == ["running"]
     client.delete(KEYS.workers)  # as after a day
-    first.owning._noted_at -= NOTE_SECONDS
+    first.store.processes._noted_at -= SEEN_SECONDS
     first.owning.beat(1.0)
     assert states() == ["running"]
     second = Worker(Store(client, "m"), 1.0)
@@ -70,7 +70,7 @@ def test_status_tells_what_each_process_does_for_a_model_from_before_it_compiles
     with pytest.raises(LearnerError, match="has a worker already"):
         second.wait_to_own(patient=False)
     first.run(burst=True)
-    assert states() == ["starting"]  # the second one's process is this one, which goes on
+    assert states() == ["starting", "stopped"]  # the second one's process is this one, which goes on
     lines = list(status_lines(Store(client, "m").status() | {"task": "binary", "loss": "logistic"}))
     assert any(line.startswith(f"starting          process {os.getpid()} on ") for line in lines)
 

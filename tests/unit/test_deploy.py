@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from learner.commands import main
+from learner.commands.models import status
+from learner.commands.probes import PROBE_SECONDS
+
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNIT = "learner-worker@.service"
 
@@ -38,6 +42,16 @@ def test_a_second_worker_may_wait_and_one_that_was_replaced_is_started_again():
     assert not any(line.startswith("container_name") for line in lines("compose.yaml"))
     assert "Restart=on-failure" in lines(UNIT)
     assert [line for line in lines(UNIT) if line.startswith("RestartPrevent")] == ["RestartPreventExitStatus=5"]
+
+
+def test_the_health_check_is_a_probe_that_our_command_knows():
+    yaml = pytest.importorskip("yaml")
+    check = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["worker"]["healthcheck"]
+    program, command, *arguments = check["test"][1:]
+    assert (check["test"][0], program, command) == ("CMD", "learner", "status")
+    context = main.make_context("learner", [command, *arguments])
+    assert status.make_context("status", arguments, parent=context).params["check"] == "live"
+    assert int(check["timeout"].removesuffix("s")) > PROBE_SECONDS
 
 
 def test_the_last_commit_has_its_time():

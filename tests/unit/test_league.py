@@ -15,7 +15,7 @@ from tests.benchmarks.league import (
     summary,
     worth,
 )
-from tests.benchmarks.own_streams import HELD_OUT, KINDS, REGRESSION, STREAMS, featurized, grams
+from tests.benchmarks.own_streams import HELD_OUT, KINDS, REGRESSION, STREAMS, featurized, grams, table
 from tests.benchmarks.protocols import PROTOCOLS
 from tests.conftest import SEED
 
@@ -80,6 +80,18 @@ def test_of_each_kind_of_our_streams_a_third_is_held_out():
     assert {*names} >= HELD_OUT | REGRESSION
     held_out = {kind: sum(stream.__name__ in HELD_OUT for stream in streams) for kind, streams in KINDS.items()}
     assert held_out == {"binary": 2, "numbers": 2, "in the order of time": 1, "text": 1}
+
+
+def test_an_outcome_is_a_number_a_class_or_yes_or_no_and_rows_without_one_are_left_out():
+    rows = [{"y": text, "x": "1"} for text in ("2", "NA", "3")]
+    outcomes = {
+        "y": [2.0, 3.0],
+        lambda row: row["y"] == "2": [1.0, -1.0, -1.0],
+        lambda row: None if row["y"] == "NA" else f"class {row['y']}": ["class 2", "class 3"],
+    }
+    for outcome, expected in outcomes.items():
+        stream = table("a", lambda: rows, outcome, without=("y",), in_time=True)
+        assert [*stream()] == [(target, {"x": 1.0}) for target in expected]
 
 
 def test_a_row_is_its_numbers_as_they_are_and_its_texts_and_groups_as_indicators():

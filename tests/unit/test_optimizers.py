@@ -24,7 +24,9 @@ def test_a_spec_gives_the_model_back_and_each_option_is_in_the_fingerprint():
 BAD = [
     ("nesterov", "optimizer must be one of sgd, adagrad, adam, ftrl, ng, nag (got 'nesterov')"),
     ({"alpha": 1}, "optimizer must be one of sgd, adagrad, adam, ftrl, ng, nag (got None)"),
-    ({"name": "ftrl", "rate": 1}, "options of ftrl must be among alpha, beta, l1, l2 (got rate)"),
+    ({"name": "ftrl", "rate": 1}, "options of ftrl must be among alpha, beta, l1, l2, clip (got rate)"),
+    ({"name": "ftrl", "clip": "no"}, "clip of ftrl must be true or false, or 1 or 0 (got 'no')"),
+    ({"name": "ftrl", "clip": 2}, "clip of ftrl must be true or false, or 1 or 0 (got 2)"),
     ({"name": "ftrl", "l1": -1}, "l1 of ftrl must be a number within [0, 1e+06] (got -1)"),
     ({"name": "ftrl", "beta": 0}, "beta of ftrl must be a number within [1e-09, 1e+06] (got 0)"),
     ({"name": "sgd", "rate": math.nan}, "rate of sgd must be a number within [1e-09, 1e+06] (got nan)"),

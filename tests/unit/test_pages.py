@@ -13,7 +13,7 @@ import pytest
 
 import featurizers
 from learner.commands import main
-from tests.pages import FLAGS, PAGES, ROOT, blocks
+from tests.pages import FLAGS, PAGES, ROOT, blocks, pattern
 
 pytestmark = pytest.mark.skipif("README.md" not in PAGES, reason="the pages are not installed with the package")
 every_page = pytest.mark.parametrize("page", PAGES)
@@ -195,15 +195,6 @@ def test_every_template_has_a_line_and_an_example():
 
 
 # ---- the reliability table -------------------------------------------------------------------------------------------------
-def pattern(node):
-    """Return the regular expression of the strings that an expression gives; None where it can't be known."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return re.escape(node.value)
-    if isinstance(node, ast.JoinedStr):
-        return "".join(pattern(part) if isinstance(part, ast.Constant) else ".+" for part in node.values)
-    return None
-
-
 def test_the_reliability_table_has_rows_that_the_program_prints():
     lines = TEXTS["tests/README.md"].partition("| test | wanted | got |\n| --- | --- | --- |\n")[2].partition("\n\n")[0]
     shown = {line.split(" | ")[0].removeprefix("| ") for line in lines.splitlines()}

@@ -75,6 +75,17 @@ def test_runs_keep_every_example_and_last_to_the_end_in_proportion(n, share, len
     assert runs == -(-n_rarer // length)
 
 
+@pytest.mark.parametrize("length", [1, 50])
+def test_runs_of_many_classes_are_so_long_on_average_and_each_class_lasts_to_the_end(length):
+    r = random.Random(1)
+    examples = [(r.choices("abcd", [1, 2, 4, 8])[0], {"i": float(i)}) for i in range(1500)]
+    ordered = in_runs(examples, length, str)
+    assert sorted(identities(ordered)) == sorted(identities(examples))
+    runs = [len([*run]) for _, run in itertools.groupby(y for y, _ in ordered)]
+    assert sum(runs) / len(runs) == pytest.approx(length, rel=0.5)
+    assert {y for y, _ in ordered[-8 * length :]} == {*"abcd"}
+
+
 def test_sorted_has_the_negatives_first_each_class_in_its_order():
     assert by_outcome([(1, "a"), (-1, "b"), (1, "c"), (-1, "d")]) == [(-1, "b"), (-1, "d"), (1, "a"), (1, "c")]
 

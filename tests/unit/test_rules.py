@@ -24,10 +24,12 @@ def within(package):
 
 COMPILER = within("learner.kernels")
 REDIS = within("learner.service.store") | {
-    "learner.client.conversations",  # these five know its errors only
+    "learner.client.conversations",  # these seven know its errors only
     "learner.service.owning",
     "learner.service.committing",
     "learner.service.reconnecting",
+    "learner.service.stopping",
+    "learner.commands.probes",
     "worker",
 }
 MATHS = {

@@ -19,6 +19,7 @@ from learner.service.store.ownership import Ownership
 from learner.service.store.position import create_group
 from learner.service.store.processes import Processes
 from learner.service.store.requests import Requests
+from learner.service.store.settings import read_settings, write_settings
 from learner.service.store.stream import Stream
 from learner.service.wire import Keys
 from learner.stored import require_readable, require_spec
@@ -141,6 +142,14 @@ class Store:
                 "stream again to a new model"
             )
         return spec
+
+    def settings(self) -> dict[str, Any]:
+        """Return the value of every setting (see `learner.settings`); the defaults if this user may not read them."""
+        return read_settings(self._link)
+
+    def set(self, data: Mapping[str, Any]) -> None:
+        """Check and write settings; an empty text as a value sets one back to its default."""
+        write_settings(self._link, data)
 
     def known_spec(self) -> dict[str, Any] | None:
         """Return the model's spec; None if this user may not read it."""

@@ -49,6 +49,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
             "selectors": [
                 (["get"], [("R", keys.spec)]),
+                (["hgetall"], [("R", keys.settings)]),
                 (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples, keys.requests)]),
                 (
                     [
@@ -84,11 +85,11 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             ],
         },
         "monitor": {
-            "commands": [*CONNECTING, *TRANSACTION, "info"],
+            "commands": [*CONNECTING, *TRANSACTION, "info", "time"],
             "selectors": [
                 (["get"], [("R", keys.spec), ("R", keys.lease)]),
                 (["hmget"], [("R", keys.head)]),
-                (["hgetall"], [("R", keys.owner), ("R", keys.workers)]),
+                (["hgetall"], [("R", keys.owner), ("R", keys.workers), ("R", keys.settings)]),
                 (["xinfo|stream", "xinfo|groups", "xrange"], [("R", keys.examples)]),
                 (["xlen"], [("R", keys.requests), ("R", keys.rejected)]),
                 (["xinfo|stream"], [("R", keys.requests)]),

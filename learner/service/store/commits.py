@@ -123,7 +123,7 @@ class Commits:
         n_ids = self._written.n_ids
         ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
         late = LateLoss(*json.loads(head.get(b"late", b"[]")))
-        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late)
+        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, float(head.get(b"time", 0.0)))
 
     # ---- writing ----
     def snapshot(

@@ -1,82 +1,152 @@
-"""Notes of a model's processes: each says whether a process is starting, waiting, or running as the worker."""
+"""Notes of a model's processes: each says whether a process starts, waits, works or has stopped, and when it was last seen.
+
+A process that waits or works renews its note every few seconds, with the server's time, so that no two clocks are compared.
+"""
 
 import contextlib
 import json
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
 
+from learner.messages import one_line
 from learner.service.lease import process_ended, process_name
 from learner.service.store.link import Link
 
-__all__ = ["NOTE_SECONDS", "Processes", "readable"]
+__all__ = ["NOTE_SECONDS", "SEEN_SECONDS", "Processes", "readable", "server_time"]
 
-FIELDS = {"state": str, "host": str, "pid": int, "process": str, "since": float}  # of a note
+FIELDS: dict[str, Any] = {"state": str, "host": str, "pid": int, "process": str, "since": int | float}  # of a note
+MORE: dict[str, Any] = {"seen": int | float, "code": int, "reason": str}  # that a note may have
 NOTE_SECONDS = 86_400  # until notes expire after the last one was written
+SEEN_SECONDS = 5.0  # between two notes of a process that waits or works
+GONE_SECONDS = 3600.0  # of silence, after which a process on another machine counts as ended
+MAX_ENDED = 3  # notes kept of processes that have ended
+MAX_REASON = 500  # characters kept of why a process stopped
 
 
 class Processes:
-    """The notes of a model's processes, in the hash ``workers``: HSET, HDEL, HGETALL, EXPIRE.
+    """The notes of a model's processes, in the hash ``workers``: HSET, HDEL, HGETALL, EXPIRE; TIME; GET of ``spec``.
+
+    A worker whose access rules allow no notes works without them.
 
     Parameters
     ----------
     link : Link
         The model's.
+
+    Attributes
+    ----------
+    state : str or None
+        What this process noted last; None: nothing yet.
     """
 
     def __init__(self, link: Link) -> None:
+        self.state: str | None = None
         self._link = link
         self._name = secrets.token_hex(8)  # the field of this process's note
+        self._note: dict[str, Any] = {}
+        self._noted_at = 0.0
+        self._noting = threading.Lock()  # the heart renews the note while the loop may change it
 
-    def note(self, state: str | None) -> None:
-        """Note that this process is ``starting``, ``waiting`` or ``running``; None removes its note.
+    def note(self, state: str, code: int | None = None, reason: str = "") -> None:
+        """Note that this process is ``starting``, ``waiting``, ``running``, ``answering_only`` or ``stopped``.
 
-        A note is no longer listed once its process is known to have ended; all notes expire a day after the last one was
-        written. A worker whose access rules allow no notes works without them.
+        Parameters
+        ----------
+        state : str
+            The state.
+        code, reason : int, str
+            Of one that stopped: its exit code, and why.
         """
+        with self._noting:
+            self.state = state
+            self._note = {
+                "state": state,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "process": process_name(),
+                "since": round(time.time(), 3),
+            }
+            if code is not None:
+                self._note |= {"code": code, "reason": one_line(reason, MAX_REASON)}
+            self._write()
+
+    def renew_if_due(self) -> None:
+        """Say that this process is still what it noted last, unless it did so just now."""
+        if time.monotonic() - self._noted_at > SEEN_SECONDS:
+            with self._noting:
+                self._write()
+
+    def _write(self) -> None:
+        """Write the note of this process, and remove those of processes that have ended, but for the last ones."""
         client, key = self._link.client, self._link.keys.workers
-        note = {
-            "state": state,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process": process_name(),
-            "since": round(time.time(), 3),
-        }
+        self._noted_at = time.monotonic()
         with contextlib.suppress(redis.exceptions.NoPermissionError):
-            if state is None:
-                client.hdel(key, self._name)
-                return
-            ended = [name for name, other in self._notes().items() if process_ended(other["process"])]
-            if ended:
-                client.hdel(key, *ended)
-            client.hset(key, self._name, json.dumps(note))
+            if self.state == "stopped" and client.get(self._link.keys.spec) is None:
+                return  # the model is gone, and with it its keys
+            now = server_time(client)
+            ended = {name: note for name, note in self._notes().items() if name != self._name and _has_ended(note, now)}
+            if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
+                client.hdel(key, *over)
+            client.hset(key, self._name, json.dumps(self._note | {"seen": round(now, 3)}))
             client.expire(key, NOTE_SECONDS)
 
-    def list(self) -> Sequence[dict[str, Any]]:
-        """Return the notes of the processes that are not known to have ended, the oldest first."""
-        notes = [note for note in self._notes().values() if not process_ended(note["process"])]
+    def list(self, now: float | None = None) -> Sequence[dict[str, Any]]:
+        """Return the notes, the oldest first, each with the seconds since it was written as ``silent``.
+
+        The state of a process that is known to have ended without a word is ``dead``.
+
+        Parameters
+        ----------
+        now : float, optional
+            The server's time.
+        """
+        now = server_time(self._link.client) if now is None else now
+        notes = []
+        for note in self._notes().values():
+            is_dead = note["state"] != "stopped" and process_ended(note["process"])
+            state = {"state": "dead"} if is_dead else {}
+            notes.append(note | state | {"silent": max(round(now - note["seen"], 3), 0.0)})
         return sorted(notes, key=lambda note: float(note["since"]))
 
     def _notes(self) -> dict[str, dict[str, Any]]:
         return readable(cast("dict[bytes, bytes]", self._link.client.hgetall(self._link.keys.workers)))
 
 
+def _has_ended(note: Mapping[str, Any], now: float) -> bool:
+    return note["state"] == "stopped" or now - note["seen"] > GONE_SECONDS or process_ended(note["process"])
+
+
+def server_time(client: redis.Redis) -> float:
+    """Return the Unix time in seconds by the server's clock; by this machine's where the access rules forbid TIME."""
+    try:
+        seconds, microseconds = client.time()
+    except redis.exceptions.NoPermissionError:
+        return time.time()
+    return seconds + microseconds / 1e6
+
+
 def readable(notes: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
-    r"""Return the notes in a hash that are as `Processes.note` writes them.
+    r"""Return the notes in a hash that are as `Processes.note` writes them; older versions wrote no ``seen``.
 
     >>> good = b'{"state": "running", "host": "here", "pid": 1, "process": "here 1", "since": 2.0}'
-    >>> list(readable({b"a": good, b"b": b"\xff", b"c": b"[]", b"d": b"{}"}))
-    ['a']
+    >>> readable({b"a": good, b"b": b"\xff", b"c": b"[]", b"d": b"{}"})
+    {'a': {'state': 'running', 'host': 'here', 'pid': 1, 'process': 'here 1', 'since': 2.0, 'seen': 2.0}}
     """
     found: dict[str, dict[str, Any]] = {}
     for name, text in notes.items():
         with contextlib.suppress(ValueError, RecursionError):
             note = json.loads(text)
-            if isinstance(note, dict) and all(isinstance(note.get(field), kind) for field, kind in FIELDS.items()):
-                found[name.decode()] = note
+            if not (
+                isinstance(note, dict) and all(isinstance(note.get(field), kind) for field, kind in FIELDS.items())
+            ):
+                continue
+            more = {field: note[field] for field, kind in MORE.items() if isinstance(note.get(field), kind)}
+            found[name.decode()] = {field: note[field] for field in FIELDS} | {"seen": note["since"]} | more
     return found

@@ -127,6 +127,8 @@ class Committed:
         The ring of `learner.service.recent`, and how many ids were ever added to it.
     late : LateLoss
         The late loss so far.
+    time : float
+        When it was made, by the clock of the worker that made it; 0: unknown.
     """
 
     cursor: bytes
@@ -135,6 +137,7 @@ class Committed:
     ids: NDArray[np.uint64]
     n_ids: int
     late: LateLoss = field(default_factory=LateLoss)
+    time: float = 0.0
 
 
 def checksums(names_crc: int, arrays: Iterable[bytes], ids: bytes) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from learner.service.store.position import LAST, NO_STREAM
+from learner.service.store.position import LAST, NO_STREAM, stream_id
+from learner.service.store.processes import server_time
 
 if TYPE_CHECKING:
     from learner.service.store.link import Link
@@ -21,9 +22,9 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
     """Return the last commit's figures, the owner, the processes and the lag, without the state.
 
     It sends HMGET, HGETALL, GET, XLEN and XREVRANGE in one transaction, after those of `Stream.committed_position`. What one of
-    the model's keys holds instead of a stream is a trouble, and its figures are missing.
+    the model's keys holds instead of a stream is a trouble, and its figures are missing. ``now`` is the server's time.
     """
-    keys = link.keys
+    keys, now = link.keys, server_time(link.client)
     position = stream.committed_position()
     with link.client.pipeline() as pipe:
         pipe.hmget(keys.head, "commits", "features", "time")
@@ -43,32 +44,43 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
             troubles.append(f"key {key} {NO_STREAM}")
             streams[i] = None
     requests, rejected, latest = streams
+    last_id, oldest = _requests(link)
     return {
         "model": keys.model,
+        "now": now,
         "owner": {name.decode(): value.decode() for name, value in owner.items()},
-        "workers": processes.list(),
+        "workers": processes.list(now),
         "cursor": position.cursor,
         "commits": int(head[0] or 0),
         "features": int(head[1] or 0),
         "committed": float(head[2]) if head[2] else None,
         "lag_entries": position.added - position.passed,
         "trouble": "; ".join(troubles) or None,
-        "ends": _ends(link, position),
+        "ends": _ends(keys.requests, position, last_id),
         "confirmed": int(sign.split()[2]) if sign else None,
         "requests_waiting": requests,
+        "request_age": max(now - stream_id(oldest)[0] / 1e3, 0.0) if oldest else None,
         "rejected_kept": rejected,
         "progress": {name.decode(): float(value) for name, value in latest[0][1].items()} if latest else {},
     }
 
 
-def _ends(link: "Link", position: "Position") -> Sequence[str]:
-    """Return in words which streams have used the last possible id: XINFO STREAM."""
-    ends = [position.end] if position.end else []
+def _requests(link: "Link") -> tuple[bytes | None, bytes | None]:
+    """Return the last id that the stream of requests ever had, and the id of the oldest one that waits: XINFO STREAM."""
     with contextlib.suppress(redis.ResponseError):  # it is gone, or an older version's access rules don't show it
-        if link.client.xinfo_stream(link.keys.requests)["last-generated-id"] == LAST:
-            ends.append(
-                f"stream {link.keys.requests} has used the last possible id, so nothing can be asked: a worker begins it anew"
-            )
+        info = link.client.xinfo_stream(link.keys.requests)
+        first = info["first-entry"]
+        return info["last-generated-id"], first[0] if first else None
+    return None, None
+
+
+def _ends(requests: str, position: "Position", last_id: bytes | None) -> Sequence[str]:
+    """Return in words which streams have used the last possible id."""
+    ends = [position.end] if position.end else []
+    if last_id == LAST:
+        ends.append(
+            f"stream {requests} has used the last possible id, so nothing can be asked: a worker begins it anew"
+        )
     return ends
 
 

@@ -29,6 +29,11 @@ class Stream:
         Tells whether another owner's commits are the reason why the stream doesn't fit.
     attempts : Attempts
         Takes a note of the cursor before each read.
+
+    Attributes
+    ----------
+    n_waiting : int
+        How many entries were still to be learned when a position was last looked at.
     """
 
     def __init__(self, link: Link, last: LastCommit, ownership: Ownership, attempts: Attempts) -> None:
@@ -36,11 +41,14 @@ class Stream:
         self._last = last
         self._ownership = ownership
         self._attempts = attempts
+        self.n_waiting = 0
 
     def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Return the position of a cursor that is `n_uncommitted` entries after the last commit."""
         learned = self._last.n_entries + n_uncommitted
-        return locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, self._last.cursor)
+        position = locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, self._last.cursor)
+        self.n_waiting = position.added - position.passed
+        return position
 
     def committed_position(self) -> Position:
         """Return the position of the cursor of the server's last commit."""

@@ -28,6 +28,7 @@ class Keys:
         prefix = f"learner:{{{model}}}:"
         self.model = model
         self.spec = prefix + "spec"
+        self.settings = prefix + "settings"
         self.examples = prefix + "examples"
         self.requests = prefix + "requests"
         self.replies = prefix + "replies:"  # the client chooses what follows

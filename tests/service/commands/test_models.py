@@ -145,3 +145,22 @@ def test_status_is_json_even_when_nothing_could_be_learned(run, create, drain, c
     drain()
     assert strictly(run("status", "m", "--json").stdout)["rejected_kept"] == 1
     assert "0 and 1 rejected" in run("status", "m").stdout
+
+
+def test_set_prints_changes_and_unsets_the_settings_that_a_model_file_began_with(run, fails, file):
+    path = file("m.toml", b'task = "binary"\n[service]\nhistory = "7d"\nmax_rejected = 0.1\n')
+    run("create", "m", "--spec", path)
+    found = strictly(run("set", "m", "--json").stdout)
+    assert (found["history"], found["max_rejected"], found["default_outcome"]) == (604800.0, 0.1, None)
+    assert "how long entries stay in the stream" in run("set", "m", "history=", "default_outcome=0").stdout
+    found = strictly(run("set", "m", "--json").stdout)
+    assert (found["history"], found["max_rejected"], found["default_outcome"]) == (0.0, 0.1, "0")
+    assert "change must be KEY=VALUE (got 'history')" in fails("set", "m", "history")
+    assert "history must be a time" in fails("set", "m", "replicas=2", "history=soon")
+    assert strictly(run("set", "m", "--json").stdout) == found
+    assert "does not exist" in fails("set", "other")
+
+
+def test_create_refuses_a_wrong_setting_in_a_model_file(fails, file, client):
+    assert "setting must be one of" in fails("create", "m", "--spec", file("m.toml", b"[service]\nspeed = 1\n"))
+    assert client.keys("*") == []

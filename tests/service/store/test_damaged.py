@@ -131,7 +131,7 @@ def test_a_spec_on_a_server_opens_no_file(learned, drain, tmp_path, monkeypatch)
 def test_notes_and_owners_that_something_else_wrote_harm_nobody(learned, drain):
     for note in (b"{", b"[]", b"{}", b'{"process": 7}', b"\xff"):
         learned.hset(KEYS.workers, note, note)
-    assert Store(learned, "m").status()["workers"] == []
+    assert [worker["state"] for worker in Store(learned, "m").status()["workers"]] == ["stopped"]  # of the fixture
     require_one_line("status", "m")
     learned.hset(KEYS.attempt, mapping={"times": "x", "reading": "0-0"})
     drain()

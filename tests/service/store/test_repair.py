@@ -1,17 +1,20 @@
 """A stream that no longer fits what was learned from it: found, explained, and gone on with only as somebody chose."""
 
 import json
+import os
+import socket
 import time
 
 import pytest
 from click.testing import CliRunner
 
-import worker
 from learner.client import Client
 from learner.commands import main
 from learner.commands.show import status_lines
 from learner.errors import FencedError, StoreError, StreamError
 from learner.packing import pack
+from learner.service import checking
+from learner.service.liveness import live, ready
 from learner.service.owning import own_to_repair
 from learner.service.store import Store
 from learner.service.store.repair import CHOICES, repair
@@ -85,7 +88,7 @@ WORDS = {deleted: "deleted", made_again_with_fewer: "deleted", made_again_with_m
 @pytest.fixture(autouse=True)
 def checked_often(monkeypatch):
     """Workers look at once, in a pause, whether the stream fits."""
-    monkeypatch.setattr(worker, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.0)
 
 
 def owner_fields(client) -> "dict[str, str]":
@@ -140,7 +143,14 @@ def test_a_stream_gone_bad_ends_learning_and_not_answering(client, learned, serv
         assert owner.answering.notice == reply["notice"]
         status = Store(client, "m").status()
         assert status["owner"]["trouble"] == f"{status['trouble']}; settle that with 'learner repair m'"
-        assert {worker["state"] for worker in status["workers"]} == {"answering_only"}
+        assert [worker["state"] for worker in status["workers"]] == [
+            "stopped",
+            "answering_only",
+        ]  # one learned, then this
+        assert live(status)[0]
+        assert ready(status, None, 60.0)[1].startswith(
+            f"process {os.getpid()} on {socket.gethostname()} only answers: "
+        )
         lines = "\n".join(status_lines(status | {"task": "binary", "loss": "logistic"}))
         assert f"only answers      {status['trouble']}" in lines
     assert capsys.readouterr().err.count("learning has ended") == 1

@@ -123,3 +123,20 @@ def test_a_missing_label_is_an_error_and_no_class(kind, label):
         model.learn_one({"a": 1.0}, label)
     model.learn_one({"a": 1.0}, "yes")
     assert model.predict_proba_one({"a": 1.0}) == {"yes": 1.0}
+
+
+@pytest.mark.parametrize(
+    "options", [{"loss": "quantile", "level": 0.9}, {"loss": "poisson"}, {"optimizer": "ftrl"}], ids=str
+)
+def test_a_regressor_of_any_loss_or_algorithm_is_the_model_itself(options):
+    from learner.adapters.river import LearnerRegressor
+    from learner.adapters.tasks import task_of
+
+    adapter = LearnerRegressor(**options, seed=3).clone()
+    model = Model(task_of(options.get("loss")), featurizer="fields", **options, seed=adapter.model.spec.seed)
+    for x, _ in records():
+        target = float(round(abs(3.0 * x["a"])))
+        adapter.learn_one(x, target)
+        model.learn_one(x, target)
+    assert adapter.predict_one(x) == model.predict_one(x) != 0.0
+    assert adapter.predict_one({}) == model.predict_one({})

@@ -200,3 +200,38 @@ def test_a_frame_with_a_column_of_text_is_a_list_of_records():
     assert model.predict(frame[:2]).tolist() == ["yes", "no"]
     numbers = pandas.DataFrame({"price": [1.0], "city": [0]})  # by name, not by position, whatever its columns hold
     assert model.decision_function(numbers) == model.decision_function([{"price": 1.0, "city": 0}])
+
+
+NUMBERS = [
+    {"loss": "quantile", "level": 0.9},
+    {"loss": "poisson"},
+    *({"optimizer": name} for name in ("sgd", "adagrad", "adam", "ftrl", "ng", "nag")),
+]
+
+
+@pytest.mark.parametrize("options", NUMBERS, ids=str)
+def test_a_regressor_of_any_loss_or_algorithm_is_the_model_itself(options):
+    from sklearn.base import clone
+
+    from learner.adapters.sklearn import LearnerRegressor
+    from learner.adapters.tasks import task_of
+
+    X, _ = matrix(200)
+    y = np.round(np.abs(3.0 * X[:, 0] + X[:, 1]))
+    regressor = clone(LearnerRegressor(**options, random_state=1)).fit(X, y)
+    model = Model(task_of(options.get("loss")), **options, seed=np.random.RandomState(1).bytes(16))
+    for row, target in zip(X, y, strict=True):
+        model.learn_one({str(j): float(v) for j, v in enumerate(row)}, float(target))
+    expected = [model.predict_one({str(j): float(v) for j, v in enumerate(row)}) for row in X[:20]]
+    np.testing.assert_allclose(regressor.predict(X[:20]), expected, rtol=1e-12)
+    assert len(set(expected)) > 1
+
+
+def test_a_classifier_has_the_named_algorithms_and_a_regressor_refuses_their_losses():
+    from learner.adapters.sklearn import LearnerClassifier, LearnerRegressor
+    from learner.errors import SpecError
+
+    X, y = matrix()
+    assert LearnerClassifier(optimizer={"name": "ftrl", "l1": 1.0}).fit(X, y).score(X, y) > 0.8
+    with pytest.raises(SpecError, match=r"loss must be one of squared, quantile, poisson \(got 'hinge'\)"):
+        LearnerRegressor("hinge").fit(X, np.ones(len(y)))

@@ -26,6 +26,7 @@ COMMANDS = [
     "replay",
     "save",
     "server",
+    "set",
     "status",
     "templates",
     "warm",

@@ -7,6 +7,7 @@ from tests.unit.streams import SEED
 
 OPTIONS = [
     {"name": "sgd", "rate": 0.05, "power": 0.0},
+    {"name": "sgd", "rate": 0.05, "power": 0.0, "clip": False},
     {"name": "sgd", "rate": 0.3, "l1": 0.002, "l2": 0.01},
     {"name": "adagrad", "rate": 0.3},
     {"name": "adagrad", "rate": 0.3, "epsilon": 0.01, "l1": 0.02, "l2": 0.01},

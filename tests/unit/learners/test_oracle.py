@@ -29,6 +29,15 @@ def test_the_progressive_loss_is_vowpal_wabbits(oracle, loss):
         assert abs(row["difference"]) < 1e-4, row
 
 
+@pytest.mark.skipif(not kernels.JIT, reason="too slow in plain Python")
+def test_on_labels_0_and_1_the_progressive_loss_is_vowpal_wabbits(oracle):
+    """Which clips scores to the labels; the model's own figure differs by the clipping of the first examples alone."""
+    alike = {"--sgd -l 0.02 --power_t 0", "--adaptive -l 0.5", "--ftrl", "--ftrl --ftrl_alpha 0.1 --l1 0.5 --l2 0.1"}
+    rows = list(oracle.compare("0 and 1", oracle.zeros_and_ones(3000), "squared", clip=True))
+    for row in rows:
+        assert abs(row["difference"]) < (1e-5 if row["vw"] in alike else 0.02), row
+
+
 def as_vowpal_wabbit(base):
     """Rescale after predicting, and count only examples with a loss in t / N."""
 

@@ -1,0 +1,63 @@
+r"""The worker's log: one line an event, on standard error, as key=value pairs or as JSON.
+
+A line has the time (UTC), a level (info, warning, error), the event's name, the model, the event's figures and a message.
+It holds no password and no record. A line that can't be written stops nobody (see `learner.messages.tell`).
+"""
+
+import json
+import re
+import time
+from typing import Any
+
+from learner.messages import MAX_TOLD, one_line, tell
+
+__all__ = ["choose_format", "event"]
+
+_is_json = False
+
+
+def choose_format(name: str) -> None:
+    """Have this process write ``json`` or ``text`` from now on; text is key=value pairs."""
+    global _is_json
+    _is_json = name == "json"
+
+
+def event(model: str, name: str, text: str, level: str = "info", **figures: Any) -> None:
+    """Write the line of an event.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+    name : str
+        The event's, such as ``start``.
+    text : str
+        What happened, in words; a message that is too long for a line is cut.
+    level : str
+        ``info``; ``warning``: somebody should look; ``error``: somebody must.
+    figures : numbers and strings
+        What programs may want to know.
+    """
+    now = time.time()
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+    fields = {"time": when, "level": level, "event": name, "model": model, **figures}
+    room = MAX_TOLD
+    while len(line := _line(fields | {"message": one_line(f"worker of {model}: {text}", room)})) > MAX_TOLD:
+        room = room * 3 // 4
+    tell(line)
+
+
+def _line(fields: dict[str, Any]) -> str:
+    r"""Return fields as one line.
+
+    >>> _line({"level": "info", "examples": 12, "rate": 0.1 + 0.2, "message": 'it said "no"'})
+    'level=info examples=12 rate=0.3 message="it said \\"no\\""'
+    """
+    fields = {name: round(value, 6) if isinstance(value, float) else value for name, value in fields.items()}
+    if _is_json:
+        return json.dumps(fields, ensure_ascii=False)
+    return " ".join(f"{name}={_quoted(str(value))}" for name, value in fields.items())
+
+
+def _quoted(value: str) -> str:
+    return value if re.fullmatch(r'[^\s"=\\]+', value) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,86 @@
+"""A stream gone bad ends learning, not answering: the worker answers from the last commit until the stream fits again."""
+
+import time
+from collections.abc import Callable
+
+from learner.service import log
+from learner.service.answering import Answering
+from learner.service.checking import Checking
+from learner.service.counting import Minutes
+from learner.service.owning import Owning
+from learner.service.reading import Batch, Reading
+from learner.service.recovery import Recovery
+from learner.service.store import Store
+
+__all__ = ["OnlyAnswering"]
+
+
+class OnlyAnswering:
+    """Answers and learns nothing; the other parameters are the worker's parts.
+
+    Parameters
+    ----------
+    store : Store
+        The model's place in Redis.
+    cursor : bytes
+        The last commit's.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cursor: bytes,
+        owning: Owning,
+        recovery: Recovery,
+        answering: Answering,
+        checking: Checking,
+        minutes: Minutes,
+    ) -> None:
+        self.store = store
+        self.cursor = cursor
+        self.owning = owning
+        self.recovery = recovery
+        self.answering = answering
+        self.checking = checking
+        self.minutes = minutes
+
+    def run(self, error: Exception, stopping: Callable[[], bool]) -> bool:
+        """Answer from the last commit; return True when stopped, False when the stream fits again.
+
+        Raises
+        ------
+        FencedError
+            When another worker, or a repair, took the model over.
+        """
+        trouble = self.store.stream.position(self.cursor).trouble
+        self._note(f"{trouble}; settle that with 'learner repair {self.store.keys.model}'" if trouble else str(error))
+        reading = Reading(self.store.stream)
+        while not stopping():
+            self._read_and_answer(reading)
+            self.minutes.tell_if_due()
+            if self.checking.is_due() and not self.store.stream.position(self.cursor).trouble and trouble:
+                self._note("")
+                return False
+        return True
+
+    def _read_and_answer(self, reading: Reading) -> None:
+        """Read requests, and no examples, and answer for a while."""
+        batch, answering = Batch([], [], False), self.answering
+        if not answering.waiting:
+            measured = self.recovery.is_going_on
+            batch = reading.read_requests(self.cursor, answering.last_request, measured, wait=answering.is_idle)
+        self.owning.require()
+        answering.take(batch.requests, batch.more_requests, examples_wait=False)
+
+    def _note(self, trouble: str) -> None:
+        """Say in the log, in status and in replies that this worker only answers, and why; empty: that it learns on."""
+        model = self.store.keys.model
+        self.store.ownership.note_trouble(trouble)
+        self.store.processes.note("answering_only" if trouble else "running")
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        what = f"learning has ended ({since}): answers are those of commit {self.store.commits.number}"
+        self.answering.notice = what if trouble else ""
+        if trouble:
+            log.event(model, "answering_only", f"{what}; {trouble}", "error", commit=self.store.commits.number)
+        else:
+            log.event(model, "running", "the stream fits again: learning goes on")

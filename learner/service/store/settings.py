@@ -1,0 +1,47 @@
+"""A model's settings, in the hash ``settings`` beside its spec: HGETALL, HSET, HDEL (see `learner.settings`)."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from redis.exceptions import NoPermissionError
+
+from learner import settings
+from learner.service.store.link import Link
+from learner.stored import require_readable
+
+__all__ = ["read_settings", "write_settings"]
+
+
+def read_settings(link: Link) -> dict[str, Any]:
+    """Return the value of every setting; the defaults if this user may not read them.
+
+    Raises
+    ------
+    StoreError
+        When what is there is no setting's value.
+    """
+    try:
+        texts = cast("dict[bytes, bytes]", link.client.hgetall(link.keys.settings))
+    except NoPermissionError:  # the user's access rules are an older release's
+        texts = {}
+    with require_readable(f"settings of {link.keys.model!r}", f"see 'learner set {link.keys.model}'"):
+        return settings.read({name.decode(): text.decode() for name, text in texts.items()})
+
+
+def write_settings(link: Link, data: Mapping[str, Any]) -> None:
+    """Check and write settings; an empty text as a value sets one back to its default.
+
+    Raises
+    ------
+    LearnerError
+        When a name is unknown, or a value breaks its rule: then nothing is written.
+    """
+    texts = settings.parse(data)
+    unset = [name for name, text in texts.items() if not text]
+    mapping = {name: text for name, text in texts.items() if text}
+    with link.client.pipeline() as pipe:
+        if mapping:
+            pipe.hset(link.keys.settings, mapping=cast("dict[Any, Any]", mapping))
+        if unset:
+            pipe.hdel(link.keys.settings, *unset)
+        pipe.execute()
