@@ -390,7 +390,8 @@ def _room(start_head: Any) -> tuple[Any, Any]:
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
             features.scaled[kept] = features.scaled[i]
-            features.values[kept] = features.values[i]
+            if totals[CLASS] == 0.0:  # all classes share the values
+                features.values[kept] = features.values[i]
             kept += ONE
         features.bases[kept] = constant
         features.scaled[kept] = 1.0
