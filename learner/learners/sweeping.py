@@ -32,6 +32,7 @@ def sweep(learner: "LinearLearner") -> None:
     if learner.spec.max_features:
         _drop_least_useful(learner, keep, protected)
     slots = weight_dict.compact(keep)
+    learner.held.move(slots)
     if learner.spec.max_features:
         aged = weight_dict.aged[:n][slots >= 0]
         weight_dict.aged[:n] = 0
