@@ -8,11 +8,11 @@ import redis
 from learner.errors import LearnerError
 from learner.service.lease import process_ended
 from learner.service.store import Store, registry
+from learner.stored import require_readable
 
 __all__ = ["rows"]
 
 FIGURES = ("rate", "examples", "late_loss", "answered_loss")  # of the last commit, by the same names
-DAMAGE = (LearnerError, redis.ResponseError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def rows(client: redis.Redis) -> Iterator[dict[str, Any]]:
@@ -26,8 +26,9 @@ def rows(client: redis.Redis) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {"model": name, "task": None, "state": "damaged", "lag_entries": None}
         row |= dict.fromkeys((*FIGURES, "progressive_loss", "owner", "error")) | {"bytes": sizes.get(name)}
         try:
-            row |= _figures(store.spec(), store.status())
-        except DAMAGE as error:
+            with require_readable(f"state of {name!r}", f"see 'learner repair {name}'"):
+                row |= _figures(store.spec(), store.status())
+        except (LearnerError, redis.ResponseError) as error:
             if not store.exists(name):  # it was deleted just now
                 continue
             row["error"] = str(error)

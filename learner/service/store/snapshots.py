@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SNAPSHOTS", "drop", "listed", "roll_back", "take"]
 
+MAX_SECONDS = 1 << 36  # of a time: what a calendar has
 MAX_SNAPSHOTS = 10  # that are kept: the next one takes the place of the oldest
 
 
@@ -128,7 +129,9 @@ def _known(store: "Store", client: Any) -> dict[str, dict[str, Any]]:
     with require_readable(f"snapshots of {store.keys.model!r}", f"delete {store.keys.snapshots}"):
         known = {name.decode(): json.loads(text) for name, text in notes.items()}
         for note in known.values():
-            note["keys"], note["progress"], note["time"], note["commits"]
+            if not 0 <= note["time"] < MAX_SECONDS or note["commits"] < 0:
+                raise ValueError(note)
+            "".join(note["keys"]), sum(map(float, note["progress"].values()))
     return known
 
 

@@ -185,6 +185,16 @@ def test_a_copy_knows_what_the_model_knows_and_has_an_empty_stream(run, fails, c
     assert client.smembers(MODELS) == {b"m", b"new"}
 
 
+@pytest.mark.parametrize("key", [KEYS.owner, KEYS.lease, KEYS.head, MODELS])
+def test_the_list_names_what_somebody_wrote_over(run, client, create, key):
+    create()
+    create("other")
+    client.delete(key)
+    client.lpush(key, "x") if key != KEYS.owner else client.set(key, "x")
+    rows = {row["model"]: row["state"] for row in strictly(run("list", "--json").stdout)}
+    assert rows == {"m": "none" if key == MODELS else "damaged", "other": "none"}
+
+
 # ---- rename ----
 def test_a_renamed_model_goes_on_as_if_nothing_had_happened(run, fails, client, model, drain, committed, create):
     client.xadd(KEYS.requests, {"record": "{}", "reply": KEYS.replies + "me", "id": "7"})

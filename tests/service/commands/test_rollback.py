@@ -251,8 +251,18 @@ def test_a_damaged_snapshot_changes_nothing(run, fails, client, grown, committed
     assert "was damaged or written by something else" in fails("rollback", "m")
     assert state_bytes(committed()) == before
     assert client.hgetall(KEYS.owner) == owner
-    client.hset(KEYS.snapshots, "good", "{")
-    assert "snapshots of 'm' was damaged" in fails("snapshots", "m")
+    good = {"keys": ["head"], "progress": {"loss": "1"}, "time": 1, "commits": 1}
+    for wrong in (
+        {"keys": [1]},
+        {"progress": []},
+        {"progress": {"loss": "x"}},
+        {"time": 1e400},
+        {"time": "1"},
+        {"commits": None},
+    ):
+        client.hset(KEYS.snapshots, "good", json.dumps(good | wrong))
+        for command in ("snapshot", "snapshots", "rollback"):
+            assert "snapshots of 'm' was damaged" in fails(command, "m")
 
 
 def test_a_snapshot_that_a_commit_interrupts_is_of_one_commit(run, client, grown, drain, committed, monkeypatch):
