@@ -46,6 +46,15 @@ FORMS: dict[str, list[Any]] = {  # the arguments after the key that make a comma
     "expire": ["60"],
     "ltrim": ["0", "-1"],
     "blpop": ["0.01"],
+    "setnx": ["v"],
+    "mget": [],
+    "strlen": [],
+    "incrby": ["1"],
+    "decrby": ["1"],
+    "zadd": ["1", "n"],
+    "zrem": ["n"],
+    "zcard": [],
+    "zrangebyscore": ["0", "1"],
 }
 ADMINISTRATION = [
     ["KEYS", "*"], ["SCAN", "0"], ["FLUSHALL"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["ACL", "WHOAMI"], ["SAVE"],
