@@ -6,10 +6,9 @@ weights, bit for bit, as if nothing had happened. Each of its concerns has a mod
 
 import contextlib
 import functools
+import gc
 import signal
 import sys
-import time
-from collections.abc import Iterable
 
 import click
 import redis
@@ -17,16 +16,16 @@ import redis
 from learner import compiling
 from learner.commands import settable
 from learner.commands.exits import errors_as_lines
-from learner.commands.options import durability_option, redis_option, replicas_option
+from learner.commands.options import redis_option
 from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service import log
-from learner.service.acceptance import MAX_REJECTED_SHARE, REJECTED_WINDOW, Acceptance
 from learner.service.answering import Answering
 from learner.service.checking import Checking
 from learner.service.committing import Committing
 from learner.service.counting import Counts, Minutes
 from learner.service.exporting import serve_metrics
 from learner.service.flushing import HELD_SECONDS, Flushing
+from learner.service.following import Following
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
 from learner.service.measuring import MEASURED, Measuring
@@ -37,11 +36,13 @@ from learner.service.reconnecting import Reconnecting
 from learner.service.recovery import Recovery
 from learner.service.stopping import note_stop, noting_errors, stop_on_signals
 from learner.service.store import Store, connection, embedded
-from learner.service.store.durability import Durability
 from learner.service.store.position import NEVER, NO_STREAM
 from learner.service.store.reading import Entries
 from learner.service.strays import Strays
 from learner.service.wire import to_json
+from learner.settings import LEVELS
+
+GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for: a thousand entries are four thousand, and no garbage
 
 
 class Worker:
@@ -55,16 +56,14 @@ class Worker:
         The shortest time between commits while examples come.
     lease_seconds : float
         For how long it may give no sign of life before a worker that waits takes over.
-    max_rejected : float
-        It stops when more than this share of the last examples was rejected.
-    rejected_window : int
-        The number of examples that it is a share of.
     late_every : int
         The late loss is measured on one block in so many; 0: never.
     held_seconds : float
         For how long the model holds examples back, at most, while few come; with infinity a pause has none learned.
     stop_on_trouble : bool
         Whether a stream gone bad ends answering, too.
+    max_rejected, rejected_window, durability, replicas : float, int, str, int, optional
+        In place of the model's settings of these names (see `learner.settings`).
     counts : Counts, optional
         What it counts about itself.
     """
@@ -74,16 +73,17 @@ class Worker:
         store: Store,
         commit_seconds: float,
         lease_seconds: float = LEASE_SECONDS,
-        max_rejected: float = MAX_REJECTED_SHARE,
-        rejected_window: int = REJECTED_WINDOW,
         late_every: int = MEASURED,
         held_seconds: float = HELD_SECONDS,
         stop_on_trouble: bool = False,
+        max_rejected: float | None = None,
+        rejected_window: int | None = None,
+        durability: str | None = None,
+        replicas: int | None = None,
         counts: Counts | None = None,
     ) -> None:
         self.store = store
         self.commit_seconds = commit_seconds
-        self.max_rejected, self.rejected_window = max_rejected, rejected_window
         self.late_every = late_every
         self.held_seconds = held_seconds
         self.stop_on_trouble = stop_on_trouble
@@ -94,6 +94,9 @@ class Worker:
         self.strays = Strays(store)
         self._has_said_no_stream = False
         self.spec = store.spec()
+        options = {"max_rejected": max_rejected, "rejected_window": rejected_window}
+        self.following = Following(store, options | {"durability": durability, "replicas": replicas})
+        self.shortcomings = self.following.begin()
         store.processes.note("starting")
         self._make()
 
@@ -104,9 +107,8 @@ class Worker:
         store = self.store
         self.model = Model.from_spec(self.spec)
         self.model.warm()
-        if self.late_every:
-            self.model.losses_packed(b"")  # compiles that loop, too
-        acceptance = Acceptance(self.max_rejected, self.rejected_window)
+        self.model.losses_packed(b"")  # compiles the loop that scores many, too
+        acceptance = self.following.acceptance()
         self.learning = Learning(self.model, acceptance, self.is_stopping, self._answer_meanwhile)
         self.committing = Committing(store, self.learning, self.commit_seconds, self.counts)
         self.recovery = Recovery(store, self.learning, self.committing)
@@ -126,7 +128,7 @@ class Worker:
 
     def _answer_meanwhile(self) -> None:
         """Answer in the middle of an entry; after a crash not, so that it is known what may have killed the worker."""
-        if not self.recovery.is_going_on:
+        if self.answering.is_due and not self.recovery.is_going_on:
             with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
                 self.answering.meanwhile()
 
@@ -151,12 +153,17 @@ class Worker:
     def run(self, burst: bool = False) -> None:
         """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model.
 
-        A stream gone bad ends learning, not answering, unless in a burst or with `stop_on_trouble`.
+        A stream gone bad ends learning, not answering, unless in a burst or with `stop_on_trouble`. After an administrator had
+        the model for a moment, as for a rollback, it goes on from what is committed then.
         """
         is_done = False
         while not is_done:
             try:
                 is_done = self._learn_and_answer(burst)
+            except FencedError:
+                if not self.store.ownership.is_lent():
+                    raise
+                is_done = not self._take_up_again()
             except (StreamError, RejectedError, redis.ResponseError) as error:
                 if isinstance(error, redis.RedisError) and connection.passing_trouble(error):
                     raise
@@ -182,7 +189,7 @@ class Worker:
         self.recovery.begin()
         self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.measuring.begin()
-        reading = Reading(self.store.stream)
+        reading = Reading(self.store.stream, reads_ahead=True)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
         while not self.stopping:
             was_idle = self.answering.is_idle
@@ -196,6 +203,7 @@ class Worker:
                 return False
             flushing.flush_if_due(examples_came=bool(batch.examples))
             self.committing.commit_if_due()
+            self.following.follow(self.learning.acceptance)
             self.strays.look_if_due()
             self.minutes.tell_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
@@ -227,10 +235,9 @@ class Worker:
     def _learn(self, examples: Entries) -> None:
         """Learn examples, which earns answers their time, and make sure that not too many were rejected."""
         if examples:
-            started = time.monotonic()
             self.recovery.learn(examples)
             self.measuring.learned()
-            self.answering.earn(time.monotonic() - started)
+            self.answering.earn()
             self.committing.require_acceptance()
 
     # ---- a stream gone bad ----
@@ -246,14 +253,25 @@ class Worker:
             self.committing.load()
             self.recovery.begin()
             cursor, parts = self.learning.cursor, (self.owning, self.recovery, self.answering, self.checking)
-            return OnlyAnswering(self.store, cursor, *parts, self.minutes).run(error, self.is_stopping)
+            only = OnlyAnswering(self.store, cursor, *parts, self.minutes)
+            return only.run(error, self.is_stopping, lambda: self.following.follow(self.learning.acceptance))
         except FencedError:
-            self.owning.close()
-            self._make()
-            return not self.wait_to_own()
+            return not self._take_up_again()
+
+    def _take_up_again(self) -> bool:
+        """Wait to own the model again, and go on from its last commit; return False when stopped meanwhile."""
+        with contextlib.suppress(LearnerError, redis.RedisError):
+            self.committing.settle()  # what is still on its way must not come after the next takeover
+        self.owning.close()
+        self._make()
+        if not self.wait_to_own():
+            return False
+        text = f"goes on from commit {self.store.commits.number}, as an administrator left it"
+        log.event(self.store.keys.model, "takeover", text, commit=self.store.commits.number)
+        return True
 
 
-def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool, shortcomings: Iterable[str]) -> bool:
+def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool) -> bool:
     """Run a worker to its end, on signals, too; return False if it was stopped before it owned the model."""
     store = owner.store
     model = store.keys.model
@@ -266,7 +284,7 @@ def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool, shortcom
         replaced = owner.owning.replaced
         text = f"epoch {store.ownership.epoch}, {owner.learned}" + (f", in place of {replaced}" if replaced else "")
         log.event(model, "takeover" if replaced else "start", text, epoch=store.ownership.epoch)
-        for shortcoming in shortcomings:
+        for shortcoming in owner.shortcomings:
             log.event(model, "durability", f"warning, what is learned may be lost: {shortcoming}", "warning")
         reconnecting.run(functools.partial(owner.run, burst))
     finally:
@@ -295,21 +313,23 @@ def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool, shortcom
     help="How long examples are held back at most while few come; a twelfth of it when none comes; inf: for ever.",
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait while MODEL has another worker, or exit.")
-@durability_option
-@replicas_option
+@click.option(
+    "--durability", type=click.Choice(LEVELS), help="In place of the model's setting: what a commit must outlive."
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    help="In place of the model's setting: how many must have it, with failover.",
+)
 @click.option(
     "--max-rejected",
-    default=MAX_REJECTED_SHARE,
-    show_default=True,
     type=click.FloatRange(0, 1),
-    help="Stop when more than this share of the last examples was rejected.",
+    help="In place of the model's setting: learn no more when more than this share of the last examples was rejected.",
 )
 @click.option(
     "--rejected-window",
-    default=REJECTED_WINDOW,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="How many examples those are.",
+    help="In place of the model's setting: how many examples those are.",
 )
 @click.option(
     "--late-every",
@@ -341,9 +361,9 @@ def worker(
     held_seconds: float,
     wait: bool,
     durability: str | None,
-    replicas: int,
-    max_rejected: float,
-    rejected_window: int,
+    replicas: int | None,
+    max_rejected: float | None,
+    rejected_window: int | None,
     late_every: int,
     stop_on_trouble: bool,
     metrics: str | None,
@@ -363,16 +383,16 @@ def worker(
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
     connection.require_version(client)
+    gc.set_threshold(GARBAGE_OBJECTS)
     store, counts = Store(client, model), Counts()
-    wanted = Durability(durability or "crash", replicas)
-    shortcomings = [] if durability else wanted.shortcomings(client)
-    store.ownership.durability = wanted.on(client) if durability else wanted
     if metrics:
         serve_metrics(metrics, store, counts)
+    settings = max_rejected, rejected_window, durability, replicas
     with noting_errors(store):
-        window = max_rejected, rejected_window
-        owner = Worker(store, commit_seconds, lease_seconds, *window, late_every, held_seconds, stop_on_trouble, counts)
-        if not _run(owner, redis_url, wait, burst, shortcomings):
+        owner = Worker(
+            store, commit_seconds, lease_seconds, late_every, held_seconds, stop_on_trouble, *settings, counts=counts
+        )
+        if not _run(owner, redis_url, wait, burst):
             return
     if as_json:
         figures = owner.model.summary() | owner.learning.late.summary()

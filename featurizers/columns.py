@@ -29,7 +29,7 @@ from hashlib import blake2b
 from typing import Any
 
 from featurizers.categories import category_text
-from featurizers.dates import DAY_SECONDS, EPOCH, WEEKDAYS
+from featurizers.dates import DAY_SECONDS, EPOCH, ISO_FORMS, WEEKDAYS, can_program
 from featurizers.errors import FeaturizeError, FeaturizerSpecError, shown
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.operations import Operation
@@ -77,8 +77,9 @@ def is_missing(value: Any) -> bool:
 
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _CODES = "AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RMB|RUB|SAR|SEK|SGD|THB|TRY|USD|ZAR"
+_SYMBOLS = "$€£¥₹₽₩₺₴฿₫₪¢"
 _CURRENCY = re.compile(
-    rf"\b(?:{_CODES})\b|[$€£¥₹₽₩₺₴฿₫₪¢]|\bR\$|\bRs\.?|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
+    rf"\b(?:{_CODES})\b|[{_SYMBOLS}]|\bR\$|\bRs\.?|\bzł|\bKč|(?<=\d)\s*kr\.?$|^kr\.?(?=\s*\d)", re.IGNORECASE
 )
 
 
@@ -108,6 +109,9 @@ def parse_number(text: str, decimal: str = ".") -> float | None:
 _SWAPPED = str.maketrans(".,", ",.")
 _SEPARATORS = re.compile(r"[,'’_\s]")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,'’_\s])\d{3})(?:\1\d{3})*(?:\.\d*)?", re.ASCII)
+
+
+CURRENCIES = (*_CODES.lower().split("|"), *_SYMBOLS)  # those that a program knows
 
 
 def parse_money(text: str, decimal: str = ".") -> float | None:
@@ -261,8 +265,9 @@ def _date(name: str, format: str | None = None) -> Add:  # noqa: A002 -- the key
         return None if moment is None else moment_features(moment)
 
     def moment_features(moment: datetime) -> dict[str, float]:
-        found = {
-            fit(name): (moment - EPOCH).total_seconds() / DAY_SECONDS,
+        days = (moment - EPOCH).total_seconds() / DAY_SECONDS
+        found = {fit(name): days} if days else {}
+        found |= {
             fit(f"{name}.year={moment.year}"): 1.0,
             fit(f"{name}.month={moment.month}"): 1.0,
             fit(f"{name}.weekday={WEEKDAYS[moment.weekday()]}"): 1.0,
@@ -418,18 +423,47 @@ def column_adder(columns: Mapping[str, Mapping[str, str]], prefix: str = "") -> 
     return adders, add_rest
 
 
-def column_operations(columns: Mapping[str, Mapping[str, str]], prefix: str) -> tuple[Operation, ...]:
-    """Return the operations of columns; none if a column has an option, or is a date, a place, money or a percentage."""
-    found: list[Operation] = []
+def column_operations(columns: Mapping[str, Mapping[str, str]], prefix: str) -> list[tuple[str, Operation]]:
+    """Return the names and operations of columns, then those of places' cells, which have the name "".
+
+    There are none for a date in a format that no program reads, and for a longitude that is a column of its own, too.
+    """
+    found: dict[str, Operation] = {}
+    cells: list[Operation] = []
     for name, column in columns.items():
-        kind = "silent" if column["kind"] in SILENT else column["kind"]
-        if kind not in ("number", "category", "text", "yes_no", "silent") or (len(column) > 1 and kind != "silent"):
-            return ()
-        full = prefix + name
-        numbers: tuple[float, ...] = ()
-        texts = (f"{full}=", "false", "true", fit(full), fit(full + MISSING_SUFFIX))
-        if kind == "text" and (words := Words(prefix=_prefix(full), n=2).operation()):
-            texts = (words.texts[0], "", "", fit(f"{full}.length"), texts[-1])
-            numbers = words.numbers
-        found.append(Operation(f"column_{kind}", (None,), True, texts, numbers))
-    return tuple(found)
+        kind, full, options = column["kind"], prefix + name, {key: column[key] for key in column if key != "kind"}
+        if kind == "place":
+            longitude = options["with"]
+            places = len(found), len(found) + 1
+            if longitude in columns or longitude in found or longitude == name:
+                return []
+            found[name], found[longitude] = (
+                _column_operation("number", prefix + each, {}) for each in (name, longitude)
+            )
+            if of_cells := Cells(size=CELL_DEGREES, prefix=_prefix(full)).operation():
+                numbers = (*places, *of_cells.numbers)
+                cells.append(Operation("column_cells", (None,), True, of_cells.texts, numbers))
+        elif kind == "date" and not can_program(options.get("format", "")):
+            return []
+        else:
+            found[name] = _column_operation(kind, full, options)
+    return [*found.items(), *(("", operation) for operation in cells)]
+
+
+def _column_operation(kind: str, full: str, options: Mapping[str, str]) -> Operation:
+    """Return the operation of a column of one kind; ``full`` is the field's name with the prefix."""
+    texts: tuple[str, ...] = (f"{full}=", "false", "true", fit(full), fit(full + MISSING_SUFFIX))
+    numbers: tuple[float, ...] = ()
+    if kind in SILENT:
+        kind = "silent"
+    elif kind == "text" and (words := Words(prefix=_prefix(full), n=2).operation()):
+        texts = (words.texts[0], "", "", fit(f"{full}.length"), texts[-1])
+        numbers = words.numbers
+    elif kind == "date":
+        heads = (f"{full}.{part}=" for part in ("year", "month", "weekday", "hour"))
+        forms = (options["format"],) if "format" in options else ISO_FORMS
+        texts = (*texts, *heads, *WEEKDAYS, *forms)
+    elif kind in NUMBER_PARSERS:
+        numbers = ([*NUMBER_PARSERS].index(kind), options.get("decimal") == ",")
+        kind = "number"
+    return Operation(f"column_{kind}", (None,), True, texts, numbers)

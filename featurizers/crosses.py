@@ -93,7 +93,7 @@ class Cross(Template):
             for part in found
             if part
         )
-        whole = len(parts) == len(found)
+        whole = len(parts) == len(found) and not any(part.parts for part in parts)
         return Operation("cross", (self.field,), self.optional, (self.prefix,), (), parts) if whole else None
 
     def _crossed(self) -> tuple[Template, ...]:

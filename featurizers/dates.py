@@ -5,9 +5,11 @@ UTC. All features are in UTC: a moment with an offset is converted, and a moment
 the hour on the wall, send the wall's time without an offset.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from math import cos, pi, sin
 from numbers import Real
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.numbers import number
+from featurizers.operations import Operation
 from featurizers.template import Adder, Template
 from featurizers.values import plain
 
@@ -49,6 +52,22 @@ CYCLES: dict[str, Callable[[datetime], float]] = {
     "week": lambda moment: (moment.weekday() + _day(moment)) / 7,
     "year": _year,
 }
+
+
+# ---- moments in a program: it reads some of the forms that Python reads ---------------------------------------------------
+TIMES = ("", *(f"{mark}%H:%M{rest}{zone}" for mark in "T " for rest in ("", ":%S", ":%S.%f") for zone in ("", "%z")))
+ISO_FORMS = tuple(f"%Y-%m-%d{time}" for time in TIMES)
+DIRECTIVES = "YymdHMSfz%"
+
+
+def can_program(form: str) -> bool:
+    """Tell whether a program can read moments in a format of `datetime.strptime`.
+
+    >>> can_program("%d.%m.%Y %H:%M"), can_program("%d %b %Y")
+    (True, False)
+    """
+    letters = re.findall("%(.?)", form, re.DOTALL)
+    return form.isascii() and set(letters) <= set(DIRECTIVES) and not {"Y", "y"} <= set(letters)
 
 
 def moment_of(value: Any, path: str | None) -> datetime:
@@ -130,6 +149,13 @@ class TimeParts(MomentTemplate):
 
         return add
 
+    def operation(self) -> Operation:
+        """Give the names, or heads of them, the weekdays and the forms of moments; the places of the parts in `PARTS`."""
+        of = parameters.many(self.of)
+        heads = (f"{self.prefix}{part}" if part == "weekend" else f"{self.prefix}{part}=" for part in of)
+        places = tuple(map([*PARTS].index, of))
+        return Operation("time_parts", (self.field,), self.optional, (*heads, *WEEKDAYS, *ISO_FORMS), places)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimeCycles(MomentTemplate):
@@ -160,11 +186,8 @@ class TimeCycles(MomentTemplate):
 
     def adder(self) -> Adder:
         """Add ``cos(2πCYCLE)``, ``sin(2πCYCLE)``, ``cos(4πCYCLE)`` and so on."""
-        read, waves = self.moment_reader(), []
-        for cycle in parameters.many(self.of):
-            for k in range(1, self.harmonics + 1):
-                wave = f"{2 * k}π{cycle}"
-                waves.append((CYCLES[cycle], 2 * pi * k, f"{self.prefix}cos({wave})", f"{self.prefix}sin({wave})"))
+        read = self.moment_reader()
+        waves = [(CYCLES[cycle], turn, cos_name, sin_name) for cycle, turn, cos_name, sin_name in self._waves()]
 
         def add(record: Any, out: dict[str, float]) -> None:
             moment = read(record)
@@ -178,3 +201,19 @@ class TimeCycles(MomentTemplate):
                     out[sin_name] = s
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the names of each wave's cosine and sine, and the forms of moments; of each wave its cycle and frequency."""
+        waves = self._waves()
+        names = chain(*((cos_name, sin_name) for _, _, cos_name, sin_name in waves))
+        numbers = chain(*(([*CYCLES].index(cycle), turn) for cycle, turn, _, _ in waves))
+        return Operation("time_cycles", (self.field,), self.optional, (*names, *ISO_FORMS), tuple(numbers))
+
+    def _waves(self) -> list[tuple[str, float, str, str]]:
+        """Return the cycle, the frequency and the names of cosine and sine of each wave."""
+        waves = []
+        for cycle in parameters.many(self.of):
+            for k in range(1, self.harmonics + 1):
+                wave = f"{2 * k}π{cycle}"
+                waves.append((cycle, 2 * pi * k, f"{self.prefix}cos({wave})", f"{self.prefix}sin({wave})"))
+        return waves

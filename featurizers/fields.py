@@ -7,7 +7,16 @@ from numbers import Real
 from typing import Any
 
 from featurizers import parameters
-from featurizers.columns import MISSING_SUFFIX, MISSING_WORDS, NO, YES, canonical, column_adder, column_operations
+from featurizers.columns import (
+    CURRENCIES,
+    MISSING_SUFFIX,
+    MISSING_WORDS,
+    NO,
+    YES,
+    canonical,
+    column_adder,
+    column_operations,
+)
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import SAFE_CHARACTERS, fit
 from featurizers.numbers import number
@@ -92,13 +101,14 @@ class Fields(Template):
     def operation(self) -> Operation | None:
         """Give the prefix, the suffix and names, whether these are taken (1) or left out (-1), and their number.
 
-        With columns these are the names, followed by words for missing values, for yes and for no, and their numbers.
+        With columns these are the names, followed by words for missing values, yes, no and currencies, and their numbers.
         """
         if self.columns:
-            names, parts = tuple(self.columns), column_operations(self.columns, self.prefix)
-            if not parts or self.only or self.exclude or self.field:
+            found = column_operations(self.columns, self.prefix)
+            if not found or self.only or self.exclude or self.field:
                 return None
-            words = sorted(MISSING_WORDS), sorted(YES), sorted(NO)
+            names, parts = zip(*found, strict=True)
+            words = sorted(MISSING_WORDS), sorted(YES), sorted(NO), CURRENCIES
             texts = (self.prefix, MISSING_SUFFIX, *names, *chain(*words))
             numbers = (-1, len(names), *map(len, words))
             return Operation("columns", (None,), self.optional, texts, numbers, parts)

@@ -7,7 +7,7 @@ nonlinear features).
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import copysign, cos, pi, sin
 from typing import Any
 
@@ -46,8 +46,7 @@ class Powers(NumberTemplate):
 
     def adder(self) -> Adder:
         """Add ``x^D`` for every degree D (plain ``x`` for 1)."""
-        read, base = self.number_reader(), self.prefix + self.x
-        named = [(degree, base if degree == 1 else f"{base}^{degree}") for degree in parameters.many(self.degrees)]
+        read, named = self.number_reader(), self._named()
 
         def add(record: Any, out: dict[str, float]) -> None:
             value = read(record)
@@ -62,6 +61,16 @@ class Powers(NumberTemplate):
                     out[name] = finite(power, name)
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the names and the degrees."""
+        degrees, names = zip(*self._named(), strict=True)
+        return Operation("powers", (self.field,), self.optional, names, degrees, parses=self.parse)
+
+    def _named(self) -> list[tuple[int, str]]:
+        """Return each degree with its feature's name."""
+        base = self.prefix + self.x
+        return [(degree, base if degree == 1 else f"{base}^{degree}") for degree in parameters.many(self.degrees)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,7 @@ class Bins(NumberTemplate):
     def operation(self) -> Operation:
         """List the bins' names ("": there is no such bin), and the edges."""
         names = tuple(name or "" for name in self._names())
-        return Operation("bins", (self.field,), self.optional, names, parameters.many(self.edges))
+        return Operation("bins", (self.field,), self.optional, names, parameters.many(self.edges), parses=self.parse)
 
     def _names(self) -> list[str | None]:
         """Return the names of all bins, with those below and above, which may be None."""
@@ -177,13 +186,7 @@ class Periodic(NumberTemplate):
 
     def adder(self) -> Adder:
         """Add ``cos(Kx)`` and ``sin(Kx)`` for every frequency."""
-        read, x = self.number_reader(), self.x
-        if self.period is None:
-            waves = [(k, x if k == 1.0 else f"{number_text(k)}{x}") for k in parameters.many(self.frequency)]
-        else:
-            turns, end = range(1, self.harmonics + 1), number_text(self.period)
-            waves = [(2 * pi * turn / self.period, f"{2 * turn}π{x}/{end}") for turn in turns]
-        named = [(k, fit(f"{self.prefix}cos({w})"), fit(f"{self.prefix}sin({w})")) for k, w in waves]
+        read, named = self.number_reader(), self._named()
 
         def add(record: Any, out: dict[str, float]) -> None:
             value = read(record)
@@ -197,6 +200,22 @@ class Periodic(NumberTemplate):
                     out[sin_name] = s
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the names of each wave's cosine and sine, and the frequencies."""
+        frequencies, *names = zip(*self._named(), strict=True)
+        texts = tuple(chain(*zip(*names, strict=True)))
+        return Operation("periodic", (self.field,), self.optional, texts, frequencies, parses=self.parse)
+
+    def _named(self) -> list[tuple[float, str, str]]:
+        """Return each frequency with the names of its cosine and sine."""
+        x = self.x
+        if self.period is None:
+            waves = [(k, x if k == 1.0 else f"{number_text(k)}{x}") for k in parameters.many(self.frequency)]
+        else:
+            turns, end = range(1, self.harmonics + 1), number_text(self.period)
+            waves = [(2 * pi * turn / self.period, f"{2 * turn}π{x}/{end}") for turn in turns]
+        return [(k, fit(f"{self.prefix}cos({w})"), fit(f"{self.prefix}sin({w})")) for k, w in waves]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,9 +248,8 @@ class SumOfSquares(NumberTemplate):
 
     def adder(self) -> Adder:
         """Add ``x1^2+x2^2``."""
-        paths = [join(self.field, field) for field in self.of]
-        reads = [number_reader(path, self.optional, self.parse) for path in paths]
-        name = fit(self.prefix + "+".join(f"{path}^2" for path in paths))
+        reads = [number_reader(path, self.optional, self.parse) for path in self._paths()]
+        name = self._name()
 
         def add(record: Any, out: dict[str, float]) -> None:
             total = 0.0
@@ -244,3 +262,14 @@ class SumOfSquares(NumberTemplate):
                 out[name] = finite(total, name)
 
         return add
+
+    def operation(self) -> Operation:
+        """Name the feature, and give an operation for each number."""
+        parts = tuple(Operation("number", (path,), self.optional, (), parses=self.parse) for path in self._paths())
+        return Operation("sum_of_squares", parts[0].fields, self.optional, (self._name(),), (), parts)
+
+    def _paths(self) -> list[str]:
+        return [join(self.field, field) for field in self.of]
+
+    def _name(self) -> str:
+        return fit(self.prefix + "+".join(f"{path}^2" for path in self._paths()))

@@ -130,7 +130,7 @@ class Number(NumberTemplate):
 
     def operation(self) -> Operation:
         """Name the feature."""
-        return Operation("number", (self.field,), self.optional, (self.prefix + self.x,))
+        return Operation("number", (self.field,), self.optional, (self.prefix + self.x,), parses=self.parse)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,3 +155,8 @@ class SignedLog(NumberTemplate):
                 out[name] = copysign(log1p(abs(value)), value)
 
         return add
+
+    def operation(self) -> Operation:
+        """Name the feature."""
+        name = f"{self.prefix}log1p({self.x})"
+        return Operation("signed_log", (self.field,), self.optional, (name,), parses=self.parse)

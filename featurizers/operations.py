@@ -14,8 +14,9 @@ __all__ = ["OPERATIONS", "Operation", "operations"]
 
 OPERATIONS = (
     "length", "length_greater", "contains", "starts_with", "ends_with", "fraction", "shape", "character_ngrams", "words",
-    "email_parts", "number", "bins", "category", "cells", "fields", "cross", "columns", "column_number", "column_category",
-    "column_yes_no", "column_text", "column_silent",
+    "email_parts", "number", "signed_log", "powers", "periodic", "bins", "cells", "sum_of_squares", "time_parts", "time_cycles",
+    "pixels", "category", "fields", "cross", "columns", "column_number", "column_category", "column_yes_no", "column_date",
+    "column_text", "column_cells", "column_silent",
 )  # fmt: skip
 
 
@@ -35,7 +36,9 @@ class Operation(NamedTuple):
     numbers : tuple of float
         Its numeric parameters.
     parts : tuple of Operation
-        Those that a cross combines, whose paths start at the record; or a map's columns, in the order of their names.
+        Those that a cross combines, whose paths start at the record; the numbers of a sum; or a map's columns.
+    parses : bool
+        Whether strings are read as numbers.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Operation(NamedTuple):
     texts: tuple[str, ...]
     numbers: tuple[float, ...] = ()
     parts: "tuple[Operation, ...]" = ()
+    parses: bool = False
 
 
 def operations(featurizer: "Featurizer") -> Sequence[Operation] | None:

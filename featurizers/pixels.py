@@ -9,6 +9,7 @@ from featurizers import parameters
 from featurizers.errors import FeaturizeError, shown, what
 from featurizers.names import MAX_FEATURES
 from featurizers.numbers import number
+from featurizers.operations import Operation
 from featurizers.template import Adder, Template
 
 CACHED_SIZES = 4  # the images of one stream mostly have the same size
@@ -77,6 +78,11 @@ class Pixels(Template):
                         out[name] = value
 
         return add
+
+    def operation(self) -> Operation:
+        """Give the head of the names, and their ends: of a pixel that is a number, then of each channel."""
+        ends = (f",{channel})" for channel in parameters.many(self.channels))
+        return Operation("pixels", (self.field,), self.optional, (f"{self.prefix}pixel(", ")", *ends))
 
 
 def _is_list(value: Any) -> bool:

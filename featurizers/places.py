@@ -118,7 +118,7 @@ class Cells(Template):
             numbers += exact.numerator, exact.denominator, n_digits, int(exact * 10**n_digits)
         fields = (join(self.field, self.lat), join(self.field, self.lon))
         texts = (f"{self.prefix}lat in [", "] lon in [", "-180,180")
-        return Operation("cells", fields, self.optional, texts, tuple(numbers))
+        return Operation("cells", fields, self.optional, texts, tuple(numbers), parses=self.parse)
 
 
 def interval(size: float) -> Callable[[float, int], str]:

@@ -23,7 +23,7 @@ True
 
 import functools
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -321,6 +321,10 @@ class Model:
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the answer to a request for packed features: see `learner.learners.protocol.Learner.answer`."""
         return self.learner.answer(packed, explain)
+
+    def answer_each(self, packed: Sequence[bytes]) -> Iterable[dict[str, Any] | None]:
+        """Return the answers to requests for packed features, None in place of an error, which `answer` raises."""
+        return self.learner.answer_each(packed)
 
     def unknown_fields(self, x: Any, packed: bytes) -> list[str]:
         """Return a record's fields that count for nothing in its answer, because the model has learned none of their features.

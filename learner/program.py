@@ -79,17 +79,21 @@ class Program:
             places = [paths.index(path) for path in operation.fields]
             n_texts, n_numbers = len(operation.texts), len(operation.numbers)
             code = OPERATIONS.index(operation.name)
-            row[:] = code, places[0], operation.optional, text, n_texts, number, n_numbers, places[-1], n_parts
+            row[:] = (
+                code, places[0], operation.optional, text, n_texts, number, n_numbers, places[-1], n_parts, operation.parses,
+            )  # fmt: skip
             text, number = text + n_texts, number + n_numbers
         encoded = [each.encode() for each in texts]
         self.fits = len(paths) <= MAX_PATHS and all(len(operation.parts) <= MAX_COLUMNS for operation in found)
         self.pays_for_one = any(operation.name in SLOW for operation, _ in rows)
         self._arrays = (
-            table,
-            np.array([*zip(starts, map(len, parts), strict=False)], np.int64),
+            table.ravel(),
+            np.array([*zip(starts, map(len, parts), strict=False)], np.int64).ravel(),
             np.array([0, *itertools.accumulate(map(len, encoded))], np.int64),
-            np.frombuffer(b"".join(encoded) or b" ", np.uint8),
-            np.array([0.0, *itertools.chain(*(operation.numbers for operation, _ in rows))][1:] or [0.0]),
+            np.frombuffer(b"".join(encoded) + bytes(8), np.uint8),  # they are read by words
+            np.array(
+                [*itertools.chain(*(operation.numbers for operation, _ in rows)), 0.0]
+            ),  # so that they are float64
             _characters() if {operation.name for operation, _ in rows} & OF_CHARACTERS else NO_CHARACTERS,
             keys,
         )

@@ -11,6 +11,9 @@ The file is a zip without compression, with these members:
     ``format`` and ``layout``, the number of the state's format and the digest of its constants (see `learner.layout`), and
     ``sha256``, the digests of the other members by name.
 
+``service/...``
+    What a server kept of the model beside its state, in a file of ``learner export`` (see `learner.service.portable`).
+
 Other members are ignored. Equal models have equal files, byte for byte.
 
 The digests find damage, not malice: whoever writes a file can write its digests, too. So load only files that you trust.
@@ -25,7 +28,7 @@ import stat
 import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -36,10 +39,11 @@ from learner import layout
 from learner.errors import FormatError, LearnerError
 from learner.stored import require_spec
 
-__all__ = ["Saved", "load", "require_writable", "save"]
+__all__ = ["Saved", "load", "member", "members", "require_writable", "save"]
 
 SPEC, FORMAT = "spec.json", "format.json"
 OWNER_ONLY = 0o600
+PIECE_BYTES = 1 << 20  # of a member that is read in pieces
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of every member, so that equal models have equal bytes
 DAMAGE = (  # what zipfile, json and numpy raise at damaged bytes
     zipfile.BadZipFile, struct.error, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError,
@@ -55,10 +59,19 @@ class Saved(NamedTuple):
 
 
 # ---- writing ----
-def save(path: str | os.PathLike[str], saved: Saved) -> None:
+def save(path: str | os.PathLike[str], saved: Saved, more: Mapping[str, Iterable[bytes]] | None = None) -> None:
     """Write a file, which is there whole or not at all: a file that was there is replaced at the end, and keeps its mode.
 
     A new file can be read by its owner only, as a secret is in it.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    saved : Saved
+        The model.
+    more : mapping of str to iterable of bytes, optional
+        Further members, each in pieces; no name may end with ``.npy``.
 
     Raises
     ------
@@ -67,7 +80,7 @@ def save(path: str | os.PathLike[str], saved: Saved) -> None:
     """
     target = _target(path)
     with _errors_of(path), _replacing(target) as file:
-        _write(file, saved)
+        _write(file, saved, more or {})
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
@@ -139,7 +152,7 @@ class _Hashing:
         return self.file.write(data)
 
 
-def _write(file: IO[bytes], saved: Saved) -> None:
+def _write(file: IO[bytes], saved: Saved, more: Mapping[str, Iterable[bytes]]) -> None:
     digests = {}
     with zipfile.ZipFile(file, "w") as archive:
         with _member(archive, SPEC) as member:
@@ -149,6 +162,11 @@ def _write(file: IO[bytes], saved: Saved) -> None:
             with _member(archive, f"{name}.npy") as member:
                 np.save(member, np.ascontiguousarray(saved.state[name]), allow_pickle=False)
             digests[f"{name}.npy"] = member.digest.hexdigest()
+        for name, pieces in more.items():
+            with _member(archive, name) as member:
+                for piece in pieces:
+                    member.write(piece)
+            digests[name] = member.digest.hexdigest()
         with _member(archive, FORMAT) as member:
             head = {"format": layout.STATE_FORMAT, "layout": layout.digest(), "sha256": digests}
             member.write(json.dumps(head, sort_keys=True).encode())
@@ -171,19 +189,55 @@ def load(path: str | os.PathLike[str]) -> Saved:
     FormatError
         When it can't be read, is damaged, is no saved model, or has another format.
     """
+    with _reading(path) as archive:
+        digests = _digests(archive)
+        spec = require_spec(json.loads(_read(archive, SPEC, digests[SPEC])))
+        arrays = {name.removesuffix(".npy"): digest for name, digest in digests.items() if name.endswith(".npy")}
+        state = {name: _array(_read(archive, f"{name}.npy", digest)) for name, digest in arrays.items()}
+    return Saved(spec, state)
+
+
+def members(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the members that a file has beside the spec and the arrays.
+
+    Raises
+    ------
+    FormatError
+        As those of `load`.
+    """
+    with _reading(path) as archive:
+        return [name for name in _digests(archive) if name != SPEC and not name.endswith(".npy")]
+
+
+def member(path: str | os.PathLike[str], name: str) -> Iterator[bytes]:
+    """Yield a member in pieces; if it is damaged, the error comes at its end.
+
+    Raises
+    ------
+    FormatError
+        As those of `load`.
+    """
+    with _reading(path) as archive:
+        wanted, digest = _digests(archive)[name], hashlib.sha256()
+        with archive.open(_info(archive, name)) as file:
+            while piece := file.read(PIECE_BYTES):
+                digest.update(piece)
+                yield piece
+        _require_digest(name, digest.hexdigest(), wanted)
+
+
+@contextlib.contextmanager
+def _reading(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    """Give a file's archive; whatever reading it raises becomes one error."""
     try:
         with zipfile.ZipFile(path) as archive:
-            digests = _digests(archive)
-            spec = require_spec(json.loads(_read(archive, SPEC, digests[SPEC])))
-            arrays = {name.removesuffix(".npy"): digest for name, digest in digests.items() if name.endswith(".npy")}
-            state = {name: _array(_read(archive, f"{name}.npy", digest)) for name, digest in arrays.items()}
+            yield archive
     except LearnerError as error:
         raise FormatError(f"saved model {os.fspath(path)}: {error}") from error
     except OSError as error:
         raise FormatError(f"saved model {os.fspath(path)} can't be read ({error.strerror or error})") from error
     except DAMAGE as error:
         raise FormatError(f"saved model {os.fspath(path)} is damaged, or is none ({_words(error)})") from error
-    return Saved(spec, state)
 
 
 def _digests(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -207,17 +261,25 @@ def _digests(archive: zipfile.ZipFile) -> dict[str, str]:
 
 def _read(archive: zipfile.ZipFile, name: str, digest: str) -> bytes:
     data = _stored(archive, name)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ValueError(f"{name} must have the digest in {FORMAT}")
+    _require_digest(name, hashlib.sha256(data).hexdigest(), digest)
     return data
 
 
+def _require_digest(name: str, digest: str, wanted: str) -> None:
+    if digest != wanted:
+        raise ValueError(f"{name} must have the digest in {FORMAT}")
+
+
 def _stored(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return a member, which must not be compressed: a few bytes could stand for more than fits into memory."""
+    return archive.read(_info(archive, name))
+
+
+def _info(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Return where a member is, which must not be compressed: a few bytes could stand for more than fits into memory."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} must be stored without compression")
-    return archive.read(info)
+    return info
 
 
 def _array(data: bytes) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from learner.errors import LearnerError, show
 
-__all__ = ["SETTINGS", "Setting", "parse", "read"]
+__all__ = ["LEVELS", "SETTINGS", "Setting", "parse", "read"]
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}  # in a unit of time
 LEVELS = ("crash", "power", "failover")

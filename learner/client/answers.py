@@ -1,5 +1,6 @@
 """Requests made of records, and what a reply says about each of them."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,13 +51,12 @@ class Many(NamedTuple):
         """Return the answer to each record, or the error, in the order of the records."""
         names = {"predictions": "prediction", "scores": "score", "labels": "label", "probabilities": "probabilities"}
         columns = {name: reply[column] for column, name in names.items() if column in reply}
-        errors = reply.get("errors", {})
-        asked: Iterator[Answer | ExampleError] = (
-            ExampleError(errors[str(i)])
-            if str(i) in errors
-            else {"task": reply["task"], **{name: column[i] for name, column in columns.items()}}
-            for i in range(self.errors.count(None))
-        )
+        keys = ("task", *columns)
+        rows = zip(itertools.repeat(reply.get("task"), self.errors.count(None)), *columns.values(), strict=False)
+        found: list[Answer | ExampleError] = [dict(zip(keys, row, strict=True)) for row in rows]
+        for i, text in reply.get("errors", {}).items():
+            found[int(i)] = ExampleError(text)
+        asked = iter(found)
         return [next(asked) if error is None else error for error in self.errors]
 
 

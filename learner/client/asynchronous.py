@@ -2,14 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from learner.client import answers
+from learner.client.asking import Asking, asked_async
 from learner.client.batches import batches, entry_of
 from learner.client.blocking import Client
-from learner.client.conversations import Conversation, Conversations
+from learner.client.conversations import Conversation, Conversations, Step
+from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
@@ -104,7 +106,7 @@ class AsyncClient:
                 step = next(conversation)
                 while True:
                     try:
-                        result = await (asyncio.sleep(step) if isinstance(step, float) else step(own.redis))
+                        result = await _do(step, own.redis)
                     except Exception as error:  # noqa: BLE001  (the conversation says what it means)
                         step = conversation.throw(error)
                     else:
@@ -126,6 +128,10 @@ class AsyncClient:
         """Push one example; return its entry id: see `Client.push`."""
         entry = entry_of(record, target, features, importance)
         return (await self._run(self._conversations.push([entry], None if id is None else [id])))[0].decode()
+
+    def pipeline(self) -> Pipeline[Awaitable[list[str]]]:
+        """Return a pipeline, whose `execute` is to be awaited: see `Client.pipeline`."""
+        return Pipeline(self._conversations, self._run)
 
     async def push_many(
         self,
@@ -210,3 +216,9 @@ class AsyncClient:
     async def committed(self) -> Any:
         """Return a copy of the model as last committed, a `learner.model.Model`; it is loaded in a thread."""
         return await asyncio.to_thread(lambda: Client(self.keys.model, self._url).committed())
+
+
+def _do(step: Step, redis: Any) -> Awaitable[Any]:
+    if isinstance(step, float):
+        return asyncio.sleep(step)
+    return asked_async(redis, step) if isinstance(step, Asking) else step(redis)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from learner.client import answers
+from learner.client.asking import Asking, asked
 from learner.client.batches import Batch, batches, entry_of
 from learner.client.conversations import Conversation, Conversations, Step
+from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
@@ -96,7 +98,7 @@ class Client:
         if isinstance(step, float):
             time.sleep(step)
             return None
-        return step(self.redis)
+        return asked(self.redis, step) if isinstance(step, Asking) else step(self.redis)
 
     # ---- pushing ----
     def push(
@@ -135,6 +137,10 @@ class Client:
         """
         entry = entry_of(record, target, features, importance)
         return self._run(self._conversations.push([entry], None if id is None else [id]))[0].decode()
+
+    def pipeline(self) -> Pipeline[list[str]]:
+        """Return a pipeline: its `push` collects single examples, and its `execute` sends them in one round trip."""
+        return Pipeline(self._conversations, self._run)
 
     def push_many(
         self,

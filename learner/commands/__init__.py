@@ -30,8 +30,15 @@ COMMANDS = {
         "learner.commands.access",
         "Print the server's access rules for those who work with MODEL, for redis-cli or valkey-cli to run.",
     ),
+    "copy": Entry(
+        "learner.commands.managing",
+        "Copy OLD, as last committed, to a model NEW: spec, seed, settings and what it has learned; its stream is empty.",
+    ),
     "create": Entry(
         "learner.commands.models", "Create MODEL, knowing nothing yet, or knowing what a saved model has learned."
+    ),
+    "delete": Entry(
+        "learner.commands.managing", "Delete MODEL: what it has learned, its stream, its snapshots, everything."
     ),
     "demo": Entry(
         "learner.commands.demo",
@@ -40,13 +47,25 @@ COMMANDS = {
     "explain": Entry(
         "learner.commands.examples", "Ask MODEL why: what each feature of RECORD (JSON) adds to the score."
     ),
+    "export": Entry(
+        "learner.commands.managing",
+        "Write all of MODEL to FILE (NAME.learner): spec, settings, state, the entries not learned yet, rejected, progress.",
+    ),
     "featurize": Entry(
         "learner.commands.features",
         "Show what RECORD (one or a list in JSON, a file of records, or - for the standard input) becomes.",
     ),
+    "import": Entry(
+        "learner.commands.managing",
+        "Make a model of FILE, which 'learner export' wrote, under its own name or the name MODEL.",
+    ),
     "init": Entry(
         "learner.commands.init",
         "Look at FILE and propose a model for it: the kind of each column, the task, the labels; write a model file.",
+    ),
+    "list": Entry(
+        "learner.commands.managing",
+        "List the server's models: task, state, rate, lag, losses, memory, owner.",
     ),
     "plot": Entry(
         "learner.commands.plots",
@@ -63,6 +82,9 @@ COMMANDS = {
     "rejected": Entry(
         "learner.commands.rejected", "Look at what could not be learned, or put it back onto the stream."
     ),
+    "rename": Entry(
+        "learner.commands.managing", "Rename OLD to NEW, with its stream and all that it has learned; nothing is lost."
+    ),
     "repair": Entry(
         "learner.commands.models",
         "Say whether MODEL's stream fits what was learned from it, or make it fit in the way chosen.",
@@ -71,6 +93,10 @@ COMMANDS = {
         "learner.commands.replay",
         "Learn FILE (- is the standard input) in one pass without a server: predict each example, then learn it.",
     ),
+    "rollback": Entry(
+        "learner.commands.managing",
+        "Go back to MODEL's snapshot NAME (by default the last one): forget what was learned since then.",
+    ),
     "save": Entry(
         "learner.commands.saved", "Save MODEL, as last committed, to FILE (NAME.learner), with its secret seed."
     ),
@@ -78,6 +104,14 @@ COMMANDS = {
         "learner.commands.machine", "Run the embedded server in the foreground, or print its URL, or stop it."
     ),
     "set": Entry("learner.commands.models", "Print MODEL's settings, or change some, each KEY=VALUE."),
+    "snapshot": Entry(
+        "learner.commands.managing",
+        "Keep MODEL's last commit on the server, as a snapshot called NAME (by default the time).",
+    ),
+    "snapshots": Entry(
+        "learner.commands.managing",
+        "List MODEL's snapshots, the oldest first: name, time, commit, examples, progressive loss, memory.",
+    ),
     "status": Entry(
         "learner.commands.models",
         "Print how MODEL is doing: lag, rate, progressive loss, features, memory, owner, last commit.",
@@ -99,7 +133,20 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "explain", "status", "save", "set"),
+    "Serve": ("create", "push", "worker", "predict", "explain", "status"),
+    "Manage": (
+        "list",
+        "set",
+        "save",
+        "snapshot",
+        "snapshots",
+        "rollback",
+        "copy",
+        "rename",
+        "export",
+        "import",
+        "delete",
+    ),
     "Look": ("weights", "plot", "templates", "featurize"),
     "Mend": ("rejected", "repair"),
     "Set up": ("server", "acl", "warm"),

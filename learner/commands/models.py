@@ -47,9 +47,8 @@ def create(model: str, saved: str | None, redis_url: str | None, as_json: bool, 
     settings = parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
     store = open_store(model, redis_url)
     connection.require_version(store.client)
-    if not (_create_learned(store, learned) if learned else store.create(spec.to_data())):
+    if not (_create_learned(store, learned, settings) if learned else store.create(spec.to_data(), settings)):
         raise LearnerError(f"model {model!r} exists already: choose another name")
-    store.set(settings)
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
     else:
@@ -65,10 +64,10 @@ def _saved_model(path: str) -> "Model":
     return Model.load(path)
 
 
-def _create_learned(store: "Store", learned: "Model") -> bool:
+def _create_learned(store: "Store", learned: "Model", settings: "dict[str, str]") -> bool:
     from learner.service.creating import create_learned
 
-    return create_learned(store, learned)
+    return create_learned(store, learned, settings)
 
 
 @click.command(name="set")
@@ -229,10 +228,10 @@ def repair(model: str, choice: str | None, entry_id: str | None, redis_url: str 
 
 def _repaired(store: "Store", choice: str | None, entry_id: str | None) -> "Position":
     """Repair as chosen, as the owner; return the new position."""
-    from learner.service.owning import own_to_repair
+    from learner.service.owning import own_without_worker
     from learner.service.store import repair as repairs
 
-    own_to_repair(store)
+    own_without_worker(store, "a repair")
     try:
         if entry_id:
             return repairs.skip_entry(store, entry_id)

@@ -197,6 +197,18 @@ def worker_lines(status: dict[str, Any]) -> Iterator[str]:
             yield f"stopped           {who} at {when}, code {worker.get('code', '?')}: {printable(worker.get('reason', ''))}"
 
 
+def _history_lines(history: dict[str, Any]) -> Iterator[str]:
+    """Yield the line of the learned entries that a stream still holds; none if it keeps none.
+
+    >>> print(*_history_lines({"seconds": 3600.0, "entries": 5, "since": None}))
+    history           5 entries that were learned, kept for 3600 s
+    """
+    if history["seconds"]:
+        since = history["since"]
+        words = "" if since is None else f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))}"
+        yield f"history           {history['entries']} entries that were learned, kept for {history['seconds']:g} s{words}"
+
+
 def status_lines(status: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner status``."""
     progress, owner = status["progress"], status["owner"]
@@ -210,6 +222,7 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     yield from worker_lines(status)
     n_requests = "?" if status["requests_waiting"] is None else status["requests_waiting"]
     yield f"lag               {status['lag_entries']} entries, {n_requests} requests waiting"
+    yield from _history_lines(status["history"])
     if "trouble" in owner:
         yield f"only answers      {printable(owner['trouble'])}"
     if status["trouble"] and not owner.get("trouble", "").startswith(status["trouble"]):

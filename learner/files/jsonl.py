@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from learner.decoding import decode
 from learner.errors import FormatError, show
 from learner.files.example import Example, OnError, Packed, pack_units
 from learner.files.reading import Reading, missing_target
@@ -55,15 +56,16 @@ def _with_target(examples: Iterator[Packed], target: str, keys: Mapping[str, Non
 def _parse(line: bytes | FormatError, target: str, keys: dict[str, None]) -> Example:
     if isinstance(line, FormatError):
         raise line
-    text = line.decode()
     try:
-        fields = _DECODER.decode(text)
+        fields = decode(line, _DECODER)
     except json.JSONDecodeError as error:
         raise FormatError(f"must be one JSON object ({error.msg} at column {error.colno})") from error
+    except UnicodeDecodeError:
+        raise
     except ValueError as error:  # Python refuses to convert an integer of thousands of digits
         raise OverflowError from error
     if not isinstance(fields, dict):
-        raise FormatError(f"must be one JSON object (got {text[:40]!r})")
+        raise FormatError(f"must be one JSON object (got {line.decode()[:40]!r})")
     if target not in keys:
         keys.update(dict.fromkeys(fields))
     y = outcome(fields.pop(target, None))

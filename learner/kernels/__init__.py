@@ -36,7 +36,7 @@ from learner.kernels.bits import blend as _blend
 from learner.kernels.jit import JIT, door, inlined, listening, loop
 from learner.kernels.learning import stream as _stream
 from learner.kernels.program.interpreter import run as _run
-from learner.kernels.program.layout import Program, ProgramWork
+from learner.kernels.program.layout import pointed
 from learner.kernels.records import Learner, Results, Table, named, named_work
 from learner.layout import OK
 
@@ -159,7 +159,8 @@ def of_head(functions):
 @loop
 def featurize(buffer, position, are_examples, program, work, ends):
     """Featurize records that follow one another: see `learner.kernels.program.interpreter.run`."""
-    return _run(buffer, position, are_examples, Program(*program), ProgramWork(*work), ends)
+    record, arrays = pointed(program, work)
+    return _run(buffer, position, are_examples, record, arrays, ends)
 
 
 # ---- the dict ------------------------------------------------------------------------------------------------------------

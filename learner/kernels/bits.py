@@ -1,4 +1,4 @@
-"""LLVM intrinsics: loads of unaligned words, reinterpreted bits, prefetching, and 128-bit products.
+"""LLVM intrinsics: pointers, loads and stores of unaligned words, reinterpreted bits, prefetching, and 128-bit products.
 
 With the JIT off the same functions are plain Python.
 """
@@ -13,8 +13,8 @@ from numba.extending import intrinsic
 from learner.kernels.jit import JIT, inlined
 
 __all__ = [
-    "GOLDEN", "HALF", "MISSING", "NOTHING", "ONE", "PRIME", "blend", "float32_of", "float64_of", "load", "multiply", "prefetch",
-    "spread", "swap",
+    "GOLDEN", "HALF", "MISSING", "NOTHING", "ONE", "PRIME", "blend", "float32_of", "float64_of", "load", "multiply", "pointer",
+    "prefetch", "readable", "spread", "store", "swap",
 ]  # fmt: skip
 
 # Arrays are indexed by uint64: numba checks a signed index for being negative at every access.
@@ -25,18 +25,55 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 if JIT:
     from llvmlite import ir
 
+    def _place(context: Any, builder: Any, kind: Any, buffer: Any, position: Any) -> Any:
+        """Return the address of the word at a position of a byte array, or of the bytes that a pointer points to."""
+        is_pointer = isinstance(kind, types.CPointer)
+        data = buffer if is_pointer else context.make_array(kind)(context, builder, buffer).data
+        return builder.bitcast(builder.gep(data, [position]), ir.IntType(64).as_pointer())
+
+    @intrinsic
+    def pointer(typingctx: Any, array: Any) -> Any:
+        """Return the address of an array's first element, which is indexed as the array is.
+
+        As an argument it is one word, where an array of one dimension is seven; nothing checks bounds or negative indices.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+        return types.CPointer(array.dtype)(array), codegen
+
+    @intrinsic
+    def readable(typingctx: Any, buffer: Any) -> Any:
+        """Return the number of bytes of an array; of a pointer, whose owner sees to it that words may be read, the largest."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if isinstance(signature.args[0], types.CPointer):
+                return context.get_constant(types.int64, (1 << 63) - 1)
+            return context.make_array(signature.args[0])(context, builder, args[0]).nitems
+
+        return types.int64(buffer), codegen
+
     @intrinsic
     def load(typingctx: Any, buffer: Any, position: Any) -> Any:
         """Return the 8 bytes at a position of a byte array as a little-endian uint64; the caller checks the bounds."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            pointer = builder.gep(data, [args[1]])
-            value = builder.load(builder.bitcast(pointer, ir.IntType(64).as_pointer()))
+            value = builder.load(_place(context, builder, signature.args[0], *args))
             value.align = 1
             return value
 
         return types.uint64(buffer, types.int64), codegen
+
+    @intrinsic
+    def store(typingctx: Any, buffer: Any, position: Any, word: Any) -> Any:
+        """Write a uint64 to 8 bytes of a byte array, little-endian; the caller checks the bounds."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.store(args[2], _place(context, builder, signature.args[0], *args[:2])).align = 1
+            return context.get_dummy_value()
+
+        return types.void(buffer, types.int64, types.uint64), codegen
 
     @intrinsic
     def swap(typingctx: Any, word: Any) -> Any:
@@ -108,6 +145,18 @@ if JIT:
         return max(spread(spread(a) + b), ONE)
 
 else:
+
+    def pointer(array: Any) -> Any:
+        """Return the array itself: plain Python has no pointers."""
+        return array
+
+    def readable(buffer: Any) -> int:
+        """Return the number of bytes of an array."""
+        return len(buffer)
+
+    def store(buffer: Any, position: int, word: Any) -> None:
+        """Write a uint64 to 8 bytes of a byte array, little-endian."""
+        buffer[position : position + 8] = np.frombuffer(int(word).to_bytes(8, "little"), np.uint8)
 
     def load(buffer: Any, position: int) -> Any:
         """Return the 8 bytes at a position of a byte array as a little-endian uint64."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learner.kernels.bits import NOTHING, ONE, PRIME, load, multiply, spread
+from learner.kernels.bits import NOTHING, ONE, PRIME, load, multiply, readable, spread
 from learner.kernels.jit import compiled, inlined
 from learner.layout import KEY_BLOCK, POSITION_HASHES
 
@@ -32,7 +32,7 @@ def hash_name(buffer, start, length, keys):
     bits = np.uint64(0)
     position = start
     end = start + length
-    while position + 8 <= end or (position < end and position + 8 <= len(buffer)):
+    while position + 8 <= end or (position < end and position + 8 <= readable(buffer)):
         block = load(buffer, position) & LOW56
         left = end - position
         if left < 7:

@@ -26,7 +26,7 @@ __all__ = [
     "Table", "Update", "Work", "named", "named_work", "panel_of", "plain_work", "results", "work",
 ]  # fmt: skip
 
-CHUNK = 4096  # the most examples that one call of a loop learns
+CHUNK = 1024  # the most examples that one call of a loop learns
 
 
 # ---- a model -------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 
 from collections import deque
 
-__all__ = ["MAX_REJECTED_SHARE", "REJECTED_WINDOW", "Acceptance"]
-
-MAX_REJECTED_SHARE, REJECTED_WINDOW = 0.5, 1000  # a larger share of so many examples stops the worker
+__all__ = ["Acceptance"]
 
 
 class Acceptance:
@@ -33,7 +31,7 @@ class Acceptance:
     (80, 140)
     """
 
-    def __init__(self, share: float = MAX_REJECTED_SHARE, window: int = REJECTED_WINDOW) -> None:
+    def __init__(self, share: float = 0.5, window: int = 1000) -> None:
         self.share, self.window = share, window
         self.excess: tuple[int, int] | None = None
         self._pieces: deque[tuple[int, int]] = deque()

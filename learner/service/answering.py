@@ -37,7 +37,7 @@ ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 LEVEL_SECONDS = (0.0, 0.1, 1.0)  # of work on a request for many, after each of which others come first
 SLICE_SECONDS = 0.02  # of work on a request for many before others have their turn
 MANY_SHARE = 0.5  # of the time of requests for one, for those for many while both wait
-MEANWHILE_SECONDS = 0.2  # between answers while a large entry is learned
+MEANWHILE_SECONDS = 0.004  # between answers while examples are learned
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
 MAX_NOTED = 100  # reply keys that a worker says something about
 
@@ -144,8 +144,9 @@ class Answering:
         """Whether all requests that were read are answered."""
         return not (self.waiting or self.many or self._done)
 
-    def earn(self, seconds: float) -> None:
-        """Give answers their share of the time that learning took."""
+    def earn(self) -> None:
+        """Give answers their share of the time that learning took since they had their last turn."""
+        seconds = time.monotonic() - self._answered_at
         self.credit = min(self.credit + ANSWER_SHARE * seconds, ANSWER_SECONDS)
 
     def answer(self, examples_wait: bool) -> None:
@@ -166,13 +167,16 @@ class Answering:
         if examples_wait:
             self.credit -= self._answered_at - started
 
+    @property
+    def is_due(self) -> bool:
+        """Whether requests may have waited for a while in the middle of learning."""
+        return time.monotonic() - self._answered_at > MEANWHILE_SECONDS
+
     def meanwhile(self) -> None:
-        """Answer for a while in the middle of a large entry, unless that was just now."""
-        seconds = time.monotonic() - self._answered_at
-        if seconds > MEANWHILE_SECONDS:
-            self.earn(seconds)
-            requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
-            self.take(requests, more=False, examples_wait=True)
+        """Answer for a while in the middle of learning."""
+        self.earn()
+        requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
+        self.take(requests, more=False, examples_wait=True)
 
     # ---- turns ----
     def _is_turn_of_many(self) -> bool:

@@ -199,6 +199,6 @@ class Committing:
         raise RejectedError(
             f"examples rejected must be at most a share of {acceptance.share:g} (got {n_rejected} of the last {n}): the "
             f"{self.learning.n_entries} entries since the last commit stay in the stream, to be learned when what pushes them "
-            "or the model is mended, or with --max-rejected 1. The most frequent reasons: "
+            f"or the model is mended, or with 'learner set {self.store.keys.model} max_rejected=1'. The most frequent reasons: "
             + "; ".join(f"{reason} ({times} times)" for reason, times in reasons)
         )

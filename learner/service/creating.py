@@ -1,5 +1,6 @@
 """Creating a model that knows something already: a saved model's state becomes the first commit."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["create_learned"]
 
 
-def create_learned(store: Store, model: "Model") -> bool:
+def create_learned(store: Store, model: "Model", settings: Mapping[str, str]) -> bool:
     """Create a model on the server with what `model` has learned; return False if the name is taken.
 
     Its stream starts empty. A worker goes on as `model` would, to the same bits.
@@ -29,4 +30,4 @@ def create_learned(store: Store, model: "Model") -> bool:
     dirty = np.ones(len(model.state()["rows"]), np.uint8)
     learned = Learned(model.state(), dirty, model.fingerprint)
     snapshot = store.commits.snapshot(learned, NEVER, 0, (), figures_of(model, LateLoss()))
-    return store.commits.create(model.to_spec(), snapshot)
+    return store.commits.create(model.to_spec(), snapshot, settings)

@@ -95,7 +95,7 @@ class Learning:
         for entry_id, fields in entries:
             if self._is_repeated(fields, waiting):
                 self.n_repeated += 1
-            elif is_learn_held(fields):
+            elif b"learn" in fields and is_learn_held(fields):
                 self._learn(waiting)
                 self.model.learn_held()
                 self._remember(fields)
@@ -112,6 +112,7 @@ class Learning:
             n_waiting = n_waiting if waiting else 0
             self.cursor = entry_id
             self.n_entries += 1
+            self.between()
             if self.stopping():  # the entries after this one are the next worker's
                 break
         self._learn(waiting)
@@ -148,10 +149,11 @@ class Learning:
         """Add an entry's examples to those that are learned together; return their number, None if stopped before that."""
         parts: list[Entry | Group | RejectedEntry] = []
         for part in examples_of(entry_id, fields, self.model, self.pack):
+            if parts:  # after the first of many
+                self.between()
             if self.stopping():
                 return None
             parts.append(part)
-            self.between()
         n = 0
         for part in parts:
             if isinstance(part, RejectedEntry):

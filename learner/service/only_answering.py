@@ -7,6 +7,7 @@ from learner.service import log
 from learner.service.answering import Answering
 from learner.service.checking import Checking
 from learner.service.counting import Minutes
+from learner.service.following import ACCEPTANCE
 from learner.service.owning import Owning
 from learner.service.reading import Batch, Reading
 from learner.service.recovery import Recovery
@@ -44,8 +45,19 @@ class OnlyAnswering:
         self.checking = checking
         self.minutes = minutes
 
-    def run(self, error: Exception, stopping: Callable[[], bool]) -> bool:
-        """Answer from the last commit; return True when stopped, False when the stream fits again.
+    def run(self, error: Exception, stopping: Callable[[], bool], follow: Callable[[], set[str]]) -> bool:
+        """Answer from the last commit; return True when stopped, False when learning may go on.
+
+        It may when the stream fits again, or when what is accepted was set anew.
+
+        Parameters
+        ----------
+        error : Exception
+            What ended learning.
+        stopping : callable
+            Whether to stop.
+        follow : callable
+            Has changed settings take effect, and returns their names.
 
         Raises
         ------
@@ -58,7 +70,11 @@ class OnlyAnswering:
         while not stopping():
             self._read_and_answer(reading)
             self.minutes.tell_if_due()
-            if self.checking.is_due() and not self.store.stream.position(self.cursor).trouble and trouble:
+            changed = follow()
+            if self.checking.is_due() and trouble and not self.store.stream.position(self.cursor).trouble:
+                self._note("")
+                return False
+            if not trouble and changed & ACCEPTANCE:
                 self._note("")
                 return False
         return True
@@ -83,4 +99,4 @@ class OnlyAnswering:
         if trouble:
             log.event(model, "answering_only", f"{what}; {trouble}", "error", commit=self.store.commits.number)
         else:
-            log.event(model, "running", "the stream fits again: learning goes on")
+            log.event(model, "running", "learning goes on")

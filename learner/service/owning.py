@@ -12,7 +12,7 @@ from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, heart_of, p
 from learner.service.store import Store, connection
 from learner.service.store.ownership import Owner
 
-__all__ = ["Owning", "own_to_repair"]
+__all__ = ["Owning", "own_without_worker"]
 
 WAIT_POLL_SECONDS = 0.1  # between two looks at the owner
 REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
@@ -133,8 +133,15 @@ class Owning:
         self.store.ownership.release()
 
 
-def own_to_repair(store: Store) -> None:
-    """Become a model's owner for a repair, unless a worker lives that learns: one that only answers is replaced.
+def own_without_worker(store: Store, purpose: str) -> None:
+    """Become a model's owner, unless a worker lives that learns: one that only answers is replaced.
+
+    Parameters
+    ----------
+    store : Store
+        The model's.
+    purpose : str
+        What for, in words, for the error.
 
     Raises
     ------
@@ -149,7 +156,7 @@ def own_to_repair(store: Store) -> None:
                 return
         elif owner != first:
             raise StoreError(
-                f"model {store.keys.model!r} must have no worker that learns during a repair: stop {owner}"
+                f"model {store.keys.model!r} must have no worker that learns during {purpose}: stop {owner}"
             )
         time.sleep(WAIT_POLL_SECONDS)
 

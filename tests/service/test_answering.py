@@ -363,6 +363,7 @@ def slowly(queue, monkeypatch, seconds):
         return answer(packed, explain)
 
     monkeypatch.setattr(queue.model, "answer", slow)
+    monkeypatch.setattr(queue.model, "answer_each", lambda packed: map(slow, packed))
     return given
 
 

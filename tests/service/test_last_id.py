@@ -9,7 +9,7 @@ import redis
 from learner.client import Client
 from learner.commands.show import status_lines
 from learner.service import checking, measuring
-from learner.service.owning import own_to_repair
+from learner.service.owning import own_without_worker
 from learner.service.reading import Reading
 from learner.service.store import Store
 from learner.service.store.position import LAST
@@ -201,7 +201,7 @@ def test_what_is_pushed_during_a_renewal_is_renewed_too(client, create, drain, c
     drain()
     client.xadd(KEYS.examples, {"batch": EXAMPLES[10]}, id=f"{YEAR_9999}-0")
     store, more = Store(client, "m"), iter(EXAMPLES[11:15])
-    own_to_repair(store)
+    own_without_worker(store, "a repair")
     beat = store.ownership.beat
 
     def beaten():

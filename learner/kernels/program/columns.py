@@ -2,59 +2,52 @@
 
 import numpy as np
 
-from learner.kernels.jit import compiled, no, yes
+from learner.kernels.jit import compiled, no
+from learner.kernels.program.amounts import has_digit, is_word, parse_amount, strip
 from learner.kernels.program.layout import (
     BLANK,
     CANNOT,
     CODE,
     COLUMN_CATEGORY,
+    COLUMN_CELLS,
+    COLUMN_DATE,
+    COLUMN_DATE_HEADS,
     COLUMN_FEATURE,
     COLUMN_MISSING,
     COLUMN_NUMBER,
     COLUMN_SILENT,
     COLUMN_YES_NO,
-    DASH,
     DONE,
-    DOT,
     ENTRIES,
     FAULT,
-    FIRST_NUMBER,
-    MAX_EXACT_DIGITS,
-    MAX_EXACT_POWER,
     MAX_MISSING,
     N_ENTRIES,
-    N_NUMBERS,
     N_PARTS,
-    N_TEXTS,
     NIL,
     OWNER,
-    PLUS,
     PRESENT,
     TEXT,
     Operation,
 )
-from learner.kernels.program.numbers import add_category
-from learner.kernels.program.reading import is_ascii, is_text
+from learner.kernels.program.moments import (
+    DAY,
+    HOUR,
+    MONTH,
+    N_WEEKDAYS,
+    WEEKDAY,
+    YEAR,
+    add_part,
+    days_since_1970,
+    read_moment,
+)
+from learner.kernels.program.numbers import add_category, add_cells, add_number
+from learner.kernels.program.reading import column_of, is_ascii, is_text, operation_at
 from learner.kernels.program.strings import add_words, is_of, n_characters
 from learner.kernels.program.whole import add_fields
 from learner.kernels.program.writing import add_text
-from learner.kernels.scanner import read_number, read_string
+from learner.kernels.scanner import read_number
 
-
-@compiled
-def is_word(buffer, start, length, first, n, program):
-    """Tell whether ASCII text, in lower case, is one of n words."""
-    for text in range(first, first + n):
-        begin, i = program.spans[text], np.int64(0)
-        if program.spans[text + 1] - begin == length:
-            while i < length:
-                c = buffer[start + i]
-                if (c + 32 if 65 <= c <= 90 else c) != program.texts[begin + i]:
-                    break
-                i += 1
-            if i == length:
-                return yes()
-    return no()
+N_WORDS = 5  # of the columns' numbers, the place of the number of currencies
 
 
 @compiled
@@ -81,59 +74,64 @@ def is_missing_text(buffer, start, length, op, program, marks):
 
 
 @compiled
-def parse_decimal(buffer, start, length):
-    """Return whether a text is a plain decimal whose value takes one rounding, and this value."""
-    i, end = start, start + length
-    is_negative = length > 0 and buffer[i] == DASH
-    if length > 0 and (buffer[i] == DASH or buffer[i] == PLUS):
-        i += 1
-    digits, n_significant, power, n_digits_read = np.int64(0), 0, np.int64(0), 0
-    after_point = no()
-    while i < end and (48 <= buffer[i] <= 57 or (buffer[i] == DOT and not after_point)):
-        if buffer[i] == DOT:
-            after_point = yes()
-        else:
-            digits = digits * 10 + np.int64(buffer[i] - 48)
-            n_digits_read += 1
-            n_significant += digits > 0
-            power -= after_point
-            if n_significant > MAX_EXACT_DIGITS:
-                return no(), 0.0
-        i += 1
-    if n_digits_read == 0:
-        return no(), 0.0
-    if i < end and (buffer[i] == 69 or buffer[i] == 101):
-        i += 1
-        sign = -1 if i < end and buffer[i] == DASH else 1
-        if i < end and (buffer[i] == DASH or buffer[i] == PLUS):
-            i += 1
-        exponent = 0
-        if i == end or end - i > 3:
-            return no(), 0.0
-        while i < end and 48 <= buffer[i] <= 57:
-            exponent = exponent * 10 + np.int64(buffer[i] - 48)
-            i += 1
-        power += sign * exponent
-    if i < end or abs(power) > MAX_EXACT_POWER:
-        return no(), 0.0
-    scale = 1.0
-    for _ in range(abs(power)):
-        scale *= 10.0
-    x = float(digits) / scale if power < 0 else float(digits) * scale
-    return yes(), -x if is_negative else x
+def add_otherwise(buffer, place, part, program, work):
+    """Add a value that should be a number or a date and isn't: it is a category, and the number is missing."""
+    if part.length >= 0 and (
+        has_digit(buffer, part.start, part.length) or not is_ascii(buffer, part.start, part.length)
+    ):
+        work.marks[FAULT] = CANNOT  # it may be one in another form
+        return
+    add_category(buffer, place, part, program, work)
+    add_text(part.text + COLUMN_MISSING, 1.0, program, work)
 
 
 @compiled
-def add_number_column(buffer, place, part, program, work):
-    """Do a column of numbers."""
-    kind, x, _ = read_number(buffer, place)
-    is_number = kind == 1
-    if part.length >= 0:
-        is_number, x = parse_decimal(buffer, part.start, part.length)
-    if not is_number or x - x != 0.0:
+def number_of(buffer, place, part, op, program):
+    """Return whether the value of a column of numbers is one, and this number."""
+    if part.length < 0:
+        kind, x, _ = read_number(buffer, place)
+        return kind == 1 and x - x == 0.0, x
+    kind, has_comma = np.int64(program.numbers[part.number]), program.numbers[part.number + 1] != 0.0
+    first, n = op.text + 2, np.int64(program.numbers[op.number + N_WORDS])
+    for i in range(1, N_WORDS):
+        first += np.int64(program.numbers[op.number + i])
+    return parse_amount(buffer, part.start, part.length, kind, has_comma, first, n, program)
+
+
+@compiled
+def add_number_column(buffer, place, part, op, program, work):
+    """Do a column of numbers, of money or of percentages."""
+    is_number, x = number_of(buffer, place, part, op, program)
+    if is_number:
+        add_number(x, part.text + COLUMN_FEATURE, program, work)
+    elif part.length >= 0:
+        add_otherwise(buffer, place, part, program, work)
+    else:
         work.marks[FAULT] = CANNOT
-    elif x != 0.0:
-        add_text(part.text + COLUMN_FEATURE, x, program, work)
+
+
+@compiled
+def add_date_column(buffer, place, part, program, work):
+    """Do a column of dates."""
+    heads = part.text + COLUMN_DATE_HEADS
+    weekdays, forms = heads + 4, heads + 4 + N_WEEKDAYS
+    is_date, moment = no(), np.int64(0)
+    if part.length >= 0:
+        start, end = strip(buffer, part.start, part.start + part.length)
+        n = part.text + part.n_texts - forms
+        is_date, moment = read_moment(buffer, start, end, forms, n, program, work.marks)
+    if not is_date:
+        add_otherwise(buffer, place, part, program, work)
+        return
+    is_exact, days = days_since_1970(moment)
+    if not is_exact:
+        work.marks[FAULT] = CANNOT
+    add_number(days, part.text + COLUMN_FEATURE, program, work)
+    add_part(YEAR, heads, weekdays, moment, program, work)
+    add_part(MONTH, heads + 1, weekdays, moment, program, work)
+    add_part(WEEKDAY, heads + 2, weekdays, moment, program, work)
+    if moment % DAY != 0:
+        add_part(HOUR, heads + 3, weekdays, moment, program, work)
 
 
 @compiled
@@ -165,17 +163,14 @@ def add_yes_no_column(buffer, place, part, op, program, work):
 @compiled
 def add_column(row, place, buffer, op, program, work):
     """Do the column of a row for the value at a place."""
-    marks, operations = work.marks, program.operations
-    code = operations[row, CODE]
+    marks = work.marks
+    code = column_of(row, CODE, program)
     if code == COLUMN_SILENT:
         return
-    length, start = read_string(buffer, place)
-    part = Operation(
-        operations[row, TEXT], operations[row, N_TEXTS], operations[row, FIRST_NUMBER], operations[row, N_NUMBERS],
-        np.int64(start), length,
-    )  # fmt: skip
+    part = operation_at(row, buffer, place, program)
+    length = part.length
     if length >= 0:
-        is_missing = is_missing_text(buffer, start, length, op, program, marks)
+        is_missing = is_missing_text(buffer, part.start, length, op, program, marks)
     else:
         _, x, _ = read_number(buffer, place)
         is_missing = buffer[place] == NIL or x != x
@@ -183,7 +178,9 @@ def add_column(row, place, buffer, op, program, work):
     if is_missing:
         add_text(part.text + COLUMN_MISSING, 1.0, program, work)
     elif code == COLUMN_NUMBER:
-        add_number_column(buffer, place, part, program, work)
+        add_number_column(buffer, place, part, op, program, work)
+    elif code == COLUMN_DATE:
+        add_date_column(buffer, place, part, program, work)
     elif code == COLUMN_CATEGORY:
         add_category(buffer, place, part, program, work)
     elif code == COLUMN_YES_NO:
@@ -192,13 +189,34 @@ def add_column(row, place, buffer, op, program, work):
         marks[FAULT] = CANNOT
     else:
         add_words(buffer, part, program, work)
-        add_text(part.text + COLUMN_FEATURE, float(n_characters(buffer, start, length)), program, work)
+        add_text(part.text + COLUMN_FEATURE, float(n_characters(buffer, part.start, length)), program, work)
+
+
+@compiled
+def coordinate(row, k, buffer, op, program, marks):
+    """Return whether the record has a number in its column k, and this number."""
+    if marks[PRESENT + k] == 0:
+        return no(), 0.0
+    place = marks[PRESENT + k]
+    return number_of(buffer, place, operation_at(row + 1 + k, buffer, place, program), op, program)
+
+
+@compiled
+def add_column_cells(row, of_cells, buffer, op, program, work):
+    """Do the cells of a place, whose numbers begin with the places of its columns."""
+    part = operation_at(of_cells, buffer, op.start, program)
+    numbers = program.numbers
+    has_lat, lat = coordinate(row, np.int64(numbers[part.number]), buffer, op, program, work.marks)
+    has_lon, lon = coordinate(row, np.int64(numbers[part.number + 1]), buffer, op, program, work.marks)
+    if has_lat and has_lon and abs(lat) <= 90.0 and abs(lon) <= 180.0:
+        sizes = Operation(part.text, part.n_texts, part.number + 2, part.n_numbers - 2, part.start, part.length)
+        add_cells(lat, lon, sizes, program, work)
 
 
 @compiled
 def add_columns(row, buffer, op, program, work):
-    """Do `columns`, whose parts are the next operations: first declared fields, then the others, then those that are absent."""
-    marks, n = work.marks, program.operations[row, N_PARTS]
+    """Do `columns`, whose parts are the next operations: declared fields, others, absent ones, cells of places."""
+    marks, n = work.marks, column_of(row, N_PARTS, program)
     for k in range(n):
         marks[PRESENT + k] = 0
     k = np.int64(0)  # mostly the fields come in the same order
@@ -209,11 +227,14 @@ def add_columns(row, buffer, op, program, work):
             k = k + 1 if k + 1 < n else np.int64(0)
             n_tried += 1
         if n_tried < n:
-            marks[PRESENT + k] = 1
+            marks[PRESENT + k] = marks[entry + 2]
             add_column(row + 1 + k, marks[entry + 2], buffer, op, program, work)
         if marks[FAULT] != DONE:
             return
     add_fields(buffer, op, program, work)
     for k in range(n):
-        if marks[PRESENT + k] == 0 and program.operations[row + 1 + k, CODE] != COLUMN_SILENT:
-            add_text(program.operations[row + 1 + k, TEXT] + COLUMN_MISSING, 1.0, program, work)
+        code = column_of(row + 1 + k, CODE, program)
+        if code == COLUMN_CELLS:
+            add_column_cells(row, row + 1 + k, buffer, op, program, work)
+        elif marks[PRESENT + k] == 0 and code != COLUMN_SILENT:
+            add_text(column_of(row + 1 + k, TEXT, program) + COLUMN_MISSING, 1.0, program, work)

@@ -10,13 +10,13 @@ All text is bytes here. Operations that must know more of a character than where
 
 import numpy as np
 
+from learner.kernels.bits import store, swap
 from learner.kernels.hashing import is_utf8
-from learner.kernels.jit import compiled
+from learner.kernels.jit import compiled, no
 from learner.kernels.program.columns import add_columns
 from learner.kernels.program.emails import add_email
 from learner.kernels.program.layout import (
     ABSENT,
-    BINS,
     BOUNDS,
     CANNOT,
     CATEGORY,
@@ -33,7 +33,6 @@ from learner.kernels.program.layout import (
     FAULT,
     FEATURES,
     FIELDS,
-    FIRST_NUMBER,
     FLOAT64,
     FRACTION,
     FULL,
@@ -42,10 +41,7 @@ from learner.kernels.program.layout import (
     MAIN,
     MAX_LENGTH,
     MISTAKEN,
-    N_NUMBERS,
     N_PARTS,
-    N_TEXTS,
-    NUMBER,
     OPTIONAL,
     OUT_BYTES,
     OWNER,
@@ -53,18 +49,31 @@ from learner.kernels.program.layout import (
     PARTS_START,
     PATH,
     PATH_2,
+    PIXELS,
     POSITION,
     ROOM,
     ROOT,
     SHAPE,
     STAMP,
+    SUM_OF_SQUARES,
     TEXT,
+    TIME_CYCLES,
+    TIME_PARTS,
     WORDS,
     N,
     Operation,
 )
-from learner.kernels.program.numbers import add_bin, add_category, add_cells, number_at
-from learner.kernels.program.reading import is_ascii, locate, read_record, renew_stamp, width_of
+from learner.kernels.program.moments import N_WEEKDAYS, add_time_cycles, add_time_parts, moment_at
+from learner.kernels.program.numbers import add_category, add_cells, add_number, add_of_number, number_at
+from learner.kernels.program.reading import (
+    column_of,
+    is_ascii,
+    locate,
+    operation_at,
+    read_record,
+    renew_stamp,
+    width_of,
+)
 from learner.kernels.program.strings import (
     add_contained,
     add_ends,
@@ -74,8 +83,8 @@ from learner.kernels.program.strings import (
     add_shape,
     add_words,
 )
-from learner.kernels.program.whole import add_fields, join
-from learner.kernels.program.writing import add_text, copy, open_sink
+from learner.kernels.program.whole import add_fields, add_pixels, join
+from learner.kernels.program.writing import copy, open_sink
 from learner.kernels.scanner import read_size, read_string
 
 
@@ -83,21 +92,17 @@ from learner.kernels.scanner import read_size, read_string
 def do(row, buffer, program, work):
     """Do one operation."""
     marks = work.marks
-    code, path = program.operations[row, CODE], program.operations[row, PATH]
+    code, path = column_of(row, CODE, program), column_of(row, PATH, program)
     place = locate(buffer, path, program, marks)
-    other = locate(buffer, program.operations[row, PATH_2], program, marks) if code == CELLS else place
+    other = locate(buffer, column_of(row, PATH_2, program), program, marks) if code == CELLS else place
     if place < 0 or other < 0:
-        if place != ABSENT or other != ABSENT or program.operations[row, OPTIONAL] == 0:
+        if place != ABSENT or other != ABSENT or column_of(row, OPTIONAL, program) == 0:
             marks[FAULT] = CANNOT
         return
-    length, start = read_string(buffer, place)
-    op = Operation(
-        program.operations[row, TEXT], program.operations[row, N_TEXTS], program.operations[row, FIRST_NUMBER],
-        program.operations[row, N_NUMBERS], np.int64(start), length,
-    )  # fmt: skip
+    op = operation_at(row, buffer, place, program)
     marks[OWNER] += 1
     if code <= LAST_OF_STRINGS:
-        if length < 0 or (code == EMAIL_PARTS and not is_ascii(buffer, start, length)):
+        if op.length < 0 or (code == EMAIL_PARTS and not is_ascii(buffer, op.start, op.length)):
             marks[FAULT] = CANNOT
         else:
             do_string(code, buffer, op, program, work)
@@ -107,16 +112,50 @@ def do(row, buffer, program, work):
         add_fields(buffer, op, program, work)
     elif code == COLUMNS:
         add_columns(row, buffer, op, program, work)
+    elif code == PIXELS:
+        add_pixels(buffer, op, program, work)
+    elif code == SUM_OF_SQUARES:
+        add_sum(row, buffer, op, program, work)
+    elif code in (TIME_PARTS, TIME_CYCLES):
+        do_moment(code, place, buffer, op, program, work)
     else:
-        x = number_at(buffer, place, marks)
-        if code == NUMBER and x != 0.0:
-            add_text(op.text, x, program, work)
-        elif code == BINS:
-            add_bin(x, op, program, work)
-        elif code == CELLS:
-            y = number_at(buffer, other, marks)
-            if marks[FAULT] == DONE:
+        is_there, x = number_at(buffer, place, row, program, marks)
+        if code == CELLS:
+            is_other, y = number_at(buffer, other, row, program, marks)
+            if is_there and is_other:
                 add_cells(x, y, op, program, work)
+        elif is_there:
+            add_of_number(code, x, op, program, work)
+
+
+@compiled
+def add_sum(row, buffer, op, program, work):
+    """Do `sum_of_squares`, whose numbers are the next operations."""
+    total = 0.0
+    for k in range(row + 1, row + 1 + column_of(row, N_PARTS, program)):
+        place = locate(buffer, column_of(k, PATH, program), program, work.marks)
+        is_there, x = no(), 0.0
+        if place >= 0:
+            is_there, x = number_at(buffer, place, np.int64(k), program, work.marks)
+        elif place == MISTAKEN or column_of(k, OPTIONAL, program) == 0:
+            work.marks[FAULT] = CANNOT
+        if not is_there:
+            return
+        total += x * x
+    add_number(total, op.text, program, work)
+
+
+@compiled
+def do_moment(code, place, buffer, op, program, work):
+    """Do an operation on a moment."""
+    text = op.text + (op.n_numbers + N_WEEKDAYS if code == TIME_PARTS else op.n_numbers)
+    is_there, moment = moment_at(buffer, place, op, text, op.text + op.n_texts - text, program, work.marks)
+    if not is_there:
+        work.marks[FAULT] = CANNOT
+    elif code == TIME_PARTS:
+        add_time_parts(moment, op, program, work)
+    else:
+        add_time_cycles(moment, op, program, work)
 
 
 @compiled
@@ -143,10 +182,10 @@ def do_string(code, buffer, op, program, work):
 @compiled
 def do_cross(row, buffer, program, work):
     """Do a cross, whose parts are the next operations."""
-    marks, n_parts = work.marks, program.operations[row, N_PARTS]
-    place = locate(buffer, program.operations[row, PATH], program, marks)
+    marks, n_parts = work.marks, column_of(row, N_PARTS, program)
+    place = locate(buffer, column_of(row, PATH, program), program, marks)
     if place < 0:
-        if place == MISTAKEN or program.operations[row, OPTIONAL] == 0:
+        if place == MISTAKEN or column_of(row, OPTIONAL, program) == 0:
             marks[FAULT] = CANNOT
         return
     stamp = marks[STAMP]
@@ -159,7 +198,7 @@ def do_cross(row, buffer, program, work):
         if marks[FAULT] != DONE:
             return
     marks[STAMP] = stamp
-    op = Operation(program.operations[row, TEXT], 0, 0, 0, np.int64(0), np.int64(0))
+    op = Operation(column_of(row, TEXT, program), 0, 0, 0, np.int64(0), np.int64(0))
     join(n_parts, op, program, work)
 
 
@@ -173,22 +212,20 @@ def featurize(buffer, start, at, program, work):
         return np.int64(-1)
     open_sink(np.int64(MAIN), at + 3, marks)
     row = np.int64(0)
-    while row < len(program.operations) and marks[FAULT] == DONE:
-        if program.operations[row, CODE] == CROSS:
+    while row < program.n_operations and marks[FAULT] == DONE:
+        if column_of(row, CODE, program) == CROSS:
             do_cross(row, buffer, program, work)
         else:
             do(row, buffer, program, work)
-        row += 1 + program.operations[row, N_PARTS]
+        row += 1 + column_of(row, N_PARTS, program)
     if marks[FAULT] != DONE:
         return np.int64(-1)
     n = marks[MAIN + N]
     out[at], out[at + 1], out[at + 2] = 0xDE, n >> 8, n & 255
     for i in range(n):
         end = marks[MAIN + FEATURES + 4 * i] + marks[MAIN + FEATURES + 4 * i + F_LENGTH]
-        word = work.words[i]
         out[end] = FLOAT64
-        for k in range(8):
-            out[end + 1 + k] = word >> np.uint64(56 - 8 * k) & np.uint64(255)
+        store(out, end + 1, swap(work.words[i]))
     return marks[MAIN + POSITION]
 
 

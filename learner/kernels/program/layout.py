@@ -5,12 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from learner.kernels.bits import pointer
+from learner.kernels.jit import inlined
+
 
 class Program(NamedTuple):
-    """A featurizer's operations. A text is a number: its place in ``spans``."""
+    """A featurizer's operations. A text is a number: its place in ``spans``. Arrays are pointers: see `pointed`."""
 
-    operations: Any  # int64, (n, OPERATION_COLUMNS): see CODE
-    paths: Any  # int64, (n, 2): the text of the first part, and the number of parts
+    operations: Any  # int64, (n, OPERATION_COLUMNS), flattened: see CODE
+    paths: Any  # int64, (n, 2), flattened: the text of the first part, and the number of parts
     spans: Any  # int64: where each text starts in ``texts``; and the end
     texts: Any  # uint8, read-only
     numbers: Any  # float64
@@ -18,10 +21,12 @@ class Program(NamedTuple):
         Any  # uint32, by character: bits of its classes in `featurizers.strings.CLASSES`; above them its lower case
     )
     keys: Any  # uint64: the secret of `learner.kernels.hashing.hash_name`
+    n_operations: Any
+    n_characters: Any
 
 
 class ProgramWork(NamedTuple):
-    """The work arrays of one thread."""
+    """The work arrays of one thread, as pointers."""
 
     out: Any  # uint8: the output; then features that a cross combines; then a text that slices are taken from
     marks: Any  # int64: see below
@@ -44,16 +49,18 @@ class Operation(NamedTuple):
 DONE, CANNOT, FULL = range(3)
 (
     LENGTH, LENGTH_GREATER, CONTAINS, STARTS_WITH, ENDS_WITH, FRACTION, SHAPE, CHARACTER_NGRAMS, WORDS, EMAIL_PARTS,
-    NUMBER, BINS, CATEGORY, CELLS, FIELDS, CROSS, COLUMNS, COLUMN_NUMBER, COLUMN_CATEGORY, COLUMN_YES_NO, COLUMN_TEXT,
-    COLUMN_SILENT,
-) = range(22)  # fmt: skip
+    NUMBER, SIGNED_LOG, POWERS, PERIODIC, BINS, CELLS, SUM_OF_SQUARES, TIME_PARTS, TIME_CYCLES, PIXELS, CATEGORY, FIELDS, CROSS,
+    COLUMNS, COLUMN_NUMBER, COLUMN_CATEGORY, COLUMN_YES_NO, COLUMN_DATE, COLUMN_TEXT, COLUMN_CELLS, COLUMN_SILENT,
+) = range(31)  # fmt: skip
 COLUMN_HEAD, COLUMN_FALSE, COLUMN_TRUE, COLUMN_FEATURE, COLUMN_MISSING = range(5)  # the texts of a column
+COLUMN_DATE_HEADS = 5  # of a date: the heads of year, month, weekday and hour, then the weekdays, then the forms
+PLAIN_NUMBER, MONEY, PERCENTAGE = range(3)  # the kinds of columns of numbers
 MAX_COLUMNS = 512
 MAX_MISSING = 7  # characters of a word for a missing value, with blanks
 MAX_EXACT_DIGITS, MAX_EXACT_POWER = 15, 22  # of decimals: both are exact as float64
-OPERATION_COLUMNS = 9
-CODE, PATH, OPTIONAL, TEXT, N_TEXTS, FIRST_NUMBER, N_NUMBERS, PATH_2, N_PARTS = range(OPERATION_COLUMNS)
-LAST_OF_STRINGS = EMAIL_PARTS
+OPERATION_COLUMNS = 10
+CODE, PATH, OPTIONAL, TEXT, N_TEXTS, FIRST_NUMBER, N_NUMBERS, PATH_2, N_PARTS, PARSES = range(OPERATION_COLUMNS)
+LAST_OF_STRINGS, LAST_OF_NUMBERS = EMAIL_PARTS, CELLS
 
 # ---- the output ----------------------------------------------------------------------------------------------------------
 OUT_BYTES = 1 << 18  # of a call
@@ -61,7 +68,7 @@ PART_BYTES = 1 << 15  # of the features that a cross combines
 MAX_TEXT = 8000  # bytes of a text of which words or n-grams are taken
 PARTS_START = OUT_BYTES
 TEXT_START = OUT_BYTES + PART_BYTES
-ALL_BYTES = TEXT_START + 2 * MAX_TEXT + 16  # in lower case a text may be longer
+ALL_BYTES = TEXT_START + 2 * MAX_TEXT + 16  # in lower case a text may be longer; a copy may write 7 bytes more
 MAX_LENGTH = 255  # bytes of a name
 ROOM = 16  # bytes for a name's header and a value
 
@@ -102,7 +109,22 @@ ALPHANUMERIC, DIGIT, BLANK, CLASS_BITS = 1, 4, 32, 255
 LOWER_SHIFT, NO_LOWER = 8, 0x1FFFFF  # no character alone is its lower case
 EVERY_BYTE, FULL_BYTES, SEVEN = np.uint64(0x0101010101010101), np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(7)
 A_BIT_A_BYTE = np.uint64(0x8040201008040201)  # in each byte another bit
-COMMA, EQUALS, AMPERSAND, END_BRACKET, PLUS = 44, 61, 38, 93, 43
+COMMA, EQUALS, AMPERSAND, END_BRACKET, PLUS, COLON, PERCENT = 44, 61, 38, 93, 43, 58, 37
+
+
+@inlined
+def pointed(program, work):
+    """Return the records of a program and of work arrays from a door's plain tuples.
+
+    Their arrays become pointers: most functions take all of them, and passing so many arrays would cost as much as their work.
+    """
+    operations, paths, spans, texts, numbers, characters, keys = program
+    out, marks, values, words = work
+    record = Program(
+        pointer(operations), pointer(paths), pointer(spans), pointer(texts), pointer(numbers), pointer(characters),
+        pointer(keys), len(operations) // OPERATION_COLUMNS, len(characters),
+    )  # fmt: skip
+    return record, ProgramWork(pointer(out), pointer(marks), pointer(values), pointer(words))
 
 
 # ---- from Python ---------------------------------------------------------------------------------------------------------

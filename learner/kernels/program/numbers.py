@@ -1,22 +1,55 @@
-"""Operations on numbers: categories, bins, and cells of places."""
+"""Operations on numbers: as they are, powers, waves, bins, categories, and cells of places."""
+
+import math
 
 import numpy as np
 
 from learner.kernels.hashing import n_digits, write_digits
-from learner.kernels.jit import compiled, no
-from learner.kernels.program.layout import CANNOT, COMMA, DASH, DOT, END_BRACKET, FALSE, FAULT, FLOAT32, FLOAT64, TRUE
+from learner.kernels.jit import compiled, no, yes
+from learner.kernels.program.amounts import parse_decimal, strip
+from learner.kernels.program.layout import (
+    BINS,
+    CANNOT,
+    COMMA,
+    DASH,
+    DOT,
+    END_BRACKET,
+    FALSE,
+    FAULT,
+    FLOAT32,
+    FLOAT64,
+    MAX_EXACT_DIGITS,
+    NUMBER,
+    OPTIONAL,
+    PARSES,
+    PERIODIC,
+    POWERS,
+    TRUE,
+)
+from learner.kernels.program.reading import column_of
 from learner.kernels.program.writing import add, add_slice, add_text, begin_name, copy
-from learner.kernels.scanner import read_number
+from learner.kernels.scanner import read_number, read_string
 
 
 @compiled
-def number_at(buffer, position, marks):
-    """Return the finite number at a place; anything else, also a boolean, is a fault."""
-    kind, x, _ = read_number(buffer, position)
-    if kind != 1 or FALSE <= buffer[position] <= TRUE or x - x != 0.0:
+def number_at(buffer, position, row, program, marks):
+    """Return whether there is a number at a place for an operation, and this number.
+
+    Text is read if the operation says so; blank text is missing. Anything else, also a boolean, is a fault.
+    """
+    length, begin = read_string(buffer, position)
+    if length >= 0 and column_of(row, PARSES, program) != 0:
+        start, end = strip(buffer, np.int64(begin), begin + length)
+        if start == end and column_of(row, OPTIONAL, program) != 0:
+            return no(), 0.0
+        is_number, x = parse_decimal(buffer, start, end, no(), no())
+    else:
+        kind, x, _ = read_number(buffer, position)
+        is_number = kind == 1 and not FALSE <= buffer[position] <= TRUE
+    if not is_number or x - x != 0.0:
         marks[FAULT] = CANNOT
-        return 0.0
-    return x
+        return no(), 0.0
+    return yes(), x
 
 
 @compiled
@@ -71,12 +104,71 @@ def add_category(buffer, position, op, program, work):
             add(copy(program.texts, start, length, out, at), 1.0, no(), program, work)
         return
     is_whole, number = whole_at(buffer, position)
+    n_after = np.int64(0)
     if not is_whole:
+        _, x, _ = read_number(buffer, position)
+        number, n_after = shortest_decimal(x)
+    if n_after < 0:
         work.marks[FAULT] = CANNOT
         return
-    at = begin_name(op.text, np.int64(length_of_whole(number)), program, work)
+    at = begin_name(op.text, np.int64(length_of_decimal(number, n_after)), program, work)
     if at >= 0:
-        add(write_whole(number, at, out), 1.0, no(), program, work)
+        add(write_decimal(number, n_after, at, out), 1.0, no(), program, work)
+
+
+@compiled
+def shortest_decimal(x):
+    """Return the shortest decimal of a fraction without its point, and the number of digits after it, -1 for what isn't simple.
+
+    Two decimals of at most 15 digits are never the same float64, so one whose quotient is x is the one that ``repr`` writes.
+    """
+    scale = 1.0
+    if not abs(x) >= 1e-3:  # repr writes smaller ones with an exponent
+        return np.int64(0), np.int64(-1)
+    for n_after in range(1, MAX_EXACT_DIGITS + 4):
+        scale *= 10.0
+        digits = np.rint(abs(x) * scale)
+        if digits >= 1e15:
+            break
+        if digits / scale == abs(x):
+            return np.int64(-digits if x < 0.0 else digits), np.int64(n_after)
+    return np.int64(0), np.int64(-1)
+
+
+@compiled
+def add_number(x, text, program, work):
+    """Add a number that was computed: nothing for 0, and a fault for what isn't finite."""
+    if x - x != 0.0:
+        work.marks[FAULT] = CANNOT
+    elif x != 0.0:
+        add_text(text, x, program, work)
+
+
+@compiled
+def add_waves(angle, text, program, work):
+    """Add an angle's cosine, and its sine under the next text."""
+    if angle - angle != 0.0:
+        work.marks[FAULT] = CANNOT
+        return
+    add_number(math.cos(angle), text, program, work)
+    add_number(math.sin(angle), text + 1, program, work)
+
+
+@compiled
+def add_of_number(code, x, op, program, work):
+    """Do an operation on one number."""
+    if code == NUMBER:
+        add_number(x, op.text, program, work)
+    elif code == POWERS:
+        for i in range(op.n_numbers):
+            add_number(x ** program.numbers[op.number + i], op.text + i, program, work)
+    elif code == PERIODIC:
+        for i in range(op.n_numbers):
+            add_waves(program.numbers[op.number + i] * x, op.text + 2 * i, program, work)
+    elif code == BINS:
+        add_bin(x, op, program, work)
+    else:
+        add_number(math.copysign(math.log1p(abs(x)), x), op.text, program, work)
 
 
 @compiled

@@ -9,6 +9,7 @@ from learner.kernels.program.layout import (
     ABSENT,
     ENTRIES,
     FALSE,
+    FIRST_NUMBER,
     FLOAT32,
     FLOAT64,
     HIGH_BITS,
@@ -21,11 +22,16 @@ from learner.kernels.program.layout import (
     MAX_KEYS,
     MISTAKEN,
     N_ENTRIES,
+    N_NUMBERS,
+    N_TEXTS,
     NIL,
+    OPERATION_COLUMNS,
     ROOT,
     STACK,
     STAMP,
+    TEXT,
     TRUE,
+    Operation,
 )
 from learner.kernels.scanner import read_size, read_string, skip
 
@@ -135,6 +141,22 @@ def read_record(buffer, start, keys, marks):
         marks[top], marks[top + 1], marks[top + 2] = (2 * size if is_map else size), is_map, begin
 
 
+@inlined
+def column_of(row, column, program):
+    """Return what an operation has in a column."""
+    return program.operations[row * OPERATION_COLUMNS + column]
+
+
+@inlined
+def operation_at(row, buffer, place, program):
+    """Return the operation of a row, for the value at a place."""
+    length, start = read_string(buffer, place)
+    return Operation(
+        column_of(row, TEXT, program), column_of(row, N_TEXTS, program), column_of(row, FIRST_NUMBER, program),
+        column_of(row, N_NUMBERS, program), np.int64(start), length,
+    )  # fmt: skip
+
+
 @compiled
 def is_text(buffer, start, length, text, program):
     """Tell whether bytes are one of the program's texts."""
@@ -163,7 +185,7 @@ def look_up(buffer, position, text, program):
 @compiled
 def locate(buffer, path, program, marks):
     """Return the place of a path's value in the record, or ABSENT (None is, too), or MISTAKEN."""
-    text, n_parts = program.paths[path, 0], program.paths[path, 1]
+    text, n_parts = program.paths[2 * path], program.paths[2 * path + 1]
     place = marks[ROOT]
     if n_parts > 0:
         if buffer[place] & 0xF0 != 0x80 and buffer[place] & 0xFE != 0xDE:

@@ -126,7 +126,7 @@ def write_character(c, out, at):
 @compiled
 def is_of(c, kind, program):
     """Tell whether a character belongs to a class."""
-    return c < len(program.characters) and program.characters[c] & kind != 0
+    return c < program.n_characters and program.characters[c] & kind != 0
 
 
 @compiled
@@ -142,7 +142,7 @@ def add_fractions(buffer, op, program, work):
             if i == end:
                 break
             c, i = read_character(buffer, i)
-            if c >= len(characters):
+            if c >= program.n_characters:
                 marks[FAULT] = CANNOT
                 return
             bits = np.uint64(characters[c] & CLASS_BITS) * EVERY_BYTE & A_BIT_A_BYTE
@@ -171,7 +171,7 @@ def find_words(buffer, op, lower, program, work):
             c, i = read_character(buffer, i)
         else:
             i += 1
-        if c >= len(program.characters):
+        if c >= program.n_characters:
             marks[FAULT] = CANNOT
             return np.int64(-1)
         if lower:

@@ -1,17 +1,20 @@
-"""Whole records, and crosses."""
+"""Whole records, images, and crosses."""
 
 import numpy as np
 
+from learner.kernels.hashing import n_digits
 from learner.kernels.jit import compiled, no, yes
 from learner.kernels.program.layout import (
     AMPERSAND,
     BOUNDS,
     CANNOT,
     CHOSEN,
+    COMMA,
     DONE,
     DOT,
     EQUALS,
     F_LENGTH,
+    FALSE,
     FAULT,
     FEATURES,
     MAIN,
@@ -21,7 +24,9 @@ from learner.kernels.program.layout import (
     PARTS,
     SINK,
     STACK,
+    TRUE,
 )
+from learner.kernels.program.numbers import write_whole
 from learner.kernels.program.reading import is_text
 from learner.kernels.program.writing import add, begin_name, copy
 from learner.kernels.scanner import read_number, read_size, read_string, skip
@@ -143,6 +148,52 @@ def add_fields(buffer, op, program, work):
                 else:
                     add_value(depth, position, buffer, op, program, work)
                 position = skip(buffer, position)
+
+
+@compiled
+def add_pixel(i, j, end, position, buffer, op, program, work):
+    """Add the pixel at a row and a column, whose name ends in a text; return the place after its number."""
+    kind, x, after = read_number(buffer, position)
+    if kind != 1 or FALSE <= buffer[position] <= TRUE or x - x != 0.0:
+        work.marks[FAULT] = CANNOT
+    elif x != 0.0:
+        n_end = program.spans[end + 1] - program.spans[end]
+        at = begin_name(op.text, np.int64(n_digits(i) + 1 + n_digits(j) + n_end), program, work)
+        if at >= 0:
+            at = write_whole(i, at, work.out)
+            work.out[at] = COMMA
+            at = write_whole(j, at + 1, work.out)
+            add(copy(program.texts, program.spans[end], n_end, work.out, at), x, no(), program, work)
+    return np.int64(after)
+
+
+@compiled
+def add_pixels(buffer, op, program, work):
+    """Do `pixels`; the first pixel says how many there are in a row, and whether they have channels."""
+    marks, n_channels = work.marks, op.n_texts - 2
+    n_rows, position = read_size(buffer, op.start, 0x90, 0xDC)
+    n_columns, is_deep = np.int64(-1), False
+    if n_rows < 0:
+        marks[FAULT] = CANNOT
+    for i in range(n_rows):
+        size, position = read_size(buffer, position, 0x90, 0xDC)
+        if i == 0:
+            n_columns = size
+            is_deep = size > 0 and (buffer[position] & 0xF0 == 0x90 or buffer[position] & 0xFE == 0xDC)
+        if size < 0 or size != n_columns or n_rows * size * (n_channels if is_deep else 1) > MAX_EMITTED:
+            marks[FAULT] = CANNOT
+        for j in range(size):
+            if marks[FAULT] != DONE:
+                return
+            if not is_deep:
+                position = add_pixel(np.int64(i), np.int64(j), op.text + 1, position, buffer, op, program, work)
+                continue
+            n, position = read_size(buffer, position, 0x90, 0xDC)
+            if n != n_channels:
+                marks[FAULT] = CANNOT
+                return
+            for k in range(n):
+                position = add_pixel(np.int64(i), np.int64(j), op.text + 2 + k, position, buffer, op, program, work)
 
 
 @compiled

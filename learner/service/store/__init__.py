@@ -4,28 +4,32 @@
 `repair`, `rejected` and `acl` are for the administrator.
 """
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import redis
 from redis.exceptions import NoPermissionError
 
 from learner.errors import StoreError
 from learner.service.store import status
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
+from learner.service.store.moving import moved_to
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import create_group
 from learner.service.store.processes import Processes
+from learner.service.store.registry import register
 from learner.service.store.requests import Requests
-from learner.service.store.settings import read_settings, write_settings
+from learner.service.store.settings import read_settings, read_texts, write_settings
 from learner.service.store.stream import Stream
 from learner.service.wire import Keys
 from learner.stored import require_readable, require_spec
 
 if TYPE_CHECKING:
-    import redis
+    from collections.abc import Iterator
 
     from learner.service.recent import RecentIds
     from learner.service.store.commits import Commits
@@ -94,10 +98,13 @@ class Store:
         """The model's keys."""
         return self._link.keys
 
-    def create(self, spec: Mapping[str, Any]) -> bool:
-        """Write the spec of a new model and create its streams; return False if the name is taken."""
+    def create(self, spec: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> bool:
+        """Write the spec and the settings of a new model and create its streams; return False if the name is taken."""
         if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
             return False
+        self.client.unlink(self.keys.moved)
+        write_settings(self._link, settings or {})
+        register(self.client, self.keys.model)
         for stream in (self.keys.examples, self.keys.requests):
             create_group(self.client, stream)
         return True
@@ -131,6 +138,11 @@ class Store:
         """
         data = cast("bytes | None", self.client.get(self.keys.spec))
         if data is None:
+            if name := moved_to(self):
+                raise StoreError(
+                    f"model {self.keys.model!r} was renamed to {name!r}: what is still pushed here, or left, goes there "
+                    f"with 'learner rename {self.keys.model} {name}'"
+                )
             raise StoreError(
                 f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'"
             )
@@ -150,6 +162,33 @@ class Store:
     def set(self, data: Mapping[str, Any]) -> None:
         """Check and write settings; an empty text as a value sets one back to its default."""
         write_settings(self._link, data)
+
+    def setting_texts(self) -> dict[str, str]:
+        """Return the settings that are set, as texts."""
+        return read_texts(self._link)
+
+    @contextlib.contextmanager
+    def guarded(self, token: bytes) -> "Iterator[Any]":
+        """Give a transaction that is run at the end of the block, if the key ``arriving`` still holds a token then.
+
+        Raises
+        ------
+        StoreError
+            When it does not: somebody else writes this model, too.
+        """
+        pipe: Any
+        with self.client.pipeline() as pipe:
+            try:
+                pipe.watch(self.keys.arriving)
+                if pipe.get(self.keys.arriving) != token:
+                    raise redis.WatchError("somebody else writes it")
+                pipe.multi()
+                yield pipe
+                pipe.execute()
+            except redis.WatchError as error:
+                raise StoreError(
+                    f"model {self.keys.model!r} must be written by one at a time (got {error}): try again"
+                ) from error
 
     def known_spec(self) -> dict[str, Any] | None:
         """Return the model's spec; None if this user may not read it."""

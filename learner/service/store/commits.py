@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import redis
@@ -21,6 +21,7 @@ from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
 from learner.service.store.position import NEVER, create_group, stream_id
+from learner.service.store.registry import register
 from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
 from learner.service.wire import GROUP
 
@@ -53,6 +54,11 @@ class Commits:
         Writing requires that this process is the owner.
     stream : Stream
         Loading and writing require that it fits the cursor.
+
+    Attributes
+    ----------
+    history : float
+        For how many seconds entries stay in the stream after they were learned.
     """
 
     def __init__(self, link: "Link", last: "LastCommit", ownership: "Ownership", stream: "Stream") -> None:
@@ -60,6 +66,7 @@ class Commits:
         self._last = last
         self._ownership = ownership
         self._stream = stream
+        self.history = 0.0
         self._written = Written()
         self._sweeps = 0.0  # of the model at the last snapshot: a sweep moves names
         self._copy = np.empty(0, np.uint8)  # memory for the rows of a snapshot
@@ -107,6 +114,7 @@ class Commits:
         self._last.number = 0
         self._last.cursor = head.get(b"cursor", NEVER)
         self._last.n_entries = int(head.get(b"entries", 0))
+        self._last.removed = int(head[b"removed"]) if head.get(b"removed") else None
         if not head:
             return None
         if not re.fullmatch(rb"\d+-\d+", head[b"cursor"]) or max(stream_id(head[b"cursor"])) >= 1 << 64:
@@ -187,28 +195,57 @@ class Commits:
             progress=dict(progress),
         )
 
-    def create(self, spec: Mapping[str, Any], snapshot: Snapshot) -> bool:
-        """Write a new model's spec, empty streams and first commit in one transaction; return False if the name is taken.
+    def is_last(self) -> bool:
+        """Tell whether the commit that this process loaded or wrote last is still the server's last one."""
+        return int(self._link.client.hget(self._link.keys.head, "commits") or 0) == self._last.number
+
+    def create(
+        self,
+        spec: Mapping[str, Any],
+        snapshot: Snapshot,
+        settings: Mapping[str, str] | None = None,
+        arriving: bytes | None = None,
+    ) -> bool:
+        """Write a new model's spec, settings and first commit in one transaction; return False if the name is taken.
+
+        Its streams are empty, unless somebody who writes a model piece by piece has begun them.
+
+        Parameters
+        ----------
+        spec : mapping
+            The model's description.
+        snapshot : Snapshot
+            What it knows.
+        settings : mapping of str to str, optional
+            By default all settings are at their defaults.
+        arriving : bytes, optional
+            What the key ``arriving`` must still hold, which goes.
 
         Raises
         ------
         StoreError
-            When keys of that name are there without a model.
+            When keys of that name are there without a model, or somebody else writes this model, too.
         """
         keys = self._link.keys
         pipe: Any
         with self._link.client.pipeline() as pipe:
             try:
-                pipe.watch(keys.spec, keys.head, keys.examples, keys.requests)
+                pipe.watch(keys.spec, keys.head, keys.examples, keys.requests, keys.arriving)
                 if pipe.exists(keys.spec):
                     return False
-                if left := [key for key in (keys.head, keys.examples, keys.requests) if pipe.exists(key)]:
+                fresh = [keys.head] if arriving else [keys.head, keys.examples, keys.requests]
+                if pipe.get(keys.arriving) != arriving:
+                    fresh = [keys.arriving]
+                if left := [key for key in fresh if pipe.exists(key)]:
                     raise StoreError(
                         f"model {keys.model!r} must be new, as what was learned goes with it (got {', '.join(left)}): "
                         "choose another name, or delete these keys"
                     )
                 pipe.multi()
                 pipe.set(keys.spec, json.dumps(spec))
+                pipe.unlink(keys.settings, keys.arriving, keys.moved)
+                if settings:
+                    pipe.hset(keys.settings, mapping=cast("dict[Any, Any]", settings))
                 for stream in (keys.examples, keys.requests):
                     pipe.xgroup_create(stream, GROUP, "0", mkstream=True)
                 writing.queue(pipe, keys, snapshot, self._written, 1, 0)
@@ -217,6 +254,7 @@ class Commits:
                 raise StoreError(
                     f"model {keys.model!r} must be created by one at a time (got {error}): try again"
                 ) from error
+        register(self._link.client, keys.model)
         return True
 
     def write(self, snapshot: Snapshot) -> None:
@@ -232,6 +270,9 @@ class Commits:
             When the server lost the last commits: the snapshot lacks changes that these commits had written.
         """
         link, number = self._link, self._last.number + 1
+        if self.history:
+            self._stream.trim_history(self.history)
+        removed = self._last.removed if self.history else None
         pipe: Any
         with link.client.pipeline() as pipe:
             try:
@@ -239,7 +280,7 @@ class Commits:
                 self._ownership.require(pipe)
                 committed = int(pipe.hget(link.keys.head, "commits") or 0)
                 if committed == number:  # an earlier attempt succeeded; its answer was lost
-                    self._done(snapshot, self._written.after(snapshot, number))
+                    self._done(snapshot, self._written.after(snapshot, number), removed)
                     return
                 self._stream.check(snapshot.cursor, snapshot.n_entries)
                 if committed != number - 1:
@@ -247,7 +288,7 @@ class Commits:
                     raise CommitsLost
                 pipe.multi()
                 n_entries = self._last.n_entries + snapshot.n_entries
-                after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries)
+                after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries, removed)
                 *results, grouped = pipe.execute(raise_on_error=False)
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
@@ -257,10 +298,11 @@ class Commits:
                 raise result
         if isinstance(grouped, redis.ResponseError):  # somebody destroyed the consumer group, which only monitors need
             create_group(link.client, link.keys.examples)
-        self._done(snapshot, after)
+        self._done(snapshot, after, removed)
 
-    def _done(self, snapshot: Snapshot, written: Written) -> None:
+    def _done(self, snapshot: Snapshot, written: Written, removed: int | None) -> None:
         self._written = written
+        self._last.removed = removed
         self._last.cursor = snapshot.cursor
         self._last.n_entries += snapshot.n_entries
         self._last.number += 1

@@ -18,10 +18,10 @@ from typing import Any
 import redis
 
 from learner.errors import LearnerError, ServerError, show
+from learner.settings import LEVELS
 
-__all__ = ["LEVELS", "Durability", "has_waitaof"]
+__all__ = ["Durability", "has_waitaof"]
 
-LEVELS = ("crash", "power", "failover")
 WAITAOF_VERSION = (7, 2)
 
 

@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -25,6 +25,7 @@ __all__ = ["Owner", "Ownership"]
 
 IDENTITY = ("worker", "epoch")  # the fields that identify the owner
 FIELDS = ("worker", "host", "pid", "process", "since", "lease", "durability", "trouble")  # that an owner has
+LENDER = "lender"  # the field with the token of the worker that an administrator replaced, to give it back soon
 
 
 @dataclass
@@ -154,6 +155,27 @@ class Ownership:
         self.epoch = int(owner.fields["epoch"])
         return True
 
+    def borrow(self) -> None:
+        """Become the owner for a moment, even in place of a worker that lives: it may take over again (`is_lent`)."""
+        keys = self._link.keys
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            while True:
+                with contextlib.suppress(redis.WatchError):
+                    pipe.watch(keys.owner)
+                    lender = pipe.hget(keys.owner, "worker")
+                    pipe.multi()
+                    self._queue(pipe, LEASE_SECONDS)
+                    if lender:
+                        pipe.hset(keys.owner, LENDER, lender)
+                    self.epoch = int(pipe.execute()[0])
+                    return
+
+    def is_lent(self) -> bool:
+        """Tell whether the process that took over from this one did so only to give the model back."""
+        (lender,) = cast("list[Any]", self._link.client.hmget(self._link.keys.owner, [LENDER]))
+        return bool(self.token) and lender == self.token
+
     def release(self) -> None:
         """Stop being the owner, unless another process took over."""
         keys = self._link.keys
@@ -185,7 +207,7 @@ class Ownership:
             "durability": str(self.durability),
         }
         pipe.hset(self._link.keys.owner, mapping=fields)
-        pipe.hdel(self._link.keys.owner, "trouble")
+        pipe.hdel(self._link.keys.owner, "trouble", LENDER)
         pipe.set(self._link.keys.lease, self._sign())
 
     def note_trouble(self, trouble: str) -> None:
@@ -196,20 +218,35 @@ class Ownership:
         FencedError
             When another worker has taken over.
         """
+        self._note("trouble", trouble)
+
+    def change_durability(self, durability: Durability) -> None:
+        """Have the commits after this moment survive something else.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        """
+        self._note("durability", str(durability))
+        self.durability, self.confirmed = durability, 0
+
+    def _note(self, field: str, text: str) -> None:
+        """Write a field of this owner; empty: delete it."""
         pipe: Any
         with self._link.client.pipeline() as pipe:
             try:
                 pipe.watch(self._link.keys.owner)
                 self.require(pipe)
                 pipe.multi()
-                if trouble:
-                    pipe.hset(self._link.keys.owner, "trouble", trouble)
+                if text:
+                    pipe.hset(self._link.keys.owner, field, text)
                 else:
-                    pipe.hdel(self._link.keys.owner, "trouble")
+                    pipe.hdel(self._link.keys.owner, field)
                 pipe.execute()
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self.require()
-                raise redis.ConnectionError(f"lost while noting a trouble ({error})") from error
+                raise redis.ConnectionError(f"lost while noting the {field} ({error})") from error
 
     # ---- signs of life ----
     def beat(self, timeout_ms: int = 1000) -> None:
@@ -263,8 +300,8 @@ class Ownership:
             lost = "everything of this model" if epoch is None else f"what came after epoch {epoch.decode()}"
             raise StoreError(
                 f"server lost {lost} while this worker, of epoch {self.epoch}, had learned {self._last.n_entries} entries of "
-                f"{model!r}: it was emptied, or went back to older data; a worker started now goes on from what "
-                "there is, or says what doesn't fit"
+                f"{model!r}: it was emptied, or went back to older data, or somebody deleted the model; a worker "
+                "started now goes on from what there is, or says what doesn't fit"
             )
         is_repeated = int(epoch or 0) == self.epoch and identity[0] is not None
         emptied = (

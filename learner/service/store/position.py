@@ -6,6 +6,9 @@ learned. If it is less, the stream was deleted, or the server went back to older
 before they were learned, or were added with an id before the cursor. In both cases a worker learns no more rather than skip an
 entry, until an administrator chooses how to go on (see `learner.service.store.repair`).
 
+Learned entries may stay in the stream for a while, as its history. Not to count them at each look, a commit says how many
+entries the stream had lost by then: if it has lost no more, it still holds all others.
+
 Whoever may add entries may choose their ids, also the last possible one: then nothing can be added any more. That is an end,
 not an error: see `Stream.renew`.
 """
@@ -72,6 +75,11 @@ class Position:
         )
 
     @property
+    def history(self) -> int:
+        """How many entries the stream holds up to the cursor."""
+        return self.passed - (self.added - self.length)
+
+    @property
     def reaches(self) -> bool:
         """Whether the stream ever had an entry at or after the cursor."""
         return stream_id(self.last) >= stream_id(self.cursor)
@@ -116,7 +124,9 @@ class Position:
         return asdict(self) | {"trouble": self.trouble, "end": self.end}
 
 
-def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, committed: bytes) -> Position:
+def locate(
+    client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, committed: bytes, removed: int | None = None
+) -> Position:
     """Return where a cursor stands in a model's stream.
 
     Parameters
@@ -133,6 +143,9 @@ def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, co
         How many of them were learned after `committed`. If the stream holds exactly these, they need not be counted one by one.
     committed : bytes
         The cursor of the last commit. The stream is trimmed before this entry, but keeps the entry itself.
+    removed : int, optional
+        Of a stream with a history: how many entries it had lost at the last commit. If it has lost no more, those up to
+        `committed` need not be counted one by one.
     """
     is_stream = True
     try:
@@ -143,10 +156,14 @@ def locate(client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, co
         is_stream = "WRONGTYPE" not in str(error)
         info = {"length": 0, "entries-added": 0, "last-generated-id": NEVER, "first-entry": None}
     first = info["first-entry"][0] if info["first-entry"] else NEVER
-    removed = int(info["entries-added"]) - int(info["length"])
-    passed = removed + held + (first == committed != NEVER)
+    lost = int(info["entries-added"]) - int(info["length"])
+    if removed is None:
+        kept = int(first == committed != NEVER)
+    else:
+        kept = learned - held - removed if stream_id(first) <= stream_id(committed) else 0
+    passed = lost + held + kept
     if passed != learned and is_stream:
-        passed = removed + _count_up_to(client, keys.examples, cursor)
+        passed = lost + _count_up_to(client, keys.examples, cursor)
     return Position(
         keys.examples, cursor.decode(), learned, passed, first.decode(), info["last-generated-id"].decode(),
         int(info["length"]), int(info["entries-added"]), is_stream,
@@ -190,7 +207,7 @@ def queue_renewal(pipe: Any, keys: "Keys", renewed: str | None = None) -> None:
     else:
         pipe.delete(keys.examples)
     pipe.xgroup_create(keys.examples, GROUP, "0", mkstream=True)
-    pipe.hset(keys.head, mapping={"cursor": NEVER, "entries": 0})
+    pipe.hset(keys.head, mapping={"cursor": NEVER, "entries": 0, "removed": ""})
     pipe.delete(keys.attempt)  # its notes are about ids
 
 

@@ -41,7 +41,7 @@ def repair(store: "Store", choice: str) -> Position:
     Parameters
     ----------
     store : Store
-        The model's; it must own the model (see `learner.service.owning.own_to_repair`).
+        The model's; it must own the model (see `learner.service.owning.own_without_worker`).
     choice : str
         One of `CHOICES`.
 
@@ -68,7 +68,7 @@ def repair(store: "Store", choice: str) -> Position:
         pipe.multi()
         if state:
             pipe.delete(*state)
-        pipe.hset(keys.head, mapping={"cursor": new, "entries": entries})
+        pipe.hset(keys.head, mapping={"cursor": new, "entries": entries, "removed": old.added - old.length})
         pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, new, "ENTRIESREAD", entries)
 
     return _transaction(store, change, forgets=choice == "forget")
@@ -94,7 +94,8 @@ def skip_entry(store: "Store", entry_id: str) -> Position:
         queue_rejected(
             pipe, keys, entries[0][0], rejected_entry("killed", "entry was skipped by a repair", entries[0][1])
         )
-        pipe.hset(keys.head, mapping={"cursor": old.cursor, "entries": old.learned + 1})
+        removed = old.added - old.length + 1
+        pipe.hset(keys.head, mapping={"cursor": old.cursor, "entries": old.learned + 1, "removed": removed})
 
     return _transaction(store, change)
 
@@ -161,9 +162,10 @@ def _transaction(store: "Store", change: Any, forgets: bool = False) -> Position
         with store.client.pipeline() as pipe:
             pipe.watch(keys.owner, keys.lease, keys.head, keys.examples)
             store.ownership.require(pipe)
-            cursor, learned = (None, None) if forgets else pipe.hmget(keys.head, "cursor", "entries")
+            fields = (None, None, None) if forgets else pipe.hmget(keys.head, "cursor", "entries", "removed")
             with require_readable(f"cursor of {keys.model!r}", "choose forget, which learns the stream anew"):
-                old = locate(pipe, keys, cursor or NEVER, int(learned or 0), 0, cursor or NEVER)
+                cursor, learned, removed = fields[0] or NEVER, int(fields[1] or 0), fields[2]
+                old = locate(pipe, keys, cursor, learned, 0, cursor, int(removed) if removed else None)
             if not old.is_stream:
                 raise StoreError(str(old.trouble))
             change(pipe, old)

@@ -1,13 +1,16 @@
 """The requests that wait, and the replies to them."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
 from learner.service.store.link import Link
 from learner.service.store.position import LAST, next_id
 from learner.service.wire import GROUP, REPLY_SECONDS
+
+if TYPE_CHECKING:
+    from learner.service.store.line import Command
 
 __all__ = ["MAX_REPLIES", "Requests"]
 
@@ -55,15 +58,19 @@ class Requests:
     def _send(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, transaction: bool) -> list[Any]:
         """Send replies and delete requests; return the results, of which some may be errors."""
         requests = self._link.keys.requests
-        with self._link.client.pipeline(transaction=transaction) as pipe:
-            for key, reply in replies:
-                pipe.rpush(cast("str", key), reply)
-                pipe.expire(key, REPLY_SECONDS)
-            if up_to == LAST:
-                _queue_renewal(pipe, requests)
-            else:
-                pipe.xtrim(requests, minid=next_id(up_to), approximate=False)
-            return pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
+        commands: list[Command] = []
+        for key, reply in replies:
+            commands += [("RPUSH", key, reply), ("EXPIRE", key, REPLY_SECONDS)]
+        if up_to == LAST:
+            commands += [("DEL", requests), ("XGROUP", "CREATE", requests, GROUP, "0", "MKSTREAM")]
+        else:
+            commands.append(("XTRIM", requests, "MINID", next_id(up_to)))
+        if not transaction:
+            return self._link.line.exchange(commands)
+        *queued, results = self._link.line.exchange([("MULTI",), *commands, ("EXEC",)])
+        if isinstance(results, Exception):  # a command was refused, and so all are
+            raise next((error for error in queued if isinstance(error, Exception)), results)
+        return cast("list[Any]", results)  # a reply key of another type harms only its client
 
     def bound(self, max_kept: int) -> int:
         """Return how many requests wait; if they are more than `max_kept`, delete the oldest without a reply."""

@@ -9,7 +9,7 @@ from learner import settings
 from learner.service.store.link import Link
 from learner.stored import require_readable
 
-__all__ = ["read_settings", "write_settings"]
+__all__ = ["read_settings", "read_texts", "write_settings"]
 
 
 def read_settings(link: Link) -> dict[str, Any]:
@@ -20,12 +20,17 @@ def read_settings(link: Link) -> dict[str, Any]:
     StoreError
         When what is there is no setting's value.
     """
+    with require_readable(f"settings of {link.keys.model!r}", f"see 'learner set {link.keys.model}'"):
+        return settings.read(read_texts(link))
+
+
+def read_texts(link: Link) -> dict[str, str]:
+    """Return the settings that are set, as texts; none if this user may not read them."""
     try:
         texts = cast("dict[bytes, bytes]", link.client.hgetall(link.keys.settings))
     except NoPermissionError:  # the user's access rules are an older release's
-        texts = {}
-    with require_readable(f"settings of {link.keys.model!r}", f"see 'learner set {link.keys.model}'"):
-        return settings.read({name.decode(): text.decode() for name, text in texts.items()})
+        return {}
+    return {name.decode(): text.decode() for name, text in texts.items()}
 
 
 def write_settings(link: Link, data: Mapping[str, Any]) -> None:

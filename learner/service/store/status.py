@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from learner.errors import LearnerError
 from learner.service.store.position import LAST, NO_STREAM, stream_id
 from learner.service.store.processes import server_time
+from learner.service.store.settings import read_settings
 
 if TYPE_CHECKING:
     from learner.service.store.link import Link
@@ -48,6 +50,7 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
     return {
         "model": keys.model,
         "now": now,
+        "history": _history(link, position),
         "owner": {name.decode(): value.decode() for name, value in owner.items()},
         "workers": processes.list(now),
         "cursor": position.cursor,
@@ -63,6 +66,18 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "rejected_kept": rejected,
         "progress": {name.decode(): float(value) for name, value in latest[0][1].items()} if latest else {},
     }
+
+
+def _history(link: "Link", position: "Position") -> dict[str, Any]:
+    """Return for how many seconds learned entries stay in the stream, how many are there, and the time of the oldest one.
+
+    The seconds are None where the settings are damaged, the time where no learned entry is there.
+    """
+    seconds = None
+    with contextlib.suppress(LearnerError):
+        seconds = read_settings(link)["history"]
+    since = stream_id(position.first)[0] / 1e3 if position.history else None
+    return {"seconds": seconds, "entries": position.history, "since": since}
 
 
 def _requests(link: "Link") -> tuple[bytes | None, bytes | None]:

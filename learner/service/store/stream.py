@@ -1,5 +1,6 @@
 """A model's stream of examples: the cursor's position, whether the stream fits it, and the next entries."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import redis
@@ -7,8 +8,8 @@ import redis
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
-from learner.service.store.position import NEVER, Position, locate, queue_renewal
-from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
+from learner.service.store.position import NEVER, Position, locate, queue_renewal, stream_id
+from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, blocking, bounded, entries_bounded, entries_of
 from learner.service.wire import LEARN_HELD
 
 __all__ = ["Stream"]
@@ -46,21 +47,23 @@ class Stream:
     def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Return the position of a cursor that is `n_uncommitted` entries after the last commit."""
         learned = self._last.n_entries + n_uncommitted
-        position = locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, self._last.cursor)
+        last = self._last
+        position = locate(self._link.client, self._link.keys, cursor, learned, n_uncommitted, last.cursor, last.removed)
         self.n_waiting = position.added - position.passed
         return position
 
     def committed_position(self) -> Position:
         """Return the position of the cursor of the server's last commit."""
         while True:
-            cursor, learned = self._committed_cursor()
-            position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor)
-            if self._committed_cursor() == (cursor, learned):  # no commit came between
+            cursor, learned, removed = committed = self._committed_cursor()
+            position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor, removed)
+            if self._committed_cursor() == committed:  # no commit came between
                 return position
 
-    def _committed_cursor(self) -> tuple[bytes, int]:
-        cursor, entries = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries"]))
-        return cursor or NEVER, int(entries or 0)
+    def _committed_cursor(self) -> tuple[bytes, int, int | None]:
+        fields = ["cursor", "entries", "removed"]
+        cursor, entries, removed = cast("list[Any]", self._link.client.hmget(self._link.keys.head, fields))
+        return cursor or NEVER, int(entries or 0), int(removed) if removed else None
 
     def check(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit; return its position.
@@ -75,6 +78,37 @@ class Stream:
         position = self.position(cursor, n_uncommitted)
         self._ownership.require_fit(position)
         return position
+
+    def trim_history(self, seconds: float) -> None:
+        """Delete the entries that were committed and came more than `seconds` ago.
+
+        Whoever adds entries may choose ids, also such as are times to come: entries that came later than in `seconds` from
+        now, by their ids, are deleted as soon as they are committed, as it would never be time for them.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        StreamError
+            When the stream doesn't fit the last commit.
+        """
+        keys, last = self._link.keys, self._last
+        pipe: Any
+        with self._link.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.owner)
+                self._ownership.require(pipe)
+                position = locate(pipe, keys, last.cursor, last.n_entries, 0, last.cursor, last.removed)
+                self._ownership.require_fit(position)
+                now, cursor = 1000 * pipe.time()[0], stream_id(last.cursor)
+                oldest = max(now - int(1000 * seconds), 0), 0
+                until = cursor if cursor[0] > now + 1000 * seconds else min(cursor, oldest)
+                pipe.multi()
+                pipe.xtrim(keys.examples, minid=f"{until[0]}-{until[1]}", approximate=False)
+                last.removed = position.added - position.length + pipe.execute()[0]
+            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
+                self._ownership.require()
+                raise redis.ConnectionError(f"lost while trimming the stream ({error})") from error
 
     def read(
         self,
@@ -103,25 +137,39 @@ class Stream:
         learned : bytes, optional
             The last example learned, if that is not the last one read: the note tells this one.
         """
-        client, keys = self._link.client, self._link.keys
-        learned = learned or cursor or NEVER
+        line, keys = self._link.line, self._link.keys
+        noting = self._attempts.reading(learned or cursor or NEVER)
         wanted = [(keys.examples, cursor, n_examples), (keys.requests, requests_after, n_requests)]
         after = {key: last for key, last, _ in wanted if last is not None}
         counts = [n for _, last, n in wanted if last is not None]
         count, found = min(n_examples, n_requests), dict[str, Entries]()
         if measured or max(counts) > UNMEASURED_ENTRIES:
-            self._attempts.mark_reading(client, learned)
-            found = dict(zip(after, read_bounded(client, after, counts), strict=True))
+            reply = line.exchange([*noting, bounded(after, counts)])[-1]
+            found, noting = dict(zip(after, entries_bounded(reply), strict=True)), []
             count = 1 if measured else min(count, UNMEASURED_ENTRIES)
         if not any(found.values()) and (block_ms is not None or not found):
-            with client.pipeline(transaction=False) as pipe:
-                self._attempts.mark_reading(pipe, learned)
-                found = dict(zip(after, read_blocking(pipe, after, count, block_ms), strict=True))
+            reply = line.exchange([*noting, blocking(after, count, block_ms)])[-1]
+            found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
 
     def read_requests(self, after: bytes) -> Entries:
         """Return the next requests, without waiting for any."""
-        return read_bounded(self._link.client, {self._link.keys.requests: after}, [UNMEASURED_ENTRIES])[0]
+        wanted = {self._link.keys.requests: after}
+        return entries_of(self._link.line.exchange([blocking(wanted, UNMEASURED_ENTRIES, None)])[0], wanted)[0]
+
+    def read_ahead(self, cursor: bytes, n_examples: int) -> Callable[[], Entries]:
+        """Have the server read the next examples, about `READ_BYTES` at most, meanwhile; return what collects them.
+
+        No note is taken: `note` does that before any of them is learned.
+        """
+        line = self._link.other_line
+        line.send([bounded({self._link.keys.examples: cursor}, [n_examples])])
+        return lambda: entries_bounded(line.replies()[0])[0]
+
+    def note(self, learned: bytes) -> None:
+        """Note that all up to an entry was learned without a crash, before entries are learned that were read ahead."""
+        if noting := self._attempts.reading(learned):
+            self._link.line.exchange(noting)
 
     def add_learn_held(self) -> bytes | None:
         """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
@@ -165,7 +213,7 @@ class Stream:
                 pipe.watch(keys.owner, keys.head, keys.examples)
                 self._ownership.require(pipe)
                 cursor = self._last.cursor
-                position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor)
+                position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor, self._last.removed)
                 if not position.end or position.trouble or position.passed < position.added:
                     return False
                 pipe.multi()
@@ -174,7 +222,7 @@ class Stream:
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost while renewing the stream ({error})") from error
-        self._last.cursor, self._last.n_entries = NEVER, 0
+        self._last.cursor, self._last.n_entries, self._last.removed = NEVER, 0, None
         return True
 
     def settle_renewal(self) -> bool:
@@ -182,5 +230,5 @@ class Stream:
         fields = cast("list[Any]", self._link.client.hmget(self._link.keys.head, ["cursor", "entries", "commits"]))
         if not self._last.n_entries or fields[:2] != [NEVER, b"0"] or int(fields[2] or 0) != self._last.number:
             return False
-        self._last.cursor, self._last.n_entries = NEVER, 0
+        self._last.cursor, self._last.n_entries, self._last.removed = NEVER, 0, None
         return True

@@ -13,7 +13,15 @@ MAX_REJECTED = 20_000  # entries kept in the rejected stream, about
 MAX_PROGRESS = 10_000  # entries kept in the progress stream, about
 
 
-def queue(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: int, n_entries: int) -> Written:
+def queue(
+    pipe: Any,
+    keys: Keys,
+    snapshot: Snapshot,
+    before: Written,
+    number: int,
+    n_entries: int,
+    removed: int | None = None,
+) -> Written:
     """Queue the commands of a commit, the last of which moves the consumer group; return what the server has after it.
 
     Parameters
@@ -30,6 +38,8 @@ def queue(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: in
         The number of this commit.
     n_entries : int
         How many entries were learned up to its cursor.
+    removed : int, optional
+        How many entries the stream has lost, if it keeps learned ones; by default it is trimmed up to the cursor.
     """
     after = before.after(snapshot, number)
     _queue_rows(pipe, keys, snapshot, before, number)
@@ -40,6 +50,7 @@ def queue(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: in
         "cursor": snapshot.cursor,
         "commits": number,
         "entries": n_entries,
+        "removed": "" if removed is None else removed,
         "n_ids": after.n_ids,
         "journal": after.journal.to_json(),
         "checksums": checksums(after.names_crc, snapshot.arrays.values(), snapshot.ids),
@@ -48,7 +59,8 @@ def queue(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: in
     pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays)
     for entry_id, bad in snapshot.rejected:
         queue_rejected(pipe, keys, entry_id, bad)
-    pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
+    if removed is None:
+        pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
     pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
     pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
     return after

@@ -28,12 +28,13 @@ from learner.service.wire.entries import (
     RejectedEntry,
     decode_entry,
     decode_raw,
+    decode_single,
     has_records,
     is_learn_held,
     rejected_entry,
     size_of,
 )
-from learner.service.wire.keys import GROUP, REPLIES, Keys
+from learner.service.wire.keys import GROUP, MODELS, REPLIES, Keys
 from learner.service.wire.requests import (
     REPLY_SECONDS,
     RawRecord,
@@ -54,6 +55,7 @@ __all__ = [
     "MAX_REQUESTS",
     "MAX_SHORT_BYTES",
     "MAX_VALUE_BYTES",
+    "MODELS",
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",
@@ -67,6 +69,7 @@ __all__ = [
     "decode_entry",
     "decode_raw",
     "decode_request",
+    "decode_single",
     "decode_target",
     "decode_value",
     "decode_vector",

@@ -39,6 +39,7 @@ __all__ = [
     "RejectedEntry",
     "decode_entry",
     "decode_raw",
+    "decode_single",
     "field_names",
     "has_records",
     "is_learn_held",
@@ -154,18 +155,30 @@ def decode_entry(fields: Mapping[bytes, bytes]) -> Iterator[Example | RawExample
     >>> list(decode_entry({b"record": b'{"lat": 1}', b"target": b"1"}))
     [RawExample(target=1, record={'lat': 1}, importance=1, raw=None)]
     """
+    batch = fields.get(b"batch")
+    if batch is None and b"records" not in fields:
+        yield decode_single(fields)
+        return
     try:
         require_size("entry", fields)
         _short(fields, b"id")
-        batch = fields.get(b"batch")
-        if batch is not None:
-            yield Example(batch, batch)
-        elif b"records" in fields:
-            yield from _decode_records(fields[b"records"])
-        else:
-            yield _decode_single(fields)
     except LearnerError as error:
         yield rejected_entry("decode", str(error), fields)
+        return
+    if batch is not None:
+        yield Example(batch, batch)
+    else:
+        yield from _decode_records(fields[b"records"])
+
+
+def decode_single(fields: Mapping[bytes, bytes]) -> Example | RawExample | RejectedEntry:
+    """Return the example of an entry that has neither a batch nor records, decoded, or the entry rejected."""
+    try:
+        require_size("entry", fields)
+        _short(fields, b"id")
+        return _decode_single(fields)
+    except LearnerError as error:
+        return rejected_entry("decode", str(error), fields)
 
 
 def _decode_single(fields: Mapping[bytes, bytes]) -> Example | RawExample:

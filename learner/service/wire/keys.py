@@ -1,12 +1,14 @@
 """The names of a model's keys, and the names that all models share."""
 
+import copy
 import re
 
 from learner.errors import SpecError, show
 
-__all__ = ["GROUP", "REPLIES", "Keys"]
+__all__ = ["GROUP", "MODELS", "REPLIES", "Keys"]
 
 REPLIES = "learner:replies:"  # replies go only to keys that start with this, or with a model's `Keys.replies`
+MODELS = "learner:models"  # the set of all models' names
 GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard tools show the right lag
 
 
@@ -27,6 +29,8 @@ class Keys:
             raise SpecError(f"model name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(model)})")
         prefix = f"learner:{{{model}}}:"
         self.model = model
+        self.prefix = prefix
+        self.everything = prefix + "*"  # the pattern of all keys of the model
         self.spec = prefix + "spec"
         self.settings = prefix + "settings"
         self.examples = prefix + "examples"
@@ -37,10 +41,34 @@ class Keys:
         self.workers = prefix + "workers"
         self.rejected = prefix + "rejected"
         self.progress = prefix + "progress"
-        self.ids = prefix + "state:ids"
         self.attempt = prefix + "attempt"
-        self.state = prefix + "state:"  # what all keys of the learned state start with
+        self.snapshots = prefix + "snapshots"
+        self.moved = prefix + "moved"  # where the model went
+        self.arriving = prefix + "arriving"  # what is being written before there is a model
+        self.arrived = prefix + "arrived"  # how far
+        self._place_state("state:")
+
+    def _place_state(self, name: str) -> None:
+        self.state = self.prefix + name  # what all keys of the learned state start with
         self.head = self.state + "head"
+        self.ids = self.state + "ids"
+
+    def snapshot(self, name: str) -> "Keys":
+        """Return these keys, but with those of a snapshot in place of those of the learned state.
+
+        Raises
+        ------
+        SpecError
+            When the name could break the keys.
+
+        >>> Keys("spam").snapshot("monday").head
+        'learner:{spam}:snapshot:monday:head'
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+            raise SpecError(f"snapshot name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(name)})")
+        keys = copy.copy(self)
+        keys._place_state(f"snapshot:{name}:")
+        return keys
 
     def rows(self, segment: int) -> str:
         """Return the key of a segment of the base of the committed rows (see `learner.service.store.journal`)."""

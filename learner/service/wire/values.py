@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from learner.decoding import decode
 from learner.errors import FormatError, show
 from learner.packing import UNPACK_ERRORS, ends, number, pack
 from learner.service.wire.bounds import MAX_BATCH, MAX_DEPTH, MAX_VALUE_BYTES
@@ -44,7 +45,7 @@ def decode_value(data: bytes, what: str) -> Any:
     json_text = data[0] < 0x80
     try:
         if json_text:
-            value = _JSON.decode(data.decode())
+            value = decode(data, _JSON)
         else:
             if (end := next(ends(data))) != len(data):  # before unpacking, which makes room for all that is announced
                 raise ValueError(f"{len(data) - end} more bytes follow")
@@ -202,7 +203,10 @@ def to_json(value: Any, **options: Any) -> str:
     >>> print(to_json("\x1b[2J \x9b2J \ud800 né"))
     "\u001b[2J \u009b2J \ud800 né"
     """
-    text = json.dumps(_finite(value), ensure_ascii=False, **options)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+    except (TypeError, ValueError):  # another mapping than a dict; a number that is not finite
+        text = json.dumps(_finite(value), ensure_ascii=False, **options)
     return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -15,7 +15,7 @@ from learner.errors import FencedError, StoreError, StreamError
 from learner.packing import pack
 from learner.service import checking
 from learner.service.liveness import live, ready
-from learner.service.owning import own_to_repair
+from learner.service.owning import own_without_worker
 from learner.service.store import Store
 from learner.service.store.repair import CHOICES, repair
 from learner.service.wire import Keys
@@ -266,7 +266,7 @@ def test_after_a_repair_a_worker_goes_on_as_chosen(client, learned, drain, commi
 def test_forgetting_starts_anew_on_what_there_is(client, learned, create, drain, committed):
     made_again_with_fewer(client)
     store = Store(client, "m")
-    own_to_repair(store)
+    own_without_worker(store, "a repair")
     repair(store, "forget")
     store.ownership.release()
     assert committed().n_examples == 0
@@ -279,7 +279,7 @@ def test_forgetting_starts_anew_on_what_there_is(client, learned, create, drain,
 def test_a_stream_that_ends_before_the_cursor_can_not_be_continued(client, learned):
     deleted(client)
     store = Store(client, "m")
-    own_to_repair(store)
+    own_without_worker(store, "a repair")
     with pytest.raises(StoreError, match="'continue' must have a stream that reaches"):
         repair(store, "continue")
 
@@ -312,7 +312,7 @@ def test_a_repair_leaves_a_worker_that_learns_alone(client, learned, own, monkey
 
 def test_a_repair_whose_place_is_taken_meanwhile_changes_nothing(client, learned, monkeypatch):
     store, other = Store(client, "m"), Store(client, "m")
-    own_to_repair(store)
+    own_without_worker(store, "a repair")
     before = client.hgetall(KEYS.head)
     other.ownership.take_over()
     with pytest.raises(FencedError):

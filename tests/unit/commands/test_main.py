@@ -13,20 +13,29 @@ from tests.command_line import invoke
 
 COMMANDS = [
     "acl",
+    "copy",
     "create",
+    "delete",
     "demo",
     "explain",
+    "export",
     "featurize",
+    "import",
     "init",
+    "list",
     "plot",
     "predict",
     "push",
     "rejected",
+    "rename",
     "repair",
     "replay",
+    "rollback",
     "save",
     "server",
     "set",
+    "snapshot",
+    "snapshots",
     "status",
     "templates",
     "warm",
@@ -98,5 +107,5 @@ def test_the_help_groups_every_command_once_and_says_where_to_start():
 
 def test_a_shell_can_complete_commands_and_options():
     complete = ShellComplete(main, {}, "learner", "_LEARNER_COMPLETE").get_completions
-    assert [item.value for item in complete([], "re")] == ["rejected", "repair", "replay"]
+    assert [item.value for item in complete([], "re")] == ["rejected", "rename", "repair", "replay"]
     assert "--target" in [item.value for item in complete(["replay"], "--ta")]

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from featurizers import names
-from learner import layout
+from learner import layout, settings
 from learner.commands import main
 from learner.errors import ServerError
-from learner.service import acceptance, answering, hanging, replying, wire
+from learner.service import answering, hanging, replying, wire
 from learner.service.store import requests, writing
 from learner.service.store.connection import client as connect
 
@@ -100,9 +100,11 @@ def test_the_page_s_bounds_are_the_constants():
     text = PAGE.read_text().partition("## Hostile input")[2].partition("\n## ")[0]
     table = dict(re.findall(r"^\| (.*?) \| ([\d,]+(?: bytes)?) \|$", text, re.MULTILINE))
     assert table == {what: f"{n:,} {unit}".strip() for what, (n, unit) in BOUNDS.items()}
+    values = settings.read({})
     assert wire.MAX_SHORT_BYTES == layout.MAX_NAME_BYTES
     assert f"for {hanging.RECORD_SECONDS:g} seconds on the features" in text
     assert f"after {replying.REQUEST_SECONDS:g} seconds of work" in text
     for number in (layout.MAX_NUMBER, layout.MAX_IMPORTANCE):
         assert f"{number:g}".replace("+", "") in text
-    assert f"share of {acceptance.MAX_REJECTED_SHARE:g} of the last {acceptance.REJECTED_WINDOW:,}" in text
+    share, window = values["max_rejected"], values["rejected_window"]
+    assert f"share of {share:g} of the last {window:,}" in text

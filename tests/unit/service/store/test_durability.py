@@ -4,7 +4,8 @@ import pytest
 import redis
 
 from learner.errors import LearnerError, ServerError
-from learner.service.store.durability import LEVELS, Durability
+from learner.service.store.durability import Durability
+from learner.settings import LEVELS
 
 
 class FakeServer:
