@@ -68,6 +68,12 @@ def objects(name):
     return {each["kind"]: each for each in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text())}
 
 
+def pod_of(name):
+    """What the pods of a file are."""
+    (pod,) = (each["spec"]["template"]["spec"] for each in objects(name).values() if "template" in each.get("spec", {}))
+    return pod
+
+
 @pytest.mark.parametrize("name", ["create.yaml", "valkey.yaml", "worker.yaml"])
 @pytest.mark.parametrize("version", ["1.28", "1.31"])
 def test_kubernetes_knows_every_field(name, version):
@@ -77,12 +83,16 @@ def test_kubernetes_knows_every_field(name, version):
 
 
 def test_every_file_of_kubernetes_is_checked():
-    assert sorted(path.name for path in (DEPLOY / "kubernetes").iterdir()) == ["create.yaml", "valkey.yaml", "worker.yaml"]
+    assert sorted(path.name for path in (DEPLOY / "kubernetes").iterdir()) == [
+        "create.yaml",
+        "valkey.yaml",
+        "worker.yaml",
+    ]
 
 
 @pytest.mark.parametrize("name", ["create.yaml", "valkey.yaml", "worker.yaml"])
 def test_pods_have_no_rights_and_a_read_only_root(name):
-    (pod,) = (each["spec"]["template"]["spec"] for each in objects(name).values() if "template" in each["spec"])
+    pod = pod_of(name)
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["enableServiceLinks"] is pod["automountServiceAccountToken"] is False
@@ -98,7 +108,7 @@ def test_pods_have_no_rights_and_a_read_only_root(name):
 def test_the_pods_are_of_the_images_user_and_version():
     version = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["version"]
     for name in ("create.yaml", "worker.yaml"):
-        (pod,) = (each["spec"]["template"]["spec"] for each in objects(name).values() if "template" in each["spec"])
+        pod = pod_of(name)
         assert f"USER {pod['securityContext']['runAsUser']}" in lines("Dockerfile")
         assert pod["containers"][0]["image"].endswith(f"/learner:{version}")
 
@@ -117,8 +127,7 @@ def test_two_pods_share_a_model_and_their_probes_are_for_their_own_worker():
 
 
 def test_the_pods_options_are_the_workers():
-    pod = objects("worker.yaml")["Deployment"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+    (container,) = pod_of("worker.yaml")["containers"]
     options = {option.envvar for option in main.get_command(None, "worker").params}
     assert {each["name"] for each in container["env"]} <= options
     assert container["args"] == ["worker", "spam"]
@@ -139,7 +148,7 @@ def test_the_image_holds_compiled_loops_in_a_cache_its_user_can_write_to():
     text = "\n".join(lines("Dockerfile"))
     assert "LEARNER_CACHE=/var/cache/learner" in text
     assert "--owner=learner --mode=0700 /var/cache/learner" in text
-    assert text.index("USER learner") < text.index("RUN learner warm") < text.index("ENTRYPOINT")
+    assert text.index("USER 10001") < text.index("RUN learner warm") < text.index("ENTRYPOINT")
 
 
 def test_the_image_is_built_from_what_there_is():
