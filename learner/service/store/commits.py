@@ -17,7 +17,6 @@ import redis
 
 from learner import layout
 from learner.errors import StoreError, show
-from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
 from learner.service.store.position import NEVER, create_group, stream_id
@@ -130,7 +129,7 @@ class Commits:
         self._sweeps = float(state["totals"][layout.SWEEPS])
         n_ids = self._written.n_ids
         ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
-        late = LateLoss(*json.loads(head.get(b"late", b"[]")))
+        late = loading.late_of(head)
         return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, float(head.get(b"time", 0.0)))
 
     # ---- writing ----
@@ -198,6 +197,12 @@ class Commits:
     def is_last(self) -> bool:
         """Tell whether the commit that this process loaded or wrote last is still the server's last one."""
         return int(self._link.client.hget(self._link.keys.head, "commits") or 0) == self._last.number
+
+    def whole(self, learned: Learned, cursor: bytes, progress: Mapping[str, Any], recent: "RecentIds") -> Snapshot:
+        """Return a snapshot with everything, for keys that have nothing of the state: see `learner.service.store.erasing`."""
+        self._written = Written()
+        learned.dirty[:] = 1
+        return self.snapshot(learned, cursor, 0, (), progress, recent)
 
     def create(
         self,

@@ -1,13 +1,14 @@
 """The commands that write a commit, queued for one transaction."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from learner.service.store import segments
 from learner.service.store.snapshot import Snapshot, Written, checksums
 from learner.service.wire import GROUP, Keys, RejectedEntry
 
-__all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue", "queue_rejected"]
+__all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue", "queue_rejected", "queue_state"]
 
 MAX_REJECTED = 20_000  # entries kept in the rejected stream, about
 MAX_PROGRESS = 10_000  # entries kept in the progress stream, about
@@ -41,6 +42,26 @@ def queue(
     removed : int, optional
         How many entries the stream has lost, if it keeps learned ones; by default it is trimmed up to the cursor.
     """
+    about = {
+        "commits": number,
+        "entries": n_entries,
+        "removed": "" if removed is None else removed,
+        "time": f"{time.time():.3f}",
+    }
+    after = queue_state(pipe, keys, snapshot, before, number, about)
+    for entry_id, bad in snapshot.rejected:
+        queue_rejected(pipe, keys, entry_id, bad)
+    if removed is None:
+        pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
+    pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
+    pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
+    return after
+
+
+def queue_state(
+    pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: int, about: Mapping[Any, Any]
+) -> Written:
+    """Queue the commands that write a state alone, with these fields of the head beside its own; the rest is as for `queue`."""
     after = before.after(snapshot, number)
     _queue_rows(pipe, keys, snapshot, before, number)
     segments.set_range(pipe, keys.names, snapshot.names, before.n_name_bytes)
@@ -48,21 +69,11 @@ def queue(
         _queue_ids(pipe, keys.ids, snapshot.ids, before.n_ids, after.n_ids)
     head = {
         "cursor": snapshot.cursor,
-        "commits": number,
-        "entries": n_entries,
-        "removed": "" if removed is None else removed,
         "n_ids": after.n_ids,
         "journal": after.journal.to_json(),
         "checksums": checksums(after.names_crc, snapshot.arrays.values(), snapshot.ids),
-        "time": f"{time.time():.3f}",
     }
-    pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays)
-    for entry_id, bad in snapshot.rejected:
-        queue_rejected(pipe, keys, entry_id, bad)
-    if removed is None:
-        pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
-    pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
-    pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
+    pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays | dict(about))
     return after
 
 
