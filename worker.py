@@ -26,6 +26,7 @@ from learner.service.counting import Counts, Minutes
 from learner.service.exporting import serve_metrics
 from learner.service.flushing import HELD_SECONDS, Flushing
 from learner.service.following import Following
+from learner.service.keeping import Expiring, Keeping
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
 from learner.service.measuring import MEASURED, Measuring
@@ -114,6 +115,7 @@ class Worker:
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery, self.counts)
         self.answering.pack = self.learning.pack
+        self.answering.keeping = self.keeping = Keeping(store, self.learning)
         self.measuring = Measuring(self.learning, self.late_every, self.answering.clock.came_ms)
         parts = self.learning, self.committing, self.recovery, self.answering
         self.checking = Checking(store, self.owning, *parts)
@@ -187,13 +189,15 @@ class Worker:
             self.learning.cursor = NEVER
         self.committing.settle()  # a commit whose answer was lost: first find out whether it got through
         self.recovery.begin()
-        self.store.stream.check(self.learning.cursor, self.learning.n_entries)
+        position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.measuring.begin()
         reading = Reading(self.store.stream, reads_ahead=True)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
+        expiring = Expiring(self.keeping, self.answering.clock, position.last.encode())
         while not self.stopping:
             was_idle = self.answering.is_idle
             batch = self._read(reading, wait=was_idle and not burst)
+            batch = batch._replace(examples=self.keeping.found(batch.examples))
             self.owning.require()
             examples = self._collect(batch.examples, no_more=burst and not batch.examples)
             self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
@@ -202,12 +206,14 @@ class Worker:
             if not batch.examples and self.checking.begins_anew(is_check_due):
                 return False
             flushing.flush_if_due(examples_came=bool(batch.examples))
+            if not burst:
+                expiring.expire_if_due()
             self.committing.commit_if_due()
             self.following.follow(self.learning.acceptance)
             self.strays.look_if_due()
             self.minutes.tell_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
-            if is_done and burst and not flushing.flush():
+            if is_done and burst and not expiring.expire(self.committing.commit) and not flushing.flush():
                 break
         self.owning.require()
         self.committing.commit()

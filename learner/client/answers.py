@@ -21,16 +21,19 @@ Answer = dict[str, Any]
 
 
 # ---- requests ----
-def request_of(record: Any, features: "Mapping[str, float] | NDArray[Any] | None") -> dict[str, bytes]:
-    r"""Return the fields of a request for one record, or for features.
+def request_of(
+    record: Any, features: "Mapping[str, float] | NDArray[Any] | None", outcome_id: str | None = None
+) -> dict[str, bytes]:
+    r"""Return the fields of a request for one record, or for features, whose outcome may come later under a name.
 
-    >>> request_of({"a": 1}, None), request_of(7, None)
-    ({'record': b'\x81\xa1a\x01'}, {'record': b'7'})
+    >>> request_of({"a": 1}, None), request_of(7, None, "order-1")
+    ({'record': b'\x81\xa1a\x01'}, {'outcome_id': b'order-1', 'record': b'7'})
     """
+    named = {} if outcome_id is None else {"outcome_id": outcome_id.encode()}
     if features is not None:
-        return {"features": pack(features)}
+        return named | {"features": pack(features)}
     packed = pack(record)
-    return {"record": packed if packed[0] >= 0x80 else b"%d" % packed[0]}  # a small whole number would look like JSON
+    return named | {"record": packed if packed[0] >= 0x80 else b"%d" % packed[0]}  # a small number would look like JSON
 
 
 class Many(NamedTuple):

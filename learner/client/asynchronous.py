@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from learner.client import answers
 from learner.client.asking import Asking, asked_async
-from learner.client.batches import batches, entry_of
+from learner.client.batches import batches, entry_of, outcome_entries, outcome_entry
 from learner.client.blocking import Client
 from learner.client.conversations import Conversation, Conversations, Step
 from learner.client.pipeline import Pipeline
@@ -170,6 +170,18 @@ class AsyncClient:
         """Make sure that the model exists."""
         await self._run(self._conversations.require_model())
 
+    async def outcome(self, outcome_id: str, target: Any, importance: float = 1.0) -> str:
+        """Push the outcome of an answer; return its entry id: see `Client.outcome`."""
+        entry = outcome_entry(outcome_id, target, importance)
+        return (await self._run(self._conversations.push([entry], None)))[0].decode()
+
+    async def outcomes(self, outcomes: Iterable[Sequence[Any]]) -> int:
+        """Push many outcomes; return how many: see `Client.outcomes`."""
+        n = 0
+        for entries in outcome_entries(outcomes):
+            n += len(await self._run(self._conversations.push(entries, None)))
+        return n
+
     # ---- asking ----
     async def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request and return the whole reply: see `Client.ask`."""
@@ -181,21 +193,35 @@ class AsyncClient:
         """Return an answer to each record, or an `ExampleError`, in their order: see `Client.ask_many`."""
         return await self._run(self._conversations.ask_many(records, features, probabilities))
 
-    async def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> Any:
+    async def predict(
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
+    ) -> Any:
         """Return the prediction for a record or features: see `Client.predict`."""
-        return answers.value_of(await self.ask(answers.request_of(record, features)))
+        return answers.value_of(await self.ask(answers.request_of(record, features, outcome_id)))
 
     async def predict_label(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> Any:
         """Return the most probable class: see `Client.predict_label`."""
-        return answers.label_of(await self.ask(answers.request_of(record, features)))
+        return answers.label_of(await self.ask(answers.request_of(record, features, outcome_id)))
 
     async def predict_proba(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> dict[Any, float]:
         """Return the probability of every class: see `Client.predict_proba`."""
-        return answers.probabilities_of(await self.ask(answers.request_of(record, features)))
+        return answers.probabilities_of(await self.ask(answers.request_of(record, features, outcome_id)))
 
     async def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[Any]:
         """Return the predictions for many records, an `ExampleError` in place of a missing one: see `Client.predict_many`."""
@@ -203,10 +229,14 @@ class AsyncClient:
         return [answer if isinstance(answer, ExampleError) else answers.value_of(answer) for answer in found]
 
     async def explain(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> dict[str, Any]:
         """Return the reply to a request for an explanation: see `Client.explain`."""
-        return await self.ask({**answers.request_of(record, features), "explain": "1"})
+        return await self.ask({**answers.request_of(record, features, outcome_id), "explain": "1"})
 
     # ---- what is committed ----
     async def weights(self, prefix: str = "", n: int | None = None) -> dict[str, float]:

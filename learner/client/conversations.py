@@ -53,14 +53,18 @@ class Conversations:
 
     # ---- pushing ----
     def push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> Conversation[list[bytes]]:
-        """Push entries and wait for the confirmation; if they have ids, try again while the server doesn't answer."""
+        """Push entries and wait for the confirmation; try again while the server doesn't answer if they may come twice.
+
+        That is if they have ids, or are outcomes, of which the first one counts.
+        """
+        may_repeat = ids is not None or all("outcome" in fields for fields in entries)
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 return (yield from self._push_once(entries, ids))
             except (redis.ConnectionError, redis.TimeoutError):
-                if ids is None or time.monotonic() + pause > deadline:
+                if not may_repeat or time.monotonic() + pause > deadline:
                     raise
             yield pause
             pause *= 2

@@ -11,7 +11,6 @@ from learner.errors import LearnerError, show
 from learner.learners.weights import WeightDict, hash_of
 
 if TYPE_CHECKING:
-    from learner.learners.held import Held
     from learner.learners.linear import LinearLearner
 
 __all__ = ["erase", "sweep"]
@@ -35,7 +34,7 @@ def sweep(learner: "LinearLearner") -> None:
         keep[words[derived & keep][:, [layout.NAME, layout.MEAN]]] = True  # the parents of kept derived features
     if learner.spec.max_features:
         _drop_least_useful(learner, keep, protected)
-    _drop(weight_dict, totals[None], keep)
+    learner.held.drop(_drop(learner, keep), ())
     totals[layout.SWEEPS] += 1
     totals[layout.EVICTED] += n - len(weight_dict)
     totals[layout.SWEPT_ROWS] = len(weight_dict)
@@ -51,26 +50,28 @@ def _drop_least_useful(learner: "LinearLearner", keep: NDArray[np.bool_], protec
         np.maximum.at(usefulness, words[derived, parent], usefulness[derived])
     usefulness[~keep], usefulness[protected] = 0.0, np.inf
     order = np.argsort(usefulness, kind="stable")[: n - np.count_nonzero(protected)]
-    rows_left, bytes_left = (weight_dict.sizes[2:] - weight_dict.sizes[2:] // layout.EVICTED_SHARE).tolist()
+    bounds = weight_dict.sizes[2:4]
+    rows_left, bytes_left = (bounds - bounds // layout.EVICTED_SHARE).tolist()
     freed = np.cumsum(weight_dict.name_lengths()[order])
     n_dropped = max(n - rows_left, int(np.searchsorted(freed, weight_dict.sizes[1] - bytes_left)) + 1)
     keep[order[:n_dropped]] = False
     weight_dict.aged[:n] += layout.FORGOTTEN_SHARE * counts
 
 
-def _drop(weight_dict: WeightDict, totals: NDArray[np.float64], keep: NDArray[np.bool_]) -> None:
-    """Drop rows, and the features derived from them; `totals`, (classes or 1, N_TOTALS), then tells the new slots."""
-    n = len(keep)
-    slots = weight_dict.compact(keep)
+def _drop(learner: Any, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Drop rows, and the features derived from them; return the new slot of each row, or -1. Held examples don't know yet."""
+    weight_dict, n = learner.weight_dict, len(keep)
+    slots: NDArray[np.int64] = weight_dict.compact(keep)
     if len(weight_dict.aged):
         aged = weight_dict.aged[:n][slots >= 0]
         weight_dict.aged[:n] = 0
         weight_dict.aged[: len(aged)] = aged
-    for own in totals:
+    for own in learner.slot_totals:
         places = slice(layout.DENSE_SLOTS + 1, layout.DENSE_SLOTS + 1 + int(own[layout.N_DENSE]))
         own[places] = slots[own[places].astype(np.int64)]
         if own[layout.CONSTANT_ROW]:
             own[layout.CONSTANT_ROW] = slots[int(own[layout.CONSTANT_ROW]) - 1] + 1
+    return slots
 
 
 def erase(learner: Any, is_meant: Callable[[str], bool]) -> tuple[set[str], int]:
@@ -108,16 +109,5 @@ def erase(learner: Any, is_meant: Callable[[str], bool]) -> tuple[set[str], int]
     keep[[slot for slot, _ in meant]] = False
     n = len(weight_dict)
     if names:
-        _drop(weight_dict, learner.slot_totals, keep)
-        _erase_held(learner.held, np.array([hash_of(name.encode(), weight_dict.keys) for name in names], np.uint64))
+        learner.held.drop(_drop(learner, keep), [hash_of(name.encode(), weight_dict.keys) for name in names])
     return names, n - len(weight_dict)
-
-
-def _erase_held(held: "Held", hashes: NDArray[np.uint64]) -> None:
-    """Erase the features with these hashes from the examples that wait."""
-    state = held.state()
-    examples, features = state["held"], state["held_features"]
-    is_gone = np.isin(features[:, 0], hashes)
-    owners = np.repeat(np.arange(len(examples)), examples[:, -1].astype(np.int64))
-    examples[:, -1] -= np.bincount(owners[is_gone], minlength=len(examples))
-    held.load(state | {"held_features": features[~is_gone]})

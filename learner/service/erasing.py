@@ -64,7 +64,7 @@ def erase(store: Store, wanted: Wanted) -> dict[str, Any]:
     Raises
     ------
     LearnerError
-        When a feature can't be erased, or the stream doesn't fit what was learned: nothing of the state is changed then.
+        When a feature can't be erased, or the stream doesn't fit what was learned.
     FencedError
         When a worker took the model over meanwhile.
     """

@@ -42,14 +42,17 @@ class Reply:
         Whether it asks for one prediction rather than for many.
     seconds : float
         Of work so far.
+    features : bytes
+        In msgpack, of the record that was answered last.
     """
 
     def __init__(self, model: "Model", fields: Fields, pack: Callable[[Any], bytes]) -> None:
         self.model = model
         self.pack = pack
         self.seconds = 0.0
+        self.features = b""
         self._explains, self._wants_probabilities = b"explain" in fields, b"probabilities" in fields
-        if model.program and has_records(fields):
+        if model.program and has_records(fields) and b"outcome_id" not in fields:
             vectors, self.is_single = featurized_records(fields[b"records"], model), False
         else:
             vectors, self.is_single = decode_request(fields)
@@ -144,6 +147,7 @@ class Reply:
                 raise vector
             packed = self.pack(vector.record) if isinstance(vector, RawRecord) else vector
             answer = self.model.answer(packed, self._explains)
+            self.features = packed
             if names_unknown and isinstance(vector, RawRecord):
                 unknown = self.model.unknown_fields(vector.record, packed)
                 missing = self.model.missing_fields(vector.record)

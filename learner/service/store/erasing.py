@@ -16,14 +16,17 @@ import msgpack
 import numpy as np
 import redis
 
+from learner.answered import AnsweredLoss
+from learner.late import LateLoss
 from learner.packing import UNPACK_ERRORS
 from learner.service.recent import RecentIds
 from learner.service.store import loading, snapshots, writing
 from learner.service.store.contents import entries_after
+from learner.service.store.kept import queue_forget
 from learner.service.store.link import Link
 from learner.service.store.position import NEVER, locate, stream_id
 from learner.service.store.snapshot import Learned, Written
-from learner.service.wire import GROUP
+from learner.service.wire import GROUP, decode_kept
 
 if TYPE_CHECKING:
     from learner.service.store import Store
@@ -153,38 +156,36 @@ def _source(script: str) -> str:
 def erase_kept(store: "Store", names: set[bytes], is_feature_meant: Callable[[str], bool]) -> int:
     """Erase the answers that wait for their outcomes under some names, or have some feature; return how many those were."""
     client: Any = store.client
-    prefix = store.keys.prefix
-    index, sizes = f"{prefix}kept", f"{prefix}kept_bytes"
-    n = 0
-    cursor = 0
+    keys, cursor, n = store.keys, 0, 0
     while True:
-        cursor, page = client.zscan(index, cursor, count=PAGE_NAMES)
+        cursor, page = client.zscan(keys.kept, cursor, count=PAGE_NAMES)
         found = [name for name, _ in page]
-        values = client.mget([prefix.encode() + b"kept:" + name for name in found]) if found else []
-        for name, data in zip(found, values, strict=True):
-            if name in names or any(map(is_feature_meant, _features(data))):
-                with client.pipeline() as pipe:
-                    pipe.unlink(prefix.encode() + b"kept:" + name)
-                    pipe.zrem(index, name)
-                    pipe.decrby(sizes, len(data or b""))
-                    pipe.execute()
-                n += 1
+        answers = client.mget([keys.kept_answer(name) for name in found]) if found else []
+        meant = [
+            name
+            for name, data in zip(found, answers, strict=True)
+            if name in names or any(map(is_feature_meant, _features(data)))
+        ]
+        if meant:
+            queue_forget(client, keys, meant)
+        n += len(meant)
         if not cursor:
             return n
 
 
 def _features(data: bytes | None) -> list[str]:
     """Return the names of the features of a kept answer; none of an array, or of what can't be read."""
-    try:
-        _, packed = msgpack.unpackb(data or b"", strict_map_key=False)
-        features = msgpack.unpackb(packed, strict_map_key=False)
-    except UNPACK_ERRORS:
-        return []
-    return [str(name) for name in features] if isinstance(features, dict) else []
+    kept = decode_kept(data)
+    with contextlib.suppress(*UNPACK_ERRORS):
+        features = msgpack.unpackb(kept.features if kept else b"\x80", strict_map_key=False)
+        return [str(name) for name in features] if isinstance(features, dict) else []
+    return []
 
 
 # ---- the learned state ----
-def rewrite_state(store: "Store", model: Any, erase: Callable[[Any], Any], figures: Callable[[Any, Any], Any]) -> Any:
+def rewrite_state(
+    store: "Store", model: Any, erase: Callable[[Any], Any], figures: Callable[[Any, LateLoss, AnsweredLoss], Any]
+) -> Any:
     """Write the learned state anew, after `erase(model)`; return what `erase` returned, None if nothing was learned.
 
     Parameters
@@ -192,9 +193,9 @@ def rewrite_state(store: "Store", model: Any, erase: Callable[[Any], Any], figur
     store : Store
         The model's.
     model : Model
-        Of its spec; it gets the state.
+        A model of its spec; it gets the state.
     erase, figures : callable
-        Erases from the model; returns the figures of the commit for a model and its late loss.
+        Erases from the model; returns the figures of the commit for a model and its losses.
     """
     keys = store.keys
     committed = store.commits.load(model.fingerprint, model.row_width, must_fit=False)
@@ -204,9 +205,8 @@ def rewrite_state(store: "Store", model: Any, erase: Callable[[Any], Any], figur
     result = erase(model)
     head: Any = store.client.hgetall(keys.head)
     ids = loading.recent_ids(Link(store.client, keys), bytes.fromhex(store.spec()["seed"]))
-    snapshot = store.commits.whole(
-        _learned(model, committed.late), committed.cursor, figures(model, committed.late), ids
-    )
+    losses = committed.late, committed.answered
+    snapshot = store.commits.whole(_learned(model, *losses), committed.cursor, figures(model, *losses), ids)
     gone = [keys.state + part for part in snapshots.parts_of(store.client, keys, head) if part not in ("head", "ids")]
 
     def finish(pipe: Any) -> None:
@@ -231,8 +231,8 @@ def rewrite_snapshot(store: "Store", name: str, model: Any, erase: Callable[[Any
     result = erase(model)
     ids = RecentIds(bytes.fromhex(store.spec()["seed"]))
     ids.load(np.frombuffer(parts.ids, np.uint64), written.n_ids)
-    late = loading.late_of(parts.head)
-    snapshot = store.commits.whole(_learned(model, late), parts.head[b"cursor"], {}, ids)
+    losses = loading.losses_of(parts.head)
+    snapshot = store.commits.whole(_learned(model, *losses), parts.head[b"cursor"], {}, ids)
     gone = [
         old.state + part for part in snapshots.parts_of(store.client, old, parts.head) if part not in ("head", "ids")
     ]
@@ -247,8 +247,8 @@ def rewrite_snapshot(store: "Store", name: str, model: Any, erase: Callable[[Any
     return result
 
 
-def _learned(model: Any, late: Any) -> Learned:
-    return Learned(model.state(), np.ones(len(model.state()["rows"]), np.uint8), model.fingerprint, late)
+def _learned(model: Any, late: LateLoss, answered: AnsweredLoss) -> Learned:
+    return Learned(model.state(), np.ones(len(model.state()["rows"]), np.uint8), model.fingerprint, late, answered)
 
 
 # ---- what remains ----

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import layout, stored
+from learner.answered import AnsweredLoss
 from learner.errors import StoreError
 from learner.late import LateLoss
 from learner.service.recent import RecentIds
@@ -21,7 +22,7 @@ from learner.service.store.link import Link
 from learner.service.store.snapshot import FORMAT, Written, checksums
 from learner.service.wire import Keys
 
-__all__ = ["Parts", "decode", "journal_of", "late_of", "read", "recent_ids", "require_model", "require_readable"]
+__all__ = ["Parts", "decode", "journal_of", "losses_of", "read", "recent_ids", "require_model", "require_readable"]
 
 COMMITS_AHEAD = 3  # their deltas are read too, in case a worker commits in between
 
@@ -100,9 +101,9 @@ def _keys(keys: Keys, head: Mapping[bytes, bytes], width: int) -> list[list[str]
     return [base, names, [keys.ids], *([keys.delta(delta.number)] for delta in journal.deltas)]
 
 
-def late_of(head: Mapping[bytes, bytes]) -> LateLoss:
-    """Return the late loss in a commit's head."""
-    return LateLoss(*json.loads(head.get(b"late", b"[]")))
+def losses_of(head: Mapping[bytes, bytes]) -> tuple[LateLoss, AnsweredLoss]:
+    """Return the late and the answered loss in a commit's head."""
+    return LateLoss(*json.loads(head.get(b"late", b"[]"))), AnsweredLoss(*json.loads(head.get(b"answered", b"[]")))
 
 
 def journal_of(head: Mapping[bytes, bytes]) -> Journal:

@@ -1,6 +1,6 @@
 """A model's stream of examples: the cursor's position, whether the stream fits it, and the next entries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -10,7 +10,6 @@ from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate, queue_renewal, stream_id
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, blocking, bounded, entries_bounded, entries_of
-from learner.service.wire import LEARN_HELD
 
 __all__ = ["Stream"]
 
@@ -171,8 +170,8 @@ class Stream:
         if noting := self._attempts.reading(learned):
             self._link.line.exchange(noting)
 
-    def add_learn_held(self) -> bytes | None:
-        """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
+    def add(self, entries: Sequence[Mapping[bytes, bytes]]) -> bytes | None:
+        """Add the owner's own entries in one transaction; return the last one's id, None if the stream is gone or has ended.
 
         Raises
         ------
@@ -186,8 +185,9 @@ class Stream:
                 pipe.watch(keys.owner)
                 self._ownership.require(pipe)
                 pipe.multi()
-                pipe.xadd(keys.examples, LEARN_HELD, nomkstream=True)
-                (entry_id,) = pipe.execute(raise_on_error=False)
+                for fields in entries:
+                    pipe.xadd(keys.examples, cast("dict[Any, Any]", fields), nomkstream=True)
+                *_, entry_id = pipe.execute(raise_on_error=False)
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost while adding an entry ({error})") from error

@@ -35,6 +35,7 @@ from learner.service.wire.entries import (
     size_of,
 )
 from learner.service.wire.keys import GROUP, MODELS, REPLIES, Keys
+from learner.service.wire.outcomes import Kept, OutcomeFields, decode_kept, encode_kept, expiry_of, is_outcome
 from learner.service.wire.requests import (
     REPLY_SECONDS,
     RawRecord,
@@ -61,12 +62,15 @@ __all__ = [
     "REPLY_SECONDS",
     "CutFields",
     "Example",
+    "Kept",
     "Keys",
+    "OutcomeFields",
     "RawExample",
     "RawRecord",
     "RejectedEntry",
     "deadline_ms",
     "decode_entry",
+    "decode_kept",
     "decode_raw",
     "decode_request",
     "decode_single",
@@ -74,10 +78,13 @@ __all__ = [
     "decode_value",
     "decode_vector",
     "describe",
+    "encode_kept",
     "encode_reply",
+    "expiry_of",
     "has_records",
     "is_learn_held",
     "is_one",
+    "is_outcome",
     "rejected_entry",
     "size_of",
     "split",
