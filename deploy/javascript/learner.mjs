@@ -93,6 +93,11 @@ export class Client {
     return this.commands.send("XADD", `${this.prefix}examples`, "*", ...fields);
   }
 
+  /** Say what came of a prediction that was asked for with this `outcomeId`: it is learned from the features of then, once. */
+  outcome(outcomeId, target) {
+    return this.commands.send("XADD", `${this.prefix}examples`, "*", "outcome", outcomeId, "target", target);
+  }
+
   /** Ask for a prediction; resolves to the reply: score, prediction, label and so on. */
   async ask(record, ...fields) {
     const id = String(++this.#number);
@@ -111,8 +116,8 @@ export class Client {
   }
 
   /** The prediction: a probability, a number, or with many classes the likeliest label. */
-  async predict(record) {
-    const { prediction, label, task } = await this.ask(record);
+  async predict(record, { outcomeId } = {}) {
+    const { prediction, label, task } = await this.ask(record, ...(outcomeId ? ["outcome_id", outcomeId] : []));
     return task === "multiclass" ? label : prediction;
   }
 

@@ -31,7 +31,14 @@ import { Client } from "%s/learner.mjs";
 const m = new Client("m"), record = JSON.parse(process.argv[1]);
 const many = await Promise.all(Array.from({ length: 50 }, (_, i) => m.predict({ address: `${i}@gmail.com` })));
 const error = await m.ask({ address: 5 }).catch((error) => error.message);
-console.log(JSON.stringify({ many, one: await m.predict(record), explained: await m.explain(record), error }));
+console.log(JSON.stringify({ many, one: await m.predict(record, { outcomeId: "later" }), explained: await m.explain(record), error }));
+m.close();
+"""
+
+OUTCOME = """
+import { Client } from "%s/learner.mjs";
+const m = new Client("m");
+await m.outcome("later", 1);
 m.close();
 """
 
@@ -58,6 +65,9 @@ def test_javascript_gets_the_same_numbers_as_python(create, redis_url, serving):
         assert [list(part.values()) for part in got["explained"]] == client.explain(RECORD)["contributions"]
         with pytest.raises(LearnerError, match=re.escape(got["error"])):
             client.predict({"address": 5})
+        node(redis_url, "--input-type=module", "-e", OUTCOME % FOLDER)
+        wait_until(lambda: worker.model.n_examples == 52)
+        assert worker.learning.answered.examples == 1
 
 
 def test_the_example_runs_as_it_is_also_on_the_embedded_server(tmp_path, start, start_worker):
