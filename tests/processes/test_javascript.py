@@ -31,7 +31,8 @@ import { Client } from "%s/learner.mjs";
 const m = new Client("m"), record = JSON.parse(process.argv[1]);
 const many = await Promise.all(Array.from({ length: 50 }, (_, i) => m.predict({ address: `${i}@gmail.com` })));
 const error = await m.ask({ address: 5 }).catch((error) => error.message);
-console.log(JSON.stringify({ many, one: await m.predict(record, { outcomeId: "later" }), explained: await m.explain(record), error }));
+const one = await m.predict(record, { outcomeId: "later" });
+console.log(JSON.stringify({ many, one, explained: await m.explain(record), error }));
 m.close();
 """
 
