@@ -42,6 +42,7 @@ def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
     for name in ("learner", "featurizers"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "worker.py", folder)
     (folder / "program.py").write_text(PROGRAM)
     return folder
 
@@ -179,6 +180,17 @@ def test_machine_code_in_a_read_only_folder_is_used_and_what_is_missing_is_made_
     files = sorted(cache.rglob("*"))
     assert finish(start(package, cache, "other.py", prefix=read_only)) == [value, ["another"], str(folder)]
     assert sorted(cache.rglob("*")) == files
+
+
+@pytest.mark.slow
+def test_a_worker_compiles_nothing_where_learner_warm_has_run(package, tmp_path, redis_url, create):
+    """As in a container: the image has the cache."""
+    create(featurizer="fields")
+    warm = start(package, tmp_path / "cache", "-m", "learner", "warm")
+    assert warm.wait(600) == 0
+    worker = start(package, tmp_path / "cache", "-m", "learner", "worker", "m", "--burst", "--redis-url", redis_url)
+    _, errors = worker.communicate(timeout=300)
+    assert (worker.returncode, "compil" in errors) == (0, False), errors
 
 
 @pytest.mark.slow
