@@ -187,7 +187,7 @@ def test_a_worker_compiles_nothing_where_learner_warm_has_run(package, tmp_path,
     """As in a container: the image has the cache."""
     create(featurizer="fields")
     warm = start(package, tmp_path / "cache", "-m", "learner", "warm")
-    assert warm.wait(600) == 0
+    assert warm.wait(1800) == 0
     worker = start(package, tmp_path / "cache", "-m", "learner", "worker", "m", "--burst", "--redis-url", redis_url)
     _, errors = worker.communicate(timeout=300)
     assert (worker.returncode, "compil" in errors) == (0, False), errors
