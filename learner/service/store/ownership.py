@@ -163,12 +163,11 @@ class Ownership:
             while True:
                 with contextlib.suppress(redis.WatchError):
                     pipe.watch(keys.owner)
-                    before, worker = pipe.hmget(keys.owner, [LENDER, "worker"])
-                    lender = before or worker  # one that was replaced a moment ago, and has not come back yet
+                    worker, lender = pipe.hmget(keys.owner, "worker", LENDER)
                     pipe.multi()
                     self._queue(pipe, LEASE_SECONDS)
-                    if lender:
-                        pipe.hset(keys.owner, LENDER, lender)
+                    if lender or worker:  # one that lent it before has not taken over again yet
+                        pipe.hset(keys.owner, LENDER, lender or worker)
                     self.epoch = int(pipe.execute()[0])
                     return
 
