@@ -172,7 +172,7 @@ class Committing:
         learning, model = self.learning, self.learning.model
         self._warn_of_gradients()
         rate = (model.n_examples - self._committed_examples) / (now - self._committed_at + 1e-9)
-        return figures_of(model, learning.late, learning.n_repeated, rate)
+        return figures_of(model, learning.late, learning.n_repeated, rate) | learning.figures()
 
     def _warn_of_gradients(self) -> None:
         """Warn once when the gradients of the neural head vanish or explode."""

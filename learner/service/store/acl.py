@@ -2,7 +2,7 @@
 
 ===========  ==================================================================================================================
 producer     pushes examples, and reads how many are not learned yet
-worker       learns them, answers, commits
+worker       learns them, answers, commits; also as the worker of a candidate
 asker        asks for predictions: pushes requests, reads replies
 monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
 ===========  ==================================================================================================================
@@ -75,6 +75,14 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
                 (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
+                (["hget"], [("R", keys.candidates)]),
+                (
+                    [
+                        *("watch", "get", "set", "setrange", "del", "unlink", "expire"),
+                        *("hget", "hgetall", "hmget", "hset", "hdel", "hincrby", "xadd", "xrevrange"),
+                    ],
+                    [("RW", f"{keys.of_candidates}*")],
+                ),
             ],
         },
         "asker": {
@@ -94,6 +102,11 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["xlen"], [("R", keys.requests), ("R", keys.rejected)]),
                 (["xinfo|stream"], [("R", keys.requests)]),
                 (["xrange", "xrevrange"], [("R", keys.progress)]),
+                (["hkeys"], [("R", keys.candidates)]),
+                (
+                    ["get", "hmget", "hgetall", "xinfo|stream", "xlen", "xrange", "xrevrange"],
+                    [("R", f"{keys.of_candidates}*")],
+                ),
             ],
         },
     }

@@ -76,14 +76,16 @@ def delete(store: "Store") -> int:
             if pipe.exists(keys.spec):
                 store.ownership.require(pipe)
             pipe.multi()
-            pipe.unlink(
-                keys.spec, keys.head, keys.examples, keys.requests, keys.settings, *parts_at_work(keys), keys.moved
-            )
+            streams = () if keys.old else (keys.examples, keys.requests)
+            pipe.unlink(keys.spec, keys.head, *streams, keys.settings, *parts_at_work(keys), keys.moved)
+            if keys.old:
+                pipe.hdel(keys.old.candidates, keys.model.partition("/")[2])
             n = int(pipe.execute()[0])
         except redis.WatchError as error:
             store.ownership.require()
             raise redis.ConnectionError(f"lost while deleting ({error})") from error
-    unregister(client, keys.model)
+    if not keys.old:
+        unregister(client, keys.model)
     return n + wipe(store)
 
 

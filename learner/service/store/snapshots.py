@@ -21,7 +21,7 @@ from learner.stored import require_readable
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["MAX_SNAPSHOTS", "drop", "listed", "roll_back", "take"]
+__all__ = ["MAX_SNAPSHOTS", "drop", "known_snapshots", "listed", "parts_of_state", "roll_back", "take"]
 
 MAX_SNAPSHOTS = 10  # that are kept: the next one takes the place of the oldest
 
@@ -51,14 +51,14 @@ def take(store: "Store", name: str, keep: int = MAX_SNAPSHOTS) -> list[str]:
     while True:
         with store.client.pipeline() as pipe, contextlib.suppress(redis.WatchError):
             pipe.watch(keys.head, keys.snapshots)
-            head, known = pipe.hgetall(keys.head), _known(store, pipe)
+            head, known = pipe.hgetall(keys.head), known_snapshots(keys, pipe)
             if name in known:
                 raise StoreError(
                     f"snapshot of {keys.model!r} must have a new name (got {name!r}): drop the old one first"
                 )
             if b"format" not in head:
                 raise StoreError(f"model {keys.model!r} must have a commit to take a snapshot of (it has none)")
-            parts = _parts(pipe, keys, head)
+            parts = parts_of_state(pipe, keys, head)
             latest = pipe.xrevrange(keys.progress, count=1)
             seconds = pipe.time()[0]
             over = sorted(known, key=lambda each: (known[each]["time"], each))[: max(len(known) + 1 - keep, 0)]
@@ -78,7 +78,7 @@ def take(store: "Store", name: str, keep: int = MAX_SNAPSHOTS) -> list[str]:
             return over
 
 
-def _parts(client: Any, keys: Keys, head: dict[bytes, bytes]) -> list[str]:
+def parts_of_state(client: Any, keys: Keys, head: dict[bytes, bytes]) -> list[str]:
     """Return the keys of the commit with this head, without the beginning that they share."""
     deltas = [keys.delta(delta.number) for delta in loading.journal_of(head).deltas]
     parts = [keys.head, *(key for key in (keys.ids, *deltas) if client.exists(key))]
@@ -113,7 +113,7 @@ def _queue_drop(pipe: Any, keys: Keys, name: str, note: dict[str, Any]) -> None:
 # ---- looking ----
 def listed(store: "Store") -> list[dict[str, Any]]:
     """Return what is known of each snapshot, the oldest first: name, time, commit, examples, progressive loss, bytes."""
-    known = _known(store, store.client)
+    known = known_snapshots(store.keys, store.client)
     found = []
     for name in sorted(known, key=lambda each: (known[each]["time"], each)):
         note, state = known[name], store.keys.snapshot(name).state
@@ -123,9 +123,10 @@ def listed(store: "Store") -> list[dict[str, Any]]:
     return found
 
 
-def _known(store: "Store", client: Any) -> dict[str, dict[str, Any]]:
-    notes = client.hgetall(store.keys.snapshots)
-    with require_readable(f"snapshots of {store.keys.model!r}", f"delete {store.keys.snapshots}"):
+def known_snapshots(keys: Keys, client: Any) -> dict[str, dict[str, Any]]:
+    """Return the notes of a model's snapshots, by name."""
+    notes = client.hgetall(keys.snapshots)
+    with require_readable(f"snapshots of {keys.model!r}", f"delete {keys.snapshots}"):
         known = {name.decode(): json.loads(text) for name, text in notes.items()}
         for note in known.values():
             note["keys"], note["progress"], note["time"], note["commits"]
@@ -133,7 +134,7 @@ def _known(store: "Store", client: Any) -> dict[str, dict[str, Any]]:
 
 
 def _note(store: "Store", client: Any, name: str) -> dict[str, Any]:
-    known = _known(store, client)
+    known = known_snapshots(store.keys, client)
     if name not in known:
         names = ", ".join(sorted(known)) or "none"
         raise StoreError(f"snapshot of {store.keys.model!r} must be one of: {names} (got {name!r})")
@@ -206,7 +207,7 @@ def _put_back(
                 *_, of_ids = current.get(b"checksums", b"00000000").decode().split()
                 sums = [*head[b"checksums"].decode().split()[:2], of_ids]
                 fields |= {"checksums": " ".join(sums), "n_ids": current.get(b"n_ids", 0)}
-            parts = [part for part in _parts(pipe, keys, current) if relearn or part != "ids"]
+            parts = [part for part in parts_of_state(pipe, keys, current) if relearn or part != "ids"]
             back = [part for part in note["keys"] if relearn or part != "ids"]
             now, microseconds = pipe.time()
             pipe.multi()
@@ -251,5 +252,5 @@ def _cursor(
 
 def names_of(store: "Store") -> Sequence[str]:
     """Return the names of the snapshots, the oldest first."""
-    known = _known(store, store.client)
+    known = known_snapshots(store.keys, store.client)
     return sorted(known, key=lambda each: (known[each]["time"], each))
