@@ -280,9 +280,14 @@ class Worker:
 
 
 class CandidateWorker(Worker):
-    """The one owner of a candidate: it learns the stream of the model beside it, and answers nobody (`learner.service.beside`)."""
+    """The one owner of a candidate: it learns another model's stream, and answers nobody (see `learner.service.beside`)."""
 
     learning: Beside
+
+    def _make(self) -> None:
+        super()._make()
+        self.stop_on_trouble = True  # as there is nobody to answer
+        self.learning.warm(bool(self.late_every))
 
     def _new_learning(self, acceptance: Acceptance) -> Learning:
         return Beside(self.store, self.model, acceptance, self.is_stopping)
@@ -439,9 +444,11 @@ def worker(
     settings = max_rejected, rejected_window, durability, replicas
     is_candidate = store.keys.old is not None
     kind, one_in = (CandidateWorker, COMPARED) if is_candidate else (Worker, MEASURED)
-    one_in, stops = one_in if late_every is None else late_every, stop_on_trouble or is_candidate
+    one_in = one_in if late_every is None else late_every
     with noting_errors(store):
-        owner = kind(store, commit_seconds, lease_seconds, one_in, held_seconds, stops, *settings, counts=counts)
+        owner = kind(
+            store, commit_seconds, lease_seconds, one_in, held_seconds, stop_on_trouble, *settings, counts=counts
+        )
         if not _run(owner, redis_url, wait, burst):
             return
     if as_json:

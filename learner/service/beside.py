@@ -140,6 +140,15 @@ class Beside(Learning):
         figures = self.comparison.figures() | {"old": self._compared_with, "left_out": self.n_left_out}
         return {PREFIX + name: value for name, value in figures.items()}
 
+    def warm(self, compares: bool) -> None:
+        """Compile the loops of the other model now, as later the stream would not wait."""
+        from learner.model import Model
+
+        model = Model.from_spec(self.old.spec())
+        model.warm()
+        if compares:
+            model.losses_packed(b"")
+
     # ---- reading ----
     @property
     def old(self) -> Store:

@@ -14,7 +14,7 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from learner.errors import StoreError
-from learner.service.store import status
+from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.moving import moved_to
@@ -208,8 +208,9 @@ class Store:
             return None
 
     def status(self) -> dict[str, Any]:
-        """Return the last commit's figures, the owner, the processes and the lag, without the state."""
-        return status.status(self._link, self.stream, self.processes)
+        """Return the last commit's figures, the owner, the processes and the lag, without the state; of its candidates, too."""
+        of_candidates = [each.status() for each in candidates.stores(self)]
+        return status.status(self._link, self.stream, self.processes) | {"candidates": of_candidates}
 
     def latest_progress(self) -> dict[str, float]:
         """Return the figures that the last commit recorded; none before the first."""

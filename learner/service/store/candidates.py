@@ -6,6 +6,7 @@ nothing, and the consumer group is not its. The hash ``candidates`` of OLD has a
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,13 @@ import redis
 
 from learner.errors import LearnerError, StoreError, show
 from learner.service.store.position import NEVER, count_between, stream_id
-from learner.service.store.snapshots import known_snapshots, parts_of_state
-from learner.service.wire import GROUP, Keys
+from learner.service.wire import GROUP, NAME, Keys
 from learner.stored import require_readable
 
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["Promoted", "begins_with_history", "create", "names", "promote", "require_alike"]
+__all__ = ["Promoted", "begins_with_history", "create", "names", "promote", "require_alike", "stores"]
 
 ALIKE = ("task", "loss", "level", "labels")  # what says which losses and targets a spec means
 MAX_APART = 1000  # entries that one cursor may be behind the other at a promotion
@@ -97,7 +97,14 @@ def names(store: "Store") -> list[str]:
         found: Any = store.client.hkeys(store.keys.candidates)
     except redis.exceptions.NoPermissionError:  # the user's access rules are an older release's
         return []
-    return sorted(name.decode(errors="replace") for name in found)
+    texts = (name.decode(errors="replace") for name in found)
+    return sorted(name for name in texts if re.fullmatch(NAME, name))
+
+
+def stores(store: "Store") -> list["Store"]:
+    """Return the candidates of a model that are there; of a candidate none."""
+    found = [type(store)(store.client, f"{store.keys.model}/{name}") for name in names(store)]
+    return [each for each in found if each.exists(each.keys.model)]
 
 
 def begins_with_history(store: "Store") -> bool:
@@ -219,6 +226,8 @@ def _single_keys(keys: Keys) -> tuple[str, ...]:
 
 def _keys_of_model(client: Any, keys: Keys, head: dict[bytes, bytes]) -> set[str]:
     """Return the keys that change places, without the prefix that they share; those that are there."""
+    from learner.service.store.snapshots import known_snapshots, parts_of_state  # numpy: not for status
+
     found = [key for key in _single_keys(keys) if client.exists(key)]
     found += [keys.state + part for part in parts_of_state(client, keys, head)] if head else []
     for name, note in known_snapshots(keys, client).items():

@@ -179,7 +179,7 @@ class Ownership:
         return bool(self.token) and lender == self.token
 
     def queue_return(self, pipe: Any) -> None:
-        """Queue, after MULTI, what has the owner loses the model for a moment, if there is one: it may take over again (`is_lent`).
+        """Queue, after MULTI, the end of the owner's turn, if there is an owner: it may take over again (`is_lent`).
 
         The transaction must watch the owner.
         """

@@ -241,7 +241,7 @@ class SharedStream(Stream):
         return replace(position, passed=learned)
 
     def committed_position(self) -> Position:
-        """Return the position of the cursor of the server's last commit; its trouble tells whether entries after it are gone."""
+        """Return the position of the cursor of the server's last commit; its trouble says if entries after it are gone."""
         cursor, learned, _ = self._committed_cursor()
         return self._position(cursor, learned)
 

@@ -33,7 +33,7 @@ from learner.service.wire.entries import (
     rejected_entry,
     size_of,
 )
-from learner.service.wire.keys import GROUP, MODELS, REPLIES, Keys
+from learner.service.wire.keys import GROUP, MODELS, NAME, REPLIES, Keys
 from learner.service.wire.requests import (
     REPLY_SECONDS,
     RawRecord,
@@ -55,6 +55,7 @@ __all__ = [
     "MAX_SHORT_BYTES",
     "MAX_VALUE_BYTES",
     "MODELS",
+    "NAME",
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",

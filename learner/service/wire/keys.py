@@ -5,10 +5,11 @@ import re
 
 from learner.errors import SpecError, show
 
-__all__ = ["GROUP", "MODELS", "REPLIES", "Keys"]
+__all__ = ["GROUP", "MODELS", "NAME", "REPLIES", "Keys"]
 
 REPLIES = "learner:replies:"  # replies go only to keys that start with this, or with a model's `Keys.replies`
 MODELS = "learner:models"  # the set of all models' names
+NAME = r"[A-Za-z0-9_.-]{1,64}"  # of a model, a candidate, a snapshot
 GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard tools show the right lag
 
 
@@ -112,5 +113,5 @@ class Keys:
 
 
 def _require_name(kind: str, name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+    if not re.fullmatch(NAME, name):
         raise SpecError(f"{kind} name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(name)})")
