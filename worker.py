@@ -274,6 +274,7 @@ class Worker:
         self.spec = {}  # what is there then is made anew
         if not self.wait_to_own():
             return False
+        self.store.attempts.forget()
         text = f"goes on from commit {self.store.commits.number}, as an administrator left it"
         log.event(self.store.keys.model, "takeover", text, commit=self.store.commits.number)
         return True
@@ -309,14 +310,14 @@ class CandidateWorker(Worker):
         entries = self.learning.begin(read)
         while True:
             self.owning.require()
+            if not self.measuring.collected:
+                self.learning.look_if_due(may_learn=not self.recovery.is_going_on)
             self._learn(self._collect(entries, no_more=burst and not entries))
             self.committing.commit_if_due()
             self.following.follow(self.learning.acceptance)
             self.minutes.tell_if_due()
             if self.stopping or (burst and not entries):
                 break
-            if not (self.measuring.collected or self.recovery.is_going_on):
-                self.learning.look_if_due()
             entries = read()
             self.learning.require_no_gap(entries, len(self.measuring.collected))
         self.owning.require()

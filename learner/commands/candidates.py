@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["create_beside", "lines_of_comparison", "promote"]
 
-INHERITED = ("task", "loss", "level", "labels", "target", "target_range", "max_labels", "outcomes")
+OF_TASK = (
+    "loss",
+    "level",
+    "labels",
+    "target_range",
+    "max_labels",
+)  # inherited unless another task is said, which is refused
+INHERITED = ("task", "target", "outcomes")
 DESCRIBED = ("featurizer", "columns")  # inherited unless a model file or an option says one of them
-HISTORY = "set {old} history=1h gives a candidate an hour to read an entry; without, it must read each before {old} commits it"
+HISTORY = "'learner set {old} history=1h' gives a candidate an hour to read an entry; else it must do so before {old} commits it"
 
 
 # ---- create ----
@@ -38,7 +45,7 @@ def create_beside(name: str, old: str, from_history: bool, options: Mapping[str,
     if not candidates.create(store, name, spec.to_data(), settings, from_history):
         raise LearnerError(f"model {f'{old}/{name}'!r} exists already: choose another name")
     if not store.settings()["history"]:
-        click.echo(f"Note: 'learner {HISTORY.format(old=old)}", err=True)
+        click.echo(f"Note: {HISTORY.format(old=old)}", err=True)
     return spec
 
 
@@ -46,7 +53,8 @@ def _inherited(spec: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str,
     file: Mapping[str, Any] = options["model_file"].data if options["model_file"] else {}
     kinds = ("as_number", "as_category", "as_text", "as_ignore", "only", "featurizer")
     is_described = any(options[name] for name in kinds) or any(name in file for name in DESCRIBED)
-    names = INHERITED if is_described else (*INHERITED, *DESCRIBED)
+    task = options["task"] or file.get("task") or spec["task"]
+    names = (*INHERITED, *(() if is_described else DESCRIBED), *(OF_TASK if task == spec["task"] else ()))
     return {name: spec[name] for name in names if name in spec}
 
 
@@ -78,25 +86,24 @@ def promote(old: str, new: str, seconds: float, redis_url: str | None, as_json: 
         click.echo(to_json({"model": old, "candidate": f"{old}/{new}", **found}))
         return
     click.echo(f"{old} and {old}/{new} have changed places: {old} goes on from {found['cursor']}")
-    for name, (before, after) in found["settings"].items():
-        click.echo(
-            one_line(
-                f"setting {name} of {old} is {after or 'at its default'} now (before: {before or 'at its default'})"
-            )
-        )
+    for name, texts in found["settings"].items():
+        before, after = (text or "its default" for text in texts)
+        click.echo(one_line(f"setting {name} of {old} is {after} now (before: {before})"))
     if not history:
-        click.echo(f"Note: 'learner {HISTORY.format(old=old)}", err=True)
+        click.echo(f"Note: {HISTORY.format(old=old)}", err=True)
 
 
 # ---- status ----
 def lines_of_comparison(figures: Mapping[str, float], old: str) -> Iterator[str]:
-    """Yield the lines of ``learner status`` that compare a candidate with the model beside it.
+    r"""Yield the lines of ``learner status`` that compare a candidate with the model beside it.
 
     >>> figures = {"examples": 3000.0, "late_loss": 0.4, "old_late_loss": 0.5, "difference": -0.1, "low": -0.15, "high": -0.05}
-    >>> print(*lines_of_comparison({f"beside_{name}": value for name, value in figures.items()}, "spam"), sep="\\n")
+    >>> print(*lines_of_comparison({f"beside_{name}": value for name, value in figures.items()}, "spam"), sep="\n")
     compared          with spam on 3000 examples: late loss 0.400000, spam's 0.500000
     difference        -0.100000, at any time within [-0.150000, -0.050000] (95%): better
     """
+    if left_out := figures.get("beside_left_out"):
+        yield f"left out          {left_out:.0f} outcomes: the answers that they name are kept for {old} alone"
     n = figures.get("beside_examples", 0)
     if not n:
         yield f"compared          with {old} on no example yet"

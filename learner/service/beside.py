@@ -249,16 +249,23 @@ class Beside(Learning):
         """Have the other model copied anew at the next look."""
         self.copy, self._epoch = None, None
 
-    def look_if_due(self) -> None:
-        """Copy the other model if there is no copy, or if somebody else owns it since: it may be another one then."""
+    def look_if_due(self, may_learn: bool) -> None:
+        """Copy the other model if there is no copy, or if somebody else owns it since: it may be another one then.
+
+        Parameters
+        ----------
+        may_learn : bool
+            Whether the copy may learn entries to reach the cursor; else it waits for a commit that is there.
+        """
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
-        epoch = self.old.ownership.read().fields.get("epoch", "0")
+        owner = self.old.ownership.read().fields
+        epoch = owner.get("epoch"), owner.get("worker")  # who borrows it changes it before giving it back
         if epoch == self._epoch:
             return
         try:
-            copy = self._copied()
+            copy = self._copied(may_learn)
         except LearnerError as error:
             log.event(self.store.keys.model, "beside", f"nothing is compared: {error}", "warning")
             self.copy, self._epoch = None, epoch
@@ -266,7 +273,7 @@ class Beside(Learning):
         self.copy = copy
         self._epoch = epoch if copy else None
 
-    def _copied(self) -> Learning | None:
+    def _copied(self, may_learn: bool) -> Learning | None:
         """Return the other model as last committed, at this one's cursor at least; None if entries in between are gone."""
         from learner.model import Model
 
@@ -277,7 +284,7 @@ class Beside(Learning):
         copy.load(committed)
         copy.cursor, passed = old.commits.cursor, old.commits.n_entries
         while stream_id(copy.cursor) < stream_id(self.cursor):
-            entries = old.stream.peek(copy.cursor)
+            entries = old.stream.peek(copy.cursor) if may_learn else []
             passed += sum(stream_id(entry_id) <= stream_id(self.cursor) for entry_id, _ in entries)
             for outcomes, some in _runs(entries):
                 self._follow(copy, some, outcomes)

@@ -104,7 +104,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["xrange", "xrevrange"], [("R", keys.progress)]),
                 (["hkeys"], [("R", keys.candidates)]),
                 (
-                    ["get", "hmget", "hgetall", "xinfo|stream", "xlen", "xrange", "xrevrange"],
+                    ["exists", "get", "hmget", "hgetall", "xinfo|stream", "xlen", "xrange", "xrevrange"],
                     [("R", f"{keys.of_candidates}*")],
                 ),
             ],

@@ -47,8 +47,10 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
             streams[i] = None
     requests, rejected, latest = streams
     last_id, oldest = _requests(link)
-    if keys.old and b"worker" in owner:  # it has read what is gone, unless its worker says otherwise
-        troubles = []
+    if keys.old and position.passed > position.learned:
+        # while a worker owns it, it may have read what is gone, and says so itself if it has not
+        gone = f"{position.passed - position.learned} entries of {keys.examples} were deleted before it had read them"
+        troubles = [] if b"worker" in owner else [gone]
     return {
         "model": keys.model,
         "now": now,
