@@ -24,7 +24,7 @@ OF_TASK = (
 )  # inherited unless another task is said, which is refused
 INHERITED = ("task", "target", "outcomes")
 DESCRIBED = ("featurizer", "columns")  # inherited unless a model file or an option says one of them
-HISTORY = "'learner set {old} history=1h' gives a candidate an hour to read an entry; else it must do so before {old} commits it"
+HISTORY = "'learner set {old} history=1h' gives a candidate an hour to read an entry; else it must do so before {old}'s commit"
 
 
 # ---- create ----

@@ -37,6 +37,7 @@ FORMS: dict[str, list[Any]] = {  # the arguments after the key that make a comma
     "watch": [],
     "hgetall": [],
     "hget": ["f"],
+    "hkeys": [],
     "hmget": ["f"],
     "hincrby": ["n", "1"],
     "hset": ["f", "v"],

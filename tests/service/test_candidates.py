@@ -346,14 +346,8 @@ def test_the_commands_know_candidates(client, redis_url, beside_m, drain, run, m
     assert "'nobody' does not exist" in invoke_failing("create", "e", "--beside", "nobody")
     assert "without --beside" in invoke_failing("create", "e", "--from-history")
     assert "--from with --beside" in invoke_failing("create", "e", "--beside", "m", "--from", path)
-    for command, *more in (
-        ["snapshot"],
-        ["rollback"],
-        ["repair"],
-        ["push", "x"],
-        ["copy", "x"],
-        ["export", "x.learner"],
-        ["acl"],
+    for command, *more in map(
+        str.split, ("snapshot", "rollback", "repair", "push x", "copy x", "export x.learner", "acl")
     ):
         assert "'m/c'" in invoke_failing(command, "m/c", *more)
     assert "must have no candidates to be renamed: delete c, d first" in invoke_failing("rename", "m", "n")

@@ -25,6 +25,7 @@ COMMANDS = [
     "list",
     "plot",
     "predict",
+    "promote",
     "push",
     "rejected",
     "rename",
