@@ -6,9 +6,9 @@ weights, bit for bit, as if nothing had happened. Each of its concerns has a mod
 
 import contextlib
 import functools
+import gc
 import signal
 import sys
-import time
 
 import click
 import redis
@@ -28,6 +28,7 @@ from learner.service.counting import Counts, Minutes
 from learner.service.exporting import serve_metrics
 from learner.service.flushing import HELD_SECONDS, Flushing
 from learner.service.following import Following
+from learner.service.keeping import Expiring, Keeping
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
 from learner.service.measuring import MEASURED, Measuring
@@ -43,6 +44,8 @@ from learner.service.store.reading import Entries
 from learner.service.strays import Strays
 from learner.service.wire import to_json
 from learner.settings import LEVELS
+
+GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for: a thousand entries are four thousand, and no garbage
 
 
 class Worker:
@@ -107,14 +110,14 @@ class Worker:
         store = self.store
         self.model = Model.from_spec(self.spec)
         self.model.warm()
-        if self.late_every:
-            self.model.losses_packed(b"")  # compiles that loop, too
+        self.model.losses_packed(b"")  # compiles the loop that scores many, too
         acceptance = self.following.acceptance()
         self.learning = self._new_learning(acceptance)
         self.committing = Committing(store, self.learning, self.commit_seconds, self.counts)
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery, self.counts)
         self.answering.pack = self.learning.pack
+        self.answering.keeping = self.keeping = Keeping(store, self.learning)
         self.measuring = self._new_measuring()
         parts = self.learning, self.committing, self.recovery, self.answering
         self.checking = Checking(store, self.owning, *parts)
@@ -135,7 +138,7 @@ class Worker:
 
     def _answer_meanwhile(self) -> None:
         """Answer in the middle of an entry; after a crash not, so that it is known what may have killed the worker."""
-        if not self.recovery.is_going_on:
+        if self.answering.is_due and not self.recovery.is_going_on:
             with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
                 self.answering.meanwhile()
 
@@ -194,13 +197,15 @@ class Worker:
             self.learning.cursor = NEVER
         self.committing.settle()  # a commit whose answer was lost: first find out whether it got through
         self.recovery.begin()
-        self.store.stream.check(self.learning.cursor, self.learning.n_entries)
+        position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.measuring.begin()
-        reading = Reading(self.store.stream)
+        reading = Reading(self.store.stream, reads_ahead=True)
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
+        expiring = Expiring(self.keeping, self.answering.clock, position.last.encode())
         while not self.stopping:
             was_idle = self.answering.is_idle
             batch = self._read(reading, wait=was_idle and not burst)
+            batch = batch._replace(examples=self.keeping.found(batch.examples))
             self.owning.require()
             examples = self._collect(batch.examples, no_more=burst and not batch.examples)
             self.answering.take(batch.requests, batch.more_requests, examples_wait=bool(examples))
@@ -209,12 +214,14 @@ class Worker:
             if not batch.examples and self.checking.begins_anew(is_check_due):
                 return False
             flushing.flush_if_due(examples_came=bool(batch.examples))
+            if not burst:
+                expiring.expire_if_due()
             self.committing.commit_if_due()
             self.following.follow(self.learning.acceptance)
             self.strays.look_if_due()
             self.minutes.tell_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
-            if is_done and burst and not flushing.flush():
+            if is_done and burst and not expiring.expire(self.committing.commit) and not flushing.flush():
                 break
         self.owning.require()
         self.committing.commit()
@@ -242,10 +249,9 @@ class Worker:
     def _learn(self, examples: Entries) -> None:
         """Learn examples, which earns answers their time, and make sure that not too many were rejected."""
         if examples:
-            started = time.monotonic()
             self.recovery.learn(examples)
             self.measuring.learned()
-            self.answering.earn(time.monotonic() - started)
+            self.answering.earn()
             self.committing.require_acceptance()
 
     # ---- a stream gone bad ----
@@ -439,6 +445,7 @@ def worker(
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
     connection.require_version(client)
+    gc.set_threshold(GARBAGE_OBJECTS)
     store, counts = Store(client, model), Counts()
     if metrics:
         serve_metrics(metrics, store, counts)

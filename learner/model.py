@@ -23,7 +23,7 @@ True
 
 import functools
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -322,6 +322,10 @@ class Model:
         """Return the answer to a request for packed features: see `learner.learners.protocol.Learner.answer`."""
         return self.learner.answer(packed, explain)
 
+    def answer_each(self, packed: Sequence[bytes]) -> Iterable[dict[str, Any] | None]:
+        """Return the answers to requests for packed features, None in place of an error, which `answer` raises."""
+        return self.learner.answer_each(packed)
+
     def unknown_fields(self, x: Any, packed: bytes) -> list[str]:
         """Return a record's fields that count for nothing in its answer, because the model has learned none of their features.
 
@@ -501,8 +505,8 @@ class Model:
 
     @property
     def dirty(self) -> NDArray[np.uint8]:
-        """For each row of the state, whether it changed since a commit cleared the mark. A view, longer than the state."""
-        return self.learner.weight_dict.dirty
+        """For each row of the state, whether it changed since a commit cleared the mark. A view."""
+        return self.learner.weight_dict.dirty[: self.n_features]
 
     @property
     def row_width(self) -> int:

@@ -3,7 +3,6 @@
 They stand in the hash ``settings`` beside the spec, in the table ``[service]`` of a model file, and in ``learner set``.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from learner.errors import LearnerError, show
 __all__ = ["LEVELS", "SETTINGS", "Setting", "parse", "read"]
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}  # in a unit of time
+MAX_TARGET_BYTES = 256  # as in an entry
 LEVELS = ("crash", "power", "failover")
 
 
@@ -62,7 +62,7 @@ def _count(text: str) -> int:
 
 
 def _target(text: str) -> str:
-    if not math.isfinite(float(text)):
+    if not 1 <= len(text.encode()) <= MAX_TARGET_BYTES:
         raise ValueError(text)
     return text
 
@@ -80,7 +80,7 @@ SETTINGS = {
         seconds, 86_400.0, TIME, "how long the features of a request with an outcome_id wait for its outcome"
     ),
     "default_outcome": Setting(
-        _target, None, "a number", "the outcome that is learned for a request whose outcome never came"
+        _target, None, "a number or a label", "the outcome that is learned for a request whose outcome never came"
     ),
     "history": Setting(seconds, 0.0, TIME, "how long entries stay in the stream after they were learned"),
     "max_rejected": Setting(

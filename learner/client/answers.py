@@ -1,5 +1,6 @@
 """Requests made of records, and what a reply says about each of them."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,16 +21,19 @@ Answer = dict[str, Any]
 
 
 # ---- requests ----
-def request_of(record: Any, features: "Mapping[str, float] | NDArray[Any] | None") -> dict[str, bytes]:
-    r"""Return the fields of a request for one record, or for features.
+def request_of(
+    record: Any, features: "Mapping[str, float] | NDArray[Any] | None", outcome_id: str | None = None
+) -> dict[str, bytes]:
+    r"""Return the fields of a request for one record, or for features, whose outcome may come later under a name.
 
-    >>> request_of({"a": 1}, None), request_of(7, None)
-    ({'record': b'\x81\xa1a\x01'}, {'record': b'7'})
+    >>> request_of({"a": 1}, None), request_of(7, None, "order-1")
+    ({'record': b'\x81\xa1a\x01'}, {'outcome_id': b'order-1', 'record': b'7'})
     """
+    named = {} if outcome_id is None else {"outcome_id": outcome_id.encode()}
     if features is not None:
-        return {"features": pack(features)}
+        return named | {"features": pack(features)}
     packed = pack(record)
-    return {"record": packed if packed[0] >= 0x80 else b"%d" % packed[0]}  # a small whole number would look like JSON
+    return named | {"record": packed if packed[0] >= 0x80 else b"%d" % packed[0]}  # a small number would look like JSON
 
 
 class Many(NamedTuple):
@@ -50,13 +54,12 @@ class Many(NamedTuple):
         """Return the answer to each record, or the error, in the order of the records."""
         names = {"predictions": "prediction", "scores": "score", "labels": "label", "probabilities": "probabilities"}
         columns = {name: reply[column] for column, name in names.items() if column in reply}
-        errors = reply.get("errors", {})
-        asked: Iterator[Answer | ExampleError] = (
-            ExampleError(errors[str(i)])
-            if str(i) in errors
-            else {"task": reply["task"], **{name: column[i] for name, column in columns.items()}}
-            for i in range(self.errors.count(None))
-        )
+        keys = ("task", *columns)
+        rows = zip(itertools.repeat(reply.get("task"), self.errors.count(None)), *columns.values(), strict=False)
+        found: list[Answer | ExampleError] = [dict(zip(keys, row, strict=True)) for row in rows]
+        for i, text in reply.get("errors", {}).items():
+            found[int(i)] = ExampleError(text)
+        asked = iter(found)
         return [next(asked) if error is None else error for error in self.errors]
 
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from learner.client import answers
-from learner.client.batches import batches, entry_of
+from learner.client.asking import Asking, asked_async
+from learner.client.batches import batches, entry_of, outcome_entries, outcome_entry
 from learner.client.blocking import Client
-from learner.client.conversations import Conversation, Conversations
+from learner.client.conversations import Conversation, Conversations, Step
+from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
@@ -104,7 +106,7 @@ class AsyncClient:
                 step = next(conversation)
                 while True:
                     try:
-                        result = await (asyncio.sleep(step) if isinstance(step, float) else step(own.redis))
+                        result = await _do(step, own.redis)
                     except Exception as error:  # noqa: BLE001  (the conversation says what it means)
                         step = conversation.throw(error)
                     else:
@@ -126,6 +128,10 @@ class AsyncClient:
         """Push one example; return its entry id: see `Client.push`."""
         entry = entry_of(record, target, features, importance)
         return (await self._run(self._conversations.push([entry], None if id is None else [id])))[0].decode()
+
+    def pipeline(self) -> Pipeline[Awaitable[list[str]]]:
+        """Return a pipeline, whose `execute` is to be awaited: see `Client.pipeline`."""
+        return Pipeline(self._conversations, self._run)
 
     async def push_many(
         self,
@@ -164,6 +170,18 @@ class AsyncClient:
         """Make sure that the model exists."""
         await self._run(self._conversations.require_model())
 
+    async def outcome(self, outcome_id: str, target: Any, importance: float = 1.0) -> str:
+        """Push the outcome of an answer; return its entry id: see `Client.outcome`."""
+        entry = outcome_entry(outcome_id, target, importance)
+        return (await self._run(self._conversations.push([entry], None)))[0].decode()
+
+    async def outcomes(self, outcomes: Iterable[Sequence[Any]]) -> int:
+        """Push many outcomes; return how many: see `Client.outcomes`."""
+        n = 0
+        for entries in outcome_entries(outcomes):
+            n += len(await self._run(self._conversations.push(entries, None)))
+        return n
+
     # ---- asking ----
     async def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request and return the whole reply: see `Client.ask`."""
@@ -175,21 +193,35 @@ class AsyncClient:
         """Return an answer to each record, or an `ExampleError`, in their order: see `Client.ask_many`."""
         return await self._run(self._conversations.ask_many(records, features, probabilities))
 
-    async def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> Any:
+    async def predict(
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
+    ) -> Any:
         """Return the prediction for a record or features: see `Client.predict`."""
-        return answers.value_of(await self.ask(answers.request_of(record, features)))
+        return answers.value_of(await self.ask(answers.request_of(record, features, outcome_id)))
 
     async def predict_label(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> Any:
         """Return the most probable class: see `Client.predict_label`."""
-        return answers.label_of(await self.ask(answers.request_of(record, features)))
+        return answers.label_of(await self.ask(answers.request_of(record, features, outcome_id)))
 
     async def predict_proba(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> dict[Any, float]:
         """Return the probability of every class: see `Client.predict_proba`."""
-        return answers.probabilities_of(await self.ask(answers.request_of(record, features)))
+        return answers.probabilities_of(await self.ask(answers.request_of(record, features, outcome_id)))
 
     async def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[Any]:
         """Return the predictions for many records, an `ExampleError` in place of a missing one: see `Client.predict_many`."""
@@ -197,10 +229,14 @@ class AsyncClient:
         return [answer if isinstance(answer, ExampleError) else answers.value_of(answer) for answer in found]
 
     async def explain(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> dict[str, Any]:
         """Return the reply to a request for an explanation: see `Client.explain`."""
-        return await self.ask({**answers.request_of(record, features), "explain": "1"})
+        return await self.ask({**answers.request_of(record, features, outcome_id), "explain": "1"})
 
     # ---- what is committed ----
     async def weights(self, prefix: str = "", n: int | None = None) -> dict[str, float]:
@@ -210,3 +246,9 @@ class AsyncClient:
     async def committed(self) -> Any:
         """Return a copy of the model as last committed, a `learner.model.Model`; it is loaded in a thread."""
         return await asyncio.to_thread(lambda: Client(self.keys.model, self._url).committed())
+
+
+def _do(step: Step, redis: Any) -> Awaitable[Any]:
+    if isinstance(step, float):
+        return asyncio.sleep(step)
+    return asked_async(redis, step) if isinstance(step, Asking) else step(redis)

@@ -1,21 +1,33 @@
 """Packs examples into entries of the stream: many share an entry, and many entries a round trip."""
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from learner.errors import ExampleError, show
 from learner.packing import pack, pack_example
-from learner.service.wire import MAX_ENTRY_BYTES
+from learner.service.wire import MAX_ENTRY_BYTES, MAX_SHORT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["BATCH_BYTES", "BATCH_EXAMPLES", "PIPELINE_ENTRIES", "Batch", "batches", "entry_of"]
+__all__ = [
+    "BATCH_BYTES",
+    "BATCH_EXAMPLES",
+    "PIPELINE_ENTRIES",
+    "Batch",
+    "batches",
+    "entry_of",
+    "outcome_entries",
+    "outcome_entry",
+]
 
 BATCH_EXAMPLES = 200  # in an entry: enough to make Redis's cost of an entry negligible
 BATCH_BYTES = 256_000
 PIPELINE_ENTRIES = 20
+OUTCOMES_AT_ONCE = 1000  # entries, which are small
 MAX_JOINED_BYTES = MAX_ENTRY_BYTES - 1024  # of several examples; the rest is for the names of the fields, and the id
 
 
@@ -49,6 +61,39 @@ def entry_of(
     if features is not None:
         return {"batch": pack_example(target, pack(features), importance)}
     return {"records": pack([target, record] if importance == 1.0 else [target, record, importance])}
+
+
+def outcome_entry(outcome_id: str, target: Any, importance: float) -> dict[str, bytes]:
+    """Return the fields of an entry with the outcome of an answer.
+
+    Raises
+    ------
+    ExampleError
+        When the name or the target can't be one.
+
+    >>> outcome_entry("order-1", True, 1.0), outcome_entry("order-2", "kiwi", 2.5)
+    ({'outcome': b'order-1', 'target': b'true'}, {'outcome': b'order-2', 'target': b'kiwi', 'importance': b'2.5'})
+    """
+    name = outcome_id.encode() if isinstance(outcome_id, str) else b""
+    if not 1 <= len(name) <= MAX_SHORT_BYTES:
+        raise ExampleError(f"outcome_id must be a string of 1 to {MAX_SHORT_BYTES} bytes (got {show(outcome_id)})")
+    entry = {"outcome": name, "target": _text(target, "target")}
+    return entry if importance == 1.0 else entry | {"importance": _text(importance, "importance")}
+
+
+def outcome_entries(outcomes: Iterable[Sequence[Any]]) -> Iterator[list[dict[str, bytes]]]:
+    """Yield the entries of (outcome_id, target) or (outcome_id, target, importance), `OUTCOMES_AT_ONCE` at a time."""
+    entries = (outcome_entry(name, target, *importance or (1.0,)) for name, target, *importance in outcomes)
+    while some := list(itertools.islice(entries, OUTCOMES_AT_ONCE)):
+        yield some
+
+
+def _text(value: Any, what: str) -> bytes:
+    """Return a target or importance as an entry has it; numbers of numpy, too."""
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, str | bool | int | float):
+        raise ExampleError(f"{what} must be a number, a label or a boolean (got {show(value)})")
+    return (str(value).lower() if isinstance(value, bool) else str(value)).encode()
 
 
 def batches(examples: Iterable[bytes], features: bool, id: str | None) -> Iterator[Batch]:  # noqa: A002  (the field's name)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from learner.client import answers
-from learner.client.batches import Batch, batches, entry_of
+from learner.client.asking import Asking, asked
+from learner.client.batches import Batch, batches, entry_of, outcome_entries, outcome_entry
 from learner.client.conversations import Conversation, Conversations, Step
+from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
@@ -96,7 +98,7 @@ class Client:
         if isinstance(step, float):
             time.sleep(step)
             return None
-        return step(self.redis)
+        return asked(self.redis, step) if isinstance(step, Asking) else step(self.redis)
 
     # ---- pushing ----
     def push(
@@ -135,6 +137,10 @@ class Client:
         """
         entry = entry_of(record, target, features, importance)
         return self._run(self._conversations.push([entry], None if id is None else [id]))[0].decode()
+
+    def pipeline(self) -> Pipeline[list[str]]:
+        """Return a pipeline: its `push` collects single examples, and its `execute` sends them in one round trip."""
+        return Pipeline(self._conversations, self._run)
 
     def push_many(
         self,
@@ -208,6 +214,35 @@ class Client:
         """
         self._run(self._conversations.require_model())
 
+    def outcome(self, outcome_id: str, target: Any, importance: float = 1.0) -> str:
+        """Push the outcome of an answer; return its entry id.
+
+        It is learned from the features that the answer was made of, once: another outcome of the same answer is not learned, so
+        this may be repeated, and it is tried again while the connection is lost.
+
+        Parameters
+        ----------
+        outcome_id : str
+            The name that it was asked with, as in `predict`; 1 to 256 bytes.
+        target, importance : target, float
+            As in `push`.
+
+        Raises
+        ------
+        ExampleError
+            When the name or the target can't be one. Whether such an answer is kept, the worker looks: see the rejected stream.
+        LearnerError
+            As in `push`.
+        """
+        return self._run(self._conversations.push([outcome_entry(outcome_id, target, importance)], None))[0].decode()
+
+    def outcomes(self, outcomes: Iterable[Sequence[Any]]) -> int:
+        """Push many (outcome_id, target) or (outcome_id, target, importance); return how many: see `outcome`."""
+        n = 0
+        for entries in outcome_entries(outcomes):
+            n += len(self._run(self._conversations.push(entries, None)))
+        return n
+
     # ---- asking ----
     def ask(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request and return the whole reply.
@@ -228,8 +263,16 @@ class Client:
         """
         return self._run(self._conversations.ask_many(records, features, probabilities))
 
-    def predict(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> Any:
+    def predict(
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
+    ) -> Any:
         """Return the prediction for a record or features.
+
+        With an `outcome_id`, a name of your own, the features that were scored are kept, and `outcome` has them learned.
 
         Returns
         -------
@@ -242,17 +285,27 @@ class Client:
         LearnerError
             When there is no answer: see `ask`.
         """
-        return answers.value_of(self.ask(answers.request_of(record, features)))
+        return answers.value_of(self.ask(answers.request_of(record, features, outcome_id)))
 
-    def predict_label(self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None) -> Any:
+    def predict_label(
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
+    ) -> Any:
         """Return the most probable class: its label, or -1 or +1 where the two classes have no labels."""
-        return answers.label_of(self.ask(answers.request_of(record, features)))
+        return answers.label_of(self.ask(answers.request_of(record, features, outcome_id)))
 
     def predict_proba(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> dict[Any, float]:
         """Return the probability of every class, by label, or by -1 and +1."""
-        return answers.probabilities_of(self.ask(answers.request_of(record, features)))
+        return answers.probabilities_of(self.ask(answers.request_of(record, features, outcome_id)))
 
     def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[Any]:
         """Return the predictions for many records (or, with ``features=True``, feature maps), in their order.
@@ -263,13 +316,17 @@ class Client:
         return [answer if isinstance(answer, ExampleError) else answers.value_of(answer) for answer in found]
 
     def explain(
-        self, record: Any = None, *, features: "Mapping[str, float] | NDArray[Any] | None" = None
+        self,
+        record: Any = None,
+        *,
+        features: "Mapping[str, float] | NDArray[Any] | None" = None,
+        outcome_id: str | None = None,
     ) -> dict[str, Any]:
         """Return the reply to a request for an explanation: prediction, score, and contributions that add up to it.
 
         A contribution is (feature name, value, mean, weight, contribution): see `learner.learners.protocol.Contribution`.
         """
-        return self.ask({**answers.request_of(record, features), "explain": "1"})
+        return self.ask({**answers.request_of(record, features, outcome_id), "explain": "1"})
 
     # ---- what is committed ----
     def weights(self, prefix: str = "", n: int | None = None) -> dict[str, float]:

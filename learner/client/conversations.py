@@ -1,10 +1,11 @@
 """What a client says to the server, step by step, for the blocking and the asynchronous client alike.
 
-A *conversation* is a generator. It yields each step: a function of the connection, whose result (or error) comes back into
-the generator, or a number of seconds to wait. What it returns is the result of the whole. So the rules stand here once; the two
-clients only carry out the steps.
+A *conversation* is a generator. It yields each step: a function of the connection or a request, whose result (or error) comes
+back into the generator, or a number of seconds to wait. What it returns is the result of the whole. So the rules stand here
+once; the two clients only carry out the steps.
 """
 
+import itertools
 import json
 import time
 import uuid
@@ -15,6 +16,7 @@ import redis
 
 from learner.client import answers, diagnosis
 from learner.client.answers import Answer
+from learner.client.asking import Asking
 from learner.errors import ExampleError, LearnerError
 from learner.service.store.durability import Durability
 from learner.service.wire import MAX_REQUESTS, Keys
@@ -25,7 +27,9 @@ FIRST_PAUSE_SECONDS = 0.05  # before a push is tried again; each further pause i
 LAG_SECONDS = 0.1  # between two looks at the lag
 
 T = TypeVar("T")
-Step = Callable[[Any], Any] | float  # what a connection does, or the seconds of a pause
+Step = (
+    Callable[[Any], Any] | Asking | float
+)  # what a connection does, a request with its reply, or the seconds of a pause
 Conversation = Generator[Step, Any, T]
 
 
@@ -49,17 +53,34 @@ class Conversations:
 
     # ---- pushing ----
     def push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> Conversation[list[bytes]]:
-        """Push entries and wait for the confirmation; if they have ids, try again while the server doesn't answer."""
+        """Push entries and wait for the confirmation; try again while the server doesn't answer if they may come twice.
+
+        That is if they have ids, or are outcomes, of which the first one counts.
+        """
+        may_repeat = ids is not None or all("outcome" in fields for fields in entries)
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 return (yield from self._push_once(entries, ids))
             except (redis.ConnectionError, redis.TimeoutError):
-                if ids is None or time.monotonic() + pause > deadline:
+                if not may_repeat or time.monotonic() + pause > deadline:
                     raise
             yield pause
             pause *= 2
+
+    def push_each(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str | None]) -> Conversation[list[str]]:
+        """Push entries of which some may have ids, and return their entry ids; if all have ids, try again as `push` does."""
+        if not entries:
+            return []
+        given = [identity for identity in ids if identity is not None]
+        if len(given) == len(entries):
+            return [entry_id.decode() for entry_id in (yield from self.push(entries, given))]
+        named = [
+            dict(fields) if identity is None else {**fields, "id": identity.encode()}
+            for fields, identity in zip(entries, ids, strict=True)
+        ]
+        return [entry_id.decode() for entry_id in (yield from self.push(named, None))]
 
     def _push_once(
         self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None
@@ -138,10 +159,11 @@ class Conversations:
         key = f"{self.keys.replies}{request_id}"
         deadline = f"{self.timeout * 1000:g}"  # after it nobody listens: the worker need not answer
         request = {**fields, "reply": key, "id": request_id, "deadline_ms": deadline}
-        options = {"nomkstream": True, "maxlen": MAX_REQUESTS, "approximate": True}  # bounded without a worker, too
-        if (yield lambda connection: connection.xadd(self.keys.requests, request, **options)) is None:
+        bound = ("NOMKSTREAM", "MAXLEN", "~", MAX_REQUESTS)  # without a worker, too
+        words = itertools.chain.from_iterable(request.items())
+        added, popped = yield Asking(("XADD", self.keys.requests, *bound, "*", *words), ("BLPOP", key, self.timeout))
+        if added is None:
             raise self._no_model()
-        popped = yield lambda connection: connection.blpop([key], timeout=self.timeout)
         if popped is None:
             raise (yield from self._silence())
         reply: dict[str, Any] = json.loads(popped[1])

@@ -67,6 +67,10 @@ COMMANDS = {
         "learner.commands.managing",
         "List the server's models: task, state, rate, lag, losses, memory, owner.",
     ),
+    "outcome": Entry(
+        "learner.commands.outcomes",
+        "Push the outcome of a prediction that MODEL was asked for under ID, to be learned from the features that it used.",
+    ),
     "plot": Entry(
         "learner.commands.plots",
         "Draw a graph, or MODEL's progress, weights or decision boundary, as PNG or SVG",
@@ -137,7 +141,7 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "explain", "status"),
+    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status"),
     "Manage": (
         "list",
         "set",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from learner.client.batches import Batch
     from learner.service.recent import RecentIds
 
-__all__ = ["explain", "predict", "push"]
+__all__ = ["BadLines", "explain", "predict", "push"]
 
 WAIT_NOTE_SECONDS = 5.0  # between two messages that a push waits for the worker
 SHOWN_ERRORS = 10
@@ -87,7 +87,7 @@ def push(
     repeats = _Repeats(client, identity)
     pushed, started, run_numbers = 0, time.perf_counter(), itertools.count()
     files = expand(file)
-    bad = _BadLines(len(files) > 1)
+    bad = BadLines(len(files) > 1)
     for bad.file in files:
         with Source(bad.file) as source, progress_bar(source.size, quiet=as_json) as advance:
             examples = read(source, file_format, target=target, how=how, on_error=bad)
@@ -111,7 +111,7 @@ def push(
         sys.exit(SOME_LEFT_OUT if pushed else 2)
 
 
-class _BadLines:
+class BadLines:
     """Counts the lines that can't be read, and reports the first of them."""
 
     def __init__(self, is_pattern: bool) -> None:
@@ -120,6 +120,7 @@ class _BadLines:
         self.is_pattern = is_pattern
 
     def __call__(self, where: str, message: str, raw: bytes) -> None:
+        """Count a line, and report it if it is among the first."""
         self.n += 1
         if self.n <= SHOWN_ERRORS:
             click.echo(f"Error: {one_line(f'{self.file}: ' * self.is_pattern + f'{where}: {message}')}", err=True)
@@ -157,7 +158,7 @@ class _Repeats:
             self.n += sum(n for n, name in zip(batch.sizes, batch.ids, strict=True) if name.encode() in self._recent)
 
 
-def _small(examples: Iterator[Packed], bad: _BadLines) -> Iterator[Packed]:
+def _small(examples: Iterator[Packed], bad: BadLines) -> Iterator[Packed]:
     """Yield the examples that an entry has room for; report the others."""
     for example in examples:
         most = MAX_FEATURES_BYTES if example.kind == "features" else MAX_VALUE_BYTES
@@ -190,6 +191,7 @@ def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
 @click.command()
 @click.argument("model")
 @click.argument("record")
+@click.option("--outcome-id", help="Of one RECORD: a name under which 'learner outcome' tells what came of it.")
 @format_option
 @target_option
 @reading_options
@@ -198,6 +200,7 @@ def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
 def predict(
     model: str,
     record: str,
+    outcome_id: str | None,
     file_format: str | None,
     target: str | None,
     how: Reading,
@@ -217,7 +220,9 @@ def predict(
     printed = _Answers(as_json)
     value = parsed(record) if is_json(record) else None
     if value is not None and not are_records(value):
-        printed.one(client, record)
+        printed.one(client, record, outcome_id)
+    elif outcome_id is not None:
+        raise LearnerError(f"--outcome-id must be of one record in JSON (got {record!r:.60})")
     else:
         target, how = of_model(client, target, dataclasses.replace(how, needs_target=False))
         lines = _lines_of_list(value) if value is not None else _lines(record, file_format, target, how)
@@ -279,10 +284,10 @@ class _Answers:
         """2: there was no answer, but an error; 3: there were both."""
         return (SOME_LEFT_OUT if self.n_answers else 2) if self.n_errors else 0
 
-    def one(self, client: "Client", record: str) -> None:
+    def one(self, client: "Client", record: str, outcome_id: str | None) -> None:
         """Ask for one record in JSON; without --json, an error is the command's."""
         try:
-            answer = client.ask({"record": record})
+            answer = client.ask({"record": record} | ({} if outcome_id is None else {"outcome_id": outcome_id}))
         except LearnerError as error:
             if not self.as_json:
                 raise

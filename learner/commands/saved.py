@@ -75,6 +75,8 @@ class SavedClient(Client):
         """Return the reply to one request."""
         from learner.service.wire import encode_reply
 
+        if "outcome_id" in fields:
+            raise LearnerError("outcome_id must be asked of a model on a server (a saved model keeps nothing)")
         request = {
             name.encode(): value if isinstance(value, bytes) else str(value).encode() for name, value in fields.items()
         }

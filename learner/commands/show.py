@@ -21,6 +21,7 @@ from learner.service.wire import to_json
 
 __all__ = [
     "answer_text",
+    "answered_lines",
     "explanation",
     "figure_lines",
     "late_lines",
@@ -132,6 +133,20 @@ def late_lines(figures: dict[str, float]) -> Iterator[str]:
     """
     if figures.get("late_examples"):
         yield f"late loss         {figures['late_loss']:.6f} (of {figures['late_examples']:.0f} examples)"
+
+
+def answered_lines(figures: dict[str, float], kept: int | None) -> Iterator[str]:
+    """Yield the lines about late outcomes; none where nobody asks with an ``outcome_id``.
+
+    >>> print(*answered_lines({"answered_loss": 0.5, "answered_examples": 90, "expired": 2}, 7))
+    answered loss     0.500000 (of 90 answers whose outcomes came) late outcomes     7 awaited, 2 didn't come in time
+    """
+    if figures.get("answered_examples"):
+        n = figures["answered_examples"]
+        yield f"answered loss     {figures['answered_loss']:.6f} (of {n:.0f} answers whose outcomes came)"
+    if kept or figures.get("answered_examples") or figures.get("expired"):
+        awaited = "?" if kept is None else kept
+        yield f"late outcomes     {awaited} awaited, {figures.get('expired', 0):.0f} didn't come in time"
 
 
 def notice_lines(figures: dict[str, float], progressive_loss: float) -> Iterator[str]:
@@ -256,9 +271,13 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"rate              {progress['rate']:.0f} examples/s before the last commit"
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
         yield from late_lines(progress)
+        yield from answered_lines(progress, status.get("kept"))
         if candidate_name:
             yield from lines_of_comparison(progress, old)
         yield from notice_lines(progress, progress["loss"])
+        if "drift_examples" in progress:
+            words = "the loss rose from {drift_before:.6f} to {drift_after:.6f}, found at {drift_examples:.0f} examples"
+            yield "drift             " + words.format(**progress)
         yield from figure_lines(progress)
         yield from memory_lines(progress)
         norms = [f"{name[5:]} {norm:.3g}" for name, norm in progress.items() if name.startswith("norm_")]

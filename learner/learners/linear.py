@@ -2,7 +2,7 @@
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgpack
@@ -16,7 +16,7 @@ from learner.learners import sweeping
 from learner.learners.held import Held
 from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import WeightDict
-from learner.packing import by_name
+from learner.packing import by_name, pack
 from learner.spec import Spec
 from learner.tasks import TASKS
 
@@ -40,6 +40,7 @@ class LinearLearner(Learner):
         super().__init__(spec, width, held, weight_dict)
         self.of_class = of_class
         self.task_code = tasks.CODES[self.loss.task]
+        self._task = tasks.TASKS[self.task_code]  # its functions as plain Python
 
     # ---- scores ----
     @abstractmethod
@@ -52,7 +53,7 @@ class LinearLearner(Learner):
     @property
     def unit_and_offset(self) -> tuple[float, float]:
         """The factor and the summand that turn a score in the learner's own units into the target's units."""
-        unit, offset = tasks.unit_and_offset(self.task_code, self.totals)
+        unit, offset = self._task.unit_and_offset(self.totals)
         return float(unit), float(offset)
 
     def score_packed(self, packed: bytes) -> float:
@@ -62,7 +63,7 @@ class LinearLearner(Learner):
 
     def prediction(self, score: float) -> float:
         """Return the prediction for a score: a probability, or a number limited by the targets seen."""
-        return float(self.loss.link(tasks.within_targets(self.task_code, self.totals, score)))
+        return float(self.loss.link(self._task.within_targets(self.totals, score)))
 
     def predict_packed(self, packed: bytes) -> Any:
         """Return the target or label by the score's sign, or the predicted number."""
@@ -93,8 +94,27 @@ class LinearLearner(Learner):
             answer["contributions"] = ordered(self._contributions(packed, n, n_derived))
         return answer
 
+    def answer_each(self, maps: Sequence[bytes]) -> Iterable[dict[str, Any] | None]:
+        """Return the answer to each of many maps, None for one that breaks a rule; all are scored in few calls."""
+        start = b"\x92" + pack(
+            (self.spec.target_range or (1,))[0]
+        )  # of an example, as the loop that scores many takes them
+        scores = self._scores(start + start.join(maps) if maps else b"")
+        if len(scores) != len(maps):  # one was no whole value
+            return super().answer_each(maps)
+        link = self.loss.link if self.spec.task == "binary" else self.prediction
+        if TASKS[self.spec.task].predicts_numbers:
+            return [{"score": score, "prediction": link(score)} if score == score else None for score in scores]
+        classes = self.classes
+        return [
+            {"score": score, "prediction": link(score), "label": classes[score > 0.0]} if score == score else None
+            for score in scores
+        ]
+
     def unknown_names(self, packed: bytes) -> set[str]:
         """Return the names in the map that this thread scored last of features without a row."""
+        if not (records.work().features.bases[: map_size(packed)] == kernels.MISSING).any():
+            return set()  # as it mostly is: no name is made then
         names = names_of(packed)
         unknown = records.work().features.bases[: len(names)] == kernels.MISSING
         return {name for name, is_unknown in zip(names, unknown.tolist(), strict=True) if is_unknown}
@@ -154,6 +174,16 @@ class LinearLearner(Learner):
 def ordered(contributions: list[Contribution]) -> list[Contribution]:
     """Return contributions sorted by size, the largest first."""
     return sorted(contributions, key=lambda contribution: -abs(contribution.contribution))
+
+
+def map_size(packed: bytes) -> int:
+    r"""Return the number of entries of a msgpack map; of another value what is at least the number of its features.
+
+    >>> map_size(b"\x81\xa1a\x01"), map_size(b"\xde\x01\x00...")
+    (1, 256)
+    """
+    kind = packed[0]
+    return kind & 0x0F if kind & 0xF0 == 0x80 else int.from_bytes(packed[1:3], "big") if kind == 0xDE else len(packed)
 
 
 def names_of(packed: bytes) -> list[str]:

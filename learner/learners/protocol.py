@@ -5,7 +5,7 @@ a weight dict, counters (``totals``), evaluation sums (``metrics``), and arrays 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from learner.tasks import TASKS
 __all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
 
 
+COPIED_AN_EXAMPLE = 16  # buckets of a hash table that is being replaced: without new features this ends, too
 NO_EXAMPLES = np.frombuffer(b"", np.uint8)  # read-only, as all examples are: the loops are compiled for that
 
 
@@ -146,6 +147,7 @@ class Learner(ABC):
                 rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
             n_done += done
             self._make_room(n_rows, n_bytes)
+            self.weight_dict.copy_buckets(COPIED_AN_EXAMPLE * done)
             if position >= len(buffer) and not n_rows and not n_bytes:
                 break
             if between:
@@ -228,15 +230,25 @@ class Learner(ABC):
         loss if it were learned next: the model meets all examples as it is now. The first call compiles the loop, also a call
         with no examples.
         """
+        _, losses, importances = self._measured(data)
+        return losses, importances
+
+    def _scores(self, data: bytes) -> list[float]:
+        """Return the scores of msgpack examples in the target's units, likewise; NaN where learning would reject one."""
+        scores: list[float] = (self._measured(data)[0] + 0.0).tolist()  # no -0.0
+        return scores
+
+    def _measured(self, data: bytes) -> NDArray[np.float64]:
+        """Return the scores, losses and importances of msgpack examples, as three rows."""
         buffer, results = np.frombuffer(data, np.uint8), records.results()
-        losses, importances = [], []
+        parts: list[NDArray[np.float64]] = []
         position = 0
         while True:
             done, position = self._measure(buffer, position, results)
-            losses.append(results.losses[:done].copy())
-            importances.append(results.importances[:done].copy())
+            columns = results.scores, results.losses, results.importances
+            parts.append(np.array([column[:done] for column in columns]))
             if position >= len(buffer):
-                return np.concatenate(losses), np.concatenate(importances)
+                return np.hstack(parts)
 
     @abstractmethod
     def _measure(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int]:
@@ -275,6 +287,16 @@ class Learner(ABC):
     @abstractmethod
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the reply to a request: ``score``, ``prediction``, of classes ``label``, and on demand ``contributions``."""
+
+    def answer_each(self, maps: Sequence[bytes]) -> Iterable[dict[str, Any] | None]:
+        """Yield the answer to each of many msgpack maps; None for one that breaks a rule, whose error `answer` raises."""
+        return map(self._answer_or_none, maps)
+
+    def _answer_or_none(self, packed: bytes) -> dict[str, Any] | None:
+        try:
+            return self.answer(packed)
+        except ExampleError:
+            return None
 
     @abstractmethod
     def unknown_names(self, packed: bytes) -> set[str]:
@@ -324,8 +346,6 @@ class Learner(ABC):
             raise StoreError(f"state must have names, and rows of {width} numbers")
         self._load_arrays(state)
         if self.spec.outcomes == "late":
-            if not {"held", "held_features", "held_inputs"} <= state.keys():
-                raise StoreError("state must have the examples that are held back (got none)")
             self.held.load(state)
         self.weight_dict.load(state["rows"], state["names"])
 

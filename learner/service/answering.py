@@ -28,6 +28,7 @@ from learner.service.wire import (
 
 if TYPE_CHECKING:
     from learner.model import Model
+    from learner.service.keeping import Keeping
 
 __all__ = ["Answering"]
 
@@ -37,7 +38,7 @@ ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 LEVEL_SECONDS = (0.0, 0.1, 1.0)  # of work on a request for many, after each of which others come first
 SLICE_SECONDS = 0.02  # of work on a request for many before others have their turn
 MANY_SHARE = 0.5  # of the time of requests for one, for those for many while both wait
-MEANWHILE_SECONDS = 0.2  # between answers while a large entry is learned
+MEANWHILE_SECONDS = 0.004  # between answers while examples are learned
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
 MAX_NOTED = 100  # reply keys that a worker says something about
 
@@ -82,6 +83,8 @@ class Answering:
         Requests for many, likewise. They are worked on a little at a time, in turns.
     credit : float
         Seconds for answers while examples wait, earned by learning.
+    keeping : Keeping or None
+        Keeps the answers to requests with an ``outcome_id``; None: there are none.
     notice : str
         What every reply says in the field ``notice``; empty: nothing.
     """
@@ -107,6 +110,7 @@ class Answering:
         self._n_to_refuse = 0  # of the oldest, because too many wait
         self._noted: set[bytes] = set()  # reply keys that were said not to be written to
         self.clock = ServerClock(store)
+        self.keeping: Keeping | None = None
         self.notice = ""
         self._came_ms: dict[bytes, float] = {}  # of those that wait and whose id is a time that was still to come
 
@@ -144,8 +148,9 @@ class Answering:
         """Whether all requests that were read are answered."""
         return not (self.waiting or self.many or self._done)
 
-    def earn(self, seconds: float) -> None:
-        """Give answers their share of the time that learning took."""
+    def earn(self) -> None:
+        """Give answers their share of the time that learning took since they had their last turn."""
+        seconds = time.monotonic() - self._answered_at
         self.credit = min(self.credit + ANSWER_SHARE * seconds, ANSWER_SECONDS)
 
     def answer(self, examples_wait: bool) -> None:
@@ -166,13 +171,16 @@ class Answering:
         if examples_wait:
             self.credit -= self._answered_at - started
 
+    @property
+    def is_due(self) -> bool:
+        """Whether requests may have waited for a while in the middle of learning."""
+        return time.monotonic() - self._answered_at > MEANWHILE_SECONDS
+
     def meanwhile(self) -> None:
-        """Answer for a while in the middle of a large entry, unless that was just now."""
-        seconds = time.monotonic() - self._answered_at
-        if seconds > MEANWHILE_SECONDS:
-            self.earn(seconds)
-            requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
-            self.take(requests, more=False, examples_wait=True)
+        """Answer for a while in the middle of learning."""
+        self.earn()
+        requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
+        self.take(requests, more=False, examples_wait=True)
 
     # ---- turns ----
     def _is_turn_of_many(self) -> bool:
@@ -181,9 +189,10 @@ class Answering:
     def _answer_one(self) -> None:
         """Answer the oldest request for one prediction."""
         started = time.monotonic()
-        request_id, fields = self.waiting.popleft()
-        refusal = self._refusal(request_id, fields)
-        self._finish(request_id, fields, refusal or self.reply(fields))
+        request_id, fields = self.waiting[0]
+        reply = self._refusal(request_id, fields) or self.reply(fields)
+        self.waiting.popleft()
+        self._finish(request_id, fields, reply)
         self._many_due = min(self._many_due + MANY_SHARE * (time.monotonic() - started), SLICE_SECONDS)
 
     def _answer_many(self) -> None:
@@ -223,8 +232,11 @@ class Answering:
         if oldest and oldest != self._oldest:  # otherwise all before it was removed before
             gone = [place for place in done if place < oldest]
         up_to = b"%d-%d" % max(gone) if gone else NEVER
-        for key, error in self.store.requests.answer(self._replies, up_to):
+        to_keep = self.keeping.pending if self.keeping else {}
+        for key, error in self.store.requests.answer(self._replies, up_to, to_keep):
             self._note(key, f"could not be written to ({error})")
+        if self.keeping:
+            self.keeping.sent()
         now = self.clock.now_ms()
         for request_id in self._done:
             self.counts.request_seconds.observe(max(now - stream_id(request_id)[0], 0.0) / 1e3)
@@ -283,8 +295,12 @@ class Answering:
 
     # ---- replies ----
     def reply(self, fields: Fields) -> dict[str, Any]:
-        """Return the whole reply to one request."""
-        return cast("dict[str, Any]", Reply(self.model, fields, self.pack).work(math.inf))
+        """Return the whole reply to one request, which is kept with its sending if it has an outcome."""
+        reply = Reply(self.model, fields, self.pack)
+        answer = cast("dict[str, Any]", reply.work(math.inf))
+        if b"outcome_id" in fields and self.keeping and "error" not in answer:
+            return self.keeping.keep(fields[b"outcome_id"], answer, reply.features)
+        return answer
 
 
 def _identity(fields: Fields) -> dict[str, str]:

@@ -28,7 +28,7 @@ from learner.service.store.position import stream_id
 from learner.service.store.reading import Entries
 from learner.service.store.snapshot import Committed
 from learner.service.store.stream import SharedStream
-from learner.service.wire import Example, RejectedEntry, decode_entry
+from learner.service.wire import Example, RejectedEntry, decode_entry, is_outcome
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -38,7 +38,6 @@ __all__ = ["COMPARED", "Beside", "Comparing", "Comparison"]
 COMPARED = 4  # one block in so many is compared
 LOOK_SECONDS = 1.0  # between two looks whether the other model is still the one that was copied
 BEGIN_TIMES = 20  # at most, to begin where the other model is, as it may trim the stream just then
-EXAMPLE_FIELDS = (b"record", b"features", b"records", b"batch")  # an entry with one of these is no outcome of an answer
 PREFIX = "beside_"  # of the figures of a commit that say how the two compare
 
 
@@ -227,9 +226,9 @@ class Beside(Learning):
             else:
                 copy.learn(entries)
 
-    def skip(self, entry_id: bytes, rejected: RejectedEntry) -> None:
+    def skip(self, entry_id: bytes, fields: Fields, rejected: RejectedEntry) -> None:
         """Reject an entry that kills the process; whether the other model's worker did so is known at its next commit."""
-        super().skip(entry_id, rejected)
+        super().skip(entry_id, fields, rejected)
         self.passed += 1
         self.drop_copy()
 
@@ -284,7 +283,7 @@ class Beside(Learning):
         copy.load(committed)
         copy.cursor, passed = old.commits.cursor, old.commits.n_entries
         while stream_id(copy.cursor) < stream_id(self.cursor):
-            entries = old.stream.peek(copy.cursor) if may_learn else []
+            entries = self.store.stream.peek(copy.cursor) if may_learn else []
             passed += sum(stream_id(entry_id) <= stream_id(self.cursor) for entry_id, _ in entries)
             for outcomes, some in _runs(entries):
                 self._follow(copy, some, outcomes)
@@ -303,11 +302,11 @@ def _runs(entries: Entries) -> Iterator[tuple[bool, Entries]]:
     run: Entries = []
     of_outcomes = False
     for entry in entries:
-        is_outcome = b"outcome" in entry[1] and not any(name in entry[1] for name in EXAMPLE_FIELDS)
-        if run and is_outcome != of_outcomes:
+        names_answer = b"outcome" in entry[1] and is_outcome(entry[1])
+        if run and names_answer != of_outcomes:
             yield of_outcomes, run
             run = []
-        of_outcomes = is_outcome
+        of_outcomes = names_answer
         run.append(entry)
     if run:
         yield of_outcomes, run

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from learner.answered import AnsweredLoss
 from learner.errors import LearnerError, RejectedError
 from learner.late import LateLoss
 from learner.service import log
@@ -26,7 +27,9 @@ __all__ = ["Committing", "figures_of"]
 MAX_REJECTED_BYTES = 16 << 20  # kept in memory until they are committed
 
 
-def figures_of(model: "Model", late: LateLoss, n_repeated: int = 0, rate: float = 0.0) -> dict[str, Any]:
+def figures_of(
+    model: "Model", late: LateLoss, answered: AnsweredLoss, n_repeated: int = 0, rate: float = 0.0
+) -> dict[str, Any]:
     """Return the figures of a commit, which `learner top` and plots read.
 
     Parameters
@@ -35,6 +38,8 @@ def figures_of(model: "Model", late: LateLoss, n_repeated: int = 0, rate: float 
         As it is committed.
     late : LateLoss
         Its late loss so far.
+    answered : AnsweredLoss
+        Its answered loss so far.
     n_repeated : int
         Entries left out since the worker's start, as their ids were learned before.
     rate : float
@@ -51,6 +56,7 @@ def figures_of(model: "Model", late: LateLoss, n_repeated: int = 0, rate: float 
         **late.summary(),
         "late_loss_sum": late.loss_sum,
         "late_importance": late.importance,
+        **answered.summary(),
         "features": model.n_features,
         "bytes": model.nbytes,
         "rate": f"{rate:.1f}",
@@ -101,7 +107,9 @@ class Committing:
         self.learning.load(committed)
         self._committed_examples = model.n_examples
         if committed and committed.state:
-            self.counts.figures = figures_of(model, self.learning.late) | {"time": committed.time}
+            self.counts.figures = figures_of(model, self.learning.late, self.learning.answered) | {
+                "time": committed.time
+            }
 
     @property
     def n_uncommitted(self) -> int:
@@ -137,7 +145,7 @@ class Committing:
             self.writing.finish()
         except CommitsLost:  # more has changed since the commit that the server has: the next one writes everything
             self.learning.model.dirty[:] = 1
-            self.learning.restore_uncommitted(self._snapshot.n_entries, self._snapshot.rejected)
+            self.learning.restore_uncommitted(self._snapshot.n_entries, self._snapshot.rejected, self._snapshot.settled)
         self.writing = self._snapshot = None
 
     # ---- what ----
@@ -147,13 +155,16 @@ class Committing:
         now = time.monotonic()
         learning, model = self.learning, self.learning.model
         snapshot = self.store.commits.snapshot(
-            Learned(model.state(), model.dirty, model.fingerprint, learning.late),
+            Learned(model.state(), model.dirty, model.fingerprint, learning.late, learning.answered),
             learning.cursor,
             learning.n_entries,
             sorted(learning.rejected, key=lambda rejected: stream_id(rejected[0])),
             self._progress(now),
             learning.recent,
+            learning.settled,
+            learning.watching.points,
         )
+        learning.watching.points = []
         learning.forget_uncommitted()
         self._committed_at = now
         self._committed_examples = model.n_examples
@@ -171,8 +182,11 @@ class Committing:
         """Return the figures of the commit that begins now."""
         learning, model = self.learning, self.learning.model
         self._warn_of_gradients()
+        if warning := learning.watching.warning():
+            log.event(self.store.keys.model, "drift", warning, "warning", **learning.watching.drift)
         rate = (model.n_examples - self._committed_examples) / (now - self._committed_at + 1e-9)
-        return figures_of(model, learning.late, learning.n_repeated, rate) | learning.figures()
+        figures = figures_of(model, learning.late, learning.answered, learning.n_repeated, rate)
+        return figures | learning.watching.drift | learning.figures()
 
     def _warn_of_gradients(self) -> None:
         """Warn once when the gradients of the neural head vanish or explode."""

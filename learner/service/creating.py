@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from learner.answered import AnsweredLoss
 from learner.late import LateLoss
 from learner.service.committing import figures_of
 from learner.service.store import Store
@@ -40,5 +41,5 @@ def create_learned(store: Store, model: "Model", settings: Mapping[str, str]) ->
     """
     dirty = np.ones(len(model.state()["rows"]), np.uint8)
     learned = Learned(model.state(), dirty, model.fingerprint)
-    snapshot = store.commits.snapshot(learned, NEVER, 0, (), figures_of(model, LateLoss()))
+    snapshot = store.commits.snapshot(learned, NEVER, 0, (), figures_of(model, LateLoss(), AnsweredLoss()))
     return store.commits.create(model.to_spec(), snapshot, settings)

@@ -5,6 +5,7 @@ server. Figures of the model are those of the last commit.
 """
 
 import itertools
+import math
 import os
 import re
 import sys
@@ -108,7 +109,7 @@ class _Collector:
             yield self._counter(name, text, figures.get(name, 0))
         yield self._counter("request_errors", "Replies that were an error.", counts.n_errors)
         for figure, (name, text) in GAUGES.items():
-            if figure in figures and (figure != "late_loss" or figures.get("late_examples")):
+            if not math.isnan(float(figures.get(figure, math.nan))):
                 yield self._gauge(name, text, figures[figure])
         yield self._gauge("lag_entries", "Entries that wait to be learned.", self._store.stream.n_waiting)
         if (resident := _resident_bytes()) is not None:

@@ -14,6 +14,7 @@ from learner.service.wire import (
     RejectedEntry,
     decode_entry,
     decode_raw,
+    decode_single,
     decode_vector,
     has_records,
     is_one,
@@ -113,20 +114,20 @@ def runs(data: bytes, model: "Model", are_examples: bool) -> "Iterator[Run | Pie
             position += len(piece.raw)
 
 
-def examples_of(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Entry | Group | RejectedEntry]:
-    """Yield the examples of an entry that has no batch: of one with many records featurized, a single one as it is.
+def examples_of(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterable[Entry | Group | RejectedEntry]:
+    """Return the examples of an entry that has no batch: of one with many records featurized, a single one as it is.
 
     What the model's program leaves to the templates, `pack` does.
     """
     if has_records(fields):
         data = fields[b"records"]
         if is_one(data):
-            yield Entry(entry_id, fields, Piece(data, None))
-        else:
-            yield from _of_records(entry_id, fields, model, pack)
-        return
-    for part in decode_entry(fields):
-        yield part if isinstance(part, RejectedEntry) else Entry(entry_id, fields, part)
+            return (Entry(entry_id, fields, Piece(data, None)),)
+        return _of_records(entry_id, fields, model, pack)
+    if b"records" in fields:  # too large
+        return [part for part in decode_entry(fields) if isinstance(part, RejectedEntry)]
+    part = decode_single(fields)
+    return (part if isinstance(part, RejectedEntry) else Entry(entry_id, fields, part),)
 
 
 def _of_records(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Group | RejectedEntry]:

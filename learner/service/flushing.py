@@ -11,6 +11,7 @@ import time
 from learner.service.learning import Learning
 from learner.service.store.position import NEVER, stream_id
 from learner.service.store.stream import Stream
+from learner.service.wire import LEARN_HELD
 
 __all__ = ["HELD_SECONDS", "Flushing"]
 
@@ -65,7 +66,7 @@ class Flushing:
         if not self.learning.model.n_held or self.held_seconds == math.inf:
             return False
         self._came_at = self._flushed_at = time.monotonic()  # before adding: an entry whose answer is lost counts, too
-        self._last = self.stream.add_learn_held() or NEVER
+        self._last = self.stream.add([LEARN_HELD]) or NEVER
         return self._last != NEVER
 
     @property

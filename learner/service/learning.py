@@ -2,9 +2,10 @@
 
 import bisect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from learner.answered import AnsweredLoss, loss_of
 from learner.late import LateLoss
 from learner.service.acceptance import Acceptance
 from learner.service.featurizing import Entry, Group, examples_of, featurized
@@ -13,7 +14,17 @@ from learner.service.recent import RecentIds
 from learner.service.store.position import NEVER
 from learner.service.store.reading import Entries
 from learner.service.store.snapshot import Committed
-from learner.service.wire import MAX_BATCH, MAX_SHORT_BYTES, Example, RejectedEntry, decode_entry, is_learn_held
+from learner.service.watching import Watching
+from learner.service.wire import (
+    MAX_BATCH,
+    MAX_SHORT_BYTES,
+    Example,
+    OutcomeFields,
+    RejectedEntry,
+    decode_entry,
+    decode_target,
+    is_learn_held,
+)
 
 if TYPE_CHECKING:
     from learner.model import Model
@@ -22,6 +33,9 @@ __all__ = ["Fields", "Learning"]
 
 MAX_SINGLES = 500  # learned in one call
 MAX_REJECTED_AN_ENTRY = 1000  # kept of one entry's examples
+OUTCOME = (
+    bytes(MAX_SHORT_BYTES) + b"outcome "
+)  # before an outcome's name among the recent ids: no entry's id is so long
 
 Fields = dict[bytes, bytes]
 
@@ -49,9 +63,14 @@ class Learning:
     rejected : list of (entry id, RejectedEntry)
         What could not be learned since the last commit; `rejected_bytes` is about their size in memory.
     n_repeated : int
-        Entries left out since the start, as an entry with the same id was learned before.
+        Entries left out since the start, as an entry with the same id, or an outcome of the same answer, was learned before.
+    settled : dict of bytes
+        The names of the answers that need not be kept any more after the next commit: their outcomes were learned, or came too
+        late.
     late : LateLoss
         The late loss of the blocks that were measured (see `learner.service.measuring`); it is committed with the state.
+    answered : AnsweredLoss
+        The answered loss of the outcomes that were learned; it is committed, too.
     """
 
     def __init__(
@@ -65,9 +84,13 @@ class Learning:
         self.pack = or_die(model.pack)
         self.acceptance = acceptance
         self.stopping = stopping
-        self.between = between
+        self.watching = Watching(model)
+        self._between = between
         self.recent = RecentIds(model.spec.seed)
         self.late = LateLoss()
+        self.answered = AnsweredLoss()
+        self.settled: dict[bytes, None] = {}
+        self._settling: dict[bytes, None] = {}  # those of the last snapshot, which may not be written yet
         self.cursor = NEVER
         self.n_entries = 0
         self.rejected: list[tuple[bytes, RejectedEntry]] = []
@@ -84,10 +107,16 @@ class Learning:
                 self.model.load_state(committed.state)
             self.recent.load(committed.ids, committed.n_ids)
             self.cursor = committed.cursor
-            self.late = committed.late
+            self.late, self.answered = committed.late, committed.answered
+        self.watching.begin()
         self._n_observed, self._n_observed_rejected = self._counts()
 
     # ---- learning ----
+    def between(self) -> None:
+        """Do what may be done in the middle of entries."""
+        self.watching.look()
+        self._between()
+
     def learn(self, entries: Entries) -> None:
         """Learn entries in order; what can't be learned is rejected, and the line goes on."""
         waiting: list[Entry | Group] = []
@@ -95,13 +124,15 @@ class Learning:
         for entry_id, fields in entries:
             if self._is_repeated(fields, waiting):
                 self.n_repeated += 1
-            elif is_learn_held(fields):
+            elif b"learn" in fields and is_learn_held(fields):
                 self._learn(waiting)
                 self.model.learn_held()
                 self._remember(fields)
             elif b"batch" in fields:
                 self._learn(waiting)
                 self._learn_batch(entry_id, fields)
+            elif isinstance(fields, OutcomeFields) and self._settle(entry_id, fields, waiting):
+                pass
             elif (n := self._collect(entry_id, fields, waiting)) is None:
                 break
             else:
@@ -112,6 +143,7 @@ class Learning:
             n_waiting = n_waiting if waiting else 0
             self.cursor = entry_id
             self.n_entries += 1
+            self.between()
             if self.stopping():  # the entries after this one are the next worker's
                 break
         self._learn(waiting)
@@ -126,10 +158,49 @@ class Learning:
             self._learn(waiting)
         return identity in self.recent
 
+    def _settle(self, entry_id: bytes, fields: OutcomeFields, waiting: list[Entry | Group]) -> bool:
+        """Tell whether there is nothing to learn of an outcome's entry, once all that came before it is learned; count why."""
+        name = fields.name
+        if OUTCOME + name in self._pending:
+            self._learn(waiting)
+        is_learned, is_gone = self.has_outcome(name), fields.kept is None or self._is_settled(name)
+        if fields.expires:
+            self.settled[name] = (
+                None  # also if the default outcome can't be learned, or nothing is kept: it never comes again
+            )
+            self.answered.expired += not (is_learned or is_gone)
+            return is_learned or is_gone or b"target" not in fields
+        if is_learned:
+            self.n_repeated += 1
+        elif is_gone:
+            self._reject_gone(entry_id, OutcomeFields(fields, None))
+        return is_learned or is_gone
+
+    def _reject_gone(self, entry_id: bytes, fields: OutcomeFields) -> None:
+        """Reject an outcome whose answer isn't kept; the acceptance doesn't see it, as no pause would bring the answer back."""
+        for part in decode_entry(fields):
+            if isinstance(part, RejectedEntry):
+                self._reject_and_count(entry_id, part)
+                self._n_observed += 1
+                self._n_observed_rejected += 1
+
+    def has_outcome(self, name: bytes) -> bool:
+        """Tell whether an outcome of an answer was learned; of the last ids, that is."""
+        return OUTCOME + name in self.recent
+
+    def _is_settled(self, name: bytes) -> bool:
+        return name in self.settled or name in self._settling
+
     def _remember(self, fields: Fields) -> None:
-        """Remember an entry's id, as something of the entry was learned."""
+        """Remember an entry's id, as something of the entry was learned, and how good the answer was whose outcome it is."""
         if identity := fields.get(b"id"):
             self.recent.add(identity)
+        if isinstance(fields, OutcomeFields) and fields.kept:
+            target, importance = (decode_target(fields.get(name, b"1")) for name in (b"target", b"importance"))
+            self.answered.add_one(loss_of(self.model.spec, fields.kept.answer, target), float(importance))
+            self.settled[fields.name] = None
+            if not fields.expires:
+                self.recent.add(OUTCOME + fields.name)
 
     def _learn_batch(self, entry_id: bytes, fields: Fields) -> None:
         """Learn an entry's batch by itself: a producer framed it, and a broken one must not reach into the next entry."""
@@ -138,6 +209,7 @@ class Learning:
                 self._reject_and_count(entry_id, part)
             elif isinstance(part, Example):
                 learned = self.model.learn_packed(part.packed, MAX_BATCH, self.between)
+                self.watching.observe(learned.losses)
                 for rejection in learned.rejections:
                     self.reject(entry_id, RejectedEntry("learn", rejection.reason, rejection.data, "batch"))
                 if len(learned.rejections) < len(learned.scores):
@@ -148,10 +220,11 @@ class Learning:
         """Add an entry's examples to those that are learned together; return their number, None if stopped before that."""
         parts: list[Entry | Group | RejectedEntry] = []
         for part in examples_of(entry_id, fields, self.model, self.pack):
+            if parts:  # after the first of many
+                self.between()
             if self.stopping():
                 return None
             parts.append(part)
-            self.between()
         n = 0
         for part in parts:
             if isinstance(part, RejectedEntry):
@@ -161,6 +234,8 @@ class Learning:
             n += part.n
             if identity := fields.get(b"id"):
                 self._pending.add(identity)
+            if isinstance(fields, OutcomeFields):
+                self._pending.add(OUTCOME + fields.name)
         return n
 
     def _learn(self, waiting: list[Entry | Group]) -> None:
@@ -178,7 +253,9 @@ class Learning:
         ends = list(itertools.accumulate(group.n for group in groups))
         n_rejected = [0] * len(groups)
         packed = b"".join(group.packed for group in groups)
-        for rejection in self.model.learn_packed(packed, None, self.between).rejections:
+        learned = self.model.learn_packed(packed, None, self.between)
+        self.watching.observe(learned.losses)
+        for rejection in learned.rejections:
             at = bisect.bisect_right(ends, rejection.index)
             group = groups[at]
             n_rejected[at] += 1
@@ -216,9 +293,11 @@ class Learning:
         self.rejected.append((entry_id, kept))
         self.rejected_bytes += len(kept.data) + len(kept.reason)
 
-    def skip(self, entry_id: bytes, rejected: RejectedEntry) -> None:
+    def skip(self, entry_id: bytes, fields: Fields, rejected: RejectedEntry) -> None:
         """Reject an entry without learning anything of it."""
         self._reject_and_count(entry_id, rejected)
+        if isinstance(fields, OutcomeFields) and fields.expires:
+            self.settled[fields.name] = None
         self.cursor = entry_id
         self.n_entries += 1
 
@@ -231,8 +310,12 @@ class Learning:
         """Count anew: a snapshot has all that was learned and rejected so far."""
         self.n_entries = self.rejected_bytes = 0
         self.rejected = []
+        self._settling, self.settled = self.settled, {}
 
-    def restore_uncommitted(self, n_entries: int, rejected: list[tuple[bytes, RejectedEntry]]) -> None:
+    def restore_uncommitted(
+        self, n_entries: int, rejected: list[tuple[bytes, RejectedEntry]], settled: Iterable[bytes]
+    ) -> None:
         """Take back what a snapshot had, as it was not written."""
         self.n_entries += n_entries
         self.rejected = rejected + self.rejected
+        self.settled |= dict.fromkeys(settled)

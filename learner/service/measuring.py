@@ -15,7 +15,7 @@ from learner.service.learning import Fields, Learning
 from learner.service.reading import READ_ENTRIES
 from learner.service.store.position import stream_id
 from learner.service.store.reading import READ_BYTES, Entries
-from learner.service.wire import MAX_BATCH, Example, RejectedEntry, decode_entry, size_of
+from learner.service.wire import MAX_BATCH, Example, OutcomeFields, RejectedEntry, decode_entry, size_of
 
 __all__ = ["MEASURED", "Measuring"]
 
@@ -138,6 +138,8 @@ class Measuring:
                 break
             n += 1
             self._n_bytes += size_of(fields)
+            if isinstance(fields, OutcomeFields) and fields.kept:
+                self._n_bytes += len(fields.kept.features)
             if self._is_repeated(fields):
                 continue
             if b"batch" in fields:  # learned by itself

@@ -27,6 +27,7 @@ import msgpack
 import numpy as np
 
 from learner import saving
+from learner.answered import AnsweredLoss
 from learner.errors import FormatError, StoreError, show
 from learner.late import LateLoss
 from learner.packing import UNPACK_ERRORS
@@ -187,7 +188,7 @@ def import_model(store: Store, path: str) -> dict[str, int]:
     if about.get("n_ids"):
         recent.load(np.frombuffer(b"".join(saving.member(path, IDS)), np.uint64), about["n_ids"])
     learned = Learned(state, np.ones(len(state["rows"]), np.uint8), model.fingerprint, late)
-    snapshot = store.commits.snapshot(learned, NEVER, 0, (), figures_of(model, late), recent)
+    snapshot = store.commits.snapshot(learned, NEVER, 0, (), figures_of(model, late, AnsweredLoss()), recent)
     if not store.commits.create(saved.spec, snapshot, parse(about.get("settings", {})), token):
         raise StoreError(f"model {store.keys.model!r} exists already: choose another name")
     return {"examples": model.n_examples, "entries": n}

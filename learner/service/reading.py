@@ -1,10 +1,13 @@
 """How much a worker reads at a time: enough to learn fast, and so little that neither memory nor answers suffer."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from learner.service.store.reading import READ_BYTES, UNMEASURED_ENTRIES, Entries
 from learner.service.store.stream import Stream
 from learner.service.wire import size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["BLOCK_MS", "READ_ENTRIES", "Batch", "Reading"]
 
@@ -35,11 +38,17 @@ class Reading:
     ----------
     stream : Stream
         The model's streams.
+    reads_ahead : bool
+        Whether the server reads the next examples while those before are learned, where many wait.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, reads_ahead: bool = False) -> None:
         self.stream = stream
+        self.reads_ahead = reads_ahead
         self._n_examples = self._n_requests = UNMEASURED_ENTRIES
+        self._collect: Callable[[], Entries] | None = None  # returns what the server reads ahead
+        self._ahead: Entries = []  # what was read ahead and not returned yet
+        self._after = b""  # the last example before these
 
     def read(
         self, learned: bytes, collected: Entries, requests_after: bytes | None, wait: bool, measured: bool
@@ -60,9 +69,11 @@ class Reading:
         measured : bool
             Whether even a few entries could be too much, so that their sizes must be looked at first.
         """
+        cursor = collected[-1][0] if collected else learned
+        if self._has_ahead(cursor):
+            return self._take_ahead(learned, requests_after, READ_ENTRIES - len(collected))
         n_examples, n_requests = min(self._n_examples, READ_ENTRIES - len(collected)), self._n_requests
         block_ms = BLOCK_MS if wait else None
-        cursor = collected[-1][0] if collected else learned
         examples, requests = self.stream.read(
             cursor, requests_after, n_examples, n_requests, block_ms, measured, learned
         )
@@ -72,8 +83,40 @@ class Reading:
         elif requests_after is not None:
             self._n_requests = UNMEASURED_ENTRIES
         self._n_examples = self._examples_next(examples, n_examples)
+        if self.reads_ahead and not measured:
+            self._begin_ahead(examples, n_examples)
         return Batch(examples, requests, more_requests)
 
+    # ---- ahead ----
+    def _begin_ahead(self, examples: Entries, n_asked: int) -> None:
+        """Have the server read on after the last examples, if more seem to wait."""
+        if examples and (len(examples) >= n_asked or _n_bytes(examples) >= READ_BYTES):
+            self._after = examples[-1][0]
+            self._collect = self.stream.read_ahead(self._after, READ_ENTRIES)
+
+    def _has_ahead(self, cursor: bytes) -> bool:
+        """Tell whether examples after the cursor were read ahead."""
+        if self._collect:
+            collect, self._collect = self._collect, None
+            self._ahead = collect()
+        if cursor != self._after:
+            self._ahead = []
+        return bool(self._ahead)
+
+    def _take_ahead(self, learned: bytes, requests_after: bytes | None, most: int) -> Batch:
+        """Return at most so many of the examples that were read ahead, and the next requests."""
+        if requests_after is None:
+            self.stream.note(learned)
+            batch = Batch([], [], False)
+        else:
+            batch = self.read_requests(learned, requests_after, measured=False, wait=False)
+        examples, self._ahead = self._ahead[:most], self._ahead[most:]  # only now: reading requests may have failed
+        self._after = examples[-1][0]
+        if not self._ahead:
+            self._begin_ahead(examples, READ_ENTRIES)
+        return batch._replace(examples=examples)
+
+    # ---- requests alone, and how many ----
     def read_requests(self, learned: bytes, after: bytes, measured: bool, wait: bool) -> Batch:
         """Return the next requests and no examples; the parameters are those of `read`."""
         n = self._n_requests
@@ -83,7 +126,11 @@ class Reading:
 
     def _examples_next(self, examples: Entries, n_asked: int) -> int:
         """Return how many examples to read next: where more wait, about `READ_BYTES` of them, by the size of the last ones."""
-        n_bytes = sum(size_of(fields) for _, fields in examples)
+        n_bytes = _n_bytes(examples)
         if len(examples) == n_asked or n_bytes >= READ_BYTES:
             return min(max(READ_BYTES * len(examples) // (n_bytes + 1), 1), READ_ENTRIES)
         return UNMEASURED_ENTRIES
+
+
+def _n_bytes(entries: Entries) -> int:
+    return sum(size_of(fields) for _, fields in entries)

@@ -105,7 +105,7 @@ class Recovery:
         reason = f"entry must not kill the worker (it did, and then a trial: {death})"
         name = entry_id.decode()
         log.event(self.store.keys.model, "killed", f"entry {name} is rejected: {reason}", "error", entry=name)
-        self.learning.skip(entry_id, rejected_entry("killed", reason, fields))
+        self.learning.skip(entry_id, fields, rejected_entry("killed", reason, fields))
         self.committing.commit()
 
     # ---- requests ----

@@ -16,10 +16,12 @@ __all__ = ["MAX_EXPLAINED", "MAX_PROBABILITIES", "REQUEST_SECONDS", "Reply"]
 
 MAX_EXPLAINED = 20_000  # contributions in one reply
 MAX_PROBABILITIES = 200_000  # in one reply
+CHUNK, CHUNK_BYTES = 100, 1 << 16  # maps, and bytes of them, that are predicted in one call, about
 REQUEST_SECONDS = 10.0  # of work on one request; what is not answered then has an error
 
 Fields = Mapping[bytes, bytes]
 Answer = dict[str, Any]
+Vector = bytes | RawRecord | LearnerError  # packed features, or what has none yet
 
 
 class Reply:
@@ -40,19 +42,22 @@ class Reply:
         Whether it asks for one prediction rather than for many.
     seconds : float
         Of work so far.
+    features : bytes
+        In msgpack, of the record that was answered last.
     """
 
     def __init__(self, model: "Model", fields: Fields, pack: Callable[[Any], bytes]) -> None:
         self.model = model
         self.pack = pack
         self.seconds = 0.0
+        self.features = b""
         self._explains, self._wants_probabilities = b"explain" in fields, b"probabilities" in fields
-        if model.program and has_records(fields):
+        if model.program and has_records(fields) and b"outcome_id" not in fields:
             vectors, self.is_single = featurized_records(fields[b"records"], model), False
         else:
             vectors, self.is_single = decode_request(fields)
         self._answers: list[Answer] = []
-        self._parts: Iterator[Answer] = map(self._single if self.is_single else self._part, vectors)
+        self._parts = map(self._single, vectors) if self.is_single else self._of_many(vectors)
         self._n_explained = self._n_probabilities = 0
 
     def work(self, seconds: float) -> Answer | None:
@@ -67,8 +72,17 @@ class Reply:
         return self._answers[0] if self.is_single else self._columns()
 
     # ---- one of many ----
-    def _part(self, vector: bytes | RawRecord | LearnerError) -> Answer:
-        """Return the answer to one of many; an error once the reply is full, or has taken too much work."""
+    def _of_many(self, vectors: Iterator[Vector]) -> Iterator[Answer]:
+        """Yield the answers to many; those that need no templates are predicted together, a few at a time."""
+        for some in _chunks(vectors):
+            is_over = self._explains or self.seconds > REQUEST_SECONDS
+            packed = [] if is_over else [vector for vector in some if isinstance(vector, bytes)]
+            answers = iter(self.model.answer_each(packed))
+            for vector in some:
+                yield self._part(vector, next(answers, None) if isinstance(vector, bytes) else None)
+
+    def _part(self, vector: Vector, answer: Answer | None = None) -> Answer:
+        """Return the answer to one of many, if it is not there yet; an error once the reply is full or took too much work."""
         if self.seconds > REQUEST_SECONDS:
             return {
                 "error": f"request must take at most {REQUEST_SECONDS:g} s of work (it took more): ask for fewer at once"
@@ -77,7 +91,7 @@ class Reply:
             return {"error": f"contributions must be at most {MAX_EXPLAINED} in a reply (more were asked for)"}
         if self._n_probabilities > MAX_PROBABILITIES:
             return {"error": f"probabilities must be at most {MAX_PROBABILITIES} in a reply (more were asked for)"}
-        answer = self._predict(vector)
+        answer = answer or self._predict(vector)
         self._n_explained += len(answer.get("contributions", ()))
         if self._n_explained > MAX_EXPLAINED:
             return self._part(vector)
@@ -106,7 +120,7 @@ class Reply:
         return columns
 
     # ---- one alone ----
-    def _single(self, vector: bytes | RawRecord | LearnerError) -> Answer:
+    def _single(self, vector: Vector) -> Answer:
         """Return the answer to one alone: with probabilities, and the names of fields that say nothing."""
         answer = self._predict(vector, names_unknown=True)
         if "error" in answer:
@@ -123,7 +137,7 @@ class Reply:
             p = answer["prediction"]
             answer["probabilities"] = dict(zip(self.model.classes, (1.0 - p, p), strict=True))
 
-    def _predict(self, vector: bytes | RawRecord | LearnerError, names_unknown: bool = False) -> Answer:
+    def _predict(self, vector: Vector, names_unknown: bool = False) -> Answer:
         """Return an answer, or an error.
 
         With `names_unknown` it names the record's fields of which the model knows no feature, and the declared ones it lacks.
@@ -133,6 +147,7 @@ class Reply:
                 raise vector
             packed = self.pack(vector.record) if isinstance(vector, RawRecord) else vector
             answer = self.model.answer(packed, self._explains)
+            self.features = packed
             if names_unknown and isinstance(vector, RawRecord):
                 unknown = self.model.unknown_fields(vector.record, packed)
                 missing = self.model.missing_fields(vector.record)
@@ -141,3 +156,16 @@ class Reply:
         except LearnerError as error:
             return {"error": one_line(str(error), MAX_REASON)}
         return answer
+
+
+def _chunks(vectors: Iterator[Vector]) -> Iterator[list[Vector]]:
+    """Yield vectors some at a time: those with packed features together, the others each alone."""
+    some: list[Vector] = []
+    n_bytes = 0
+    for vector in vectors:
+        some.append(vector)
+        n_bytes += len(vector) if isinstance(vector, bytes) else CHUNK_BYTES
+        if len(some) == CHUNK or n_bytes >= CHUNK_BYTES:
+            yield some
+            some, n_bytes = [], 0
+    yield some

@@ -93,6 +93,7 @@ def test_answers_go_to_keys_for_replies_only_and_expire(client, create, serving)
     assert 0 < client.ttl(REPLIES + "me") <= 60
     assert {key.decode() for key in client.keys("*")} == {
         "precious",
+        "learner:models",
         KEYS.spec,
         KEYS.owner,
         KEYS.examples,
@@ -363,6 +364,7 @@ def slowly(queue, monkeypatch, seconds):
         return answer(packed, explain)
 
     monkeypatch.setattr(queue.model, "answer", slow)
+    monkeypatch.setattr(queue.model, "answer_each", lambda packed: map(slow, packed))
     return given
 
 

@@ -27,11 +27,12 @@ def test_it_pushes_and_is_answered_as_the_client_is(redis_url, create, drain, se
             await model.push(RECORDS[0], 1, id="first")
             await model.push(RECORDS[0], 1, id="first")
             assert await model.push_many((i % 2, record) for i, record in enumerate(RECORDS)) == 50
+            assert len(await model.pipeline().push(RECORDS[0], 1, id="first").push(RECORDS[1], 0).execute()) == 2
             return await model.lag()
 
-    assert asyncio.run(push()) == 3
+    assert asyncio.run(push()) == 5
     drained = drain().model
-    assert drained.n_examples == 51
+    assert drained.n_examples == 52
 
     async def ask():
         async with AsyncClient("m", redis_url) as model:

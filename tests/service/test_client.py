@@ -94,6 +94,25 @@ def test_a_generator_of_many_goes_into_few_entries_and_none_is_lost(client, ours
     assert state_bytes(drain().model) == state_bytes(reference)
 
 
+def test_single_pushes_of_a_pipeline_go_together_and_those_with_an_id_are_learned_once(client, ours, create, drain):
+    create(featurizer="fields")
+    pipe = ours.pipeline()
+    for i in range(3):
+        pipe.push({"a": i}, i % 2, id=f"order-{i}")
+    pipe.push(features={"x": 1.0}, target=1, importance=2.0)
+    assert (len(pipe), client.xlen(KEYS.examples)) == (4, 0)
+    ids = pipe.execute()
+    assert [entry_id.decode() for entry_id, _ in client.xrange(KEYS.examples)] == ids
+    assert (len(ids), len(pipe), pipe.execute()) == (4, 0, [])
+    assert ours.pipeline().push({"a": 0}, 0, id="order-0").push({"a": 9}, 1, id="order-9").execute()
+    assert drain().model.n_examples == 5
+
+
+def test_a_pipeline_to_no_model_says_so(ours):
+    with pytest.raises(LearnerError, match="does not exist"):
+        ours.pipeline().push({"a": 1}, 1).execute()
+
+
 def test_none_pushed_is_none(client, ours, create):
     create()
     assert ours.push_many([]) == 0

@@ -7,6 +7,7 @@ import pytest
 from learner.client import Client
 from learner.errors import FencedError
 from learner.service.store import Store
+from learner.service.wire import LEARN_HELD
 from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS, push_batches, rejected, zipf_examples
 
@@ -122,7 +123,7 @@ def test_a_worker_that_was_replaced_adds_none(client, create, own):
     first = own()
     Store(client, "m").ownership.take_over()
     with pytest.raises(FencedError):
-        first.store.stream.add_learn_held()
+        first.store.stream.add([LEARN_HELD])
     assert client.xlen(KEYS.examples) == 0
 
 
@@ -130,7 +131,7 @@ def test_a_stream_that_is_gone_is_not_made_by_it(client, create, own):
     create()
     owner = own()
     client.delete(KEYS.examples)
-    assert owner.store.stream.add_learn_held() is None
+    assert owner.store.stream.add([LEARN_HELD]) is None
     assert not client.exists(KEYS.examples)
 
 

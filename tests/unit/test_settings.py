@@ -22,7 +22,7 @@ def test_defaults_hold_until_set() -> None:
         ("max_rejected", "nan"),
         ("rejected_window", 0),
         ("durability", "safe"),
-        ("default_outcome", "nan"),
+        ("default_outcome", "x" * 257),
         ("keep_predictions", True),
         ("unknown", "1"),
     ],

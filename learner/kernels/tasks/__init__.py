@@ -28,7 +28,7 @@ from typing import Any
 from learner.kernels.jit import compiled, inlined, switch
 from learner.kernels.tasks import binary, poisson, quantile, regression
 
-__all__ = ["CODES", "accept", "evaluate", "has_scale", "loss_at", "trend", "unit_and_offset", "within_targets"]
+__all__ = ["CODES", "TASKS", "accept", "evaluate", "has_scale", "loss_at", "trend", "unit_and_offset", "within_targets"]
 
 TASKS = (binary, regression, quantile, poisson)
 CODES = {task.__name__.rpartition(".")[2]: code for code, task in enumerate(TASKS)}

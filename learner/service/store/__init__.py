@@ -16,6 +16,7 @@ from redis.exceptions import NoPermissionError
 from learner.errors import StoreError
 from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
+from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.moving import moved_to
 from learner.service.store.ownership import Ownership
@@ -57,6 +58,8 @@ class Store:
         Notes of the entries and requests that a worker takes up.
     stream : Stream
         The examples, and the cursor's position among them.
+    kept : KeptAnswers
+        The answers that wait for their outcomes.
     requests : Requests
         The requests that wait, and the replies.
     commits : Commits
@@ -71,7 +74,8 @@ class Store:
         self.attempts = Attempts(self._link, self.ownership)
         kind = SharedStream if self.keys.old else Stream
         self.stream = kind(self._link, self._last, self.ownership, self.attempts)
-        self.requests = Requests(self._link)
+        self.kept = KeptAnswers(self._link)
+        self.requests = Requests(self._link, self.kept)
         self._commits: Commits | None = None
         self._making = threading.Lock()  # a worker's heart and its loop may both be the first to use `commits`
 

@@ -11,8 +11,8 @@ Replies are on the model's own keys only, ``learner:{MODEL}:replies:*``: on the 
 could answer the clients of another model. An asker can read the replies to other askers whose keys it knows.
 
 A role has *selectors*: each is a list of commands and the keys that these commands may touch. So a worker may add to
-``examples`` (the entry that has held examples learned), but not to ``requests``. Only an administrator may create a model,
-repair it, read its weights, or list rejected entries and put them back.
+``examples`` (the entries that have held examples learned, or say that an outcome didn't come in time), but not to ``requests``.
+Only an administrator may create a model, repair it, read its weights, or list rejected entries and put them back.
 """
 
 import hashlib
@@ -75,6 +75,13 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
                 (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
+                (
+                    [
+                        *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
+                        *("zadd", "zrem", "zcard", "zrangebyscore"),
+                    ],
+                    [("RW", f"{keys.kept}*")],
+                ),
                 (["hget"], [("R", keys.candidates)]),
                 (
                     [
@@ -107,6 +114,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                     ["exists", "get", "hmget", "hgetall", "xinfo|stream", "xlen", "xrange", "xrevrange"],
                     [("R", f"{keys.of_candidates}*")],
                 ),
+                (["zcard"], [("R", keys.kept)]),
             ],
         },
     }

@@ -1,8 +1,8 @@
 """Notes of what a worker is about to learn or answer, so that the next worker knows what may have killed it."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from learner.service.store.line import Command
 from learner.service.store.link import Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER
@@ -76,11 +76,12 @@ class Attempts:
         """Note that a request is about to be answered."""
         self._link.client.hset(self._link.keys.attempt, "request", entry_id)
 
-    def mark_reading(self, client: Any, cursor: bytes) -> None:
-        """Note, along with a read, that everything up to the cursor was learned without a crash.
+    def reading(self, cursor: bytes) -> list[Command]:
+        """Return the command, to be sent along with a read, that notes that all up to the cursor was learned without a crash.
 
-        `client` may be the pipeline of the read. The same cursor is not noted twice.
+        There is none for the cursor that was noted last.
         """
-        if cursor != self._reading:
-            self._reading = cursor
-            client.hset(self._link.keys.attempt, "reading", cursor)
+        if cursor == self._reading:
+            return []
+        self._reading = cursor
+        return [("HSET", self._link.keys.attempt, "reading", cursor)]

@@ -1,7 +1,8 @@
 """Commits: one transaction writes state and cursor and checks the owner, so that no entry is lost or learned twice.
 
 A commit writes what changed since the last one (rows, new names, the small arrays), the cursor (the id of the last entry
-learned), the rejected examples, the consumer group's position and a progress entry. It also trims the stream before the cursor.
+learned), the rejected examples, the consumer group's position and a progress entry. It also trims the stream before the cursor,
+and deletes the answers whose outcomes were learned.
 All of this is one ``WATCH owner`` / ``MULTI`` / ``EXEC``. Learning is deterministic: after a crash the entries since the last
 commit are learned again, to the same bits.
 """
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import redis
+from numpy.typing import NDArray
 
 from learner import layout
+from learner.answered import AnsweredLoss
 from learner.errors import StoreError, show
 from learner.late import LateLoss
 from learner.service.store import loading, writing
@@ -42,7 +45,7 @@ class CommitsLost(Exception):  # noqa: N818  (the worker catches it and goes on)
 class Commits:
     """A model's commits, in the keys ``state:*``, ``rejected`` and ``progress``; they trim ``examples``.
 
-    It sends HGETALL, HGET, GET; WATCH, MULTI, HSET, SET, SETRANGE, UNLINK, XADD, XTRIM, XGROUP SETID.
+    It sends HGETALL, HGET, GET; WATCH, MULTI, HSET, SET, SETRANGE, UNLINK, XADD, EVAL, XTRIM, XGROUP SETID.
 
     Parameters
     ----------
@@ -131,7 +134,9 @@ class Commits:
         n_ids = self._written.n_ids
         ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
         late = LateLoss(*json.loads(head.get(b"late", b"[]")))
-        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, float(head.get(b"time", 0.0)))
+        answered = AnsweredLoss(*json.loads(head.get(b"answered", b"[]")))
+        time = float(head.get(b"time", 0.0))
+        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, answered, time)
 
     # ---- writing ----
     def snapshot(
@@ -142,6 +147,8 @@ class Commits:
         rejected: "Iterable[tuple[bytes, RejectedEntry]]",
         progress: Mapping[str, Any],
         recent: "RecentIds | None" = None,
+        settled: "Iterable[bytes]" = (),
+        points: Iterable[Mapping[str, Any]] = (),
     ) -> Snapshot:
         """Return a copy of everything that the next commit writes, and clear `learned.dirty`; then learning may go on.
 
@@ -161,17 +168,19 @@ class Commits:
             The figures that `learner status` and plots show.
         recent : RecentIds, optional
             The last ids learned.
+        settled : iterable of bytes
+            The names of answers that need not be kept any more.
+        points : iterable of mappings
+            Figures of moments since the last commit, for plots.
         """
         rows, names = learned.state["rows"], learned.state["names"]
         slots = np.flatnonzero(learned.dirty[: len(rows)].view(np.bool_))  # as bool it is several times faster
-        if len(self._copy) < rows.nbytes + 4 * len(rows):
-            self._copy = np.empty((rows.nbytes + 4 * len(rows)) * 5 // 4, np.uint8)
-        change = self._written.journal.change(rows, slots, self._copy)
+        change = self._written.journal.change(rows, slots, self._memory)
         sweeps = float(learned.state["totals"][layout.SWEEPS])
         if sweeps != self._sweeps:  # a sweep may have moved every name: write all of them
             self._written = replace(self._written, n_name_bytes=0, names_crc=0)
             self._sweeps = sweeps
-        learned.dirty[:] = 0
+        learned.dirty[: len(rows)] = 0
         small = {name: array for name, array in learned.state.items() if name not in ("rows", "names")}
         return Snapshot(
             cursor=cursor,
@@ -189,11 +198,20 @@ class Commits:
                 "features": len(rows),
                 "name_bytes": len(names),
                 "late": json.dumps(astuple(learned.late)),
+                "answered": json.dumps(astuple(learned.answered)),
                 "arrays": json.dumps({name: (array.dtype.str, array.shape) for name, array in small.items()}),
             },
             rejected=list(rejected),
             progress=dict(progress),
+            points=[dict(point) for point in points],
+            settled=list(settled),
         )
+
+    def _memory(self, n_bytes: int) -> NDArray[np.uint8]:
+        """Return memory for a copy of rows, the same again if it is large enough."""
+        if len(self._copy) < n_bytes:
+            self._copy = np.empty(n_bytes * 5 // 4, np.uint8)
+        return self._copy
 
     def is_last(self) -> bool:
         """Tell whether the commit that this process loaded or wrote last is still the server's last one."""
@@ -311,5 +329,5 @@ class Commits:
 
     def _forget(self, number: int, journal: Journal) -> None:
         """Go on from an older commit of the server: the next commit writes everything and deletes the server's deltas."""
-        self._written = Written(Journal(0, 0, journal.deltas))
+        self._written = Written(Journal(deltas=journal.deltas))
         self._last.number = number

@@ -1,8 +1,9 @@
 """What all parts of a store share: the connection, the keys, and the last commit."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from learner.service.store.line import Line
 from learner.service.store.position import NEVER
 from learner.service.wire import Keys
 
@@ -26,6 +27,24 @@ class Link:
 
     client: "redis.Redis"
     keys: Keys
+
+    def __post_init__(self) -> None:
+        self._lines: tuple[Any, Line, Line] | None = None  # with the client that they were made by
+
+    @property
+    def line(self) -> Line:
+        """The connection of the thread that reads and answers."""
+        return self._of_client()[1]
+
+    @property
+    def other_line(self) -> Line:
+        """Another connection of that thread: for what the server does while the first one is in use."""
+        return self._of_client()[2]
+
+    def _of_client(self) -> "tuple[Any, Line, Line]":
+        if self._lines is None or self._lines[0] is not self.client:
+            self._lines = self.client, Line(self.client), Line(self.client)
+        return self._lines
 
 
 @dataclass

@@ -3,11 +3,12 @@
 import functools
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any, cast
+from typing import Any
 
+from learner.service.store.line import Command
 from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, CutFields
 
-__all__ = ["READ_BYTES", "UNMEASURED_ENTRIES", "Entries", "read_blocking", "read_bounded"]
+__all__ = ["READ_BYTES", "UNMEASURED_ENTRIES", "Entries", "blocking", "bounded", "entries_bounded", "entries_of"]
 
 READ_BYTES = 2 << 20  # read from a stream at a time, about, so that requests don't wait long behind examples
 UNMEASURED_ENTRIES = 16  # the most entries that are read without a look at their sizes first
@@ -15,15 +16,13 @@ UNMEASURED_ENTRIES = 16  # the most entries that are read without a look at thei
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
-def read_bounded(client: Any, after: Mapping[str, bytes], counts: Sequence[int]) -> list[Entries]:
-    """Return the next entries of each stream, about `READ_BYTES` of them at most: EVAL.
+def bounded(after: Mapping[str, bytes], counts: Sequence[int]) -> Command:
+    """Return the command that reads the next entries of each stream, about `READ_BYTES` of them at most: EVAL.
 
     Only the start and the size of an entry are read if it is too large to be learned.
 
     Parameters
     ----------
-    client : redis.Redis
-        The connection.
     after : mapping of stream to entry id
         The streams, and the id of the last entry read from each.
     counts : sequence of int
@@ -31,23 +30,26 @@ def read_bounded(client: Any, after: Mapping[str, bytes], counts: Sequence[int])
     """
     bounds = (READ_BYTES, MAX_ENTRY_BYTES, REJECTED_BYTES)
     limits = [limit for pair in zip(counts, after.values(), strict=True) for limit in pair]
-    reply = client.eval(_script(), len(after), *after, *bounds, *limits)
-    return [[(entry_id, _fields(*rest)) for entry_id, *rest in entries] for entries in reply]
+    return ("EVAL", _script(), len(after), *after, *bounds, *limits)
+
+
+def entries_bounded(reply: Any) -> list[Entries]:
+    """Return the entries of each stream, from the reply to a `bounded` command."""
+    return [[(entry_id, _fields(*rest)) for entry_id, *rest in entries] for entries in _sound(reply)]
 
 
 def _fields(flat: Sequence[bytes], size: int | None = None) -> dict[bytes, bytes]:
     """Return an entry's fields from names and values in turn; `size` is given where they were cut."""
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    words = iter(flat)
+    fields = dict(zip(words, words, strict=True))
     return fields if size is None else CutFields(fields, size)
 
 
-def read_blocking(pipe: Any, after: Mapping[str, bytes], count: int, block_ms: int | None) -> list[Entries]:
-    """Return the next entries of each stream, whole: XREAD, after the commands that the pipeline has queued.
+def blocking(after: Mapping[str, bytes], count: int, block_ms: int | None) -> Command:
+    """Return the command that reads the next entries of each stream, whole: XREAD.
 
     Parameters
     ----------
-    pipe : redis pipeline
-        Not a transaction.
     after : mapping of stream to entry id
         The streams, and the id of the last entry read from each.
     count : int
@@ -55,15 +57,23 @@ def read_blocking(pipe: Any, after: Mapping[str, bytes], count: int, block_ms: i
     block_ms : int or None
         How long to wait for the first entry; None: don't wait.
     """
-    pipe.xread(after, count=count, block=block_ms)
-    reply = pipe.execute(raise_on_error=False)[-1]
+    block = () if block_ms is None else ("BLOCK", block_ms)
+    return ("XREAD", "COUNT", count, *block, "STREAMS", *after, *after.values())
+
+
+def entries_of(reply: Any, after: Mapping[str, bytes]) -> list[Entries]:
+    """Return the entries of each stream, from the reply to a `blocking` command."""
+    read = dict(_sound(reply) or [])
+    return [[(entry_id, _fields(flat)) for entry_id, flat in read.get(stream.encode(), ())] for stream in after]
+
+
+def _sound(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
-    entries = cast("dict[bytes, Entries]", dict(reply or []))
-    return [entries.get(stream.encode(), []) for stream in after]
+    return reply
 
 
 @functools.cache
 def _script() -> str:
-    """Return the script of `read_bounded`; the comment at its top describes it."""
+    """Return the script of `bounded`; the comment at its top describes it."""
     return resources.files(__package__).joinpath("read_bounded.lua").read_text(encoding="utf-8")

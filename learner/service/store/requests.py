@@ -1,13 +1,17 @@
 """The requests that wait, and the replies to them."""
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
+from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import Link
-from learner.service.store.position import LAST, next_id
+from learner.service.store.position import LAST, NEVER, next_id
 from learner.service.wire import GROUP, REPLY_SECONDS
+
+if TYPE_CHECKING:
+    from learner.service.store.line import Command
 
 __all__ = ["MAX_REPLIES", "Requests"]
 
@@ -21,12 +25,17 @@ class Requests:
     ----------
     link : Link
         The model's.
+    kept : KeptAnswers
+        Those that wait for their outcomes.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, kept: KeptAnswers) -> None:
         self._link = link
+        self._kept = kept
 
-    def answer(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes) -> list[tuple[bytes, Exception]]:
+    def answer(
+        self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, to_keep: Mapping[bytes, bytes] | None = None
+    ) -> list[tuple[bytes, Exception]]:
         """Send replies and delete the requests that they answer, in one transaction; return the keys that can't be written to.
 
         Parameters
@@ -36,12 +45,16 @@ class Requests:
         up_to : bytes
             The id of the last request answered: this request and all before it are deleted. After the last possible id, which
             anybody who may ask may have chosen, the stream begins anew, as nothing more can be added to the old one.
+        to_keep : mapping of bytes to bytes, optional
+            What is kept of these answers, by name.
         """
         client = self._link.client
         try:
-            results = self._send(replies, up_to, transaction=True)
+            results = self._send(replies, up_to, to_keep or {})
         except redis.exceptions.NoPermissionError:  # to one of the keys: the other replies are sent
-            results = self._send(replies, up_to, transaction=False)
+            if to_keep:
+                self._send([], NEVER, to_keep)  # before them: whoever has an answer can rely on it
+            results = self._send(replies, up_to, {}, transaction=False)
             if isinstance(results[-1], Exception):
                 raise results[-1] from None
         failed = []
@@ -52,18 +65,33 @@ class Requests:
                 client.ltrim(cast("str", key), -MAX_REPLIES, -1)
         return failed
 
-    def _send(self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, transaction: bool) -> list[Any]:
-        """Send replies and delete requests; return the results, of which some may be errors."""
+    def _send(
+        self,
+        replies: Sequence[tuple[bytes, bytes]],
+        up_to: bytes,
+        to_keep: Mapping[bytes, bytes],
+        transaction: bool = True,
+    ) -> list[Any]:
+        """Keep answers, send replies and delete requests; return the results of the last two, of which some may be errors.
+
+        All of it is one transaction: whoever has an answer can rely on what is kept of it.
+        """
         requests = self._link.keys.requests
-        with self._link.client.pipeline(transaction=transaction) as pipe:
-            for key, reply in replies:
-                pipe.rpush(cast("str", key), reply)
-                pipe.expire(key, REPLY_SECONDS)
-            if up_to == LAST:
-                _queue_renewal(pipe, requests)
-            else:
-                pipe.xtrim(requests, minid=next_id(up_to), approximate=False)
-            return pipe.execute(raise_on_error=False)  # a reply key of another type harms only its client
+        commands: list[Command] = [self._kept.command(to_keep)] if to_keep else []
+        for key, reply in replies:
+            commands += [("RPUSH", key, reply), ("EXPIRE", key, REPLY_SECONDS)]
+        if up_to == LAST:
+            commands += [("DEL", requests), ("XGROUP", "CREATE", requests, GROUP, "0", "MKSTREAM")]
+        else:
+            commands.append(("XTRIM", requests, "MINID", next_id(up_to)))
+        if not transaction:
+            return self._link.line.exchange(commands)
+        *queued, results = self._link.line.exchange([("MULTI",), *commands, ("EXEC",)])
+        if isinstance(results, Exception):  # a command was refused, and so all are
+            raise next((error for error in queued if isinstance(error, Exception)), results)
+        if to_keep:
+            self._kept.queued(results.pop(0))
+        return cast("list[Any]", results)  # a reply key of another type harms only its client
 
     def bound(self, max_kept: int) -> int:
         """Return how many requests wait; if they are more than `max_kept`, delete the oldest without a reply."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import layout
+from learner.answered import AnsweredLoss
 from learner.late import LateLoss
 from learner.service.store.journal import Change, Journal
 from learner.service.wire import RejectedEntry
@@ -33,12 +34,15 @@ class Learned:
         The fingerprint of the model's spec.
     late : LateLoss
         The late loss so far: not in the state, whose bytes must not depend on how entries were read.
+    answered : AnsweredLoss
+        The answered loss so far.
     """
 
     state: Mapping[str, NDArray[Any]]
     dirty: NDArray[np.uint8]
     fingerprint: str
     late: LateLoss = field(default_factory=LateLoss)
+    answered: AnsweredLoss = field(default_factory=AnsweredLoss)
 
 
 @dataclass
@@ -54,7 +58,7 @@ class Snapshot:
     slots : array of int64
         The slots of the rows that changed.
     change : Change
-        These rows, or all rows.
+        These rows, and rows of the base.
     names : bytes
         The names that were added since the last commit.
     arrays : dict
@@ -67,6 +71,10 @@ class Snapshot:
         The entries and examples that could not be learned since the last commit.
     progress : dict
         The figures that `learner status` and plots show.
+    points : list of dict
+        Figures of moments since the last commit, for plots.
+    settled : list of bytes
+        The names of the answers whose outcomes were learned, or didn't come in time, since the last commit: they are deleted.
     """
 
     cursor: bytes
@@ -80,6 +88,8 @@ class Snapshot:
     head: dict[str, Any]
     rejected: list[tuple[bytes, RejectedEntry]]
     progress: dict[str, Any]
+    points: list[dict[str, Any]]
+    settled: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,8 @@ class Committed:
         The ring of `learner.service.recent`, and how many ids were ever added to it.
     late : LateLoss
         The late loss so far.
+    answered : AnsweredLoss
+        The answered loss so far.
     time : float
         When it was made, by the clock of the worker that made it; 0: unknown.
     """
@@ -137,6 +149,7 @@ class Committed:
     ids: NDArray[np.uint64]
     n_ids: int
     late: LateLoss = field(default_factory=LateLoss)
+    answered: AnsweredLoss = field(default_factory=AnsweredLoss)
     time: float = 0.0
 
 

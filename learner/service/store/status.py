@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from learner.errors import LearnerError
+from learner.service.store.kept import n_kept
 from learner.service.store.position import LAST, NO_STREAM, stream_id
 from learner.service.store.processes import server_time
 from learner.service.store.settings import read_settings
@@ -68,6 +69,7 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "requests_waiting": requests,
         "request_age": max(now - stream_id(oldest)[0] / 1e3, 0.0) if oldest else None,
         "rejected_kept": rejected,
+        "kept": n_kept(link),
         "progress": latest_of(latest),
     }
 

@@ -1,5 +1,6 @@
 """A model's stream of examples: the cursor's position, whether the stream fits it, and the next entries."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, cast
 
@@ -10,8 +11,7 @@ from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate, queue_renewal, stream_id
-from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, read_blocking, read_bounded
-from learner.service.wire import LEARN_HELD
+from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, blocking, bounded, entries_bounded, entries_of
 
 __all__ = ["SharedStream", "Stream"]
 
@@ -140,32 +140,46 @@ class Stream:
         learned : bytes, optional
             The last example learned, if that is not the last one read: the note tells this one.
         """
-        client, keys = self._link.client, self._link.keys
-        learned = learned or cursor or NEVER
+        line, keys = self._link.line, self._link.keys
+        noting = self._attempts.reading(learned or cursor or NEVER)
         wanted = [(keys.examples, cursor, n_examples), (keys.requests, requests_after, n_requests)]
         after = {key: last for key, last, _ in wanted if last is not None}
         counts = [n for _, last, n in wanted if last is not None]
         count, found = min(n_examples, n_requests), dict[str, Entries]()
         if measured or max(counts) > UNMEASURED_ENTRIES:
-            self._attempts.mark_reading(client, learned)
-            found = dict(zip(after, read_bounded(client, after, counts), strict=True))
+            reply = line.exchange([*noting, bounded(after, counts)])[-1]
+            found, noting = dict(zip(after, entries_bounded(reply), strict=True)), []
             count = 1 if measured else min(count, UNMEASURED_ENTRIES)
         if not any(found.values()) and (block_ms is not None or not found):
-            with client.pipeline(transaction=False) as pipe:
-                self._attempts.mark_reading(pipe, learned)
-                found = dict(zip(after, read_blocking(pipe, after, count, block_ms), strict=True))
+            reply = line.exchange([*noting, blocking(after, count, block_ms)])[-1]
+            found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
 
     def peek(self, after: bytes) -> Entries:
         """Return the next examples, without waiting for any, and without a note."""
-        return read_bounded(self._link.client, {self._link.keys.examples: after}, [PEEKED])[0]
+        return entries_bounded(self._link.line.exchange([bounded({self._link.keys.examples: after}, [PEEKED])])[0])[0]
 
     def read_requests(self, after: bytes) -> Entries:
         """Return the next requests, without waiting for any."""
-        return read_bounded(self._link.client, {self._link.keys.requests: after}, [UNMEASURED_ENTRIES])[0]
+        wanted = {self._link.keys.requests: after}
+        return entries_of(self._link.line.exchange([blocking(wanted, UNMEASURED_ENTRIES, None)])[0], wanted)[0]
 
-    def add_learn_held(self) -> bytes | None:
-        """Add the entry that has the held examples learned; return its id, None if the stream is gone or has ended.
+    def read_ahead(self, cursor: bytes, n_examples: int) -> Callable[[], Entries]:
+        """Have the server read the next examples, about `READ_BYTES` at most, meanwhile; return what collects them.
+
+        No note is taken: `note` does that before any of them is learned.
+        """
+        line = self._link.other_line
+        line.send([bounded({self._link.keys.examples: cursor}, [n_examples])])
+        return lambda: entries_bounded(line.replies()[0])[0]
+
+    def note(self, learned: bytes) -> None:
+        """Note that all up to an entry was learned without a crash, before entries are learned that were read ahead."""
+        if noting := self._attempts.reading(learned):
+            self._link.line.exchange(noting)
+
+    def add(self, entries: Sequence[Mapping[bytes, bytes]]) -> bytes | None:
+        """Add the owner's own entries in one transaction; return the last one's id, None if the stream is gone or has ended.
 
         Raises
         ------
@@ -179,8 +193,9 @@ class Stream:
                 pipe.watch(keys.owner)
                 self._ownership.require(pipe)
                 pipe.multi()
-                pipe.xadd(keys.examples, LEARN_HELD, nomkstream=True)
-                (entry_id,) = pipe.execute(raise_on_error=False)
+                for fields in entries:
+                    pipe.xadd(keys.examples, cast("dict[Any, Any]", fields), nomkstream=True)
+                *_, entry_id = pipe.execute(raise_on_error=False)
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost while adding an entry ({error})") from error

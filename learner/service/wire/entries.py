@@ -10,6 +10,9 @@ An **entry** has one of these fields:
     Many at once: msgpack ``[target, record]`` or ``[target, record, importance]``, one after another.
 ``batch``
     Many at once: msgpack ``[target, {name: value}]`` or ``[.., importance]``, one after another.
+``outcome``
+    The ``outcome_id`` of a request, with ``target`` and, if it isn't 1, ``importance`` as text: what is learned are the
+    features that the request was answered with (see `learner.service.wire.outcomes`).
 ``learn``
     ``held``, and no other field but ``id``: no example, but the order to learn here the examples that the model holds back (see
     `learner.kernels.held`).
@@ -29,6 +32,7 @@ from typing import Any, NamedTuple
 from learner.errors import FormatError, LearnerError, show
 from learner.packing import pack, pack_example
 from learner.service.wire.bounds import MAX_ENTRY_BYTES, MAX_REASON, MAX_SHORT_BYTES, REJECTED_BYTES
+from learner.service.wire.outcomes import OutcomeFields
 from learner.service.wire.values import decode_features, decode_record, decode_target, decode_value, split
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "RejectedEntry",
     "decode_entry",
     "decode_raw",
+    "decode_single",
     "field_names",
     "has_records",
     "is_learn_held",
@@ -154,18 +159,30 @@ def decode_entry(fields: Mapping[bytes, bytes]) -> Iterator[Example | RawExample
     >>> list(decode_entry({b"record": b'{"lat": 1}', b"target": b"1"}))
     [RawExample(target=1, record={'lat': 1}, importance=1, raw=None)]
     """
+    batch = fields.get(b"batch")
+    if batch is None and b"records" not in fields:
+        yield decode_single(fields)
+        return
     try:
         require_size("entry", fields)
         _short(fields, b"id")
-        batch = fields.get(b"batch")
-        if batch is not None:
-            yield Example(batch, batch)
-        elif b"records" in fields:
-            yield from _decode_records(fields[b"records"])
-        else:
-            yield _decode_single(fields)
     except LearnerError as error:
         yield rejected_entry("decode", str(error), fields)
+        return
+    if batch is not None:
+        yield Example(batch, batch)
+    else:
+        yield from _decode_records(fields[b"records"])
+
+
+def decode_single(fields: Mapping[bytes, bytes]) -> Example | RawExample | RejectedEntry:
+    """Return the example of an entry that has neither a batch nor records, decoded, or the entry rejected."""
+    try:
+        require_size("entry", fields)
+        _short(fields, b"id")
+        return _decode_single(fields)
+    except LearnerError as error:
+        return rejected_entry("decode", str(error), fields)
 
 
 def _decode_single(fields: Mapping[bytes, bytes]) -> Example | RawExample:
@@ -177,7 +194,22 @@ def _decode_single(fields: Mapping[bytes, bytes]) -> Example | RawExample:
         return Example(pack_example(target, decode_features(fields[b"features"]), importance))
     if b"record" in fields:
         return RawExample(target, decode_value(fields[b"record"], "record"), importance)
-    raise FormatError(f"entry must have one of record, features, records, batch (got the fields {field_names(fields)})")
+    if b"outcome" in fields:
+        return Example(pack_example(target, _kept_features(fields), importance))
+    raise FormatError(
+        f"entry must have one of record, features, records, batch, outcome (got the fields {field_names(fields)})"
+    )
+
+
+def _kept_features(fields: Mapping[bytes, bytes]) -> bytes:
+    """Return the features of the answer that an outcome names."""
+    name = _short(fields, b"outcome")
+    if not isinstance(fields, OutcomeFields) or fields.kept is None:
+        raise FormatError(
+            f"outcome must name an answer that is kept (got {show(name.decode(errors='replace'))}: nobody asked with this "
+            "outcome_id, or its outcome didn't come in time, or came long ago)"
+        )
+    return fields.kept.features
 
 
 def _decode_records(data: bytes) -> Iterator[RawExample | RejectedEntry]:

@@ -45,6 +45,8 @@ class Keys:
         self.workers = prefix + "workers"
         self.rejected = prefix + "rejected"
         self.progress = prefix + "progress"
+        self.kept = prefix + "kept"  # the names of the answers that wait for their outcomes, by time
+        self.kept_bytes = prefix + "kept_bytes"
         self.attempt = prefix + "attempt"
         self.snapshots = prefix + "snapshots"
         self.moved = prefix + "moved"  # where the model went
@@ -106,6 +108,10 @@ class Keys:
     def delta(self, number: int) -> str:
         """Return the key of the rows that a commit changed."""
         return f"{self.state}delta:{number}"
+
+    def kept_answer(self, name: bytes) -> bytes:
+        """Return the key of what is kept of an answer; whoever asks chooses the name."""
+        return self.kept.encode() + b":" + name
 
     def names(self, segment: int) -> str:
         """Return the key of a segment of the committed names."""

@@ -2,8 +2,10 @@
 
 A **request** has ``record`` or ``features`` as an entry has (see `learner.service.wire.entries`), or ``records`` or ``batch``
 (msgpack values one after another, without targets), then ``reply``, the list to answer on, an optional ``id``, an optional
-``explain 1`` and an optional ``deadline_ms``: so many milliseconds after it was added, by the server's clock (the time in its
-stream id, or when the worker read it, if that was earlier), nobody waits for the answer any more.
+``explain 1``, an optional ``outcome_id``, under which the answer is kept until its outcome comes (see
+`learner.service.wire.outcomes`; only for one prediction), and an optional ``deadline_ms``: so many milliseconds after it was
+added, by the server's clock (the time in its stream id, or when the worker read it, if that was earlier), nobody waits for the
+answer any more.
 
 A **reply** is a JSON object pushed onto that list, which expires after a minute: ``id``, ``task``, ``score``, ``prediction`` (a
 probability in binary tasks), of classes ``label`` and ``probabilities``, ``unknown_fields``, ``missing_fields``,
@@ -42,6 +44,8 @@ def decode_request(fields: Mapping[bytes, bytes]) -> tuple[Iterator[bytes | RawR
     """
     try:
         require_size("request", fields)
+        if b"outcome_id" in fields:
+            _require_outcome_id(fields)
     except FormatError as error:
         return iter([error]), True
     if b"batch" in fields:
@@ -49,6 +53,16 @@ def decode_request(fields: Mapping[bytes, bytes]) -> tuple[Iterator[bytes | RawR
     if b"records" in fields:
         return _decode_records(fields[b"records"]), False
     return _decode_single(fields), True
+
+
+def _require_outcome_id(fields: Mapping[bytes, bytes]) -> None:
+    n_bytes = len(fields[b"outcome_id"])
+    if not 1 <= n_bytes <= MAX_SHORT_BYTES:
+        raise FormatError(f"outcome_id must have 1 to {MAX_SHORT_BYTES} bytes (got {n_bytes})")
+    if b"batch" in fields or b"records" in fields:
+        raise FormatError(
+            "request with outcome_id must ask for one prediction, by record or features (it asks for many)"
+        )
 
 
 def _decode_single(fields: Mapping[bytes, bytes]) -> Iterator[bytes | RawRecord | LearnerError]:

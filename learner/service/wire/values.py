@@ -203,7 +203,10 @@ def to_json(value: Any, **options: Any) -> str:
     >>> print(to_json("\x1b[2J \x9b2J \ud800 né"))
     "\u001b[2J \u009b2J \ud800 né"
     """
-    text = json.dumps(_finite(value), ensure_ascii=False, **options)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+    except (TypeError, ValueError):  # another mapping than a dict; a number that is not finite
+        text = json.dumps(_finite(value), ensure_ascii=False, **options)
     return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

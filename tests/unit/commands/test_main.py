@@ -23,6 +23,7 @@ COMMANDS = [
     "import",
     "init",
     "list",
+    "outcome",
     "plot",
     "predict",
     "promote",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from learner import layout
+from learner.errors import ExampleError
 from learner.late import LateLoss, order_notice
 from learner.model import Model
 from tests.conftest import SEED, state_bytes
@@ -137,3 +138,34 @@ def test_a_large_difference_is_told_in_one_sentence(late, n, progressive, told):
             "The order of this stream predicts its outcomes: requests are answered as the late loss says, 0.42, not as well as "
             "the progressive loss, 0.12."
         )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_answers_are_those_of_one_at_a_time(kind):
+    options = KINDS[kind]
+    model = Model(seed=SEED, **options)
+    assert list(model.answer_each([])) == []
+    for seed in (None, 1):  # before and after learning
+        if seed:
+            model.learn_packed(pack(block(seed, **options)))
+        maps = [msgpack.packb(x) for _, x, _ in block(2, **options)]
+        for place, bad in ((40, {"a": "text"}), (7, [1.0]), (0, {"a": math.inf})):
+            maps.insert(place, msgpack.packb(bad))
+        before = state_bytes(model)
+        assert list(model.answer_each(maps)) == [one_answer(model, packed) for packed in maps]
+        assert state_bytes(model) == before
+    whole, cut = maps[1:3], maps[1][:-1]
+    assert list(model.answer_each([*whole, cut])) == [*map(model.answer, whole), None]
+
+
+def test_many_answers_of_a_target_range_without_1_are_there():
+    model = Model("regression", target_range=(5.0, 9.0), seed=SEED)
+    model.learn_one({"a": 1.0}, 6.0)
+    assert list(model.answer_each([msgpack.packb({"a": 1.0})])) == [model.answer(msgpack.packb({"a": 1.0}))]
+
+
+def one_answer(model, packed):
+    try:
+        return model.answer(packed)
+    except ExampleError:
+        return None

@@ -18,7 +18,7 @@ class Stage:
         self.learning = SimpleNamespace(model=self.model, cursor=b"0-0")
         self.flushing: Flushing
 
-    def add_learn_held(self) -> bytes:
+    def add(self, entries) -> bytes:
         self.n_added += 1
         return b"%d-0" % self.n_added
 

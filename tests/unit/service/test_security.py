@@ -10,7 +10,7 @@ from featurizers import names
 from learner import layout, settings
 from learner.commands import main
 from learner.errors import ServerError
-from learner.service import answering, hanging, replying, wire
+from learner.service import answering, hanging, keeping, replying, wire
 from learner.service.store import requests, writing
 from learner.service.store.connection import client as connect
 
@@ -83,7 +83,10 @@ BOUNDS = {
     "maps and lists in one another": (wire.MAX_DEPTH, ""),
     "examples in an entry, or feature maps in a request": (wire.MAX_BATCH, ""),
     "features in an example": (layout.MAX_FEATURES, ""),
-    "a feature's name, a target, an importance, an id": (layout.MAX_NAME_BYTES, "bytes"),
+    "a feature's name, a target, an importance, an id, an `outcome_id`": (layout.MAX_NAME_BYTES, "bytes"),
+    "an answer that waits for its outcome": (keeping.MAX_ANSWER_BYTES, "bytes"),
+    "answers that wait for their outcomes": (keeping.MAX_KEPT, ""),
+    "answers that wait for their outcomes, together": (keeping.MAX_KEPT_BYTES, "bytes"),
     "contributions in a reply": (replying.MAX_EXPLAINED, ""),
     "probabilities in a reply": (replying.MAX_PROBABILITIES, ""),
     "n-grams, or runs of words, in a text": (names.MAX_RUNS, ""),

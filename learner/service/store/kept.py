@@ -1,0 +1,98 @@
+"""Answers that are kept until their outcomes come: see `learner.service.keeping`."""
+
+import contextlib
+import functools
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, cast
+
+from redis.exceptions import NoPermissionError
+
+from learner.service.store.link import Link
+from learner.service.wire import Keys
+
+__all__ = ["KeptAnswers", "n_kept", "queue_forget"]
+
+AT_ONCE = 1000  # keys of a call of a script
+
+
+class KeptAnswers:
+    """The keys ``kept:NAME``, their index ``kept``, their sizes' sum ``kept_bytes``: EVAL; ZCARD, ZRANGEBYSCORE, GET, MGET.
+
+    Parameters
+    ----------
+    link : Link
+        The model's.
+
+    Attributes
+    ----------
+    n, n_bytes : int
+        How many there are, and the sum of their sizes, as the server said last; commits make them fewer meanwhile.
+    n_again : int
+        Answers so far that were not kept, as an earlier one has their name.
+    error : str
+        Why the last ones could not be kept; empty: they were.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.n = self.n_bytes = self.n_again = 0
+        self.error = ""
+
+    def look(self) -> bool:
+        """Ask the server how many there are; return whether this user may keep answers."""
+        with self._link.client.pipeline(transaction=False) as pipe:
+            pipe.zcard(self._link.keys.kept)
+            pipe.get(self._link.keys.kept_bytes)
+            try:
+                n, n_bytes = pipe.execute()
+            except NoPermissionError:  # the user's access rules are an older release's
+                return False
+        self.n, self.n_bytes = n, int(n_bytes or 0) if n else 0
+        return True
+
+    def command(self, answers: Mapping[bytes, bytes]) -> tuple[Any, ...]:
+        """Return the command that keeps answers, by name; `queued` takes its result."""
+        return _command("keep.lua", self._link.keys, list(answers), [part for pair in answers.items() for part in pair])
+
+    def queued(self, result: Sequence[int] | Exception) -> None:
+        """Take the result of `command`; an error is that of a key that holds something else."""
+        if isinstance(result, Exception):
+            self.error = str(result)
+        else:
+            self.n, self.n_bytes, n_again = result
+            self.n_again += n_again
+
+    def get(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """Return what is kept under some names."""
+        return cast("list[bytes | None]", self._link.client.mget([self._link.keys.kept_answer(name) for name in names]))
+
+    def before(self, ms: float, n: int) -> list[bytes]:
+        """Return the names of at most `n` answers given before a time, in Unix milliseconds; the oldest first."""
+        return cast(
+            "list[bytes]", self._link.client.zrangebyscore(self._link.keys.kept, "-inf", f"({ms}", start=0, num=n)
+        )
+
+
+def queue_forget(pipe: Any, keys: Keys, names: Sequence[bytes]) -> None:
+    """Queue the deletion of answers."""
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        pipe.execute_command(*_command("forget.lua", keys, some, some))
+
+
+def _command(script: str, keys: Keys, names: Sequence[bytes], arguments: Sequence[bytes]) -> tuple[Any, ...]:
+    touched = [keys.kept, keys.kept_bytes, *map(keys.kept_answer, names)]
+    return ("EVAL", _source(script), len(touched), *touched, *arguments)
+
+
+@functools.cache
+def _source(script: str) -> str:
+    return resources.files(__package__).joinpath(script).read_text(encoding="utf-8")
+
+
+def n_kept(link: Link) -> int | None:
+    """Return how many answers wait for their outcomes; None if this user may not know: ZCARD."""
+    with contextlib.suppress(NoPermissionError):  # the user's access rules are an older release's
+        return link.client.zcard(link.keys.kept)
+    return None

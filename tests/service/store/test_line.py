@@ -1,0 +1,36 @@
+"""Commands sent over a line, and their replies."""
+
+import pytest
+import redis
+
+from learner.service.store.line import Line
+
+
+def test_replies_come_in_order_and_an_error_stands_in_its_place(client):
+    client.set("text", "x")
+    first, error, last = Line(client).exchange([("SET", "a", 1), ("LPUSH", "text", b"y"), ("GET", "a")])
+    assert (first, last) == (b"OK", b"1")
+    assert isinstance(error, redis.ResponseError)
+    assert "WRONGTYPE" in str(error)
+
+
+def test_an_error_inside_of_a_transaction_is_one_of_its_results(client):
+    client.set("text", "x")
+    *_, results = Line(client).exchange([("MULTI",), ("LPUSH", "text", "y"), ("INCR", "n"), ("EXEC",)])
+    assert isinstance(results[0], redis.ResponseError)
+    assert results[1] == 1
+
+
+def test_replies_that_nobody_read_are_never_taken_for_those_of_what_is_sent_next(client):
+    line = Line(client)
+    line.send([("ECHO", "old"), ("ECHO", "older")])
+    assert line.exchange([("ECHO", "new")]) == [b"new"]
+
+
+def test_a_lost_connection_is_an_error_once_and_nothing_is_sent_twice(client):
+    line = Line(client)
+    (number,) = line.exchange([("CLIENT", "ID")])
+    client.client_kill_filter(_id=number)
+    with pytest.raises(redis.ConnectionError):
+        line.exchange([("INCR", "n")])
+    assert line.exchange([("GET", "n")]) == [None]
