@@ -27,6 +27,15 @@ ROLES = ("producer", "worker", "asker", "monitor")
 
 CONNECTING = ["ping", "client|setname", "client|setinfo"]
 TRANSACTION = ["multi", "exec", "discard", "unwatch"]
+KEEPING = [  # answers until their outcomes come
+    *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
+    *("zadd", "zrem", "zcard", "zrangebyscore"),
+]
+WORKING_BESIDE = [  # on what candidates have
+    *("watch", "get", "set", "setrange", "del", "unlink", "expire"),
+    *("hget", "hgetall", "hmget", "hset", "hdel", "hincrby", "xadd", "xrevrange"),
+]
+LOOKING_BESIDE = ["exists", "get", "hmget", "hgetall", "xinfo|stream", "xlen", "xrange", "xrevrange"]
 
 
 def rules(model: str) -> dict[str, dict[str, Any]]:
@@ -75,21 +84,9 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
                 (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
-                (
-                    [
-                        *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
-                        *("zadd", "zrem", "zcard", "zrangebyscore"),
-                    ],
-                    [("RW", f"{keys.kept}*")],
-                ),
+                (KEEPING, [("RW", f"{keys.kept}*")]),
                 (["hget"], [("R", keys.candidates)]),
-                (
-                    [
-                        *("watch", "get", "set", "setrange", "del", "unlink", "expire"),
-                        *("hget", "hgetall", "hmget", "hset", "hdel", "hincrby", "xadd", "xrevrange"),
-                    ],
-                    [("RW", f"{keys.of_candidates}*")],
-                ),
+                (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
             ],
         },
         "asker": {
@@ -110,10 +107,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["xinfo|stream"], [("R", keys.requests)]),
                 (["xrange", "xrevrange"], [("R", keys.progress)]),
                 (["hkeys"], [("R", keys.candidates)]),
-                (
-                    ["exists", "get", "hmget", "hgetall", "xinfo|stream", "xlen", "xrange", "xrevrange"],
-                    [("R", f"{keys.of_candidates}*")],
-                ),
+                (LOOKING_BESIDE, [("R", f"{keys.of_candidates}*")]),
                 (["zcard"], [("R", keys.kept)]),
             ],
         },
