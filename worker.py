@@ -96,6 +96,7 @@ class Worker:
         self.owning = Owning(store, self.is_stopping, lease_seconds)
         self.strays = Strays(store)
         self._has_said_no_stream = False
+        self._takes_up = False  # whether what is committed must be loaded again before anything is learned
         self.spec = store.spec()
         options = {"max_rejected": max_rejected, "rejected_window": rejected_window}
         self.following = Following(store, options | {"durability": durability, "replicas": replicas})
@@ -169,7 +170,7 @@ class Worker:
         is_done = False
         while not is_done:
             try:
-                is_done = self._learn_and_answer(burst)
+                is_done = not self._take_up_again() if self._takes_up else self._learn_and_answer(burst)
             except FencedError:
                 if not self.store.ownership.is_lent():
                     raise
@@ -274,12 +275,14 @@ class Worker:
 
     def _take_up_again(self) -> bool:
         """Wait to own the model again, and go on from its last commit; return False when stopped meanwhile."""
+        self._takes_up = True
         with contextlib.suppress(LearnerError, redis.RedisError):
             self.committing.settle()  # what is still on its way must not come after the next takeover
         self.owning.close()
         self.spec = {}  # what is there then is made anew
         if not self.wait_to_own():
             return False
+        self._takes_up = False
         self.store.attempts.forget()
         text = f"goes on from commit {self.store.commits.number}, as an administrator left it"
         log.event(self.store.keys.model, "takeover", text, commit=self.store.commits.number)

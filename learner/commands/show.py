@@ -227,7 +227,10 @@ def _history_lines(history: dict[str, Any]) -> Iterator[str]:
 
 def _candidate_line(status: dict[str, Any]) -> str:
     """Return the line of ``learner status`` about a candidate."""
-    progress, name = status["progress"], status["model"].partition("/")[2]
+    name = status["model"].partition("/")[2]
+    if "error" in status:
+        return f"candidate         {name}: damaged: {printable(status['error'])}"
+    progress = status["progress"]
     if "worker" not in status["owner"]:
         how = "no worker owns it" + (f"; {status['trouble']}" if status["trouble"] else "")
     else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 from redis.exceptions import NoPermissionError
 
-from learner.errors import StoreError
+from learner.errors import LearnerError, StoreError
 from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
 from learner.service.store.kept import KeptAnswers
@@ -213,8 +213,15 @@ class Store:
 
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner, the processes and the lag, without the state; of its candidates, too."""
-        of_candidates = [each.status() for each in candidates.stores(self)]
+        of_candidates = [each._status_of_candidate() for each in candidates.stores(self)]
         return status.status(self._link, self.stream, self.processes) | {"candidates": of_candidates}
+
+    def _status_of_candidate(self) -> dict[str, Any]:
+        """Return the status of a candidate; what is damaged in it must not hide that of the model beside it."""
+        try:
+            return self.status()
+        except (LearnerError, redis.ResponseError, LookupError, TypeError, ValueError) as error:
+            return {"model": self.keys.model, "error": str(error)}
 
     def latest_progress(self) -> dict[str, float]:
         """Return the figures that the last commit recorded; none before the first."""
