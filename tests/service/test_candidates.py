@@ -6,6 +6,7 @@ import random
 
 import msgpack
 import pytest
+import redis
 
 from learner.errors import BehindError, LearnerError, StoreError
 from learner.model import Model
@@ -305,6 +306,35 @@ def test_a_worker_of_each_takes_up_the_other_without_a_restart(client, redis_url
         assert state_bytes(second.learning.copy.model) == state_bytes(first.model)
 
 
+def test_a_worker_that_loses_the_server_while_it_takes_up_again_commits_nothing_of_before(
+    client, beside_m, own, monkeypatch
+):
+    alone, other, rows = beside_m(from_history=True), Model(seed=SEED), [examples(at, at + 100) for at in (0, 100)]
+    push(client, rows[0])
+    for name in ("m", "m/c"):
+        own(name).run(burst=True)
+    first = own("m", lease_seconds=0.5)
+    candidates.promote(Store(client, "m"), "c", 0)
+    load, n = type(first.committing).load, 0
+
+    def once_lost(self):
+        nonlocal n
+        n += 1
+        if n == 1:
+            raise redis.ConnectionError
+        return load(self)
+
+    monkeypatch.setattr(type(first.committing), "load", once_lost)
+    push(client, rows[1])
+    wait_until(lambda: first.owning.heartbeat.problem is not None)
+    with pytest.raises(redis.ConnectionError):
+        first.run(burst=True)
+    first.run(burst=True)
+    assert n == 2
+    assert state_bytes(first.model) == learned(alone, *rows)
+    assert states(client, "m", "m/c") == [state_bytes(alone), learned(other, rows[0])]
+
+
 # ---- rules and commands ----
 def test_a_candidate_runs_under_its_models_rules(client, redis_url, roles, start_worker, run):
     rows = examples(0, 200)
@@ -346,6 +376,8 @@ def test_the_commands_know_candidates(client, redis_url, beside_m, drain, run, m
     assert "'nobody' does not exist" in invoke_failing("create", "e", "--beside", "nobody")
     assert "without --beside" in invoke_failing("create", "e", "--from-history")
     assert "--from with --beside" in invoke_failing("create", "e", "--beside", "m", "--from", path)
+    client.xadd(Keys.named("m/d").progress, {"examples": "junk"})
+    assert "candidate         d: damaged: " in run("status", "m").stdout
     for command, *more in map(
         str.split, ("snapshot", "rollback", "repair", "push x", "copy x", "export x.learner", "acl")
     ):
