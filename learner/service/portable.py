@@ -161,7 +161,7 @@ def _left_out(store: Store) -> tuple[str, ...]:
     keys = store.keys
     return (
         keys.spec, keys.settings, keys.state, keys.examples, keys.requests, keys.replies, keys.moved, keys.arrived,
-        keys.snapshots, f"{keys.prefix}snapshot:", keys.kept, *parts_at_work(keys),
+        keys.snapshots, f"{keys.prefix}snapshot:", keys.kept, keys.candidates, keys.of_candidates, *parts_at_work(keys),
     )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 from redis.exceptions import NoPermissionError
 
-from learner.errors import StoreError
-from learner.service.store import status
+from learner.errors import LearnerError, StoreError
+from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
 from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import LastCommit, Link
@@ -26,7 +26,7 @@ from learner.service.store.processes import Processes
 from learner.service.store.registry import register
 from learner.service.store.requests import Requests
 from learner.service.store.settings import read_settings, read_texts, write_settings
-from learner.service.store.stream import Stream
+from learner.service.store.stream import SharedStream, Stream
 from learner.service.wire import Keys
 from learner.stored import require_readable, require_spec
 
@@ -47,7 +47,7 @@ class Store:
     client : redis.Redis
         A connection made by `learner.service.store.connection.client`, which never repeats a command.
     model : str
-        The model's name.
+        The model's name; of a candidate ``MODEL/CANDIDATE``.
 
     Attributes
     ----------
@@ -68,12 +68,13 @@ class Store:
     """
 
     def __init__(self, client: "redis.Redis", model: str) -> None:
-        self._link = Link(client, Keys(model))
+        self._link = Link(client, Keys.named(model))
         self._last = LastCommit()
         self.ownership = Ownership(self._link, self._last)
         self.processes = Processes(self._link)
         self.attempts = Attempts(self._link, self.ownership)
-        self.stream = Stream(self._link, self._last, self.ownership, self.attempts)
+        kind = SharedStream if self.keys.old else Stream
+        self.stream = kind(self._link, self._last, self.ownership, self.attempts)
         self.kept = KeptAnswers(self._link)
         self.requests = Requests(self._link, self.kept)
         self._commits: Commits | None = None
@@ -131,7 +132,7 @@ class Store:
 
     def exists(self, model: str) -> bool:
         """Tell whether a model, this one or another, exists."""
-        return bool(self.client.exists(Keys(model).spec))
+        return bool(self.client.exists(Keys.named(model).spec))
 
     def streams(self, cursor: int, n: int) -> tuple[int, list[bytes]] | None:
         """Scan about `n` of the server's keys for streams named like those of models.
@@ -163,9 +164,9 @@ class Store:
                     f"model {self.keys.model!r} was renamed to {name!r}: what is still pushed here, or left, goes there "
                     f"with 'learner rename {self.keys.model} {name}'"
                 )
-            raise StoreError(
-                f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'"
-            )
+            old, _, name = self.keys.model.partition("/")
+            how = f"{name} --beside {old}" if name else old
+            raise StoreError(f"model {self.keys.model!r} does not exist: make it with 'learner create {how}'")
         with require_readable(f"spec of {self.keys.model!r}", f"put it back at {self.keys.spec}"):
             spec = require_spec(json.loads(data))
         if "outcomes" not in spec:  # by default they come late now: it would become another model
@@ -252,8 +253,20 @@ class Store:
             return None
 
     def status(self) -> dict[str, Any]:
-        """Return the last commit's figures, the owner, the processes and the lag, without the state."""
-        return status.status(self._link, self.stream, self.processes)
+        """Return the last commit's figures, the owner, the processes and the lag, without the state; of its candidates, too."""
+        of_candidates = [each._status_of_candidate() for each in candidates.stores(self)]
+        return status.status(self._link, self.stream, self.processes) | {"candidates": of_candidates}
+
+    def _status_of_candidate(self) -> dict[str, Any]:
+        """Return the status of a candidate; what is damaged in it must not hide that of the model beside it."""
+        try:
+            return self.status()
+        except (LearnerError, redis.ResponseError, LookupError, TypeError, ValueError) as error:
+            return {"model": self.keys.model, "error": str(error)}
+
+    def latest_progress(self) -> dict[str, float]:
+        """Return the figures that the last commit recorded; none before the first."""
+        return status.latest_of(cast("Any", self.client.xrevrange(self.keys.progress, count=1)))
 
     def progress(self) -> Sequence[dict[bytes, bytes]]:
         """Return the figures that the last commits recorded, the latest last."""

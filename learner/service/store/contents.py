@@ -77,15 +77,17 @@ def delete(store: "Store") -> int:
             if pipe.exists(keys.spec):
                 store.ownership.require(pipe)
             pipe.multi()
-            pipe.unlink(
-                keys.spec, keys.head, keys.examples, keys.requests, keys.settings, *parts_at_work(keys), keys.moved
-            )
+            streams = () if keys.old else (keys.examples, keys.requests)
+            pipe.unlink(keys.spec, keys.head, *streams, keys.settings, *parts_at_work(keys), keys.moved)
             pipe.set(keys.arriving, token)  # until all is deleted, nobody makes a model of that name
+            if keys.old:
+                pipe.hdel(keys.old.candidates, keys.model.partition("/")[2])
             n = int(pipe.execute()[0])
         except redis.WatchError as error:
             store.ownership.require()
             raise redis.ConnectionError(f"lost while deleting ({error})") from error
-    unregister(client, keys.model)
+    if not keys.old:
+        unregister(client, keys.model)
     n += wipe(store, token, keys.arriving)
     with store.guarded(token) as pipe:
         pipe.unlink(keys.arriving)
