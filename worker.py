@@ -157,7 +157,10 @@ class Worker:
             self.committing.load()
         except LearnerError:  # this worker will never go on: nobody has to wait for its silence
             self.owning.close()
-            raise
+            if not self.store.ownership.is_lent():
+                raise
+            self.spec = {}  # an administrator changed the model between the two reads
+            return self.wait_to_own(patient)
         self.store.processes.note("running")
         return True
 

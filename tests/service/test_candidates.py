@@ -11,6 +11,7 @@ import redis
 from learner.errors import BehindError, LearnerError, StoreError
 from learner.model import Model
 from learner.service import beside, measuring
+from learner.service.committing import Committing
 from learner.service.store import Store, candidates, snapshots
 from learner.service.store.acl import set_user
 from learner.service.store.connection import client as connect
@@ -333,6 +334,26 @@ def test_a_worker_that_loses_the_server_while_it_takes_up_again_commits_nothing_
     assert n == 2
     assert state_bytes(first.model) == learned(alone, *rows)
     assert states(client, "m", "m/c") == [state_bytes(alone), learned(other, rows[0])]
+
+
+def test_a_promotion_between_a_workers_reads_of_spec_and_state_is_taken_up(client, beside_m, own, monkeypatch):
+    alone, rows = beside_m(from_history=True), examples(0, 100)
+    push(client, rows)
+    for name in ("m", "m/c"):
+        own(name).run(burst=True)
+    load, n = Committing.load, 0
+
+    def after_a_promotion(self):
+        nonlocal n
+        n += 1
+        if n == 1:
+            candidates.promote(Store(client, "m"), "c", 0)
+        return load(self)
+
+    monkeypatch.setattr(Committing, "load", after_a_promotion)
+    owner = own("m")
+    assert n == 2
+    assert state_bytes(owner.model) == learned(alone, rows)
 
 
 # ---- rules and commands ----
