@@ -452,6 +452,7 @@ def run(minutes: float, rate: float, watch: Callable[[float, Sample], None]) -> 
         client = ended.enter_context(server.client())
         model = Model("binary", featurizer="fields", max_features=MAX_FEATURES)
         model.warm()
+        model.losses_packed(b"")  # as a worker does, so that workers find all loops on disk
         store = Store(client, "m")
         assert store.create(model.to_spec())
         store.set({"history": 30, "keep_predictions": keep, "default_outcome": "0"})
