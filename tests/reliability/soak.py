@@ -288,7 +288,7 @@ class Workers:
         self.n_killed, self.cpu = 0, 0.0
         for _ in range(2):
             self.start()
-            self.running[-1].ready()
+            self.running[-1].ready(600)
 
     def start(self) -> None:
         """Start one."""
