@@ -185,6 +185,9 @@ def test_a_copy_knows_what_the_model_knows_and_has_an_empty_stream(run, fails, c
 
 
 # ---- rename ----
+    assert "nan" not in run("list").stdout  # of the losses that it has not yet
+
+
 def test_a_renamed_model_goes_on_as_if_nothing_had_happened(run, fails, client, model, drain, committed, create):
     client.xadd(KEYS.requests, {"record": "{}", "reply": KEYS.replies + "me", "id": "7"})
     create("taken")
