@@ -87,6 +87,7 @@ def export_model(store: Store, path: str) -> dict[str, int]:
             "model": store.keys.model,
             "settings": store.setting_texts(),
             "late": astuple(committed.late),
+            "answered": astuple(committed.answered),
             "n_ids": committed.n_ids,
         }
         members: dict[str, Iterable[bytes]] = {
@@ -184,11 +185,12 @@ def import_model(store: Store, path: str) -> dict[str, int]:
         n = _put_entries(store, token, path)
         _put_items(store, token, path)
     state = model.state()
-    late, recent = LateLoss(*about.get("late", ())), RecentIds(model.spec.seed)
+    late, answered = LateLoss(*about.get("late", ())), AnsweredLoss(*about.get("answered", ()))
+    recent = RecentIds(model.spec.seed)
     if about.get("n_ids"):
         recent.load(np.frombuffer(b"".join(saving.member(path, IDS)), np.uint64), about["n_ids"])
-    learned = Learned(state, np.ones(len(state["rows"]), np.uint8), model.fingerprint, late)
-    snapshot = store.commits.snapshot(learned, NEVER, 0, (), figures_of(model, late, AnsweredLoss()), recent)
+    learned = Learned(state, np.ones(len(state["rows"]), np.uint8), model.fingerprint, late, answered)
+    snapshot = store.commits.snapshot(learned, NEVER, 0, (), figures_of(model, late, answered), recent)
     if not store.commits.create(saved.spec, snapshot, parse(about.get("settings", {})), token):
         raise StoreError(f"model {store.keys.model!r} exists already: choose another name")
     return {"examples": model.n_examples, "entries": n}
@@ -198,7 +200,7 @@ def _about(path: str) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(b"".join(saving.member(path, MODEL)))
         number = int(about["format"])
-        str(about["model"]), dict(about["settings"]), list(about["late"]), int(about["n_ids"])
+        str(about["model"]), dict(about["settings"]), list(about["late"]), list(about["answered"]), int(about["n_ids"])
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: {MODEL} must be what 'learner export' writes (got {error})") from error
     if number != FORMAT:

@@ -306,6 +306,8 @@ def path(tmp_path):
 
 def test_an_exported_model_goes_on_where_it_is_imported(run, fails, client, model, path, drain, committed):
     run("snapshot", "m")
+    sums = {"late": "[2.5, 4.0, 4]", "answered": "[1.5, 3.0, 3, 2]"}
+    client.hset(KEYS.head, mapping=sums)
     found = strictly(run("export", "m", path, "--json").stdout)
     assert found == {"model": "m", "file": path, "examples": 100, "entries": 20}
     assert "model 'm' exists already" in fails("import", path)
@@ -316,6 +318,8 @@ def test_an_exported_model_goes_on_where_it_is_imported(run, fails, client, mode
     told = run("import", path).stdout
     assert told == "imported m (100 examples, 20 entries to come): now 'learner worker m'\n"
     assert contents(client, KEYS).isdisjoint({"arriving", "snapshots"})
+    assert client.hmget(KEYS.head, *sums) == [text.encode() for text in sums.values()]
+    assert {row["model"]: row["answered_loss"] for row in strictly(run("list", "--json").stdout)} == {"m": 0.5}
     assert_whole(client, KEYS, drain, committed)
     found = strictly(run("import", path, "new", "--json").stdout)
     assert found == {"model": "new", "file": path, "examples": 100, "entries": 20}
