@@ -10,14 +10,15 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     model every class has its own rows and its own constant). The same memory is also read as uint64 and uint32.
 ``table``
     uint64; the length is a power of two: the hash table. An empty bucket is 0; another has the upper 32 bits of the name's
-    hash, and in its lower 32 bits slot + 1.
+    hash, and in its lower 32 bits slot + 1. While a larger table replaces a smaller one, there are both.
 ``names``
     uint8: the length of each feature's name in two bytes, then the name in UTF-8; nothing for derived features.
 ``samples``
     float32, (classes or 1, MAX_BINNED, 2 + N_SAMPLES): for each of the first dense features the number of values sampled, the
     number of different bounds of its bins, and the sampled values in ascending order. Quantiles of these values are the bounds.
 ``sizes``
-    int64: the rows in use, the bytes of `names` in use, and the largest allowed number of both.
+    int64: the rows in use, the bytes of `names` in use, the largest allowed number of both, and how many buckets of the
+    replaced table have been copied.
 ``dirty``
     uint8: whether each row changed since the last commit.
 ``totals``
@@ -37,8 +38,9 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
     float64: the sums of the progressive evaluation, see `learner.metrics`.
 ``held``, ``held_features``, ``held_inputs``
     The examples that wait to be learned, see `learner.kernels.held`; those of the short pool come first. ``held``: float64,
-    (n, 4): the target in the learner's own units (with many classes the class), the importance, the number of classes at its
-    arrival, and the number of features. ``held_features``: uint64, (n, 2): each feature's hash, and its value's bits.
+    (n, 5): the target in the learner's own units (with many classes the class), the importance, the number of classes at its
+    arrival, the number of features, and the number of derived ones among them, or -1 if the values are not scaled.
+    ``held_features``: uint64, (n, 2): the slot of each feature's row (with many classes its hash), and its value's bits.
     ``held_inputs``: float32, (n in the short pool, classes or 1, M): the mixer's inputs at the examples' arrival.
 ``sketch``
     uint8; the length is a power of two: bits for recently seen names without a row, see `learner.kernels.room`. Empty without
@@ -51,7 +53,7 @@ A model's whole state is a few plain arrays, so it is quick to update, to commit
 import hashlib
 import json
 
-STATE_FORMAT = 4  # of commits and saved models: their state has the arrays and the meaning that this module describes
+STATE_FORMAT = 5  # of commits and saved models: their state has the arrays and the meaning that this module describes
 
 # ---- bounds on an example ----
 MAX_NAME_BYTES = 256
@@ -112,6 +114,7 @@ N_TRENDS = 3
 MAX_SHORT, MAX_LONG, MAX_HELD_FEATURES = 128, 256, 1 << 15
 HELD_SHARE = 24  # a pool holds at most one in so many of the examples so far
 LONG_SHARE = 4  # one in so many examples goes to the long pool
+SETTLED = 4096  # examples from which on the scaled values of examples are held, unless there are dense features
 
 # ---- the hash's keys ----
 KEY_BLOCK, CONSTANT_HASH, LABEL_NEGATIVE, LABEL_POSITIVE = range(4)

@@ -505,8 +505,8 @@ class Model:
 
     @property
     def dirty(self) -> NDArray[np.uint8]:
-        """For each row of the state, whether it changed since a commit cleared the mark. A view, longer than the state."""
-        return self.learner.weight_dict.dirty
+        """For each row of the state, whether it changed since a commit cleared the mark. A view."""
+        return self.learner.weight_dict.dirty[: self.n_features]
 
     @property
     def row_width(self) -> int:

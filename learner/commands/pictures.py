@@ -29,6 +29,7 @@ __all__ = ["Progress", "Span", "Surface", "boundary", "graph", "progress", "save
 
 DPI = 150  # pixels an inch, in a PNG
 WIDTH, HEIGHT = 8.0, 5.0  # inches, of figures with axes
+MOST_RATIO = 50.0  # of the last to the first number of examples, on an axis that isn't logarithmic
 BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#666666"
 FONT, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # they come with matplotlib, so pictures are the same everywhere
 LONGEST_NAME, LONGEST_TITLE = 44, 90  # characters
@@ -90,6 +91,8 @@ class Progress:
         The progressive loss of all examples so far, the loss of those since the element before, and the best constant's loss.
     n_commits : int
         How many commits each element stands for.
+    drifts : sequence of float
+        How many examples had been learned when a rise of the loss was found.
     """
 
     examples: Array
@@ -98,6 +101,7 @@ class Progress:
     recent: Array
     constant: Array
     n_commits: int
+    drifts: Sequence[float] = ()
 
 
 def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure":
@@ -117,6 +121,11 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
     )
     label = f"best constant's, at last {curve.constant[-1]:.4g}"
     axes.plot(x, curve.constant, color=GREY, linewidth=1.5, linestyle="--", label=label, **style)
+    for at in curve.drifts if not over_time else ():
+        axes.axvline(at, color=VERMILION, linewidth=1, linestyle=":")
+        axes.annotate(
+            "drift", (at, 1.0), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8
+        )
     axes.set_ylabel(unit)
     axes.set_ylim(*_span(curve))
     axes.grid(axis="y", color="#e5e5e5")
@@ -126,7 +135,10 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
         axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz="UTC"))
         axes.set_xlabel("time (UTC)")
     else:
-        axes.set_xlim(left=0.0)
+        if curve.examples[-1] > MOST_RATIO * curve.examples[0]:
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_xlabel("examples learned")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)

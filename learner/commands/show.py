@@ -254,6 +254,9 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield from late_lines(progress)
         yield from answered_lines(progress, status.get("kept"))
         yield from notice_lines(progress, progress["loss"])
+        if "drift_examples" in progress:
+            words = "the loss rose from {drift_before:.6f} to {drift_after:.6f}, found at {drift_examples:.0f} examples"
+            yield "drift             " + words.format(**progress)
         yield from figure_lines(progress)
         yield from memory_lines(progress)
         norms = [f"{name[5:]} {norm:.3g}" for name, norm in progress.items() if name.startswith("norm_")]

@@ -41,15 +41,15 @@ from learner.kernels.records import Learner, Results, Table, named, named_work
 from learner.layout import OK
 
 __all__ = [
-    "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "featurize", "find", "hash_name", "learn",
-    "learn_by_algorithm", "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes", "of_head",
-    "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
+    "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "copy_buckets", "featurize", "find", "hash_name",
+    "learn", "learn_by_algorithm", "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes",
+    "of_head", "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
 ]  # fmt: skip
 
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
 _plain = _mixture.loops(_heads.NONE)
 _learn = _stream(_example.read, _mixture.rows_of, _plain.learn_example)
-_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_one))
+_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_class))
 _predict_classes = _classes.predict(_plain.score_example)
 _learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
 _measure = _scoring.stream(_example.read, _scoring.of_mixture(_plain.score_example))
@@ -187,6 +187,12 @@ def find(table, h, width):
 def rebuild(buckets, words64, n_rows, width):
     """Fill an empty hash table with the first rows."""
     _table.rebuild(buckets, words64, n_rows, width)
+
+
+@door
+def copy_buckets(n, table, width):
+    """Copy entries of the former hash table to the new one: see `learner.kernels.table.copy_buckets`."""
+    _table.copy_buckets(n, Table(*table), width)
 
 
 @door

@@ -9,7 +9,7 @@ from learner.kernels.bits import NOTHING
 from learner.kernels.evaluation import count_example
 from learner.kernels.example import read_header, read_rest, scan
 from learner.kernels.hashing import hash_name, is_utf8, n_digits, write_digits
-from learner.kernels.held import NONE, arrive, holds, leave
+from learner.kernels.held import NONE, arrive, hold_hashes, holds, leave, recall_hashes
 from learner.kernels.jit import compiled, inlined, no
 from learner.kernels.mixture import count_importance, salt
 from learner.kernels.records import Example, Learner, State, named
@@ -254,7 +254,7 @@ def predict(score_example: Any) -> Any:
     return predict_classes
 
 
-def through(learn_one: Any) -> Any:
+def through(learn_class: Any) -> Any:
     """Return the compiled function that learns an example of many classes, given the function for one class."""
 
     @inlined
@@ -269,14 +269,16 @@ def through(learn_one: Any) -> Any:
         n_classes = len(classes.labels)
         relative = relative_importance(importance, totals)
         if pool != NONE:
-            slot, n = leave(pool, work.hashes, work.features.values, classes.keys, totals, held)
+            slot = leave(pool, classes.keys, totals, held)
+            n = recall_hashes(slot, work.hashes, work.features.values, held)
             k, relative, n_classes = (
                 np.int64(held.numbers[slot, 0]),
                 held.numbers[slot, 1],
                 np.int64(held.numbers[slot, 2]),
             )
         elif holds(classes.settings):
-            slot = arrive(n, work.hashes, work.features.values, classes.keys, totals, held)
+            slot = arrive(classes.keys, totals, held)
+            hold_hashes(slot, n, work.hashes, work.features.values, held)
         for j in range(n_classes):
             learner = of_class(classes, j)
             class_totals = learner.state.totals
@@ -285,7 +287,7 @@ def through(learn_one: Any) -> Any:
             salt(n, work.hashes, work.features.hashes, class_totals)
             binary_example = Example(example.buffer, n, 1.0 if j == k else -1.0, importance)
             admits = j == k or n_classes <= FEW_CLASSES
-            answers[SCORES, j], _ = learn_one(pool == NONE, slot, j, admits, binary_example, relative, learner, work)
+            answers[SCORES, j], _ = learn_class(pool == NONE, slot, j, admits, binary_example, relative, learner, work)
         if pool != NONE:
             return 0.0, 0.0
         if holds(classes.settings):

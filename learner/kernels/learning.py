@@ -13,7 +13,7 @@ from learner.kernels.jit import inlined
 from learner.kernels.records import Example
 from learner.kernels.room import missing_room, total, wants_sweep
 from learner.kernels.scanner import skip
-from learner.layout import NEW_CLASS, OK, REJECTED
+from learner.layout import MAX_DERIVED, N_DENSE, NEW_CLASS, OK, REJECTED
 
 __all__ = ["MORE_HELD", "SWEEP", "stream"]
 
@@ -58,7 +58,7 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
             if code == OK:
                 if pool == NONE and wants_sweep(learner.settings.parts, table, totals):
                     return done, position, SWEEP, none_needed, OK
-                if pool == NONE and lacks_room(n, held):
+                if pool == NONE and lacks_room(n + np.int64(totals[N_DENSE]) + MAX_DERIVED, held):
                     return done, position, MORE_HELD, none_needed, OK
                 n_rows, n_copies = rows_of(n, learner)
                 n_bytes = n_copies * (total(n, work.features.lengths) + 2 * (n + 1))

@@ -67,7 +67,14 @@ def combine(learner, work):
     if is_mixture(settings):
         for k in range(N_TRENDS):
             inputs[places.trends + k] = totals[TREND + k] if settings.parts & TRENDS else 0.0
-    return mixed(places.end, mixer, inputs)
+    return mixed(n_mixed(learner), mixer, inputs)
+
+
+@inlined
+def n_mixed(learner):
+    """Return the number of inputs that may differ from 0."""
+    places = places_of(learner)
+    return places.end if learner.settings.parts & TRENDS else places.trends
 
 
 @inlined
@@ -80,14 +87,14 @@ def mixed(n, mixer, inputs):
 
 
 @inlined
-def learn_mixing(s, update, settings, state, inputs, products):
+def learn_mixing(s, update, learner, inputs, products):
     """Make one step of the mixer's filter at the mixed score; update the recent means with the target.
 
     The weight of naive Bayes stays at least 0: its variance is so large that a single example could turn its sign.
     """
-    totals, mixer = state.totals, state.mixer
+    settings, totals, mixer = learner.settings, learner.state.totals, learner.state.mixer
     curvature, error, _ = quadratic(settings.loss, s, update.y, update.precision)
-    update_filter(len(mixer), inputs, curvature * update.importance, error * update.importance, mixer, products)
+    update_filter(n_mixed(learner), inputs, curvature * update.importance, error * update.importance, mixer, products)
     if is_mixture(settings):
         k = np.uint64(len(settings.rates) + BAYES)
         mixer[k, 0] = max(mixer[k, 0], 0.0)

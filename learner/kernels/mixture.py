@@ -15,14 +15,24 @@ from learner.kernels.bits import MISSING, NOTHING, ONE, blend
 from learner.kernels.derived import derive
 from learner.kernels.example import scan
 from learner.kernels.experts import is_mixture
-from learner.kernels.held import NONE, arrive, holds, is_short, leave
+from learner.kernels.held import (
+    NONE,
+    arrive,
+    hold_features,
+    hold_unscaled,
+    holds,
+    is_settled,
+    is_short,
+    leave,
+    recall,
+)
 from learner.kernels.jit import inlined, no, yes
 from learner.kernels.losses import derivative, quadratic
-from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, places_of
+from learner.kernels.mixer import combine, is_mixed, learn_mixing, mixed, n_mixed, places_of
 from learner.kernels.places import promote
 from learner.kernels.records import Example, Inputs, Update, panel_of
 from learner.kernels.room import is_admitted
-from learner.kernels.scaling import scale_features
+from learner.kernels.scaling import clear_dense, scale_features
 from learner.kernels.table import DENSE, insert, insert_derived, look_up, width_of
 from learner.kernels.targets import relative_importance
 from learner.kernels.tasks import evaluate, has_scale, unit_and_offset
@@ -53,7 +63,7 @@ class Loops(NamedTuple):
     score_example: Any  # (learning, features, learner, work) -> (features, derived features, mixed score)
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
     learn_example: Any  # (pool, example, learner, work) -> (score, loss), before learning
-    learn_one: Any  # (is new, slot, class, admits, example, relative importance, learner, work) -> (score, loss): for one class
+    learn_class: Any  # (is new, slot, class, admits, example, relative importance, learner, work) -> (score, loss)
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------------
@@ -84,16 +94,22 @@ def rows_of(n, learner):
 
 
 @inlined
-def find_features(learning, n, learner, work):
-    """Find the rows of a scanned example's features and scale its values, the constant last; return n without the constant."""
+def find_features(learning, is_held, n, learner, work):
+    """Find the rows of an example's features, unless it held them, and scale its values; return n without the constant."""
     settings, table, features = learner.settings, learner.table, work.features
-    width = width_of(settings)
-    look_up(np.uint64(n), features.hashes, features.bases, table, width)
-    n = scale_features(n, learning, settings, table, learner.state, features, work.derived)
-    row = learner.state.totals[CONSTANT_ROW]
-    features.bases[n] = (np.uint64(row) - ONE) * width if row > 0.0 else MISSING
-    features.scaled[n] = 1.0
+    if not is_held:
+        look_up(np.uint64(n), features.hashes, features.bases, table, width_of(settings))
+    n = scale_features(n, learning, is_held, settings, table, learner.state, features, work.derived)
+    add_constant(n, learner, features)
     return n
+
+
+@inlined
+def add_constant(n, learner, features):
+    """Append the constant to the first n features."""
+    row = learner.state.totals[CONSTANT_ROW]
+    features.bases[n] = (np.uint64(row) - ONE) * width_of(learner.settings) if row > 0.0 else MISSING
+    features.scaled[n] = 1.0
 
 
 @inlined
@@ -153,9 +169,14 @@ def count_residual(s, update, relative, learner):
 @inlined
 def count_arrival(importance, relative, learner):
     """Count an example, and mark the constant's row as changed."""
-    totals = learner.state.totals
-    count_importance(importance, relative, totals)
-    learner.table.dirty[np.uint64(totals[CONSTANT_ROW]) - ONE] = 1
+    count_importance(importance, relative, learner.state.totals)
+    mark_constant(learner)
+
+
+@inlined
+def mark_constant(learner):
+    """Mark the constant's row as changed."""
+    learner.table.dirty[np.uint64(learner.state.totals[CONSTANT_ROW]) - ONE] = 1
 
 
 @inlined
@@ -180,18 +201,32 @@ def keep_inputs(slot, k, y, importance, learner, inputs):
 
 
 @inlined
+def hold_rows(slot, n, n_derived, admits, learner, work):
+    """Hold an example, whose first n features have rows; if they are held, its derived features get rows, too."""
+    if is_settled(learner.state.totals):
+        n_derived = keep_derived_rows(n_derived, admits, learner, work.derived)
+        hold_features(slot, n, n_derived, learner, work)
+    else:
+        hold_unscaled(slot, n, learner, work)
+
+
+@inlined
+def hold_nothing(slot, n, n_derived, admits, learner, work):
+    """Do nothing: with many classes, the hashes of the example's features are held."""
+
+
+@inlined
 def score_at_arrival(slot, k, learner, inputs):
     """Replace the mixer's inputs by those at a held example's arrival; return their mixed score."""
-    n = places_of(learner).end
-    for i in range(n):
+    for i in range(places_of(learner).end):
         inputs[i] = learner.state.held.inputs[slot, k, i]
-    return mixed(n, learner.state.mixer, inputs)
+    return mixed(n_mixed(learner), learner.state.mixer, inputs)
 
 
 @inlined
 def drop_missing(n, learner, features):
     """Drop the features that have no row any more, and mark the other rows as changed; return the number of features."""
-    width, dirty, constant = width_of(learner.settings), learner.table.dirty, features.bases[n]
+    width, dirty = width_of(learner.settings), learner.table.dirty
     kept = NOTHING
     for i in range(np.uint64(n)):
         base = features.bases[i]
@@ -200,9 +235,8 @@ def drop_missing(n, learner, features):
             features.scaled[kept] = features.scaled[i]
             dirty[base // width] = 1
             kept += ONE
-    features.bases[kept] = constant
-    features.scaled[kept] = 1.0
-    dirty[constant // width] = 1
+    add_constant(np.int64(kept), learner, features)
+    mark_constant(learner)
     return np.int64(kept)
 
 
@@ -269,33 +303,61 @@ def learn_derived(n_derived, admits, s, t, update, learner, work):
 
 
 # ---- functions that depend on the head -----------------------------------------------------------------------------------
-def _scoring(score_head: Any) -> Any:
-    """Return the function that scores an example, given the head's function."""
+def _scoring(score_head: Any) -> tuple[Any, Any]:
+    """Return the functions that find an example's features and score them, given the head's function."""
 
     @inlined
-    def score_example(learning, n, learner, work):
-        """Score one scanned example; return (features without the constant, derived features, mixed score).
+    def find(learning, is_held, n, learner, work):
+        """Find the features of a scanned or held example; return (features without the constant, derived features)."""
+        settings, n_derived = learner.settings, NOTHING
+        n = find_features(learning, is_held, n, learner, work)
+        if is_mixture(settings) and settings.parts & ALONE == 0:
+            n_derived = derive(learning, settings, learner.table, learner.state, work.derived)
+        return n, n_derived
 
-        The scores of all experts stay in the work arrays.
-        """
-        settings, table, places = learner.settings, learner.table, places_of(learner)
-        n = find_features(learning, n, learner, work)
+    @inlined
+    def score_features(n, n_derived, learner, work):
+        """Return the mixed score of features; the scores of all experts stay in the work arrays."""
+        settings, rows, places = learner.settings, learner.table.rows, places_of(learner)
         inputs = inputs_of(n, work.features)
         if settings.parts & SPARSE != 0:
-            experts.mark_silent(inputs, settings, table.rows, work.features.silent)
+            experts.mark_silent(inputs, settings, rows, work.features.silent)
         panel = panel_of(learner, work)
         experts.score(NOTHING, inputs, panel)
-        n_derived = NOTHING
         if is_mixture(settings) and settings.parts & ALONE == 0:
-            n_derived = derive(learning, settings, table, learner.state, work.derived)
             experts.score_derived(np.uint64(places.derived), derived_inputs(n_derived, work.derived), panel)
             standardized = work.derived.standardized
             work.scores[places.dense_filter] = experts.dense_filter.score(settings.parts, learner.state, standardized)
         if len(learner.head) > 0:
-            work.scores[places.head] = score_head(inputs, table.rows, learner.head)
-        return n, n_derived, combine(learner, work)
+            work.scores[places.head] = score_head(inputs, rows, learner.head)
+        return combine(learner, work)
 
-    return score_example
+    return find, score_features
+
+
+def _pools(find: Any) -> tuple[Any, Any]:
+    """Return two functions that find the features of a new example or of one in a pool: by rows, and in a class by hashes."""
+
+    @inlined
+    def find_by_rows(is_new, slot, n, learner, work):
+        n_derived, is_scaled = NOTHING, no()
+        if not is_new:
+            n, n_derived, is_scaled = recall(slot, learner, work)
+            mark_constant(learner)
+        if is_scaled:
+            add_constant(n, learner, work.features)
+            clear_dense(learner.state.totals, work.derived)
+            return n, n_derived
+        return find(is_new, not is_new, n, learner, work)
+
+    @inlined
+    def find_by_hashes(is_new, slot, n, learner, work):
+        n, n_derived = find(is_new, no(), n, learner, work)
+        if not is_new:
+            n = drop_missing(n, learner, work.features)
+        return n, n_derived
+
+    return find_by_rows, find_by_hashes
 
 
 def _room(start_head: Any) -> tuple[Any, Any]:
@@ -328,6 +390,8 @@ def _room(start_head: Any) -> tuple[Any, Any]:
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
             features.scaled[kept] = features.scaled[i]
+            if totals[CLASS] == 0.0:  # all classes share the values
+                features.values[kept] = features.values[i]
             kept += ONE
         features.bases[kept] = constant
         features.scaled[kept] = 1.0
@@ -368,10 +432,12 @@ def _learning(learn_head: Any) -> Any:
     return learn_features
 
 
-def _steps(head: heads.Functions, score_example: Any) -> Any:
-    """Return the function of the algorithm: predict an example, then learn it."""
+def _steps(head: heads.Functions, find: Any, score_features: Any, by_rows: bool) -> Any:
+    """Return the function of the algorithm: predict an example, then learn it; `by_rows`: held examples keep their rows."""
     learn_features = _learning(head.learn)
     keep_rows, make_constant = _room(head.start)
+    find_by_rows, find_by_hashes = _pools(find)
+    find_any, hold = (find_by_rows, hold_rows) if by_rows else (find_by_hashes, hold_nothing)
 
     @inlined
     def learn_one(is_new, slot, k, admits, example, relative, learner, work):
@@ -383,20 +449,19 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
         settings, totals = learner.settings, learner.state.totals
         if is_new:
             make_constant(example, learner, work)
-        n, n_derived, s = score_example(is_new, example.n, learner, work)
+        n, n_derived = find_any(is_new, slot, example.n, learner, work)
+        s = score_features(n, n_derived, learner, work)
         score, loss, y, importance = 0.0, 0.0, example.y, relative
         if is_new:
-            promote(settings, learner.table, learner.state, work.derived.promoted)
+            promote(settings, learner.table, learner.state, work.derived)
             score, loss, y, importance = evaluate_score(s, example, relative, learner)
             count_lengths(n, n_derived, totals, work.features.scaled)
-        else:
-            n = drop_missing(n, learner, work.features)
         update = update_of(is_new, y, importance, totals)
         if is_new:
             count_residual(s, update, relative, learner)
         if is_new and holds(settings):
-            if importance > 0.0:
-                keep_rows(example.buffer, n, admits, learner, work.features)
+            n = keep_rows(example.buffer, n, admits, learner, work.features) if importance > 0.0 else np.int64(0)
+            hold(slot, n, n_derived if importance > 0.0 else NOTHING, admits, learner, work)
             keep_inputs(slot, k, y, importance, learner, work.inputs)
             count_arrival(example.importance, relative, learner)
             return score, loss
@@ -409,7 +474,7 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
         if importance > 0.0 and is_mixed(learner):
             if not is_new and is_short(slot):
                 s = score_at_arrival(slot, k, learner, work.inputs)
-            learn_mixing(s, update, settings, learner.state, work.inputs, work.products)
+            learn_mixing(s, update, learner, work.inputs, work.products)
         if is_new:
             count_arrival(example.importance, relative, learner)
         return score, loss
@@ -419,8 +484,14 @@ def _steps(head: heads.Functions, score_example: Any) -> Any:
 
 def loops(head: heads.Functions) -> Loops:
     """Return the compiled functions of the mixture for a head's functions."""
-    score_example = _scoring(head.score)
-    learn_one = _steps(head, score_example)
+    find, score_features = _scoring(head.score)
+    learn_one, learn_class = (_steps(head, find, score_features, by_rows) for by_rows in (True, False))
+
+    @inlined
+    def score_example(learning, n, learner, work):
+        """Score one scanned example; return (features without the constant, derived features, mixed score)."""
+        n, n_derived = find(learning, no(), n, learner, work)
+        return n, n_derived, score_features(n, n_derived, learner, work)
 
     @inlined
     def learn_example(pool, example, learner, work):
@@ -428,15 +499,15 @@ def loops(head: heads.Functions) -> Loops:
 
         Returns the score, in the target's units, and the loss, before learning.
         """
-        keys, totals, held, features = learner.keys, learner.state.totals, learner.state.held, work.features
-        slot, n, y, importance = np.int64(0), example.n, example.y, example.importance
+        keys, totals, held = learner.keys, learner.state.totals, learner.state.held
+        slot, y, importance = np.int64(0), example.y, example.importance
         relative = relative_importance(importance, totals)
         if pool != NONE:
-            slot, n = leave(pool, features.hashes, features.values, keys, totals, held)
+            slot = leave(pool, keys, totals, held)
             y, relative = held.numbers[slot, 0], held.numbers[slot, 1]
         elif holds(learner.settings):
-            slot = arrive(n, features.hashes, features.values, keys, totals, held)
-        example = Example(example.buffer, n, y, importance)
+            slot = arrive(keys, totals, held)
+        example = Example(example.buffer, example.n, y, importance)
         return learn_one(pool == NONE, slot, np.int64(0), yes(), example, relative, learner, work)
 
     @inlined
@@ -449,4 +520,4 @@ def loops(head: heads.Functions) -> Loops:
         n, n_derived, s = score_example(no(), n, learner, work)
         return code, where, n, n_derived, s
 
-    return Loops(score_example, predict, learn_example, learn_one)
+    return Loops(score_example, predict, learn_example, learn_class)

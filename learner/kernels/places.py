@@ -34,13 +34,13 @@ def put(slot, place, width, words32, totals):
 
 
 @inlined
-def promote(settings, table, state, promoted):
+def promote(settings, table, state, derived):
     """Give places to the features that became dense, and mark those that the example said are missing.
 
     The latter have an odd number in ``promoted``, the start of their row + 1. It is called after scoring, so it takes effect
     from the next example.
     """
-    totals, words32, width = state.totals, table.words32, width_of(settings)
+    totals, words32, width, promoted = state.totals, table.words32, width_of(settings), derived.promoted
     is_time = np.int64(totals[EXAMPLES]) % EXAMPLES_BETWEEN == 0
     i, has_room = np.uint64(0), yes()
     while promoted[i] != MISSING:
@@ -55,6 +55,7 @@ def promote(settings, table, state, promoted):
                 put(np.float64(base // width), place, width, words32, totals)
                 if place <= MAX_BINNED:
                     state.dense_filter[place, 1 + place] = 1.0
+                    derived.standardized[place] = derived.ranks[place] = 0.0
             else:
                 has_room = is_time and take_over(base // width, width, table, totals)
         i += ONE

@@ -54,11 +54,12 @@ class Table(NamedTuple):
     """The weight dict: see `learner.learners.weights`."""
 
     buckets: Any  # uint64, the hash table: 0, or the upper half of a name's hash, then a slot + 1
+    former: Any  # uint64: the smaller table that it replaces, until its entries are copied; else empty
     rows: Any  # float32, the rows, concatenated
     words64: Any  # the same memory as uint64
     words32: Any  # and as uint32
     names: Any  # uint8
-    sizes: Any  # int64: rows, bytes of names; then the largest allowed number of both
+    sizes: Any  # int64: rows, bytes of names; the largest allowed number of both; COPIED of `learner.kernels.table`
     dirty: Any  # uint8: whether each row changed since the last commit
     sketch: Any  # uint8: bits for recently seen names without a row; empty without ``max_features``
 
@@ -76,15 +77,15 @@ class State(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The examples that wait to be learned: see `learner.kernels.held`. A slot is a place in one of the pools."""
+    """The examples that wait to be learned: see `learner.kernels.held`. A slot is a place for one example."""
 
     sizes: Any  # int64: see `learner.kernels.held`
-    starts: Any  # int64, by slot: where the example's features start in ``hashes`` and ``values``
-    lengths: Any  # int64, by slot: their number
+    slots: Any  # int64, by place in the pools: the slot of the example
+    spans: Any  # int64, (slots, N_SPANS): where its features are
     numbers: Any  # float64, (slots, 3): target, importance, the number of classes at its arrival
     inputs: Any  # float32, (slots of the short pool, classes or 1, M): the mixer's inputs at its arrival
-    hashes: Any  # uint64, (2, n): one row is in use
-    values: Any  # float64, (2, n)
+    features: Any  # uint64, (2, n), one row is in use: the rows of its features; with many classes their hashes
+    values: Any  # float64, (2, n): their values, scaled or not
 
 
 class Learner(NamedTuple):
@@ -167,7 +168,6 @@ class Derived(NamedTuple):
     ranks: Any  # float64, by place: the places of values among the first ones, standardised
     standardized: Any  # float64, by place: 1, then the dense features' values minus their means, over their deviations
     frequent: Any  # uint64: the starts of the rows of the most frequent other features
-    counts: Any  # float64: their counts
     promoted: Any  # uint64: the starts of the rows of features that become dense after this example; see `places`
 
 
@@ -246,7 +246,7 @@ def work() -> Work:
             np.zeros(MAX_DERIVED, np.uint64), np.zeros(MAX_DERIVED, np.uint64), np.zeros((3, MAX_DERIVED), np.uint32),
             np.ones(MAX_DERIVED, np.float32), np.zeros(1 + MAX_BINNED + MAX_SWITCHES),
             np.zeros(1 + MAX_BINNED), np.zeros(1 + MAX_BINNED),
-            np.zeros(N_CROSSED, np.uint64), np.zeros(N_CROSSED), np.zeros(n + 1, np.uint64),
+            np.zeros(N_CROSSED, np.uint64), np.zeros(n + 1, np.uint64),
         )  # fmt: skip
         _thread.work = Work(
             features, derived, np.zeros(MAX_INPUTS), np.zeros(MAX_INPUTS), np.zeros(max(MAX_INPUTS, MAX_BINNED + 1)),

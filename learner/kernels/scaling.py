@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from learner.kernels.bits import MISSING, NOTHING, ONE
+from learner.kernels.bits import MISSING, ONE
 from learner.kernels.jit import inlined, no
 from learner.kernels.table import COUNT, DENSE, DEVIATION, MEAN, PLACE_MASK, SAID, SCALE, find_again, width_of
 from learner.layout import (
@@ -32,6 +32,7 @@ from learner.layout import (
 
 # A value's size is clipped to the mean's size plus so many deviations; to so many means where all values were equal.
 MAX_DEVIATIONS, MAX_MEANS = 15.0, 4.0
+KEY_STEP = 16384.0  # above the number of features of an example
 MAX_STANDARDIZED = 8.0  # deviations from the mean; standardised values are clipped to this
 
 
@@ -57,22 +58,28 @@ def bounded(v, bound):
 
 
 @inlined
-def keep_frequent(base, count, n, frequent, counts):
-    """Insert a row into the list of the most frequent, in descending order of count; return the length of the list."""
-    if n < np.uint64(N_CROSSED):
-        at = n
-        n += ONE
-    elif counts[N_CROSSED - 1] >= count:
-        return n
-    else:
-        at = np.uint64(N_CROSSED - 1)
-    while at > NOTHING and counts[at - ONE] < count:
-        frequent[at] = frequent[at - ONE]
-        counts[at] = counts[at - ONE]
-        at -= ONE
-    frequent[at] = base
-    counts[at] = count
-    return n
+def keep_largest(key, largest):
+    """Put a key among the four largest ones, in descending order; without a branch, which would often be mispredicted."""
+    a, b, c, d = largest
+    a, key = max(a, key), min(a, key)
+    b, key = max(b, key), min(b, key)
+    c, key = max(c, key), min(c, key)
+    return a, b, c, max(d, key)
+
+
+@inlined
+def frequency_key(i, count):
+    """Return a key that orders the features of an example by their counts, then by their places; above 0."""
+    return count * KEY_STEP - np.float64(i)
+
+
+@inlined
+def write_frequent(largest, bases, frequent):
+    """Write the rows of the features with these keys; MISSING ends the list."""
+    for j in range(N_CROSSED):
+        key = largest[j]
+        i = np.ceil(key / KEY_STEP) * KEY_STEP - key
+        frequent[j] = bases[np.uint64(i)] if key > 0.0 else MISSING
 
 
 @inlined
@@ -97,6 +104,7 @@ def note_switch(base, count, learning, table, state, derived):
         margin = MIN_SWITCH_SHARE * totals[EXAMPLES]
         if margin < count < totals[EXAMPLES] - margin:
             totals[N_SWITCHES] += 1.0
+            derived.numbers[MAX_BINNED + np.int64(totals[N_SWITCHES])] = 0.0  # on from the next example
             state.interactions[MAX_BINNED + np.int64(totals[N_SWITCHES]), 0] = count / totals[EXAMPLES]
             table.words32[base + DENSE] |= np.uint32(totals[N_SWITCHES]) << np.uint32(SWITCH_SHIFT)
 
@@ -119,8 +127,18 @@ def note_missing(i, base, half_of_examples, table, features, derived):
 
 
 @inlined
-def scale_features(n, learning, settings, table, state, features, derived):
-    """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``, and confirm their rows; return n.
+def clear_dense(totals, derived):
+    """Set the dense features' values, ranks and standardised values to 0, and the switches to off."""
+    derived.standardized[0] = 1.0
+    for place in range(1, min(np.int64(totals[N_DENSE]), MAX_BINNED) + 1):
+        derived.numbers[place] = derived.ranks[place] = derived.standardized[place] = 0.0
+    for switch in range(1, np.int64(totals[N_SWITCHES]) + 1):
+        derived.numbers[MAX_BINNED + switch] = 0.0
+
+
+@inlined
+def scale_features(n, learning, is_held, settings, table, state, features, derived):
+    """Write values on their features' own scales, in [-1, 1], into ``scaled[:n]``; confirm rows that weren't held; return n.
 
     Dense features are centred. A dense feature that this example leaves out is added with the value 0, so the score stays
     linear in the example's values. When learning, the values update the features' statistics. For later steps this also writes
@@ -135,15 +153,12 @@ def scale_features(n, learning, settings, table, state, features, derived):
     crosses = len(settings.rates) > 1 and settings.parts & CROSSES != 0
     n_dense = np.int64(totals[N_DENSE])
     features.present[: n_dense + 1] = 0
-    derived.numbers[:] = 0.0
-    derived.ranks[:] = 0.0
-    derived.standardized[:] = 0.0
-    derived.standardized[0] = 1.0
-    derived.frequent[0] = MISSING  # ends the list
-    n_frequent = n_promoted = np.uint64(0)
+    clear_dense(totals, derived)
+    largest = (0.0, 0.0, 0.0, 0.0)
+    n_promoted = np.uint64(0)
     for i in range(np.uint64(n)):
         x = features.values[i]
-        base = find_again(i, features.hashes, bases, table, width)
+        base = bases[i] if is_held else find_again(i, features.hashes, bases, table, width)
         if x != x:  # missing
             features.scaled[i] = 0.0
             if base != MISSING and note_missing(i, base, half_of_examples, table, features, derived) and learning:
@@ -158,8 +173,8 @@ def scale_features(n, learning, settings, table, state, features, derived):
             words32[base + COUNT] += 1
             dirty[base // width] = 1
         place = np.int64(words32[base + DENSE] & PLACE_MASK)
-        if crosses and count >= min_count and place == 0:
-            n_frequent = keep_frequent(base, count, n_frequent, derived.frequent, derived.counts)
+        if crosses:
+            largest = keep_largest(frequency_key(i, count) if count >= min_count and place == 0 else 0.0, largest)
         mean = np.float64(rows[base + MEAN])
         deviation = np.float64(rows[base + DEVIATION])
         if deviation == 0.0 and np.float32(x) == rows[base + MEAN]:  # an indicator: all its values were equal
@@ -184,8 +199,7 @@ def scale_features(n, learning, settings, table, state, features, derived):
         if learning:
             observe_value(x, base, count, rows)
     n = add_left_out(n, learning, settings, table, totals, features, derived)
-    if n_frequent < np.uint64(N_CROSSED):
-        derived.frequent[n_frequent] = MISSING
+    write_frequent(largest, bases, derived.frequent)
     derived.promoted[n_promoted] = MISSING  # ends the list
     return n
 

@@ -1,4 +1,9 @@
-"""The hash table from names to rows: lookups, and rows for new features."""
+"""The hash table from names to rows: lookups, and rows for new features.
+
+A full table is replaced by one twice as large, but not at once: the entries are copied to the new one a few buckets at a time,
+in order, with each new row (incremental rehashing). Until then a new row is entered into the former table, where it is copied
+later, unless its bucket there has been copied before. So all rows are in one of the two tables.
+"""
 
 import numpy as np
 
@@ -18,6 +23,8 @@ from learner.layout import SAID as SAID_BIT
 from learner.layout import SCALE as SCALE_WORD
 
 MASK32 = np.uint64(0xFFFFFFFF)
+COPIED = 4  # in ``sizes``: how many buckets of the former table have been copied
+COPIED_A_ROW = 8  # buckets: meanwhile the part not yet copied fills up from 0.7 to at most 0.7 + 1/8
 SCALE, COUNT, MEAN, DEVIATION, HASH, NAME, DENSE = (
     np.uint64(word) for word in (SCALE_WORD, COUNT_WORD, MEAN_WORD, DEVIATION_WORD, HASH_WORD, NAME_WORD, DENSE_WORD)
 )
@@ -36,14 +43,14 @@ def hash_at(table, base):
     return table.words64[(base >> ONE) + HASH]
 
 
-@inlined
-def find(table, h, width):
-    """Return the start in ``rows`` of the row of the name with this hash, or MISSING."""
-    mask = np.uint64(len(table.buckets) - 1)
+@compiled
+def search(buckets, h, table, width):
+    """Return the start in ``rows`` of the row of the name with this hash, by one of the two tables, or MISSING."""
+    mask = np.uint64(len(buckets) - 1)
     i = h & mask
     tag = h >> HALF
     while True:
-        entry = table.buckets[i]
+        entry = buckets[i]
         if entry == NOTHING:
             return MISSING
         if entry >> HALF == tag:
@@ -54,20 +61,39 @@ def find(table, h, width):
 
 
 @inlined
+def find(table, h, width):
+    """Return the start in ``rows`` of the row of the name with this hash, or MISSING."""
+    base = MISSING
+    if len(table.former) > 0:
+        base = search(table.former, h, table, width)
+    return search(table.buckets, h, table, width) if base == MISSING else base
+
+
+@inlined
+def probe(buckets, h):
+    """Return the first entry with the tag of a hash, or NOTHING."""
+    mask = np.uint64(len(buckets) - 1)
+    tag = h >> HALF
+    i = h & mask
+    entry = buckets[i]
+    while entry != NOTHING and entry >> HALF != tag:
+        i = (i + ONE) & mask
+        entry = buckets[i]
+    return entry
+
+
+@inlined
 def look_up(n, hashes, bases, table, width):
     """Write the probable starts of the rows of ``hashes[:n]``, or MISSING, into ``bases``; `find_again` confirms one of them.
 
     The loop is short, so that the processor handles many cache misses at once. It also prefetches the rows.
     """
-    mask = np.uint64(len(table.buckets) - 1)
     for j in range(n):
-        h = hashes[j]
-        tag = h >> HALF
-        i = h & mask
-        entry = table.buckets[i]
-        while entry != NOTHING and entry >> HALF != tag:
-            i = (i + ONE) & mask
-            entry = table.buckets[i]
+        entry = NOTHING
+        if len(table.former) > 0:
+            entry = probe(table.former, hashes[j])
+        if entry == NOTHING:
+            entry = probe(table.buckets, hashes[j])
         if entry == NOTHING:
             bases[j] = MISSING
         else:
@@ -104,6 +130,36 @@ def rebuild(buckets, words64, n_rows, width):
         enter(buckets, words64[slot * half + HASH], slot)
 
 
+@compiled
+def enter_former(h, slot, table, width):
+    """Enter a slot into the former table if it will be copied from there, else into the new one; copy some buckets."""
+    former = table.former
+    i, n = h & np.uint64(len(former) - 1), np.uint64(len(former))
+    if i >= np.uint64(table.sizes[COPIED]):
+        while i < n and former[i] != NOTHING:
+            i += ONE
+    else:
+        i = n
+    if i < n:
+        former[i] = (h >> HALF) << HALF | (slot + ONE)
+    else:
+        enter(table.buckets, h, slot)
+    copy_buckets(COPIED_A_ROW, table, width)
+
+
+@compiled
+def copy_buckets(n, table, width):
+    """Copy the entries of the next n buckets of the former table to the new one."""
+    first = np.uint64(table.sizes[COPIED])
+    last = min(first + np.uint64(n), np.uint64(len(table.former)))
+    for i in range(first, last):
+        entry = table.former[i]
+        if entry != NOTHING:
+            slot = (entry & MASK32) - ONE
+            enter(table.buckets, hash_at(table, slot * width), slot)
+    table.sizes[COPIED] = last
+
+
 @inlined
 def new_row(h, table, width):
     """Add a row under a hash, with a count of 1; return its start. The caller fills in the rest of the header."""
@@ -112,7 +168,10 @@ def new_row(h, table, width):
     base = slot * width
     table.words64[(base >> ONE) + HASH] = h
     table.words32[base + COUNT] = 1
-    enter(table.buckets, h, slot)
+    if len(table.former) > 0:
+        enter_former(h, slot, table, width)
+    else:
+        enter(table.buckets, h, slot)
     table.dirty[slot] = 1
     return base
 

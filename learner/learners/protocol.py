@@ -26,6 +26,7 @@ from learner.tasks import TASKS
 __all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
 
 
+COPIED_AN_EXAMPLE = 16  # buckets of a hash table that is being replaced: without new features this ends, too
 NO_EXAMPLES = np.frombuffer(b"", np.uint8)  # read-only, as all examples are: the loops are compiled for that
 
 
@@ -146,6 +147,7 @@ class Learner(ABC):
                 rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
             n_done += done
             self._make_room(n_rows, n_bytes)
+            self.weight_dict.copy_buckets(COPIED_AN_EXAMPLE * done)
             if position >= len(buffer) and not n_rows and not n_bytes:
                 break
             if between:
@@ -344,8 +346,6 @@ class Learner(ABC):
             raise StoreError(f"state must have names, and rows of {width} numbers")
         self._load_arrays(state)
         if self.spec.outcomes == "late":
-            if not {"held", "held_features", "held_inputs"} <= state.keys():
-                raise StoreError("state must have the examples that are held back (got none)")
             self.held.load(state)
         self.weight_dict.load(state["rows"], state["names"])
 

@@ -32,6 +32,7 @@ def sweep(learner: "LinearLearner") -> None:
     if learner.spec.max_features:
         _drop_least_useful(learner, keep, protected)
     slots = weight_dict.compact(keep)
+    learner.held.move(slots)
     if learner.spec.max_features:
         aged = weight_dict.aged[:n][slots >= 0]
         weight_dict.aged[:n] = 0
@@ -53,7 +54,8 @@ def _drop_least_useful(learner: "LinearLearner", keep: NDArray[np.bool_], protec
         np.maximum.at(usefulness, words[derived, parent], usefulness[derived])
     usefulness[~keep], usefulness[protected] = 0.0, np.inf
     order = np.argsort(usefulness, kind="stable")[: n - np.count_nonzero(protected)]
-    rows_left, bytes_left = (weight_dict.sizes[2:] - weight_dict.sizes[2:] // layout.EVICTED_SHARE).tolist()
+    bounds = weight_dict.sizes[2:4]
+    rows_left, bytes_left = (bounds - bounds // layout.EVICTED_SHARE).tolist()
     freed = np.cumsum(weight_dict.name_lengths()[order])
     n_dropped = max(n - rows_left, int(np.searchsorted(freed, weight_dict.sizes[1] - bytes_left)) + 1)
     keep[order[:n_dropped]] = False

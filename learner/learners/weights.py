@@ -6,6 +6,7 @@ slot has a row in one array, and its name in an arena of bytes. The dict starts 
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,13 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.errors import LearnerError
+from learner.kernels.table import COPIED
 from learner.spec import label_numbers
 
 __all__ = ["WeightDict"]
+
+MIN_RESERVED = 1 << 22  # bytes: a larger array has addresses reserved, so that it need not move when it grows
+MIN_GRADUAL = 1 << 16  # buckets: a table as large is replaced little by little
 
 
 class WeightDict:
@@ -37,14 +42,18 @@ class WeightDict:
         self.width = width
         self.keys = keys
         bounds = (max_features, max_features * layout.NAME_BYTES) if max_features else (1 << 62, 1 << 62)
-        self.sizes = np.array([0, 0, *bounds], np.int64)
+        self.sizes = np.array([0, 0, *bounds, 0], np.int64)
         n_bytes = layout.SKETCH_BYTES * (max_features or 0)
         n_bytes = min(max(1 << (n_bytes - 1).bit_length(), layout.MIN_SKETCH), layout.MAX_SKETCH) if n_bytes else 0
         self.sketch = np.zeros(n_bytes, np.uint8)
         self.aged = np.zeros(max_features or 0, np.float32)
-        self.table = np.zeros(1 << 11, np.uint64)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.sizes[[0, 1, COPIED]] = 0
+        self.table, self.former = np.zeros(1 << 11, np.uint64), np.zeros(0, np.uint64)
         self.names = np.zeros(1 << 14, np.uint8)
-        self.rows = _aligned(1 << 10, width)
+        self.rows = _aligned(self.width << 10)
         self.dirty = np.zeros(1 << 10, np.uint8)
 
     def __len__(self) -> int:
@@ -61,7 +70,7 @@ class WeightDict:
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """The argument of the loops: a `learner.kernels.records.Table` as a plain tuple."""
         words64, words32 = self.rows.view(np.uint64), self.rows.view(np.uint32)
-        return self.table, self.rows, words64, words32, self.names, self.sizes, self.dirty, self.sketch
+        return self.table, self.former, self.rows, words64, words32, self.names, self.sizes, self.dirty, self.sketch
 
     @property
     def matrix(self) -> NDArray[np.float32]:
@@ -82,8 +91,11 @@ class WeightDict:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of memory of the arrays, unused capacity included."""
-        return sum(a.nbytes for a in (self.table, self.rows, self.names, self.dirty, self.sketch, self.aged))
+        """The bytes of memory of the hash table, and of what is in use of the arrays: the rest has addresses, but no memory."""
+        arrays = self.table, self.former, self.matrix, self.sketch, self.aged
+        return sum(array.nbytes for array in arrays) + int(
+            self.sizes[:2].sum()
+        )  # a byte of `dirty` a row, and the names
 
     def slot(self, name: str, of_class: int = 0) -> int | None:
         """Return the slot of a name, or None; in a multi-class model, its slot for a class, counted from 1."""
@@ -150,6 +162,7 @@ class WeightDict:
     def warm(self) -> None:
         """Compile the functions that the dict itself calls, or load them from disk."""
         kernels.rebuild(np.zeros(1, np.uint64), self.rows.view(np.uint64), 0, self.width)
+        kernels.copy_buckets(0, self.arrays, self.width)
         self.slot("")
         if len(self.sketch):
             kernels.compact(np.zeros(0, np.bool_), np.zeros(0, np.int64), self.arrays, self.width)
@@ -167,33 +180,36 @@ class WeightDict:
             raise LearnerError(
                 f"a model holds at most {layout.MAX_ROWS} features and {layout.MAX_ARENA} bytes of names (got {need_rows})"
             )
-        capacity = len(self.rows) // self.width
-        if need_rows > capacity:
-            # grow by half while small, later by a quarter, to keep memory per feature low
-            capacity = max(need_rows, capacity + (capacity >> 1 if capacity < 100_000 else capacity >> 2))
-            capacity = min(capacity, int(self.sizes[2]))
-            rows = _aligned(capacity, self.width)
-            used = len(self) * self.width
-            rows[:used] = self.rows[:used]
-            dirty = np.zeros(capacity, np.uint8)
-            dirty[: len(self.dirty)] = self.dirty
-            self.rows, self.dirty = rows, dirty
+        if need_rows > len(self.dirty):
+            most = min(int(self.sizes[2]), layout.MAX_ROWS)
+            self.rows = _larger(self.rows, len(self) * self.width, need_rows * self.width, most * self.width)
+            dirty = np.zeros(len(self.rows) // self.width, np.uint8)
+            dirty[: len(self)] = self.dirty[: len(self)]
+            self.dirty = dirty
         if need_names > len(self.names):
-            names = np.zeros(min(max(need_names, len(self.names) * 3 // 2), int(self.sizes[3])), np.uint8)
-            names[: self.sizes[1]] = self.names[: self.sizes[1]]
-            self.names = names
+            most = min(int(self.sizes[3]), layout.MAX_ARENA)
+            self.names = _larger(self.names, int(self.sizes[1]), need_names, most)
         size = len(self.table)
         while 10 * need_rows > 7 * size:
             size *= 2
         if size > len(self.table):
-            self.table = np.zeros(size, np.uint64)
-            kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
+            self.copy_buckets(len(self.former))
+            self.former, self.table = self.table, np.zeros(size, np.uint64)
+            self.sizes[COPIED] = 0
+            if len(self.former) < MIN_GRADUAL:
+                self.copy_buckets(len(self.former))
+
+    def copy_buckets(self, n: int) -> None:
+        """Copy n more buckets of a table that is being replaced, if one is; each new row copies some, too."""
+        if not len(self.former):
+            return
+        kernels.copy_buckets(n, self.arrays, self.width)
+        if self.sizes[COPIED] == len(self.former):
+            self.former = np.zeros(0, np.uint64)
 
     def load(self, rows: NDArray[np.float32], names: NDArray[np.uint8]) -> None:
         """Replace all rows and names by saved contents of `matrix` and `names`."""
-        self.sizes[:2] = 0
-        self.table[:] = 0
-        self.rows[:] = 0
+        self._clear()
         self.reserve(len(rows), len(names))
         self.rows[: rows.size] = rows.ravel()
         self.names[: len(names)] = names
@@ -218,8 +234,9 @@ class WeightDict:
         slots = np.empty(len(self), np.int64)
         kernels.compact(keep, slots, self.arrays, self.width)
         self.table[:] = 0
+        self.former, self.sizes[COPIED] = np.zeros(0, np.uint64), 0
         kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
-        self.dirty[:] = 1
+        self.dirty[: len(self)] = 1
         return slots
 
 
@@ -254,8 +271,27 @@ def hash_keys(
     return keys
 
 
-def _aligned(n_rows: int, width: int) -> NDArray[np.float32]:
-    """Return zeros, aligned so that each row starts on a cache line."""
-    raw = np.zeros(n_rows * width + 16, np.float32)
-    start = -raw.ctypes.data // 4 % 16
-    return raw[start : start + n_rows * width]
+def _larger(array: NDArray[Any], used: int, needed: int, most: int) -> NDArray[Any]:
+    """Return a copy of the first numbers of an array, with zeros after them, for at least the numbers needed.
+
+    A large one has room for three quarters of the machine's memory, unless the system refuses: an address takes no memory until
+    something is written there.
+    """
+    n = wanted = min(max(needed, len(array) * 3 // 2), most)
+    if n * array.itemsize >= MIN_RESERVED:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        wanted = max(n, min(machine // 4 * 3 // array.itemsize, most))
+    try:
+        larger = _aligned(wanted, array.dtype)
+    except MemoryError:
+        larger = _aligned(n, array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+def _aligned(n: int, dtype: Any = np.float32) -> NDArray[Any]:
+    """Return n zeros, the first of which starts a cache line."""
+    size = np.dtype(dtype).itemsize
+    raw = np.zeros(n + 64 // size, dtype)
+    start = -raw.ctypes.data % 64 // size
+    return raw[start : start + n]

@@ -162,7 +162,9 @@ class Committing:
             self._progress(now),
             learning.recent,
             learning.settled,
+            learning.watching.points,
         )
+        learning.watching.points = []
         learning.forget_uncommitted()
         self._committed_at = now
         self._committed_examples = model.n_examples
@@ -180,8 +182,10 @@ class Committing:
         """Return the figures of the commit that begins now."""
         learning, model = self.learning, self.learning.model
         self._warn_of_gradients()
+        if warning := learning.watching.warning():
+            log.event(self.store.keys.model, "drift", warning, "warning", **learning.watching.drift)
         rate = (model.n_examples - self._committed_examples) / (now - self._committed_at + 1e-9)
-        return figures_of(model, learning.late, learning.answered, learning.n_repeated, rate)
+        return figures_of(model, learning.late, learning.answered, learning.n_repeated, rate) | learning.watching.drift
 
     def _warn_of_gradients(self) -> None:
         """Warn once when the gradients of the neural head vanish or explode."""

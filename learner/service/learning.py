@@ -14,6 +14,7 @@ from learner.service.recent import RecentIds
 from learner.service.store.position import NEVER
 from learner.service.store.reading import Entries
 from learner.service.store.snapshot import Committed
+from learner.service.watching import Watching
 from learner.service.wire import (
     MAX_BATCH,
     MAX_SHORT_BYTES,
@@ -83,7 +84,8 @@ class Learning:
         self.pack = or_die(model.pack)
         self.acceptance = acceptance
         self.stopping = stopping
-        self.between = between
+        self.watching = Watching(model)
+        self._between = between
         self.recent = RecentIds(model.spec.seed)
         self.late = LateLoss()
         self.answered = AnsweredLoss()
@@ -106,9 +108,15 @@ class Learning:
             self.recent.load(committed.ids, committed.n_ids)
             self.cursor = committed.cursor
             self.late, self.answered = committed.late, committed.answered
+        self.watching.begin()
         self._n_observed, self._n_observed_rejected = self._counts()
 
     # ---- learning ----
+    def between(self) -> None:
+        """Do what may be done in the middle of entries."""
+        self.watching.look()
+        self._between()
+
     def learn(self, entries: Entries) -> None:
         """Learn entries in order; what can't be learned is rejected, and the line goes on."""
         waiting: list[Entry | Group] = []
@@ -201,6 +209,7 @@ class Learning:
                 self._reject_and_count(entry_id, part)
             elif isinstance(part, Example):
                 learned = self.model.learn_packed(part.packed, MAX_BATCH, self.between)
+                self.watching.observe(learned.losses)
                 for rejection in learned.rejections:
                     self.reject(entry_id, RejectedEntry("learn", rejection.reason, rejection.data, "batch"))
                 if len(learned.rejections) < len(learned.scores):
@@ -244,7 +253,9 @@ class Learning:
         ends = list(itertools.accumulate(group.n for group in groups))
         n_rejected = [0] * len(groups)
         packed = b"".join(group.packed for group in groups)
-        for rejection in self.model.learn_packed(packed, None, self.between).rejections:
+        learned = self.model.learn_packed(packed, None, self.between)
+        self.watching.observe(learned.losses)
+        for rejection in learned.rejections:
             at = bisect.bisect_right(ends, rejection.index)
             group = groups[at]
             n_rejected[at] += 1

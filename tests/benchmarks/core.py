@@ -293,17 +293,21 @@ def progress_bar(total: int, quiet: bool = False) -> tuple[Progress, Callable[[s
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------------------
-def measure(pairs: int, checkouts: dict[str, Path], quiet: bool = False) -> dict[str, Any]:
-    """Run everything, and return the figures."""
-    n_steps = len(WRITERS) * (1 + len(PEERS)) + len(KINDS) * (len(checkouts) + pairs * (len(checkouts) + len(PEERS)))
+def measure(
+    pairs: int, checkouts: dict[str, Path], quiet: bool = False, rows: Sequence[str] = tuple(KINDS)
+) -> dict[str, Any]:
+    """Run some rows of the tables, by default all, and return the figures."""
+    kinds = {row: KINDS[row] for row in rows}
+    streams = list(dict.fromkeys(stream for stream, _ in kinds.values()))
+    n_steps = len(streams) * (1 + len(PEERS)) + len(kinds) * (len(checkouts) + pairs * (len(checkouts) + len(PEERS)))
     progress, step = progress_bar(n_steps, quiet)
     with tempfile.TemporaryDirectory() as place, progress:
         files, peers = {}, {}
-        for stream, write in WRITERS.items():
+        for stream in streams:
             folder = Path(place) / stream
             folder.mkdir()
             step(f"writing the {stream} stream")
-            files[stream], text = write(folder)
+            files[stream], text = WRITERS[stream](folder)
             empty = folder / "empty.vw"
             empty.write_text("")
             for name, (bits, cached) in PEERS.items():
@@ -311,16 +315,16 @@ def measure(pairs: int, checkouts: dict[str, Path], quiet: bool = False) -> dict
                 peers[stream, name] = Peer(text, empty, bits, cached)
 
         def ours(kind: str, which: str) -> dict[str, Any]:
-            stream, options = KINDS[kind]
+            stream, options = kinds[kind]
             return run_ours(OURS, [json.dumps(options), str(files[stream])], checkouts[which])
 
-        for kind in KINDS:  # the first run of each compiles
+        for kind in kinds:  # the first run of each compiles
             for which in checkouts:
                 step(f"{kind}, {which}: compiling")
                 ours(kind, which)
         runs: dict[tuple[str, str], list[Any]] = {}
         for i in range(pairs):
-            for kind, (stream, _) in KINDS.items():
+            for kind, (stream, _) in kinds.items():
                 for which in list(checkouts)[:: -1 if i % 2 else 1]:  # the checkouts take turns at going first
                     step(f"{kind}, {which}")
                     runs.setdefault((kind, which), []).append(ours(kind, which))
@@ -329,23 +333,23 @@ def measure(pairs: int, checkouts: dict[str, Path], quiet: bool = False) -> dict
                     runs.setdefault((kind, name), []).append(peers[stream, name].measure())
     result: dict[str, Any] = {"machine": machine("numba", "numpy", "vowpalwabbit"), "pairs": pairs}
     for which in checkouts:
-        result[which] = {kind: ours_figures(runs, kind, which) for kind in KINDS}
+        result[which] = {kind: ours_figures(runs, kind, which) for kind in kinds}
     if "before" in checkouts:
         result["after_over_before"] = {
             kind: statistics.median(
                 before["seconds"] / after["seconds"]
                 for before, after in zip(runs[kind, "before"], runs[kind, "after"], strict=True)
             )
-            for kind in KINDS
+            for kind in kinds
         }
     result["vw"] = {
         stream: {
             name: vw_figures(
-                peers[stream, name], [pair for kind in KINDS if KINDS[kind][0] == stream for pair in runs[kind, name]]
+                peers[stream, name], [pair for kind in kinds if kinds[kind][0] == stream for pair in runs[kind, name]]
             )
             for name in PEERS
         }
-        for stream in WRITERS
+        for stream in streams
     }
     return result
 
@@ -427,7 +431,9 @@ def show(result: dict[str, Any]) -> str:
 
     def shown(name: str, *columns: tuple[str, str, tuple[str, ...]]) -> str:
         header = [name, *(title for title, _, _ in columns)]
-        return table(header, [[kind, *(cell(kind, form, *path) for _, form, path in columns)] for kind in KINDS])
+        return table(
+            header, [[kind, *(cell(kind, form, *path) for _, form, path in columns)] for kind in result["after"]]
+        )
 
     machine, pairs = result["machine"], result["pairs"]
     quoted = f"medians of {pairs} pair{'s' if pairs > 1 else ''}" + (", before → after" if len(sides) > 1 else "")
@@ -474,6 +480,9 @@ def main() -> None:
     """Print the tables, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5, help="how often each is run")
+    parser.add_argument(
+        "--only", action="append", choices=KINDS, metavar="ROW", help=f"one of {', '.join(KINDS)}; may be repeated"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout, measured beside this one")
     options = parser.parse_args()
@@ -481,7 +490,7 @@ def main() -> None:
         parser.error(f"--pairs must be at least 1 (got {options.pairs})")
     if not importlib.util.find_spec("vowpalwabbit"):
         sys.exit("Vowpal Wabbit must be installed: pip install '.[bench]'")
-    result = measure(options.pairs, require_checkout(options.against))
+    result = measure(options.pairs, require_checkout(options.against), rows=options.only or tuple(KINDS))
     print(json.dumps(result) if options.json else show(result))
 
 

@@ -21,7 +21,7 @@ NO_RANK = (math.sqrt(5.0) - 1.0) / 2.0  # r^2 + r - 1 is 0
 PRODUCT = -1  # in the place of a bin
 N_SAMPLES, N_BINS, N_CELL_BINS = 100, 24, 8
 EVERY_PART = ("kalman", "bayes", "newton", "trends", "bins", "cells", "crosses")
-MAX_SHORT, MAX_LONG, HELD_SHARE, LONG_SHARE = 128, 256, 24, 4
+MAX_SHORT, MAX_LONG, HELD_SHARE, LONG_SHARE, SETTLED = 128, 256, 24, 4, 4096
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio
 
 BINARY = ("logistic", "hinge")
@@ -197,10 +197,14 @@ class Scored:
     score: float
     inputs: list[float]  # of the mixer
     admits: bool = True  # whether its new features are learned: one class of many may not
+    settled: bool = False  # whether it is learned with the values and derived features of its arrival
 
 
 class Reference:
-    """The sparse linear learner, one example at a time; with a key, examples are held, and learned in random order."""
+    """The sparse linear learner, one example at a time; with a key, examples are held, and learned in random order.
+
+    ``of_class`` says that it learns one class of many.
+    """
 
     def __init__(
         self,
@@ -212,7 +216,9 @@ class Reference:
         l1: float = 0.0,
         l2: float = 0.0,
         key: int | None = None,
+        of_class: bool = False,
     ) -> None:
+        self.of_class = of_class
         self.importances, self.pools = Importances(), None if key is None else Pools(key)
         self.loss, self.rates, self.decays, self.level, self.l1, self.l2 = loss, rates, decays, level, l1, l2
         self.parts = {part for part in parts if len(rates) > 1 and (part != "bayes" or loss in BINARY)}
@@ -588,12 +594,19 @@ class Reference:
         example.admits = admits
         if example.importance > 0.0:
             self.insert_new(example)
+            if example.settled:
+                self.insert_derived(example)
         self.count(example, importance)
         return before, example
 
     def learn_later(self, example: Scored, is_short: bool) -> None:
-        """Learn an example that was held: the mixer is graded by its scores at arrival, if it was in the short pool."""
-        us, zs, derived = self.look_at(example.features, learning=False)
+        """Learn an example that was held: the mixer is graded by its scores at arrival, if it was in the short pool.
+
+        It is looked at anew, unless the model was settled at its arrival.
+        """
+        us, zs, derived = example.us, example.zs, example.derived
+        if not example.settled:
+            us, zs, derived = self.look_at(example.features, learning=False)
         s, v = self.score(us, zs, derived)
         now = Scored(example.features, example.y, example.importance, us, zs, derived, s, v, example.admits)
         if not is_short or len(self.rates) == 1:
@@ -633,7 +646,8 @@ class Reference:
         self.n_examples += 1
         self.scale_sum += sum(u * u for u in us.values())
         self.derived_sum += len(derived)
-        return before, Scored(features, y, importance, us, zs, derived, s, v)
+        settled = not self.of_class and not self.dense and self.n_examples > SETTLED
+        return before, Scored(features, y, importance, us, zs, derived, s, v, settled=settled)
 
     def step(self, example: Scored, s: float, v: list[float]) -> None:
         """Let the experts learn an example, then the mixer by the score s and the inputs v."""
@@ -670,6 +684,13 @@ class Reference:
         for name in example.us if example.admits else ():
             if name not in self.features:
                 self.insert(name, example.features[name])
+
+    def insert_derived(self, example: Scored) -> None:
+        n = len(self.rates)
+        for name in example.derived:
+            if name not in self.derived:
+                self.derived[name] = Feature(1.0, 1.0, [0.0] * n, [0.0] * n, 0.15)
+                self.order.append(name)
 
     def residual(self, s: float, y: float) -> float:
         """What the mean residual is made of."""
@@ -731,10 +752,7 @@ class Reference:
         if not example.derived:
             return
         offset = example.score - sum(self.mixer.weights[k] * v[k] for k in range(first, first + n + 1))
-        for name in example.derived:
-            if name not in self.derived:
-                self.derived[name] = Feature(1.0, 1.0, [0.0] * n, [0.0] * n, 0.15)
-                self.order.append(name)
+        self.insert_derived(example)
         made, xs = [self.derived[name] for name in example.derived], list(example.derived.values())
         c = math.sqrt(self.n_examples / (self.n_examples + self.derived_sum))
         scores = [offset + v[first + k] for k in range(n + 1)]

@@ -93,6 +93,7 @@ def test_answers_go_to_keys_for_replies_only_and_expire(client, create, serving)
     assert 0 < client.ttl(REPLIES + "me") <= 60
     assert {key.decode() for key in client.keys("*")} == {
         "precious",
+        "learner:models",
         KEYS.spec,
         KEYS.owner,
         KEYS.examples,

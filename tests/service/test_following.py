@@ -42,7 +42,7 @@ def test_a_change_takes_effect_while_the_worker_runs_and_the_log_says_so(client,
         wait_until(lambda: worker.following.values["durability"] == "failover")
         assert owner_fields(client)["durability"] == "power"
     err = capsys.readouterr().err
-    assert "settings changed: history=10800.0\n" in err
+    assert "settings changed: history=10800.0" in err
     assert "durability stays power: server: durability 'failover' asks for more" in err
 
 

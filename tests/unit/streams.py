@@ -115,7 +115,17 @@ def reference_of(model, holds=True):
     """Return the slow reference for a model; without pools of its own for a class of a multi-class model."""
     spec = model.spec
     key = int(model.learner.keys[CONSTANT_HASH]) if spec.outcomes == "late" and holds else None
-    return Reference(spec.loss, list(spec.rates), list(spec.decays), spec.parts, spec.level, spec.l1, spec.l2, key)
+    return Reference(
+        spec.loss,
+        list(spec.rates),
+        list(spec.decays),
+        spec.parts,
+        spec.level,
+        spec.l1,
+        spec.l2,
+        key,
+        of_class=not holds,
+    )
 
 
 def long_tail(n, seed=1):

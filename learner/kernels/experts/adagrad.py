@@ -14,7 +14,7 @@ from learner.kernels.losses import derivative, step
 from learner.layout import HEADER
 
 WEIGHTS = np.uint64(HEADER)
-EPSILON = np.float32(0.1)
+EPSILON, ONE32, TWO32 = np.float32(0.1), np.float32(1.0), np.float32(2.0)
 
 
 @inlined
@@ -55,24 +55,21 @@ def learn(first, inputs, update, panel):
     n_rates = np.uint64(len(settings.rates))
     squares = WEIGHTS + n_rates
     for k in range(n_rates):
-        paths[k] = 0.0
         slopes[k] = derivative(settings.loss, update.offset + scores[first + k], update.y) * math.sqrt(
             update.importance
         )
-    last = inputs.n - ONE if inputs.n_constants > NOTHING else MISSING
     for i in range(inputs.n):
-        base = inputs.bases[i] + squares
-        u = inputs.scaled[i]
-        at = i * n_rates
+        base, u = inputs.bases[i] + squares, inputs.scaled[i]
         for k in range(n_rates):
             gu = slopes[k] * u
-            G = settings.decays[k] * rows[base + k] + gu * gu
-            rows[base + k] = G
-            r = u / (EPSILON + np.sqrt(G))
-            if i == last:
-                r += r
-            steps[at + k] = r
-            paths[k] += r * u
+            rows[base + k] = steps[i * n_rates + k] = settings.decays[k] * rows[base + k] + gu * gu
+    for at in range(inputs.n * n_rates):  # a loop of its own, so that the processor takes several roots at once
+        steps[at] = ONE32 / (EPSILON + np.sqrt(steps[at]))
+    if inputs.n_constants > NOTHING:
+        for k in range(n_rates):
+            steps[(inputs.n - ONE) * n_rates + k] *= TWO32
+    for k in range(n_rates):
+        paths[k] = path_of(k, inputs, n_rates, steps)
     for k in range(n_rates):
         rate = settings.rates[np.int64(k)] * update.pace
         q = rate * paths[k]
@@ -84,6 +81,17 @@ def learn(first, inputs, update, panel):
         at = i * n_rates
         for k in range(n_rates):
             rows[base + k] += slopes[k] * steps[at + k]
+
+
+@inlined
+def path_of(k, inputs, n_rates, steps):
+    """Make the inverse roots of one rate in ``steps`` the steps r; return ``sum r u``."""
+    path = 0.0
+    for i in range(inputs.n):
+        r = inputs.scaled[i] * steps[i * n_rates + k]
+        steps[i * n_rates + k] = r
+        path += r * inputs.scaled[i]
+    return path
 
 
 @compiled

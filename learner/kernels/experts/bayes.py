@@ -22,6 +22,7 @@ N_COLUMNS = 2
 HAS_GRADIENT = False
 LEARNS_DERIVED = False
 MIXING_VARIANCE = 5.0  # the initial variance of the expert's mixing weight
+SMALLEST, LARGEST = 1e-200, 1e200  # of a product of ratios, each of which is a float32
 
 
 @inlined
@@ -52,14 +53,21 @@ def score(column, place, inputs, panel):
     if parts & PART == 0:
         return
     prior, other, odds = priors(totals)
-    s = 0.0
+    s, product = 0.0, 1.0  # of the ratios of features with the value 1: one logarithm for all of them
     for i in range(inputs.n):
         base = inputs.bases[i]
         if base == MISSING or words32[base + DENSE] & PLACE_MASK != 0 or (parts & SPARSE != 0 and silent[i] != 0):
             continue
         positive, negative = rows[base + column], rows[base + column + ONE]
         if positive + negative > np.float32(0.0):
-            s += np.log((positive + prior) / (negative + other) * odds) * inputs.scaled[i]
+            ratio = np.float64((positive + prior) / (negative + other) * odds)
+            if inputs.scaled[i] == np.float32(1.0):
+                product *= ratio
+                if not SMALLEST < product < LARGEST:
+                    s, product = s + math.log(product), 1.0
+            else:
+                s += math.log(ratio) * inputs.scaled[i]
+    s += math.log(product)
     panel.scores[place] = s * scale(totals)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import redis
+from numpy.typing import NDArray
 
 from learner import layout
 from learner.answered import AnsweredLoss
@@ -147,6 +148,7 @@ class Commits:
         progress: Mapping[str, Any],
         recent: "RecentIds | None" = None,
         settled: "Iterable[bytes]" = (),
+        points: Iterable[Mapping[str, Any]] = (),
     ) -> Snapshot:
         """Return a copy of everything that the next commit writes, and clear `learned.dirty`; then learning may go on.
 
@@ -168,17 +170,17 @@ class Commits:
             The last ids learned.
         settled : iterable of bytes
             The names of answers that need not be kept any more.
+        points : iterable of mappings
+            Figures of moments since the last commit, for plots.
         """
         rows, names = learned.state["rows"], learned.state["names"]
         slots = np.flatnonzero(learned.dirty[: len(rows)].view(np.bool_))  # as bool it is several times faster
-        if len(self._copy) < rows.nbytes + 4 * len(rows):
-            self._copy = np.empty((rows.nbytes + 4 * len(rows)) * 5 // 4, np.uint8)
-        change = self._written.journal.change(rows, slots, self._copy)
+        change = self._written.journal.change(rows, slots, self._memory)
         sweeps = float(learned.state["totals"][layout.SWEEPS])
         if sweeps != self._sweeps:  # a sweep may have moved every name: write all of them
             self._written = replace(self._written, n_name_bytes=0, names_crc=0)
             self._sweeps = sweeps
-        learned.dirty[:] = 0
+        learned.dirty[: len(rows)] = 0
         small = {name: array for name, array in learned.state.items() if name not in ("rows", "names")}
         return Snapshot(
             cursor=cursor,
@@ -201,8 +203,15 @@ class Commits:
             },
             rejected=list(rejected),
             progress=dict(progress),
+            points=[dict(point) for point in points],
             settled=list(settled),
         )
+
+    def _memory(self, n_bytes: int) -> NDArray[np.uint8]:
+        """Return memory for a copy of rows, the same again if it is large enough."""
+        if len(self._copy) < n_bytes:
+            self._copy = np.empty(n_bytes * 5 // 4, np.uint8)
+        return self._copy
 
     def is_last(self) -> bool:
         """Tell whether the commit that this process loaded or wrote last is still the server's last one."""
@@ -318,5 +327,5 @@ class Commits:
 
     def _forget(self, number: int, journal: Journal) -> None:
         """Go on from an older commit of the server: the next commit writes everything and deletes the server's deltas."""
-        self._written = Written(Journal(0, 0, journal.deltas))
+        self._written = Written(Journal(deltas=journal.deltas))
         self._last.number = number

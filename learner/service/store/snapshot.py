@@ -58,7 +58,7 @@ class Snapshot:
     slots : array of int64
         The slots of the rows that changed.
     change : Change
-        These rows, or all rows.
+        These rows, and rows of the base.
     names : bytes
         The names that were added since the last commit.
     arrays : dict
@@ -71,6 +71,8 @@ class Snapshot:
         The entries and examples that could not be learned since the last commit.
     progress : dict
         The figures that `learner status` and plots show.
+    points : list of dict
+        Figures of moments since the last commit, for plots.
     settled : list of bytes
         The names of the answers whose outcomes were learned, or didn't come in time, since the last commit: they are deleted.
     """
@@ -86,6 +88,7 @@ class Snapshot:
     head: dict[str, Any]
     rejected: list[tuple[bytes, RejectedEntry]]
     progress: dict[str, Any]
+    points: list[dict[str, Any]]
     settled: list[bytes] = field(default_factory=list)
 
 

@@ -43,7 +43,7 @@ def queue(
         How many entries the stream has lost, if it keeps learned ones; by default it is trimmed up to the cursor.
     """
     after = before.after(snapshot, number)
-    _queue_rows(pipe, keys, snapshot, before, number)
+    _queue_rows(pipe, keys, snapshot, before, after, number)
     segments.set_range(pipe, keys.names, snapshot.names, before.n_name_bytes)
     if after.n_ids > before.n_ids:
         _queue_ids(pipe, keys.ids, snapshot.ids, before.n_ids, after.n_ids)
@@ -63,20 +63,22 @@ def queue(
     queue_forget(pipe, keys, snapshot.settled)
     if removed is None:
         pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
-    pipe.xadd(keys.progress, snapshot.progress, maxlen=MAX_PROGRESS, approximate=True)
+    for figures in (*snapshot.points, snapshot.progress):
+        pipe.xadd(keys.progress, figures, maxlen=MAX_PROGRESS, approximate=True)
     pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
     return after
 
 
-def _queue_rows(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: int) -> None:
-    """Queue a new base, which replaces all deltas, or one more delta."""
+def _queue_rows(pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, after: Written, number: int) -> None:
+    """Queue one more delta and a part of the base, and the removal of deltas that the base replaces."""
     change = snapshot.change
-    if change.whole:
-        segments.set_range(pipe, keys.rows, change.data, 0)
-        if before.journal.deltas:
-            pipe.unlink(*(keys.delta(delta.number) for delta in before.journal.deltas))
-    elif change.n_rows:
-        pipe.set(keys.delta(number), change.data)
+    if change.n_base:
+        segments.set_range(pipe, keys.rows, change.base, change.first * (len(change.base) // change.n_base))
+    if change.n_rows:
+        pipe.set(keys.delta(number), change.delta)
+    left = {delta.number for delta in after.journal.deltas}
+    if replaced := [keys.delta(delta.number) for delta in before.journal.deltas if delta.number not in left]:
+        pipe.unlink(*replaced)
 
 
 def _queue_ids(pipe: Any, key: str, ring: bytes, start: int, stop: int) -> None:

@@ -7,7 +7,7 @@ import redis
 from learner.errors import StoreError
 from learner.model import Model
 from learner.service.recent import RecentIds
-from learner.service.store import segments
+from learner.service.store import journal, segments
 from learner.service.wire import GROUP, REJECTED_BYTES, RejectedEntry
 from tests.conftest import SEED, state_bytes
 from tests.service.store.conftest import WIDTH, everything, learn, losing, put_back
@@ -86,6 +86,26 @@ def test_a_commit_that_follows_many_others_holds_all_that_was_learned(pair):
         learn(pair.model, [f"n{i}" for i in rng.zipf(1.3, 300) % 5000], 1 if n % 2 else -1)
         pair.commit(n)
         assert pair.holds()
+
+
+def test_the_base_of_a_large_model_is_written_anew_a_part_a_commit(pair, written, monkeypatch):
+    monkeypatch.setattr(journal, "STRIPE_ROWS", 64)
+    learn(pair.model, [f"n{i}" for i in range(1000)])
+    pair.model.learn_held()
+    pair.commit(0)
+    parts, n_deltas = [], []
+    for n in range(1, 10):
+        written.clear()
+        learn(pair.model, [f"n{i}" for i in range(300)] + [f"new{n}"], 1 if n % 2 else -1)
+        pair.model.learn_held()
+        pair.commit(n)
+        assert pair.holds()
+        parts.append(sum(n_bytes for key, _, n_bytes in written if ":rows:" in key) // (WIDTH * 4))
+        n_deltas.append(len(pair.client.keys("*delta*")))
+    assert parts[:3] == [0, 0, 0]  # the deltas have no more rows than the base
+    assert 0 < parts[3] == parts[4] < 300 + 2 * 64  # about as many rows as changed, in stripes
+    assert n_deltas[:6] == [1, 2, 3, 4, 5, 6]
+    assert n_deltas[6:] == [3, 4, 5]  # the round ended that began with the fourth
 
 
 @pytest.mark.parametrize("segment_bytes", [1000, 4096, 64 * WIDTH * 4 - 4])

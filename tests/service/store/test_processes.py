@@ -11,6 +11,7 @@ from tests.streams import KEYS
 
 
 def test_a_process_has_one_note_which_it_changes_and_which_tells_how_it_stopped(client):
+    Store(client, "m").create({"task": "binary"})
     first, second = Store(client, "m").processes, Store(client, "m").processes
     assert list(first.list()) == []
     first.note("starting")

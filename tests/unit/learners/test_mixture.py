@@ -39,6 +39,28 @@ def test_the_compiled_learner_is_the_reference(make, n_rates, outcomes, loss):
         assert model.score_one(x) == pytest.approx(reference.predict(x), rel=1e-4, abs=1e-4 * reference.unit)
 
 
+@pytest.mark.skipif(not kernels.JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("n_rates", [1, 2])
+def test_a_settled_model_learns_held_examples_as_they_were_at_their_arrival(n_rates):
+    """Names come and repeat, and the counts by which pairs are chosen change: the reference must choose them as early."""
+    model = new(n_rates=n_rates)
+    reference, r = reference_of(model), random.Random(1)
+    examples = []
+    for _ in range(layout.SETTLED + 800):
+        x = dict.fromkeys([f"w{int(r.paretovariate(0.7))}" for _ in range(3)], 1.0) | {
+            "rare": r.choice([0.0, 0.0, 0.0, 2.0, 3.5])
+        }
+        examples.append((1 if r.random() < (0.8 if "w1" in x else 0.4) else -1, x, 1.0))
+    expected = [reference.learn(x, y) for y, x, _ in examples]
+    learned = model.learn_packed(pack(*examples))
+    np.testing.assert_allclose(learned.scores, expected, rtol=1e-4, atol=1e-4)
+    model.learn_held()
+    reference.learn_held()
+    weights = reference.weights()
+    assert list(model.weights) == list(weights)
+    np.testing.assert_allclose(model.weights.array(), list(weights.values()), rtol=2e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize(("value", "n_rates"), [(1.0, 2), (0.5, 2), (3.0, 2), (-3.0, "two alone")])
 def test_an_indicator_costs_the_same_whatever_its_value(value, n_rates):
     """Scaling a feature that has one value scales nothing but its weight; naive Bayes knows positive ones only."""

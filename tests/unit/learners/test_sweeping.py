@@ -62,7 +62,7 @@ def test_a_sweep_leaves_what_it_keeps_as_it_was(options):
     before = dict(zip(model.weights, model.weights.array(), strict=True))
     n, evicted = model.n_features, model.learner.totals[layout.EVICTED]
     model.spec.max_features = 10 * n  # sweep now, a tenth
-    model.learner.weight_dict.sizes[2:] = n, 1 << 30
+    model.learner.weight_dict.sizes[2:4] = n, 1 << 30
     model.learner.weight_dict.aged = np.zeros(n, np.float32)
     model.learner.sweep()
     after = dict(zip(model.weights, model.weights.array(), strict=True))
