@@ -55,6 +55,7 @@ BAD, TWICE, NEVER = 0.0005, 0.01, 0.05  # shares: of the singles, of the singles
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 DAY = 86_400.0
+MIN_REWRITTEN = 64 << 20  # bytes of the append-only file, by the server's default
 
 
 def record_of(i: int) -> tuple[dict[str, Any], int]:
@@ -198,15 +199,20 @@ class Reader(threading.Thread):
     def __init__(self, server: Server, file: BinaryIO) -> None:
         super().__init__(daemon=True)
         self.server, self.file = server, file
-        self.stopping, self.n = False, 0
+        self._stopping, self.n = False, 0
+
+    def stop(self) -> None:
+        """Stop, once all that is there was read."""
+        self._stopping = True
+        self.join()
 
     def run(self) -> None:
-        """Read until `stopping`, and all that is there then."""
+        """Read until stopped."""
         last: bytes = b"0-0"
         with self.server.client() as client:
             while True:
                 read: Any = client.xread({KEYS.examples: last}, count=1000, block=200)
-                if not read and self.stopping:
+                if not read and self._stopping:
                     return
                 for _, entries in read or []:
                     for entry in entries:
@@ -227,6 +233,12 @@ def cpu_seconds(pid: int) -> float:
     """Return the processor's seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def server_seconds(client: redis.Redis) -> float:
+    """Return the processor's seconds that the server has used."""
+    info = client.info("cpu")
+    return float(info["used_cpu_sys"] + info["used_cpu_user"])
 
 
 @dataclass
@@ -278,14 +290,14 @@ class Workers:
     Attributes
     ----------
     codes : list of int
-        The exit codes of those that ended by themselves: 4, where the one that waited was faster after a rollback.
+        The exit codes of those that were not killed: 4, where the one that waited was faster after a rollback.
     """
 
     def __init__(self, server: Server, client: redis.Redis, ended: ExitStack) -> None:
         self.server, self.client, self._ended = server, client, ended
         self.running: list[Process] = []
         self.codes: list[int] = []
-        self.n_killed, self.cpu = 0, 0.0
+        self.n_killed, self._cpu_seconds = 0, 0.0
         for _ in range(2):
             self.start()
             self.running[-1].ready(600)
@@ -299,7 +311,7 @@ class Workers:
         owner = next((each for each in self.running if each.pid == owner_pid(self.client)), None)
         if owner is None or not any(each.said("waiting") for each in self.running if each is not owner):
             return
-        self.cpu += cpu_seconds(owner.pid)
+        self._cpu_seconds += cpu_seconds(owner.pid)
         owner.signal(signal.SIGKILL)
         owner.process.wait()
         self.running.remove(owner)
@@ -313,14 +325,16 @@ class Workers:
             self.running.remove(each)
             self.start()
 
-    def stop(self) -> list[int]:
-        """Stop all, those that wait first; return their exit codes."""
-        self.cpu += sum(cpu_seconds(each.pid) for each in self.running)
-        pid, codes = owner_pid(self.client), []
+    def cpu_seconds(self) -> float:
+        """Return what all of them have used of the processor, but for those that ended by themselves."""
+        return self._cpu_seconds + sum(cpu_seconds(each.pid) for each in self.running)
+
+    def stop(self) -> None:
+        """Stop all, those that wait first."""
+        pid = owner_pid(self.client)
         for each in sorted(self.running, key=lambda each: each.pid == pid):
             each.signal(signal.SIGTERM)
-            codes.append(each.end()[0])
-        return codes
+            self.codes.append(each.end()[0])
 
 
 class Disturbances:
@@ -435,174 +449,160 @@ class Replay:
         self.found[kind] += len(packed)
 
 
-def learned_in_all(client: redis.Redis, name: str) -> int:
-    """Return how high a figure of the progress went in all, with what a rollback took away."""
+def learned_in_all(client: redis.Redis) -> int:
+    """Return how many examples were learned in all, with those that a rollback took away."""
     entries: Any = client.xrange(KEYS.progress)
-    values = [int(float(fields.get(name.encode(), 0))) for _, fields in entries]
+    values = [int(float(fields[b"examples"])) for _, fields in entries]
     return values[-1] + sum(max(a - b, 0) for a, b in itertools.pairwise(values))
 
 
 # ---- all of it ----
-def run(minutes: float, rate: float, watch: Callable[[float, Sample], None]) -> list[Row]:
-    """Run it; return the rows, the first of which has the samples among its details."""
-    duration = 60 * minutes
-    keep = duration / 12
-    with ExitStack() as ended:
-        server = ended.enter_context(Server())
-        client = ended.enter_context(server.client())
-        model = Model("binary", featurizer="fields", max_features=MAX_FEATURES)
-        model.warm()
-        model.losses_packed(b"")  # as a worker does, so that workers find all loops on disk
-        store = Store(client, "m")
-        assert store.create(model.to_spec())
-        store.set({"history": 30, "keep_predictions": keep, "default_outcome": "0"})
-        file: Any = ended.enter_context(tempfile.TemporaryFile())
-        reader = Reader(server, file)
-        reader.start()
-        workers = Workers(server, client, ended)
-        load, samples = Load(server.url, rate, keep), list[Sample]()
-        disturbances, started = Disturbances(store, workers, keep), time.monotonic()
-        before = time.process_time(), client.info()["used_cpu_sys"] + client.info()["used_cpu_user"]
-        try:
-            while (share := (time.monotonic() - started) / duration) < 1:
-                samples.append(sample(client, started))
-                watch(share, samples[-1])
-                disturbances.until(share)
-                workers.supervise()
-                time.sleep(max(duration / 600, 0.2))
-        finally:
-            load.stop()
-        info = client.info()
-        wall = time.monotonic() - started
-        store.set({"keep_predictions": 1})  # what is still awaited expires
-        wait_for(lambda: client.zcard(KEYS.kept) == 0 and store.status()["lag_entries"] == 0, "all is learned", 120)
-        reader.stopping = True
-        reader.join()
-        codes, final = workers.stop(), store.status()
-        cpu = {
-            "soak": time.process_time() - before[0],
-            "server": info["used_cpu_sys"] + info["used_cpu_user"] - before[1],
-            "workers": workers.cpu,
-        }
-        learned_model = committed(client)
-        n_learned = learned_in_all(client, "examples")
-        n_added = int(client.xinfo_stream(KEYS.examples)["entries-added"])
-        assert reader.n == n_added, f"the test's reader must have every entry ({reader.n} of {n_added})"
-        replay = Replay(model, disturbances.taken, disturbances.back)
-        file.seek(0)
-        replay.run(file)
-    return rows_of(
-        Outcome(minutes, rate, wall, load.tally, samples, replay, learned_model, n_learned, final, codes, workers, cpu)
-    )
+class Soak:
+    """A server, two workers and their load, from the start to the rows of the table.
 
+    Parameters
+    ----------
+    minutes, rate : float
+        How long, and the examples a second.
+    watch : callable
+        Gets the share of the time that has passed, and each sample.
+    """
 
-@dataclass
-class Outcome:
-    """What `run` has seen."""
+    def __init__(self, minutes: float, rate: float, watch: Callable[[float, Sample], None]) -> None:
+        self.minutes, self.rate, self.watch = minutes, rate, watch
+        self.samples: list[Sample] = []
+        self.wall = 0.0
 
-    minutes: float
-    rate: float
-    wall: float
-    tally: Tally
-    samples: list[Sample]
-    replay: Replay
-    learned_model: Model
-    n_learned: int
-    final: dict[str, Any]
-    codes: list[int]
-    workers: Workers
-    cpu: dict[str, float]
+    def run(self) -> list[Row]:
+        """Run it; return the rows, the first of which has the samples among its details."""
+        keep = 5 * self.minutes
+        with ExitStack() as ended:
+            server = ended.enter_context(Server())
+            client = ended.enter_context(server.client())
+            model = Model("binary", featurizer="fields", max_features=MAX_FEATURES)
+            model.warm()
+            model.losses_packed(b"")  # as a worker does, so that workers find all loops on disk
+            store = Store(client, "m")
+            assert store.create(model.to_spec())
+            store.set({"history": 30, "keep_predictions": keep, "default_outcome": "0"})
+            file: Any = ended.enter_context(tempfile.TemporaryFile())
+            reader = Reader(server, file)
+            reader.start()
+            self.workers = Workers(server, client, ended)
+            load = Load(server.url, self.rate, keep)
+            self.tally = load.tally
+            disturbances = Disturbances(store, self.workers, keep)
+            try:
+                self._go_on(client, disturbances)
+            finally:
+                load.stop()
+            store.set({"keep_predictions": 1})  # what is still awaited expires
+            wait_for(lambda: client.zcard(KEYS.kept) == 0 and store.status()["lag_entries"] == 0, "all is learned", 120)
+            self.workers.stop()
+            reader.stop()
+            self.lag = store.status()["lag_entries"]
+            self.learned = committed(client)
+            self.n_learned = learned_in_all(client)
+            n_added = int(client.xinfo_stream(KEYS.examples)["entries-added"])
+            assert reader.n == n_added, f"the test's reader must have every entry ({reader.n} of {n_added})"
+            self.replay = Replay(model, disturbances.taken, disturbances.back)
+            file.seek(0)
+            self.replay.run(file)
+        return [self._counts(), self._answers(), self._memory(), self._log()]
 
+    def _go_on(self, client: redis.Redis, disturbances: Disturbances) -> None:
+        """Measure and disturb, until the time is over."""
+        started, duration = time.monotonic(), 60 * self.minutes
+        own, of_server = time.process_time(), server_seconds(client)
+        while self.wall < duration:
+            self.samples.append(sample(client, started))
+            self.watch(self.wall / duration, self.samples[-1])
+            disturbances.until(self.wall / duration)
+            self.workers.supervise()
+            time.sleep(max(duration / 600, 0.2))
+            self.wall = time.monotonic() - started
+        used = {"this": time.process_time() - own, "server": server_seconds(client) - of_server}
+        used["workers"] = self.workers.cpu_seconds()
+        self.cpu = {name: round(seconds / self.wall, 4) for name, seconds in used.items()}
 
-def rows_of(seen: Outcome) -> list[Row]:
-    """Return the rows."""
-    return [_counted(seen), _bounded(seen), _flat(seen), _written(seen)]
+    # ---- the rows ----
+    def _counts(self) -> Row:
+        tally, found = self.tally, self.replay.found
+        wanted = tally.good + len(self.replay.names | tally.answered)
+        lost, twice = max(wanted - self.n_learned, 0), max(self.n_learned - wanted, 0)
+        same = digest(self.learned) == digest(self.replay.model)
+        counted = (found["pushed"], found["bad"], found["repeated"]) == (tally.good, tally.bad, tally.repeats)
+        codes_fit = set(self.workers.codes) <= {0, 4}
+        got = (
+            f"lost {lost}, twice {twice}, hash {'equal' if same else 'different'}; {found['outcomes']:,} outcomes and "
+            f"{found['expired']:,} defaults learned, {found['repeated']:,} repeats, {found['bad']:,} bad entries and "
+            f"{found['too late']:,} late outcomes rejected"
+        )
+        return Row(
+            f"{self.minutes:g} minutes, {self.rate:g} examples/s, {len(tally.answered):,} answers, outcomes late or never; "
+            f"SIGKILL {self.workers.n_killed} times, a rollback, settings changed",
+            "lost 0, twice 0; same hash as a model that learns it once, with the rollback",
+            got,
+            lost == twice == self.lag == 0 and same and counted and codes_fit,
+            {
+                "examples": self.n_learned,
+                "digest": digest(self.learned),
+                "found": dict(found),
+                "codes": self.workers.codes,
+                "errors": tally.errors,
+                "cpu": self.cpu,
+                "samples": [vars(each) for each in self.samples],
+            },
+        )
 
+    def _answers(self) -> Row:
+        p50, p99, worst = (percentile(self.tally.seconds, q) for q in (50, 99, 100))
+        lags = [float(each.lag) for each in self.samples]
+        n_errors, n_killed = len(self.tally.errors), self.workers.n_killed
+        return Row(
+            "the same: answers; entries that are not committed yet",
+            "p99 at most 1 s, no more errors than kills; at most those of a minute",
+            f"p50 {1e3 * p50:.1f} ms, p99 {1e3 * p99:.0f} ms, at most {worst:.1f} s, errors {n_errors}; median "
+            f"{percentile(lags, 50):.0f}, at most {max(lags):.0f}",
+            p99 <= 1 and n_errors <= n_killed and max(lags) <= 60 * self.rate,
+            {"p50": p50, "p99": p99, "lag": max(lags)},
+        )
 
-def _counted(seen: Outcome) -> Row:
-    tally, found = seen.tally, seen.replay.found
-    wanted = tally.good + len(seen.replay.names | tally.answered)
-    lost, twice = max(wanted - seen.n_learned, 0), max(seen.n_learned - wanted, 0)
-    same = digest(seen.learned_model) == digest(seen.replay.model)
-    counted = found["bad"] == tally.bad and found["repeated"] == tally.repeats and found["pushed"] == tally.good
-    got = (
-        f"lost {lost}, twice {twice}, hash {'equal' if same else 'different'}; {found['outcomes']:,} outcomes and "
-        f"{found['expired']:,} defaults learned, {found['repeated']:,} repeats, "
-        f"{found['bad']:,} bad, {found['too late']:,} too late"
-    )
-    return Row(
-        f"{seen.minutes:g} minutes, {seen.rate:g} examples/s, {len(tally.answered):,} answers: SIGKILL {seen.workers.n_killed} "
-        "times, a rollback, settings changed",
-        "lost 0, twice 0, lag 0, state hash equal to an undisturbed run with the rollback",
-        got,
-        lost == twice == 0
-        and same
-        and counted
-        and seen.final["lag_entries"] == 0
-        and set(seen.codes) == {0}
-        and set(seen.workers.codes) <= {4},
-        {
-            "examples": seen.n_learned,
-            "digest": digest(seen.learned_model),
-            "found": dict(found),
-            "codes": seen.codes + seen.workers.codes,
-            "errors": tally.errors,
-            "cpu_share": {name: round(seconds / seen.wall, 4) for name, seconds in seen.cpu.items()},
-            "samples": [vars(each) for each in seen.samples],
-        },
-    )
+    def _memory(self) -> Row:
+        """Judge the last process, in the second half, once it has been there for a tenth of the time."""
+        last = [each for each in self.samples if each.pid == self.samples[-1].pid]
+        last = [each for each in last if each.at >= max(self.wall / 2, last[0].at + self.wall / 10)]
+        sizes = {name: percentile([getattr(each, name) / 1e6 for each in last], 50) for name in ("worker", "server")}
+        slopes = {name: slope(last, name) / 1e6 for name in sizes}
+        hours = (last[-1].at - last[0].at) / 3600
+        return Row(
+            "the same: memory in the second half, which no kill disturbs",
+            "grows by at most 5% and 1 MB",
+            ", ".join(f"{name} {sizes[name]:.1f} MB, {slopes[name]:+.2f} MB an hour" for name in sizes)
+            + f"; {last[-1].features:,} features",
+            all(slopes[name] * hours <= 0.05 * sizes[name] + 1 for name in sizes),
+            {"mb": sizes, "mb_an_hour": slopes},
+        )
 
-
-def _bounded(seen: Outcome) -> Row:
-    tally, lags = seen.tally, [each.lag for each in seen.samples]
-    p50, p99, worst = (percentile(tally.seconds, q) for q in (50, 99, 100))
-    return Row(
-        "the same: answers, and entries that are not committed yet",
-        "p99 of answers at most 1 s; lag bounded, no error but of questions amid a kill",
-        f"answers p50 {1e3 * p50:.1f} ms, p99 {1e3 * p99:.0f} ms, at most {worst:.1f} s; errors {len(tally.errors)}; "
-        f"lag median {percentile(list(map(float, lags)), 50):.0f}, at most {max(lags)}",
-        p99 <= 1 and len(tally.errors) <= seen.workers.n_killed + 1 and max(lags) < 60 * seen.rate,
-        {"p50": p50, "p99": p99, "lag": max(lags)},
-    )
-
-
-def _flat(seen: Outcome) -> Row:
-    half = [each for each in seen.samples if each.at >= 0.5 * seen.wall]
-    half = [each for each in half if each.pid == half[-1].pid]
-    slopes = {name: slope(half, name) / 1e6 for name in ("worker", "server")}
-    last = {name: percentile([float(getattr(each, name)) for each in half], 50) / 1e6 for name in slopes}
-    texts = [f"{name} {last[name]:.1f} MB {slopes[name]:+.2f} MB/h" for name in slopes]
-    is_flat = all(slopes[name] * seen.minutes / 120 <= 0.05 * last[name] for name in slopes)
-    return Row(
-        "the same: memory in the second half, of one process",
-        "over that time at most 5% more",
-        f"{', '.join(texts)}; {half[-1].features:,} features",
-        is_flat,
-        {"mb": last, "mb_an_hour": slopes, "n_samples": len(half)},
-    )
-
-
-def _written(seen: Outcome) -> Row:
-    logs = [each.log for each in seen.samples]
-    n_rewrites = seen.samples[-1].rewrites - seen.samples[0].rewrites
-    written = sum(max(b - a, 0) for a, b in itertools.pairwise(logs))
-    a_day = written / seen.wall * DAY / 1e9
-    commits = seen.samples[-1].commits / seen.wall * DAY
-    share = sum(seen.cpu.values()) / seen.wall
-    return Row(
-        "the same: the server's log",
-        "rewritten whenever it doubles, above 64 MB",
-        f"rewritten {n_rewrites} times, at most {max(logs) / 1e6:.0f} MB; {written / seen.wall / 1e3:.0f} KB/s: in a day "
-        f"{a_day:.1f} GB, {commits:,.0f} commits, {seen.n_learned / seen.wall * DAY / 1e6:.1f} million examples; {share:.0%} of a core",
-        max(logs) < max(200e6, 4 * seen.samples[-1].server) and (n_rewrites > 0 or max(logs) < 64 << 20),
-        {"rewrites": n_rewrites, "written": written, "log": max(logs)},
-    )
+    def _log(self) -> Row:
+        logs, first, last = [each.log for each in self.samples], self.samples[0], self.samples[-1]
+        n_rewrites, written = last.rewrites - first.rewrites, sum(max(b - a, 0) for a, b in itertools.pairwise(logs))
+        days = self.wall / DAY
+        return Row(
+            "the same: the server's append-only file",
+            "rewritten when it has doubled, above 64 MB",
+            f"rewritten {n_rewrites} times, at most {max(logs) / 1e6:.0f} MB; in a day {written / 1e9 / days:.1f} GB, "
+            f"{(last.commits - first.commits) / days:,.0f} commits, {self.n_learned / 1e6 / days:.1f} million examples; "
+            f"{sum(self.cpu.values()):.0%} of a core",
+            max(logs) <= 2.5 * MIN_REWRITTEN and bool(n_rewrites or max(logs) <= 1.1 * MIN_REWRITTEN),
+            {"rewrites": n_rewrites, "written": written, "log": max(logs)},
+        )
 
 
 @row
 def soak(quick: bool) -> list[Row]:
     """Push, ask, bring outcomes for minutes, with kills, a rollback and settings changed; watch memory and log."""
-    return run(1.0 if quick else 5.0, 300.0, lambda share, sample: None)
+    return Soak(1.0 if quick else 5.0, 300.0, lambda share, sample: None).run()
 
 
 def main() -> None:
@@ -613,14 +613,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, with all samples")
     options = parser.parse_args()
     compiling.prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends its processes, too
     with Progress(console=Console(stderr=True), disable=options.json or not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=1.0)
 
         def watch(share: float, last: Sample) -> None:
-            text = f"worker {last.worker / 1e6:.0f} MB, server {last.server / 1e6:.0f} MB, log {last.log / 1e6:.0f} MB, lag {last.lag}"
-            progress.update(task, completed=share, description=text)
+            sizes = (f"{name} {getattr(last, name) / 1e6:.0f} MB" for name in ("worker", "server", "log"))
+            progress.update(task, completed=share, description=", ".join((*sizes, f"lag {last.lag}")))
 
-        rows = run(options.minutes, options.rate, watch)
+        rows = Soak(options.minutes, options.rate, watch).run()
     if options.json:
         print(json.dumps([vars(each) for each in rows], indent=1))
     else:

@@ -183,8 +183,7 @@ def test_a_copy_knows_what_the_model_knows_and_has_an_empty_stream(run, fails, c
     assert contents(client, KEYS) == before
     assert client.smembers(MODELS) == {b"m", b"new"}
 
-
-# ---- rename ----
+    # ---- rename ----
     assert "nan" not in run("list").stdout  # of the losses that it has not yet
 
 

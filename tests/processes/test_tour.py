@@ -1,0 +1,95 @@
+"""The tour of a model in production, run as it stands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.pages import matches
+
+TOUR = Path(__file__).parent / "tour.sh"
+ESSENTIAL = """
+# A model, its settings in the same file
+$ learner create spam --spec spam.toml
+created spam (binary, logistic loss): now 'learner worker spam'
+$ learner status spam --check live
+not live: no process works for the model
+(exit code 1)
+...
+$ learner status spam --check live
+live: process ... on ... is running
+$ learner status spam --check ready --max-lag 10 --max-age 5
+ready: process ... on ... learns and answers, 0 entries wait
+...
+$ learner predict spam '{"address": "xyz@gmail.com"}' --outcome-id order-1
+0.9...
+$ learner outcome spam order-1 1
+pushed 1 outcome
+examples          201 and 0 rejected, ...
+answered loss     0.0... (of 1 answers whose outcomes came)
+late outcomes     0 awaited, 0 didn't come in time
+
+# Metrics for Prometheus
+learner_worker_state{model="spam",state="running"} 1.0
+learner_examples_total{model="spam"} 201.0
+learner_lag_entries{model="spam"} 0.0
+
+# A snapshot, a mishap, and the way back
+$ learner snapshot spam good
+snapshot good of spam: commit ..., ... MB
+$ learner push spam wrong.jsonl
+pushed 600 examples in ... s
+$ learner predict spam '{"address": "xyz@gmail.com"}'
+0.1...
+$ learner rollback spam good
+spam is back at good, commit ...: ... entries are forgotten
+$ learner predict spam '{"address": "xyz@gmail.com"}'
+0.9...
+...
+settings changed: default_outcome=0, keep_predictions=1.0...
+
+# kill -9: the worker that waits takes over
+$ kill -9 ...
+$ learner status spam --check ready
+ready: process ... on ... learns and answers, 0 entries wait
+dead              process ... on ...: it ended without a word
+late outcomes     0 awaited, 1 didn't come in time
+
+# kill -9 once more: nobody is left, a probe says so, and producers go on
+$ kill -9 ...
+$ learner status spam --check live
+not live: process ... on ... is dead
+(exit code 1)
+$ learner push spam right.jsonl
+pushed 200 examples in ... s
+
+# A model is a file, is copied, renamed, deleted
+$ learner export spam spam.learner
+exported spam (202 examples, 1 entries to come) to spam.learner
+$ learner import spam.learner restored
+imported restored (202 examples, 1 entries to come): now 'learner worker restored'
+$ learner copy restored twin
+copied restored (202 examples) to twin: now 'learner worker twin'
+$ learner rename spam mail
+renamed spam to mail, with ... entries of its stream: now 'learner worker mail'
+$ learner list
+model    task   state  lag ...
+mail     binary none     1 ...
+restored binary none     1 ...
+twin     binary none     0 ...
+$ learner delete twin --yes
+deleted twin: ... keys
+
+# The next worker learns what was pushed meanwhile
+$ learner worker mail --burst
+...
+lag               0 entries, 0 requests waiting
+examples          402 and 0 rejected
+"""
+
+
+def test_the_tour_prints_what_is_essential():
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    run = subprocess.run(["bash", TOUR], env=environment, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert matches(ESSENTIAL, run.stdout), run.stdout
