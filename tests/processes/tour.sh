@@ -16,7 +16,7 @@ try() {
 wait_until() { # a command, until it succeeds
   until "$@" > /dev/null 2>&1; do
     ((SECONDS < 240)) || { echo "not within 240 s: $*" && exit 1; }
-    sleep 0.1
+    sleep 0.3
   done
 }
 learned() { wait_until learner status spam --check ready --max-lag 0; }
