@@ -43,11 +43,11 @@ class Announcer:
         self._told = False
         self._spinner: Status | None = None
 
-    def started(self, name: str, folder: str) -> None:
-        """Print that a function is being compiled, and where its machine code will be kept."""
+    def started(self, name: str, fate: str) -> None:
+        """Print that a function is being compiled, and in words what becomes of its machine code."""
         if not self._told:
             self._told = True
-            self._tell(f"compiling the loops for this machine: 10 to 40 seconds, once; they are kept in {folder}")
+            self._tell(f"compiling the loops for this machine: 10 to 40 seconds; {fate}")
         if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
 

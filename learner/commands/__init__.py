@@ -44,6 +44,10 @@ COMMANDS = {
         "learner.commands.demo",
         "Learn which flights will be late, live, on real data; a worker is killed half way.",
     ),
+    "erase": Entry(
+        "learner.commands.erasing",
+        "Erase entries, and features with their weights, from all that the server keeps of MODEL, its snapshots included.",
+    ),
     "explain": Entry(
         "learner.commands.examples", "Ask MODEL why: what each feature of RECORD (JSON) adds to the score."
     ),
@@ -150,6 +154,7 @@ GROUPS = {  # in the order in which a newcomer needs them
         "export",
         "import",
         "delete",
+        "erase",
     ),
     "Look": ("weights", "plot", "templates", "featurize"),
     "Mend": ("rejected", "repair"),

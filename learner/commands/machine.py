@@ -28,7 +28,9 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
         kinds += [{"neural": head}, {"neural": head | {"alone": True}}]
     started = time.perf_counter()
     for kind in kinds:
-        Model(**kind).warm()
+        model = Model(**kind)
+        model.warm()
+        model.losses_packed(b"")  # for the late loss, which workers measure
     seconds = time.perf_counter() - started
     if as_json:
         click.echo(to_json({"folder": str(cache_folder()), "seconds": round(seconds, 3)}))

@@ -20,7 +20,7 @@ shuffled memory of examples; Vitter, 1985, "Random sampling with a reservoir", f
 
 import numpy as np
 
-from learner.kernels.bits import NOTHING, prefetch, spread
+from learner.kernels.bits import NOTHING, ONE, prefetch, spread
 from learner.kernels.jit import compiled, inlined
 from learner.kernels.table import width_of
 from learner.layout import (
@@ -174,8 +174,13 @@ def hold_features(slot, n, n_derived, learner, work):
 
 @inlined
 def hold_unscaled(slot, n, learner, work):
-    """Hold the rows and values of an example that has just arrived; they are scaled when it is learned."""
+    """Hold the rows and values of an example that has just arrived; they are scaled when it is learned.
+
+    The dense features that it left out, which come last, with the value 0, are not its own: they are added again then.
+    """
     held, width, n = learner.state.held, width_of(learner.settings), np.uint64(n)
+    while n > NOTHING and work.features.values[n - ONE] == 0.0:
+        n -= ONE
     start = np.uint64(room_of(slot, np.int64(n), UNSCALED, held))
     rows, values = held.features[held.sizes[SIDE]], held.values[held.sizes[SIDE]]
     for i in range(n):

@@ -12,6 +12,7 @@ Machine code is kept in a folder whose name is a digest of all compiled sources 
 file of the door: after an edit of a loss, old machine code would still run.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -21,7 +22,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import numpy as np
 import platformdirs
 from numba import njit
 from numba.core import event
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
@@ -153,21 +154,27 @@ class Door:
         """Delete the machine code on disk."""
         name = f"{Path(self.py_func.__code__.co_filename).stem}.{self.py_func.__qualname__}-*"
         for path in machine_code_folder().rglob(name):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process deleted it, or nothing can be written there
+                path.unlink()
 
     def _decorated(self, keep: bool) -> Any:
         _tell()
+        dispatcher = njit(**OPTIONS)(self.py_func)
         if not keep:
-            return njit(**OPTIONS)(self.py_func)
+            return dispatcher
         with _LOCK:
             before = numba.config.CACHE_DIR
             numba.config.CACHE_DIR = str(machine_code_folder())
             try:
-                return njit(cache=True, **OPTIONS)(self.py_func)
+                if _is_writable():
+                    dispatcher.enable_caching()
+                else:
+                    dispatcher._cache = _ReadOnlyCache(self.py_func)
             except (OSError, RuntimeError):  # it can't be kept on disk; numba raises RuntimeError for that
-                return njit(**OPTIONS)(self.py_func)
+                pass
             finally:
                 numba.config.CACHE_DIR = before
+        return dispatcher
 
 
 def door(function: Callable[..., Any]) -> Door:
@@ -178,6 +185,26 @@ def door(function: Callable[..., Any]) -> Door:
 def loop(function: Callable[..., Any]) -> Door:
     """Make a function a door to a whole loop, which takes seconds to compile."""
     return Door(function, is_loop=True)
+
+
+class _ReadOnlyLocator(CompileResultCacheImpl._locator_classes[0]):  # type: ignore[misc]
+    """numba's locator of ``CACHE_DIR``, without the attempt to write there."""
+
+    def ensure_cache_path(self) -> None:
+        pass
+
+
+class _ReadOnlyImpl(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_ReadOnlyLocator,)
+
+
+class _ReadOnlyCache(FunctionCache):  # type: ignore[misc]
+    """Loads machine code where nothing can be written, as in a container's image; what is missing is compiled, and not kept."""
+
+    _impl_class = _ReadOnlyImpl
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        pass
 
 
 # ---- where machine code is kept ------------------------------------------------------------------------------------------
@@ -213,8 +240,9 @@ def machine_code_folder() -> Path:
 def cache_folder() -> Path:
     """Return the folder of machine code: ``compiled`` in ``LEARNER_CACHE``, or else in the user's cache folder for learner.
 
-    Only the user may have access to it, because numba unpickles and runs the files in it. If there can't be such a folder,
-    return a temporary one, which is deleted when the process ends.
+    Only the user may have access to it, because numba unpickles and runs the files in it. It may be read-only if it has machine
+    code of these sources, as in a container's image. If there can't be such a folder, return a temporary one, which is deleted
+    when the process ends.
     """
     chosen = os.environ.get("LEARNER_CACHE")
     folder = (Path(chosen).absolute() if chosen else platformdirs.user_cache_path("learner")) / "compiled"
@@ -223,7 +251,8 @@ def cache_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-        if private and os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        wanted = os.R_OK | os.X_OK | (0 if (folder / _digest()).is_dir() else os.W_OK)
+        if private and os.access(folder, wanted):
             return folder
     except OSError:
         pass
@@ -231,6 +260,11 @@ def cache_folder() -> Path:
     folder = Path(_temporary[0].name) / "compiled"
     folder.mkdir(mode=0o700)
     return folder
+
+
+def _is_writable() -> bool:
+    """Tell whether new machine code can be kept."""
+    return os.access(cache_folder(), os.W_OK)
 
 
 _temporary: list[tempfile.TemporaryDirectory[str]] = []  # deleted when the process ends
@@ -283,12 +317,12 @@ _loops: set[Callable[..., Any]] = set()
 def _tell() -> None:
     """Connect the process's announcer, if it has one, to the compiling of loops."""
     if (announcer := compiling.announcer) is not None:
-        event.register(
-            EVENT, _Listener(lambda name: announcer.started(name, str(cache_folder())), announcer.ended, _loops)
-        )
+        folder = cache_folder()
+        fate = f"they are kept in {folder}" if _is_writable() else f"they are not kept, as {folder} is read-only"
+        event.register(EVENT, _Listener(lambda name: announcer.started(name, fate), announcer.ended, _loops))
 
 
-@contextmanager
+@contextlib.contextmanager
 def listening(started: Callable[[str], None], ended: Callable[[str, float | None], None]) -> Iterator[None]:
     """Call `started` with a function's name before it is compiled, and `ended` with the name and the seconds afterwards.
 

@@ -1,6 +1,6 @@
 """The examples that a learner holds back until it learns them: see `learner.kernels.held`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,15 +84,27 @@ class Held:
             self.grow(n)
         self._features[0, :n], self._values[0, :n] = features, values
 
-    def move(self, slots: NDArray[np.int64]) -> None:
-        """Follow the rows that a sweep moved: the row of each slot has a new slot, or -1 if it was dropped."""
-        lengths, rows, values = self._gather()
-        moved = slots[rows.astype(np.int64)]
-        kept, example = moved >= 0, np.repeat(np.arange(len(lengths)), lengths[:, 0])
-        is_derived = np.arange(len(rows)) >= np.repeat(np.cumsum(lengths[:, 0]) - lengths[:, 1], lengths[:, 0])
+    def drop(self, slots: NDArray[np.int64], hashes: Sequence[int]) -> None:
+        """Follow rows that were moved and dropped.
+
+        Parameters
+        ----------
+        slots : array of int64
+            For each former slot the new one, or -1.
+        hashes : sequence of int
+            Those of the features dropped, for a multi-class model, which holds hashes. Such a model is never swept.
+        """
+        lengths, features, values = self._gather()
+        example = np.repeat(np.arange(len(lengths)), lengths[:, 0])
+        if self._by_rows:
+            features = slots[features.astype(np.int64)]
+            kept = features >= 0
+        else:
+            kept = ~np.isin(features, np.array(hashes, np.uint64))
+        is_derived = np.arange(len(kept)) >= np.repeat(np.cumsum(lengths[:, 0]) - lengths[:, 1], lengths[:, 0])
         n_all, n_derived = (np.bincount(example[kept & which], minlength=len(lengths)) for which in (True, is_derived))
         n_derived[lengths[:, 1] < 0] = -1
-        self._spread(np.column_stack([n_all, n_derived]), moved[kept], values[kept])
+        self._spread(np.column_stack([n_all, n_derived]), features[kept], values[kept])
 
     # ---- state in and out ----
     def state(self) -> dict[str, NDArray[Any]]:

@@ -130,6 +130,11 @@ class LinearLearner(Learner):
         """The slot of the constant; None before the first example."""
         return int(self.totals[layout.CONSTANT_ROW]) - 1 if self.totals[layout.CONSTANT_ROW] else None
 
+    @property
+    def slot_totals(self) -> NDArray[np.float64]:
+        """The totals in which slots stand, as (classes or 1, N_TOTALS): a view."""
+        return self.totals[None]
+
     @abstractmethod
     def constant(self) -> float:
         """Return the constant's weight, which is added to every score."""

@@ -192,6 +192,12 @@ class MultiClass(Learner):
     def sweep(self) -> None:
         """Do nothing: multi-class models have neither ``max_features`` nor L1, so their loops never ask for a sweep."""
 
+    @property
+    def slot_totals(self) -> NDArray[np.float64]:
+        """The totals in which slots stand, a row for each class: a view."""
+        totals: NDArray[np.float64] = self._stacked["class_totals"][: len(self.labels_seen)]
+        return totals
+
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
         self._learn(NO_EXAMPLES, 0, True, records.results())

@@ -1,16 +1,19 @@
-"""Bounded memory: which features a full weight dict drops."""
+"""Dropping features: those that a full weight dict has to drop, and those that somebody wants erased."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learner import layout
+from learner.errors import LearnerError, show
+from learner.learners.weights import WeightDict, hash_of
 
 if TYPE_CHECKING:
     from learner.learners.linear import LinearLearner
 
-__all__ = ["sweep"]
+__all__ = ["erase", "sweep"]
 
 
 def sweep(learner: "LinearLearner") -> None:
@@ -31,14 +34,7 @@ def sweep(learner: "LinearLearner") -> None:
         keep[words[derived & keep][:, [layout.NAME, layout.MEAN]]] = True  # the parents of kept derived features
     if learner.spec.max_features:
         _drop_least_useful(learner, keep, protected)
-    slots = weight_dict.compact(keep)
-    learner.held.move(slots)
-    if learner.spec.max_features:
-        aged = weight_dict.aged[:n][slots >= 0]
-        weight_dict.aged[:n] = 0
-        weight_dict.aged[: len(aged)] = aged
-    places = slice(layout.DENSE_SLOTS + 1, layout.DENSE_SLOTS + 1 + int(totals[layout.N_DENSE]))
-    totals[places] = slots[totals[places].astype(np.int64)]
+    learner.held.drop(_drop(learner, keep), ())
     totals[layout.SWEEPS] += 1
     totals[layout.EVICTED] += n - len(weight_dict)
     totals[layout.SWEPT_ROWS] = len(weight_dict)
@@ -60,3 +56,58 @@ def _drop_least_useful(learner: "LinearLearner", keep: NDArray[np.bool_], protec
     n_dropped = max(n - rows_left, int(np.searchsorted(freed, weight_dict.sizes[1] - bytes_left)) + 1)
     keep[order[:n_dropped]] = False
     weight_dict.aged[:n] += layout.FORGOTTEN_SHARE * counts
+
+
+def _drop(learner: Any, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Drop rows, and the features derived from them; return the new slot of each row, or -1. Held examples don't know yet."""
+    weight_dict, n = learner.weight_dict, len(keep)
+    slots: NDArray[np.int64] = weight_dict.compact(keep)
+    if len(weight_dict.aged):
+        aged = weight_dict.aged[:n][slots >= 0]
+        weight_dict.aged[:n] = 0
+        weight_dict.aged[: len(aged)] = aged
+    for own in learner.slot_totals:
+        places = slice(layout.DENSE_SLOTS + 1, layout.DENSE_SLOTS + 1 + int(own[layout.N_DENSE]))
+        own[places] = slots[own[places].astype(np.int64)]
+        if own[layout.CONSTANT_ROW]:
+            own[layout.CONSTANT_ROW] = slots[int(own[layout.CONSTANT_ROW]) - 1] + 1
+    return slots
+
+
+def erase(learner: Any, is_meant: Callable[[str], bool]) -> tuple[set[str], int]:
+    """Erase features: their names, rows, derived features, and their part in held examples. No other weight changes.
+
+    Parameters
+    ----------
+    learner : Learner
+        A learner of any kind.
+    is_meant : callable
+        Takes a feature's name; returns whether to erase it. Derived features go with their parents.
+
+    Returns
+    -------
+    (set of str, int)
+        The names erased, and how many rows that were, with those of derived features.
+
+    Raises
+    ------
+    LearnerError
+        When the feature is the constant or a dense number, on which the weights of others depend.
+    """
+    weight_dict: WeightDict = learner.weight_dict
+    words, derived = weight_dict.matrix.view(np.uint32), weight_dict.derived
+    named = [(slot, weight_dict.name(slot)) for slot in np.flatnonzero(~derived).tolist()]
+    meant = [(slot, name) for slot, name in named if is_meant(name)]
+    for slot, name in meant:
+        if name == layout.CONSTANT_NAME or words[slot, layout.DENSE] & layout.PLACE_MASK:
+            raise LearnerError(
+                f"feature to erase must be no number that most examples have (got {show(name)}): it is nobody's alone, and "
+                "other weights depend on it; create a model without it"
+            )
+    names = {name for _, name in meant}
+    keep = np.ones(len(weight_dict), np.bool_)
+    keep[[slot for slot, _ in meant]] = False
+    n = len(weight_dict)
+    if names:
+        learner.held.drop(_drop(learner, keep), [hash_of(name.encode(), weight_dict.keys) for name in names])
+    return names, n - len(weight_dict)

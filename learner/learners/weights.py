@@ -277,16 +277,21 @@ def _larger(array: NDArray[Any], used: int, needed: int, most: int) -> NDArray[A
     A large one has room for three quarters of the machine's memory, unless the system refuses: an address takes no memory until
     something is written there.
     """
-    n = wanted = min(max(needed, len(array) * 3 // 2), most)
+    n = wanted = min(_in_lines(max(needed, len(array) * 3 // 2)), most)
     if n * array.itemsize >= MIN_RESERVED:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        wanted = max(n, min(machine // 4 * 3 // array.itemsize, most))
+        wanted = max(n, min(_in_lines(machine // 4 * 3 // array.itemsize), most))
     try:
         larger = _aligned(wanted, array.dtype)
     except MemoryError:
         larger = _aligned(n, array.dtype)
     larger[:used] = array[:used]
     return larger
+
+
+def _in_lines(n: int) -> int:
+    """Return a number of numbers rounded up to a multiple of 16, the numbers of a cache line of float32s."""
+    return -(-n // 16) * 16
 
 
 def _aligned(n: int, dtype: Any = np.float32) -> NDArray[Any]:

@@ -111,7 +111,7 @@ def test_the_command_exits_with_5_and_says_what_to_do(client, redis_url, create,
     assert words in err.splitlines()[-1]
     assert ended(client) == ("stopped", 5, "examples rejected must be")
     assert "field 'lat' is required" in err
-    assert "--max-rejected 1" in err
+    assert "learner set m max_rejected=1" in err
     assert client.xlen(KEYS.examples) == 1
     assert not client.exists(KEYS.rejected)
 

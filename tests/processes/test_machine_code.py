@@ -42,13 +42,14 @@ def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
     for name in ("learner", "featurizers"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "worker.py", folder)
     (folder / "program.py").write_text(PROGRAM)
     return folder
 
 
-def start(package, cache, *command):
+def start(package, cache, *command, prefix=()):
     return subprocess.Popen(
-        [sys.executable, *(command or ("program.py",))],
+        [*prefix, sys.executable, *(command or ("program.py",))],
         cwd=package, env=os.environ | {"LEARNER_CACHE": str(cache)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -152,6 +153,44 @@ def test_machine_code_that_cannot_be_kept_is_made_all_the_same(package, filled):
     shutil.rmtree(folder)
     folder.write_text("no folder")
     assert run(package, cache)[:2] == [pytest.approx(np.log(2)), ["logistic"]]
+
+
+@pytest.fixture
+def read_only(filled):
+    """Have a command run where the filled cache can't be written to."""
+    cache, _ = filled
+    if os.getuid():  # nothing stops root but the file system
+        for path in [*cache.rglob("*"), cache]:
+            path.chmod(path.stat().st_mode & ~0o222)
+        return []
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    prefix = ["unshare", "--mount", "sh", "-c", script, str(cache)]
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("root needs a mount namespace for this")
+    return prefix
+
+
+def test_machine_code_in_a_read_only_folder_is_used_and_what_is_missing_is_made_in_memory(package, filled, read_only):
+    """As in a container whose root is read-only: the image has the machine code."""
+    cache, folder = filled
+    value = pytest.approx(np.log(2))
+    assert finish(start(package, cache, prefix=read_only)) == [value, [], str(folder)]
+    program = (package / "program.py").read_text()
+    (package / "other.py").write_text(program.replace("def logistic", "def another").replace("logistic(0", "another(0"))
+    files = sorted(cache.rglob("*"))
+    assert finish(start(package, cache, "other.py", prefix=read_only)) == [value, ["another"], str(folder)]
+    assert sorted(cache.rglob("*")) == files
+
+
+@pytest.mark.slow
+def test_a_worker_compiles_nothing_where_learner_warm_has_run(package, tmp_path, redis_url, create):
+    """As in a container: the image has the cache."""
+    create(featurizer="fields")
+    warm = start(package, tmp_path / "cache", "-m", "learner", "warm")
+    assert warm.wait(1800) == 0
+    worker = start(package, tmp_path / "cache", "-m", "learner", "worker", "m", "--burst", "--redis-url", redis_url)
+    _, errors = worker.communicate(timeout=300)
+    assert (worker.returncode, "compil" in errors) == (0, False), errors
 
 
 @pytest.mark.slow

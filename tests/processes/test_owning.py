@@ -66,7 +66,7 @@ def test_one_works_and_the_other_waits_and_takes_over_when_it_stops_is_killed_or
     learn_all(examples[:1000])
     first = working()
     first.terminate()
-    assert first.wait(5) == 0
+    assert first.wait(20) == 0
     wait_until(lambda: working() not in (None, first), 2)
 
     second = working()

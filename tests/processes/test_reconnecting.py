@@ -37,7 +37,7 @@ def test_a_server_that_is_killed_and_started_again_is_found_and_all_is_learned(t
         push_batches(client, "batch", examples[4000:], 10)
         wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0, 30)
         worker.terminate()
-        assert worker.wait(5) == 0
+        assert worker.wait(20) == 0
         model.learn_packed(b"".join(examples))
         assert state_bytes(Client("m", url).committed()) == state_bytes(model)
     finally:

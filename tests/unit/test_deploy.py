@@ -1,6 +1,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,92 @@ def test_a_second_worker_may_wait_and_one_that_was_replaced_is_started_again():
     assert [line for line in lines(UNIT) if line.startswith("RestartPrevent")] == ["RestartPreventExitStatus=5"]
 
 
+def checked(command):
+    """What a command of a probe checks, as our own program reads it."""
+    program, name, *arguments = command
+    assert (program, name) == ("learner", "status")
+    context = main.make_context("learner", [name, *arguments])
+    parameters = status.make_context("status", arguments, parent=context).params
+    return parameters["check"], parameters["here"]
+
+
 def test_the_health_check_is_a_probe_that_our_command_knows():
     yaml = pytest.importorskip("yaml")
     check = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["worker"]["healthcheck"]
-    program, command, *arguments = check["test"][1:]
-    assert (check["test"][0], program, command) == ("CMD", "learner", "status")
-    context = main.make_context("learner", [command, *arguments])
-    assert status.make_context("status", arguments, parent=context).params["check"] == "live"
+    assert check["test"][0] == "CMD"
+    assert checked(check["test"][1:]) == ("live", True)
     assert int(check["timeout"].removesuffix("s")) > PROBE_SECONDS
+
+
+def objects(name):
+    """The objects of a file of Kubernetes, by kind."""
+    yaml = pytest.importorskip("yaml")
+    return {each["kind"]: each for each in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text())}
+
+
+def pod_of(name):
+    """What the pods of a file are."""
+    (pod,) = (each["spec"]["template"]["spec"] for each in objects(name).values() if "template" in each.get("spec", {}))
+    return pod
+
+
+@pytest.mark.parametrize("name", ["create.yaml", "valkey.yaml", "worker.yaml"])
+@pytest.mark.parametrize("version", ["1.28", "1.31"])
+def test_kubernetes_knows_every_field(name, version):
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    for each in objects(name).values():
+        assert kubernetes_validate.validate(each, version, strict=True) == version
+
+
+def test_every_file_of_kubernetes_is_checked():
+    assert sorted(path.name for path in (DEPLOY / "kubernetes").iterdir()) == [
+        "create.yaml",
+        "valkey.yaml",
+        "worker.yaml",
+    ]
+
+
+@pytest.mark.parametrize("name", ["create.yaml", "valkey.yaml", "worker.yaml"])
+def test_pods_have_no_rights_and_a_read_only_root(name):
+    pod = pod_of(name)
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["enableServiceLinks"] is pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]["memory"]
+    assert all("value" not in each for each in container["env"] if "REDIS" in each["name"])  # but from the secret
+
+
+def test_the_pods_are_of_the_images_user_and_version():
+    version = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["version"]
+    for name in ("create.yaml", "worker.yaml"):
+        pod = pod_of(name)
+        assert f"USER {pod['securityContext']['runAsUser']}" in lines("Dockerfile")
+        assert pod["containers"][0]["image"].endswith(f"/learner:{version}")
+
+
+def test_two_pods_share_a_model_and_their_probes_are_for_their_own_worker():
+    worker = objects("worker.yaml")
+    deployment, budget = worker["Deployment"]["spec"], worker["PodDisruptionBudget"]["spec"]
+    pod = deployment["template"]
+    assert (deployment["replicas"], budget["minAvailable"]) == (2, 1)
+    assert deployment["selector"] == budget["selector"] == {"matchLabels": pod["metadata"]["labels"]}
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    (container,) = pod["spec"]["containers"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert checked(container[probe]["exec"]["command"]) == ("live", True)  # one that waits is fine, too
+        assert container[probe]["timeoutSeconds"] > PROBE_SECONDS
+
+
+def test_the_pods_options_are_the_workers():
+    (container,) = pod_of("worker.yaml")["containers"]
+    options = {option.envvar for option in main.get_command(None, "worker").params}
+    assert {each["name"] for each in container["env"]} <= options
+    assert container["args"] == ["worker", "spam"]
 
 
 def test_the_last_commit_has_its_time():
@@ -69,7 +148,7 @@ def test_the_image_holds_compiled_loops_in_a_cache_its_user_can_write_to():
     text = "\n".join(lines("Dockerfile"))
     assert "LEARNER_CACHE=/var/cache/learner" in text
     assert "--owner=learner --mode=0700 /var/cache/learner" in text
-    assert text.index("USER learner") < text.index("RUN learner warm") < text.index("ENTRYPOINT")
+    assert text.index("USER 10001") < text.index("RUN learner warm") < text.index("ENTRYPOINT")
 
 
 def test_the_image_is_built_from_what_there_is():

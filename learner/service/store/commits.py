@@ -18,9 +18,7 @@ import redis
 from numpy.typing import NDArray
 
 from learner import layout
-from learner.answered import AnsweredLoss
 from learner.errors import StoreError, show
-from learner.late import LateLoss
 from learner.service.store import loading, writing
 from learner.service.store.journal import Journal
 from learner.service.store.position import NEVER, create_group, stream_id
@@ -133,10 +131,9 @@ class Commits:
         self._sweeps = float(state["totals"][layout.SWEEPS])
         n_ids = self._written.n_ids
         ids = np.frombuffer(parts.ids, np.uint64) if n_ids else no_ids
-        late = LateLoss(*json.loads(head.get(b"late", b"[]")))
-        answered = AnsweredLoss(*json.loads(head.get(b"answered", b"[]")))
+        losses = loading.losses_of(head)
         time = float(head.get(b"time", 0.0))
-        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, late, answered, time)
+        return Committed(self._last.cursor, self._last.number, state, ids, n_ids, *losses, time)
 
     # ---- writing ----
     def snapshot(
@@ -216,6 +213,12 @@ class Commits:
     def is_last(self) -> bool:
         """Tell whether the commit that this process loaded or wrote last is still the server's last one."""
         return int(self._link.client.hget(self._link.keys.head, "commits") or 0) == self._last.number
+
+    def whole(self, learned: Learned, cursor: bytes, progress: Mapping[str, Any], recent: "RecentIds") -> Snapshot:
+        """Return a snapshot with everything, for keys that have nothing of the state: see `learner.service.store.erasing`."""
+        self._written = Written()
+        learned.dirty[:] = 1
+        return self.snapshot(learned, cursor, 0, (), progress, recent)
 
     def create(
         self,

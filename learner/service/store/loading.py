@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import layout, stored
+from learner.answered import AnsweredLoss
 from learner.errors import StoreError
+from learner.late import LateLoss
 from learner.service.recent import RecentIds
 from learner.service.store import segments
 from learner.service.store.journal import Journal
@@ -20,7 +22,7 @@ from learner.service.store.link import Link
 from learner.service.store.snapshot import FORMAT, Written, checksums
 from learner.service.wire import Keys
 
-__all__ = ["Parts", "decode", "journal_of", "read", "recent_ids", "require_model", "require_readable"]
+__all__ = ["Parts", "decode", "journal_of", "losses_of", "read", "recent_ids", "require_model", "require_readable"]
 
 COMMITS_AHEAD = 3  # their deltas are read too, in case a worker commits in between
 
@@ -97,6 +99,11 @@ def _keys(keys: Keys, head: Mapping[bytes, bytes], width: int) -> list[list[str]
         raise ValueError(f"names must have 0 to {layout.MAX_ARENA} bytes (got {n_bytes})")
     names = segments.keys_of(keys.names, n_bytes)
     return [base, names, [keys.ids], *([keys.delta(delta.number)] for delta in journal.deltas)]
+
+
+def losses_of(head: Mapping[bytes, bytes]) -> tuple[LateLoss, AnsweredLoss]:
+    """Return the late and the answered loss in a commit's head."""
+    return LateLoss(*json.loads(head.get(b"late", b"[]"))), AnsweredLoss(*json.loads(head.get(b"answered", b"[]")))
 
 
 def journal_of(head: Mapping[bytes, bytes]) -> Journal:

@@ -163,11 +163,11 @@ class Ownership:
             while True:
                 with contextlib.suppress(redis.WatchError):
                     pipe.watch(keys.owner)
-                    lender = pipe.hget(keys.owner, "worker")
+                    worker, lender = pipe.hmget(keys.owner, "worker", LENDER)
                     pipe.multi()
                     self._queue(pipe, LEASE_SECONDS)
-                    if lender:
-                        pipe.hset(keys.owner, LENDER, lender)
+                    if lender or worker:  # one that lent it before has not taken over again yet
+                        pipe.hset(keys.owner, LENDER, lender or worker)
                     self.epoch = int(pipe.execute()[0])
                     return
 

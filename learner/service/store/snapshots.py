@@ -21,7 +21,7 @@ from learner.stored import require_readable
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["MAX_SNAPSHOTS", "drop", "listed", "roll_back", "take"]
+__all__ = ["MAX_SNAPSHOTS", "drop", "listed", "names_of", "note_parts", "parts_of", "roll_back", "take"]
 
 MAX_SNAPSHOTS = 10  # that are kept: the next one takes the place of the oldest
 
@@ -58,7 +58,7 @@ def take(store: "Store", name: str, keep: int = MAX_SNAPSHOTS) -> list[str]:
                 )
             if b"format" not in head:
                 raise StoreError(f"model {keys.model!r} must have a commit to take a snapshot of (it has none)")
-            parts = _parts(pipe, keys, head)
+            parts = parts_of(pipe, keys, head)
             latest = pipe.xrevrange(keys.progress, count=1)
             seconds = pipe.time()[0]
             over = sorted(known, key=lambda each: (known[each]["time"], each))[: max(len(known) + 1 - keep, 0)]
@@ -78,7 +78,7 @@ def take(store: "Store", name: str, keep: int = MAX_SNAPSHOTS) -> list[str]:
             return over
 
 
-def _parts(client: Any, keys: Keys, head: dict[bytes, bytes]) -> list[str]:
+def parts_of(client: Any, keys: Keys, head: dict[bytes, bytes]) -> list[str]:
     """Return the keys of the commit with this head, without the beginning that they share."""
     deltas = [keys.delta(delta.number) for delta in loading.journal_of(head).deltas]
     parts = [keys.head, *(key for key in (keys.ids, *deltas) if client.exists(key))]
@@ -108,6 +108,15 @@ def _queue_drop(pipe: Any, keys: Keys, name: str, note: dict[str, Any]) -> None:
     state = keys.snapshot(name).state
     pipe.unlink(*(state + part for part in note["keys"]))
     pipe.hdel(keys.snapshots, name)
+
+
+def note_parts(store: "Store", name: str) -> None:
+    """Note which keys a snapshot has, after it was written anew."""
+    old = store.keys.snapshot(name)
+    note = _note(store, store.client, name)
+    head: Any = store.client.hgetall(old.head)
+    note["keys"] = parts_of(store.client, old, head)
+    store.client.hset(store.keys.snapshots, name, json.dumps(note))
 
 
 # ---- looking ----
@@ -206,7 +215,7 @@ def _put_back(
                 *_, of_ids = current.get(b"checksums", b"00000000").decode().split()
                 sums = [*head[b"checksums"].decode().split()[:2], of_ids]
                 fields |= {"checksums": " ".join(sums), "n_ids": current.get(b"n_ids", 0)}
-            parts = [part for part in _parts(pipe, keys, current) if relearn or part != "ids"]
+            parts = [part for part in parts_of(pipe, keys, current) if relearn or part != "ids"]
             back = [part for part in note["keys"] if relearn or part != "ids"]
             now, microseconds = pipe.time()
             pipe.multi()

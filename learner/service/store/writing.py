@@ -1,6 +1,7 @@
 """The commands that write a commit, queued for one transaction."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from learner.service.store import segments
@@ -8,7 +9,7 @@ from learner.service.store.kept import queue_forget
 from learner.service.store.snapshot import Snapshot, Written, checksums
 from learner.service.wire import GROUP, Keys, RejectedEntry
 
-__all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue", "queue_rejected"]
+__all__ = ["MAX_PROGRESS", "MAX_REJECTED", "queue", "queue_rejected", "queue_state"]
 
 MAX_REJECTED = 20_000  # entries kept in the rejected stream, about
 MAX_PROGRESS = 10_000  # entries kept in the progress stream, about
@@ -42,22 +43,13 @@ def queue(
     removed : int, optional
         How many entries the stream has lost, if it keeps learned ones; by default it is trimmed up to the cursor.
     """
-    after = before.after(snapshot, number)
-    _queue_rows(pipe, keys, snapshot, before, after, number)
-    segments.set_range(pipe, keys.names, snapshot.names, before.n_name_bytes)
-    if after.n_ids > before.n_ids:
-        _queue_ids(pipe, keys.ids, snapshot.ids, before.n_ids, after.n_ids)
-    head = {
-        "cursor": snapshot.cursor,
+    about = {
         "commits": number,
         "entries": n_entries,
         "removed": "" if removed is None else removed,
-        "n_ids": after.n_ids,
-        "journal": after.journal.to_json(),
-        "checksums": checksums(after.names_crc, snapshot.arrays.values(), snapshot.ids),
         "time": f"{time.time():.3f}",
     }
-    pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays)
+    after = queue_state(pipe, keys, snapshot, before, number, about)
     for entry_id, bad in snapshot.rejected:
         queue_rejected(pipe, keys, entry_id, bad)
     queue_forget(pipe, keys, snapshot.settled)
@@ -66,6 +58,25 @@ def queue(
     for figures in (*snapshot.points, snapshot.progress):
         pipe.xadd(keys.progress, figures, maxlen=MAX_PROGRESS, approximate=True)
     pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
+    return after
+
+
+def queue_state(
+    pipe: Any, keys: Keys, snapshot: Snapshot, before: Written, number: int, about: Mapping[Any, Any]
+) -> Written:
+    """Queue the commands that write a state alone, with these fields of the head beside its own; the rest is as for `queue`."""
+    after = before.after(snapshot, number)
+    _queue_rows(pipe, keys, snapshot, before, after, number)
+    segments.set_range(pipe, keys.names, snapshot.names, before.n_name_bytes)
+    if after.n_ids > before.n_ids:
+        _queue_ids(pipe, keys.ids, snapshot.ids, before.n_ids, after.n_ids)
+    head = {
+        "cursor": snapshot.cursor,
+        "n_ids": after.n_ids,
+        "journal": after.journal.to_json(),
+        "checksums": checksums(after.names_crc, snapshot.arrays.values(), snapshot.ids),
+    }
+    pipe.hset(keys.head, mapping=snapshot.head | head | snapshot.arrays | dict(about))
     return after
 
 

@@ -228,7 +228,7 @@ def test_a_damaged_snapshot_changes_nothing(run, fails, client, grown, committed
 
 def test_a_snapshot_that_a_commit_interrupts_is_of_one_commit(run, client, grown, drain, committed, monkeypatch):
     grown(0, 30)
-    parts, n = snapshots._parts, 0
+    parts, n = snapshots.parts_of, 0
 
     def late(*arguments):
         nonlocal n
@@ -240,7 +240,7 @@ def test_a_snapshot_that_a_commit_interrupts_is_of_one_commit(run, client, grown
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(snapshots, "_parts", late)
+        patch.setattr(snapshots, "parts_of", late)
         run("snapshot", "m", "good")
     assert n == 2
     expected = state_bytes(committed())

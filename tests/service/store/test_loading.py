@@ -57,7 +57,7 @@ def test_another_model_s_commit_is_refused(pair):
 def test_a_commit_of_another_format_is_refused(pair):
     pair.commit(1)
     pair.client.hset(pair.store.keys.head, "format", 99)
-    with pytest.raises(StoreError, match=r"must have format 4 \(got 99\): a newer learner wrote it"):
+    with pytest.raises(StoreError, match=r"must have format 5 \(got 99\): a newer learner wrote it"):
         pair.load()
 
 
@@ -66,7 +66,7 @@ def test_a_commit_of_the_format_before_is_refused_with_the_way_out(pair):
     pair.commit(1)
     pair.client.hset(pair.store.keys.head, "format", 3)
     assert pair.client.hdel(pair.store.keys.head, "held", "held_features", "held_inputs") == 3  # which it did not have
-    words = r"must have format 4 \(got 3\): an older learner wrote it; push the stream again to a new model"
+    words = r"must have format 5 \(got 3\): an older learner wrote it; push the stream again to a new model"
     with pytest.raises(StoreError, match=words):
         pair.load()
 

@@ -17,6 +17,7 @@ COMMANDS = [
     "create",
     "delete",
     "demo",
+    "erase",
     "explain",
     "export",
     "featurize",

@@ -156,6 +156,17 @@ def test_a_system_that_reserves_no_addresses_gives_what_is_needed(monkeypatch):
     assert len(store.rows) < 1e6
 
 
+@pytest.mark.parametrize("reserved", [1, 1 << 40])
+@pytest.mark.parametrize("width", [16, 48, 112])
+def test_rows_are_whole_cache_lines_however_much_they_grow(monkeypatch, width, reserved):
+    monkeypatch.setattr(weights, "MIN_RESERVED", reserved)
+    store = WeightDict(width, hash_keys(SEED))
+    for n in (1025, 1700, 2900, 5003):
+        store.reserve(n, n)
+        assert len(store.rows) % 16 == 0
+        assert len(store.arrays) == 9
+
+
 def test_every_row_that_changed_is_marked():
     """What a commit leaves out is as it was."""
     model = learned(1_000)

@@ -1,0 +1,75 @@
+"""The command that erases what a model keeps of a person."""
+
+import sys
+from typing import Any
+
+import click
+
+from learner.commands.options import json_option, open_store, redis_option, to_json
+from learner.errors import LearnerError
+from learner.messages import one_line
+
+__all__ = ["erase"]
+
+
+@click.command()
+@click.argument("model")
+@click.option("--entry", "entries", multiple=True, metavar="ID", help="An entry of the stream, by its id; repeatable.")
+@click.option(
+    "--id", "ids", multiple=True, help="What a producer pushed, or an asker asked, under this id; repeatable."
+)
+@click.option("--feature", "features", multiple=True, metavar="NAME", help="A feature, and its weight; repeatable.")
+@click.option(
+    "--prefix", "prefixes", multiple=True, metavar="TEXT", help="All features whose names begin so; repeatable."
+)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@redis_option
+@json_option
+def erase(model: str, yes: bool, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+    """Erase entries, and features with their weights, from all that the server keeps of MODEL, its snapshots included.
+
+    A worker that runs goes on afterwards, without a restart. What the weights have learned from an entry stays in them. It asks
+    first, unless told --yes.
+    """
+    from learner.service.erasing import Wanted
+    from learner.service.erasing import erase as erase_wanted
+
+    if not any(wanted.values()):
+        raise LearnerError("erase must be told what: --entry, --id, --feature or --prefix")
+    if any(not text for texts in wanted.values() for text in texts):
+        raise LearnerError("what to erase must be named (got an empty text)")
+    if not yes:
+        _confirm(model)
+    erased = erase_wanted(open_store(model, redis_url), Wanted(**wanted))
+    if as_json:
+        click.echo(to_json({"model": model, **erased}))
+        return
+    for line in _lines(erased):
+        click.echo(one_line(line))
+
+
+def _confirm(model: str) -> None:
+    if not sys.stdin.isatty():
+        raise LearnerError(f"erasing from {model!r} must be confirmed: add --yes (nobody can be asked here)")
+    if not click.confirm(f"Erase this from {model}, for good?", err=True):
+        raise LearnerError(f"nothing was erased from {model!r}")
+
+
+def _lines(erased: dict[str, Any]) -> list[str]:
+    """Return in words what was erased, and what remains."""
+    counts = (
+        f"{erased['waiting']} entries that waited, {erased['learned']} learned ones, {erased['rejected']} rejected ones, "
+        f"{erased['kept']} kept answers"
+    )
+    lines = [f"erased {counts}"]
+    if erased["features"]:
+        lines.append(f"erased features: {', '.join(erased['features'])} (with derived ones {erased['rows']} rows)")
+    if erased["snapshots"]:
+        lines.append(f"erased features from snapshots: {', '.join(erased['snapshots'])}")
+    for stream, ids in erased["found"].items():
+        what = "learned, they bring it back" if stream == "examples" else "look at them"
+        lines.append(f"remains in {len(ids)} entries of {stream} ({what}): {' '.join(ids)}")
+    if erased["log"]:
+        lines.append("remains in the server's append-only file until it is rewritten: BGREWRITEAOF")
+    lines.append("remains in replies for a minute, in dumps and exported files, with producers")
+    return lines
