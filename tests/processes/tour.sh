@@ -71,6 +71,13 @@ try learner predict spam '{"address": "xyz@gmail.com"}'
 try learner rollback spam good
 try learner predict spam '{"address": "xyz@gmail.com"}'
 
+title "What is kept of a person is erased, while the worker runs: an answer and its record, and a feature by its name"
+try learner predict spam '{"address": "bob@example.org"}' --outcome-id order-3
+try learner weights spam --prefix endsWith_org
+try learner erase spam --id order-3 --feature endsWith_org --yes
+try learner weights spam --prefix endsWith_org
+wait_until learner status spam --check ready
+
 title "Settings: the running worker follows, and says so"
 try learner predict spam '{"address": "nobody.org"}' --outcome-id order-2
 try learner set spam keep_predictions=1s default_outcome=0
