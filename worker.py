@@ -19,7 +19,9 @@ from learner.commands.exits import errors_as_lines
 from learner.commands.options import redis_option
 from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service import log
+from learner.service.acceptance import Acceptance
 from learner.service.answering import Answering
+from learner.service.beside import COMPARED, Beside, Comparing
 from learner.service.checking import Checking
 from learner.service.committing import Committing
 from learner.service.counting import Counts, Minutes
@@ -94,6 +96,7 @@ class Worker:
         self.owning = Owning(store, self.is_stopping, lease_seconds)
         self.strays = Strays(store)
         self._has_said_no_stream = False
+        self._takes_up = False  # whether what is committed must be loaded again before anything is learned
         self.spec = store.spec()
         options = {"max_rejected": max_rejected, "rejected_window": rejected_window}
         self.following = Following(store, options | {"durability": durability, "replicas": replicas})
@@ -110,15 +113,21 @@ class Worker:
         self.model.warm()
         self.model.losses_packed(b"")  # compiles the loop that scores many, too
         acceptance = self.following.acceptance()
-        self.learning = Learning(self.model, acceptance, self.is_stopping, self._answer_meanwhile)
+        self.learning = self._new_learning(acceptance)
         self.committing = Committing(store, self.learning, self.commit_seconds, self.counts)
         self.recovery = Recovery(store, self.learning, self.committing)
         self.answering = Answering(store, self.model, self.recovery, self.counts)
         self.answering.pack = self.learning.pack
         self.answering.keeping = self.keeping = Keeping(store, self.learning)
-        self.measuring = Measuring(self.learning, self.late_every, self.answering.clock.came_ms)
+        self.measuring = self._new_measuring()
         parts = self.learning, self.committing, self.recovery, self.answering
         self.checking = Checking(store, self.owning, *parts)
+
+    def _new_learning(self, acceptance: Acceptance) -> Learning:
+        return Learning(self.model, acceptance, self.is_stopping, self._answer_meanwhile)
+
+    def _new_measuring(self) -> Measuring:
+        return Measuring(self.learning, self.late_every, self.answering.clock.came_ms)
 
     def stop(self) -> None:
         """Have it stop after a last commit."""
@@ -161,7 +170,7 @@ class Worker:
         is_done = False
         while not is_done:
             try:
-                is_done = self._learn_and_answer(burst)
+                is_done = not self._take_up_again() if self._takes_up else self._learn_and_answer(burst)
             except FencedError:
                 if not self.store.ownership.is_lent():
                     raise
@@ -266,14 +275,62 @@ class Worker:
 
     def _take_up_again(self) -> bool:
         """Wait to own the model again, and go on from its last commit; return False when stopped meanwhile."""
+        self._takes_up = True
         with contextlib.suppress(LearnerError, redis.RedisError):
             self.committing.settle()  # what is still on its way must not come after the next takeover
         self.owning.close()
-        self._make()
+        self.spec = {}  # what is there then is made anew
         if not self.wait_to_own():
             return False
+        self._takes_up = False
+        self.store.attempts.forget()
         text = f"goes on from commit {self.store.commits.number}, as an administrator left it"
         log.event(self.store.keys.model, "takeover", text, commit=self.store.commits.number)
+        return True
+
+
+class CandidateWorker(Worker):
+    """The one owner of a candidate: it learns another model's stream, and answers nobody (see `learner.service.beside`)."""
+
+    learning: Beside
+
+    def _make(self) -> None:
+        super()._make()
+        self.stop_on_trouble = True  # as there is nobody to answer
+        self.learning.warm(bool(self.late_every))
+
+    def _new_learning(self, acceptance: Acceptance) -> Learning:
+        return Beside(self.store, self.model, acceptance, self.is_stopping)
+
+    def _new_measuring(self) -> Measuring:
+        return Comparing(self.learning, self.late_every, self.answering.clock.came_ms)
+
+    def _learn_and_answer(self, burst: bool) -> bool:
+        """Return True at the end, with everything committed."""
+        self.committing.settle()
+        self.recovery.begin()
+        self.measuring.begin()
+        reading = Reading(self.store.stream)
+
+        def read() -> Entries:
+            cursor, collected, measured = self.learning.cursor, self.measuring.collected, self.recovery.is_going_on
+            return reading.read(cursor, collected, None, not burst, measured).examples
+
+        entries = self.learning.begin(read)
+        while True:
+            self.owning.require()
+            if not self.measuring.collected:
+                self.learning.look_if_due(may_learn=not self.recovery.is_going_on)
+            self._learn(self._collect(entries, no_more=burst and not entries))
+            self.committing.commit_if_due()
+            self.following.follow(self.learning.acceptance)
+            self.minutes.tell_if_due()
+            if self.stopping or (burst and not entries):
+                break
+            entries = read()
+            self.learning.require_no_gap(entries, len(self.measuring.collected))
+        self.owning.require()
+        self.committing.commit()
         return True
 
 
@@ -339,11 +396,10 @@ def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool) -> bool:
 )
 @click.option(
     "--late-every",
-    default=MEASURED,
-    show_default=True,
     type=click.IntRange(min=0),
     metavar="N",
-    help="Measure the late loss on one block of examples in N, which are learned up to 10 s later then; 0: never.",
+    help=f"Measure the late loss on one block of examples in N (by default {MEASURED}, of a candidate {COMPARED}), which are "
+    "learned up to 10 s later then; 0: never.",
 )
 @click.option(
     "--stop-on-trouble", is_flag=True, help="Exit when the stream goes bad; by default answer from the last commit."
@@ -370,13 +426,16 @@ def worker(
     replicas: int | None,
     max_rejected: float | None,
     rejected_window: int | None,
-    late_every: int,
+    late_every: int | None,
     stop_on_trouble: bool,
     metrics: str | None,
     log_format: str,
     as_json: bool,
 ) -> None:
     """Run the worker of MODEL: learn its stream, answer requests, commit.
+
+    MODEL may be a candidate, OLD/NEW (see 'learner create --beside'): its worker learns OLD's stream and answers nobody, and
+    exits with 3 when entries were deleted before it had read them.
 
     A model has one worker at a time: a second one waits, and takes over when the first one stops, ends or is silent for
     its lease. When the stream no longer fits, or too many examples are rejected, it commits no more, and answers from the last
@@ -394,9 +453,12 @@ def worker(
     if metrics:
         serve_metrics(metrics, store, counts)
     settings = max_rejected, rejected_window, durability, replicas
+    is_candidate = store.keys.old is not None
+    kind, one_in = (CandidateWorker, COMPARED) if is_candidate else (Worker, MEASURED)
+    one_in = one_in if late_every is None else late_every
     with noting_errors(store):
-        owner = Worker(
-            store, commit_seconds, lease_seconds, late_every, held_seconds, stop_on_trouble, *settings, counts=counts
+        owner = kind(
+            store, commit_seconds, lease_seconds, one_in, held_seconds, stop_on_trouble, *settings, counts=counts
         )
         if not _run(owner, redis_url, wait, burst):
             return

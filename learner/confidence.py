@@ -5,12 +5,15 @@ a mistake.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["FIRST", "Differences", "Interval", "margin"]
+__all__ = ["ALPHA", "FIRST", "Differences", "Interval", "margin"]
+
+ALPHA = 0.05  # the probability that any of a comparison's intervals is ever wrong, at most
 
 PEAK = 10_000  # values at which the intervals are narrowest beside those for a fixed number of values
 FIRST = 1000  # values before which every interval is infinite
@@ -28,6 +31,8 @@ def margin(n: Any, alpha: float) -> Any:
     >>> print(f"{margin(10_000, 0.05):.4f}, and for one moment alone {1.96 / 10_000**0.5:.4f}")
     0.0304, and for one moment alone 0.0196
     """
+    import numpy as np  # only here: commands that show an interval need none
+
     log = -2.0 * math.log(alpha)
     n_r2 = n * (log + math.log(log + 1.0)) / PEAK
     return np.sqrt(2.0 * (n_r2 + 1.0) / (n * n_r2) * np.log(np.sqrt(n_r2 + 1.0) / alpha))
@@ -54,6 +59,7 @@ class Differences:
     sides, after the form of the empirical Bernstein bound (Maurer and Pontil, 2009). An event that happens less than once in
     some 500 examples, and outweighs all others, can still be overlooked at first: no method knows what has not happened yet.
 
+    >>> import numpy as np
     >>> same = Differences()
     >>> same.add(np.zeros(2000), np.ones(2000))
     >>> same.interval(0.05), same.interval(0.05).verdict
@@ -65,10 +71,10 @@ class Differences:
         self.weight = self.mean = self.squares = 0.0  # of the differences times importance: mean, squared deviations
         self.least, self.most = math.inf, -math.inf
 
-    def add(self, differences: NDArray[np.float64], importances: NDArray[np.float64]) -> None:
+    def add(self, differences: "NDArray[np.float64]", importances: "NDArray[np.float64]") -> None:
         """Take in the differences of some examples: NaN where one of the two models did not learn the example."""
         z = differences * importances
-        z, importances = z[~np.isnan(z)], importances[~np.isnan(z)]
+        z, importances = z[z == z], importances[z == z]
         if not len(z):
             return
         mean, n = float(z.mean()), len(z)

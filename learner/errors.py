@@ -9,6 +9,7 @@
     ├── ServerError         no Redis or Valkey server could be found or started
     ├── StoreError          the committed state doesn't fit: another featurizer, damaged data
     │   └── StreamError     the stream of examples doesn't fit what was learned from it: learning ends, answering goes on
+    │       └── BehindError a candidate did not read entries in time (exit code 3)
     ├── FencedError         another worker owns the model now (exit code 4)
     └── RejectedError       too many of the incoming examples can't be learned (exit code 5)
 
@@ -46,6 +47,12 @@ class StoreError(LearnerError):
 
 class StreamError(StoreError):
     """The stream of examples doesn't fit what was learned from it."""
+
+
+class BehindError(StreamError):
+    """Entries were deleted before a candidate had read them."""
+
+    exit_code = 3
 
 
 class FencedError(LearnerError):

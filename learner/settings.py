@@ -12,6 +12,7 @@ from learner.errors import LearnerError, show
 __all__ = ["LEVELS", "SETTINGS", "Setting", "parse", "read"]
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}  # in a unit of time
+MAX_SECONDS = 36_500 * 86_400.0  # of a time: a hundred years
 MAX_TARGET_BYTES = 256  # as in an entry
 LEVELS = ("crash", "power", "failover")
 
@@ -44,9 +45,9 @@ def seconds(text: str) -> float:
     (90.0, 5400.0, 604800.0)
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) ?([smhd]?)", text)
-    if match is None:
+    if match is None or (value := float(match[1]) * SECONDS[match[2]]) > MAX_SECONDS:
         raise ValueError(text)
-    return float(match[1]) * SECONDS[match[2]]
+    return value
 
 
 def _share(text: str) -> float:
@@ -73,7 +74,7 @@ def _level(text: str) -> str:
     return text
 
 
-TIME = "a time: seconds, or a number with s, m, h or d, as 6h"
+TIME = "a time: seconds, or a number with s, m, h or d, at most 36500d, as 6h"
 
 SETTINGS = {
     "keep_predictions": Setting(
@@ -109,7 +110,8 @@ def parse(data: Mapping[str, Any]) -> dict[str, str]:
     {'history': '7d', 'max_rejected': '0.1'}
     >>> parse({"history": "long"})
     Traceback (most recent call last):
-    learner.errors.LearnerError: history must be a time: seconds, or a number with s, m, h or d, as 6h (got 'long')
+    learner.errors.LearnerError: history must be a time: seconds, or a number with s, m, h or d, at most 36500d, as 6h
+    (got 'long')
     """
     if not isinstance(data, Mapping):
         raise LearnerError(f"service must be a table of settings (got {show(data)})")

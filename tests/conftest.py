@@ -208,14 +208,15 @@ def waitaof(client: "redis.Redis") -> None:
 @pytest.fixture
 def own(redis_url: str) -> "Iterator[Callable[..., Worker]]":
     """Make a worker in this process that owns its model, as soon as no other one does; it shows no life after the test."""
-    from worker import Worker
+    from worker import CandidateWorker, Worker
 
     with ExitStack() as closed:
 
         def owning(name: str = "m", commit_seconds: float = 1000.0, **options: Any) -> "Worker":
             store = Store(closed.enter_context(connect(redis_url)), name)
             options.setdefault("held_seconds", math.inf)  # a pause of the test must not decide what is learned
-            owner = Worker(store, commit_seconds, **options)
+            kind = CandidateWorker if "/" in name else Worker
+            owner = kind(store, commit_seconds, **options)
             closed.callback(owner.owning.close)
             assert owner.wait_to_own()
             return owner

@@ -335,12 +335,7 @@ class Client:
 
     def committed(self) -> Any:
         """Return a copy of the model as last committed, a `learner.model.Model`."""
-        from learner.model import Model
+        from learner.service.creating import committed_model
         from learner.service.store import Store
 
-        store = Store(self.redis, self.keys.model)
-        model = Model.from_spec(store.spec())
-        committed = store.commits.load(model.fingerprint, model.row_width)
-        if committed and committed.state:
-            model.load_state(committed.state)
-        return model
+        return committed_model(Store(self.redis, self.keys.model))

@@ -83,6 +83,10 @@ COMMANDS = {
         "learner.commands.examples",
         "Ask MODEL for the prediction of RECORD (one or a list in JSON, a file of records, or - for the standard input).",
     ),
+    "promote": Entry(
+        "learner.commands.candidates",
+        "Have the candidate NEW take the place of OLD, in one transaction; OLD's model is the candidate NEW then.",
+    ),
     "push": Entry(
         "learner.commands.examples",
         "Push the examples of FILE (- is the standard input) onto MODEL's stream.",
@@ -149,6 +153,7 @@ GROUPS = {  # in the order in which a newcomer needs them
         "snapshot",
         "snapshots",
         "rollback",
+        "promote",
         "copy",
         "rename",
         "export",

@@ -16,7 +16,7 @@ from learner.commands.blocks import Block, Rejected, read_blocks, regrouped
 from learner.commands.measures import AbsoluteErrors, common_measure
 from learner.commands.options import FILE_SEED, make_spec, read_model_file
 from learner.commands.show import notice_lines
-from learner.confidence import Differences
+from learner.confidence import ALPHA, Differences
 from learner.errors import LearnerError, SpecError
 from learner.files import READING, Reading
 from learner.late import BLOCK_EXAMPLES, LateLoss
@@ -27,7 +27,6 @@ from learner.tasks import TASKS
 __all__ = ["ALPHA", "compare", "make_specs", "spec_of_file"]
 
 OF_TASK = ("loss", "level", "labels", "target_range", "max_labels")  # options that another task may not have
-ALPHA = 0.05  # the probability that any of a comparison's intervals is ever wrong, at most
 
 
 # ---- the specs ---------------------------------------------------------------------------------------------------------

@@ -79,9 +79,9 @@ def delete(model: str, yes: bool, force: bool, redis_url: str | None, as_json: b
 
     It asks first, unless told --yes. While a worker owns MODEL it refuses, unless told --force.
     """
-    from learner.service.store import contents, registry
+    from learner.service.store import candidates, contents, registry
 
-    store = open_store(model, redis_url)
+    store = open_store(model, redis_url, may_be_candidate=True)
     is_model = store.exists(model)
     if not is_model and next(contents.keys_of(store.client, store.keys), None) is None:
         registry.unregister(store.client, model)
@@ -89,7 +89,8 @@ def delete(model: str, yes: bool, force: bool, redis_url: str | None, as_json: b
     if not yes:
         _confirm(model)
     if is_model:
-        _own_to_delete(store, force)
+        for each in (store, *candidates.stores(store)):
+            _own_to_delete(each, force)
     n = contents.delete(store)
     click.echo(to_json({"model": model, "keys": n}) if as_json else f"deleted {model}: {n} keys")
 
@@ -159,7 +160,7 @@ def rename(old: str, new: str, redis_url: str | None, as_json: bool) -> None:
     OLD.
     """
     from learner.service.owning import own_without_worker
-    from learner.service.store import moving
+    from learner.service.store import candidates, moving
 
     _require_name(new)
     source, store = open_store(old, redis_url), open_store(new, redis_url)
@@ -170,6 +171,8 @@ def rename(old: str, new: str, redis_url: str | None, as_json: bool) -> None:
         raise LearnerError(f"model {old!r} was renamed to {went!r} before: name that one (got {new!r})")
     if went is None:
         source.spec()
+        if names := candidates.names(source):
+            raise LearnerError(f"model {old!r} must have no candidates to be renamed: delete {', '.join(names)} first")
         source.stream.committed_position().require(old)
         moving.require_free(store)
         own_without_worker(source, "a renaming")

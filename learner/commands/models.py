@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from learner.model import Model
     from learner.service.store import Store
     from learner.service.store.position import Position
+    from learner.spec import Spec
 
 __all__ = ["create", "repair", "set_", "status", "weights"]
 
@@ -34,14 +35,41 @@ __all__ = ["create", "repair", "set_", "status", "weights"]
 @click.argument("model")
 @model_options
 @click.option("--from", "saved", metavar="FILE", help="Create it with what a saved model (NAME.learner) has learned.")
+@click.option(
+    "--beside", metavar="OLD", help="Make it a candidate of OLD: it learns OLD's stream, and is compared with it."
+)
+@click.option(
+    "--from-history", is_flag=True, help="With --beside: it begins with the oldest entry that OLD's stream holds."
+)
 @redis_option
 @json_option
-def create(model: str, saved: str | None, redis_url: str | None, as_json: bool, **options: Any) -> None:
-    """Create MODEL, knowing nothing yet, or knowing what a saved model has learned."""
+def create(
+    model: str,
+    saved: str | None,
+    beside: str | None,
+    from_history: bool,
+    redis_url: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Create MODEL, knowing nothing yet, or knowing what a saved model has learned.
+
+    With --beside it is a candidate called OLD/MODEL: what no option says is as in OLD, and 'learner promote OLD MODEL' has it
+    take OLD's place.
+    """
     from learner.service.store import connection
 
     if is_saved(model):
         raise LearnerError(f"model name must not end with {SUFFIX}, as saved models do (got {model!r})")
+    if (saved and beside) or (from_history and not beside):
+        wrong = "--from with --beside" if beside else "--from-history without --beside"
+        raise LearnerError(f"options must fit: a candidate begins with nothing learned, in OLD's stream (got {wrong})")
+    if beside:
+        from learner.commands.candidates import create_beside
+
+        spec = create_beside(model, beside, from_history, options, redis_url)
+        _say_created(f"{beside}/{model}", spec, as_json)
+        return
     learned = _saved_model(saved) if saved else None
     spec = learned.spec if learned else make_spec(options)
     settings = parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
@@ -49,6 +77,10 @@ def create(model: str, saved: str | None, redis_url: str | None, as_json: bool, 
     connection.require_version(store.client)
     if not (_create_learned(store, learned, settings) if learned else store.create(spec.to_data(), settings)):
         raise LearnerError(f"model {model!r} exists already: choose another name")
+    _say_created(model, spec, as_json)
+
+
+def _say_created(model: str, spec: "Spec", as_json: bool) -> None:
     if as_json:
         click.echo(to_json({"model": model, "fingerprint": spec.fingerprint}))
     else:
@@ -83,7 +115,7 @@ def set_(model: str, changes: tuple[str, ...], redis_url: str | None, as_json: b
     pairs = [change.partition("=") for change in changes]
     if wrong := [change for change, (_, equals, _) in zip(changes, pairs, strict=True) if not equals]:
         raise LearnerError(f"change must be KEY=VALUE (got {wrong[0]!r})")
-    store = open_store(model, redis_url)
+    store = open_store(model, redis_url, may_be_candidate=True)
     store.spec()
     store.set({name: text for name, _, text in pairs})
     values = store.settings()
@@ -164,7 +196,7 @@ def status(
         host = socket.gethostname() if here else None
         judge = partial(live, host=host) if check == "live" else partial(ready, max_lag=max_lag, max_age=max_age)
         probe(model, redis_url, check, judge, as_json)
-    store = open_store(model, redis_url)
+    store = open_store(model, redis_url, may_be_candidate=True)
     spec = store.spec()
     with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
         state = store.status() | {"task": spec["task"], "loss": spec["loss"]}

@@ -82,10 +82,18 @@ replicas_option = click.option(
 )
 
 
-def open_store(model: str, redis_url: str | None) -> "Store":
-    """Return the store of a model on the server of ``--redis-url``; start the embedded server if there is no other."""
+def open_store(model: str, redis_url: str | None, may_be_candidate: bool = False) -> "Store":
+    """Return the store of a model on the server of ``--redis-url``; start the embedded server if there is no other.
+
+    Raises
+    ------
+    LearnerError
+        When it is a candidate, MODEL/CANDIDATE, and the command has no use for one.
+    """
     from learner.service.store import Store, connection, embedded
 
+    if "/" in model and not may_be_candidate:
+        raise LearnerError(f"model must be one of its own for this command (got the candidate {model!r})")
     return Store(connection.client(embedded.find_or_start(redis_url)), model)
 
 
@@ -220,10 +228,12 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
+def make_spec(
+    options: Mapping[str, Any], seed: bytes | None = None, inherited: Mapping[str, Any] | None = None
+) -> Spec:
     """Return the spec that the values of the `model_options`, by name, describe, with what a model file says beside them.
 
-    Without a seed, a random one is drawn.
+    Without a seed, a random one is drawn. What neither says is as in `inherited`.
 
     Raises
     ------
@@ -239,6 +249,7 @@ def make_spec(options: Mapping[str, Any], seed: bytes | None = None) -> Spec:
         data["featurizer"] = {"templates": [{"template": "fields", "only": kept}]}
     if columns:
         data["columns"] = columns
+    data = dict(inherited or {}) | data
     data.setdefault("featurizer", "fields")
     if seed is not None:
         data.setdefault("seed", seed.hex())

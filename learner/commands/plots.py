@@ -167,8 +167,8 @@ def progress(model: str, over: str, out: str | None, redis_url: str | None, as_j
     from learner.losses import LOSSES
     from learner.spec import Spec
 
-    file = _out(out, f"{model}-progress")
-    store = open_store(model, redis_url)
+    file = _out(out, f"{model.replace('/', '-')}-progress")
+    store = open_store(model, redis_url, may_be_candidate=True)
     loss = LOSSES[Spec.from_data(store.spec()).loss]
 
     from learner.commands import pictures

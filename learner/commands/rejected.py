@@ -26,7 +26,7 @@ def list_rejected(model: str, n: int, redis_url: str | None, as_json: bool) -> N
     from learner.commands.show import rejected_lines
     from learner.service.store.rejected import listed
 
-    store = open_store(model, redis_url)
+    store = open_store(model, redis_url, may_be_candidate=True)
     store.spec()
     for entry in listed(store, n):
         for line in [to_json(entry)] if as_json else map(one_line, rejected_lines(entry)):

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from learner.client import Client
 from learner.client.answers import request_of
-from learner.commands.options import SUFFIX, is_saved, json_option, model_options, redis_option, to_json
+from learner.commands.options import SUFFIX, is_saved, json_option, model_options, open_store, redis_option, to_json
 from learner.errors import ExampleError, LearnerError
 
 if TYPE_CHECKING:
@@ -38,7 +38,14 @@ def require_plain(option: str) -> None:
 
 
 def asked(model: str, redis_url: str | None) -> Client:
-    """Return who answers for a command's MODEL: its worker on the server, or the model in a file."""
+    """Return who answers for a command's MODEL: its worker on the server, or the model in a file.
+
+    A candidate, MODEL/CANDIDATE, answers nobody: its last commit does, in this process.
+    """
+    if "/" in model and not is_saved(model):
+        from learner.service.creating import committed_model
+
+        return SavedClient(committed_model(open_store(model, redis_url, may_be_candidate=True)))
     if not is_saved(model):
         return Client(model, redis_url)
     from learner.model import Model
@@ -107,7 +114,7 @@ def save(model: str, file: str, redis_url: str | None, as_json: bool) -> None:
     from it with --from.
     """
     require_target(file)
-    committed = Client(model, redis_url).committed()
+    committed = asked(model, redis_url).committed()
     committed.save(file)
     if as_json:
         click.echo(to_json({"model": model, "file": file, "examples": committed.n_examples}))

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from learner.commands.candidates import lines_of_comparison, verdict
 from learner.errors import LearnerError
 from learner.late import order_notice
 from learner.service.liveness import owner_silence
@@ -224,6 +225,23 @@ def _history_lines(history: dict[str, Any]) -> Iterator[str]:
         yield f"history           {history['entries']} entries that were learned, kept for {history['seconds']:g} s{words}"
 
 
+def _candidate_line(status: dict[str, Any]) -> str:
+    """Return the line of ``learner status`` about a candidate."""
+    name = status["model"].partition("/")[2]
+    if "error" in status:
+        return f"candidate         {name}: damaged: {printable(status['error'])}"
+    progress = status["progress"]
+    if "worker" not in status["owner"]:
+        how = "no worker owns it" + (f"; {status['trouble']}" if status["trouble"] else "")
+    else:
+        how = f"{status['lag_entries']} entries behind"
+    what = f"{progress.get('examples', 0):.0f} examples"
+    if progress.get("beside_examples"):
+        difference, low, high = (progress[f"beside_{name}"] for name in ("difference", "low", "high"))
+        what += f", late loss {difference:+.6f} on {progress['beside_examples']:.0f}: {verdict(difference, low, high)}"
+    return f"candidate         {name}: {what} ({how})"
+
+
 def status_lines(status: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of ``learner status``."""
     progress, owner = status["progress"], status["owner"]
@@ -240,8 +258,12 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     yield from _history_lines(status["history"])
     if "trouble" in owner:
         yield f"only answers      {printable(owner['trouble'])}"
+    old, _, candidate_name = status["model"].partition("/")
     if status["trouble"] and not owner.get("trouble", "").startswith(status["trouble"]):
-        yield f"trouble           {status['trouble']}: see 'learner repair {status['model']}'"
+        remedy = f"delete {status['model']}" if candidate_name else f"repair {old}"
+        yield f"trouble           {status['trouble']}: see 'learner {remedy}'"
+    for candidate in status["candidates"]:
+        yield _candidate_line(candidate)
     for end in status["ends"]:
         yield f"end               {end}: see 'learner repair {status['model']}'"
     if progress:
@@ -253,6 +275,8 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"progressive loss  {progress['loss']:.6f} (best constant's {progress['constant_loss']:.6f})"
         yield from late_lines(progress)
         yield from answered_lines(progress, status.get("kept"))
+        if candidate_name:
+            yield from lines_of_comparison(progress, old)
         yield from notice_lines(progress, progress["loss"])
         if "drift_examples" in progress:
             words = "the loss rose from {drift_before:.6f} to {drift_after:.6f}, found at {drift_examples:.0f} examples"

@@ -185,7 +185,8 @@ class Committing:
         if warning := learning.watching.warning():
             log.event(self.store.keys.model, "drift", warning, "warning", **learning.watching.drift)
         rate = (model.n_examples - self._committed_examples) / (now - self._committed_at + 1e-9)
-        return figures_of(model, learning.late, learning.answered, learning.n_repeated, rate) | learning.watching.drift
+        figures = figures_of(model, learning.late, learning.answered, learning.n_repeated, rate)
+        return figures | learning.watching.drift | learning.figures()
 
     def _warn_of_gradients(self) -> None:
         """Warn once when the gradients of the neural head vanish or explode."""

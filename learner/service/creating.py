@@ -1,4 +1,4 @@
-"""Creating a model that knows something already: a saved model's state becomes the first commit."""
+"""A model of a last commit, and a commit of a model: a saved model's state becomes the first one."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -15,7 +15,18 @@ from learner.service.store.snapshot import Learned
 if TYPE_CHECKING:
     from learner.model import Model
 
-__all__ = ["create_learned"]
+__all__ = ["committed_model", "create_learned"]
+
+
+def committed_model(store: Store) -> "Model":
+    """Return a model as last committed."""
+    from learner.model import Model
+
+    model = Model.from_spec(store.spec())
+    committed = store.commits.load(model.fingerprint, model.row_width, must_fit=not store.keys.old)
+    if committed and committed.state:
+        model.load_state(committed.state)
+    return model
 
 
 def create_learned(store: Store, model: "Model", settings: Mapping[str, str]) -> bool:

@@ -29,6 +29,7 @@ STATES = ("starting", "waiting", "running", "answering_only", "stopped")
 COUNTERS = {  # figure of a commit -> what it counts, over all of the model's workers
     "examples": "Examples learned.",
     "rejected": "Examples and entries that could not be learned.",
+    "expired": "Answers whose outcomes didn't come in time.",
 }
 GAUGES = {  # figure of a commit -> the metric's name, and what it is
     "loss": ("progressive_loss", "Mean loss of the predictions made before each example was learned."),
@@ -112,6 +113,7 @@ class _Collector:
             if not math.isnan(float(figures.get(figure, math.nan))):
                 yield self._gauge(name, text, figures[figure])
         yield self._gauge("lag_entries", "Entries that wait to be learned.", self._store.stream.n_waiting)
+        yield self._gauge("kept_answers", "Answers that wait for their outcomes.", self._store.kept.n)
         if (resident := _resident_bytes()) is not None:
             yield self._gauge("resident_bytes", "Memory of the worker's process.", resident)
         yield self._histogram("commit_seconds", "How long commits took.", counts.commit_seconds)

@@ -19,7 +19,7 @@ from learner.service.learning import Learning
 from learner.service.store import Store
 from learner.service.store.position import stream_id
 from learner.service.store.reading import READ_BYTES, Entries
-from learner.service.wire import OutcomeFields, decode_kept, decode_target, encode_kept, expiry_of, is_outcome
+from learner.service.wire import Kept, OutcomeFields, decode_kept, decode_target, encode_kept, expiry_of, is_outcome
 
 __all__ = ["Expiring", "Keeping"]
 
@@ -55,7 +55,7 @@ class Keeping:
         self._n_pending_bytes = 0
         self._settings: dict[str, Any] = {}
         self._looked_at = self._counted_at = -SETTINGS_SECONDS
-        self._is_allowed = False
+        self._why = ""
         self._said: set[str] = set()
 
     def settings(self) -> dict[str, Any]:
@@ -99,10 +99,8 @@ class Keeping:
             return "outcome_id must be asked of a model that keeps predictions (its setting keep_predictions is 0)"
         if n_bytes > MAX_ANSWER_BYTES:
             return f"features of a request with outcome_id must be at most {MAX_ANSWER_BYTES} bytes (got {n_bytes})"
-        if not self._may_keep():
-            return (
-                f"access rules must let the worker keep answers: renew them with 'learner acl {self.store.keys.model}'"
-            )
+        if why := self._why_not():
+            return why
         if kept.n + len(self.pending) >= MAX_KEPT or kept.n_bytes + self._n_pending_bytes + n_bytes > MAX_KEPT_BYTES:
             return (
                 f"answers that wait for their outcomes must be at most {MAX_KEPT}, of {MAX_KEPT_BYTES} bytes (got {kept.n}, of "
@@ -110,13 +108,13 @@ class Keeping:
             )
         return ""
 
-    def _may_keep(self) -> bool:
-        """Tell whether the worker may keep answers; look from time to time how many are kept, as commits make them fewer."""
+    def _why_not(self) -> str:
+        """Return why no answers can be kept, "" if they can; look from time to time, as commits make them fewer."""
         now = time.monotonic()
         if now - self._counted_at >= SETTINGS_SECONDS:
             self._counted_at = now
-            self._is_allowed = self.store.kept.look()
-        return self._is_allowed
+            self._why = self.store.kept.look()
+        return self._why
 
     def sent(self) -> None:
         """Go on after the pending answers were sent."""
@@ -145,11 +143,18 @@ class Keeping:
             some = places[start : start + FETCHED_AT_ONCE]
             answers = self.store.kept.get([entries[i][1][b"outcome"] for i in some])
             for i, data in zip(some, answers, strict=True):
-                entries[i] = (entries[i][0], OutcomeFields(entries[i][1], decode_kept(data)))
+                entries[i] = (entries[i][0], OutcomeFields(entries[i][1], self._kept(data)))
                 n_bytes += len(data or b"")
             if n_bytes >= READ_BYTES:
                 return entries[: places[start + FETCHED_AT_ONCE]] if len(places) > start + FETCHED_AT_ONCE else entries
         return entries
+
+    def _kept(self, data: bytes | None) -> Kept | None:
+        """Return an answer that was kept; None if there is none, or it is no answer of such a model."""
+        kept = decode_kept(data)
+        if kept and isinstance(kept.answer, dict) != (self.learning.model.task == "multiclass"):
+            return None
+        return kept
 
 
 class Expiring:
@@ -186,7 +191,9 @@ class Expiring:
         if not (self._may_have_some or store.kept.n):
             return False
         self._may_have_some = False
-        if not store.kept.look() or not store.kept.n:
+        if why := store.kept.look():
+            self.keeping.say(f"nothing expires: {why}")
+        if why or not store.kept.n:
             return False
         commit()
         if stream_id(store.commits.cursor) < stream_id(self._last):

@@ -302,6 +302,10 @@ class Learning:
         self.n_entries += 1
 
     # ---- committing ----
+    def figures(self) -> dict[str, float]:
+        """Return what a commit's figures have beside the model's."""
+        return {}
+
     def forget_uncommitted(self) -> None:
         """Count anew: a snapshot has all that was learned and rejected so far."""
         self.n_entries = self.rejected_bytes = 0

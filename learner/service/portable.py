@@ -8,20 +8,22 @@ The file is a saved model (`learner.saving`), so every command that takes one ta
     The ring of `learner.service.recent`.
 ``service/examples``
     The entries that are not learned yet.
+``service/kept``
+    The answers that wait for their outcomes.
 ``service/streams``
     The entries of all other streams, such as the rejected ones.
 ``service/keys``
     All other keys, with the time that they have left.
 
-The last three are msgpack values one after another. The file has no history, no snapshots, and no requests.
+The last four are msgpack values one after another. The file has no history, no snapshots, and no requests.
 """
 
 import json
-import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import msgpack
 import numpy as np
@@ -46,10 +48,12 @@ if TYPE_CHECKING:
 __all__ = ["export_model", "import_model", "name_in"]
 
 FORMAT = 1
-MODEL, IDS, EXAMPLES, STREAMS, KEYS = (
-    f"service/{name}" for name in ("model.json", "ids", "examples", "streams", "keys")
+IMPORT = b"import "  # the beginning of the token of an import that goes on
+MODEL, IDS, EXAMPLES, KEPT, STREAMS, KEYS = (
+    f"service/{name}" for name in ("model.json", "ids", "examples", "kept", "streams", "keys")
 )
 PAGE_ENTRIES = 100
+PAGE_KEPT = 32  # answers, each of which may be large
 MAX_VALUE_BYTES = 1 << 29  # of a msgpack value: a string of Redis has at most as many
 
 
@@ -69,18 +73,23 @@ def export_model(store: Store, path: str) -> dict[str, int]:
     saving.require_writable(path)
     spec = store.spec()
     model = Model.from_spec(spec)
-    with tempfile.TemporaryFile() as spool:
-        committed = _catch_up(store, model, spool)
+    folder = Path(path).resolve().parent  # where the file itself must have room
+    with tempfile.TemporaryFile(dir=folder) as spool, tempfile.TemporaryFile(dir=folder) as answers:
+        committed, waiting = _catch_up(store, model, spool, answers)
         if committed.state:
             model.load_state(committed.state)
         counts = {"examples": model.n_examples, "entries": 0}
 
         def examples() -> Iterator[bytes]:
-            spool.seek(0)
-            for entry_id, fields in _unpacked(iter(lambda: spool.read(1 << 20), b"")):
+            for entry_id, fields in _unpacked(_pieces(spool), 2):
                 if stream_id(entry_id) > stream_id(committed.cursor):
                     counts["entries"] += 1
                     yield msgpack.packb([entry_id, fields])
+
+        def kept() -> Iterator[bytes]:
+            for name, ms, data in _unpacked(_pieces(answers), 3):
+                if waiting.get(name) == ms:  # still, at that commit
+                    yield msgpack.packb([name, ms, data])
 
         about = {
             "format": FORMAT,
@@ -94,6 +103,7 @@ def export_model(store: Store, path: str) -> dict[str, int]:
             MODEL: [json.dumps(about).encode()],
             IDS: [committed.ids.tobytes()],
             EXAMPLES: examples(),
+            KEPT: kept(),
             STREAMS: _streams(store),
             KEYS: _keys(store),
         }
@@ -101,16 +111,23 @@ def export_model(store: Store, path: str) -> dict[str, int]:
     return counts
 
 
-def _catch_up(store: Store, model: "Model", spool: IO[bytes]) -> Committed:
-    """Return the last commit, once all entries after it are in a file: no other commit may come while they are read."""
-    last = NEVER
+def _catch_up(
+    store: Store, model: "Model", spool: IO[bytes], answers: IO[bytes]
+) -> tuple[Committed, dict[bytes, float]]:
+    """Return the last commit, and the times of the answers kept then, by name, in milliseconds.
+
+    All entries after it are in a file then, and these answers in another one: no other commit may come while they are read.
+    """
+    last, seen = NEVER, set[tuple[bytes, float]]()
     while True:
         last = _spool(store, last, spool)
+        _spool_kept(store, seen, answers)
         committed = store.commits.load(model.fingerprint, model.row_width)
         last = _spool(store, last, spool)
+        waiting = _spool_kept(store, seen, answers)
         if store.commits.is_last():
             no_ids = np.zeros(0, np.uint64)
-            return committed or Committed(store.commits.cursor, 0, {}, no_ids, 0)
+            return committed or Committed(store.commits.cursor, 0, {}, no_ids, 0), waiting
 
 
 def _spool(store: Store, last: bytes, spool: IO[bytes]) -> bytes:
@@ -122,12 +139,29 @@ def _spool(store: Store, last: bytes, spool: IO[bytes]) -> bytes:
     return last
 
 
+def _spool_kept(store: Store, seen: set[tuple[bytes, float]], answers: IO[bytes]) -> dict[bytes, float]:
+    """Add the answers that were not seen yet to a file; return the times of all that are kept now, by name."""
+    waiting: dict[bytes, float] = dict(cast("Any", store.client.zrange(store.keys.kept, 0, -1, withscores=True)))
+    for page in pages((item for item in waiting.items() if item not in seen), PAGE_KEPT):
+        for (name, ms), data in zip(page, store.kept.get([name for name, _ in page]), strict=True):
+            if data is not None:  # it is still there
+                answers.write(msgpack.packb([name, ms, data]))
+        seen.update(page)
+    return waiting
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield a file from its beginning."""
+    file.seek(0)
+    return iter(lambda: file.read(1 << 20), b"")
+
+
 def _left_out(store: Store) -> tuple[str, ...]:
     """Return how the keys begin that are no part of `items`: in other members, or of this server alone."""
     keys = store.keys
     return (
         keys.spec, keys.settings, keys.state, keys.examples, keys.requests, keys.replies, keys.moved, keys.arrived,
-        keys.snapshots, f"{keys.prefix}snapshot:", *parts_at_work(keys),
+        keys.snapshots, f"{keys.prefix}snapshot:", keys.kept, keys.candidates, keys.of_candidates, *parts_at_work(keys),
     )  # fmt: skip
 
 
@@ -183,6 +217,7 @@ def import_model(store: Store, path: str) -> dict[str, int]:
     n = 0
     if MODEL in present:
         n = _put_entries(store, token, path)
+        _put_kept(store, token, path)
         _put_items(store, token, path)
     state = model.state()
     late, answered = LateLoss(*about.get("late", ())), AnsweredLoss(*about.get("answered", ()))
@@ -200,7 +235,8 @@ def _about(path: str) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(b"".join(saving.member(path, MODEL)))
         number = int(about["format"])
-        str(about["model"]), dict(about["settings"]), list(about["late"]), list(about["answered"]), int(about["n_ids"])
+        str(about["model"]), parse(about["settings"]), int(about["n_ids"])
+        LateLoss(*about["late"]).summary(), AnsweredLoss(*about["answered"]).summary()
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: {MODEL} must be what 'learner export' writes (got {error})") from error
     if number != FORMAT:
@@ -214,18 +250,16 @@ def _begin(store: Store) -> bytes:
     if client.exists(keys.spec):
         raise StoreError(f"model {keys.model!r} exists already: choose another name")
     before: Any = client.get(keys.arriving)
-    is_unfinished = before is not None and before.startswith(b"import ")
-    if not is_unfinished:
+    if before is None or not before.startswith(IMPORT):
         require_free(store)
-    token = f"import {secrets.token_hex(8)}".encode()
-    client.set(keys.arriving, token)
-    wipe(store, keys.arriving)
+    token = store.claim(IMPORT)
+    wipe(store, token, keys.arriving)
     return token
 
 
 def _put_entries(store: Store, token: bytes, path: str) -> int:
     n = 0
-    for page in pages(_unpacked(saving.member(path, EXAMPLES)), PAGE_ENTRIES):
+    for page in pages(_unpacked(saving.member(path, EXAMPLES), 2), PAGE_ENTRIES):
         with store.guarded(token) as pipe:
             for entry_id, fields in page:
                 pipe.xadd(store.keys.examples, fields, id=entry_id)
@@ -233,13 +267,22 @@ def _put_entries(store: Store, token: bytes, path: str) -> int:
     return n
 
 
+def _put_kept(store: Store, token: bytes, path: str) -> None:
+    for page in pages(_unpacked(saving.member(path, KEPT), 3), PAGE_KEPT):
+        with store.guarded(token) as pipe:
+            for name, ms, data in page:
+                pipe.set(store.keys.kept_answer(name), data)
+                pipe.zadd(store.keys.kept, {name: ms})
+                pipe.incrby(store.keys.kept_bytes, len(data))
+
+
 def _put_items(store: Store, token: bytes, path: str) -> None:
-    for page in pages(_unpacked(saving.member(path, STREAMS)), PAGE_ENTRIES):
+    for page in pages(_unpacked(saving.member(path, STREAMS), 3), PAGE_ENTRIES):
         with store.guarded(token) as pipe:
             for name, entry_id, fields in page:
                 _require_name(store, name)
                 pipe.xadd(store.keys.prefix + name, fields, id=entry_id)
-    for page in pages(_unpacked(saving.member(path, KEYS)), PAGE_ENTRIES):
+    for page in pages(_unpacked(saving.member(path, KEYS), 4), PAGE_ENTRIES):
         with store.guarded(token) as pipe:
             for name, *item in page:
                 _require_name(store, name)
@@ -251,11 +294,15 @@ def _require_name(store: Store, name: Any) -> None:
         raise FormatError(f"key in a file of a model must be one that 'learner export' writes (got {show(name)})")
 
 
-def _unpacked(pieces: Iterable[bytes]) -> Iterator[Any]:
+def _unpacked(pieces: Iterable[bytes], n: int) -> Iterator[Any]:
+    """Yield the lists of `n` values that msgpack holds."""
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_VALUE_BYTES, strict_map_key=False, unicode_errors="surrogateescape")
     try:
         for piece in pieces:
             unpacker.feed(piece)
-            yield from unpacker
+            for value in unpacker:
+                if not isinstance(value, list) or len(value) != n:
+                    raise FormatError(f"file of a model must hold lists of {n} values (got {show(value)})")
+                yield value
     except UNPACK_ERRORS as error:
         raise FormatError(f"file of a model must hold msgpack values (got {error})") from error

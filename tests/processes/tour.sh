@@ -21,6 +21,7 @@ wait_until() { # a command, until it succeeds
 }
 learned() { wait_until learner status spam --check ready --max-lag 0; }
 none_came() { learner status spam | grep "1 didn't come in time"; }
+compared() { learner status spam/next | grep "late loss.*spam's"; }
 kill_9() {
   echo "$ kill -9 $1"
   { kill -9 "$1" && wait "$1"; } 2> /dev/null
@@ -83,6 +84,21 @@ try learner predict spam '{"address": "nobody.org"}' --outcome-id order-2
 try learner set spam keep_predictions=1s default_outcome=0
 wait_until grep "settings changed" first.log
 grep -o "settings changed.*" first.log
+
+title "A candidate learns the same entries and is compared; it takes the place of the model, and gives it back"
+try learner create next --beside spam --from-history --featurizer fields
+learner worker spam/next --commit-seconds 0.2 --late-every 1 2> candidate.log &
+candidate=$!
+wait_until learner status spam/next --check ready --max-lag 0
+for i in {1..6}; do cat right.jsonl; done > more.jsonl
+try learner push spam more.jsonl
+wait_until compared
+learner status spam/next | grep -E "^(compared|difference)"
+try learner promote spam next
+try learner predict spam '{"address": "xyz@gmail.com"}'
+try learner promote spam next
+kill $candidate && wait $candidate
+try learner delete spam/next --yes
 
 title "kill -9: the worker that waits takes over"
 learner worker spam --commit-seconds 0.2 --log-format json 2> second.log &

@@ -56,8 +56,10 @@ def scraped(client, create, serving):
             asker.ask({"features": "5"})
         wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
         wait_until(lambda: counts.figures)
-        counts.figures |= {"late_loss": 0.5, "late_examples": 1, "answered_loss": 0.5}  # those that come only later
-        wait_until(lambda: counts.request_seconds.n == 2)
+        asker.predict({"a": 1}, outcome_id="one")
+        later = {"late_loss": 0.5, "late_examples": 1, "answered_loss": 0.5, "expired": 3}
+        counts.figures |= later
+        wait_until(lambda: counts.request_seconds.n == 3)
         text = scrape(where)
         head = client.hget(KEYS.head, "time")
     return text, float(head), scrape(where)
@@ -71,7 +73,8 @@ def test_metrics_tell_what_the_worker_does(scraped):
         "running"
     ]
     assert (found["learner_examples_total"], found["learner_rejected_total"]) == (40, 2)
-    assert (found["learner_request_seconds_count"], found["learner_request_errors_total"]) == (2, 1)
+    assert (found["learner_request_seconds_count"], found["learner_request_errors_total"]) == (3, 1)
+    assert (found["learner_expired_total"], found["learner_kept_answers"]) == (3, 1)
     assert found["learner_commit_seconds_count"] == found["learner_commit_seconds_bucket +Inf"] >= 1
     assert found["learner_request_seconds_sum"] > 0
     assert abs(found["learner_last_commit_timestamp_seconds"] - committed) < 5

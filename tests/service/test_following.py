@@ -2,7 +2,7 @@
 
 import pytest
 
-from learner.errors import RejectedError, ServerError
+from learner.errors import LearnerError, RejectedError, ServerError, StoreError
 from learner.service import following
 from learner.service.store import Store
 from tests.conftest import wait_until
@@ -66,3 +66,28 @@ def test_learning_goes_on_when_the_bound_on_rejections_is_raised(client, create,
         wait_until(lambda: Store(client, "m").status()["lag_entries"] == 0)
         assert "trouble" not in owner_fields(client)
         assert worker.model.n_examples == 50
+
+
+@pytest.mark.parametrize("value", ["a text", {b"\xff": b"1"}, {"history": b"\xff"}])
+def test_settings_that_are_none_are_named_and_a_worker_that_runs_goes_on(client, create, own, value):
+    create()
+    owner = own()
+    client.set(KEYS.settings, value) if isinstance(value, str) else client.hset(KEYS.settings, mapping=value)
+    assert owner.following.follow(owner.learning.acceptance) == set()
+    assert owner.keeping.settings()["keep_predictions"] == 0.0
+    assert Store(client, "m").status()["history"]["seconds"] is None
+    for read in (owner.store.settings, owner.store.setting_texts):
+        with pytest.raises(StoreError, match=f"delete {KEYS.settings}"):
+            read()
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1" + "0" * 300 + "d", "36501d"])
+def test_a_time_is_at_most_a_hundred_years(client, create, drain, text):
+    create()
+    for name in ("history", "keep_predictions"):
+        with pytest.raises(LearnerError, match="at most 36500d"):
+            Store(client, "m").set({name: text})
+    Store(client, "m").set({"history": "36500d", "keep_predictions": "36500d"})
+    push_batches(client, "batch", [GOOD], 1)
+    drain()
+    assert client.xlen(KEYS.examples) == 1

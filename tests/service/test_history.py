@@ -19,8 +19,8 @@ EXAMPLES = zipf_examples(60, 5, 1)
 def counted(monkeypatch):
     """How often a stream's entries had to be counted one by one."""
     calls = []
-    count = positions._count_up_to
-    monkeypatch.setattr(positions, "_count_up_to", lambda *arguments: calls.append(arguments) or count(*arguments))
+    count = positions.count_between
+    monkeypatch.setattr(positions, "count_between", lambda *arguments: calls.append(arguments) or count(*arguments))
     return calls
 
 

@@ -513,3 +513,51 @@ def test_clients_ask_and_tell(client, redis_url, create, serving, drain):
             blocking.outcome(name, target)
     with pytest.raises(LearnerError, match="does not exist"):
         Client("nobody", redis_url).outcome("one", 1)
+
+
+# ---- keys that hold something else ----
+@pytest.mark.parametrize(
+    ("key", "value"), [(KEYS.kept, "x"), (KEYS.kept_bytes, "x"), (KEYS.kept_bytes, ["x"]), (KEYS.kept, ["x"])]
+)
+def test_what_somebody_wrote_over_the_index_ends_neither_learning_nor_answering(client, create, drain, key, value):
+    create(featurizer="fields")
+    ask(client, "one")
+    drain()
+    client.delete(key)
+    client.set(key, value) if isinstance(value, str) else client.rpush(key, *value)
+    replies(client)
+    ask(client, "two")
+    push(client, '{"a": 1}', 1)
+    tell(client, "one")
+    owner = drain()
+    assert (owner.model.n_examples, owner.model.n_rejected) == (2, 0)
+    assert "must hold a sorted set and a number" in replies(client)[0]["error"]
+    assert client.hget(KEYS.head, "commits") == b"1"
+    assert Store(client, "m").status()["kept"] == (None if key == KEYS.kept else 0)
+    client.delete(key)
+    ask(client, "two")
+    drain()
+    assert "error" not in replies(client)[0]
+
+
+def test_sizes_that_are_gone_count_from_nothing(client, create, drain):
+    create(featurizer="fields")
+    ask(client, "one")
+    drain()
+    client.delete(KEYS.kept_bytes)
+    ask(client, "one")
+    tell(client, "one")
+    owner = drain()
+    assert ([("error" in reply) for reply in replies(client)], owner.model.n_examples) == ([False, False], 1)
+
+
+@pytest.mark.parametrize("tasks", [("binary", "multiclass"), ("multiclass", "regression")])
+def test_an_answer_of_another_kind_of_model_counts_as_none(client, create, drain, tasks):
+    create(featurizer="fields", task=tasks[0])
+    ask(client, "one")
+    drain()
+    client.delete(KEYS.spec, KEYS.head, KEYS.examples, KEYS.requests, *client.keys(KEYS.state + "*"))
+    create(featurizer="fields", task=tasks[1])
+    tell(client, "one")
+    owner = drain()
+    assert (owner.model.n_examples, owner.model.n_rejected) == (0, 1)

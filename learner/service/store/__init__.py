@@ -6,6 +6,7 @@
 
 import contextlib
 import json
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 from redis.exceptions import NoPermissionError
 
-from learner.errors import StoreError
-from learner.service.store import status
+from learner.errors import LearnerError, StoreError
+from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
 from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import LastCommit, Link
@@ -25,7 +26,7 @@ from learner.service.store.processes import Processes
 from learner.service.store.registry import register
 from learner.service.store.requests import Requests
 from learner.service.store.settings import read_settings, read_texts, write_settings
-from learner.service.store.stream import Stream
+from learner.service.store.stream import SharedStream, Stream
 from learner.service.wire import Keys
 from learner.stored import require_readable, require_spec
 
@@ -46,7 +47,7 @@ class Store:
     client : redis.Redis
         A connection made by `learner.service.store.connection.client`, which never repeats a command.
     model : str
-        The model's name.
+        The model's name; of a candidate ``MODEL/CANDIDATE``.
 
     Attributes
     ----------
@@ -67,12 +68,13 @@ class Store:
     """
 
     def __init__(self, client: "redis.Redis", model: str) -> None:
-        self._link = Link(client, Keys(model))
+        self._link = Link(client, Keys.named(model))
         self._last = LastCommit()
         self.ownership = Ownership(self._link, self._last)
         self.processes = Processes(self._link)
         self.attempts = Attempts(self._link, self.ownership)
-        self.stream = Stream(self._link, self._last, self.ownership, self.attempts)
+        kind = SharedStream if self.keys.old else Stream
+        self.stream = kind(self._link, self._last, self.ownership, self.attempts)
         self.kept = KeptAnswers(self._link)
         self.requests = Requests(self._link, self.kept)
         self._commits: Commits | None = None
@@ -104,9 +106,24 @@ class Store:
 
     def create(self, spec: Mapping[str, Any], settings: Mapping[str, str] | None = None) -> bool:
         """Write the spec and the settings of a new model and create its streams; return False if the name is taken."""
-        if not self.client.set(self.keys.spec, json.dumps(spec), nx=True):
-            return False
-        self.client.unlink(self.keys.moved)
+        keys = self.keys
+        pipe: Any
+        with self.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.spec, keys.arriving)
+                if pipe.exists(keys.spec):
+                    return False
+                if pipe.exists(keys.arriving):
+                    raise StoreError(
+                        f"model name {keys.model!r} must be free (there is {keys.arriving}: a renaming, an import or "
+                        "a deletion has not ended): run that again, or delete the model"
+                    )
+                pipe.multi()
+                pipe.set(keys.spec, json.dumps(spec))
+                pipe.unlink(keys.moved)
+                pipe.execute()
+            except redis.WatchError as error:
+                raise _one_at_a_time(keys.model, error) from error
         write_settings(self._link, settings or {})
         register(self.client, self.keys.model)
         for stream in (self.keys.examples, self.keys.requests):
@@ -115,7 +132,7 @@ class Store:
 
     def exists(self, model: str) -> bool:
         """Tell whether a model, this one or another, exists."""
-        return bool(self.client.exists(Keys(model).spec))
+        return bool(self.client.exists(Keys.named(model).spec))
 
     def streams(self, cursor: int, n: int) -> tuple[int, list[bytes]] | None:
         """Scan about `n` of the server's keys for streams named like those of models.
@@ -147,9 +164,9 @@ class Store:
                     f"model {self.keys.model!r} was renamed to {name!r}: what is still pushed here, or left, goes there "
                     f"with 'learner rename {self.keys.model} {name}'"
                 )
-            raise StoreError(
-                f"model {self.keys.model!r} does not exist: make it with 'learner create {self.keys.model}'"
-            )
+            old, _, name = self.keys.model.partition("/")
+            how = f"{name} --beside {old}" if name else old
+            raise StoreError(f"model {self.keys.model!r} does not exist: make it with 'learner create {how}'")
         with require_readable(f"spec of {self.keys.model!r}", f"put it back at {self.keys.spec}"):
             spec = require_spec(json.loads(data))
         if "outcomes" not in spec:  # by default they come late now: it would become another model
@@ -171,6 +188,33 @@ class Store:
         """Return the settings that are set, as texts."""
         return read_texts(self._link)
 
+    def claim(self, purpose: bytes) -> bytes:
+        """Take a name that no model has, to write a model piece by piece; return the token for `guarded`.
+
+        Whoever claimed it for the same purpose before, and has not ended, can write nothing more.
+
+        Raises
+        ------
+        StoreError
+            When there is a model, or something else is being written.
+        """
+        keys, token = self.keys, purpose + secrets.token_hex(8).encode()
+        pipe: Any
+        with self.client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.spec, keys.arriving)
+                before = pipe.get(keys.arriving)
+                if pipe.exists(keys.spec) or not (before is None or before.startswith(purpose)):
+                    raise StoreError(
+                        f"model name {keys.model!r} must be free (something else is, or is being, written there)"
+                    )
+                pipe.multi()
+                pipe.set(keys.arriving, token)
+                pipe.execute()
+            except redis.WatchError as error:
+                raise _one_at_a_time(keys.model, error) from error
+        return token
+
     @contextlib.contextmanager
     def guarded(self, token: bytes) -> "Iterator[Any]":
         """Give a transaction that is run at the end of the block, if the key ``arriving`` still holds a token then.
@@ -190,9 +234,7 @@ class Store:
                 yield pipe
                 pipe.execute()
             except redis.WatchError as error:
-                raise StoreError(
-                    f"model {self.keys.model!r} must be written by one at a time (got {error}): try again"
-                ) from error
+                raise _one_at_a_time(self.keys.model, error) from error
 
     def known_spec(self) -> dict[str, Any] | None:
         """Return the model's spec; None if this user may not read it."""
@@ -211,9 +253,25 @@ class Store:
             return None
 
     def status(self) -> dict[str, Any]:
-        """Return the last commit's figures, the owner, the processes and the lag, without the state."""
-        return status.status(self._link, self.stream, self.processes)
+        """Return the last commit's figures, the owner, the processes and the lag, without the state; of its candidates, too."""
+        of_candidates = [each._status_of_candidate() for each in candidates.stores(self)]
+        return status.status(self._link, self.stream, self.processes) | {"candidates": of_candidates}
+
+    def _status_of_candidate(self) -> dict[str, Any]:
+        """Return the status of a candidate; what is damaged in it must not hide that of the model beside it."""
+        try:
+            return self.status()
+        except (LearnerError, redis.ResponseError, LookupError, TypeError, ValueError) as error:
+            return {"model": self.keys.model, "error": str(error)}
+
+    def latest_progress(self) -> dict[str, float]:
+        """Return the figures that the last commit recorded; none before the first."""
+        return status.latest_of(cast("Any", self.client.xrevrange(self.keys.progress, count=1)))
 
     def progress(self) -> Sequence[dict[bytes, bytes]]:
         """Return the figures that the last commits recorded, the latest last."""
         return status.progress(self._link)
+
+
+def _one_at_a_time(model: str, error: redis.WatchError) -> StoreError:
+    return StoreError(f"model {model!r} must be written by one at a time (got {error}): try again")

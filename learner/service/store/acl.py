@@ -2,7 +2,7 @@
 
 ===========  ==================================================================================================================
 producer     pushes examples, and reads how many are not learned yet
-worker       learns them, answers, commits
+worker       learns them, answers, commits; also as the worker of a candidate
 asker        asks for predictions: pushes requests, reads replies
 monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
 ===========  ==================================================================================================================
@@ -27,6 +27,15 @@ ROLES = ("producer", "worker", "asker", "monitor")
 
 CONNECTING = ["ping", "client|setname", "client|setinfo"]
 TRANSACTION = ["multi", "exec", "discard", "unwatch"]
+KEEPING = [  # answers until their outcomes come
+    *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
+    *("zadd", "zrem", "zcard", "zrangebyscore"),
+]
+WORKING_BESIDE = [  # on what candidates have
+    *("watch", "get", "set", "setrange", "del", "unlink", "expire"),
+    *("hget", "hgetall", "hmget", "hset", "hdel", "hincrby", "xadd", "xrevrange"),
+]
+LOOKING_BESIDE = ["exists", "get", "hmget", "hgetall", "xinfo|stream", "xlen", "xrange", "xrevrange"]
 
 
 def rules(model: str) -> dict[str, dict[str, Any]]:
@@ -75,13 +84,9 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
                 (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
-                (
-                    [
-                        *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
-                        *("zadd", "zrem", "zcard", "zrangebyscore"),
-                    ],
-                    [("RW", f"{keys.kept}*")],
-                ),
+                (KEEPING, [("RW", f"{keys.kept}*")]),
+                (["hget"], [("R", keys.candidates)]),
+                (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
             ],
         },
         "asker": {
@@ -101,6 +106,8 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["xlen"], [("R", keys.requests), ("R", keys.rejected)]),
                 (["xinfo|stream"], [("R", keys.requests)]),
                 (["xrange", "xrevrange"], [("R", keys.progress)]),
+                (["hkeys"], [("R", keys.candidates)]),
+                (LOOKING_BESIDE, [("R", f"{keys.of_candidates}*")]),
                 (["zcard"], [("R", keys.kept)]),
             ],
         },

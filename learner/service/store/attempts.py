@@ -33,7 +33,7 @@ class Attempt:
 
 
 class Attempts:
-    """The hash ``attempt``: HGETALL, HSET. A worker that stops in order deletes it (see `Ownership.release`).
+    """The hash ``attempt``: HGETALL, HSET, DEL. A worker that stops in order deletes it (see `Ownership.release`).
 
     Parameters
     ----------
@@ -62,6 +62,11 @@ class Attempts:
             int(times) if (times := notes.get(b"times", b"0")).isdigit() else 0,
             notes.get(b"request", b""),
         )
+
+    def forget(self) -> None:
+        """Delete the notes of this process, which lives."""
+        self._reading = b""
+        self._link.client.delete(self._link.keys.attempt)
 
     def mark(self, entry_id: bytes, times: int) -> None:
         """Note that an entry is about to be learned alone, for the `times`-th time without a commit after it."""

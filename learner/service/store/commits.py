@@ -291,9 +291,10 @@ class Commits:
             When the server lost the last commits: the snapshot lacks changes that these commits had written.
         """
         link, number = self._link, self._last.number + 1
-        if self.history:
+        keeps_history = self.history and not link.keys.old
+        if keeps_history:
             self._stream.trim_history(self.history)
-        removed = self._last.removed if self.history else None
+        removed = self._last.removed if keeps_history else None
         pipe: Any
         with link.client.pipeline() as pipe:
             try:
@@ -310,7 +311,8 @@ class Commits:
                 pipe.multi()
                 n_entries = self._last.n_entries + snapshot.n_entries
                 after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries, removed)
-                *results, grouped = pipe.execute(raise_on_error=False)
+                results = pipe.execute(raise_on_error=False)
+                grouped = None if link.keys.old else results.pop()
             except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
                 self._ownership.require()
                 raise redis.ConnectionError(f"lost during a commit ({error})") from error

@@ -3,6 +3,7 @@
 Which keys a model has is decided in many places, so nothing here knows them all: SCAN finds them by the model's name.
 """
 
+import secrets
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -68,7 +69,7 @@ def delete(store: "Store") -> int:
     FencedError
         When a worker took the model over meanwhile.
     """
-    keys, client = store.keys, store.client
+    keys, client, token = store.keys, store.client, b"delete " + secrets.token_hex(8).encode()
     pipe: Any
     with client.pipeline() as pipe:
         try:
@@ -76,23 +77,39 @@ def delete(store: "Store") -> int:
             if pipe.exists(keys.spec):
                 store.ownership.require(pipe)
             pipe.multi()
-            pipe.unlink(
-                keys.spec, keys.head, keys.examples, keys.requests, keys.settings, *parts_at_work(keys), keys.moved
-            )
+            streams = () if keys.old else (keys.examples, keys.requests)
+            pipe.unlink(keys.spec, keys.head, *streams, keys.settings, *parts_at_work(keys), keys.moved)
+            pipe.set(keys.arriving, token)  # until all is deleted, nobody makes a model of that name
+            if keys.old:
+                pipe.hdel(keys.old.candidates, keys.model.partition("/")[2])
             n = int(pipe.execute()[0])
         except redis.WatchError as error:
             store.ownership.require()
             raise redis.ConnectionError(f"lost while deleting ({error})") from error
-    unregister(client, keys.model)
-    return n + wipe(store)
+    if not keys.old:
+        unregister(client, keys.model)
+    n += wipe(store, token, keys.arriving)
+    with store.guarded(token) as pipe:
+        pipe.unlink(keys.arriving)
+    return n
 
 
-def wipe(store: "Store", *spared: str) -> int:
-    """Delete all keys of a model but those that start with one of `spared`; return how many they were: SCAN, UNLINK."""
-    unwanted = (key for key in keys_of(store.client, store.keys) if not key.startswith(spared))
+def wipe(store: "Store", token: bytes | None, *spared: str) -> int:
+    """Delete all keys of a model but those that start with one of `spared`; return how many they were: SCAN, UNLINK.
+
+    With a token they are deleted only while the key ``arriving`` holds it: see `Store.guarded`.
+    """
+    unwanted = (
+        key.encode(errors="surrogateescape") for key in keys_of(store.client, store.keys) if not key.startswith(spared)
+    )
     n = 0
     for page in pages(unwanted, PAGE_KEYS):
-        n += int(store.client.unlink(*(key.encode(errors="surrogateescape") for key in page)))
+        n += len(page)
+        if token is None:
+            store.client.unlink(*page)
+            continue
+        with store.guarded(token) as pipe:
+            pipe.unlink(*page)
     return n
 
 

@@ -15,4 +15,4 @@ for i = 3, #KEYS do
     again = again + 1
   end
 end
-return {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('GET', KEYS[2])), again}
+return {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('GET', KEYS[2]) or 0), again}

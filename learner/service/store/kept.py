@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
+import redis
 from redis.exceptions import NoPermissionError
 
 from learner.service.store.link import Link
@@ -39,17 +40,22 @@ class KeptAnswers:
         self.n = self.n_bytes = self.n_again = 0
         self.error = ""
 
-    def look(self) -> bool:
-        """Ask the server how many there are; return whether this user may keep answers."""
+    def look(self) -> str:
+        """Ask the server how many there are; return why no answers can be kept, "" if they can."""
+        keys = self._link.keys
         with self._link.client.pipeline(transaction=False) as pipe:
-            pipe.zcard(self._link.keys.kept)
-            pipe.get(self._link.keys.kept_bytes)
+            pipe.zcard(keys.kept)
+            pipe.get(keys.kept_bytes)
             try:
                 n, n_bytes = pipe.execute()
+                self.n, self.n_bytes = n, int(n_bytes or 0) if n else 0
             except NoPermissionError:  # the user's access rules are an older release's
-                return False
-        self.n, self.n_bytes = n, int(n_bytes or 0) if n else 0
-        return True
+                return f"access rules must let the worker keep answers: renew them with 'learner acl {keys.model}'"
+            except (redis.ResponseError, ValueError) as error:
+                if isinstance(error, redis.ResponseError) and "WRONGTYPE" not in str(error):
+                    raise
+                return f"keys {keys.kept} and {keys.kept_bytes} must hold a sorted set and a number: delete them"
+        return ""
 
     def command(self, answers: Mapping[bytes, bytes]) -> tuple[Any, ...]:
         """Return the command that keeps answers, by name; `queued` takes its result."""
@@ -92,7 +98,9 @@ def _source(script: str) -> str:
 
 
 def n_kept(link: Link) -> int | None:
-    """Return how many answers wait for their outcomes; None if this user may not know: ZCARD."""
-    with contextlib.suppress(NoPermissionError):  # the user's access rules are an older release's
+    """Return how many answers wait for their outcomes; None if it is not known: ZCARD."""
+    with contextlib.suppress(
+        redis.ResponseError
+    ):  # it holds something else, or the access rules are an older release's
         return link.client.zcard(link.keys.kept)
     return None

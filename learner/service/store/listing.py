@@ -1,5 +1,6 @@
 """The rows of ``learner list``: what each model of a server is, and how it is doing."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,12 +8,12 @@ import redis
 
 from learner.errors import LearnerError
 from learner.service.lease import process_ended
-from learner.service.store import Store, registry
+from learner.service.store import Store, candidates, registry
+from learner.stored import require_readable
 
 __all__ = ["rows"]
 
 FIGURES = ("rate", "examples", "late_loss", "answered_loss")  # of the last commit, by the same names
-DAMAGE = (LearnerError, redis.ResponseError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def rows(client: redis.Redis) -> Iterator[dict[str, Any]]:
@@ -21,17 +22,26 @@ def rows(client: redis.Redis) -> Iterator[dict[str, Any]]:
     What is not known is None. A model that is damaged has the state ``damaged`` and an ``error`` that says how.
     """
     sizes = registry.memory(client) or {}
-    for name in registry.models(client):
-        store = Store(client, name)
+    for store in _stores(client):
+        name = store.keys.model
         row: dict[str, Any] = {"model": name, "task": None, "state": "damaged", "lag_entries": None}
         row |= dict.fromkeys((*FIGURES, "progressive_loss", "owner", "error")) | {"bytes": sizes.get(name)}
         try:
-            row |= _figures(store.spec(), store.status())
-        except DAMAGE as error:
+            with require_readable(f"state of {name!r}", f"see 'learner repair {name}'"):
+                row |= _figures(store.spec(), store.status())
+        except (LearnerError, redis.ResponseError) as error:
             if not store.exists(name):  # it was deleted just now
                 continue
             row["error"] = str(error)
         yield row
+
+
+def _stores(client: redis.Redis) -> Iterator[Store]:
+    """Yield each model, and after it its candidates."""
+    for name in registry.models(client):
+        yield (store := Store(client, name))
+        with contextlib.suppress(redis.ResponseError):
+            yield from candidates.stores(store)
 
 
 def _figures(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:

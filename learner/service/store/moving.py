@@ -6,7 +6,7 @@ goes on. Producers may push to the old name all the while, and afterwards: each 
 that adds it to the new stream notes its id in the hash ``arrived`` beside it.
 """
 
-import json
+import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -78,71 +78,75 @@ def move(old: "Store", new: "Store") -> int:
         When somebody else wrote keys of the new name.
     """
     note: Any = old.client.hgetall(old.keys.moved)
-    is_there = bool(new.client.exists(new.keys.spec))
     n = 0
-    if b"spec" in note and not is_there:
+    if b"spec" in note and not _is_copied(new, note[b"round"]):
         n += _copy(old, new, note)
     n += _follow(old, new)
     _refuse_requests(old, new.keys.model)
-    wipe(old, old.keys.moved, old.keys.replies)  # replies expire
+    wipe(
+        old, None, old.keys.moved, old.keys.replies, old.keys.examples
+    )  # replies expire; producers may push again by now
     unregister(old.client, old.keys.model)
     new.client.unlink(new.keys.arrived)
     return n
 
 
+def _is_copied(new: "Store", round_: bytes) -> bool:
+    """Tell whether everything is copied: the model of the new name must be the old one, not one that was made meanwhile."""
+    if not new.exists(new.keys.model):
+        return False
+    if new.client.hget(new.keys.arrived, "round") != round_:
+        raise StoreError(
+            f"model name {new.keys.model!r} must be free (there is a model by now): rename or delete that one"
+        )
+    return True
+
+
 def _copy(old: "Store", new: "Store", note: dict[bytes, bytes]) -> int:
     """Copy everything, from the beginning, and the spec last; return how many entries were copied."""
     client, keys = new.client, new.keys
-    token = json.dumps({"from": old.keys.model})
-    client.set(keys.arriving, token, nx=True)
-    if client.get(keys.arriving) != token.encode():
-        raise StoreError(f"model name {keys.model!r} must be free (something else is being written there)")
-    wipe(new, keys.arriving)
+    token = new.claim(f"rename {old.keys.model} ".encode())
+    wipe(new, token, keys.arriving)
     pipe: Any
     left = (old.keys.moved, old.keys.examples, old.keys.requests, old.keys.replies, *parts_at_work(old.keys))
     for name, item in items(old.client, old.keys, without=left):
         if item.kind == "stream":
-            _copy_stream(old, old.keys.prefix + name, new, keys.prefix + name)
+            _copy_stream(old, old.keys.prefix + name, new, keys.prefix + name, token)
             continue
-        with client.pipeline() as pipe:
+        with new.guarded(token) as pipe:
             put(pipe, keys.prefix + name, item)
-            pipe.execute()
     cursor: Any = old.client.hget(old.keys.head, "cursor")  # None before the first commit
-    n, n_learned = _copy_examples(old, new, cursor or NEVER, note[b"round"])
+    n, n_learned = _copy_examples(old, new, cursor or NEVER, note[b"round"], token)
     create_group(client, keys.examples)
     create_group(client, keys.requests)
-    with client.pipeline() as pipe:
+    with new.guarded(token) as pipe:
         if cursor is not None:
             fields = {"cursor": cursor if n_learned else NEVER, "entries": n_learned, "removed": 0}
             pipe.hset(keys.head, mapping=fields)
             pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, fields["cursor"], "ENTRIESREAD", n_learned)
+        pipe.hset(keys.arrived, "round", note[b"round"])
         pipe.set(keys.spec, note[b"spec"])
         pipe.unlink(keys.arriving)
-        pipe.execute()
     register(client, keys.model)
     return n
 
 
-def _copy_stream(old: "Store", key: str, new: "Store", to: str) -> None:
-    pipe: Any
+def _copy_stream(old: "Store", key: str, new: "Store", to: str, token: bytes) -> None:
     for page in entries_after(old.client, key, NEVER):
-        with new.client.pipeline(transaction=False) as pipe:
+        with new.guarded(token) as pipe:
             for entry_id, fields in page:
                 pipe.xadd(to, fields, id=entry_id)
-            pipe.execute()
 
 
-def _copy_examples(old: "Store", new: "Store", cursor: bytes, round_: bytes) -> tuple[int, int]:
+def _copy_examples(old: "Store", new: "Store", cursor: bytes, round_: bytes, token: bytes) -> tuple[int, int]:
     """Copy the stream of examples, with the ids; return how many entries it has, and how many of them were learned."""
     n = n_learned = 0
-    pipe: Any
     for page in entries_after(old.client, old.keys.examples, NEVER):
-        with new.client.pipeline() as pipe:
+        with new.guarded(token) as pipe:
             for entry_id, fields in page:
                 pipe.xadd(new.keys.examples, fields, id=entry_id)
                 n_learned += stream_id(entry_id) <= stream_id(cursor)
             pipe.hset(new.keys.arrived, mapping={"round": round_, "id": page[-1][0]})
-            pipe.execute()
         n += len(page)
     return n, n_learned
 
@@ -168,18 +172,12 @@ def _follow(old: "Store", new: "Store") -> int:
     n = 0
     pipe: Any
     while True:
-        round_: Any = old.client.hget(old.keys.moved, "round") or b""
-        arrived: Any = new.client.hgetall(new.keys.arrived)
-        last = arrived[b"id"] if arrived.get(b"round") == round_ else NEVER
-        for page in entries_after(old.client, old.keys.examples, last):
-            with new.client.pipeline() as pipe:
-                for _, fields in page:
-                    pipe.xadd(new.keys.examples, fields)
-                pipe.hset(new.keys.arrived, mapping={"round": round_, "id": page[-1][0]})
-                pipe.execute()
-            n, last = n + len(page), page[-1][0]
-        with old.client.pipeline() as pipe:
-            try:
+        with contextlib.suppress(redis.WatchError):  # somebody pushed meanwhile, or runs the same command
+            last, n_moved = _move_page(old, new)
+            n += n_moved
+            if n_moved:
+                continue
+            with old.client.pipeline() as pipe:
                 pipe.watch(old.keys.examples)
                 if last == LAST or not pipe.xrange(old.keys.examples, f"({last.decode()}", count=1):
                     pipe.multi()
@@ -188,5 +186,30 @@ def _follow(old: "Store", new: "Store") -> int:
                     pipe.hdel(old.keys.moved, "spec")
                     pipe.execute()
                     return n
-            except redis.WatchError:
-                continue
+
+
+def _move_page(old: "Store", new: "Store") -> tuple[bytes, int]:
+    """Move the next entries, once each; return the last one that was moved so far, and how many these are.
+
+    Raises
+    ------
+    redis.WatchError
+        When the same command, run elsewhere, moved entries meanwhile.
+    """
+    pipe: Any
+    with new.client.pipeline() as pipe:
+        pipe.watch(new.keys.arrived)
+        round_: Any = old.client.hget(old.keys.moved, "round") or b""
+        arrived: Any = pipe.hgetall(new.keys.arrived)
+        last = arrived.get(b"id", NEVER) if arrived.get(b"round") == round_ else NEVER
+        page = next(entries_after(old.client, old.keys.examples, last), [])
+        if (old.client.hget(old.keys.moved, "round") or b"") != round_:  # they may be of another stream
+            raise redis.WatchError
+        if not page:
+            return last, 0
+        pipe.multi()
+        for _, fields in page:
+            pipe.xadd(new.keys.examples, fields)
+        pipe.hset(new.keys.arrived, mapping={"round": round_, "id": page[-1][0]})
+        pipe.execute()
+    return page[-1][0], len(page)

@@ -145,6 +145,8 @@ class Ownership:
 
     def _create_group(self) -> None:
         """Create the stream and its group, unless they exist; what else may be there, the check of the stream tells."""
+        if self._link.keys.old:
+            return
         with contextlib.suppress(redis.ResponseError):
             create_group(self._link.client, self._link.keys.examples)
 
@@ -175,6 +177,19 @@ class Ownership:
         """Tell whether the process that took over from this one did so only to give the model back."""
         (lender,) = cast("list[Any]", self._link.client.hmget(self._link.keys.owner, [LENDER]))
         return bool(self.token) and lender == self.token
+
+    def queue_return(self, pipe: Any) -> None:
+        """Queue, after MULTI, the end of the owner's turn, if there is an owner: it may take over again (`is_lent`).
+
+        The transaction must watch the owner.
+        """
+        keys = self._link.keys
+        lender = self.read().fields.get("worker")
+        pipe.hincrby(keys.owner, "epoch", 1)
+        pipe.hdel(keys.owner, *FIELDS)
+        if lender:
+            pipe.hset(keys.owner, LENDER, lender)
+        pipe.unlink(keys.lease, keys.attempt)
 
     def release(self) -> None:
         """Stop being the owner, unless another process took over."""

@@ -24,7 +24,17 @@ from learner.service.wire import GROUP
 if TYPE_CHECKING:
     from learner.service.wire import Keys
 
-__all__ = ["LAST", "NEVER", "Position", "create_group", "locate", "next_id", "queue_renewal", "stream_id"]
+__all__ = [
+    "LAST",
+    "NEVER",
+    "Position",
+    "count_between",
+    "create_group",
+    "locate",
+    "next_id",
+    "queue_renewal",
+    "stream_id",
+]
 
 NEVER = b"0-0"  # the cursor before the first entry
 LAST = b"18446744073709551615-18446744073709551615"  # the last possible id
@@ -163,16 +173,18 @@ def locate(
         kept = learned - held - removed if stream_id(first) <= stream_id(committed) else 0
     passed = lost + held + kept
     if passed != learned and is_stream:
-        passed = lost + _count_up_to(client, keys.examples, cursor)
+        passed = lost + count_between(client, keys.examples, b"", cursor)
     return Position(
         keys.examples, cursor.decode(), learned, passed, first.decode(), info["last-generated-id"].decode(),
         int(info["length"]), int(info["entries-added"]), is_stream,
     )  # fmt: skip
 
 
-def _count_up_to(client: Any, key: str, cursor: bytes) -> int:
-    """Return how many entries a stream holds up to a cursor."""
-    n, start = 0, "-"
+def count_between(client: Any, key: str, after: bytes, cursor: bytes) -> int:
+    """Return how many entries a stream holds after an id, or (empty) from its beginning, up to a cursor."""
+    if after == LAST:
+        return 0
+    n, start = 0, f"({after.decode()}" if after else "-"
     while True:
         page = cast("list[tuple[bytes, Any]]", client.xrange(key, start, cursor, count=PAGE_ENTRIES))
         n += len(page)

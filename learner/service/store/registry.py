@@ -83,8 +83,10 @@ def _add(client: redis.Redis, page: list[tuple[str, bytes]], total: "Counter[str
 def _members(client: redis.Redis) -> Any:
     try:
         return client.smembers(MODELS)
-    except redis.exceptions.NoPermissionError:
-        return set()
+    except redis.ResponseError as error:  # the key may hold something else, too: then SCAN tells
+        if isinstance(error, redis.exceptions.NoPermissionError) or "WRONGTYPE" in str(error):
+            return set()
+        raise
 
 
 def _scan(client: redis.Redis, pattern: str) -> Iterator[tuple[str, bytes]]:

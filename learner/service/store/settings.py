@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+import redis
 from redis.exceptions import NoPermissionError
 
 from learner import settings
+from learner.errors import StoreError
 from learner.service.store.link import Link
 from learner.stored import require_readable
 
@@ -25,12 +27,26 @@ def read_settings(link: Link) -> dict[str, Any]:
 
 
 def read_texts(link: Link) -> dict[str, str]:
-    """Return the settings that are set, as texts; none if this user may not read them."""
+    """Return the settings that are set, as texts; none if this user may not read them.
+
+    Raises
+    ------
+    StoreError
+        When the key holds no texts.
+    """
+    keys = link.keys
     try:
-        texts = cast("dict[bytes, bytes]", link.client.hgetall(link.keys.settings))
+        texts = cast("dict[bytes, bytes]", link.client.hgetall(keys.settings))
     except NoPermissionError:  # the user's access rules are an older release's
         return {}
-    return {name.decode(): text.decode() for name, text in texts.items()}
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        raise StoreError(
+            f"settings of {keys.model!r} must be a hash (something else is there): delete {keys.settings}"
+        ) from error
+    with require_readable(f"settings of {keys.model!r}", f"delete {keys.settings}"):
+        return {name.decode(): text.decode() for name, text in texts.items()}
 
 
 def write_settings(link: Link, data: Mapping[str, Any]) -> None:

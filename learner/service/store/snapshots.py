@@ -21,8 +21,11 @@ from learner.stored import require_readable
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["MAX_SNAPSHOTS", "drop", "listed", "names_of", "note_parts", "parts_of", "roll_back", "take"]
+__all__ = [
+    "MAX_SNAPSHOTS", "drop", "known_snapshots", "listed", "names_of", "note_parts", "parts_of", "roll_back", "take",
+]  # fmt: skip
 
+MAX_SECONDS = 1 << 36  # of a time: what a calendar has
 MAX_SNAPSHOTS = 10  # that are kept: the next one takes the place of the oldest
 
 
@@ -51,7 +54,7 @@ def take(store: "Store", name: str, keep: int = MAX_SNAPSHOTS) -> list[str]:
     while True:
         with store.client.pipeline() as pipe, contextlib.suppress(redis.WatchError):
             pipe.watch(keys.head, keys.snapshots)
-            head, known = pipe.hgetall(keys.head), _known(store, pipe)
+            head, known = pipe.hgetall(keys.head), known_snapshots(keys, pipe)
             if name in known:
                 raise StoreError(
                     f"snapshot of {keys.model!r} must have a new name (got {name!r}): drop the old one first"
@@ -122,7 +125,7 @@ def note_parts(store: "Store", name: str) -> None:
 # ---- looking ----
 def listed(store: "Store") -> list[dict[str, Any]]:
     """Return what is known of each snapshot, the oldest first: name, time, commit, examples, progressive loss, bytes."""
-    known = _known(store, store.client)
+    known = known_snapshots(store.keys, store.client)
     found = []
     for name in sorted(known, key=lambda each: (known[each]["time"], each)):
         note, state = known[name], store.keys.snapshot(name).state
@@ -132,17 +135,20 @@ def listed(store: "Store") -> list[dict[str, Any]]:
     return found
 
 
-def _known(store: "Store", client: Any) -> dict[str, dict[str, Any]]:
-    notes = client.hgetall(store.keys.snapshots)
-    with require_readable(f"snapshots of {store.keys.model!r}", f"delete {store.keys.snapshots}"):
+def known_snapshots(keys: Keys, client: Any) -> dict[str, dict[str, Any]]:
+    """Return the notes of a model's snapshots, by name."""
+    notes = client.hgetall(keys.snapshots)
+    with require_readable(f"snapshots of {keys.model!r}", f"delete {keys.snapshots}"):
         known = {name.decode(): json.loads(text) for name, text in notes.items()}
         for note in known.values():
-            note["keys"], note["progress"], note["time"], note["commits"]
+            if not 0 <= note["time"] < MAX_SECONDS or note["commits"] < 0:
+                raise ValueError(note)
+            "".join(note["keys"]), sum(map(float, note["progress"].values()))
     return known
 
 
 def _note(store: "Store", client: Any, name: str) -> dict[str, Any]:
-    known = _known(store, client)
+    known = known_snapshots(store.keys, client)
     if name not in known:
         names = ", ".join(sorted(known)) or "none"
         raise StoreError(f"snapshot of {store.keys.model!r} must be one of: {names} (got {name!r})")
@@ -260,5 +266,5 @@ def _cursor(
 
 def names_of(store: "Store") -> Sequence[str]:
     """Return the names of the snapshots, the oldest first."""
-    known = _known(store, store.client)
+    known = known_snapshots(store.keys, store.client)
     return sorted(known, key=lambda each: (known[each]["time"], each))

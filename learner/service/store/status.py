@@ -48,6 +48,10 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
             streams[i] = None
     requests, rejected, latest = streams
     last_id, oldest = _requests(link)
+    if keys.old and position.passed > position.learned:
+        # while a worker owns it, it may have read what is gone, and says so itself if it has not
+        gone = f"{position.passed - position.learned} entries of {keys.examples} were deleted before it had read them"
+        troubles = [] if b"worker" in owner else [gone]
     return {
         "model": keys.model,
         "now": now,
@@ -66,8 +70,13 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "request_age": max(now - stream_id(oldest)[0] / 1e3, 0.0) if oldest else None,
         "rejected_kept": rejected,
         "kept": n_kept(link),
-        "progress": {name.decode(): float(value) for name, value in latest[0][1].items()} if latest else {},
+        "progress": latest_of(latest),
     }
+
+
+def latest_of(entries: Sequence[tuple[bytes, dict[bytes, bytes]]] | None) -> dict[str, float]:
+    """Return the figures of the last commit, of the latest entry of the progress stream; none if there is none."""
+    return {name.decode(): float(value) for name, value in entries[0][1].items()} if entries else {}
 
 
 def _history(link: "Link", position: "Position") -> dict[str, Any]:
@@ -75,6 +84,8 @@ def _history(link: "Link", position: "Position") -> dict[str, Any]:
 
     The seconds are None where the settings are damaged, the time where no learned entry is there.
     """
+    if link.keys.old:
+        return {"seconds": None, "entries": position.history, "since": None}
     seconds = None
     with contextlib.suppress(LearnerError):
         seconds = read_settings(link)["history"]

@@ -1,17 +1,21 @@
 """A model's stream of examples: the cursor's position, whether the stream fits it, and the next entries."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, NoReturn, cast
 
 import redis
 
+from learner.errors import BehindError
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate, queue_renewal, stream_id
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, blocking, bounded, entries_bounded, entries_of
 
-__all__ = ["Stream"]
+__all__ = ["SharedStream", "Stream"]
+
+PEEKED = 1000  # entries at a time
 
 
 class Stream:
@@ -151,6 +155,10 @@ class Stream:
             found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
 
+    def peek(self, after: bytes) -> Entries:
+        """Return the next examples, without waiting for any, and without a note."""
+        return entries_bounded(self._link.line.exchange([bounded({self._link.keys.examples: after}, [PEEKED])])[0])[0]
+
     def read_requests(self, after: bytes) -> Entries:
         """Return the next requests, without waiting for any."""
         wanted = {self._link.keys.requests: after}
@@ -232,3 +240,94 @@ class Stream:
             return False
         self._last.cursor, self._last.n_entries, self._last.removed = NEVER, 0, None
         return True
+
+
+class SharedStream(Stream):
+    """The stream of a candidate: another model's, which trims it; this one only reads.
+
+    What is learned of it may be gone. So what counts is that no entry is gone before it is read: see `require_no_gap`.
+    """
+
+    def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
+        """Return the position of a cursor that is `n_uncommitted` entries after the last commit, if no entry is missing."""
+        learned = self._last.n_entries + n_uncommitted
+        position = self._position(cursor, learned)
+        self.n_waiting = max(position.added - learned, 0)
+        return replace(position, passed=learned)
+
+    def committed_position(self) -> Position:
+        """Return the position of the cursor of the server's last commit; its trouble says if entries after it are gone."""
+        cursor, learned, _ = self._committed_cursor()
+        return self._position(cursor, learned)
+
+    def _position(self, cursor: bytes, learned: int) -> Position:
+        """Return a position that has passed the entries that were deleted, and those that were learned."""
+        position = locate(self._link.client, self._link.keys, NEVER, 0, 0, NEVER, 0)
+        lost = position.added - position.length
+        return replace(position, cursor=cursor.decode(), learned=learned, passed=max(learned, lost))
+
+    def check(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
+        """Make sure that the stream reaches a cursor that is `n_uncommitted` entries after the last commit.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        BehindError
+            When it doesn't.
+        """
+        position = self.position(cursor, n_uncommitted)
+        if position.trouble:
+            self._raise_behind(position.trouble)
+        return position
+
+    def begin(self, from_history: bool, committed: Position) -> None:
+        """Begin where nothing is learned yet.
+
+        Parameters
+        ----------
+        from_history : bool
+            Whether with the oldest entry that the stream holds.
+        committed : Position
+            That of the model beside this one: else this one begins there.
+        """
+        lost = committed.added - committed.length
+        self._last.cursor, self._last.n_entries = (
+            (NEVER, lost) if from_history else (committed.cursor.encode(), committed.learned)
+        )
+
+    def require_no_gap(self, entries: Entries, n_before: int) -> None:
+        """Make sure that nothing was deleted between the last entry read and those that were just read.
+
+        How many entries were ever added up to one stays the same, whatever is deleted.
+
+        Parameters
+        ----------
+        entries : entries
+            Those that were just read; none: nothing may be missing after the last one.
+        n_before : int
+            How many entries were ever added up to the last one before them.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        BehindError
+            When something was.
+        """
+        if (passed := self._position(NEVER, n_before).passed) <= n_before:
+            return
+        if entries:
+            passed = locate(self._link.client, self._link.keys, entries[-1][0], -1, 0, NEVER).passed
+        if n_missing := max(passed - n_before - len(entries), 0):
+            self._raise_behind(f"{n_missing} entries of {self._link.keys.examples} were deleted before they were read")
+
+    def _raise_behind(self, trouble: str) -> NoReturn:
+        """Raise the error, unless another owner's work is the reason."""
+        if self._ownership.epoch:
+            self._ownership.require()
+        model = self._link.keys.model
+        raise BehindError(
+            f"candidate {model!r} fell behind: {trouble}. It learns no more; delete it ('learner delete {model}'), give "
+            f"{model.partition('/')[0]!r} a longer history ('learner set'), and create it again"
+        )

@@ -26,6 +26,8 @@ def queue(
 ) -> Written:
     """Queue the commands of a commit, the last of which moves the consumer group; return what the server has after it.
 
+    A candidate's commit neither moves the group nor trims the stream: both are the business of the model beside it.
+
     Parameters
     ----------
     pipe : redis pipeline
@@ -53,11 +55,12 @@ def queue(
     for entry_id, bad in snapshot.rejected:
         queue_rejected(pipe, keys, entry_id, bad)
     queue_forget(pipe, keys, snapshot.settled)
-    if removed is None:
+    if removed is None and not keys.old:
         pipe.xtrim(keys.examples, minid=snapshot.cursor, approximate=False)
     for figures in (*snapshot.points, snapshot.progress):
         pipe.xadd(keys.progress, figures, maxlen=MAX_PROGRESS, approximate=True)
-    pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
+    if not keys.old:
+        pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, snapshot.cursor, "ENTRIESREAD", n_entries)
     return after
 
 

@@ -34,7 +34,7 @@ from learner.service.wire.entries import (
     rejected_entry,
     size_of,
 )
-from learner.service.wire.keys import GROUP, MODELS, REPLIES, Keys
+from learner.service.wire.keys import GROUP, MODELS, NAME, REPLIES, Keys
 from learner.service.wire.outcomes import Kept, OutcomeFields, decode_kept, encode_kept, expiry_of, is_outcome
 from learner.service.wire.requests import (
     REPLY_SECONDS,
@@ -57,6 +57,7 @@ __all__ = [
     "MAX_SHORT_BYTES",
     "MAX_VALUE_BYTES",
     "MODELS",
+    "NAME",
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",

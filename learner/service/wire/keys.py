@@ -5,10 +5,11 @@ import re
 
 from learner.errors import SpecError, show
 
-__all__ = ["GROUP", "MODELS", "REPLIES", "Keys"]
+__all__ = ["GROUP", "MODELS", "NAME", "REPLIES", "Keys"]
 
 REPLIES = "learner:replies:"  # replies go only to keys that start with this, or with a model's `Keys.replies`
 MODELS = "learner:models"  # the set of all models' names
+NAME = r"[A-Za-z0-9_.-]{1,64}"  # of a model, a candidate, a snapshot
 GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard tools show the right lag
 
 
@@ -25,10 +26,13 @@ class Keys:
     """
 
     def __init__(self, model: str) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", model):
-            raise SpecError(f"model name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(model)})")
-        prefix = f"learner:{{{model}}}:"
+        _require_name("model", model)
         self.model = model
+        self.old: Keys | None = None  # of a candidate: the keys of the model beside which it learns
+        self._place(f"learner:{{{model}}}:")
+        self._place_state("state:")
+
+    def _place(self, prefix: str) -> None:
         self.prefix = prefix
         self.everything = prefix + "*"  # the pattern of all keys of the model
         self.spec = prefix + "spec"
@@ -48,12 +52,38 @@ class Keys:
         self.moved = prefix + "moved"  # where the model went
         self.arriving = prefix + "arriving"  # what is being written before there is a model
         self.arrived = prefix + "arrived"  # how far
-        self._place_state("state:")
+        self.candidates = prefix + "candidates"  # notes of the models that learn beside this one
+        self.of_candidates = prefix + "candidate:"  # what all keys of theirs start with
 
     def _place_state(self, name: str) -> None:
         self.state = self.prefix + name  # what all keys of the learned state start with
         self.head = self.state + "head"
         self.ids = self.state + "ids"
+
+    @classmethod
+    def named(cls, model: str) -> "Keys":
+        """Return the keys of a model, or of a candidate, whose name is ``MODEL/CANDIDATE``.
+
+        >>> Keys.named("spam/words").spec
+        'learner:{spam}:candidate:words:spec'
+        """
+        old, slash, name = model.partition("/")
+        return cls(old).candidate(name) if slash else cls(old)
+
+    def candidate(self, name: str) -> "Keys":
+        """Return the keys of a candidate, a model that learns beside this one: its stream of examples is this one's.
+
+        Raises
+        ------
+        SpecError
+            When the name could break the keys.
+        """
+        _require_name("candidate", name)
+        keys = copy.copy(self)
+        keys._place(f"{self.of_candidates}{name}:")
+        keys._place_state("state:")
+        keys.model, keys.old, keys.examples = f"{self.model}/{name}", self, self.examples
+        return keys
 
     def snapshot(self, name: str) -> "Keys":
         """Return these keys, but with those of a snapshot in place of those of the learned state.
@@ -66,8 +96,7 @@ class Keys:
         >>> Keys("spam").snapshot("monday").head
         'learner:{spam}:snapshot:monday:head'
         """
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
-            raise SpecError(f"snapshot name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(name)})")
+        _require_name("snapshot", name)
         keys = copy.copy(self)
         keys._place_state(f"snapshot:{name}:")
         return keys
@@ -87,3 +116,8 @@ class Keys:
     def names(self, segment: int) -> str:
         """Return the key of a segment of the committed names."""
         return f"{self.state}names:{segment}"
+
+
+def _require_name(kind: str, name: str) -> None:
+    if not re.fullmatch(NAME, name):
+        raise SpecError(f"{kind} name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(name)})")

@@ -11,6 +11,7 @@ from learner.errors import LearnerError, StoreError
 from learner.model import Model
 from learner.service import portable
 from learner.service.store import Store, moving
+from learner.service.store import contents as contained
 from learner.service.wire import MODELS, Keys
 from tests.command_line import strictly
 from tests.conftest import state_bytes, wait_until
@@ -41,10 +42,10 @@ def model(client, create, drain):
     client.xadd(KEYS.examples, {"record": "{", "target": "1"})
     drain()
     push(client, 100, 120)
-    client.set(KEYS.prefix + "kept:order 1", b"\x00\xff", px=1_000_000)
-    client.hset(KEYS.prefix + "kept:2", "a", "1")
-    client.zadd(KEYS.prefix + "kept", {b"\xff": 1.5, "b": 2})
-    client.set(KEYS.prefix.encode() + b"kept:\xff", "x" * 100_000)
+    client.set(KEYS.prefix + "others:order 1", b"\x00\xff", px=1_000_000)
+    client.hset(KEYS.prefix + "others:2", "a", "1")
+    client.zadd(KEYS.prefix + "others", {b"\xff": 1.5, "b": 2})
+    client.set(KEYS.prefix.encode() + b"others:\xff", "x" * 100_000)
     client.sadd(KEYS.prefix + "some", "a", "b")
     client.rpush(KEYS.prefix + "list", "a", "b")
 
@@ -63,11 +64,11 @@ def assert_whole(client, keys, drain, committed):
     (bad,) = client.xrange(keys.rejected)
     assert bad[1][b"stage"] == b"decode"
     assert client.xlen(keys.progress) >= 1
-    assert client.get(keys.prefix + "kept:order 1") == b"\x00\xff"
-    assert 0 < client.pttl(keys.prefix + "kept:order 1") <= 1_000_000
-    assert client.hgetall(keys.prefix + "kept:2") == {b"a": b"1"}
-    assert client.zrange(keys.prefix + "kept", 0, -1, withscores=True) == [(b"\xff", 1.5), (b"b", 2.0)]
-    assert client.get(keys.prefix.encode() + b"kept:\xff") == b"x" * 100_000
+    assert client.get(keys.prefix + "others:order 1") == b"\x00\xff"
+    assert 0 < client.pttl(keys.prefix + "others:order 1") <= 1_000_000
+    assert client.hgetall(keys.prefix + "others:2") == {b"a": b"1"}
+    assert client.zrange(keys.prefix + "others", 0, -1, withscores=True) == [(b"\xff", 1.5), (b"b", 2.0)]
+    assert client.get(keys.prefix.encode() + b"others:\xff") == b"x" * 100_000
     assert client.smembers(keys.prefix + "some") == {b"a", b"b"}
     assert client.lrange(keys.prefix + "list", 0, -1) == [b"a", b"b"]
     push(client, 90, 100, keys)  # again: their ids are known
@@ -182,11 +183,20 @@ def test_a_copy_knows_what_the_model_knows_and_has_an_empty_stream(run, fails, c
     assert "must not end with .learner" in fails("copy", "m", "x.learner")
     assert contents(client, KEYS) == before
     assert client.smembers(MODELS) == {b"m", b"new"}
-
-    # ---- rename ----
     assert "nan" not in run("list").stdout  # of the losses that it has not yet
 
 
+@pytest.mark.parametrize("key", [KEYS.owner, KEYS.lease, KEYS.head, MODELS])
+def test_the_list_names_what_somebody_wrote_over(run, client, create, key):
+    create()
+    create("other")
+    client.delete(key)
+    client.lpush(key, "x") if key != KEYS.owner else client.set(key, "x")
+    rows = {row["model"]: row["state"] for row in strictly(run("list", "--json").stdout)}
+    assert rows == {"m": "none" if key == MODELS else "damaged", "other": "none"}
+
+
+# ---- rename ----
 def test_a_renamed_model_goes_on_as_if_nothing_had_happened(run, fails, client, model, drain, committed, create):
     client.xadd(KEYS.requests, {"record": "{}", "reply": KEYS.replies + "me", "id": "7"})
     create("taken")
@@ -305,8 +315,6 @@ def path(tmp_path):
 
 def test_an_exported_model_goes_on_where_it_is_imported(run, fails, client, model, path, drain, committed):
     run("snapshot", "m")
-    sums = {"late": "[2.5, 4.0, 4]", "answered": "[1.5, 3.0, 3, 2]"}
-    client.hset(KEYS.head, mapping=sums)
     found = strictly(run("export", "m", path, "--json").stdout)
     assert found == {"model": "m", "file": path, "examples": 100, "entries": 20}
     assert "model 'm' exists already" in fails("import", path)
@@ -317,8 +325,6 @@ def test_an_exported_model_goes_on_where_it_is_imported(run, fails, client, mode
     told = run("import", path).stdout
     assert told == "imported m (100 examples, 20 entries to come): now 'learner worker m'\n"
     assert contents(client, KEYS).isdisjoint({"arriving", "snapshots"})
-    assert client.hmget(KEYS.head, *sums) == [text.encode() for text in sums.values()]
-    assert {row["model"]: row["answered_loss"] for row in strictly(run("list", "--json").stdout)} == {"m": 0.5}
     assert_whole(client, KEYS, drain, committed)
     found = strictly(run("import", path, "new", "--json").stdout)
     assert found == {"model": "new", "file": path, "examples": 100, "entries": 20}
@@ -381,3 +387,223 @@ def test_a_damaged_file_changes_nothing(run, fails, client, model, path, place):
     message = fails("import", path, "new")
     assert "is damaged, or is none" in message or "service/model.json" in message
     assert client.dbsize() == before
+
+
+def test_a_file_with_settings_of_another_learner_changes_nothing(fails, run, client, model, path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "setting_texts", lambda _: {"new": "1"})
+        run("export", "m", path)
+    assert "setting must be one of" in fails("import", path, "new")
+    assert contents(client, NEW) == set()
+
+
+# ---- answers that wait for their outcomes ----
+KINDS = {
+    "labels": {"task": "multiclass"},
+    "quantile": {"task": "quantile", "level": 0.9},
+    "neural": {"neural": [4]},
+    "named": {"task": "regression", "optimizer": "ftrl"},
+}
+
+
+@pytest.fixture
+def asked(client, drain):
+    """Ask a model of some kind for what 20 records will be, after 30 examples; nine outcomes are known."""
+
+    def asking(keys=KEYS):
+        push(client, 0, 30, keys)
+        for i in range(20):
+            record = json.dumps({"a": i % 7, "w": f"w{i % 5}"})
+            client.xadd(keys.requests, {"record": record, "reply": keys.replies + "me", "outcome_id": f"o{i}"})
+        drain(keys.model)
+        tell(client, 0, 9, keys)
+        drain(keys.model)
+
+    return asking
+
+
+def tell(client, first, last, keys):
+    for i in range(first, last):
+        client.xadd(keys.examples, {"outcome": f"o{i}", "target": str(i % 2)})
+
+
+def figures(client, keys):
+    status = Store(client, keys.model).status()
+    wanted = ("examples", "rejected", "expired", "answered_loss", "answered_examples")
+    return {name: status["progress"][name] for name in wanted} | {"kept": status["kept"]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_late_outcomes_go_along_to_the_same_bits(run, client, create, path, asked, drain, committed, kind):
+    create(featurizer="fields", **KINDS[kind])
+    asked()
+    run("snapshot", "m", "then")
+    tell(client, 9, 12, KEYS)  # not learned yet
+    run("export", "m", path)
+    run("import", path, "new")
+    assert int(client.get(NEW.kept_bytes)) == int(client.get(KEYS.kept_bytes)) > 0
+    for keys in (KEYS, NEW):
+        tell(client, 12, 18, keys)
+        tell(client, 0, 2, keys)  # again
+        client.xadd(keys.examples, {"outcome": "o18", "expired": "1"})
+        drain(keys.model)
+    assert state_bytes(committed("new")) == state_bytes(committed("m"))
+    found = figures(client, KEYS)
+    assert (found["answered_examples"], found["expired"], found["rejected"], found["kept"]) == (18, 1, 0, 1)
+    assert figures(client, NEW) == found
+    run("rename", "new", "newest")
+    assert figures(client, Keys("newest")) == found
+    run("rollback", "m", "then")
+    push(client, 30, 31)
+    drain()
+    found = figures(client, KEYS)
+    assert (found["examples"], found["answered_examples"], found["expired"], found["kept"]) == (40, 9, 0, 1)
+
+
+def test_an_outcome_that_is_learned_during_an_export_is_in_the_file(
+    run, client, create, path, asked, drain, committed, monkeypatch
+):
+    """What the file has to learn, it has the answers for; and none that is settled in its commit."""
+    create(featurizer="fields")
+    asked()
+    load, n = portable._spool_kept, 0
+
+    def late(store, *arguments):
+        nonlocal n
+        n += 1
+        if n == 1:
+            found = load(store, *arguments)
+            tell(client, 9, 12, KEYS)
+            drain()
+            tell(client, 12, 15, KEYS)
+            return found
+        return load(store, *arguments)
+
+    save = portable.saving.save
+
+    def later(*arguments):
+        drain()  # of the outcomes that are in the file, too
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(portable, "_spool_kept", late)
+        patch.setattr(portable.saving, "save", later)
+        run("export", "m", path)
+    run("import", path, "new")
+    assert (client.zcard(NEW.kept), client.zcard(KEYS.kept)) == (8, 5)
+    drain("new")
+    assert state_bytes(committed("new")) == state_bytes(committed("m"))
+    assert figures(client, NEW) == figures(client, KEYS)
+
+
+# ---- two at once ----
+def test_two_renamings_at_once_lose_nothing(run, client, model, drain, committed, monkeypatch):
+    """The second one takes the copy over; the first one writes nothing more, wherever it is."""
+    put = moving.put
+
+    def second(*arguments):
+        monkeypatch.setattr(moving, "put", put)
+        run("rename", "m", "new")
+        put(*arguments)
+
+    monkeypatch.setattr(moving, "put", second)
+    old, new = Store(client, "m"), Store(client, "new")
+    old.ownership.take_over()
+    moving.set_out(old, new)
+    with pytest.raises(StoreError, match="one at a time"):
+        moving.move(old, new)
+    assert_whole(client, NEW, drain, committed)
+    assert contents(client, KEYS) == {"moved"}
+
+
+def test_entries_that_two_renamings_move_are_moved_once(run, client, model, drain, committed, monkeypatch):
+    run("rename", "m", "new")
+    push(client, 120, 140)
+    entries_after = moving.entries_after
+
+    def second(*arguments):
+        monkeypatch.setattr(moving, "entries_after", entries_after)
+        page = list(entries_after(*arguments))
+        run("rename", "m", "new")
+        return iter(page)
+
+    monkeypatch.setattr(moving, "entries_after", second)
+    moving.move(Store(client, "m"), Store(client, "new"))
+    assert client.xlen(NEW.examples) == 41
+    assert contents(client, KEYS) == {"moved"}
+
+
+def test_what_is_pushed_at_the_very_end_of_a_renaming_stays(run, client, model, drain, committed, monkeypatch):
+    refuse = moving._refuse_requests
+
+    def late(*arguments):
+        refuse(*arguments)
+        push(client, 120, 130)
+
+    monkeypatch.setattr(moving, "_refuse_requests", late)
+    run("rename", "m", "new")
+    assert client.xlen(KEYS.examples) == 10
+    monkeypatch.setattr(moving, "_refuse_requests", refuse)
+    assert "with 10 entries" in run("rename", "m", "new").stdout
+
+
+def test_a_model_that_was_made_meanwhile_is_neither_mixed_with_nor_overwritten(run, fails, client, model, create):
+    old, new = Store(client, "m"), Store(client, "new")
+    old.ownership.take_over()
+    moving.set_out(old, new)
+    create("new")
+    assert "must be free (there is a model by now)" in fails("rename", "m", "new")
+    assert client.xlen(NEW.examples) == 0
+    run("delete", "new", "--yes")
+    client.set(NEW.arriving, "import 1")
+    assert "something else is, or is being, written" in fails("rename", "m", "new")
+    assert "a renaming, an import or a deletion has not ended" in fails("create", "new")
+    client.delete(NEW.arriving)
+    run("rename", "m", "new")
+    assert client.xlen(NEW.examples) == 21
+
+
+def test_an_import_never_deletes_a_model_that_another_one_made(run, client, model, path, monkeypatch):
+    run("export", "m", path)
+    free = portable.require_free
+
+    def late(store):
+        free(store)
+        monkeypatch.setattr(portable, "require_free", free)
+        run("import", path, "new")
+
+    monkeypatch.setattr(portable, "require_free", late)
+    with pytest.raises(StoreError, match="must be free"):
+        portable.import_model(Store(client, "new"), path)
+    assert Store(client, "new").status()["lag_entries"] == 20
+
+
+def test_a_model_cannot_be_made_while_one_of_that_name_is_deleted(run, fails, client, model, create, monkeypatch):
+    """Neither is the new one deleted with the old one; a deletion that died is finished by the next."""
+    wipe = contained.wipe
+
+    def late(*arguments):
+        assert "a deletion has not ended" in fails("create", "m")
+        raise Died
+
+    monkeypatch.setattr(contained, "wipe", late)
+    store = Store(client, "m")
+    store.ownership.take_over()
+    with pytest.raises(Died):
+        contained.delete(store)
+    monkeypatch.setattr(contained, "wipe", wipe)
+    run("delete", "m", "--yes")
+    assert contents(client, KEYS) == set()
+
+    def second(*arguments):  # a deletion that goes on after another one, and a model that was made since
+        monkeypatch.setattr(contained, "wipe", wipe)
+        run("delete", "m", "--yes")
+        create()
+        return wipe(*arguments)
+
+    create()
+    monkeypatch.setattr(contained, "wipe", second)
+    store.ownership.take_over()
+    with pytest.raises(StoreError, match="one at a time"):
+        contained.delete(store)
+    assert Store(client, "m").spec()["task"] == "binary"

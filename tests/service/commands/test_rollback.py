@@ -113,6 +113,35 @@ def test_what_a_worker_had_not_committed_is_learned_after_the_rollback(run, clie
     assert state_bytes(committed()) == state_bytes(expected)
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_worker_takes_the_model_up_again_after_two_rollbacks(
+    run, client, grown, own, committed, monkeypatch, together
+):
+    """It does not matter that it has not noticed the first one when the second one comes, or that both come at once."""
+    grown(0, 20)
+    run("snapshot", "m", "first")
+    grown(20, 30)
+    run("snapshot", "m", "second")
+    worker = own(lease_seconds=0.5)
+    put_back = snapshots._put_back
+
+    def interrupted(*arguments):
+        monkeypatch.setattr(snapshots, "_put_back", put_back)
+        run("rollback", "m", "second")
+        return put_back(*arguments)
+
+    if together:
+        monkeypatch.setattr(snapshots, "_put_back", interrupted)
+        with pytest.raises(FencedError):
+            snapshots.roll_back(Store(client, "m"), "first", worker.model.fingerprint, worker.model.row_width)
+    else:
+        run("rollback", "m", "first")
+        run("rollback", "m", "second")
+    push(client, 30, 40)
+    worker.run(burst=True)
+    assert state_bytes(committed()) == state_bytes(learned(40))
+
+
 def test_a_worker_whose_model_another_worker_has_does_not_take_it_up_again(run, client, grown, own):
     grown(0, 20)
     run("snapshot", "m", "good")
@@ -222,8 +251,18 @@ def test_a_damaged_snapshot_changes_nothing(run, fails, client, grown, committed
     assert "was damaged or written by something else" in fails("rollback", "m")
     assert state_bytes(committed()) == before
     assert client.hgetall(KEYS.owner) == owner
-    client.hset(KEYS.snapshots, "good", "{")
-    assert "snapshots of 'm' was damaged" in fails("snapshots", "m")
+    good = {"keys": ["head"], "progress": {"loss": "1"}, "time": 1, "commits": 1}
+    for wrong in (
+        {"keys": [1]},
+        {"progress": []},
+        {"progress": {"loss": "x"}},
+        {"time": 1e400},
+        {"time": "1"},
+        {"commits": None},
+    ):
+        client.hset(KEYS.snapshots, "good", json.dumps(good | wrong))
+        for command in ("snapshot", "snapshots", "rollback"):
+            assert "snapshots of 'm' was damaged" in fails(command, "m")
 
 
 def test_a_snapshot_that_a_commit_interrupts_is_of_one_commit(run, client, grown, drain, committed, monkeypatch):

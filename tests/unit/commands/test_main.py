@@ -27,6 +27,7 @@ COMMANDS = [
     "outcome",
     "plot",
     "predict",
+    "promote",
     "push",
     "rejected",
     "rename",
