@@ -21,6 +21,7 @@ wait_until() { # a command, until it succeeds
 }
 learned() { wait_until learner status spam --check ready --max-lag 0; }
 none_came() { learner status spam | grep "1 didn't come in time"; }
+answers_as_next() { learner predict spam '{"address": "xyz@gmail.com"}' 2>&1 | grep "nothing about these fields"; }
 compared() { learner status spam/next | grep "late loss.*spam's"; }
 kill_9() {
   echo "$ kill -9 $1"
@@ -95,6 +96,7 @@ try learner push spam more.jsonl
 wait_until compared
 learner status spam/next | grep -E "^(compared|difference)"
 try learner promote spam next
+wait_until answers_as_next # the worker notices within a second
 try learner predict spam '{"address": "xyz@gmail.com"}'
 try learner promote spam next
 kill $candidate && wait $candidate
