@@ -16,7 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from learner import compiling
+
 __all__ = ["Row", "row"]
+
+compiling.choose_target()  # before numba is imported: workers find what is compiled here, and the other way round
 
 
 @dataclass

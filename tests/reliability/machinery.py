@@ -133,9 +133,9 @@ class Process:
         """Tell whether a line that it printed contains the words."""
         return any(words in line for line in self.lines)
 
-    def ready(self) -> "Process":
+    def ready(self, seconds: float = 60.0) -> "Process":
         """Wait until it owns the model, or waits for its owner."""
-        wait_for(lambda: self.said("epoch") or self.process.poll() is not None, "worker is ready")
+        wait_for(lambda: self.said("epoch") or self.process.poll() is not None, "worker is ready", seconds)
         assert self.process.poll() is None, self.lines
         return self
 

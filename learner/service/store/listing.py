@@ -47,8 +47,9 @@ def _stores(client: redis.Redis) -> Iterator[Store]:
 def _figures(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
     progress, owner = status["progress"], status["owner"]
     row = {name: progress.get(name) for name in FIGURES}
-    if not progress.get("late_examples"):
-        row["late_loss"] = None
+    for loss, of in (("late_loss", "late_examples"), ("answered_loss", "answered_examples")):
+        if not progress.get(of):
+            row[loss] = None
     return row | {
         "task": spec["task"],
         "state": _state(status),

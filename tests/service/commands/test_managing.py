@@ -183,6 +183,7 @@ def test_a_copy_knows_what_the_model_knows_and_has_an_empty_stream(run, fails, c
     assert "must not end with .learner" in fails("copy", "m", "x.learner")
     assert contents(client, KEYS) == before
     assert client.smembers(MODELS) == {b"m", b"new"}
+    assert "nan" not in run("list").stdout  # of the losses that it has not yet
 
 
 @pytest.mark.parametrize("key", [KEYS.owner, KEYS.lease, KEYS.head, MODELS])
