@@ -5,6 +5,8 @@ import json
 import threading
 import time
 
+import pytest
+
 from learner.client import Client
 from learner.errors import LearnerError
 from learner.model import Model
@@ -17,6 +19,7 @@ from tests.streams import KEYS
 OPTIONS = ("--commit-seconds", "0.1", "--held-seconds", "inf", "--late-every", "1", "--lease-seconds", "1")
 
 
+@pytest.mark.slow
 def test_promotions_under_load_and_kills_lose_nothing_and_repeat_nothing(
     client, redis_url, create, start_worker, drain, monkeypatch
 ):
