@@ -69,6 +69,7 @@ class Reply:
             self.seconds = before + worked
             if worked >= seconds:
                 return None
+        self._parts = iter(())  # what refers to this reply itself would wait for the garbage collector, megabytes of it
         return self._answers[0] if self.is_single else self._columns()
 
     # ---- one of many ----
