@@ -295,27 +295,20 @@ class Commits:
         if keeps_history:
             self._stream.trim_history(self.history)
         removed = self._last.removed if keeps_history else None
-        pipe: Any
-        with link.client.pipeline() as pipe:
-            try:
-                pipe.watch(link.keys.owner)
-                self._ownership.require(pipe)
-                committed = int(pipe.hget(link.keys.head, "commits") or 0)
-                if committed == number:  # an earlier attempt succeeded; its answer was lost
-                    self._done(snapshot, self._written.after(snapshot, number), removed)
-                    return
-                self._stream.check(snapshot.cursor, snapshot.n_entries)
-                if committed != number - 1:
-                    self._forget(committed, loading.journal_of(pipe.hgetall(link.keys.head)))
-                    raise CommitsLost
-                pipe.multi()
-                n_entries = self._last.n_entries + snapshot.n_entries
-                after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries, removed)
-                results = pipe.execute(raise_on_error=False)
-                grouped = None if link.keys.old else results.pop()
-            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
-                self._ownership.require()
-                raise redis.ConnectionError(f"lost during a commit ({error})") from error
+        with self._ownership.transaction("during a commit") as pipe:
+            committed = int(pipe.hget(link.keys.head, "commits") or 0)
+            if committed == number:  # an earlier attempt succeeded; its answer was lost
+                self._done(snapshot, self._written.after(snapshot, number), removed)
+                return
+            self._stream.check(snapshot.cursor, snapshot.n_entries)
+            if committed != number - 1:
+                self._forget(committed, loading.journal_of(pipe.hgetall(link.keys.head)))
+                raise CommitsLost
+            pipe.multi()
+            n_entries = self._last.n_entries + snapshot.n_entries
+            after = writing.queue(pipe, link.keys, snapshot, self._written, number, n_entries, removed)
+            results = pipe.execute(raise_on_error=False)
+            grouped = None if link.keys.old else results.pop()
         for result in results:
             if isinstance(result, redis.RedisError):
                 raise result

@@ -7,14 +7,11 @@ their end. The process must own the model meanwhile (see `learner.service.erasin
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Mapping
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
-import redis
 
 from learner.answered import AnsweredLoss
 from learner.late import LateLoss
@@ -25,6 +22,7 @@ from learner.service.store.contents import entries_after
 from learner.service.store.kept import queue_forget
 from learner.service.store.link import Link
 from learner.service.store.position import NEVER, locate, stream_id
+from learner.service.store.scripts import script
 from learner.service.store.snapshot import Learned, Written
 from learner.service.wire import GROUP, decode_kept
 
@@ -56,8 +54,7 @@ def erase_entries(store: "Store", is_meant: IsMeant) -> tuple[int, int]:
     keys = store.keys
     store.stream.committed_position().require(keys.model)
     client: Any = store.client
-    head = client.hmget(keys.head, ["cursor", "entries", "removed"])
-    cursor, learned, removed = head[0] or NEVER, int(head[1] or 0), int(head[2]) if head[2] else None
+    cursor, learned, removed = store.stream.committed_cursor()
     copy = f"{keys.examples}:erasing"
     store.client.delete(copy)
     store.client.xgroup_create(copy, GROUP, cursor.decode(), mkstream=True)
@@ -77,7 +74,7 @@ def erase_entries(store: "Store", is_meant: IsMeant) -> tuple[int, int]:
     fields = {"cursor": cursor, "entries": learned + waiting, "removed": lost}
 
     def finish(pipe: Any) -> None:
-        pipe.execute_command("EVAL", _source("replace.lua"), 2, keys.examples, copy, last)
+        pipe.execute_command("EVAL", script("replace.lua"), 2, keys.examples, copy, last)
         pipe.hset(keys.head, mapping=fields)
         pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, cursor, "ENTRIESREAD", learned + waiting)
 
@@ -96,7 +93,7 @@ def erase_rejected(store: "Store", is_meant: IsMeant) -> int:
     last, n = _copy(store, key, copy, lambda entry_id, fields: not is_meant(entry_id, _original(fields)))
 
     def finish(pipe: Any) -> None:
-        pipe.execute_command("EVAL", _source("replace.lua"), 2, key, copy, last)
+        pipe.execute_command("EVAL", script("replace.lua"), 2, key, copy, last)
         pipe.xgroup_destroy(key, GROUP)
 
     _as_owner(store, finish)
@@ -134,22 +131,10 @@ def _copy(store: "Store", key: str, copy: str, is_kept: IsMeant) -> tuple[bytes,
 
 def _as_owner(store: "Store", queue: Callable[[Any], None]) -> None:
     """Run what is queued as one transaction, as long as this process owns the model."""
-    pipe: Any
-    with store.client.pipeline() as pipe:
-        try:
-            pipe.watch(store.keys.owner, store.keys.head)
-            store.ownership.require(pipe)
-            pipe.multi()
-            queue(pipe)
-            pipe.execute()
-        except redis.WatchError as error:
-            store.ownership.require()
-            raise redis.ConnectionError(f"lost while erasing ({error})") from error
-
-
-@functools.cache
-def _source(script: str) -> str:
-    return resources.files(__package__).joinpath(script).read_text(encoding="utf-8")
+    with store.ownership.transaction("while erasing", store.keys.head) as pipe:
+        pipe.multi()
+        queue(pipe)
+        pipe.execute()
 
 
 # ---- answers that wait for their outcomes ----

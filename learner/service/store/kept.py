@@ -1,15 +1,14 @@
 """Answers that are kept until their outcomes come: see `learner.service.keeping`."""
 
 import contextlib
-import functools
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any, cast
 
 import redis
 from redis.exceptions import NoPermissionError
 
 from learner.service.store.link import Link
+from learner.service.store.scripts import script
 from learner.service.wire import Keys
 
 __all__ = ["KeptAnswers", "n_kept", "queue_forget"]
@@ -87,14 +86,9 @@ def queue_forget(pipe: Any, keys: Keys, names: Sequence[bytes]) -> None:
         pipe.execute_command(*_command("forget.lua", keys, some, some))
 
 
-def _command(script: str, keys: Keys, names: Sequence[bytes], arguments: Sequence[bytes]) -> tuple[Any, ...]:
+def _command(name: str, keys: Keys, names: Sequence[bytes], arguments: Sequence[bytes]) -> tuple[Any, ...]:
     touched = [keys.kept, keys.kept_bytes, *map(keys.kept_answer, names)]
-    return ("EVAL", _source(script), len(touched), *touched, *arguments)
-
-
-@functools.cache
-def _source(script: str) -> str:
-    return resources.files(__package__).joinpath(script).read_text(encoding="utf-8")
+    return ("EVAL", script(name), len(touched), *touched, *arguments)
 
 
 def n_kept(link: Link) -> int | None:

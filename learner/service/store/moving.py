@@ -52,21 +52,12 @@ def set_out(old: "Store", new: "Store") -> None:
     FencedError
         When a worker took the model over meanwhile.
     """
-    pipe: Any
-    with old.client.pipeline() as pipe:
-        try:
-            pipe.watch(old.keys.owner, old.keys.spec)
-            old.ownership.require(pipe)
-            spec = pipe.get(old.keys.spec)
-            pipe.multi()
-            pipe.hset(
-                old.keys.moved, mapping={"to": new.keys.model, "spec": spec or b"", "round": secrets.token_hex(8)}
-            )
-            pipe.unlink(old.keys.spec, *parts_at_work(old.keys))
-            pipe.execute()
-        except redis.WatchError as error:
-            old.ownership.require()
-            raise redis.ConnectionError(f"lost while renaming ({error})") from error
+    with old.ownership.transaction("while renaming", old.keys.spec) as pipe:
+        spec = pipe.get(old.keys.spec)
+        pipe.multi()
+        pipe.hset(old.keys.moved, mapping={"to": new.keys.model, "spec": spec or b"", "round": secrets.token_hex(8)})
+        pipe.unlink(old.keys.spec, *parts_at_work(old.keys))
+        pipe.execute()
 
 
 def move(old: "Store", new: "Store") -> int:

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -248,20 +249,41 @@ class Ownership:
 
     def _note(self, field: str, text: str) -> None:
         """Write a field of this owner; empty: delete it."""
+        with self.transaction(f"while noting the {field}") as pipe:
+            pipe.multi()
+            if text:
+                pipe.hset(self._link.keys.owner, field, text)
+            else:
+                pipe.hdel(self._link.keys.owner, field)
+            pipe.execute()
+
+    @contextlib.contextmanager
+    def transaction(self, when: str, *watched: str) -> Iterator[Any]:
+        """Give a pipeline that watches the owner, which is this process, and other keys; the block calls MULTI and EXEC.
+
+        Parameters
+        ----------
+        when : str
+            For the error, as in "while trimming the stream".
+        watched : str
+            The other keys.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        redis.ConnectionError
+            When another key has changed, or the connection was lost.
+        """
         pipe: Any
         with self._link.client.pipeline() as pipe:
             try:
-                pipe.watch(self._link.keys.owner)
+                pipe.watch(self._link.keys.owner, *watched)
                 self.require(pipe)
-                pipe.multi()
-                if text:
-                    pipe.hset(self._link.keys.owner, field, text)
-                else:
-                    pipe.hdel(self._link.keys.owner, field)
-                pipe.execute()
-            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
+                yield pipe
+            except redis.WatchError as error:  # redis-py raises it for a changed key and for a lost connection
                 self.require()
-                raise redis.ConnectionError(f"lost while noting the {field} ({error})") from error
+                raise redis.ConnectionError(f"lost {when} ({error})") from error
 
     # ---- signs of life ----
     def beat(self, timeout_ms: int = 1000) -> None:

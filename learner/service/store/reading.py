@@ -1,11 +1,10 @@
 """Reads entries from streams, a bounded number of bytes at a time."""
 
-import functools
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from learner.service.store.line import Command
+from learner.service.store.scripts import script
 from learner.service.wire import MAX_ENTRY_BYTES, REJECTED_BYTES, CutFields
 
 __all__ = ["READ_BYTES", "UNMEASURED_ENTRIES", "Entries", "blocking", "bounded", "entries_bounded", "entries_of"]
@@ -30,7 +29,7 @@ def bounded(after: Mapping[str, bytes], counts: Sequence[int]) -> Command:
     """
     bounds = (READ_BYTES, MAX_ENTRY_BYTES, REJECTED_BYTES)
     limits = [limit for pair in zip(counts, after.values(), strict=True) for limit in pair]
-    return ("EVAL", _script(), len(after), *after, *bounds, *limits)
+    return ("EVAL", script("read_bounded.lua"), len(after), *after, *bounds, *limits)
 
 
 def entries_bounded(reply: Any) -> list[Entries]:
@@ -71,9 +70,3 @@ def _sound(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-@functools.cache
-def _script() -> str:
-    """Return the script of `bounded`; the comment at its top describes it."""
-    return resources.files(__package__).joinpath("read_bounded.lua").read_text(encoding="utf-8")

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, cast
 
-import redis
-
 from learner.errors import BehindError
 from learner.service.store.attempts import Attempts
 from learner.service.store.link import LastCommit, Link
@@ -58,12 +56,13 @@ class Stream:
     def committed_position(self) -> Position:
         """Return the position of the cursor of the server's last commit."""
         while True:
-            cursor, learned, removed = committed = self._committed_cursor()
+            cursor, learned, removed = committed = self.committed_cursor()
             position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor, removed)
-            if self._committed_cursor() == committed:  # no commit came between
+            if self.committed_cursor() == committed:  # no commit came between
                 return position
 
-    def _committed_cursor(self) -> tuple[bytes, int, int | None]:
+    def committed_cursor(self) -> tuple[bytes, int, int | None]:
+        """Return the server's cursor, how many entries were learned up to it, and how many were removed, if that was noted."""
         fields = ["cursor", "entries", "removed"]
         cursor, entries, removed = cast("list[Any]", self._link.client.hmget(self._link.keys.head, fields))
         return cursor or NEVER, int(entries or 0), int(removed) if removed else None
@@ -96,22 +95,15 @@ class Stream:
             When the stream doesn't fit the last commit.
         """
         keys, last = self._link.keys, self._last
-        pipe: Any
-        with self._link.client.pipeline() as pipe:
-            try:
-                pipe.watch(keys.owner)
-                self._ownership.require(pipe)
-                position = locate(pipe, keys, last.cursor, last.n_entries, 0, last.cursor, last.removed)
-                self._ownership.require_fit(position)
-                now, cursor = 1000 * pipe.time()[0], stream_id(last.cursor)
-                oldest = max(now - int(1000 * seconds), 0), 0
-                until = cursor if cursor[0] > now + 1000 * seconds else min(cursor, oldest)
-                pipe.multi()
-                pipe.xtrim(keys.examples, minid=f"{until[0]}-{until[1]}", approximate=False)
-                last.removed = position.added - position.length + pipe.execute()[0]
-            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
-                self._ownership.require()
-                raise redis.ConnectionError(f"lost while trimming the stream ({error})") from error
+        with self._ownership.transaction("while trimming the stream") as pipe:
+            position = locate(pipe, keys, last.cursor, last.n_entries, 0, last.cursor, last.removed)
+            self._ownership.require_fit(position)
+            now, cursor = 1000 * pipe.time()[0], stream_id(last.cursor)
+            oldest = max(now - int(1000 * seconds), 0), 0
+            until = cursor if cursor[0] > now + 1000 * seconds else min(cursor, oldest)
+            pipe.multi()
+            pipe.xtrim(keys.examples, minid=f"{until[0]}-{until[1]}", approximate=False)
+            last.removed = position.added - position.length + pipe.execute()[0]
 
     def read(
         self,
@@ -187,18 +179,11 @@ class Stream:
             When another worker has taken over.
         """
         keys = self._link.keys
-        pipe: Any
-        with self._link.client.pipeline() as pipe:
-            try:
-                pipe.watch(keys.owner)
-                self._ownership.require(pipe)
-                pipe.multi()
-                for fields in entries:
-                    pipe.xadd(keys.examples, cast("dict[Any, Any]", fields), nomkstream=True)
-                *_, entry_id = pipe.execute(raise_on_error=False)
-            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
-                self._ownership.require()
-                raise redis.ConnectionError(f"lost while adding an entry ({error})") from error
+        with self._ownership.transaction("while adding an entry") as pipe:
+            pipe.multi()
+            for fields in entries:
+                pipe.xadd(keys.examples, cast("dict[Any, Any]", fields), nomkstream=True)
+            *_, entry_id = pipe.execute(raise_on_error=False)
         if isinstance(entry_id, Exception) and "last possible ID" not in str(entry_id):
             raise entry_id
         return None if isinstance(entry_id, Exception) else cast("bytes | None", entry_id)
@@ -214,22 +199,14 @@ class Stream:
         FencedError
             When another worker has taken over.
         """
-        link, keys = self._link, self._link.keys
-        pipe: Any
-        with link.client.pipeline() as pipe:
-            try:
-                pipe.watch(keys.owner, keys.head, keys.examples)
-                self._ownership.require(pipe)
-                cursor = self._last.cursor
-                position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor, self._last.removed)
-                if not position.end or position.trouble or position.passed < position.added:
-                    return False
-                pipe.multi()
-                queue_renewal(pipe, keys)
-                pipe.execute()
-            except redis.WatchError as error:  # redis-py raises it for a changed owner and for a lost connection
-                self._ownership.require()
-                raise redis.ConnectionError(f"lost while renewing the stream ({error})") from error
+        keys, cursor = self._link.keys, self._last.cursor
+        with self._ownership.transaction("while renewing the stream", keys.head, keys.examples) as pipe:
+            position = locate(pipe, keys, cursor, self._last.n_entries, 0, cursor, self._last.removed)
+            if not position.end or position.trouble or position.passed < position.added:
+                return False
+            pipe.multi()
+            queue_renewal(pipe, keys)
+            pipe.execute()
         self._last.cursor, self._last.n_entries, self._last.removed = NEVER, 0, None
         return True
 
@@ -257,7 +234,7 @@ class SharedStream(Stream):
 
     def committed_position(self) -> Position:
         """Return the position of the cursor of the server's last commit; its trouble says if entries after it are gone."""
-        cursor, learned, _ = self._committed_cursor()
+        cursor, learned, _ = self.committed_cursor()
         return self._position(cursor, learned)
 
     def _position(self, cursor: bytes, learned: int) -> Position:
