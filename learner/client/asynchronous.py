@@ -1,6 +1,7 @@
 """The client for programs with asyncio."""
 
 import asyncio
+import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -15,6 +16,7 @@ from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
+from learner.service.store.cluster import towards
 from learner.service.store.durability import Durability
 from learner.service.store.url import checked
 
@@ -80,7 +82,8 @@ class AsyncClient:
                 if pid == here[0] and loop.is_closed():
                     self._loops.pop((pid, loop), None)  # another thread may have been quicker
             block_ms = int(self._conversations.timeout * 1000)
-            made = _OfLoop(connection.async_client(self._url, block_ms=block_ms), asyncio.Semaphore(MAX_CONVERSATIONS))
+            client = towards(connection.async_client(self._url, block_ms=block_ms), self.keys.spec)
+            made = _OfLoop(client, asyncio.Semaphore(MAX_CONVERSATIONS))
             self._loops[here] = made
         return self._loops[here]
 
@@ -248,7 +251,10 @@ class AsyncClient:
         return await asyncio.to_thread(lambda: Client(self.keys.model, self._url).committed())
 
 
-def _do(step: Step, redis: Any) -> Awaitable[Any]:
+async def _do(step: Step, redis: Any) -> Any:
     if isinstance(step, float):
-        return asyncio.sleep(step)
-    return asked_async(redis, step) if isinstance(step, Asking) else step(redis)
+        return await asyncio.sleep(step)
+    if isinstance(step, Asking):
+        return await asked_async(redis, step)
+    result = step(redis)
+    return await result if inspect.isawaitable(result) else result

@@ -13,6 +13,7 @@ from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
+from learner.service.store.cluster import towards
 from learner.service.store.durability import Durability
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Client:
         """The connection to the server, of this process: a forked child gets another one."""
         pid = os.getpid()
         if pid not in self._connections:
-            self._connections[pid] = connection.client(self._url, block_ms=int(self._conversations.timeout * 1000))
+            made = connection.client(self._url, block_ms=int(self._conversations.timeout * 1000))
+            self._connections[pid] = towards(made, self.keys.spec)
         return self._connections[pid]
 
     def _run(self, conversation: Conversation[T]) -> T:
