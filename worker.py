@@ -168,7 +168,7 @@ class Worker:
         """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model.
 
         A stream gone bad ends learning, not answering, unless in a burst or with `stop_on_trouble`. After an administrator had
-        the model for a moment, as for a rollback, or the model has moved within a cluster, it goes on from what is committed then.
+        the model for a moment, as for a rollback, or another primary of a cluster has it, it goes on from what is committed.
         """
         is_done = False
         while not is_done:

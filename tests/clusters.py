@@ -2,12 +2,13 @@
 
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from redis.crc import key_slot
 
 from learner.service.store import embedded
 
-__all__ = ["N_SLOTS", "Nodes", "slot_of"]
+__all__ = ["N_SLOTS", "Node", "Nodes", "lone", "slot_of", "wait_for"]
 
 N_SLOTS = 16384
 CONFIGURATION = """
@@ -96,6 +97,20 @@ class Node:
         return b"master" in bytes(self.client.execute_command("ROLE")[0])
 
 
+@contextmanager
+def lone(with_slots: bool = True) -> Iterator[tuple[Node, str]]:
+    """A cluster of one node, with all slots or none, and the URL of a cluster that names it; gone at the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="cluster-") as folder:
+        node = Node(Path(folder) / "0", "secret", 5000, "")
+        try:
+            if with_slots:
+                node.command("ADDSLOTSRANGE", 0, N_SLOTS - 1)
+                wait_for(lambda: b"cluster_state:ok" in _text(node.command("INFO")), "the cluster is whole")
+            yield node, f"redis+cluster://:secret@127.0.0.1:{node.port}"
+        finally:
+            node.kill()
+
+
 class Nodes:
     """A cluster of three primaries that share the slots, each with replicas; gone at the end of the block."""
 
@@ -103,6 +118,7 @@ class Nodes:
         self._folder = tempfile.TemporaryDirectory(prefix="cluster-")
         self.password = secrets.token_hex(8)
         self.nodes: list[Node] = []
+        self._n_names = 0
         try:
             for i in range(3 * (1 + n_replicas)):
                 self.nodes.append(Node(Path(self._folder.name) / str(i), self.password, timeout_ms, more))
@@ -178,11 +194,31 @@ class Nodes:
             return bool(self.primary(model))
         return False
 
-    def flush(self) -> None:
-        """Delete all keys."""
-        for node in self.nodes:
-            if node.process.poll() is None and node.is_primary():
-                node.client.flushall()
+    def name_at(self, node: Node) -> str:
+        """Return a new name of a model whose slot a primary has."""
+        self._n_names += 1
+        names = (f"m{self._n_names}-{i}" for i in range(1000))
+        return next(name for name in names if self._has(node, slot_of(name)))
+
+    def replica(self, model: str) -> Node:
+        """Return the replica of the primary that has a model's slot."""
+        (line,) = self.primary(model).command("REPLICAS", self.primary(model).id)
+        return next(node for node in self.nodes if node.id == line.partition(b" ")[0])
+
+    def cut_off(self, replica: Node, model: str) -> None:
+        """Have a replica get nothing more from its primary."""
+        replica.process.send_signal(signal.SIGSTOP)
+        self.primary(model).client.client_kill_filter(_type="replica")
+
+    def promote(self, replica: Node, dead: Node) -> None:
+        """Have a replica take the place of its primary, which is dead; start that one again as its replica."""
+        replica.process.send_signal(signal.SIGCONT)
+        replica.command("FAILOVER", "TAKEOVER")
+        wait_for(replica.is_primary, "the replica is a primary")
+        dead.start()
+        wait_for(lambda: not dead.is_primary(), "the dead node is a replica")
+        wait_for(lambda: dead.client.info()["master_link_status"] == "up", "the dead node follows")
+        wait_for(self.is_whole, "the cluster is whole")
 
     # ---- moving a slot ----
     def begin_move(self, slot: int, source: Node, target: Node) -> None:

@@ -22,6 +22,7 @@ from learner.service.store.acl import ROLES, set_user
 from learner.service.store.connection import client as connect
 from learner.service.store.durability import has_waitaof
 from learner.service.store.embedded import Embedded, temporary
+from tests.clusters import Nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,6 +103,13 @@ def client(redis_url: str) -> "Iterator[redis.Redis]":
     """A connection to the session's server, emptied."""
     with connect(redis_url) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def cluster(environment: None) -> "Iterator[Nodes]":
+    """A real cluster of three primaries, each with a replica, shared by the session's tests: their models have other names."""
+    with Nodes(timeout_ms=5000) as nodes:
+        yield nodes
 
 
 @pytest.fixture

@@ -340,4 +340,5 @@ class Client:
         from learner.service.creating import committed_model
         from learner.service.store import Store
 
-        return committed_model(Store(self.redis, self.keys.model))
+        look = self._conversations.read(lambda connection: committed_model(Store(connection, self.keys.model)))
+        return self._run(look)

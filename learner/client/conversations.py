@@ -137,14 +137,18 @@ class Conversations:
                 "the server, but may be lost with it; push again those that have an id"
             )
 
-    def lag(self) -> Conversation[int]:
-        """Return how many entries of the stream are not learned yet, or not committed yet."""
+    def read(self, step: Callable[[Any], Any]) -> Conversation[Any]:
+        """Carry out a step that changes nothing; of a cluster again while the model's primary is another one, or away."""
 
         def attempt() -> Conversation[Any]:
-            return (yield lambda connection: connection.xinfo_groups(self.keys.examples))
+            return (yield step)
 
+        return (yield from self._patiently(attempt, cluster.is_away))
+
+    def lag(self) -> Conversation[int]:
+        """Return how many entries of the stream are not learned yet, or not committed yet."""
         try:
-            groups = yield from self._patiently(attempt, cluster.is_away)
+            groups = yield from self.read(lambda connection: connection.xinfo_groups(self.keys.examples))
         except redis.ResponseError as error:
             if "no such key" not in str(error):
                 raise
@@ -163,11 +167,7 @@ class Conversations:
 
     def require_model(self) -> Conversation[None]:
         """Make sure that the model exists."""
-
-        def attempt() -> Conversation[Any]:
-            return (yield lambda connection: connection.exists(self.keys.spec))
-
-        if not (yield from self._patiently(attempt, cluster.is_away)):
+        if not (yield from self.read(lambda connection: connection.exists(self.keys.spec))):
             raise self._no_model()
 
     def _no_model(self) -> LearnerError:

@@ -56,18 +56,17 @@ class Load(NamedTuple):
     asker: Asker
     worker: Process
 
+    def commits_on(self) -> None:
+        """Wait until something more is committed."""
+        before: list[int] = []
+        wait_for(lambda: before.append(self.n_commits()) or before, "a primary answers")  # type: ignore[func-returns-value]
+        wait_for(lambda: self.n_commits() > before[0], f"the worker goes on ({self.worker.lines[-3:]})")
+
     def goes_on(self) -> None:
         """Wait until something more is pushed, and committed."""
-        n, commits = self.producer.n_acknowledged, 0
-
-        def looked() -> bool:
-            nonlocal commits
-            commits = self.n_commits()
-            return True
-
-        wait_for(looked, "a primary answers")
+        n = self.producer.n_acknowledged
         wait_for(lambda: self.producer.n_acknowledged > n, f"the producer goes on ({self.worker.lines[-3:]})")
-        wait_for(lambda: self.n_commits() > commits, f"the worker goes on ({self.worker.lines[-3:]})")
+        self.commits_on()
 
     def n_commits(self) -> int:
         """Return how many commits there are."""
@@ -130,9 +129,10 @@ def cluster_primaries_killed(quick: bool) -> list[Row]:
             dead.kill()
             killed = time.monotonic()
             wait_for(lambda: nodes.has_primary("m"), "a replica is promoted")
-            load.goes_on()
+            load.commits_on()
             back.append(time.monotonic() - killed)
             dead.start()
+            load.goes_on()  # pushes are confirmed again, now that there is a replica
             wait_for(lambda: _replicates(nodes, dead), "the dead node is back")  # noqa: B023
         words, passed = _result(load, load.end(), packed)
         details = {"refusals": sorted(set(load.asker.refusals)), "log": load.worker.lines}

@@ -73,7 +73,7 @@ class Rerouted(redis.ConnectionError):
 
 
 def is_away(error: redis.RedisError) -> bool:
-    """Tell whether it is a cluster's error after which the same may be asked again, as its primary may be another one by then."""
+    """Tell whether it is a cluster's error: the primary is another one, or will be, and the same may be asked again there."""
     return isinstance(error, Rerouted)
 
 
@@ -186,7 +186,7 @@ class Route:
         return address
 
     def unreachable(self, error: Exception) -> Exception:
-        """Return what to raise when a node can't be connected to: in a cluster, that nothing was done, and where it should be."""
+        """Return what to raise when a node can't be connected to; of a cluster it says where, and that nothing was done."""
         address = self.address
         self.forget()
         if not self.cluster.is_cluster:
@@ -219,7 +219,7 @@ class Route:
             self.slot, self.address = error.slot_id, _address((error.host, error.port), here)
             raise Rerouted(MOVED, f"slot {self.slot} is at {self.address} now") from error
         if isinstance(error, AskError):
-            raise Rerouted(MOVING, f"slot {error.slot_id} goes to {error.node_addr}") from error
+            raise Rerouted(MOVING, f"slot {error.slot_id} goes to {Address(error.host, error.port)}") from error
         if isinstance(error, TryAgainError):
             raise Rerouted(MOVING, "some are here, others there already") from error
         if isinstance(error, ClusterDownError) or str(error).startswith("UNBLOCKED"):

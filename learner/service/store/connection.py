@@ -90,7 +90,8 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         nodes, ``HOST:PORT,HOST:PORT`` (see `learner.service.store.cluster`). If it contains no password, the environment's is
         used: ``REDIS_USERNAME`` with ``REDIS_PASSWORD``, or with ``REDIS_PASSWORD_FILE``, the path of a file with the password.
         With TLS the server's certificate must name the host. An authority that the system knows, or the authority in the
-        URL's ``?ssl_ca_certs=FILE``, must have signed it. ``ssl_certfile`` and ``ssl_keyfile`` are the client's own certificate.
+        URL's ``?ssl_ca_certs=FILE``, must have signed it. ``ssl_certfile`` and ``ssl_keyfile`` are the client's own
+        certificate.
     block_ms : int, optional
         The longest time that a command sent over the connection may block at the server.
 
