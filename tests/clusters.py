@@ -208,7 +208,7 @@ class Nodes:
     def cut_off(self, replica: Node, model: str) -> None:
         """Have a replica get nothing more from its primary."""
         replica.process.send_signal(signal.SIGSTOP)
-        self.primary(model).client.client_kill_filter(_type="replica")
+        self.primary(model).client.execute_command("CLIENT", "KILL", "TYPE", "REPLICA")
 
     def promote(self, replica: Node, dead: Node) -> None:
         """Have a replica take the place of its primary, which is dead; start that one again as its replica."""

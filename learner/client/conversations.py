@@ -24,7 +24,7 @@ from learner.service.wire import MAX_REQUESTS, Keys
 
 __all__ = ["Conversation", "Conversations", "Step"]
 
-FIRST_PAUSE_SECONDS = 0.05  # before a push is tried again; each further pause is twice as long
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 0.5  # before it is tried again; each further pause is twice as long
 LAG_SECONDS = 0.1  # between two looks at the lag
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Conversations:
                 if not may_repeat(error) or time.monotonic() + pause > deadline:
                     raise
             yield pause
-            pause *= 2
+            pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
     # ---- pushing ----
     def push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> Conversation[list[bytes]]:

@@ -41,6 +41,12 @@ LOST = "no connection"
 UNREACHABLE = "no connection to the primary of the model's keys"
 UNBLOCKED = "the server is a primary no more"
 NO_PRIMARY = "the cluster has no primary for the model's keys"
+REROUTING: dict[str, Any] = {
+    "MOVED": MovedError,
+    "ASK": AskError,
+    "TRYAGAIN": TryAgainError,
+    "CLUSTERDOWN": ClusterDownError,
+}
 
 
 class Address(NamedTuple):
@@ -209,6 +215,8 @@ class Route:
 
     def reroute(self, error: redis.ResponseError) -> NoReturn:
         """Raise a server's error: as `Rerouted`, if it says that the command must go elsewhere, or come later."""
+        code, _, rest = str(error).partition(" ")
+        error = REROUTING[code](rest) if code in REROUTING else error  # redis-py 5 leaves it as it is
         if isinstance(error, MovedError):
             if self.slot not in (None, error.slot_id):
                 raise ServerError(
