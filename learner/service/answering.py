@@ -247,7 +247,7 @@ class Answering:
 
     def _may_write(self, key: bytes) -> bool:
         """Tell whether a key is for replies; if not, say so: nobody makes a worker write to another key."""
-        prefixes = (self.store.keys.replies, REPLIES)
+        prefixes = self.store.requests.reply_prefixes
         if key.startswith(tuple(prefix.encode() for prefix in prefixes)) and len(key) <= MAX_SHORT_BYTES:
             return True
         self._note(key, f"must start with {' or '.join(prefixes)} and have at most {MAX_SHORT_BYTES} bytes")

@@ -121,6 +121,22 @@ def test_every_command_works_across_slots(cluster, monkeypatch, tmp_path):
     assert listed[new]["error"] is None
 
 
+def test_a_reply_key_outside_the_slot_harms_nobody_else(cluster, capfd):
+    name = cluster.name_at(cluster.primaries()[0])
+    create(cluster.url, name)
+    keys, connected = Keys(name), Client(name, cluster.url).redis
+    for key in ("learner:replies:me", f"{keys.replies}me"):
+        connected.xadd(keys.requests, {"record": "{}", "reply": key, "id": "7"})
+    made = owner(cluster.url, name)
+    made.run(burst=True)
+    made.owning.close()
+    assert json.loads(connected.lpop(f"{keys.replies}me"))["id"] == "7"
+    assert (
+        f"requests with reply 'learner:replies:me' have no answer: it must start with {keys.replies}"
+        in capfd.readouterr().err
+    )
+
+
 # ---- slots that move ----
 def moved(cluster, name, whole=True):
     """Move a model's slot to another primary; returns what ends it, unless it is moved as a whole."""

@@ -8,12 +8,13 @@ sends commands again after a lost connection. Before redis-py 6 it has no transa
 A server is asked once whether it is a node of a cluster, by the process's first connection to it.
 """
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, NoReturn, cast
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, NoPermissionError, TryAgainError
 
@@ -49,6 +50,9 @@ REROUTING: dict[str, Any] = {
 }
 
 
+T = TypeVar("T")
+
+
 class Address(NamedTuple):
     """Where a node listens."""
 
@@ -57,6 +61,17 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Range(NamedTuple):
+    """A range of slots, and its primary."""
+
+    first: int
+    last: int
+    primary: Address
+
+
+Questions = Generator[tuple[Address, tuple[Any, ...]], Any, T]  # yields nodes and what they are asked; gets the replies
 
 
 class Rerouted(redis.ConnectionError):
@@ -108,19 +123,19 @@ class Cluster:
         self.nodes = list(seeds)
         self.is_cluster = is_cluster
 
-    def primary(self, slot: int, options: Mapping[str, Any]) -> Address:
-        """Return the primary of a slot; of a single server its address."""
+    def primary(self, slot: int) -> "Questions[Address]":
+        """Find the primary of a slot; of a single server its address."""
         if self.is_cluster is None:
-            self.is_cluster = _is_node(self.nodes[0], options)
+            self.is_cluster = yield from _is_node(self.nodes[0])
         if not self.is_cluster:
             return self.nodes[0]
-        for first, last, address in self.slots(options):
+        for first, last, address in (yield from self.slots()):
             if first <= slot <= last:
                 return address
         raise Rerouted(NO_PRIMARY, f"slot {slot} belongs to no node: see CLUSTER INFO")
 
-    def slots(self, options: Mapping[str, Any]) -> list[tuple[int, int, Address]]:
-        """Return (first slot, last slot, primary) for each range of slots: CLUSTER SLOTS, of the first node that answers.
+    def slots(self) -> "Questions[list[Range]]":
+        """Find the primary of each range of slots: CLUSTER SLOTS, of the first node that answers.
 
         Raises
         ------
@@ -132,7 +147,7 @@ class Cluster:
         last_error: Exception | None = None
         for node in list(self.nodes):
             try:
-                ranges = _ask(node, options, "CLUSTER", "SLOTS")
+                ranges = yield node, ("CLUSTER", "SLOTS")
             except NoPermissionError as error:
                 raise ServerError(
                     f"server {node}: must let this user send CLUSTER SLOTS (got {error}): renew the access rules with "
@@ -145,7 +160,7 @@ class Cluster:
             except redis.ResponseError as error:
                 raise ServerError(f"server {node}: must be a node of a cluster (got {error})") from error
             if ranges:
-                found = [(int(first), int(last), _address(primary, node)) for first, last, primary, *_ in ranges]
+                found = [Range(int(first), int(last), _address(primary, node)) for first, last, primary, *_ in ranges]
                 others = [_address(each, node) for _, _, *members in ranges for each in members]
                 self.nodes = list(dict.fromkeys([node, *others, *self.nodes]))
                 return found
@@ -187,8 +202,16 @@ class Route:
 
     def find(self) -> Address:
         """Return the primary's address."""
-        address = self.address or self.cluster.primary(self.slot or 0, self._options)
-        self.address = address
+        address = self.address
+        if address is None:
+            self.address = address = _asked(self.cluster.primary(self.slot or 0), self._options)
+        return address
+
+    async def find_async(self) -> Address:
+        """Return the primary's address."""
+        address = self.address
+        if address is None:
+            self.address = address = await _asked_async(self.cluster.primary(self.slot or 0), self._options)
         return address
 
     def unreachable(self, error: Exception) -> Exception:
@@ -235,9 +258,9 @@ class Route:
             raise Rerouted(DOWN if isinstance(error, ClusterDownError) else UNBLOCKED, str(error)) from error
         raise error
 
-    def slots(self) -> list[tuple[int, int, Address]]:
-        """Return (first slot, last slot, primary) for each range of the cluster's slots."""
-        return self.cluster.slots(self._options)
+    def slots(self) -> list[Range]:
+        """Return the primary of each range of the cluster's slots."""
+        return _asked(self.cluster.slots(), self._options)
 
     def client(self, slot: int) -> Any:
         """Return a new client for a slot."""
@@ -313,7 +336,7 @@ class _AsyncConnection(_Routed, redis.asyncio.Connection):
         await _parent(super()).connect()
 
     async def _connect(self) -> None:
-        self.host, self.port = await asyncio.to_thread(self.route.find)
+        self.host, self.port = await self.route.find_async()
         try:
             await _parent(super())._connect()
         except (OSError, redis.RedisError, TimeoutError) as error:
@@ -337,6 +360,10 @@ class _AsyncTlsConnection(_AsyncConnection, redis.asyncio.SSLConnection):
     """A connection with TLS for asyncio."""
 
 
+ASYNC_KINDS = {
+    redis.connection.Connection: redis.asyncio.Connection,
+    redis.connection.SSLConnection: redis.asyncio.SSLConnection,
+}
 KINDS = {  # of connections, by those that they are made of
     redis.connection.Connection: _Connection,
     redis.connection.SSLConnection: _TlsConnection,
@@ -367,23 +394,57 @@ def cluster_of(url: str, seeds: list[tuple[str, int]], is_cluster: bool | None) 
 
 
 # ---- what is asked of any node ----
-def _ask(node: Address, options: Mapping[str, Any], *command: Any) -> Any:
-    """Return a node's reply to a command, over a connection of its own."""
-    kind = options.get("connection_class", redis.connection.Connection)
-    of_node = {name: value for name, value in options.items() if name != "connection_class"}
-    connection = kind(**of_node | {"host": node.host, "port": node.port})
+def _asked(questions: Questions[T], options: Mapping[str, Any]) -> T:
+    """Ask nodes, each over a connection of its own; return the result."""
     try:
-        connection.connect()
-        connection.send_command(*command)
-        return connection.read_response()
-    finally:
-        connection.disconnect()
+        node, command = next(questions)
+        while True:
+            connection = options["connection_class"](**_options_of(node, options))
+            try:
+                connection.connect()
+                connection.send_command(*command)
+                reply = connection.read_response()
+            except redis.RedisError as error:
+                node, command = questions.throw(error)
+            else:
+                node, command = questions.send(reply)
+            finally:
+                connection.disconnect()
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
-def _is_node(address: Address, options: Mapping[str, Any]) -> bool:
+async def _asked_async(questions: Questions[T], options: Mapping[str, Any]) -> T:
+    """Return what `_asked` does, for asyncio."""
+    kind: Any = ASYNC_KINDS[options["connection_class"]]
+    try:
+        node, command = next(questions)
+        while True:
+            connection = kind(**_options_of(node, options) | {"retry": AsyncRetry(NoBackoff(), 0)})
+            try:
+                await connection.connect()
+                await connection.send_command(*command)
+                reply = await connection.read_response()
+            except redis.RedisError as error:
+                node, command = questions.throw(error)
+            else:
+                node, command = questions.send(reply)
+            finally:
+                await connection.disconnect()
+    except StopIteration as end:
+        value: T = end.value
+        return value
+
+
+def _options_of(node: Address, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "connection_class"} | node._asdict()
+
+
+def _is_node(address: Address) -> Questions[bool]:
     """Tell whether a server is a node of a cluster: HELLO, which no access rules forbid."""
     try:
-        told = _ask(address, options, "HELLO", 2)
+        told = yield address, ("HELLO", 2)
     except redis.ResponseError:  # a proxy may not know it
         return False
     return dict(zip(told[::2], told[1::2], strict=False)).get(b"mode") == b"cluster"

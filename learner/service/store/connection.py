@@ -122,7 +122,8 @@ def _from_url(kind: Any, url: str, block_ms: int | None, to: cluster.Route | Non
         parse: Any = redis.connection.parse_url
         at = [parse(server) for server in servers]
         seeds = [(each.get("host", "localhost"), each.get("port", 6379)) for each in at]
-        asking = options | at[0] | {"retry": Retry(NoBackoff(), 0)}
+        own_kind = {"connection_class": redis.connection.Connection, "retry": Retry(NoBackoff(), 0)}
+        asking = options | own_kind | at[0]
         known = cluster.cluster_of(url, seeds, is_of_cluster(url) or None)
         cluster.route(
             made, to or cluster.Route(known, asking, lambda route: _from_url(kind, url, block_ms, route, **own))
