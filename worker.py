@@ -457,9 +457,9 @@ def worker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
-    connection.require_version(client)
-    gc.set_threshold(GARBAGE_OBJECTS)
     store, counts = Store(client, model), Counts()
+    connection.require_version(store.client)
+    gc.set_threshold(GARBAGE_OBJECTS)
     if metrics:
         serve_metrics(metrics, store, counts)
     settings = max_rejected, rejected_window, durability, replicas

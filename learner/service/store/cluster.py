@@ -90,6 +90,7 @@ class Rerouted(redis.ConnectionError):
     def __init__(self, trouble: str, detail: str, is_undone: bool = True) -> None:
         super().__init__(f"{trouble} ({detail})")
         self.trouble = trouble
+        self.detail = detail
         self.is_undone = is_undone
 
 
@@ -333,7 +334,12 @@ class _AsyncConnection(_Routed, redis.asyncio.Connection):
         """Connect, if it is not connected to where the route leads now."""
         if self._has_strayed():
             await self.disconnect()
-        await _parent(super()).connect()
+        try:
+            await _parent(super()).connect()
+        except redis.ConnectionError as error:  # redis-py 5 makes this of every error
+            if isinstance(error.__cause__, (Rerouted, ServerError)):
+                raise error.__cause__ from None
+            raise
 
     async def _connect(self) -> None:
         self.host, self.port = await self.route.find_async()
