@@ -25,10 +25,10 @@ __all__ = ["erase"]
 @redis_option
 @json_option
 def erase(model: str, yes: bool, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
-    """Erase entries, and features with their weights, from all that the server keeps of MODEL, its snapshots included.
+    """Erase entries, and features with their weights, from all that the server keeps of MODEL.
 
-    A worker that runs goes on afterwards, without a restart. What the weights have learned from an entry stays in them. It asks
-    first, unless told --yes.
+    Its snapshots and candidates forget them, too. Workers that run go on afterwards, without a restart. What the weights have
+    learned from an entry stays in them. It asks first, unless told --yes.
     """
     from learner.service.erasing import Wanted
     from learner.service.erasing import erase as erase_wanted
@@ -58,6 +58,8 @@ def _lines(erased: dict[str, Any]) -> list[str]:
         lines.append(f"erased features: {', '.join(erased['features'])} (with derived ones {erased['rows']} rows)")
     if erased["snapshots"]:
         lines.append(f"erased features from snapshots: {', '.join(erased['snapshots'])}")
+    if erased["candidates"]:
+        lines.append(f"erased features from candidates: {', '.join(erased['candidates'])}")
     for stream, ids in erased["found"].items():
         what = "learned, they bring it back" if stream == "examples" else "look at them"
         lines.append(f"remains in {len(ids)} entries of {stream} ({what}): {' '.join(ids)}")
