@@ -41,6 +41,7 @@ COMMANDS = [
     "snapshots",
     "status",
     "templates",
+    "top",
     "warm",
     "weights",
     "worker",
