@@ -9,7 +9,6 @@ import redis
 from learner.errors import LearnerError
 from learner.service.lease import process_ended
 from learner.service.store import Store, candidates, registry
-from learner.stored import require_readable
 
 __all__ = ["rows"]
 
@@ -27,8 +26,7 @@ def rows(client: redis.Redis) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {"model": name, "task": None, "state": "damaged", "lag_entries": None}
         row |= dict.fromkeys((*FIGURES, "progressive_loss", "owner", "error")) | {"bytes": sizes.get(name)}
         try:
-            with require_readable(f"state of {name!r}", f"see 'learner repair {name}'"):
-                row |= _figures(store.spec(), store.status())
+            row |= _figures(store.described())
         except (LearnerError, redis.ResponseError) as error:
             if not store.exists(name):  # it was deleted just now
                 continue
@@ -44,14 +42,14 @@ def _stores(client: redis.Redis) -> Iterator[Store]:
             yield from candidates.stores(store)
 
 
-def _figures(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+def _figures(status: Mapping[str, Any]) -> dict[str, Any]:
     progress, owner = status["progress"], status["owner"]
     row = {name: progress.get(name) for name in FIGURES}
     for loss, of in (("late_loss", "late_examples"), ("answered_loss", "answered_examples")):
         if not progress.get(of):
             row[loss] = None
     return row | {
-        "task": spec["task"],
+        "task": status["task"],
         "state": _state(status),
         "lag_entries": status["lag_entries"],
         "progressive_loss": progress.get("loss"),
