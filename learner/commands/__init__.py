@@ -112,6 +112,10 @@ COMMANDS = {
     "save": Entry(
         "learner.commands.saved", "Save MODEL, as last committed, to FILE (NAME.learner), with its secret seed."
     ),
+    "serve": Entry(
+        "learner.commands.serve",
+        "Serve the server's models over HTTP: predictions, examples, outcomes, states, metrics, until SIGTERM.",
+    ),
     "server": Entry(
         "learner.commands.machine", "Run the embedded server in the foreground, or print its URL, or stop it."
     ),
@@ -149,7 +153,7 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status"),
+    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status", "serve"),
     "Manage": (
         "list",
         "set",

@@ -20,12 +20,13 @@ from learner.commands.show import printable
 from learner.errors import LearnerError
 from learner.graph import Array, Constant, Node, Parameter, order
 from learner.graph.text import title_of, values_of
+from learner.service.curves import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Progress", "Span", "Surface", "boundary", "graph", "progress", "save", "weights"]
+__all__ = ["Span", "Surface", "boundary", "graph", "progress", "save", "weights"]
 
 DPI = 150  # pixels an inch, in a PNG
 WIDTH, HEIGHT = 8.0, 5.0  # inches, of figures with axes
@@ -79,32 +80,7 @@ def _text(text: str, most: int = 200) -> str:
 
 
 # ---- progress ----------------------------------------------------------------------------------------------------------
-@dataclass
-class Progress:
-    """A model's loss over time: arrays with an element for each commit, or for every few commits.
-
-    Attributes
-    ----------
-    examples, times : array
-        How many examples had been learned, and when, in seconds since 1970.
-    loss, recent, constant : array
-        The progressive loss of all examples so far, the loss of those since the element before, and the best constant's loss.
-    n_commits : int
-        How many commits each element stands for.
-    drifts : sequence of float
-        How many examples had been learned when a rise of the loss was found.
-    """
-
-    examples: Array
-    times: Array
-    loss: Array
-    recent: Array
-    constant: Array
-    n_commits: int
-    drifts: Sequence[float] = ()
-
-
-def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure":
+def progress(curve: Curve, title: str, unit: str, over_time: bool) -> "Figure":
     """Draw the progressive loss, over examples or over time."""
     from matplotlib import dates as untyped
     from matplotlib.ticker import StrMethodFormatter
@@ -113,7 +89,7 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
     axes = _axes(figure, title)
     since = "the commit before" if curve.n_commits == 1 else f"{curve.n_commits} commits before"
     dates: Any = untyped
-    x = dates.date2num((1e6 * curve.times).astype("datetime64[us]")) if over_time else curve.examples
+    x = dates.date2num((1e6 * np.array(curve.times)).astype("datetime64[us]")) if over_time else curve.examples
     style: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(x) < 30 else {}
     axes.plot(x, curve.recent, color="#56b4e9", linewidth=1, label=f"since {since}", **style)
     axes.plot(
@@ -121,10 +97,15 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
     )
     label = f"best constant's, at last {curve.constant[-1]:.4g}"
     axes.plot(x, curve.constant, color=GREY, linewidth=1.5, linestyle="--", label=label, **style)
-    for at in curve.drifts if not over_time else ():
-        axes.axvline(at, color=VERMILION, linewidth=1, linestyle=":")
+    for drift in curve.drifts if not over_time else ():
+        axes.axvline(drift.examples, color=VERMILION, linewidth=1, linestyle=":")
         axes.annotate(
-            "drift", (at, 1.0), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8
+            "drift",
+            (drift.examples, 1.0),
+            (3, -10),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=8,
         )
     axes.set_ylabel(unit)
     axes.set_ylim(*_span(curve))
@@ -145,7 +126,7 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
     return figure
 
 
-def _span(curve: Progress) -> tuple[float, float]:
+def _span(curve: Curve) -> tuple[float, float]:
     """Return the lowest and the highest loss to draw, without the first twentieth of the points, which may be far higher."""
     settled = slice(len(curve.loss) // 20, None)
     every = np.concatenate([values[settled] for values in (curve.loss, curve.recent, curve.constant)])

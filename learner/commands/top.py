@@ -317,7 +317,7 @@ class Opened:
 
     def _read_learned(self) -> None:
         from learner.client import Client
-        from learner.commands.curves import curve
+        from learner.service.curves import curve
         from learner.service.store import Store
 
         started = time.monotonic()

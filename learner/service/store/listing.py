@@ -110,10 +110,7 @@ class Board:
 
         store = Store(self._client, model)
         try:
-            with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
-                spec = store.spec()
-                status = store.status() | {name: spec[name] for name in ("task", "loss")}
-            return {"status": status, "rejected": rejected_of(store, n_rejected)}
+            return {"status": store.described(), "rejected": rejected_of(store, n_rejected)}
         except (LearnerError, redis.RedisError) as error:
             return {"error": str(error)}
 

@@ -35,6 +35,7 @@ COMMANDS = [
     "replay",
     "rollback",
     "save",
+    "serve",
     "server",
     "set",
     "snapshot",

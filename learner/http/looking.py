@@ -1,0 +1,98 @@
+"""What models are, and how they do: what the commands print with ``--json``, and the weights and the losses for pictures."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from learner.service.curves import curve, points
+from learner.service.store import Store, connection, listing
+from learner.service.store.rejected import listed
+from learner.stored import require_readable
+
+__all__ = ["Looking"]
+
+MAX_KEPT = 32  # rankings of weights of the last commits
+
+T = TypeVar("T")
+
+
+class Looking:
+    """What looks at the models of a server, in threads of its own, as reading may take a while.
+
+    Parameters
+    ----------
+    url : str
+        The server's.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = connection.client(url)
+        self._loading = asyncio.Lock()
+        self._kept: OrderedDict[tuple[Any, ...], list[dict[str, Any]]] = OrderedDict()
+
+    def _store(self, model: str) -> Store:
+        return Store(self._client, model)
+
+    async def ping(self) -> None:
+        """Make sure that the server answers."""
+        await asyncio.to_thread(self._client.ping)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Return the rows of ``learner list``."""
+        return await asyncio.to_thread(lambda: list(listing.rows(self._client)))
+
+    async def status(self, model: str) -> dict[str, Any]:
+        """Return what ``learner status`` prints."""
+        return await asyncio.to_thread(self._store(model).described)
+
+    async def target(self, model: str) -> str | None:
+        """Return the field of the outcome that the model says; None if it says none."""
+        return (await asyncio.to_thread(self._store(model).spec)).get("target")
+
+    async def progress(self, model: str) -> dict[str, Any]:
+        """Return the losses, commit by commit, and the rises that were found: see `learner.service.curves.points`."""
+
+        def read(store: Store) -> dict[str, Any]:
+            spec = store.spec()
+            with require_readable(f"progress of {model!r}", f"delete {store.keys.progress}"):
+                return {"model": model, "loss": spec["loss"]} | points(curve(store.progress()))
+
+        return await self._read(model, read)
+
+    async def rejected(self, model: str, n: int) -> list[dict[str, Any]]:
+        """Return the last `n` rejected entries, as ``learner rejected list``, the latest last."""
+
+        def read(store: Store) -> list[dict[str, Any]]:
+            store.spec()
+            return listed(store, n)
+
+        return await self._read(model, read)
+
+    async def weights(self, model: str, n: int, prefix: str, by_effect: bool) -> dict[str, Any]:
+        """Return committed weights, the strongest first: by effect as ``learner plot weights``, or as ``learner weights``.
+
+        A model is loaded once for each commit that somebody asks about, one at a time.
+        """
+        async with self._loading:
+            status = await self.status(model)
+            about = {"model": model, "commits": status["commits"], "examples": status["progress"].get("examples", 0)}
+            key = (n, prefix, by_effect, status["committed"], *about.values())
+            if key not in self._kept:
+                self._kept[key] = await self._read(model, lambda store: _strongest(store, n, prefix, by_effect))
+            self._kept.move_to_end(key)
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+            return about | {"weights": self._kept[key]}
+
+    async def _read(self, model: str, read: Callable[[Store], T]) -> T:
+        return await asyncio.to_thread(read, self._store(model))
+
+
+def _strongest(store: Store, n: int, prefix: str, by_effect: bool) -> list[dict[str, Any]]:
+    from learner.service.creating import committed_model  # only now: it loads numpy, and the loops
+
+    weights = committed_model(store).weights
+    if by_effect:
+        return [dict(zip(("name", "weight", "effect"), row, strict=True)) for row in weights.strongest(n, prefix)]
+    return [{"name": name, "weight": weight} for name, weight in weights.top(n, prefix)]
