@@ -158,6 +158,10 @@ class Stream:
             found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
 
+    def latest(self, n: int) -> Entries:
+        """Return the last examples of the stream, learned or not, the latest first: XREVRANGE."""
+        return cast("Entries", self._link.client.xrevrange(self._link.keys.examples, count=n))
+
     def peek(self, after: bytes) -> Entries:
         """Return the next examples, without waiting for any, and without a note."""
         return entries_bounded(self._link.line.exchange([bounded({self._link.keys.examples: after}, [PEEKED])])[0])[0]
