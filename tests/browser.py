@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +15,14 @@ from typing import Any
 __all__ = ["PROGRAM", "Browser"]
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# the browser reads from descriptor 3 and writes to 4
+LAUNCH = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]]
+for descriptor, end in zip((3, 4), ends):
+    os.dup2(end, descriptor)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "Backspace": 8}
 
 
@@ -36,7 +45,16 @@ class Browser:
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
         options += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" 3<&{from_us} 4>&{to_us}', "sh", PROGRAM, *options, f"--user-data-dir={self._folder.name}"],
+            [
+                sys.executable,
+                "-c",
+                LAUNCH,
+                str(from_us),
+                str(to_us),
+                PROGRAM,
+                *options,
+                f"--user-data-dir={self._folder.name}",
+            ],
             pass_fds=(from_us, to_us),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -117,10 +135,13 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
     def resize(self, width: int, height: int = 900, dark: bool = False) -> None:
-        """Set the window's size, and whether the user prefers dark."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        """Set the window's size, and whether the user prefers dark; that less should move is always wished."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
+        )
+        wishes = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self, path: Path | str, whole: bool = True) -> None:
         """Write what is seen to a PNG."""

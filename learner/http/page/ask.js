@@ -166,7 +166,7 @@ function answer(reply, before, isSame) {
     before && el("p", null, el("span", { class: "soft" }, "before "), name(said(before))),
     el("p", null, before && el("span", { class: "soft" }, "now "), el("span", { class: "value" }, name(said(reply)))),
     change && el("p", { class: by < 0 ? "down" : "up" }, change),
-    el("p", { class: "soft" }, `score ${signed(reply.score)}`));
+    reply.score === reply.prediction ? null : el("p", { class: "soft" }, `score ${signed(reply.score)}`));
 }
 
 function addsOf(reply) {

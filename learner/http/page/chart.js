@@ -9,7 +9,7 @@ const SERIES = [
   ["late", "late", "late_loss"],
   ["answered", "answered", "answered_loss"],
 ];
-const HEIGHT = 300, LEFT = 64, RIGHT = 12, TOP = 18, BOTTOM = 40;
+const HEIGHT = 310, LEFT = 64, RIGHT = 12, TOP = 30, BOTTOM = 40;
 
 // Round numbers within a range, about so many.
 function ticks(low, high, n) {
