@@ -138,6 +138,8 @@ def test_a_record_is_asked_and_what_a_field_changes_is_seen(browser, page, clien
         assert "now" in shown
         assert "words" in browser.run("document.querySelector('.adds tbody').innerText")
         assert "before" in browser.run("document.querySelector('#announce').textContent")
+        browser.run("[...document.querySelectorAll('.ask button')].at(-1).click()")  # compare with this from now on
+        browser.wait("!document.querySelector('.ask').innerText.includes('before')")
         browser.run(f"{FIELD.format('`words`')}.select()")
         browser.press("[not a number")
         browser.wait("document.querySelector('.ask .notice, .ask .error')")  # the server's words
@@ -181,7 +183,7 @@ def test_hostile_names_are_text(browser, page, client, create, drain, serving):
         assert "\u202e" not in text
         assert "\x1b" not in text
         browser.open(url + "#/models/" + "%3Cimg%20src%3Dx%20onerror%3D%22window.hacked%3D3%22%3E")
-        browser.wait("document.querySelector('.health.bad')")  # no such model, in the server's words
+        browser.wait("document.querySelector('.notice.bad')")  # no such model, in the server's words
     assert browser.run("window.hacked") is None
     assert browser.run("document.querySelectorAll('main img, main script').length") == 0
     browser.errors.clear()

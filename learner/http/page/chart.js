@@ -38,7 +38,7 @@ export function lossChart() {
   const figure = el("figure", { class: "card" }), legend = el("ul", { class: "legend" }), where = el("p", { class: "soft" });
   const over = el("select", { onchange: () => draw() }, el("option", { value: "examples" }, "examples"), el("option", { value: "time" }, "time"));
   const place = el("div", { class: "plot" }), events = el("div");
-  let data = null, at = null;
+  let data = null, at = null, drawn = "";
   figure.append(
     el("div", { class: "bar" }, el("h2", { id: "losses" }, "Losses"), el("label", { class: "inline" }, "over", over)),
     legend, place, where, events,
@@ -99,7 +99,7 @@ export function lossChart() {
     }
 
     function point(event) {
-      const value = first + ((event.offsetX * (width / picture.clientWidth) - LEFT) / (width - LEFT - RIGHT)) * (last - first);
+      const value = first + ((event.clientX - picture.getBoundingClientRect().left - LEFT) / (width - LEFT - RIGHT)) * (last - first);
       let best = 0;
       points.forEach((each, i) => {
         if (Math.abs(each[key] - value) < Math.abs(points[best][key] - value)) best = i;
@@ -123,7 +123,9 @@ export function lossChart() {
   return {
     figure,
     show(progress) {
-      data = progress;
+      const text = JSON.stringify(progress);
+      if (text === drawn) return;
+      [data, drawn] = [progress, text];
       draw();
     },
     close: () => observer.disconnect(),

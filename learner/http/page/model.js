@@ -4,29 +4,39 @@ import { askForm } from "./ask.js";
 import { lossChart } from "./chart.js";
 import { ago, announce, bar, count, el, fill, megabytes, name, number, signed, svg } from "./dom.js";
 import { spark, state } from "./models.js";
-import { get, modelPath } from "./server.js";
+import { get, ifAllowed, modelPath } from "./server.js";
 
 const WEIGHTS_MS = 30000, REJECTED_MS = 10000, LAGS = 60;
 
-// A part that may be refused, as where the token's role is another: then it says so in the server's words.
-async function section(place, work) {
-  try {
-    fill(place, await work());
-  } catch (error) {
-    if (error.status !== 403) throw error;
-    fill(place, el("p", { class: "soft" }, error.message));
-  }
+// Show a part; where the token is not for it, the server's words.
+async function section(place, promise, show) {
+  const found = await ifAllowed(promise);
+  fill(place, found instanceof Error ? el("p", { class: "soft" }, found.message) : show(found));
 }
 
 export function modelView(model) {
-  const path = modelPath(model), chart = lossChart(), ask = askForm(model);
+  const path = modelPath(model), isCandidate = model.includes("/"), chart = lossChart(), ask = isCandidate ? null : askForm(model);
   const badge = el("p"), kind = el("p", { class: "soft" }), facts = el("dl", { class: "facts" }), notices = el("div"), beside = el("div");
   const effects = el("div"), rejected = el("div"), lags = [];
   const prefix = el("input", { type: "search", autocomplete: "off", oninput: () => (weightsAt = 0) });
   let weightsAt = 0, rejectedAt = 0, before = null;
 
-  const readWeights = () => section(effects, async () => effectTable(await get(`${path}/weights?n=12&prefix=${encodeURIComponent(prefix.value)}`)));
-  const readRejected = () => section(rejected, async () => rejectedList(await get(`${path}/rejected?n=6`)));
+  const readWeights = () => section(effects, get(`${path}/weights?n=12&prefix=${encodeURIComponent(prefix.value)}`), effectTable);
+  const readRejected = () => section(rejected, get(`${path}/rejected?n=6`), rejectedList);
+
+  const health = el("div", { class: "stack" },
+    el("section", { class: "card", "aria-label": "Health" }, facts),
+    el("section", { "aria-labelledby": "losses" }, chart.figure),
+    beside);
+  const body = el("div", { class: "stack" },
+    health,
+    ask?.section,
+    el("div", { class: "columns" },
+      el("section", { class: "card", "aria-labelledby": "strongest" },
+        el("div", { class: "bar" }, el("h2", { id: "strongest" }, "Strongest features"), el("label", { class: "inline" }, "Starting with", prefix)),
+        el("p", { class: "soft" }, "The effect is how much a feature changes the score from example to example."), effects),
+      el("section", { class: "card", "aria-labelledby": "rejected" },
+        el("h2", { id: "rejected" }, "Rejected last"), rejected)));
 
   function showStatus(row, status) {
     const now = row?.state ?? "none";
@@ -38,7 +48,8 @@ export function modelView(model) {
     kind.textContent = `${status.task}, ${status.loss} loss`;
     fill(facts, factsOf(row, status, lags));
     fill(notices, noticesOf(row, status));
-    fill(beside, status.candidates.length ? candidates(status.candidates) : null);
+    const compared = isCandidate ? [status] : status.candidates;
+    fill(beside, compared.length ? candidates(compared) : null);
   }
 
   return {
@@ -48,33 +59,39 @@ export function modelView(model) {
       el("p", null, el("a", { href: "#/" }, "← All models")),
       el("div", { class: "bar" }, el("div", null, el("h1", null, name(model)), kind), badge),
       notices,
-      el("section", { class: "card", "aria-label": "Health" }, facts),
-      el("section", { "aria-labelledby": "losses" }, chart.figure),
-      beside,
-      ask.section,
-      el("div", { class: "columns" },
-        el("section", { class: "card", "aria-labelledby": "strongest" },
-          el("div", { class: "bar" }, el("h2", { id: "strongest" }, "Strongest features"), el("label", { class: "inline" }, "Starting with", prefix)),
-          el("p", { class: "soft" }, "The effect is how much a feature changes the score from example to example."), effects),
-        el("section", { class: "card", "aria-labelledby": "rejected" },
-          el("h2", { id: "rejected" }, "Rejected last"), rejected)),
+      body,
     ],
     async read() {
-      const [rows, status, progress] = await Promise.all([get("models"), get(path), get(`${path}/progress`)]);
-      showStatus(rows.find((each) => each.model === model), status);
-      chart.show(progress);
-      const now = Date.now();
-      if (now - weightsAt > WEIGHTS_MS) {
-        weightsAt = now;
-        await readWeights();
+      try {
+        await readAll();
+        body.hidden = false;
+      } catch (error) {
+        if (![400, 404, 500].includes(error.status)) throw error;
+        body.hidden = true;
+        fill(notices, el("p", { class: "notice bad", role: "alert" }, name(error.message)));
       }
-      if (now - rejectedAt > REJECTED_MS) {
-        rejectedAt = now;
-        await readRejected();
-      }
-      await ask.prepare();
     },
   };
+
+  async function readAll() {
+    const [rows, status, progress] = await Promise.all(["models", path, `${path}/progress`].map((each) => ifAllowed(get(each))));
+    health.hidden = status instanceof Error;
+    if (health.hidden) fill(notices, el("p", { class: "notice" }, name(status.message)));
+    else {
+      showStatus(rows.find((each) => each.model === model), status);
+      chart.show(progress);
+    }
+    const now = Date.now();
+    if (now - weightsAt > WEIGHTS_MS) {
+      weightsAt = now;
+      await readWeights();
+    }
+    if (now - rejectedAt > REJECTED_MS) {
+      rejectedAt = now;
+      await readRejected();
+    }
+    await ask?.prepare();
+  }
 }
 
 function factsOf(row, status, lags) {
@@ -130,11 +147,11 @@ function candidates(listed) {
       el("thead", null, el("tr", null, ["Candidate", "Examples", "Late loss", "This model’s", "Difference", "Interval", "Verdict"].map((title, i) => el("th", { scope: "col", class: i && i < 5 ? "num" : null }, title)))),
       el("tbody", null, rows.map(([title, each]) => {
         const p = each.progress ?? {}, n = p.beside_examples;
-        const verdict = each.error ? "damaged" : !n || p.beside_low === -Infinity ? "not decided" : p.beside_high < 0 ? "better" : p.beside_low > 0 ? "worse" : "not decided";
+        const verdict = each.error ? "damaged" : p.beside_low === null ? "not decided" : p.beside_high < 0 ? "better" : p.beside_low > 0 ? "worse" : "not decided";
         return el("tr", null, el("th", { scope: "row" }, el("a", { href: `#/models/${encodeURIComponent(each.model)}` }, name(title))),
           el("td", { class: "num" }, count(n ?? 0)), el("td", { class: "num" }, n ? number(p.beside_late_loss) : "–"), el("td", { class: "num" }, n ? number(p.beside_old_late_loss) : "–"),
           el("td", { class: "num" }, n ? signed(p.beside_difference) : "–"),
-          el("td", null, n ? svg("svg", { class: "interval", viewBox: "0 0 100 18", preserveAspectRatio: "none", role: "img", "aria-label": `from ${signed(p.beside_low)} to ${signed(p.beside_high)}` },
+          el("td", null, n && p.beside_low !== null ? svg("svg", { class: "interval", viewBox: "0 0 100 18", preserveAspectRatio: "none", role: "img", "aria-label": `from ${signed(p.beside_low)} to ${signed(p.beside_high)}` },
             svg("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 18, "vector-effect": "non-scaling-stroke" }),
             svg("line", { x1: x(p.beside_low), x2: x(p.beside_high), y1: 9, y2: 9, "vector-effect": "non-scaling-stroke" }),
             svg("line", { x1: x(p.beside_difference), x2: x(p.beside_difference), y1: 4, y2: 14, "vector-effect": "non-scaling-stroke" })) : "–"),

@@ -1,7 +1,7 @@
 // All models and their health.
 
 import { count, el, fill, megabytes, name, number, svg } from "./dom.js";
-import { get } from "./server.js";
+import { get, ifAllowed } from "./server.js";
 
 const COLUMNS = [
   ["Task", "", (row) => row.task ?? "–"],
@@ -54,8 +54,9 @@ export function modelsView() {
       el("section", { class: "card", "aria-label": "Models" }, el("div", { class: "scroll" }, el("table", { class: "models" }, el("thead", null, head), body)), note),
     ],
     async read() {
-      rows = await get("models");
-      show();
+      const found = await ifAllowed(get("models"));
+      if (found instanceof Error) note.textContent = `${found.message}. A model’s page is at #/models/NAME.`;
+      else show((rows = found));
     },
   };
 }
