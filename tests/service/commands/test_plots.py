@@ -8,11 +8,11 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
-from learner.service.curves import curve
 
 from learner.client import Client
 from learner.commands import pictures
 from learner.model import Model
+from learner.service.curves import curve
 from learner.service.wire import Keys
 from tests.plotting import CELLS, CIRCLE, contour, disc, drawn, places, plot, plot_failing, size
 
