@@ -11,7 +11,7 @@ from learner.service.store import connection
 
 __all__ = ["Connections"]
 
-MAX_CONVERSATIONS = 100  # at once: each takes a connection; the others wait, which counts neither as time to answer
+MAX_CONVERSATIONS = 100  # at once, of a client: each takes a connection; time that the others wait is no time to answer
 
 T = TypeVar("T")
 
@@ -32,10 +32,12 @@ class Connections:
         The server's.
     timeout : float
         How many seconds a conversation may wait for a reply at most.
+    most : int
+        How many conversations there may be at once, of an event loop.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._url = url
+    def __init__(self, url: str, timeout: float, most: int = MAX_CONVERSATIONS) -> None:
+        self._url, self._most = url, most
         self._block_ms = int(timeout * 1000)
         self._loops: dict[tuple[int, asyncio.AbstractEventLoop], _OfLoop] = {}  # by process and loop
 
@@ -51,7 +53,7 @@ class Connections:
                 if pid == here[0] and loop.is_closed():
                     self._loops.pop((pid, loop), None)  # another thread may have been quicker
             made = connection.async_client(self._url, block_ms=self._block_ms)
-            self._loops[here] = _OfLoop(made, asyncio.Semaphore(MAX_CONVERSATIONS))
+            self._loops[here] = _OfLoop(made, asyncio.Semaphore(self._most))
         return self._loops[here]
 
     async def run(self, conversation: Conversation[T]) -> T:

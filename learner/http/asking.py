@@ -19,9 +19,12 @@ from learner.http.refusals import RefusedError, refusal_of
 from learner.service.store.durability import Durability
 from learner.service.wire import MAX_SHORT_BYTES, decode_value
 
-__all__ = ["MAX_SECONDS", "Asking"]
+__all__ = ["MAX_ASKING", "Asking"]
 
 SECONDS, MAX_SECONDS = 5.0, 60.0  # to wait for an answer, by default and at most
+MAX_ASKING = (
+    1000  # conversations at once, as many as the server has connections: those that no worker answers hold up no others
+)
 MAX_IDENTITY_BYTES = MAX_SHORT_BYTES - 24  # of a push: its entries add two numbers
 MANY = {"records": False, "batch": True}  # the name in a request for many: whether they hold features
 OPTIONS = ("explain", "outcome_id", "timeout")
@@ -44,7 +47,7 @@ class Asking:
     """
 
     def __init__(self, url: str, durability: Durability) -> None:
-        self.connections = Connections(url, MAX_SECONDS)
+        self.connections = Connections(url, MAX_SECONDS, MAX_ASKING)
         self._durability = durability
 
     def _about(self, model: str, seconds: float = SECONDS) -> Conversations:

@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 
 from learner.errors import FormatError, show
 from learner.http.refusals import RefusedError
 from learner.service.wire import MAX_ENTRY_BYTES
-from learner.service.wire.values import no_repeats
 
 __all__ = ["JSON", "LINES", "MAX_BODY_BYTES", "Bodies", "elements", "kind_of", "parts"]
 
@@ -21,12 +20,8 @@ MAX_BODY_BYTES = 4 * MAX_ENTRY_BYTES
 MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on
 BODY_SECONDS = 30.0  # for a body to come
 
-Raw = Mapping[str, Any]
-
-_maps = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_lists = msgspec.json.Decoder(list[msgspec.Raw])
-_pairs = json.JSONDecoder(object_pairs_hook=lambda pairs: pairs)
-_strict = json.JSONDecoder(object_pairs_hook=no_repeats)
+BLANKS = re.compile(r"[ \t\n\r]*")
+_decoder = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers of any length, as only their ends count
 
 
 class Bodies:
@@ -92,60 +87,96 @@ def _require_kind(request: Request, kinds: tuple[str, ...]) -> None:
 
 # ---- JSON ----
 def parts(body: bytes) -> dict[str, bytes]:
-    """Return the values of a JSON object, as JSON, by name: what is in them is not looked at.
+    """Return the values of a JSON object by name, each as the JSON that came: the worker says what is wrong with them.
 
     Raises
     ------
     FormatError
-        When it is none.
+        When it is none, or has a name twice.
 
-    >>> parts(b'{"record": {"lat": 1, "lat": 2}, "explain": true}')
-    {'record': b'{"lat": 1, "lat": 2}', 'explain': b'true'}
+    >>> parts(b'{"record": {"lat": 1, "lat": NaN}, "explain": true}')
+    {'record': b'{"lat": 1, "lat": NaN}', 'explain': b'true'}
     """
-    try:
-        found = {name: bytes(raw) for name, raw in _maps.decode(body).items()}
-    except (ValueError, RecursionError, msgspec.MsgspecError):  # it refuses more than the worker does
-        value = _decoded(body)
-        if not isinstance(value, dict):
-            raise FormatError(f"body must be a JSON object (got {show(value)})") from None
-        return {name: json.dumps(item).encode() for name, item in value.items()}
-    if b"\\" in body or any(body.count(name.encode("utf-8", "replace")) > 1 for name in found):
-        _require_once(body)
-    return found
+    return dict(_Text(body).pairs())
 
 
 def elements(body: bytes) -> Iterator[bytes]:
-    """Yield the elements of a JSON array, as JSON.
+    """Yield the elements of a JSON array, each as the JSON that came.
 
     Raises
     ------
     FormatError
         When it is none.
+
+    >>> list(elements(b'[{"lat": 1}, [NaN]]'))
+    [b'{"lat": 1}', b'[NaN]']
     """
-    try:
-        yield from map(bytes, _lists.decode(body))
-    except (ValueError, RecursionError, msgspec.MsgspecError):
-        value = _decoded(body)
-        if not isinstance(value, list):
-            raise FormatError(f"records must be a JSON array (got {show(value)})") from None
-        yield from (json.dumps(item).encode() for item in value)
+    yield from _Text(body).items()
 
 
-def _decoded(body: bytes) -> Any:
-    """Decode with the standard library, which takes NaN, for the worker to refuse it in its own words."""
-    try:
-        return _strict.decode(body.decode())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"body must be JSON (got {show(body)}: {error})") from error
+class _Text:
+    """JSON that is taken apart at its outermost level.
 
+    Bytes that are no UTF-8 stay what they are. The decoder finds where a value ends, and what it makes of it is thrown away.
+    """
 
-def _require_once(body: bytes) -> None:
-    """Refuse an object with a name twice; in the values the worker looks for it."""
-    try:
-        pairs = _pairs.decode(body.decode())
-    except (ValueError, RecursionError):
-        return  # in a value, which the worker refuses
-    try:
-        no_repeats(pairs)
-    except ValueError as error:
-        raise FormatError(f"body must be JSON (got {show(body)}: {error})") from error
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._text = body.decode("utf-8", "surrogateescape")
+        self._at = 0
+
+    def pairs(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the names and values of an object."""
+        names: set[str] = set()
+        for _ in self._members("{", "}"):
+            name, _ = self._value()
+            if not isinstance(name, str):
+                raise self._error("a name must be a text")
+            if name in names:
+                raise self._error(f"{show(name)} is there twice")
+            names.add(name)
+            if not self._take(":"):
+                raise self._error("expecting ':'")
+            yield name, self._value()[1]
+
+    def items(self) -> Iterator[bytes]:
+        """Yield the elements of an array."""
+        for _ in self._members("[", "]"):
+            yield self._value()[1]
+
+    def _members(self, start: str, end: str) -> Iterator[None]:
+        """Come to each member's place, and to the end of the text at last."""
+        if not self._take(start):
+            raise self._error(f"expecting {start!r}")
+        if not self._take(end):
+            yield
+            while self._take(","):
+                yield
+            if not self._take(end):
+                raise self._error(f"expecting ',' or {end!r}")
+        self._skip()
+        if self._at < len(self._text):
+            raise self._error("more follows")
+
+    def _skip(self) -> None:
+        self._at = BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]
+
+    def _take(self, character: str) -> bool:
+        """Go past a character, if it is the next one."""
+        self._skip()
+        found = self._text.startswith(character, self._at)
+        self._at += found
+        return found
+
+    def _value(self) -> tuple[Any, bytes]:
+        """Go past a value; return it, and its JSON."""
+        self._skip()
+        start = self._at
+        try:
+            value, self._at = _decoder.raw_decode(self._text, start)
+        except (ValueError, RecursionError) as error:
+            raise self._error(str(error)) from error
+        return value, self._text[start : self._at].encode("utf-8", "surrogateescape")
+
+    def _error(self, why: str) -> FormatError:
+        return FormatError(f"body must be JSON as /docs has it (got {show(self._body)}: {why})")

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from learner.errors import LearnerError
 from learner.http.application import application
-from learner.http.asking import Asking
+from learner.http.asking import MAX_ASKING, Asking
 from learner.http.looking import Looking
 from learner.http.operations import Service
 from learner.http.tokens import Tokens
@@ -25,7 +25,7 @@ MAX_HEAD_BYTES = 32 << 10  # of a request, its headers included
 HEAD_SECONDS = 10.0  # for a head to come
 KEPT_SECONDS = 75.0  # a connection that nothing comes on
 STOP_SECONDS = 25.0  # after a signal, for what is under way
-MAX_CONNECTIONS = 1000
+BACKLOG = 1024  # connections that are not accepted yet
 
 
 def run(host: str, port: int, tokens_file: str | None, url: str, durability: Durability) -> None:
@@ -63,7 +63,7 @@ async def _serve(listener: socket.socket, tokens: Tokens, url: str, durability: 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=MAX_ASKING,
         timeout_keep_alive=int(KEPT_SECONDS),
         timeout_graceful_shutdown=int(STOP_SECONDS),
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
@@ -126,6 +126,7 @@ def _listening(host: str, port: int, tokens: Tokens) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(BACKLOG)  # from now on, so that nobody who reads the log is refused
     except OSError as error:
         listener.close()
         raise LearnerError(f"--listen must be an address that is free (got {host}:{port}: {error.strerror})") from error

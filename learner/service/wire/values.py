@@ -20,16 +20,7 @@ from learner.errors import FormatError, show
 from learner.packing import UNPACK_ERRORS, ends, number, pack
 from learner.service.wire.bounds import MAX_BATCH, MAX_DEPTH, MAX_VALUE_BYTES
 
-__all__ = [
-    "decode_features",
-    "decode_record",
-    "decode_target",
-    "decode_value",
-    "is_one",
-    "no_repeats",
-    "split",
-    "to_json",
-]
+__all__ = ["decode_features", "decode_record", "decode_target", "decode_value", "is_one", "split", "to_json"]
 
 
 MAX_CACHED = 1024  # targets and importances: the same few come again and again
@@ -154,7 +145,7 @@ def is_one(data: bytes) -> bool:
 
 def _unpack(data: bytes) -> Any:
     """Return the value of whole msgpack."""
-    return msgpack.unpackb(data, strict_map_key=False, object_pairs_hook=no_repeats)
+    return msgpack.unpackb(data, strict_map_key=False, object_pairs_hook=_no_repeats)
 
 
 def _require_shallow(value: Any, what: str) -> None:
@@ -180,14 +171,7 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-def no_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Return the map of some keys and values; for decoders.
-
-    Raises
-    ------
-    ValueError
-        When a key is there twice.
-    """
+def _no_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         seen: set[Any] = set()
@@ -199,7 +183,7 @@ def no_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 _JSON = json.JSONDecoder(
-    parse_constant=_no_constant, object_pairs_hook=no_repeats
+    parse_constant=_no_constant, object_pairs_hook=_no_repeats
 )  # a new one costs as much as a record
 
 
