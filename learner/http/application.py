@@ -76,7 +76,7 @@ def application(service: Service, tokens: Tokens) -> ASGIApp:
     async def page(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
         if name not in pages:
-            raise HTTPException(404)
+            return _of_http(request, HTTPException(404))
         return answer(200, pages[name], KINDS[name.rpartition(".")[2]], {"content-security-policy": PAGE_POLICY})
 
     endpoints = [("GET", "/", page), ("GET", "/page/{name}", page), ("GET", "/metrics", metrics)]

@@ -26,11 +26,11 @@ const textOf = (value) => (value === undefined || value === null ? "" : typeof v
 export function askForm(model) {
   const path = modelPath(model), fields = el("div", { class: "fields" }), result = el("div", { class: "stack" }), error = el("div");
   const pasted = el("textarea", { id: "pasted", spellcheck: "false", "aria-describedby": "pasted-hint" });
-  const paste = el("details", null, el("summary", null, "A record in JSON"),
+  const paste = el("details", null, el("summary", null, "A record in JSON"), el("div", { class: "stack" },
     el("label", null, "Record", pasted), el("p", { class: "soft", id: "pasted-hint" }, "A map of fields, as {\"price\": 3, \"city\": \"Lyon\"}."),
-    el("button", { type: "button", onclick: takePasted }, "Make fields of it"));
+    el("p", null, el("button", { type: "button", onclick: takePasted }, "Make fields of it"))));
   const keep = el("button", { type: "button", hidden: true, onclick: () => setBaseline(latest) }, "Compare with this from now on");
-  const form = el("form", { class: "stack", onsubmit: (event) => { event.preventDefault(); ask(); }, oninput: edited }, fields,
+  const form = el("form", { class: "stack", hidden: true, onsubmit: (event) => { event.preventDefault(); ask(); }, oninput: edited }, fields,
     el("p", { class: "bar" }, el("button", { class: "main" }, "Predict"), keep));
   const section = el("section", { class: "card ask", "aria-labelledby": "ask" },
     el("h2", { id: "ask" }, "Ask"),
@@ -47,7 +47,8 @@ export function askForm(model) {
     fill(result);
     fill(error);
     keep.hidden = true;
-    paste.open = !names.length;
+    form.hidden = !names.length;
+    paste.open = form.hidden;
   }
 
   function takePasted() {

@@ -17,7 +17,7 @@ async function section(place, promise, show) {
 export function modelView(model) {
   const path = modelPath(model), isCandidate = model.includes("/"), chart = lossChart(), ask = isCandidate ? null : askForm(model);
   const badge = el("p"), kind = el("p", { class: "soft" }), facts = el("dl", { class: "facts" }), notices = el("div"), beside = el("div");
-  const effects = el("div"), rejected = el("div"), lags = [];
+  const effects = el("div", null, "reading …"), rejected = el("div", null, "reading …"), lags = [];
   const prefix = el("input", { type: "search", autocomplete: "off", oninput: () => (weightsAt = 0) });
   let weightsAt = 0, rejectedAt = 0, before = null;
 
@@ -30,7 +30,7 @@ export function modelView(model) {
     beside);
   const body = el("div", { class: "stack" },
     health,
-    ask?.section,
+    ask?.section ?? el("p", { class: "soft" }, `A candidate answers no requests: ask ${model.split("/")[0]}, the model beside it.`),
     el("div", { class: "columns" },
       el("section", { class: "card", "aria-labelledby": "strongest" },
         el("div", { class: "bar" }, el("h2", { id: "strongest" }, "Strongest features"), el("label", { class: "inline" }, "Starting with", prefix)),
@@ -49,7 +49,7 @@ export function modelView(model) {
     fill(facts, factsOf(row, status, lags));
     fill(notices, noticesOf(row, status));
     const compared = isCandidate ? [status] : status.candidates;
-    fill(beside, compared.length ? candidates(compared) : null);
+    fill(beside, compared.length ? candidates(compared, isCandidate) : null);
   }
 
   return {
@@ -136,15 +136,15 @@ function rejectedList(entries) {
     el("p", { class: "code", tabindex: 0, role: "group", "aria-label": "What came" }, name((entry.example ? JSON.stringify(entry.example) : entry.data).slice(0, 1000))))));
 }
 
-function candidates(listed) {
+function candidates(listed, isCandidate) {
   const rows = listed.map((each) => [each.model.split("/")[1], each]);
   const reach = Math.max(...rows.map(([, { progress }]) => Math.max(Math.abs(progress?.beside_low ?? 0), Math.abs(progress?.beside_high ?? 0)))) || 1;
   const x = (value) => 50 + (Math.min(Math.max(value / reach, -1), 1)) * 48;
   return el("section", { class: "card", "aria-labelledby": "beside" },
-    el("h2", { id: "beside" }, "Candidates beside it"),
+    el("h2", { id: "beside" }, isCandidate ? "Compared with the model beside it" : "Candidates beside it"),
     el("p", { class: "soft" }, "The difference of the late losses on the same examples; below 0 the candidate is better. Its interval holds at all times at once (95%)."),
     el("div", { class: "scroll" }, el("table", null,
-      el("thead", null, el("tr", null, ["Candidate", "Examples", "Late loss", "This model’s", "Difference", "Interval", "Verdict"].map((title, i) => el("th", { scope: "col", class: i && i < 5 ? "num" : null }, title)))),
+      el("thead", null, el("tr", null, ["Candidate", "Examples", "Late loss", "The model’s", "Difference", "Interval", "Verdict"].map((title, i) => el("th", { scope: "col", class: i && i < 5 ? "num" : null }, title)))),
       el("tbody", null, rows.map(([title, each]) => {
         const p = each.progress ?? {}, n = p.beside_examples;
         const verdict = each.error ? "damaged" : p.beside_low === null ? "not decided" : p.beside_high < 0 ? "better" : p.beside_low > 0 ? "worse" : "not decided";
