@@ -19,6 +19,7 @@ from learner.stored import require_readable
 
 __all__ = ["Looking"]
 
+UNUSED = ("ignore", "id")  # kinds of columns that have no features
 N_LATEST = 5  # entries among which the last record is looked for
 MAX_KEPT = 32  # rankings of weights of the last commits
 
@@ -122,7 +123,7 @@ def fields_of(spec: Mapping[str, Any]) -> dict[str, str | None]:
     """
     if columns := spec.get("columns"):
         places = {column["with"]: "place" for column in columns.values() if "with" in column}
-        return {name: column["kind"] for name, column in columns.items() if column["kind"] != "ignore"} | places
+        return {name: column["kind"] for name, column in columns.items() if column["kind"] not in UNUSED} | places
     return dict.fromkeys(_named(spec["featurizer"]))
 
 

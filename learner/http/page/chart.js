@@ -63,7 +63,7 @@ export function lossChart() {
     const xs = key === "examples" ? ticks(first, last, width < 500 ? 4 : 8) : ticks(0, last - first, width < 500 ? 3 : 6).map((each) => each + first);
     const line = ([kind, , each]) => {
       const known = points.filter((point) => point[each] !== null).map((point) => `${x(point[key]).toFixed(1)},${y(point[each]).toFixed(1)}`);
-      return svg("path", { class: kind, d: `M${known.join("L")}` });
+      return svg("path", { class: kind, d: `M${known.join("L")}${known.length > 1 ? "" : "h0"}` }); // a point alone is a dot
     };
     const cursor = svg("g");
     const picture = svg(

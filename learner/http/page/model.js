@@ -108,7 +108,7 @@ function factsOf(row, status, lags) {
     fact("Rejected", count(figures.rejected ?? 0), `${count(status.rejected_kept)} kept`),
     fact("Features", count(status.features), `${megabytes(figures.bytes)} in the worker, ${megabytes(row?.bytes)} on the server`),
     fact("Last commit", status.committed ? ago(status.now - status.committed) : "none yet", `${count(status.commits)} commits`),
-    fact("Worker", "worker" in owner ? name(`process ${owner.pid}`) : "none", "worker" in owner ? name(`on ${owner.host}, durability ${owner.durability}`) : "start one with ‘learner worker’"),
+    fact("Worker process", "worker" in owner ? name(owner.pid) : "none", "worker" in owner ? name(`on ${owner.host}, durability ${owner.durability}`) : "start one with ‘learner worker’"),
   ];
 }
 
