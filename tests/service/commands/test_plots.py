@@ -157,6 +157,21 @@ def test_progress_is_drawn_over_examples_and_over_time(learn, figures, over, tas
 
 
 @drawn
+@pytest.mark.parametrize("over", ["examples", "time"])
+def test_rises_of_the_loss_are_lines_with_one_entry_in_the_legend(learn, figures, client, over):
+    learn("m", *(disc(30, seed) for seed in range(5)))
+    figures_of_commit = client.xrevrange(Keys("m").progress, count=1)[0][1]
+    for n in (60, 90):
+        rise = {"drift_examples": n, "drift_before": 0.2, "drift_after": 0.4}
+        client.xadd(Keys("m").progress, figures_of_commit | rise)
+    plot("progress", "m", "--over", over)
+    assert len(figures[0].axes[0].lines) == 3 + 2
+    words = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert len(words) == 4
+    assert words.count("the loss rose (drift)") == 1
+
+
+@drawn
 def test_weights_are_drawn_by_name_and_by_sign(learn, figures, committed):
     from matplotlib.colors import to_hex
 

@@ -31,7 +31,10 @@ def test_the_last_record_is_there_in_whatever_form_it_was_pushed(http, client, c
 
 
 def test_the_fields_are_those_of_the_columns_or_of_the_templates(http, create):
-    create(columns={"lat": {"kind": "place", "with": "lon"}, "n": "number", "note": "ignore", "key": "id"}, featurizer="fields")
+    create(
+        columns={"lat": {"kind": "place", "with": "lon"}, "n": "number", "note": "ignore", "key": "id"},
+        featurizer="fields",
+    )
     assert http("GET", "/models/m/fields").data["fields"] == {"lat": "place", "lon": "place", "n": "number"}
     create("mail", featurizer="email")
     assert http("GET", "/models/mail/fields").data["fields"] == {"address": None}
