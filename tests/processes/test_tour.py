@@ -126,7 +126,7 @@ examples          1602 and 0 rejected
 def test_the_tour_prints_what_is_essential():
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     run = subprocess.run(["bash", TOUR], env=environment, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stderr) == (0, "")
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout
     assert matches(ESSENTIAL, run.stdout), run.stdout
     right, wrong, again, _ = (float(text) for text in re.findall(r"predict .*gmail.*\n(.*)", run.stdout))
     assert min(right, again) > 0.5 > wrong
