@@ -21,7 +21,7 @@ from learner.http.tokens import Tokens
 from learner.service import log
 from learner.service.store.durability import Durability
 
-__all__ = ["run"]
+__all__ = ["HEAD_SECONDS", "KEPT_SECONDS", "run"]
 
 MAX_HEAD_BYTES = 32 << 10  # of a request, its headers included
 HEAD_SECONDS = 10.0  # for a head to come

@@ -6,10 +6,14 @@ import urllib.parse
 import pytest
 
 from learner import Client
+from learner.http.asking import MAX_ASKING
+from learner.http.bodies import BODY_SECONDS, MAX_BODY_BYTES, MAX_TOGETHER_BYTES
 from learner.http.description import document
 from learner.http.operations import OPERATIONS
+from learner.http.running import HEAD_SECONDS, KEPT_SECONDS
 from learner.service.store import Store, candidates
 from tests.command_line import FILES, invoke, strictly
+from tests.pages import PAGES
 from tests.streams import KEYS
 
 FLEETING = {"now", "silent", "seen", "request_age", "bytes", "requests_waiting"}  # what another look finds changed
@@ -224,3 +228,18 @@ def test_the_page_lists_every_route_and_loads_nothing(http):
     for operation in OPERATIONS:
         assert f"<code>{operation.method} {operation.path}</code>" in text
     assert not [word for word in ("<script", "<img", "<link", "@import", "http:", "https:") if word in text]
+
+
+@pytest.mark.skipif("learner/http/README.md" not in PAGES, reason="the pages are not installed with the package")
+def test_the_page_of_the_project_has_every_route_with_its_role_and_the_bounds():
+    page = PAGES["learner/http/README.md"].read_text(encoding="utf-8")
+    for operation in OPERATIONS:
+        assert f"| `{operation.method} {operation.path}` | {operation.role or ''} ".replace("|  ", "| ") in page
+    for bound in (MAX_BODY_BYTES, MAX_TOGETHER_BYTES, MAX_ASKING):
+        assert f"{bound:,}" in page
+    for text in (
+        f"within {HEAD_SECONDS:g} seconds",
+        f"closed after {KEPT_SECONDS:g}",
+        f"more than {BODY_SECONDS:g} seconds",
+    ):
+        assert text in page
