@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from learner.client.asking import Asking, asked_async
 from learner.client.conversations import Conversation, Step
+from learner.errors import ServerError
 from learner.service.store import connection
 
 __all__ = ["Connections"]
@@ -72,6 +73,20 @@ class Connections:
             except StopIteration as end:
                 value: T = end.value
                 return value
+
+    async def ping(self, seconds: float) -> None:
+        """Make sure that the server answers in time.
+
+        Raises
+        ------
+        ServerError
+            When it doesn't.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self.redis.ping()
+        except TimeoutError as error:
+            raise ServerError(f"server must answer within {seconds:g} s (it did not)") from error
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

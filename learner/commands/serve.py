@@ -43,7 +43,7 @@ def serve(
     try:
         from learner.http.running import run
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if str(error.name).partition(".")[0] not in ("starlette", "uvicorn"):
             raise
         rule = "must have starlette and uvicorn: pip install 'streaming-learner[serve]'"
         raise LearnerError(f"serve {rule} (got {error})") from error

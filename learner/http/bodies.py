@@ -13,7 +13,17 @@ from learner.errors import FormatError, show
 from learner.http.refusals import RefusedError
 from learner.service.wire import MAX_ENTRY_BYTES
 
-__all__ = ["JSON", "LINES", "MAX_BODY_BYTES", "Bodies", "elements", "kind_of", "parts"]
+__all__ = [
+    "BODY_SECONDS",
+    "JSON",
+    "LINES",
+    "MAX_BODY_BYTES",
+    "MAX_TOGETHER_BYTES",
+    "Bodies",
+    "elements",
+    "kind_of",
+    "parts",
+]
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MAX_BODY_BYTES = 4 * MAX_ENTRY_BYTES

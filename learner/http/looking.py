@@ -44,10 +44,6 @@ class Looking:
     def _store(self, model: str) -> Store:
         return Store(self._client, model)
 
-    async def ping(self) -> None:
-        """Make sure that the server answers."""
-        await asyncio.to_thread(self._client.ping)
-
     async def models(self) -> list[dict[str, Any]]:
         """Return the rows of ``learner top --json``."""
         async with self._listing:

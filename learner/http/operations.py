@@ -17,6 +17,7 @@ __all__ = ["OPERATIONS", "Asked", "Operation", "Service"]
 MAX_ROWS = 10_000  # that an answer lists
 DEFAULT_ROWS = 20
 DEFAULT_TARGET = "target"
+READY_SECONDS = 2.0  # for the server to answer
 
 Answer = tuple[int, Any]
 
@@ -96,7 +97,7 @@ async def _health(service: Service, asked: Asked) -> Answer:
 
 
 async def _ready(service: Service, asked: Asked) -> Answer:
-    await service.looking.ping()
+    await service.asking.connections.ping(READY_SECONDS)
     return 200, {"ok": True}
 
 

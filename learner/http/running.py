@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import signal
 import socket
 from collections.abc import Iterator
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,7 +21,7 @@ from learner.http.tokens import Tokens
 from learner.service import log
 from learner.service.store.durability import Durability
 
-__all__ = ["run"]
+__all__ = ["HEAD_SECONDS", "KEPT_SECONDS", "run"]
 
 MAX_HEAD_BYTES = 32 << 10  # of a request, its headers included
 HEAD_SECONDS = 10.0  # for a head to come
@@ -47,6 +49,7 @@ def run(host: str, port: int, tokens_file: str | None, url: str, durability: Dur
     LearnerError
         When the address is taken, or may not be listened at without tokens.
     """
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # strangers must not fill the log
     tokens = Tokens(tokens_file)
     listener = _listening(host, port, tokens)
     asyncio.run(_serve(listener, tokens, url, durability))
@@ -95,21 +98,32 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Closes a connection whose first head does not come in time."""
+    """Closes a connection whose head, the first one or a further one that has begun, does not come in time."""
+
+    _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the time."""
+        """Start the time of the first head."""
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEAD_SECONDS, self._close_if_silent)
+        self._late = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Start the time of a head that has begun, or stop it if a head is whole."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop()
+        elif self._late is None and self.conn.trailing_data[0]:
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the time."""
-        self._late.cancel()
+        self._stop()
         super().connection_lost(exc)
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+    def _stop(self) -> None:
+        if self._late:
+            self._late.cancel()
+        self._late = None
 
 
 def _listening(host: str, port: int, tokens: Tokens) -> socket.socket:

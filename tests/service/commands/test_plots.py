@@ -138,7 +138,7 @@ def test_the_loss_since_the_last_commit_is_that_of_its_examples(learn, client, c
     for batch in batches:
         scores = model.learn_packed(b"".join(msgpack.packb([y, model.features(x)]) for y, x in batch)).scores
         expected.append(np.mean(np.log1p(np.exp(-scores * [y for y, _ in batch]))))
-    assert points.examples.tolist() == [100, 200, 300, 400]
+    assert points.examples == [100, 200, 300, 400]
     np.testing.assert_allclose(points.recent, expected, rtol=1e-6)
     np.testing.assert_allclose(points.loss, np.cumsum(expected) / [1, 2, 3, 4], rtol=1e-6)
 

@@ -1,14 +1,18 @@
 """``learner serve`` as a process beside the session's server, and what asks it."""
 
+import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from http.client import HTTPConnection
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.command_line import file  # noqa: F401
 
 pytest.importorskip("starlette", reason="needs the extra serve")
 pytest.importorskip("uvicorn", reason="needs the extra serve")
@@ -48,6 +52,23 @@ class Http:
         answer = Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, response.read())
         connection.close()
         return answer
+
+    def raw_without_reading(self, data: bytes) -> None:
+        """Send bytes and go away."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(data)
+
+    def raw(self, *pieces: bytes) -> bytes:
+        """Send bytes as they are, and return all that comes back until the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            with contextlib.suppress(ConnectionError):  # it may be closed before all is sent
+                for piece in pieces:
+                    connection.sendall(piece)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                while piece := connection.recv(1 << 16):
+                    answer += piece
+            return answer
 
 
 def serve(url: str, *options: str) -> "tuple[subprocess.Popen[str], Http]":

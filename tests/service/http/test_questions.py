@@ -99,7 +99,7 @@ def test_refusals_are_the_wire_s_to_the_letter(http, redis_url, create, serving)
             except LearnerError as error:
                 status, expected = 400, {"error": str(error)}
                 n_refused += 1
-            answer = http("POST", "/models/m/predict", b'{"%s": %s}' % (field.encode(), data))
+            answer = http("POST", "/models/m/predict", b'{"%s": %s, "timeout": 30}' % (field.encode(), data))
             assert answer.status == status, what
             assert same(answer.data, expected), (what, answer.data, expected)
     assert n_refused >= len(BAD) - 6, "most of them must be wrong"
