@@ -197,15 +197,13 @@ def status(
         host = socket.gethostname() if here else None
         judge = partial(live, host=host) if check == "live" else partial(ready, max_lag=max_lag, max_age=max_age)
         probe(model, redis_url, check, judge, as_json)
-    store = open_store(model, redis_url, may_be_candidate=True)
-    spec = store.spec()
-    with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
-        state = store.status() | {"task": spec["task"], "loss": spec["loss"]}
-        if as_json:
-            click.echo(to_json(state))
-            return
-        from learner.commands.show import status_lines
+    state = open_store(model, redis_url, may_be_candidate=True).described()
+    if as_json:
+        click.echo(to_json(state))
+        return
+    from learner.commands.show import status_lines
 
+    with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
         lines = list(status_lines(state))
     for line in lines:
         click.echo(one_line(line))
