@@ -17,7 +17,7 @@ import redis
 from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.client.asking import Asking
-from learner.errors import ExampleError, LearnerError
+from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError
 from learner.service.store import cluster
 from learner.service.store.durability import Durability
 from learner.service.wire import MAX_REQUESTS, Keys
@@ -104,7 +104,7 @@ class Conversations:
         self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None
     ) -> Conversation[list[bytes]]:
         def send(connection: Any) -> Any:
-            pipe = connection.pipeline(transaction=False)
+            pipe = cluster.towards(connection, self.keys.spec).pipeline(transaction=False)
             for i, fields in enumerate(entries):
                 identity = {} if ids is None else {"id": ids[i]}
                 pipe.xadd(self.keys.examples, {**fields, **identity}, nomkstream=True)
@@ -141,7 +141,7 @@ class Conversations:
         """Carry out a step that changes nothing; of a cluster again while the model's primary is another one, or away."""
 
         def attempt() -> Conversation[Any]:
-            return (yield step)
+            return (yield lambda connection: step(cluster.towards(connection, self.keys.spec)))
 
         return (yield from self._patiently(attempt, cluster.is_away))
 
@@ -170,9 +170,9 @@ class Conversations:
         if not (yield from self.read(lambda connection: connection.exists(self.keys.spec))):
             raise self._no_model()
 
-    def _no_model(self) -> LearnerError:
+    def _no_model(self) -> MissingError:
         name = self.keys.model
-        return LearnerError(f"model {name!r} does not exist: make it with 'learner create {name}'")
+        return MissingError(f"model {name!r} does not exist: make it with 'learner create {name}'")
 
     # ---- asking ----
     def ask(self, fields: Mapping[str, Any]) -> Conversation[dict[str, Any]]:
@@ -193,7 +193,7 @@ class Conversations:
             raise (yield from self._silence())
         reply: dict[str, Any] = json.loads(popped[1])
         if "error" in reply:
-            raise LearnerError(reply["error"])
+            raise AnswerError(reply["error"])
         return reply
 
     def _asking(self, fields: Mapping[str, Any], request_id: str, seconds: float) -> Asking:
@@ -208,13 +208,13 @@ class Conversations:
     def _silence(self) -> Conversation[LearnerError]:
         """Return the error that no answer came, with what can be known of the reason."""
         try:
-            seen = yield lambda connection: diagnosis.look(connection, self.keys)
+            seen = yield from self.read(lambda connection: diagnosis.look(connection, self.keys))
         except redis.RedisError as error:
             seen = [error] * diagnosis.LOOKS
         if not diagnosis.exists(seen):
             return self._no_model()
         why = diagnosis.why_silent(self.keys, seen)
-        return LearnerError(f"model {self.keys.model!r} did not answer within {self.timeout:g} s: {why}")
+        return SilentError(f"model {self.keys.model!r} did not answer within {self.timeout:g} s: {why}")
 
     def ask_many(
         self, records: Iterable[Any], features: bool, probabilities: bool

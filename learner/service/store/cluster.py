@@ -8,7 +8,7 @@ sends commands again after a lost connection. Before redis-py 6 it has no transa
 A server is asked once whether it is a node of a cluster, by the process's first connection to it.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import redis
@@ -24,7 +24,9 @@ __all__ = [
     "Address",
     "Rerouted",
     "Route",
+    "clients_of",
     "cluster_of",
+    "grouped",
     "is_away",
     "is_of_one",
     "is_undone",
@@ -192,12 +194,15 @@ class Route:
         None: it serves commands without keys, and any primary will do.
     address : Address or None
         The primary; None: it has to be found.
+    clients : dict
+        The clients for other slots that were made from this route's.
     """
 
     def __init__(self, cluster: Cluster, options: Mapping[str, Any], make: "Callable[[Route], Any]") -> None:
         self.cluster = cluster
         self.slot: int | None = None
         self.address: Address | None = None
+        self.clients: dict[int, Any] = {}
         self._options = options
         self._make = make
 
@@ -242,14 +247,11 @@ class Route:
         code, _, rest = str(error).partition(" ")
         error = REROUTING[code](rest) if code in REROUTING else error  # redis-py 5 leaves it as it is
         if isinstance(error, MovedError):
-            if self.slot not in (None, error.slot_id):
-                raise ServerError(
-                    f"key of slot {error.slot_id}: must be asked for there (got slot {self.slot})"
-                ) from error
-            here = self.address or self.cluster.nodes[0]
             self.cluster.is_cluster = True
-            self.slot, self.address = error.slot_id, _address((error.host, error.port), here)
-            raise Rerouted(MOVED, f"slot {self.slot} is at {self.address} now") from error
+            there = _address((error.host, error.port), self.address or self.cluster.nodes[0])
+            if self.slot in (None, error.slot_id):  # else the key is one of a group
+                self.slot, self.address = error.slot_id, there
+            raise Rerouted(MOVED, f"slot {error.slot_id} is at {there} now") from error
         if isinstance(error, AskError):
             raise Rerouted(MOVING, f"slot {error.slot_id} goes to {Address(error.host, error.port)}") from error
         if isinstance(error, TryAgainError):
@@ -264,7 +266,13 @@ class Route:
         return _asked(self.cluster.slots(), self._options)
 
     def client(self, slot: int) -> Any:
-        """Return a new client for a slot."""
+        """Return a client for another slot, the same each time."""
+        if slot not in self.clients:
+            self.clients[slot] = self.new_client(slot)
+        return self.clients[slot]
+
+    def new_client(self, slot: int) -> Any:
+        """Return a client of its own for a slot."""
         route = Route(self.cluster, self._options, self._make)
         route.slot = slot
         return self._make(route)
@@ -500,8 +508,27 @@ def nodes(client: Any) -> Iterator[Any]:
         yield client
         return
     for slot in {address: first for first, _, address in known.slots()}.values():
-        with known.client(slot) as each:
+        with known.new_client(slot) as each:
             yield each
+
+
+def grouped(client: Any, items: Sequence[T], key_of: Callable[[T], str]) -> list[tuple[Any, Sequence[T]]]:
+    """Return clients and items: together those whose keys are at one primary, and may be asked for in one pipeline."""
+    known = _route_of(client)
+    if known is None or primary(client) is None:
+        return [(client, items)] if items else []
+    ranges, groups = known.slots(), dict[Address | None, tuple[int, list[T]]]()
+    for item in items:
+        slot = key_slot(key_of(item).encode())
+        there = next((each.primary for each in ranges if each.first <= slot <= each.last), None)
+        groups.setdefault(there, (slot, []))[1].append(item)
+    return [(known.client(slot), some) for slot, some in groups.values()]
+
+
+def clients_of(client: Any) -> list[Any]:
+    """Return a client, and those for other slots that were made from it."""
+    known = _route_of(client)
+    return [client, *(known.clients.values() if known else ())]
 
 
 def require_settled(client: Any, key: str) -> None:

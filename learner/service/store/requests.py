@@ -40,6 +40,10 @@ class Requests:
         own = self._link.keys.replies
         return (own,) if is_of_one(self._link.client) else (own, REPLIES)
 
+    def may_be_replied_to(self, key: bytes) -> bool:
+        """Tell whether a key is one for replies: nobody makes a worker write to another one."""
+        return key.startswith(tuple(prefix.encode() for prefix in self.reply_prefixes))
+
     def answer(
         self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, to_keep: Mapping[bytes, bytes] | None = None
     ) -> list[tuple[bytes, Exception]]:
