@@ -18,8 +18,9 @@ from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.client.asking import Asking
 from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError
-from learner.service.store import cluster
+from learner.service.store.cluster import is_of_one, towards
 from learner.service.store.durability import Durability
+from learner.service.store.topology import is_away, is_undone
 from learner.service.wire import MAX_REQUESTS, Keys
 
 __all__ = ["Conversation", "Conversations", "Step"]
@@ -75,7 +76,7 @@ class Conversations:
         again in any case, so there entries without ids are sent one by one.
         """
         may_repeat = ids is not None or all("outcome" in fields for fields in entries)
-        if not may_repeat and len(entries) > 1 and (yield cluster.is_of_one):
+        if not may_repeat and len(entries) > 1 and (yield is_of_one):
             pushed = []
             for fields in entries:
                 pushed += yield from self.push([fields], None)
@@ -83,7 +84,7 @@ class Conversations:
         return (
             yield from self._patiently(
                 lambda: self._push_once(entries, ids),
-                lambda error: may_repeat or (len(entries) == 1 and cluster.is_undone(error)),
+                lambda error: may_repeat or (len(entries) == 1 and is_undone(error)),
             )
         )
 
@@ -104,7 +105,7 @@ class Conversations:
         self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None
     ) -> Conversation[list[bytes]]:
         def send(connection: Any) -> Any:
-            pipe = cluster.towards(connection, self.keys.spec).pipeline(transaction=False)
+            pipe = towards(connection, self.keys.spec).pipeline(transaction=False)
             for i, fields in enumerate(entries):
                 identity = {} if ids is None else {"id": ids[i]}
                 pipe.xadd(self.keys.examples, {**fields, **identity}, nomkstream=True)
@@ -141,9 +142,9 @@ class Conversations:
         """Carry out a step that changes nothing; of a cluster again while the model's primary is another one, or away."""
 
         def attempt() -> Conversation[Any]:
-            return (yield lambda connection: step(cluster.towards(connection, self.keys.spec)))
+            return (yield lambda connection: step(towards(connection, self.keys.spec)))
 
-        return (yield from self._patiently(attempt, cluster.is_away))
+        return (yield from self._patiently(attempt, is_away))
 
     def lag(self) -> Conversation[int]:
         """Return how many entries of the stream are not learned yet, or not committed yet."""
@@ -186,7 +187,7 @@ class Conversations:
         def attempt() -> Conversation[Any]:
             return (yield self._asking(fields, request_id, max(deadline - time.monotonic(), FIRST_PAUSE_SECONDS)))
 
-        added, popped = yield from self._patiently(attempt, cluster.is_away)
+        added, popped = yield from self._patiently(attempt, is_away)
         if added is None:
             raise self._no_model()
         if popped is None:

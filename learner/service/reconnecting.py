@@ -9,7 +9,7 @@ import redis
 from learner.service import log
 from learner.service.reading import BLOCK_MS
 from learner.service.store import Store, connection, embedded
-from learner.service.store.cluster import Rerouted
+from learner.service.store.topology import Rerouted
 
 __all__ = ["Reconnecting"]
 

@@ -168,7 +168,7 @@ def _replicates(nodes: Nodes, node: Node) -> bool:
 @row
 def cluster_slots_moved(quick: bool) -> Row:
     """Move the model's slot from primary to primary under load, key by key, and at once where the server can do that."""
-    times = 4 if quick else 20
+    times = 2 if quick else 20
     packed = examples(3000 * times)
     at_once = 0
     with Nodes(n_replicas=0) as nodes, loaded(nodes, packed, "crash") as load:

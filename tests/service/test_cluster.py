@@ -14,7 +14,8 @@ from learner.errors import ServerError
 from learner.model import Model
 from learner.service.store import Store, connection, registry
 from learner.service.store.acl import set_user
-from learner.service.store.cluster import Rerouted, towards
+from learner.service.store.cluster import towards
+from learner.service.store.topology import Rerouted
 from learner.service.wire import MODELS, Keys
 from tests.clusters import lone, slot_of
 from tests.command_line import invoke, invoke_failing

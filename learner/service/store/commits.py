@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from learner import layout
 from learner.errors import StoreError, show
-from learner.service.store import cluster, loading, writing
+from learner.service.store import loading, writing
+from learner.service.store.cluster import primary
 from learner.service.store.journal import Journal
 from learner.service.store.position import NEVER, create_group, stream_id
 from learner.service.store.registry import register
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from learner.service.store.link import LastCommit, Link
     from learner.service.store.ownership import Ownership
     from learner.service.store.stream import Stream
+    from learner.service.store.topology import Address
     from learner.service.wire import RejectedEntry
 
 __all__ = ["Commits", "CommitsLost"]
@@ -71,7 +73,7 @@ class Commits:
         self._written = Written()
         self._sweeps = 0.0  # of the model at the last snapshot: a sweep moves names
         self._copy = np.empty(0, np.uint8)  # memory for the rows of a snapshot
-        self._primary: cluster.Address | None = None  # of a cluster: where the last load was from
+        self._primary: Address | None = None  # of a cluster: where the last load was from
 
     @property
     def number(self) -> int:
@@ -110,7 +112,7 @@ class Commits:
             return self._load(fingerprint, width, must_fit)
 
     def _load(self, fingerprint: str, width: int, must_fit: bool) -> Committed | None:
-        self._primary = cluster.primary(self._link.client)
+        self._primary = primary(self._link.client)
         parts = loading.read(self._link, width)
         head = parts.head
         self._written, self._sweeps = Written(), 0.0
@@ -218,7 +220,7 @@ class Commits:
         That one may lack entries that were learned, and may by now have as many others in their place: so nothing that was
         learned since the last commit may be committed there.
         """
-        return self._primary is not None and self._primary != cluster.primary(self._link.client)
+        return self._primary is not None and self._primary != primary(self._link.client)
 
     def is_last(self) -> bool:
         """Tell whether the commit that this process loaded or wrote last is still the server's last one."""

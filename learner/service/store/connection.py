@@ -13,7 +13,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from learner.errors import ServerError
-from learner.service.store import cluster
+from learner.service.store.cluster import is_of_one
+from learner.service.store.routing import Route, route
+from learner.service.store.topology import Rerouted, cluster_of
 from learner.service.store.url import checked, has_password, is_of_cluster, of_servers
 
 __all__ = [
@@ -111,7 +113,7 @@ def async_client(url: str, *, block_ms: int | None = None) -> redis.asyncio.Redi
     return made
 
 
-def _from_url(kind: Any, url: str, block_ms: int | None, to: cluster.Route | None = None, **own: Any) -> Any:
+def _from_url(kind: Any, url: str, block_ms: int | None, to: Route | None = None, **own: Any) -> Any:
     """Return a client of a kind, with options of its own; `to` replaces the route of a new one."""
     url = checked(url)
     servers = of_servers(url)
@@ -124,10 +126,8 @@ def _from_url(kind: Any, url: str, block_ms: int | None, to: cluster.Route | Non
         seeds = [(each.get("host", "localhost"), each.get("port", 6379)) for each in at]
         own_kind = {"connection_class": redis.connection.Connection, "retry": Retry(NoBackoff(), 0)}
         asking = options | own_kind | at[0]
-        known = cluster.cluster_of(url, seeds, is_of_cluster(url) or None)
-        cluster.route(
-            made, to or cluster.Route(known, asking, lambda route: _from_url(kind, url, block_ms, route, **own))
-        )
+        known = cluster_of(url, seeds, is_of_cluster(url) or None)
+        route(made, to or Route(known, asking, lambda route: _from_url(kind, url, block_ms, route, **own)))
     return made
 
 
@@ -160,7 +160,7 @@ def passing_trouble(error: redis.RedisError) -> str | None:
     "the server can't write to its disk"
     >>> passing_trouble(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
     """
-    if isinstance(error, cluster.Rerouted):
+    if isinstance(error, Rerouted):
         return error.trouble
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return PASSING["LOADING"]
@@ -181,7 +181,7 @@ def address(connection: redis.Redis) -> str:
     ('example.org:6379', '/run/valkey.sock')
     """
     options = connection.connection_pool.connection_kwargs
-    if cluster.is_of_one(connection) and options["route"].address:
+    if is_of_one(connection) and options["route"].address:
         return str(options["route"].address)
     path: str | None = options.get("path")
     host = options.get("host", "localhost")
