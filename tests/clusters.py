@@ -29,7 +29,7 @@ cluster-node-timeout {timeout_ms}
 cluster-replica-validity-factor 0
 cluster-require-full-coverage no
 requirepass {password}
-primaryauth {password}
+masterauth {password}
 dir .
 appendonly yes
 appendfsync everysec

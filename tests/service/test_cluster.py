@@ -5,21 +5,25 @@ import json
 import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 
 from learner import AsyncClient, Client
+from learner.client.connections import Connections
+from learner.client.conversations import Conversations
 from learner.errors import ServerError
 from learner.model import Model
 from learner.service.store import Store, connection, registry
 from learner.service.store.acl import set_user
 from learner.service.store.cluster import towards
+from learner.service.store.durability import Durability
 from learner.service.store.topology import Rerouted
 from learner.service.wire import MODELS, Keys
 from tests.clusters import lone, slot_of
 from tests.command_line import invoke, invoke_failing
-from tests.conftest import SEED, state_bytes
+from tests.conftest import SEED, state_bytes, wait_until
 from worker import Worker
 
 
@@ -49,6 +53,13 @@ def drain(made):
             made.owning.close()
             return made.model
     raise AssertionError("it never came to an end")
+
+
+@pytest.fixture(scope="module")
+def one():
+    """A cluster of one node, and its URL."""
+    with lone() as made:
+        yield made
 
 
 EXAMPLES = [(i % 2, {f"w{i % 7}": 1.0, "x": float(i % 5)}) for i in range(300)]
@@ -136,6 +147,39 @@ def test_a_reply_key_outside_the_slot_harms_nobody_else(cluster, capfd):
         f"requests with reply 'learner:replies:me' have no answer: it must start with {keys.replies}"
         in capfd.readouterr().err
     )
+
+
+def test_connections_of_asyncio_serve_models_of_all_primaries(cluster):
+    names = [cluster.name_at(node) for node in cluster.primaries()]
+    for name in names:
+        create(cluster.url, name)
+
+    async def lags():
+        connections = Connections(cluster.plain_url, 5.0)
+        for name in names:
+            about = Conversations(name, 5.0, Durability())
+            await connections.run(about.push([{"batch": _batch({"a": 1.0})}] * 2, None))
+            await connections.run(about.require_model())
+        found = [await connections.run(Conversations(name, 5.0, Durability()).lag()) for name in names]
+        await connections.aclose()
+        return found
+
+    assert asyncio.run(lags()) == [2, 2, 2]
+
+
+def test_a_wait_that_the_server_ends_is_no_sign_that_nothing_was_done(one):
+    node, url = one
+    create(url, "waits")
+    client = Client("waits", url, timeout=10.0, durability="failover")  # it has no replica, so it waits
+    with ThreadPoolExecutor() as pool:
+        pushed = pool.submit(client.push, {"a": 1}, 1)
+        wait_until(lambda: node.client.info()["blocked_clients"])
+        (blocked,) = [each["id"] for each in node.client.client_list() if each["cmd"] == "wait"]
+        node.client.execute_command("CLIENT", "UNBLOCK", blocked, "ERROR")  # as a failover does
+        with pytest.raises(Rerouted, match="a primary no more") as error:
+            pushed.result()
+    assert not error.value.is_undone
+    assert node.client.xlen(Keys("waits").examples) == 1
 
 
 # ---- slots that move ----
@@ -289,22 +333,23 @@ def test_a_slot_that_no_node_has_is_named():
         assert connection.passing_trouble(Rerouted("why", "what")) == "why"
 
 
-def test_roles_may_ask_for_the_slots_and_a_node_that_cannot_be_reached_is_named(monkeypatch):
-    with lone() as (node, url):
-        create(url, "m")
-        for role in ("producer", "worker"):
-            node.client.execute_command(*set_user("m", role, "pw"))
-        place = url.partition("@")[2]
-        Client("m", f"redis+cluster://m-producer:pw@{place}").push(features={"a": 1.0}, target=1)
-        learned = drain(owner(f"redis+cluster://m-worker:pw@{place}", "m"))
-        assert learned.n_examples == 1
-        node.client.execute_command("ACL", "SETUSER", "m-producer", "-cluster|slots")
-        with pytest.raises(ServerError, match="must let this user send CLUSTER SLOTS"):
-            Client("m", f"redis+cluster://m-producer:pw@{place}/").push(features={"a": 1.0}, target=1)
-        node.client.config_set("cluster-announce-port", 1)  # as behind an address that is good inside only
-        monkeypatch.setenv("REDIS_URL", url)
-        told = invoke_failing("create", "other")
-        assert "no connection to the primary of the model's keys (the cluster says that it is at 127.0.0.1:1: " in told
+def test_roles_may_ask_for_the_slots_and_a_node_that_cannot_be_reached_is_named(one, monkeypatch):
+    node, url = one
+    create(url, "m")
+    for role in ("producer", "worker"):
+        node.client.execute_command(*set_user("m", role, "pw"))
+    place = url.partition("@")[2]
+    Client("m", f"redis+cluster://m-producer:pw@{place}").push(features={"a": 1.0}, target=1)
+    learned = drain(owner(f"redis+cluster://m-worker:pw@{place}", "m"))
+    assert learned.n_examples == 1
+    node.client.execute_command("ACL", "SETUSER", "m-producer", "-cluster|slots")
+    with pytest.raises(ServerError, match="must let this user send CLUSTER SLOTS"):
+        Client("m", f"redis+cluster://m-producer:pw@{place}/").push(features={"a": 1.0}, target=1)
+    node.client.config_set("cluster-announce-port", 1)  # as behind an address that is good inside only
+    monkeypatch.setenv("REDIS_URL", url)
+    told = invoke_failing("create", "other")
+    assert "no connection to the primary of the model's keys (the cluster says that it is at 127.0.0.1:1: " in told
+    node.client.config_set("cluster-announce-port", 0)
 
 
 def test_an_address_that_is_down_is_no_reason_to_fail(cluster):

@@ -106,9 +106,12 @@ class Route:
             raise Rerouted(MOVING, f"slot {error.slot_id} goes to {Address(error.host, error.port)}") from error
         if isinstance(error, TryAgainError):
             raise Rerouted(MOVING, "some are here, others there already") from error
-        if isinstance(error, ClusterDownError) or str(error).startswith("UNBLOCKED"):
+        if isinstance(error, ClusterDownError):
             self.forget()
-            raise Rerouted(DOWN if isinstance(error, ClusterDownError) else UNBLOCKED, str(error)) from error
+            raise Rerouted(DOWN, str(error)) from error
+        if code == "UNBLOCKED":  # of a command that waited, as for confirmations of what was done before it
+            self.forget()
+            raise Rerouted(UNBLOCKED, rest, is_undone=False) from error
         raise error
 
     def slots(self) -> list[Range]:
