@@ -7,6 +7,7 @@ import { spark, state } from "./models.js";
 import { get, ifAllowed, modelPath } from "./server.js";
 
 const WEIGHTS_MS = 30000, REJECTED_MS = 10000, LAGS = 60;
+const PAUSE = 20; // between two readings of the losses, which are many after a while, in times of what one takes
 
 // Show a part; where the token is not for it, the server's words.
 async function section(place, promise, show) {
@@ -19,7 +20,7 @@ export function modelView(model) {
   const badge = el("p"), kind = el("p", { class: "soft" }), facts = el("dl", { class: "facts" }), notices = el("div"), beside = el("div");
   const effects = el("div", null, "reading …"), rejected = el("div", null, "reading …"), lags = [];
   const prefix = el("input", { type: "search", autocomplete: "off", oninput: () => (weightsAt = 0) });
-  let weightsAt = 0, rejectedAt = 0, before = null;
+  let weightsAt = 0, rejectedAt = 0, progressDue = 0, before = null;
 
   const readWeights = () => section(effects, get(`${path}/weights?n=12&prefix=${encodeURIComponent(prefix.value)}`), effectTable);
   const readRejected = () => section(rejected, get(`${path}/rejected?n=6`), rejectedList);
@@ -37,6 +38,13 @@ export function modelView(model) {
         el("p", { class: "soft" }, "The effect is how much a feature changes the score from example to example."), effects),
       el("section", { class: "card", "aria-labelledby": "rejected" },
         el("h2", { id: "rejected" }, "Rejected last"), rejected)));
+
+  async function readProgress() {
+    const started = Date.now();
+    if (started < progressDue) return;
+    chart.show(await get(`${path}/progress`));
+    progressDue = Date.now() + PAUSE * (Date.now() - started);
+  }
 
   function showStatus(row, status) {
     const now = row?.state ?? "none";
@@ -74,12 +82,12 @@ export function modelView(model) {
   };
 
   async function readAll() {
-    const [rows, status, progress] = await Promise.all(["models", path, `${path}/progress`].map((each) => ifAllowed(get(each))));
+    const [rows, status] = await Promise.all(["models", path].map((each) => ifAllowed(get(each))));
     health.hidden = status instanceof Error;
     if (health.hidden) fill(notices, el("p", { class: "notice" }, name(status.message)));
     else {
       showStatus(rows.find((each) => each.model === model), status);
-      chart.show(progress);
+      await readProgress();
     }
     const now = Date.now();
     if (now - weightsAt > WEIGHTS_MS) {
