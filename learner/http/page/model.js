@@ -144,6 +144,8 @@ function rejectedList(entries) {
     el("p", { class: "code", tabindex: 0, role: "group", "aria-label": "What came" }, name((entry.example ? JSON.stringify(entry.example) : entry.data).slice(0, 1000))))));
 }
 
+const TITLES = ["Candidate", "Examples", "Late loss", "The model’s", "Difference", "Interval", "Verdict"];
+
 function candidates(listed, isCandidate) {
   const rows = listed.map((each) => [each.model.split("/")[1], each]);
   const reach = Math.max(...rows.map(([, { progress }]) => Math.max(Math.abs(progress?.beside_low ?? 0), Math.abs(progress?.beside_high ?? 0)))) || 1;
@@ -151,18 +153,18 @@ function candidates(listed, isCandidate) {
   return el("section", { class: "card", "aria-labelledby": "beside" },
     el("h2", { id: "beside" }, isCandidate ? "Compared with the model beside it" : "Candidates beside it"),
     el("p", { class: "soft" }, "The difference of the late losses on the same examples; below 0 the candidate is better. Its interval holds at all times at once (95%)."),
-    el("div", { class: "scroll" }, el("table", null,
-      el("thead", null, el("tr", null, ["Candidate", "Examples", "Late loss", "The model’s", "Difference", "Interval", "Verdict"].map((title, i) => el("th", { scope: "col", class: i && i < 5 ? "num" : null }, title)))),
+    el("div", { class: "scroll" }, el("table", { class: "models" },
+      el("thead", null, el("tr", null, TITLES.map((title, i) => el("th", { scope: "col", class: i && i < 5 ? "num" : null }, title)))),
       el("tbody", null, rows.map(([title, each]) => {
-        const p = each.progress ?? {}, n = p.beside_examples;
+        const p = each.progress ?? {}, n = p.beside_examples, cell = (i, kind, ...text) => el("td", { class: kind, "data-label": TITLES[i] }, ...text);
         const verdict = each.error ? "damaged" : p.beside_low === null ? "not decided" : p.beside_high < 0 ? "better" : p.beside_low > 0 ? "worse" : "not decided";
         return el("tr", null, el("th", { scope: "row" }, el("a", { href: `#/models/${encodeURIComponent(each.model)}` }, name(title))),
-          el("td", { class: "num" }, count(n ?? 0)), el("td", { class: "num" }, n ? number(p.beside_late_loss) : "–"), el("td", { class: "num" }, n ? number(p.beside_old_late_loss) : "–"),
-          el("td", { class: "num" }, n ? signed(p.beside_difference) : "–"),
-          el("td", null, n && p.beside_low !== null ? svg("svg", { class: "interval", viewBox: "0 0 100 18", preserveAspectRatio: "none", role: "img", "aria-label": `from ${signed(p.beside_low)} to ${signed(p.beside_high)}` },
+          cell(1, "num", count(n ?? 0)), cell(2, "num", n ? number(p.beside_late_loss) : "–"), cell(3, "num", n ? number(p.beside_old_late_loss) : "–"),
+          cell(4, "num", n ? signed(p.beside_difference) : "–"),
+          cell(5, null, n && p.beside_low !== null ? svg("svg", { class: "interval", viewBox: "0 0 100 18", preserveAspectRatio: "none", role: "img", "aria-label": `from ${signed(p.beside_low)} to ${signed(p.beside_high)}` },
             svg("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 18, "vector-effect": "non-scaling-stroke" }),
             svg("line", { x1: x(p.beside_low), x2: x(p.beside_high), y1: 9, y2: 9, "vector-effect": "non-scaling-stroke" }),
             svg("line", { x1: x(p.beside_difference), x2: x(p.beside_difference), y1: 4, y2: 14, "vector-effect": "non-scaling-stroke" })) : "–"),
-          el("td", null, verdict));
+          cell(6, null, verdict));
       })))));
 }
