@@ -5,6 +5,7 @@ import urllib.parse
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.http.asking import MAX_ASKING
 from learner.http.bodies import BODY_SECONDS, MAX_BODY_BYTES, MAX_TOGETHER_BYTES

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.errors import LearnerError
 from learner.service.wire import MAX_VALUE_BYTES

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner.errors import LearnerError
 from learner.http.operations import OPERATIONS
 from learner.http.refusals import RefusedError
