@@ -14,9 +14,6 @@ import pytest
 
 from tests.command_line import file  # noqa: F401
 
-pytest.importorskip("starlette", reason="needs the extra serve")
-pytest.importorskip("uvicorn", reason="needs the extra serve")
-
 
 class Answer(NamedTuple):
     """What came back: the status, the headers by lower-case name, and the body."""

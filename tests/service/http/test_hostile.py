@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 import starlette.requests
 import uvicorn
 
