@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "erase": Entry(
         "learner.commands.erasing",
-        "Erase entries, and features with their weights, from all that the server keeps of MODEL, its snapshots included.",
+        "Erase entries, and features with their weights, from all that the server keeps of MODEL.",
     ),
     "explain": Entry(
         "learner.commands.examples", "Ask MODEL why: what each feature of RECORD (JSON) adds to the score."
