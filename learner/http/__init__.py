@@ -12,6 +12,7 @@
     description    the operations as an OpenAPI document, and as a page
     application    all of it together
     running        the server process
+    page/          the page in the browser: files that are served as they are
 
 Answers are those of the wire, and so are bounds and error words: the record of a request goes to the worker as it came.
 """

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,7 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from learner.http.counting import Counts
-from learner.http.description import document, page
+from learner.http.description import document
+from learner.http.description import page as described
 from learner.http.operations import OPERATIONS, Asked, Operation, Service
 from learner.http.refusals import RefusedError, refusal_of
 from learner.http.tokens import Tokens
@@ -30,6 +32,9 @@ HEADERS = {  # of every answer: nothing is kept, framed, guessed or loaded
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+PAGE = Path(__file__).parent / "page"  # the files of the page in the browser
+PAGE_POLICY = "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+KINDS = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PROMETHEUS = "text/plain; version=0.0.4"
 
@@ -54,6 +59,7 @@ def application(service: Service, tokens: Tokens) -> ASGIApp:
         Who may do what.
     """
     counts = Counts()
+    pages = {file.name: file.read_bytes() for file in PAGE.iterdir() if file.suffix[1:] in KINDS}
 
     async def metrics(request: Request) -> Response:
         tokens.require(request.headers.get("authorization"), "monitor", None)
@@ -64,10 +70,18 @@ def application(service: Service, tokens: Tokens) -> ASGIApp:
 
     async def docs(request: Request) -> Response:
         policy = HEADERS["content-security-policy"] + "; style-src 'unsafe-inline'"
-        return answer(200, page(), "text/html; charset=utf-8", {"content-security-policy": policy})
+        return answer(200, described(), "text/html; charset=utf-8", {"content-security-policy": policy})
 
     endpoints: list[tuple[str, str, Endpoint]]
-    endpoints = [("GET", "/metrics", metrics), ("GET", "/openapi.json", openapi), ("GET", "/docs", docs)]
+
+    async def page(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in pages:
+            return _of_http(request, HTTPException(404))
+        return answer(200, pages[name], KINDS[name.rpartition(".")[2]], {"content-security-policy": PAGE_POLICY})
+
+    endpoints = [("GET", "/", page), ("GET", "/page/{name}", page), ("GET", "/metrics", metrics)]
+    endpoints += [("GET", "/openapi.json", openapi), ("GET", "/docs", docs)]
     endpoints += [(each.method, each.path, _endpoint(each, service, tokens)) for each in OPERATIONS]
     routes = [
         Route(path, _Measured(path, endpoint, counts, tokens), methods=[method]) for method, path, endpoint in endpoints

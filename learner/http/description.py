@@ -16,7 +16,7 @@ TEXT = (
 VALUE: dict[str, Any] = {"description": "Whatever the model's featurizer takes: mostly a map of fields."}
 FEATURES: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "number"}}
 NUMBER: dict[str, Any] = {"type": ["number", "null"]}
-POINT = ("examples", "time", "progressive_loss", "recent_loss", "constant_loss", "late_loss")
+POINT = ("examples", "time", "progressive_loss", "recent_loss", "constant_loss", "late_loss", "answered_loss")
 DRIFT = ("examples", "time", "before", "after")
 OPTIONS: dict[str, Any] = {
     "explain": {"type": "boolean", "description": "With what each feature adds to the score."},
@@ -114,10 +114,20 @@ SCHEMAS: dict[str, Any] = {
         {
             "model": {"type": "string"},
             "loss": {"type": "string"},
+            "unit": {"type": "string"},
             "points": {"type": "array", "items": {"type": "object", "properties": dict.fromkeys(POINT, NUMBER)}},
             "drifts": {"type": "array", "items": {"type": "object", "properties": dict.fromkeys(DRIFT, NUMBER)}},
         },
         ["model", "points", "drifts"],
+    ),
+    "Fields": _object(
+        {
+            "model": {"type": "string"},
+            "target": {"type": ["string", "null"]},
+            "fields": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+            "record": VALUE,
+        },
+        ["model", "fields"],
     ),
     "Weights": _object(
         {

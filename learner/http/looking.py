@@ -1,17 +1,26 @@
 """What models are, and how they do: what the commands print with ``--json``, and the weights and the losses for pictures."""
 
 import asyncio
+import io
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import msgpack
+
+from learner.losses import LOSSES
+from learner.packing import UNPACK_ERRORS
 from learner.service.curves import curve, points
 from learner.service.store import Store, connection, listing
+from learner.service.store.reading import Entries
 from learner.service.store.rejected import listed
+from learner.service.wire import describe
 from learner.stored import require_readable
 
 __all__ = ["Looking"]
 
+UNUSED = ("ignore", "id")  # kinds of columns that have no features
+N_LATEST = 5  # entries among which the last record is looked for
 MAX_KEPT = 32  # rankings of weights of the last commits
 
 T = TypeVar("T")
@@ -28,15 +37,17 @@ class Looking:
 
     def __init__(self, url: str) -> None:
         self._client = connection.client(url)
-        self._loading = asyncio.Lock()
+        self._board = listing.Board(self._client)
+        self._listing, self._loading = asyncio.Lock(), asyncio.Lock()
         self._kept: OrderedDict[tuple[Any, ...], list[dict[str, Any]]] = OrderedDict()
 
     def _store(self, model: str) -> Store:
         return Store(self._client, model)
 
     async def models(self) -> list[dict[str, Any]]:
-        """Return the rows of ``learner list``."""
-        return await asyncio.to_thread(lambda: list(listing.rows(self._client)))
+        """Return the rows of ``learner top --json``."""
+        async with self._listing:
+            return await asyncio.to_thread(self._board.read)
 
     async def status(self, model: str) -> dict[str, Any]:
         """Return what ``learner status`` prints."""
@@ -52,7 +63,20 @@ class Looking:
         def read(store: Store) -> dict[str, Any]:
             spec = store.spec()
             with require_readable(f"progress of {model!r}", f"delete {store.keys.progress}"):
-                return {"model": model, "loss": spec["loss"]} | points(curve(store.progress()))
+                loss = LOSSES[spec["loss"]]
+                about = {"model": model, "loss": spec["loss"], "unit": f"{loss.measure} ({loss.unit})"}
+                return about | points(curve(store.progress()))
+
+        return await self._read(model, read)
+
+    async def fields(self, model: str, with_record: bool) -> dict[str, Any]:
+        """Return the fields of a record that the model names, with their kinds, and the last record that was pushed."""
+
+        def read(store: Store) -> dict[str, Any]:
+            spec = store.spec()
+            record = _last_record(store.stream.latest(N_LATEST)) if with_record else None
+            with require_readable(f"spec of {model!r}", f"put it back at {store.keys.spec}"):
+                return {"model": model, "target": spec.get("target"), "fields": fields_of(spec), "record": record}
 
         return await self._read(model, read)
 
@@ -83,6 +107,46 @@ class Looking:
 
     async def _read(self, model: str, read: Callable[[Store], T]) -> T:
         return await asyncio.to_thread(read, self._store(model))
+
+
+def fields_of(spec: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the fields of a record that a spec names, in its columns or templates, with their kinds; None: it has none.
+
+    >>> fields_of({"columns": {"price": {"kind": "number"}, "note": {"kind": "ignore"}}, "featurizer": {}})
+    {'price': 'number'}
+    >>> fields_of({"columns": None, "featurizer": {"templates": [{"template": "category", "field": "from.city"}]}})
+    {'from': None}
+    """
+    if columns := spec.get("columns"):
+        places = {column["with"]: "place" for column in columns.values() if "with" in column}
+        return {name: column["kind"] for name, column in columns.items() if column["kind"] not in UNUSED} | places
+    return dict.fromkeys(_named(spec["featurizer"]))
+
+
+def _named(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        if isinstance(field := part.get("field"), str):
+            yield field.partition(".")[0]
+        part = list(part.values())
+    for each in part if isinstance(part, list) else ():
+        yield from _named(each)
+
+
+def _last_record(entries: Entries) -> Any:
+    """Return the first record that some entries have, as it came; None: they have none."""
+    examples = (_example(fields) for _, fields in entries)
+    return next((example["record"] for example in examples if isinstance(example.get("record"), Mapping)), None)
+
+
+def _example(fields: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    """Return the example of an entry, or its first one."""
+    if b"records" not in fields:
+        return describe("entry", msgpack.packb(fields)) or {}
+    try:
+        first = msgpack.Unpacker(io.BytesIO(fields[b"records"]), strict_map_key=False).unpack()
+    except (*UNPACK_ERRORS, msgpack.OutOfData):
+        return {}
+    return describe("records", msgpack.packb(first)) or {}
 
 
 def _strongest(store: Store, n: int, prefix: str, by_effect: bool) -> list[dict[str, Any]]:

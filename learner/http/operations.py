@@ -113,6 +113,10 @@ async def _progress(service: Service, asked: Asked) -> Answer:
     return 200, await service.looking.progress(asked.model)
 
 
+async def _fields(service: Service, asked: Asked) -> Answer:
+    return 200, await service.looking.fields(asked.model, "administrator" in asked.token.roles)
+
+
 async def _weights(service: Service, asked: Asked) -> Answer:
     query = asked.request.query_params
     if (by := query.get("by", "effect")) not in ("effect", "size"):
@@ -162,7 +166,7 @@ OPERATIONS = (
         gives={200: "It does.", 503: "It does not."},
         answer="Ok",
     ),
-    Operation("GET", "/models", "monitor", "The models and their candidates: `learner list --json`.", _models),
+    Operation("GET", "/models", "monitor", "The models and their candidates: `learner top --json`.", _models),
     Operation("GET", "/models/{model}", "monitor", "How a model is doing: `learner status MODEL --json`.", _status),
     Operation(
         "GET",
@@ -171,6 +175,14 @@ OPERATIONS = (
         "The losses over time, beside the best constant's, and the rises that were found.",
         _progress,
         answer="Progress",
+    ),
+    Operation(
+        "GET",
+        "/models/{model}/fields",
+        "asker",
+        "The fields of a record that the model names, with their kinds; for an administrator also the last record pushed.",
+        _fields,
+        answer="Fields",
     ),
     Operation(
         "GET",

@@ -39,8 +39,8 @@ class Curve:
         How many examples had been learned, and when, in seconds since 1970.
     loss, recent, constant : list of float
         The progressive loss of all examples so far, the loss of those since the element before, and the best constant's loss.
-    late : list of float or None
-        The late loss so far; None: it was not measured yet.
+    late, answered : list of float or None
+        The late and the answered loss so far; None: it was not measured yet.
     n_commits : int
         How many commits each element stands for.
     drifts : sequence of Drift
@@ -53,6 +53,7 @@ class Curve:
     recent: list[float]
     constant: list[float]
     late: list[float | None]
+    answered: list[float | None]
     n_commits: int
     drifts: Sequence[Drift] = ()
 
@@ -72,7 +73,10 @@ def curve(entries: Iterable[Mapping[bytes, bytes]], most: int = MOST_POINTS) -> 
     drifts: dict[float, Drift] = {}
     for entry in entries:
         row: list[Any] = [float(entry[field]) for field in FIELDS]
-        row.append(float(entry[b"late_loss"]) if float(entry.get(b"late_examples", 0)) else None)
+        row += [
+            float(entry[name + b"_loss"]) if float(entry.get(name + b"_examples", 0)) else None
+            for name in (b"late", b"answered")
+        ]
         if b"drift_examples" in entry:
             at, before, after = (float(entry[b"drift_" + name]) for name in (b"examples", b"before", b"after"))
             drifts.setdefault(at, Drift(at, row[1], before, after))
@@ -87,18 +91,20 @@ def curve(entries: Iterable[Mapping[bytes, bytes]], most: int = MOST_POINTS) -> 
     n_commits = -(-len(rows) // most)
     kept = set(range(len(rows) - 1, -1, -n_commits))  # the last one always remains
     kept |= {i + 1 for i, (a, b) in enumerate(itertools.pairwise(rows)) if math.frexp(b[0])[1] > math.frexp(a[0])[1]}
-    examples, times, loss, constant, late = map(list, zip(*(rows[i] for i in sorted(kept)), strict=True))
+    examples, times, loss, constant, late, answered = map(list, zip(*(rows[i] for i in sorted(kept)), strict=True))
     sums = [0.0, *(mean * n for mean, n in zip(loss, examples, strict=True))]
     since = zip(itertools.pairwise(sums), itertools.pairwise([0.0, *examples]), strict=True)
     recent = [(after - before) / (n - m) for (before, after), (m, n) in since]
-    return Curve(examples, times, loss, recent, constant, late, n_commits, [drifts[at] for at in sorted(drifts)])
+    return Curve(
+        examples, times, loss, recent, constant, late, answered, n_commits, [drifts[at] for at in sorted(drifts)]
+    )
 
 
 def points(losses: Curve | None) -> dict[str, Any]:
     """Return a curve as data: ``points``, each with its figures, and ``drifts``."""
     if losses is None:
         return {"points": [], "drifts": []}
-    names = ("examples", "time", "progressive_loss", "recent_loss", "constant_loss", "late_loss")
-    columns = (losses.examples, losses.times, losses.loss, losses.recent, losses.constant, losses.late)
+    names = ("examples", "time", "progressive_loss", "recent_loss", "constant_loss", "late_loss", "answered_loss")
+    columns = (losses.examples, losses.times, losses.loss, losses.recent, losses.constant, losses.late, losses.answered)
     rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     return {"points": rows, "drifts": [drift._asdict() for drift in losses.drifts]}

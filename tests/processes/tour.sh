@@ -14,9 +14,9 @@ try() {
   "$@" 2>&1 || echo "(exit code $?)"
 }
 wait_until() { # a command, until it succeeds
-  local end=$((SECONDS + 120))
+  local end=$((SECONDS + 300))
   until "$@" > /dev/null 2>&1; do
-    ((SECONDS < end)) || { echo "not within 120 s: $*" && learner status spam && exit 1; }
+    ((SECONDS < end)) || { echo "not within 300 s: $*" && learner status spam && exit 1; }
     sleep 0.3
   done
 }

@@ -159,7 +159,10 @@ class Store:
         SpecError
             When what is there is no spec.
         """
-        data = cast("bytes | None", self.client.get(self.keys.spec))
+        return self.spec_of(cast("bytes | None", self.client.get(self.keys.spec)))
+
+    def spec_of(self, data: bytes | None) -> dict[str, Any]:
+        """Return the spec that the model's key holds, as `spec` does."""
         if data is None:
             if name := moved_to(self):
                 raise MissingError(

@@ -15,7 +15,7 @@ import redis
 from learner.service.store.paging import pages
 from learner.service.wire import MODELS, NAME, Keys
 
-__all__ = ["memory", "models", "register", "unregister"]
+__all__ = ["memory", "models", "register", "registered", "unregister"]
 
 PAGE_KEYS = 1000
 
@@ -30,6 +30,13 @@ def unregister(client: redis.Redis, model: str) -> None:
     """Remove a model's name: SREM."""
     with contextlib.suppress(redis.ResponseError):
         client.srem(MODELS, model)
+
+
+def registered(client: redis.Redis) -> list[str]:
+    """Return the names that the set has, in any order; none if this user may not read it: SMEMBERS."""
+    with contextlib.suppress(redis.exceptions.NoPermissionError):
+        return [name for member in _members(client) if _is_name(name := member.decode(errors="replace"))]
+    return []
 
 
 def models(client: redis.Redis) -> list[str]:

@@ -47,7 +47,7 @@ def printed(run, *arguments):
 
 
 def test_models_and_their_states_are_what_the_commands_print(http, learned):
-    assert [lasting(http("GET", "/models").data)] == lasting(printed(learned, "list"))
+    assert [lasting(http("GET", "/models").data)] == lasting(printed(learned, "top"))
     assert [row["model"] for row in http("GET", "/models").data] == ["m", "m/c"]
     for model in ("m", "m/c"):
         answer = http("GET", f"/models/{urllib.parse.quote(model, safe='')}")

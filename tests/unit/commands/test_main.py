@@ -42,6 +42,7 @@ COMMANDS = [
     "snapshots",
     "status",
     "templates",
+    "top",
     "warm",
     "weights",
     "worker",

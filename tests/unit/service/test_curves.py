@@ -31,7 +31,7 @@ def test_each_doubling_is_there_however_many_commits_came_and_so_are_the_rises()
     commits = entries(examples)
     for commit in commits[-2:]:
         commit |= {b"drift_examples": b"9000", b"drift_before": b"0.25", b"drift_after": b"0.5", b"late_loss": b"0.75"}
-    commits[-1][b"late_examples"] = b"10"
+    commits[-1] |= {b"late_examples": b"10", b"answered_examples": b"5", b"answered_loss": b"0.25"}
     curves = curve(commits, most=200)
     assert {1 << k for k in range(15)} - {1 << 14} <= set(curves.examples)
     assert sum(8192 <= n < 16_384 for n in curves.examples) > 50
@@ -40,6 +40,6 @@ def test_each_doubling_is_there_however_many_commits_came_and_so_are_the_rises()
     data = points(curves)
     assert data["drifts"] == [drift._asdict()]
     last = {"examples": 19_999.0, "time": float(commits[-1][b"time"]), "progressive_loss": 0.5, "recent_loss": 0.5}
-    assert data["points"][-1] == last | {"constant_loss": 1.0, "late_loss": 0.75}
+    assert data["points"][-1] == last | {"constant_loss": 1.0, "late_loss": 0.75, "answered_loss": 0.25}
     assert data["points"][0]["late_loss"] is None
     assert points(curve([])) == {"points": [], "drifts": []}
