@@ -75,7 +75,7 @@ def page_rows(asked: Asked) -> Iterator[Row]:
     found = measure(*((WARM_UP, 1) if asked.quick else (REQUESTS, PAIRS)))
     over, wire = found["http_per_second"], found["wire_per_second"]
     yield Row(
-        "questions over 16 connections to `learner serve`: failures of 10,000; a second, beside the wire's from as many threads",
+        "questions over 16 connections to `learner serve`: failures of 10,000; a second, beside as many threads on the wire",
         f"{found['failures']:.0f}; {over:,.0f} / {wire:,.0f} = {found['ratio']:.2f}",
         "no failure",
     )
