@@ -115,7 +115,7 @@ function factsOf(row, status, lags) {
     figures.answered_examples ? fact("Answered loss", number(figures.answered_loss), `of ${count(figures.answered_examples)} answers`) : null,
     fact("Rejected", count(figures.rejected ?? 0), `${count(status.rejected_kept)} kept`),
     fact("Features", count(status.features), `${megabytes(figures.bytes)} in the worker, ${megabytes(row?.bytes)} on the server`),
-    fact("Last commit", status.committed ? ago(status.now - status.committed) : "none yet", `${count(status.commits)} commits`),
+    fact("Last commit", status.committed ? ago(status.now - status.committed) : "none yet", status.commits === 1 ? "1 commit" : `${count(status.commits)} commits`),
     fact("Worker process", "worker" in owner ? name(owner.pid) : "none", "worker" in owner ? name(`on ${owner.host}, durability ${owner.durability}`) : "start one with ‘learner worker’"),
   ];
 }
