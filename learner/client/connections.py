@@ -14,6 +14,7 @@ from learner.service.store.cluster import clients_of
 __all__ = ["Connections"]
 
 MAX_CONVERSATIONS = 100  # at once, of a client: each takes a connection; time that the others wait is no time to answer
+OTHERS = 10  # connections beside, for whoever uses them directly
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class Connections:
             for pid, loop in list(self._loops):
                 if pid == here[0] and loop.is_closed():
                     self._loops.pop((pid, loop), None)  # another thread may have been quicker
-            made = connection.async_client(self._url, block_ms=self._block_ms)
+            made = connection.async_client(self._url, block_ms=self._block_ms, most=self._most + OTHERS)
             self._loops[here] = _OfLoop(made, asyncio.Semaphore(self._most))
         return self._loops[here]
 

@@ -1,5 +1,6 @@
 """The application: routes to operations, errors to answers, and what every answer says."""
 
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -137,8 +138,8 @@ class _Measured:
 
 def _require_loopback(request: Request) -> None:
     """Refuse names of others: a page in a browser on this machine must not reach a server without tokens under its own name."""
-    host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
-    if host.lower() not in LOOPBACK:
+    host = request.headers.get("host", "")
+    if re.sub(r":\d*$", "", host.lower()) not in LOOPBACK:
         raise RefusedError(
             421, f"host must be one of {', '.join(LOOPBACK)} where there are no tokens (got {host!r:.80})"
         )

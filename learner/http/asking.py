@@ -161,7 +161,9 @@ class _Pushed:
             raise
         except Exception as error:
             if refusal := refusal_of(error):
-                raise RefusedError(503, str(refusal), pushed=self.n) from error
+                raise RefusedError(
+                    503 if refusal.status == 400 else refusal.status, str(refusal), pushed=self.n
+                ) from error
             raise
 
     def answer(self) -> Answer:

@@ -54,8 +54,8 @@ class Looking:
         return await asyncio.to_thread(self._store(model).described)
 
     async def target(self, model: str) -> str | None:
-        """Return the field of the outcome that the model says; None if it says none."""
-        return (await asyncio.to_thread(self._store(model).spec)).get("target")
+        """Return the field of the outcome that the model says; None if it says none, or this server's user may not look."""
+        return (await asyncio.to_thread(self._store(model).known_spec) or {}).get("target")
 
     async def progress(self, model: str) -> dict[str, Any]:
         """Return the losses, commit by commit, and the rises that were found: see `learner.service.curves.points`."""

@@ -67,5 +67,5 @@ def refusal_of(error: Exception) -> RefusedError | None:
         return RefusedError(next(status for kind, status in STATUSES if isinstance(error, kind)), str(error))
     if type(error).__module__.partition(".")[0] == "redis":
         trouble = passing_trouble(error)  # type: ignore[arg-type]
-        return RefusedError(503, f"server: {trouble or error}")
+        return RefusedError(503 if trouble else 500, f"server: {trouble or error}")
     return None

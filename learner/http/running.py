@@ -129,14 +129,14 @@ class _Protocol(H11Protocol):
 def _listening(host: str, port: int, tokens: Tokens) -> socket.socket:
     """Return a socket that listens at an address."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except OSError as error:
         raise LearnerError(f"--listen must be an address of this machine (got {host}: {error.strerror})") from error
     if not tokens.are_required and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise LearnerError(f"--listen must be an address of the loopback, as 127.0.0.1, without --tokens (got {host})")
-    listener = socket.socket(family, kind)
+    listener = socket.socket(family, kind, protocol)  # by the protocol asyncio knows that answers must not be delayed
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

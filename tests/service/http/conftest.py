@@ -14,9 +14,6 @@ import pytest
 
 from tests.command_line import file  # noqa: F401
 
-pytest.importorskip("starlette", reason="needs the extra serve")
-pytest.importorskip("uvicorn", reason="needs the extra serve")
-
 
 class Answer(NamedTuple):
     """What came back: the status, the headers by lower-case name, and the body."""
@@ -73,6 +70,7 @@ class Http:
 
 def serve(url: str, *options: str) -> "tuple[subprocess.Popen[str], Http]":
     """Start ``learner serve`` on any port that is free."""
+    pytest.importorskip("uvicorn", reason="needs the extra serve")
     process = subprocess.Popen(
         [sys.executable, "-m", "learner", "serve", "--listen", "127.0.0.1:0", *options],
         env={**os.environ, "REDIS_URL": url},

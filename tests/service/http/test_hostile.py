@@ -1,8 +1,11 @@
 """What somebody may send that is no request, or is one that never ends: the server goes on."""
 
 import asyncio
+import socket
 
 import pytest
+
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 import starlette.requests
 import uvicorn
 
@@ -10,6 +13,7 @@ from learner.http import bodies, running
 from learner.http.application import _of_fault
 from learner.http.bodies import Bodies
 from learner.http.refusals import RefusedError
+from learner.http.tokens import Tokens
 from learner.model import Model
 from learner.service.store import Store
 from learner.service.store.connection import client as connect
@@ -126,6 +130,22 @@ def test_a_head_that_does_not_come_is_given_up(monkeypatch):
     first, silent, further, kept = asyncio.run(answers())
     assert (first, silent, further) == (b"", b"", b"")
     assert kept.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_answers_are_not_held_back_for_acknowledgements():
+    """An answer is sent in two pieces: without TCP_NODELAY the second one waits for 40 ms."""
+
+    async def accepted():
+        found = asyncio.get_running_loop().create_future()
+        listener = running._listening("127.0.0.1", 0, Tokens(None))
+        server = await asyncio.start_server(lambda _, writing: found.set_result(writing), sock=listener)
+        _, writing = await asyncio.open_connection(*listener.getsockname())
+        is_set = (await found).get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writing.close()
+        server.close()
+        return is_set
+
+    assert asyncio.run(accepted())
 
 
 def test_who_goes_away_while_it_waits_does_no_harm(http, client, create, serving):

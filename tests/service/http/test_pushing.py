@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.http.bodies import MAX_BODY_BYTES
 from learner.service.store import Store

@@ -1,16 +1,20 @@
 """Questions over HTTP: the answers are the wire's to the last digit, and so are the refusals."""
 
+import contextlib
 import json
 import math
+import socket
 import threading
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.errors import LearnerError
 from learner.service.wire import MAX_VALUE_BYTES
 from tests.benchmarks.web import load, over_http
 from tests.conftest import wait_until
+from tests.streams import KEYS
 
 RECORDS = [{"a": i % 7 / 3, "word": f"w{i % 5}", "b": -i / 7} for i in range(60)]
 KINDS = {
@@ -202,6 +206,22 @@ def test_a_request_that_came_too_late_or_among_too_many_is_504_or_503(http, redi
     asking.join(30)
     assert answers[0].status == 504
     assert "must be answered within its deadline_ms" in answers[0].data["error"]
+
+
+def test_more_questions_than_redis_py_has_connections_wait_and_are_answered(http, client, create, serving):
+    """They hold up nobody else, as when their worker is away."""
+    create(featurizer="fields")
+    body = b'{"record": {}, "timeout": 30}'
+    head = b"POST /models/m/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    with contextlib.ExitStack() as opened:
+        address = ("127.0.0.1", http.port)
+        connections = [opened.enter_context(socket.create_connection(address, 30)) for _ in range(120)]
+        for connection in connections:
+            connection.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        wait_until(lambda: client.xlen(KEYS.requests) == 120)
+        assert http("POST", "/models/m/examples", {"a": 1, "target": 1}).status == 200
+        with serving():
+            assert [connection.recv(15) for connection in connections] == [b"HTTP/1.1 200 OK"] * 120
 
 
 def test_16_connections_are_all_answered(http, create, serving):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner.errors import LearnerError
 from learner.http.operations import OPERATIONS
 from learner.http.refusals import RefusedError
@@ -89,6 +90,24 @@ def test_a_token_for_some_models_neither_sees_nor_touches_others(guarded, redis_
         answer = http("GET", f"/models/{name}", headers=headers)
         assert (answer.status, "token must be for the model" in answer.data["error"]) == (403, True)
         assert http("POST", f"/models/{name}/predict", {"record": {}}, headers=headers).status == 403
+
+
+def test_a_server_whose_user_has_a_role_does_what_that_role_may(roles, serving):
+    """And says what it may not, which no token changes."""
+    with serving():
+        for role in ("asker", "producer"):
+            process, http = serve(roles[role])
+            try:
+                asked = http("POST", "/models/m/predict", {"record": {}, "timeout": 20})
+                pushed = http("POST", "/models/m/examples", {"a": 1, "target": 1})
+                seen = http("GET", "/models/m")
+            finally:
+                process.terminate()
+                process.communicate(timeout=30)
+            assert (asked.status, pushed.status, seen.status) == (
+                (200, 500, 500) if role == "asker" else (500, 200, 500)
+            )
+            assert "permissions" in seen.data["error"]
 
 
 def test_schemes_that_are_none(guarded, redis_url):
