@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from learner.service.store.embedded import Embedded
-from tests.pages import PAGES, blocks, matches
+from tests.pages import PAGES, ROOT, blocks, matches
 
 SESSIONS = [page for page in PAGES if blocks(page, "console")]
 ATTEMPTS = 20  # half a second apart: the worker takes a moment to start, to learn and to commit
@@ -26,6 +26,7 @@ def session(tmp_path):
     environment = {
         **os.environ,
         "LEARNER_HOME": str(home),
+        "PYTHONPATH": str(ROOT),  # an installed copy would be compiled anew
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     environment.pop("REDIS_URL", None)
