@@ -14,6 +14,7 @@ import pytest
 from learner import kernels
 from learner.compiling import TARGET
 from learner.kernels import jit
+from tests.streams import KEYS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -33,6 +34,20 @@ compiled = []
 with jit.listening(lambda name: None, lambda name, seconds: compiled.append(name)):
     value = logistic(0.0, 1.0)
 print(json.dumps([value, compiled, str(jit.machine_code_folder())]))
+"""
+
+# One of our commands, and then the doors that it has used.
+USED = """
+import gc, json, sys
+from learner.commands import main
+try:
+    main()
+except SystemExit as end:
+    if end.code:
+        raise
+from learner.kernels.jit import Door
+doors = [door for door in gc.get_objects() if type(door) is Door and door._dispatcher is not None]
+print(json.dumps([(door.__name__, str(types)) for door in doors for types in door._dispatcher.signatures]))
 """
 
 
@@ -191,15 +206,23 @@ def test_machine_code_in_a_read_only_folder_is_used_and_what_is_missing_is_made_
     assert sorted(cache.rglob("*")) == files
 
 
+def used(*arguments):
+    """Run one of our commands; return the doors that it called or made ready, with the types of their arguments."""
+    done = subprocess.run([sys.executable, "-c", USED, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return {tuple(door) for door in json.loads(done.stdout.splitlines()[-1])}
+
+
 @pytest.mark.slow
-def test_a_worker_compiles_nothing_where_learner_warm_has_run(package, tmp_path, redis_url, create):
-    """As in a container: the image has the cache."""
+def test_a_worker_uses_no_loop_that_learner_warm_does_not_compile(client, redis_url, create):
+    """As in a container, whose image has the cache."""
     create(featurizer="fields")
-    warm = start(package, tmp_path / "cache", "-m", "learner", "warm")
-    assert warm.wait(1800) == 0
-    worker = start(package, tmp_path / "cache", "-m", "learner", "worker", "m", "--burst", "--redis-url", redis_url)
-    _, errors = worker.communicate(timeout=300)
-    assert (worker.returncode, "compil" in errors) == (0, False), errors
+    client.xadd(KEYS.examples, {"record": '{"a": 1, "b": "x"}', "target": "1"})
+    client.xadd(KEYS.requests, {"record": '{"a": 1}', "reply": KEYS.replies + "me", "explain": "1"})
+    warm, worker = used("warm"), used("worker", "m", "--burst", "--redis-url", redis_url)
+    assert client.llen(KEYS.replies + "me") == 1
+    assert {name for name, _ in worker} >= {"learn", "predict", "featurize"}
+    assert worker <= warm
 
 
 @pytest.mark.slow
