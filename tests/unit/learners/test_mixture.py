@@ -14,8 +14,8 @@ from tests.unit.streams import STREAMS, indicators, mixed, new, pack, reference_
 N_EXAMPLES = 400 if kernels.JIT else 40
 KINDS = [(1, "late"), (2, "at_once"), ("two alone", "at_once"), ("two with cells", "late"), (3, "late")]
 EACH = list(itertools.product(range(len(STREAMS)), range(len(LOSSES))))
-# The default with every stream and loss; of the other kinds every two of kind, stream and loss. Three rates would be compiled anew:
-# they are learned with the JIT off, in processes/test_jit_off.py.
+# The default with every stream and loss; of the other kinds every two of kind, stream and loss. Three rates would be compiled
+# anew: they are learned with the JIT off, in processes/test_jit_off.py.
 CASES = [(STREAMS[i], (2, "late"), [*LOSSES][j]) for i, j in EACH]
 CASES += [(STREAMS[i], kind, [*LOSSES][j]) for i, j in EACH if (kind := KINDS[(i + j) % 5])[0] != 3 or not kernels.JIT]
 
