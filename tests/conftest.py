@@ -51,24 +51,24 @@ compiling.choose_target()  # as our commands do, so that the processes that test
 
 
 COMPILED: "dict[str, tuple[dict[str, Any], ...]]" = {  # by the process that compiles it
-    "gw0": ({}, {"rates": [0.5]}, {"task": "multiclass"}, {"optimizer": "sgd"}),
-    "gw1": ({"featurizer": "text"},),
+    "gw0": ({}, {"rates": [0.5]}, {"task": "multiclass"}),
+    "gw1": ({"featurizer": "text"}, {"optimizer": "sgd"}),
 }
-HEADS: "tuple[dict[str, Any], ...]" = ({"neural": [5, 4]}, {"neural": {"hidden": [5, 4], "alone": True}})
+HEAD = {"neural": [5, 4]}  # each other shape would be compiled anew: all tests have this one
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compile the loops before any test, so that no test's deadline counts it; each in one process, others wait.
 
-    The models of a process share the functions that their loops call: two processes that compile one loop each take twice as
-    long as one that compiles both. A process that is alone leaves the heads to the tests that need them.
+    The loops of a process share the functions that they call: two processes that compile one loop each take much more time than
+    one that compiles both. A process that is alone leaves the head to the tests that need it.
     """
     from learner.model import Model
 
     folder, worker, groups = tmp_path_factory.getbasetemp(), os.environ.get("PYTEST_XDIST_WORKER"), dict(COMPILED)
     if worker:
-        folder, groups["gw1"] = folder.parent, HEADS + groups["gw1"]
+        folder, groups["gw1"] = folder.parent, (HEAD, *groups["gw1"])
     gc.disable()  # it would take a tenth of the time
     for name, kinds in sorted(groups.items(), key=lambda group: group[0] != worker):
         with (folder / f"compiling {name}").open("w") as lock:
