@@ -208,7 +208,9 @@ def test_machine_code_in_a_read_only_folder_is_used_and_what_is_missing_is_made_
 
 def used(*arguments):
     """Run one of our commands; return the doors that it called or made ready, with the types of their arguments."""
-    done = subprocess.run([sys.executable, "-c", USED, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", USED, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     return {tuple(door) for door in json.loads(done.stdout.splitlines()[-1])}
 
