@@ -28,6 +28,7 @@ __all__ = [
 JSON, LINES = "application/json", "application/x-ndjson"
 MAX_BODY_BYTES = 4 * MAX_ENTRY_BYTES
 MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on
+SHOWN_BYTES = 60  # of a body, in a message
 BODY_SECONDS = 30.0  # for a body to come
 
 BLANKS = re.compile(r"[ \t\n\r]*")
@@ -50,6 +51,7 @@ class Bodies:
             When it is of another kind, too large, too slow, or among too many.
         """
         _require_kind(request, kinds)
+        request.state.is_read = True
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
@@ -189,4 +191,4 @@ class _Text:
         return value, self._text[start : self._at].encode("utf-8", "surrogateescape")
 
     def _error(self, why: str) -> FormatError:
-        return FormatError(f"body must be JSON as /docs has it (got {show(self._body)}: {why})")
+        return FormatError(f"body must be JSON as /docs has it (got {show(self._body[:SHOWN_BYTES])}: {why})")

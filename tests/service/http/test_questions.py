@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.errors import LearnerError
-from learner.service.wire import MAX_VALUE_BYTES
+from learner.service.wire import MAX_BATCH, MAX_VALUE_BYTES
 from tests.benchmarks.web import load, over_http
 from tests.conftest import wait_until
 from tests.streams import KEYS
@@ -171,6 +171,8 @@ def test_of_many_each_bad_one_has_its_error_in_its_place(http, redis_url, create
         assert http("POST", "/models/m/predict", {"records": []}).data == {"answers": []}
         only = http("POST", "/models/m/predict", {"records": ["\ud800"]})
         assert (only.status, len(only.data["answers"])) == (400, 1)
+        many = http("POST", "/models/m/predict", {"records": [{}] * (MAX_BATCH + 1)})
+        assert (many.status, many.data["error"]) == (400, "records must be at most 10000 at once (got more)")
 
 
 def test_without_a_worker_or_a_model_the_client_s_words_come_with_503_or_404(http, redis_url, create):
