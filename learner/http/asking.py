@@ -80,11 +80,10 @@ class Asking:
 
     async def _predict_many(self, about: Conversations, array: bytes, features: bool) -> Answer:
         """Return the answer to each of many, or its error, in their order; 400 if there are only errors."""
-        found = await _apart(_decoded, array, "batch" if features else "records")
-        good = [each for each in found if not isinstance(each, LearnerError)]
-        replies = iter(await self.connections.run(about.ask_many(good, features, True)) if good else [])
-        answers = [each if isinstance(each, LearnerError) else next(replies) for each in found]
-        listed = [{"error": str(each)} if isinstance(each, LearnerError) else each for each in answers]
+        raws = await _apart(_listed, array, "batch" if features else "records")
+        records = (_decoded(raw, "features" if features else "record") for raw in raws)  # as they are packed
+        found = await self.connections.run(about.ask_many(records, features, True))
+        listed = [{"error": str(each)} if isinstance(each, LearnerError) else each for each in found]
         return 400 if listed and all("error" in each for each in listed) else 200, {"answers": listed}
 
     # ---- examples ----
@@ -191,15 +190,16 @@ async def _apart(read: Callable[..., T], body: bytes, *options: Any) -> T:
     return await asyncio.to_thread(read, body, *options)
 
 
-def _decoded(array: bytes, what: str) -> list[Any]:
-    """Return records or features, with the error in place of each that can't be decoded."""
-    found: list[Any] = []
-    for raw in _few(elements(array), what):
-        try:
-            found.append(decode_value(raw, "features" if MANY[what] else "record"))
-        except LearnerError as error:
-            found.append(error)
-    return found
+def _listed(array: bytes, what: str) -> list[bytes]:
+    return list(_few(elements(array), what))
+
+
+def _decoded(raw: bytes, what: str) -> Any:
+    """Return a record or features, or the error why it can't be decoded."""
+    try:
+        return decode_value(raw, what)
+    except LearnerError as error:
+        return ExampleError(str(error))
 
 
 def _examples(body: bytes, form: str, target: str, identity: str | None) -> tuple[list[Batch], _Bad]:
