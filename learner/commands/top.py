@@ -87,19 +87,12 @@ def _run(board: "Board", url: str, every: float) -> None:
             if is_due:
                 view.look()
                 due = time.monotonic() + every
-            pressed = keys(0.0)
+            pressed = keys(min(LOOK_SECONDS, max(due - time.monotonic(), 0.0)) if not is_due else 0.0)
             for key in pressed:
                 view.press(key)
             if is_due or pressed or console.size != size:
                 size = console.size
                 live.update(Text("\n", no_wrap=True, overflow="crop").join(view.lines()), refresh=True)
-            if not pressed and not view.is_over:
-                _wait(min(LOOK_SECONDS, max(due - time.monotonic(), 0.0)))
-
-
-def _wait(seconds: float) -> None:
-    """Wait for a key."""
-    select.select([sys.stdin], [], [], seconds)
 
 
 @contextlib.contextmanager
@@ -113,14 +106,20 @@ def _keyboard() -> "Iterator[Callable[[float], list[str]]]":
     handler = signal.signal(signal.SIGTERM, _end)
     try:
         tty.setcbreak(descriptor)
-        yield (
-            lambda seconds: (
-                keys_in(os.read(descriptor, 1024)) if select.select([descriptor], [], [], seconds)[0] else []
-            )
-        )
+        yield lambda seconds: _pressed(descriptor, seconds)
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
         signal.signal(signal.SIGTERM, handler)
+
+
+def _pressed(descriptor: int, seconds: float) -> list[str]:
+    """Return the keys pressed within a time."""
+    if not select.select([descriptor], [], [], seconds)[0]:
+        return []
+    data = os.read(descriptor, 1024)
+    if not data:  # the terminal is gone
+        raise KeyboardInterrupt
+    return keys_in(data)
 
 
 def _end(number: int, _frame: Any) -> NoReturn:

@@ -8,6 +8,7 @@ import pytest
 
 from learner.service.store import Store
 from tests.browser import PROGRAM, Browser
+from tests.conftest import wait_until
 
 pytest.importorskip("starlette", reason="needs the extra serve")
 pytest.importorskip("uvicorn", reason="needs the extra serve")
@@ -128,12 +129,15 @@ def test_a_record_is_asked_and_what_a_field_changes_is_seen(browser, page, clien
         strongest = max(reply["contributions"], key=lambda part: abs(part[4]))
         assert float(adds[strongest[0]].replace("−", "-")) == pytest.approx(strongest[4], rel=1e-3)
 
+        push(client, "spam", [({"words": 7, "from": "Nice"}, "ham")] * 30)  # it learns on
+        wait_until(lambda: abs(asker.predict({"words": 7, "from": "Nice"}) - first) > 0.01)
         browser.run(f"{FIELD.format('`words`')}.select(), {FIELD.format('`words`')}.focus()")
         browser.press("2")
         browser.wait("document.querySelector('.ask').innerText.includes('before')")
-        second = asker.predict({"words": 2, "from": "Nice"})
+        first, second = (asker.predict({"words": words, "from": "Nice"}) for words in (7, 2))
         shown = browser.run("document.querySelector('.answer').innerText")
         assert f"spam {100 * second:.1f}%" in shown
+        assert f"spam {100 * first:.1f}%" in shown  # by the same weights
         assert f"{100 * (first - second):.4g}"[:3] in shown
         assert "now" in shown
         assert "words" in browser.run("document.querySelector('.adds tbody').innerText")

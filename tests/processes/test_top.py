@@ -146,3 +146,13 @@ def test_while_the_server_is_away_it_says_so_and_goes_on_afterwards(terminal, tm
         assert shown.end() == 128 + signal.SIGTERM
     finally:
         embedded.stop()
+
+
+def test_an_error_that_trying_again_would_not_help_is_one_line_after_the_screen_is_left(terminal, redis_url, client):
+    client.execute_command("ACL", "SETUSER", "nobody", "on", ">secret", "+ping")
+    shown = terminal(redis_url.replace("//:", "//nobody:").replace(redis_url.split(":")[2].split("@")[0], "secret"))
+    assert shown.end() == 2
+    after = shown.written.rpartition(b"\x1b[?1049l")[2]
+    assert b"Error: server: " in after
+    assert after.count(b"\n") == 1
+    client.execute_command("ACL", "DELUSER", "nobody")

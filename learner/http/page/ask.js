@@ -86,12 +86,13 @@ export function askForm(model) {
     clearTimeout(timer);
     const mine = ++asked, json = body(), values = Object.assign(Object.create(null), Object.fromEntries(inputs().map((input) => [input.name, input.value])));
     try {
-      const reply = await post(`${path}/predict`, `{"record": ${json}, "explain": true}`);
+      const compared = baseline; // asked again, too: the model may have learned since, and only the edit should show
+      const [reply, before] = await Promise.all([json, compared?.json].map((each) => each && post(`${path}/predict`, `{"record": ${each}, "explain": true}`)));
       if (mine !== asked) return;
       sessionStorage.setItem(remembered(model), json);
-      latest = { reply, values };
+      latest = { reply, values, json };
       say("");
-      if (baseline) showChange();
+      if (compared) showChange((baseline = { ...compared, reply: before }));
       else setBaseline(latest);
     } catch (problem) {
       if (mine === asked) say(problem.message);
@@ -108,8 +109,8 @@ export function askForm(model) {
     fill(result, answer(reply), notes(reply), addsOf(reply), labels(reply));
   }
 
-  function showChange() {
-    const then = baseline.reply, now = latest.reply;
+  function showChange({ reply: then }) {
+    const now = latest.reply;
     const was = sums(then), is = sums(now);
     const rows = [...new Set([...was.keys(), ...is.keys()])].map((feature) => [feature, was.get(feature) ?? null, is.get(feature) ?? null])
       .map(([feature, a, b]) => [feature, a, b, (b ?? 0) - (a ?? 0)]).filter((row) => Math.abs(row[3]) > 1e-12).sort((a, b) => Math.abs(b[3]) - Math.abs(a[3]));

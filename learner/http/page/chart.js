@@ -22,7 +22,7 @@ function ticks(low, high, n) {
 
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 const day = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const tick = (value) => (Math.abs(value) >= 1e6 ? String(+value.toPrecision(3)).length > 7 ? value.toExponential().replace("e+", "e") : count(value) : number(value, 3));
+const tick = (value) => (Math.abs(value) >= 1e6 ? (+value.toPrecision(3)).toExponential().replace("e+", "e") : number(value, 3));
 const short = (n) => (n >= 1e6 ? `${+(n / 1e6).toFixed(2)}M` : n >= 1e4 ? `${+(n / 1e3).toFixed(1)}k` : count(n));
 
 // The range of the losses: rare high points at the start are cut off.

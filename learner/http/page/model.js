@@ -7,6 +7,7 @@ import { spark, state } from "./models.js";
 import { get, ifAllowed, modelPath } from "./server.js";
 
 const WEIGHTS_MS = 30000, REJECTED_MS = 10000, LAGS = 60;
+const PAUSE = 20; // between two readings of the losses, which are many after a while, in times of what one takes
 
 // Show a part; where the token is not for it, the server's words.
 async function section(place, promise, show) {
@@ -19,7 +20,7 @@ export function modelView(model) {
   const badge = el("p"), kind = el("p", { class: "soft" }), facts = el("dl", { class: "facts" }), notices = el("div"), beside = el("div");
   const effects = el("div", null, "reading …"), rejected = el("div", null, "reading …"), lags = [];
   const prefix = el("input", { type: "search", autocomplete: "off", oninput: () => (weightsAt = 0) });
-  let weightsAt = 0, rejectedAt = 0, before = null;
+  let weightsAt = 0, rejectedAt = 0, progressDue = 0, before = null;
 
   const readWeights = () => section(effects, get(`${path}/weights?n=12&prefix=${encodeURIComponent(prefix.value)}`), effectTable);
   const readRejected = () => section(rejected, get(`${path}/rejected?n=6`), rejectedList);
@@ -37,6 +38,13 @@ export function modelView(model) {
         el("p", { class: "soft" }, "The effect is how much a feature changes the score from example to example."), effects),
       el("section", { class: "card", "aria-labelledby": "rejected" },
         el("h2", { id: "rejected" }, "Rejected last"), rejected)));
+
+  async function readProgress() {
+    const started = Date.now();
+    if (started < progressDue) return;
+    chart.show(await get(`${path}/progress`));
+    progressDue = Date.now() + PAUSE * (Date.now() - started);
+  }
 
   function showStatus(row, status) {
     const now = row?.state ?? "none";
@@ -74,12 +82,12 @@ export function modelView(model) {
   };
 
   async function readAll() {
-    const [rows, status, progress] = await Promise.all(["models", path, `${path}/progress`].map((each) => ifAllowed(get(each))));
+    const [rows, status] = await Promise.all(["models", path].map((each) => ifAllowed(get(each))));
     health.hidden = status instanceof Error;
     if (health.hidden) fill(notices, el("p", { class: "notice" }, name(status.message)));
     else {
       showStatus(rows.find((each) => each.model === model), status);
-      chart.show(progress);
+      await readProgress();
     }
     const now = Date.now();
     if (now - weightsAt > WEIGHTS_MS) {
@@ -107,7 +115,7 @@ function factsOf(row, status, lags) {
     figures.answered_examples ? fact("Answered loss", number(figures.answered_loss), `of ${count(figures.answered_examples)} answers`) : null,
     fact("Rejected", count(figures.rejected ?? 0), `${count(status.rejected_kept)} kept`),
     fact("Features", count(status.features), `${megabytes(figures.bytes)} in the worker, ${megabytes(row?.bytes)} on the server`),
-    fact("Last commit", status.committed ? ago(status.now - status.committed) : "none yet", `${count(status.commits)} commits`),
+    fact("Last commit", status.committed ? ago(status.now - status.committed) : "none yet", status.commits === 1 ? "1 commit" : `${count(status.commits)} commits`),
     fact("Worker process", "worker" in owner ? name(owner.pid) : "none", "worker" in owner ? name(`on ${owner.host}, durability ${owner.durability}`) : "start one with ‘learner worker’"),
   ];
 }
@@ -136,6 +144,8 @@ function rejectedList(entries) {
     el("p", { class: "code", tabindex: 0, role: "group", "aria-label": "What came" }, name((entry.example ? JSON.stringify(entry.example) : entry.data).slice(0, 1000))))));
 }
 
+const TITLES = ["Candidate", "Examples", "Late loss", "The model’s", "Difference", "Interval", "Verdict"];
+
 function candidates(listed, isCandidate) {
   const rows = listed.map((each) => [each.model.split("/")[1], each]);
   const reach = Math.max(...rows.map(([, { progress }]) => Math.max(Math.abs(progress?.beside_low ?? 0), Math.abs(progress?.beside_high ?? 0)))) || 1;
@@ -143,18 +153,18 @@ function candidates(listed, isCandidate) {
   return el("section", { class: "card", "aria-labelledby": "beside" },
     el("h2", { id: "beside" }, isCandidate ? "Compared with the model beside it" : "Candidates beside it"),
     el("p", { class: "soft" }, "The difference of the late losses on the same examples; below 0 the candidate is better. Its interval holds at all times at once (95%)."),
-    el("div", { class: "scroll" }, el("table", null,
-      el("thead", null, el("tr", null, ["Candidate", "Examples", "Late loss", "The model’s", "Difference", "Interval", "Verdict"].map((title, i) => el("th", { scope: "col", class: i && i < 5 ? "num" : null }, title)))),
+    el("div", { class: "scroll" }, el("table", { class: "models" },
+      el("thead", null, el("tr", null, TITLES.map((title, i) => el("th", { scope: "col", class: i && i < 5 ? "num" : null }, title)))),
       el("tbody", null, rows.map(([title, each]) => {
-        const p = each.progress ?? {}, n = p.beside_examples;
+        const p = each.progress ?? {}, n = p.beside_examples, cell = (i, kind, ...text) => el("td", { class: kind, "data-label": TITLES[i] }, ...text);
         const verdict = each.error ? "damaged" : p.beside_low === null ? "not decided" : p.beside_high < 0 ? "better" : p.beside_low > 0 ? "worse" : "not decided";
         return el("tr", null, el("th", { scope: "row" }, el("a", { href: `#/models/${encodeURIComponent(each.model)}` }, name(title))),
-          el("td", { class: "num" }, count(n ?? 0)), el("td", { class: "num" }, n ? number(p.beside_late_loss) : "–"), el("td", { class: "num" }, n ? number(p.beside_old_late_loss) : "–"),
-          el("td", { class: "num" }, n ? signed(p.beside_difference) : "–"),
-          el("td", null, n && p.beside_low !== null ? svg("svg", { class: "interval", viewBox: "0 0 100 18", preserveAspectRatio: "none", role: "img", "aria-label": `from ${signed(p.beside_low)} to ${signed(p.beside_high)}` },
+          cell(1, "num", count(n ?? 0)), cell(2, "num", n ? number(p.beside_late_loss) : "–"), cell(3, "num", n ? number(p.beside_old_late_loss) : "–"),
+          cell(4, "num", n ? signed(p.beside_difference) : "–"),
+          cell(5, null, n && p.beside_low !== null ? svg("svg", { class: "interval", viewBox: "0 0 100 18", preserveAspectRatio: "none", role: "img", "aria-label": `from ${signed(p.beside_low)} to ${signed(p.beside_high)}` },
             svg("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 18, "vector-effect": "non-scaling-stroke" }),
             svg("line", { x1: x(p.beside_low), x2: x(p.beside_high), y1: 9, y2: 9, "vector-effect": "non-scaling-stroke" }),
             svg("line", { x1: x(p.beside_difference), x2: x(p.beside_difference), y1: 4, y2: 14, "vector-effect": "non-scaling-stroke" })) : "–"),
-          el("td", null, verdict));
+          cell(6, null, verdict));
       })))));
 }

@@ -20,8 +20,8 @@ export const state = (word) => el("span", { class: `state ${word}` }, word.repla
 
 export function spark(values) {
   if (!values || values.length < 2) return "–";
-  const low = Math.min(...values), high = Math.max(...values);
-  const spread = Math.max(high - low, 0.05 * Math.abs(high), 1e-12);
+  const least = Math.min(...values), most = Math.max(...values);
+  const spread = Math.max(most - least, 0.05 * Math.abs(most), 1e-12), low = (least + most - spread) / 2;
   const points = values.map((y, i) => `${((i / (values.length - 1)) * 88 + 1).toFixed(1)},${(22 - ((y - low) / spread) * 20).toFixed(1)}`);
   const words = `from ${number(values[0])} to ${number(values.at(-1))}`;
   return svg("svg", { class: "spark", viewBox: "0 0 90 24", role: "img", "aria-label": words }, svg("polyline", { points: points.join(" ") }));

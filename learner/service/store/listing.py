@@ -225,11 +225,13 @@ class Board:
 def _between(points: Sequence[Point], mean: str, total: str) -> list[float]:
     """Return the mean losses between points, by the mean loss so far and what it is a mean over.
 
-    >>> points = [{"loss": loss, "examples": n} for loss, n in [(0.9, 10.0), (0.9, 10.0), (0.8, 20.0), (0.5, 40.0)]]
+    >>> points = [{"loss": loss, "examples": n} for loss, n in [(float("nan"), 0.0), (0.9, 10.0), (0.9, 10.0), (0.8, 20.0)]]
     >>> _between(points, "loss", "examples")
-    [0.7, 0.2]
+    [0.9, 0.7]
     """
-    known = [(point[mean], point[total]) for point in points if mean in point and total in point]
+    known = [
+        (point[mean] if point[total] else 0.0, point[total]) for point in points if mean in point and total in point
+    ]
     pairs = [(a, b) for a, b in itertools.pairwise(known) if b[1] > a[1]]
     return [round((b[0] * b[1] - a[0] * a[1]) / (b[1] - a[1]), 12) for a, b in pairs]
 
