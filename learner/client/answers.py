@@ -64,7 +64,7 @@ class Many(NamedTuple):
 
 
 def in_requests(records: Iterable[Any], features: bool, probabilities: bool) -> Iterator[Many]:
-    """Yield records in as few requests as the bounds allow."""
+    """Yield records in as few requests as the bounds allow; an `ExampleError` among them is one that can't be asked for."""
     field, most = "batch" if features else "records", WITH_PROBABILITIES if probabilities else ASKED_AT_ONCE
     packed: list[bytes] = []
     errors: list[ExampleError | None] = []
@@ -75,7 +75,7 @@ def in_requests(records: Iterable[Any], features: bool, probabilities: bool) -> 
 
     for record in records:
         try:
-            packed.append(_bounded(pack(record)))
+            packed.append(_packed(record))
         except ExampleError as error:
             errors.append(error)
         else:
@@ -88,7 +88,10 @@ def in_requests(records: Iterable[Any], features: bool, probabilities: bool) -> 
         yield many()
 
 
-def _bounded(packed: bytes) -> bytes:
+def _packed(record: Any) -> bytes:
+    if isinstance(record, ExampleError):
+        raise record
+    packed = pack(record)
     if len(packed) > MAX_VALUE_BYTES:  # a request that is too large would have no answer for its other records either
         raise ExampleError(f"record must be at most {MAX_VALUE_BYTES} bytes (got {len(packed)})")
     return packed
