@@ -76,12 +76,15 @@ class Drift:
     def _add(self, losses: NDArray[np.float64]) -> Rise | None:
         """Take in one block; return the rise that it shows, if one."""
         losses = np.minimum(losses, self._largest)
-        self._blocks = np.vstack([self._blocks, [BLOCK, losses.sum(), losses @ losses]])
+        self._blocks = np.concatenate([self._blocks, [[BLOCK, losses.sum(), losses @ losses]]])
         self._merge()
+        if not (cut := self._find()):  # mostly
+            return None
         mean, found = self._mean(), None
-        while cut := self._find():
+        while cut:
             self._blocks = self._blocks[1:]
             found = found or (cut if cut.after > cut.before else None)
+            cut = self._find()
         self._largest *= self._mean() / mean if mean else 1.0
         return found
 
@@ -95,7 +98,7 @@ class Drift:
         while last > MOST_ALIKE and sizes[last - MOST_ALIKE - 1] == sizes[last - 1]:
             first = last - MOST_ALIKE - 1
             self._blocks[first + 1] += self._blocks[first]
-            self._blocks = np.delete(self._blocks, first, axis=0)
+            self._blocks = np.concatenate([self._blocks[:first], self._blocks[first + 1 :]])
             sizes, last = self._blocks[:, 0], first + 1
 
     def _find(self) -> Rise | None:

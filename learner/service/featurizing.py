@@ -59,12 +59,12 @@ class Several(NamedTuple):
     ----------
     entries : entries
         One at least.
-    packed : sequence of bytes
+    packed : list of bytes
         The example of each, as `pack_together` returns it; none: one entry that must be taken alone.
     """
 
     entries: Entries
-    packed: Sequence[bytes]
+    packed: list[bytes]
 
     @property
     def n(self) -> int:
@@ -214,26 +214,16 @@ def featurized(
 
 def _of_several(several: Several, model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
     """Featurize entries together, and those alone that the model's program leaves to the templates."""
-    entries, data, ends = several.entries, b"".join(several.packed), [*itertools.accumulate(map(len, several.packed))]
+    entries, data, ends = several.entries, b"".join(several.packed), [0, *itertools.accumulate(map(len, several.packed))]
     first = 0
     while first < len(entries):
-        n = 0
-        if model.program:
-            run = model.program.run(data, ends[first - 1] if first else 0, len(entries) - first)
-            n = _n_equal(run.record_ends, ends[first:])  # else an entry's bytes were no whole example
-            if n:
-                yield Group(run.packed[: run.ends[n - 1]], entries[first : first + n], n=n)
-        first += n
+        run = model.program.run(data, ends[first], len(entries) - first) if model.program and data else None
+        if run and run.ends:
+            yield Group(run.packed, entries[first : first + len(run.ends)], n=len(run.ends))
+            first += len(run.ends)
         if first < len(entries):
             yield from _alone(*entries[first], model, pack)
             first += 1
-
-
-def _n_equal(some: Sequence[int], others: Sequence[int]) -> int:
-    """Return how many numbers are the same in both from the first one on."""
-    if some == others:
-        return len(some)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(some, others, strict=False)))
 
 
 def _alone(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:

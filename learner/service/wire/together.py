@@ -7,13 +7,14 @@ import msgspec
 
 from learner.decoding import decode_objects
 from learner.service.wire.bounds import MAX_DEPTH, MAX_SHORT_BYTES
-from learner.service.wire.values import decode_target
+from learner.service.wire.values import decode_target, is_one
 
 __all__ = ["MAX_TOGETHER_BYTES", "pack_together"]
 
 MAX_TOGETHER_BYTES = 4096  # of a record; nothing is answered while many are decoded
 OF_RECORD = frozenset((b"record", b"target", b"importance", b"id"))
 OF_RECORDS = frozenset((b"records", b"id"))
+TOO_LONG = bytes(MAX_SHORT_BYTES + 1)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -21,10 +22,10 @@ Fields = Mapping[bytes, bytes]
 
 
 def pack_together(entries: Iterable[tuple[bytes, Fields]]) -> list[bytes]:
-    r"""Return the example of each entry in msgpack, ``[target, record, importance]``; empty bytes if it must be taken alone.
+    r"""Return the example of each entry in msgpack, one value; empty bytes of an entry that must be taken alone.
 
-    An entry that must be taken alone may be as good as the others: `learner.service.wire.entries.decode_entry` tells. What came
-    in msgpack is not looked at: it may be no whole value, or several.
+    Such an entry may be as good as the others: `learner.service.wire.entries.decode_entry` tells. Small records that are JSON
+    objects are taken together, and small entries of ``records`` with a single one, which is not looked at.
 
     >>> good = {b"record": b'{"lat": 1}', b"target": b"-1"}
     >>> pack_together([(b"1-0", good), (b"2-0", good | {b"record": b"{"}), (b"3-0", {b"records": b"\x92\x01\x80"})])
@@ -32,47 +33,40 @@ def pack_together(entries: Iterable[tuple[bytes, Fields]]) -> list[bytes]:
     """
     packed: list[bytes] = []
     places: list[int] = []
-    texts: list[bytes] = []
     objects: list[Fields] = []
     for place, (_, fields) in enumerate(entries):
-        record = fields.get(b"record", b"")
-        is_object = record[:1] == b"{" and _is_small(record, fields)
-        packed.append(b"" if is_object else _in_msgpack(fields))
+        is_object = fields.get(b"record", b"")[:1] == b"{" and _is_small(fields)
+        packed.append(b"" if is_object else _single(fields))
         if is_object:
             places.append(place)
-            texts.append(record)
             objects.append(fields)
-    records = decode_objects(texts, MAX_DEPTH)
-    for place, example in zip(places, _pack_each(records, objects), strict=True):
+    for place, example in zip(places, _pack_objects(objects), strict=True):
         packed[place] = example
     return packed
 
 
-def _is_small(record: bytes, fields: Fields) -> bool:
+def _is_small(fields: Fields) -> bool:
     """Tell whether an entry of one record is small, and has a target and nothing that would have to be looked at."""
-    target = fields.get(b"target")
-    if target is None or len(target) > MAX_SHORT_BYTES or len(record) > MAX_TOGETHER_BYTES:
+    if len(fields[b"record"]) > MAX_TOGETHER_BYTES or len(fields.get(b"target", TOO_LONG)) > MAX_SHORT_BYTES:
         return False
     return len(fields) == 2 or (
         fields.keys() <= OF_RECORD and max(len(fields.get(name, b"")) for name in (b"importance", b"id")) <= MAX_SHORT_BYTES
     )
 
 
-def _in_msgpack(fields: Fields) -> bytes:
-    """Return the example of an entry that has it in msgpack, empty bytes if it hasn't, or isn't small."""
-    if fields.keys() <= OF_RECORDS:
-        data = fields.get(b"records", b"")
-        return data if len(data) <= MAX_TOGETHER_BYTES and len(fields.get(b"id", b"")) <= MAX_SHORT_BYTES else b""
-    record = fields.get(b"record", b"")
-    if record[:1] < b"\x80" or not _is_small(record, fields):
-        return b""
-    target, importance = _packed(_target(fields)), _packed(_importance(fields))
-    return b"\x93" + target + record + importance if target and importance else b""
+def _single(fields: Fields) -> bytes:
+    """Return the one value of a small entry of ``records``; empty bytes if the entry is no such one."""
+    data = fields.get(b"records", b"")
+    is_small = len(data) <= MAX_TOGETHER_BYTES and len(fields.get(b"id", b"")) <= MAX_SHORT_BYTES
+    return data if is_small and fields.keys() <= OF_RECORDS and is_one(data) else b""
 
 
-def _pack_each(records: Sequence[Any], entries: Sequence[Fields]) -> list[bytes]:
-    """Return examples of records in msgpack; empty bytes where the record is None, or msgpack has no form for a value."""
-    examples = list(zip(map(_target, entries), records, map(_importance, entries), strict=True))
+def _pack_objects(entries: Sequence[Fields]) -> list[bytes]:
+    """Return examples of records that are JSON objects; empty bytes where the text is not so simple."""
+    records = decode_objects([fields[b"record"] for fields in entries], MAX_DEPTH)
+    targets = [decode_target(fields[b"target"]) for fields in entries]
+    importances = [decode_target(fields.get(b"importance", b"1")) for fields in entries]
+    examples = list(zip(targets, records, importances, strict=True))
     try:
         if None not in records:
             return list(map(_pack, examples))
@@ -86,11 +80,3 @@ def _packed(value: Any) -> bytes:
         return _pack(value)
     except (OverflowError, UnicodeEncodeError):
         return b""
-
-
-def _target(fields: Fields) -> Any:
-    return decode_target(fields[b"target"])
-
-
-def _importance(fields: Fields) -> Any:
-    return decode_target(fields.get(b"importance", b"1"))
