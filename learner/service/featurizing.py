@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Group", "Several", "examples_of", "featurize", "featurized", "featurized_records", "together"]
 
-TOGETHER = 100  # entries that are decoded together, at most
+TOGETHER = 250  # entries that are decoded together, at most
 ANY = object()  # what msgpack has no form for
 Fields = dict[bytes, bytes]
 Pack = Callable[[Any], bytes]  # returns the packed features of a record
@@ -71,6 +71,11 @@ class Several(NamedTuple):
         """The number of examples."""
         return len(self.packed)
 
+    @property
+    def ids(self) -> list[bytes]:
+        """The ids that producers chose."""
+        return [fields[b"id"] for _, fields in self.entries if b"id" in fields]
+
 
 class Group(NamedTuple):
     """Packed examples, one after another.
@@ -81,16 +86,17 @@ class Group(NamedTuple):
         The examples.
     entries : entries
         That of all of them, or of each.
-    raws : sequence of bytes
-        Of an entry of many: the bytes to reject if one can't be learned.
     n : int
         The number of examples.
+    data, ends : bytes, sequence of int
+        Of an entry of many: what is rejected of an example that can't be learned lies from one end to the next.
     """
 
     packed: bytes
     entries: Entries
-    raws: Sequence[bytes] = ()
     n: int = 1
+    data: bytes = b""
+    ends: Sequence[int] = ()
 
     def entry(self, i: int) -> tuple[bytes, Fields]:
         """Return the entry of an example."""
@@ -99,10 +105,10 @@ class Group(NamedTuple):
     def rejected(self, i: int, reason: str) -> RejectedEntry:
         """Return what is kept of an example that can't be learned."""
         _, fields = self.entry(i)
-        if self.raws or b"records" in fields:
-            raw = self.raws[i] if self.raws else fields[b"records"]
-            return RejectedEntry("learn", reason, raw, "records")
-        return rejected_entry("learn", reason, fields)
+        if b"records" not in fields:
+            return rejected_entry("learn", reason, fields)
+        raw = self.data[self.ends[i] : self.ends[i + 1]] if self.ends else fields[b"records"]
+        return RejectedEntry("learn", reason, raw, "records")
 
 
 def featurize(example: RawExample, fields: Mapping[bytes, bytes], pack: Pack) -> Example | RejectedEntry:
@@ -162,12 +168,12 @@ def _of_records(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> 
     data, entries = fields[b"records"], [(entry_id, fields)]
     for part in runs(data, model, are_examples=True):
         if not isinstance(part, Piece):
-            raws = [data[start:end] for start, end in itertools.pairwise((part.start, *part.record_ends))]
-            yield Group(part.packed, entries, raws, len(raws))
+            yield Group(part.packed, entries, len(part.ends), data, (part.start, *part.record_ends))
             continue
         raw = decode_raw(*part)
         example = featurize(raw, fields, pack) if isinstance(raw, RawExample) else raw
-        yield example if isinstance(example, RejectedEntry) else Group(example.packed, entries, (part.raw,))
+        ends = 0, len(part.raw)
+        yield example if isinstance(example, RejectedEntry) else Group(example.packed, entries, 1, part.raw, ends)
 
 
 def featurized_records(data: bytes, model: "Model") -> Iterator[bytes | RawRecord | LearnerError]:
@@ -180,7 +186,7 @@ def featurized_records(data: bytes, model: "Model") -> Iterator[bytes | RawRecor
 
 
 def together(entries: Entries, model: "Model") -> Iterator[Several]:
-    """Yield entries in their order: those of one small record each together, if the model has a program, and the others alone."""
+    """Yield entries in their order: those that can be featurized together, and each of the others alone."""
     for start in range(0, len(entries), TOGETHER):
         some = entries[start : start + TOGETHER]
         packed = pack_together(some) if model.program else [b""] * len(some)
@@ -214,10 +220,11 @@ def featurized(
 
 def _of_several(several: Several, model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
     """Featurize entries together, and those alone that the model's program leaves to the templates."""
-    entries, data, ends = several.entries, b"".join(several.packed), [0, *itertools.accumulate(map(len, several.packed))]
+    entries, data = several.entries, b"".join(several.packed)
+    starts = list(itertools.accumulate(map(len, several.packed), initial=0))
     first = 0
     while first < len(entries):
-        run = model.program.run(data, ends[first], len(entries) - first) if model.program and data else None
+        run = model.program.run(data, starts[first], len(entries) - first) if model.program and data else None
         if run and run.ends:
             yield Group(run.packed, entries[first : first + len(run.ends)], n=len(run.ends))
             first += len(run.ends)
@@ -226,7 +233,9 @@ def _of_several(several: Several, model: "Model", pack: Pack) -> Iterator[Group 
             first += 1
 
 
-def _alone(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
+def _alone(
+    entry_id: bytes, fields: Fields, model: "Model", pack: Pack
+) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
     for part in examples_of(entry_id, fields, model, pack):
         if isinstance(part, RejectedEntry):
             yield entry_id, part
@@ -237,14 +246,13 @@ def _alone(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Itera
 def _of_singles(singles: Sequence[Entry], model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
     packed = model.program.run_each(_as_msgpack(singles)) if model.program else [b""] * len(singles)
     for (entry_id, fields, example, _), data in zip(singles, packed, strict=True):
-        raws = (example.raw,) if isinstance(example, Piece) else ()
         if data:
-            yield Group(data, [(entry_id, fields)], raws)
+            yield Group(data, [(entry_id, fields)])
             continue
         done = decode_raw(*example) if isinstance(example, Piece) else example
         if isinstance(done, RawExample):
             done = featurize(done, fields, pack)
-        yield (entry_id, done) if isinstance(done, RejectedEntry) else Group(done.packed, [(entry_id, fields)], raws)
+        yield (entry_id, done) if isinstance(done, RejectedEntry) else Group(done.packed, [(entry_id, fields)])
 
 
 def _as_msgpack(singles: Sequence[Entry]) -> list[bytes]:

@@ -141,17 +141,17 @@ class Learning:
     def _together(self, entries: Entries) -> Iterator[Several]:
         """Yield entries as `together` does; but alone where ids may repeat, once all before them were taken."""
         for several in together(entries, self.model):
-            ids = [fields[b"id"] for _, fields in several.entries if b"id" in fields] if several.packed else []
+            ids = several.ids if several.packed else []
             if ids and (len(set(ids)) < len(ids) or any(name in self._pending or name in self.recent for name in ids)):
                 yield from (Several([entry], []) for entry in several.entries)
             else:
                 yield several
 
     def _take(self, several: Several, waiting: list[Entry | Several | Group]) -> int | None:
-        """Learn entries, or add them to those that are learned together; return how many examples were added, None if stopped."""
+        """Learn entries, or add their examples to those that are learned together; return their number, None if stopped."""
         if several.packed:
             waiting.append(several)
-            self._pending.update(fields[b"id"] for _, fields in several.entries if b"id" in fields)
+            self._pending.update(several.ids)
             return several.n
         entry_id, fields = several.entries[0]
         if self._is_repeated(fields, waiting):

@@ -195,8 +195,9 @@ def _each(entries: Entries, model: "Model") -> Iterator[tuple[tuple[bytes, Field
 
 def _append(entry: tuple[bytes, Fields], packed: bytes, singles: list[Entry | Several | Group]) -> None:
     """Add an entry to those at the end that are to be featurized together."""
-    if not (singles and isinstance(singles[-1], Several)):
-        singles.append(Several([], []))
-    last = singles[-1]
+    last = singles[-1] if singles else None
+    if not isinstance(last, Several):
+        last = Several([], [])
+        singles.append(last)
     last.entries.append(entry)
     last.packed.append(packed)

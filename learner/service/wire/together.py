@@ -50,7 +50,8 @@ def _is_small(fields: Fields) -> bool:
     if len(fields[b"record"]) > MAX_TOGETHER_BYTES or len(fields.get(b"target", TOO_LONG)) > MAX_SHORT_BYTES:
         return False
     return len(fields) == 2 or (
-        fields.keys() <= OF_RECORD and max(len(fields.get(name, b"")) for name in (b"importance", b"id")) <= MAX_SHORT_BYTES
+        fields.keys() <= OF_RECORD
+        and max(len(fields.get(name, b"")) for name in (b"importance", b"id")) <= MAX_SHORT_BYTES
     )
 
 
