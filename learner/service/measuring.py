@@ -143,7 +143,7 @@ class Measuring:
             n += 1
             self._count_bytes(entry[1])
             self.learning.between()
-            if self._is_repeated(entry[1]):
+            if self.is_repeated(entry[1], self._ids):
                 continue
             if packed:
                 _append(entry, packed, singles)
@@ -172,13 +172,13 @@ class Measuring:
                 self._add(batch.packed)
                 self.learning.between()
 
-    def _is_repeated(self, fields: Fields) -> bool:
-        """Tell whether learning will leave an entry out, as one with the same id came before."""
+    def is_repeated(self, fields: Fields, ids: set[bytes]) -> bool:
+        """Tell whether learning will leave an entry out, as one with its id came before, maybe in `ids`, which gets it."""
         identity = fields.get(b"id")
         if identity is None:
             return False
-        is_repeated = identity in self._ids or identity in self.learning.recent
-        self._ids.add(identity)
+        is_repeated = identity in ids or identity in self.learning.recent
+        ids.add(identity)
         return is_repeated
 
     def _add(self, packed: bytes) -> None:
