@@ -75,17 +75,20 @@ class Reply:
     # ---- one of many ----
     def _of_many(self, vectors: Iterator[Vector]) -> Iterator[list[Answer]]:
         """Yield the answers to many, some at a time; those that need no templates are predicted together."""
-        says_more = self._wants_probabilities or self.model.task == "multiclass"
         for some in _chunks(vectors):
             is_over = self._explains or self.seconds > REQUEST_SECONDS
             packed = [] if is_over else [vector for vector in some if isinstance(vector, bytes)]
-            answers = list(self.model.answer_each(packed))
-            if len(answers) == len(some) and None not in answers and not says_more:
-                yield answers  # type: ignore[misc]  # as no answer is None
+            answers = self.model.answer_each(packed)
+            if isinstance(answers, list) and len(answers) == len(some) and self._are_whole(answers):
+                yield answers
                 continue
-            found = iter(answers)
+            found = iter(answers)  # which may be worked out only now, one by one
             for vector in some:
                 yield [self._part(vector, next(found, None) if isinstance(vector, bytes) else None)]
+
+    def _are_whole(self, answers: list[Answer | None]) -> bool:
+        """Tell whether answers are there, and stay as they are."""
+        return not self._wants_probabilities and self.model.task != "multiclass" and None not in answers
 
     def _part(self, vector: Vector, answer: Answer | None = None) -> Answer:
         """Return the answer to one of many, if it is not there yet; an error once the reply is full or took too much work."""
