@@ -56,9 +56,21 @@ class Many(NamedTuple):
         columns = {name: reply[column] for column, name in names.items() if column in reply}
         keys = ("task", *columns)
         rows = zip(itertools.repeat(reply.get("task"), self.errors.count(None)), *columns.values(), strict=False)
-        found: list[Answer | ExampleError] = [dict(zip(keys, row, strict=True)) for row in rows]
+        return self._with_errors([dict(zip(keys, row, strict=True)) for row in rows], reply)
+
+    def values(self, reply: Mapping[str, Any]) -> list[Any]:
+        """Return what `value_of` returns of each answer, or the error, in the order of the records."""
+        predictions = reply.get("predictions", [])
+        if reply.get("task") == "multiclass":
+            return self._with_errors(reply.get("labels", predictions), reply)
+        return self._with_errors([value if value is None else float(value) for value in predictions], reply)
+
+    def _with_errors(self, found: list[Any], reply: Mapping[str, Any]) -> list[Any]:
+        """Return what was found of the records that were asked for with the errors of all, in the order of the records."""
         for i, text in reply.get("errors", {}).items():
             found[int(i)] = ExampleError(text)
+        if not any(self.errors):
+            return found
         asked = iter(found)
         return [next(asked) if error is None else error for error in self.errors]
 

@@ -314,8 +314,7 @@ class Client:
 
         Each is what `predict` returns. Where there is none, an `ExampleError` stands in its place (it is not raised).
         """
-        found = self.ask_many(records, features=features)
-        return [answer if isinstance(answer, ExampleError) else answers.value_of(answer) for answer in found]
+        return self._run(self._conversations.predict_many(records, features))
 
     def explain(
         self,

@@ -17,6 +17,7 @@ import redis
 from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.client.asking import Asking
+from learner.decoding import decode
 from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError
 from learner.service.store.cluster import is_of_one, towards
 from learner.service.store.durability import Durability
@@ -33,6 +34,7 @@ Step = (
     Callable[[Any], Any] | Asking | float
 )  # what a connection does, a request with its reply, or the seconds of a pause
 Conversation = Generator[Step, Any, T]
+_JSON = json.JSONDecoder()
 
 
 class Conversations:
@@ -192,7 +194,7 @@ class Conversations:
             raise self._no_model()
         if popped is None:
             raise (yield from self._silence())
-        reply: dict[str, Any] = json.loads(popped[1])
+        reply: dict[str, Any] = decode(popped[1], _JSON)
         if "error" in reply:
             raise AnswerError(reply["error"])
         return reply
@@ -225,4 +227,11 @@ class Conversations:
         for many in answers.in_requests(records, features, probabilities):
             reply = (yield from self.ask(many.fields)) if None in many.errors else {}
             found += many.answers(reply)
+        return found
+
+    def predict_many(self, records: Iterable[Any], features: bool) -> Conversation[list[Any]]:
+        """Return the prediction for each of many records, or the error, in their order."""
+        found: list[Any] = []
+        for many in answers.in_requests(records, features, probabilities=False):
+            found += many.values((yield from self.ask(many.fields)) if None in many.errors else {})
         return found
