@@ -1,5 +1,6 @@
 """The application: routes to operations, errors to answers, and what every answer says."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,6 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from learner.http.asking import Encoded
+from learner.http.bodies import Bodies
 from learner.http.counting import Counts
 from learner.http.description import document
 from learner.http.description import page as described
@@ -36,6 +39,7 @@ PAGE = Path(__file__).parent / "page"  # the files of the page in the browser
 PAGE_POLICY = "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 KINDS = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+SEND_SECONDS = 60.0  # for the answers to many to be read
 PROMETHEUS = "text/plain; version=0.0.4"
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -46,6 +50,23 @@ def answer(
 ) -> Response:
     """Return an answer with the headers of all of them; those given win."""
     return Response(body, status, HEADERS | dict(headers or {}), kind)
+
+
+class _Pieces(Response):
+    """An answer that is sent a piece at a time, as fast as it is read: a connection holds no more than a few."""
+
+    def __init__(self, status: int, pieces: list[bytes]) -> None:
+        super().__init__(None, status, HEADERS, "application/json")
+        self._pieces = pieces
+        self.headers["content-length"] = str(sum(map(len, pieces)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, unless nobody reads it in time."""
+        async with asyncio.timeout(SEND_SECONDS):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for piece in self._pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body"})
 
 
 def application(service: Service, tokens: Tokens) -> ASGIApp:
@@ -84,7 +105,8 @@ def application(service: Service, tokens: Tokens) -> ASGIApp:
     endpoints += [("GET", "/openapi.json", openapi), ("GET", "/docs", docs)]
     endpoints += [(each.method, each.path, _endpoint(each, service, tokens)) for each in OPERATIONS]
     routes = [
-        Route(path, _Measured(path, endpoint, counts, tokens), methods=[method]) for method, path, endpoint in endpoints
+        Route(path, _Measured(path, endpoint, counts, tokens, service.bodies), methods=[method])
+        for method, path, endpoint in endpoints
     ]
     starlette = Starlette(routes=routes, exception_handlers={HTTPException: _of_http, Exception: _of_fault})
     starlette.router.redirect_slashes = False
@@ -98,7 +120,7 @@ def _endpoint(operation: Operation, service: Service, tokens: Tokens) -> Endpoin
         if model:
             Keys.named(model)  # refuses a name that can't be one
         status, data = await operation.work(service, Asked(request, model, token))
-        return answer(status, to_json(data))
+        return _Pieces(status, data.pieces) if isinstance(data, Encoded) else answer(status, to_json(data))
 
     return respond
 
@@ -106,15 +128,21 @@ def _endpoint(operation: Operation, service: Service, tokens: Tokens) -> Endpoin
 class _Measured:
     """An endpoint whose errors are answers, and whose answers are counted."""
 
-    def __init__(self, route: str, endpoint: Endpoint, counts: Counts, tokens: Tokens) -> None:
+    def __init__(self, route: str, endpoint: Endpoint, counts: Counts, tokens: Tokens, bodies: Bodies) -> None:
         self._route = route
         self._endpoint = endpoint
         self._counts = counts
         self._tokens = tokens
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer a request; what its answer takes is given back once it is sent."""
         request, started = Request(scope, receive), time.monotonic()
+        with self._bodies.room() as request.state.take:
+            response = await self._counted(request, started)
+            await response(scope, receive, send)
+
+    async def _counted(self, request: Request, started: float) -> Response:
         self._counts.n_under_way += 1
         try:
             response = await self._answer(request)
@@ -123,7 +151,7 @@ class _Measured:
         if not hasattr(request.state, "is_read") and {"content-length", "transfer-encoding"} & {*request.headers}:
             response.headers["connection"] = "close"  # what follows is a body that nobody reads
         self._counts.count(request.method, self._route, response.status_code, time.monotonic() - started)
-        await response(scope, receive, send)
+        return response
 
     async def _answer(self, request: Request) -> Response:
         try:

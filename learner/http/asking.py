@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import io
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from learner.client.answers import in_requests
 from learner.client.batches import Batch, batches, outcome_entries, outcome_entry
 from learner.client.connections import Connections
 from learner.client.conversations import Conversations
@@ -18,9 +19,9 @@ from learner.files.values import importance as checked_importance
 from learner.http.bodies import JSON, LINES, elements, parts
 from learner.http.refusals import RefusedError, refusal_of
 from learner.service.store.durability import Durability
-from learner.service.wire import MAX_BATCH, MAX_SHORT_BYTES, decode_value
+from learner.service.wire import MAX_BATCH, MAX_SHORT_BYTES, decode_value, to_json
 
-__all__ = ["MAX_ASKING", "Asking"]
+__all__ = ["MAX_ANSWERS_BYTES", "MAX_ASKING", "Asking", "Encoded"]
 
 SECONDS, MAX_SECONDS = 5.0, 60.0  # to wait for an answer, by default and at most
 MAX_ASKING = (
@@ -30,11 +31,18 @@ MAX_IDENTITY_BYTES = MAX_SHORT_BYTES - 24  # of a push: its entries add two numb
 MANY = {"records": False, "batch": True}  # the name in a request for many: whether they hold features
 OPTIONS = ("explain", "outcome_id", "timeout")
 LARGE_BYTES = 1 << 16  # of a body
+MAX_ANSWERS_BYTES = 16 << 20  # of the answers to many
 MAX_NAMED = 1000  # bad examples or outcomes that an answer names
 FORMS = {JSON: "json", LINES: "jsonl"}
 
-Answer = tuple[int, dict[str, Any]]
+Answer = tuple[int, "dict[str, Any] | Encoded"]
 T = TypeVar("T")
+
+
+class Encoded(NamedTuple):
+    """The JSON of an answer that may be large, in pieces."""
+
+    pieces: list[bytes]
 
 
 class Asking:
@@ -58,8 +66,18 @@ class Asking:
         return Conversations(model, seconds, self._durability)
 
     # ---- predictions ----
-    async def predict(self, model: str, body: bytes) -> Answer:
-        """Return the answer to one record or features, or those to many."""
+    async def predict(self, model: str, body: bytes, take: Callable[[int], None]) -> Answer:
+        """Return the answer to one record or features, or those to many.
+
+        Parameters
+        ----------
+        model : str
+            The model's name.
+        body : bytes
+            Of the request.
+        take : callable
+            Takes room for so many bytes of an answer that may be large: see `learner.http.bodies.Bodies.room`.
+        """
         asked = await _apart(parts, body)
         kinds = [name for name in ("record", "features", *MANY) if name in asked]
         if len(kinds) != 1 or (unknown := asked.keys() - {kinds[0], *OPTIONS}):
@@ -75,16 +93,40 @@ class Asking:
         if kind in MANY:
             if len(fields) > 1:
                 raise FormatError(f"explain and outcome_id must be of one record or features (got {kind})")
-            return await self._predict_many(about, asked[kind], MANY[kind])
-        return 200, await self.connections.run(about.ask(fields))
+            return await self._predict_many(about, asked[kind], MANY[kind], take)
+        reply = await self.connections.run(about.ask(fields))
+        if "explain" not in fields:
+            return 200, reply
+        text = await asyncio.to_thread(to_json, reply)  # of thousands of features, it may be
+        take(len(text))
+        return 200, Encoded([text.encode()])
 
-    async def _predict_many(self, about: Conversations, array: bytes, features: bool) -> Answer:
-        """Return the answer to each of many, or its error, in their order; 400 if there are only errors."""
+    async def _predict_many(
+        self, about: Conversations, array: bytes, features: bool, take: Callable[[int], None]
+    ) -> Answer:
+        """Return the answer to each of many, or its error, in their order; 400 if there are only errors.
+
+        Answers are kept as JSON: with the probabilities of many classes they take several times as much memory as values.
+        """
         raws = await _apart(_listed, array, "batch" if features else "records")
         records = (_decoded(raw, "features" if features else "record") for raw in raws)  # as they are packed
-        found = await self.connections.run(about.ask_many(records, features, True))
-        listed = [{"error": str(each)} if isinstance(each, LearnerError) else each for each in found]
-        return 400 if listed and all("error" in each for each in listed) else 200, {"answers": listed}
+        pieces: list[bytes] = []
+        n_answers, n_bytes, any_answer = 0, 0, not raws
+        for many in in_requests(records, features, probabilities=True):
+            reply = (await self.connections.run(about.ask(many.fields))) if None in many.errors else {}
+            found = many.answers(reply)
+            any_answer |= not all(isinstance(each, LearnerError) for each in found)
+            pieces.append(await asyncio.to_thread(_listed_in_json, found))
+            n_answers, n_bytes = n_answers + len(found), n_bytes + len(pieces[-1])
+            if n_bytes > MAX_ANSWERS_BYTES:
+                fitting = max(1, n_answers * MAX_ANSWERS_BYTES // n_bytes)
+                rule = f"answers must be at most {MAX_ANSWERS_BYTES} bytes together"
+                raise RefusedError(
+                    413, f"{rule} (those to {n_answers} of {len(raws)} have {n_bytes}): ask for {fitting} at once"
+                )
+            take(len(pieces[-1]))
+        joined = itertools.chain.from_iterable((b", ", piece) for piece in pieces)
+        return 200 if any_answer else 400, Encoded([b'{"answers": [', *itertools.islice(joined, 1, None), b"]}"])
 
     # ---- examples ----
     async def push(self, model: str, body: bytes, kind: str, target: str, options: Mapping[str, str]) -> Answer:
@@ -192,6 +234,12 @@ async def _apart(read: Callable[..., T], body: bytes, *options: Any) -> T:
 
 def _listed(array: bytes, what: str) -> list[bytes]:
     return list(_few(elements(array), what))
+
+
+def _listed_in_json(found: Iterable[Any]) -> bytes:
+    """Return answers and errors as the JSON of a list, without its brackets."""
+    listed = [{"error": str(each)} if isinstance(each, LearnerError) else each for each in found]
+    return to_json(listed)[1:-1].encode()
 
 
 def _decoded(raw: bytes, what: str) -> Any:

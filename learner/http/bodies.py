@@ -1,10 +1,13 @@
-"""What a request holds, read within bounds of bytes and time, and taken apart without decoding the records in it."""
+"""What a request holds, read within bounds of bytes and time, and taken apart without decoding the records in it.
+
+What is held for an answer counts among the same bytes.
+"""
 
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from starlette.requests import Request
 
@@ -26,7 +29,7 @@ __all__ = [
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MAX_BODY_BYTES = 4 * MAX_ENTRY_BYTES
-MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on
+MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on, and of answers
 SHOWN_BYTES = 60  # of a body, in a message
 BODY_SECONDS = 30.0  # for a body to come
 
@@ -43,6 +46,30 @@ class Bodies:
     def __init__(self) -> None:
         self._n_bytes = 0
 
+    @contextmanager
+    def room(self) -> Iterator[Callable[[int], None]]:
+        """Give, while a block runs, what takes room for bytes; the room is given back at its end.
+
+        Raises
+        ------
+        RefusedError
+            From what takes room: when there is none left.
+        """
+        taken = 0
+
+        def take(n: int) -> None:
+            nonlocal taken
+            taken += n
+            self._n_bytes += n
+            if self._n_bytes > MAX_TOGETHER_BYTES:
+                rule = f"requests under way and their answers must be at most {MAX_TOGETHER_BYTES} bytes"
+                raise RefusedError(503, f"{rule} (they are more): try again", CLOSE)
+
+        try:
+            yield take
+        finally:
+            self._n_bytes -= taken
+
     @asynccontextmanager
     async def read(self, request: Request, *kinds: str) -> AsyncIterator[bytes]:
         """Give the body of a request while a block runs.
@@ -57,25 +84,20 @@ class Bodies:
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
-        taken = 0
+        n_bytes = 0
         pieces: list[bytes] = []
-        try:
+        with self.room() as take:
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     async for piece in request.stream():
-                        taken += len(piece)
-                        self._n_bytes += len(piece)
-                        if taken > MAX_BODY_BYTES:
+                        n_bytes += len(piece)
+                        if n_bytes > MAX_BODY_BYTES:
                             raise _too_large()
-                        if self._n_bytes > MAX_TOGETHER_BYTES:
-                            rule = f"bodies of requests under way must be at most {MAX_TOGETHER_BYTES} bytes"
-                            raise RefusedError(503, f"{rule} (they are more): try again", CLOSE)
+                        take(len(piece))
                         pieces.append(piece)
             except TimeoutError as error:
                 raise RefusedError(408, f"body must come within {BODY_SECONDS:g} s (it did not)", CLOSE) from error
             yield b"".join(pieces)
-        finally:
-            self._n_bytes -= taken
 
 
 CLOSE = {"connection": "close"}  # the rest of the body is not read

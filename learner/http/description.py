@@ -151,7 +151,7 @@ ERRORS = {
     403: "The token is not for this role or model.",
     404: "There is no such model.",
     408: "The body came too slowly.",
-    413: "The body is too large.",
+    413: "The body, or the answer to it, is too large.",
     415: "The body is of another kind.",
     500: "What is stored is damaged, or this server failed.",
     503: "No worker or no server answers, or too much waits; it may be tried again.",

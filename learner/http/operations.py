@@ -131,7 +131,7 @@ async def _rejected(service: Service, asked: Asked) -> Answer:
 
 async def _predict(service: Service, asked: Asked) -> Answer:
     async with service.bodies.read(asked.request, JSON) as body:
-        return await service.asking.predict(asked.model, body)
+        return await service.asking.predict(asked.model, body, asked.request.state.take)
 
 
 async def _examples(service: Service, asked: Asked) -> Answer:

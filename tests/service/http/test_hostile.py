@@ -82,7 +82,7 @@ def test_bodies_have_room_together_and_give_it_back(monkeypatch):
     for _ in range(3):
         assert refused(taken, request([b"x" * 6, b"x" * 5])) == (
             503,
-            "bodies of requests under way must be at most 10 bytes (they are more): try again",
+            "requests under way and their answers must be at most 10 bytes (they are more): try again",
         )
         assert asyncio.run(read(taken, request([b"x" * 6, b"x" * 4]))) == b"x" * 10
 

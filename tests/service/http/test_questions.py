@@ -1,5 +1,6 @@
 """Questions over HTTP: the answers are the wire's to the last digit, and so are the refusals."""
 
+import asyncio
 import contextlib
 import json
 import math
@@ -11,6 +12,11 @@ import pytest
 pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.errors import LearnerError
+from learner.http import application
+from learner.http import asking as asking_module
+from learner.http.asking import Asking
+from learner.http.refusals import RefusedError
+from learner.service.store.durability import Durability
 from learner.service.wire import MAX_BATCH, MAX_VALUE_BYTES
 from tests.benchmarks.web import load, over_http
 from tests.conftest import wait_until
@@ -190,6 +196,54 @@ def test_of_many_each_bad_one_has_its_error_in_its_place(http, redis_url, create
         assert (only.status, len(only.data["answers"])) == (400, 1)
         many = http("POST", "/models/m/predict", {"records": [{}] * (MAX_BATCH + 1)})
         assert (many.status, many.data["error"]) == (400, "records must be at most 10000 at once (got more)")
+
+
+def test_answers_to_many_are_bounded_in_bytes_and_the_error_says_how_many_would_do(
+    redis_url, create, serving, monkeypatch
+):
+    create(featurizer="fields")
+    asking = Asking(redis_url, Durability("crash"))
+    records = [{"a": 1}] * 250
+
+    async def ask(n, take):
+        body = json.dumps({"records": records[:n], "timeout": 30})
+        try:
+            return await asking.predict("m", body.encode(), take)
+        finally:
+            await asking.connections.aclose()
+
+    with serving():
+        taken = []
+        status, whole = asyncio.run(ask(250, taken.append))
+        n_bytes = sum(map(len, whole.pieces))
+        assert (status, len(json.loads(b"".join(whole.pieces))["answers"])) == (200, 250)
+        assert 0 < n_bytes - sum(taken) < 30, "room must be taken for all but the brackets"
+        monkeypatch.setattr(asking_module, "MAX_ANSWERS_BYTES", n_bytes // 2)
+        with pytest.raises(
+            RefusedError, match=r"answers must be at most \d+ bytes together \(those to 200 of 250"
+        ) as refused:
+            asyncio.run(ask(250, taken.append))
+        assert refused.value.status == 413
+        fitting = int(str(refused.value).split()[-3])
+        assert 100 < fitting <= 125
+        assert asyncio.run(ask(fitting, taken.append))[0] == 200
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_large_answer_is_sent_in_pieces_while_it_is_read(monkeypatch, is_read):
+    monkeypatch.setattr(application, "SEND_SECONDS", 0.01)
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+        if not is_read and len(sent) == 2:
+            await asyncio.sleep(30)
+
+    response = application._Pieces(200, [b"[1, ", b"2]"])
+    with contextlib.nullcontext() if is_read else pytest.raises(TimeoutError):
+        asyncio.run(response({"type": "http"}, None, send))
+    assert (b"content-length", b"6") in sent[0]["headers"]
+    assert b"".join(message.get("body", b"") for message in sent) == (b"[1, 2]" if is_read else b"[1, ")
 
 
 def test_without_a_worker_or_a_model_the_client_s_words_come_with_503_or_404(http, redis_url, create):
