@@ -15,13 +15,30 @@ import msgpack
 
 from learner.errors import ExampleError, show
 
-__all__ = ["UNPACK_ERRORS", "by_name", "ends", "is_array", "number", "pack", "pack_example", "pack_plain"]
+__all__ = ["UNPACK_ERRORS", "by_name", "ends", "is_array", "number", "pack", "pack_example", "pack_plain", "utf8"]
 
 UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 MAX_PACKER_BYTES = 1 << 16  # a packer keeps the memory of the largest value that it has packed
 _packers: list[msgpack.Packer] = []  # not in use: making one takes as long as packing a record
 ARRAY_TYPES: dict[int, Literal["f", "d"]] = {4: "f", 8: "d"}  # extension type -> format for `memoryview.cast`
+
+
+def utf8(text: str, what: str) -> bytes:
+    r"""Return a text as UTF-8.
+
+    Raises
+    ------
+    ExampleError
+        When it has a lone surrogate, for which there is no UTF-8.
+
+    >>> utf8("né", "id")
+    b'n\xc3\xa9'
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ExampleError(f"{what} must have no lone surrogates (got {show(text)})") from error
 
 
 def pack(value: Any) -> bytes:

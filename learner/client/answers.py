@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learner.client.batches import BATCH_BYTES
 from learner.errors import ExampleError, LearnerError
-from learner.packing import pack
+from learner.packing import pack, utf8
 from learner.service.wire import MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def request_of(
     >>> request_of({"a": 1}, None), request_of(7, None, "order-1")
     ({'record': b'\x81\xa1a\x01'}, {'outcome_id': b'order-1', 'record': b'7'})
     """
-    named = {} if outcome_id is None else {"outcome_id": outcome_id.encode()}
+    named = {} if outcome_id is None else {"outcome_id": utf8(outcome_id, "outcome_id")}
     if features is not None:
         return named | {"features": pack(features)}
     packed = pack(record)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learner.errors import ExampleError, show
-from learner.packing import pack, pack_example
+from learner.packing import pack, pack_example, utf8
 from learner.service.wire import MAX_ENTRY_BYTES, MAX_SHORT_BYTES
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def outcome_entry(outcome_id: str, target: Any, importance: float) -> dict[str, 
     >>> outcome_entry("order-1", True, 1.0), outcome_entry("order-2", "kiwi", 2.5)
     ({'outcome': b'order-1', 'target': b'true'}, {'outcome': b'order-2', 'target': b'kiwi', 'importance': b'2.5'})
     """
-    name = outcome_id.encode() if isinstance(outcome_id, str) else b""
+    name = utf8(outcome_id, "outcome_id") if isinstance(outcome_id, str) else b""
     if not 1 <= len(name) <= MAX_SHORT_BYTES:
         raise ExampleError(f"outcome_id must be a string of 1 to {MAX_SHORT_BYTES} bytes (got {show(outcome_id)})")
     entry = {"outcome": name, "target": _text(target, "target")}
@@ -93,7 +93,7 @@ def _text(value: Any, what: str) -> bytes:
     value = value.item() if hasattr(value, "item") else value
     if not isinstance(value, str | bool | int | float):
         raise ExampleError(f"{what} must be a number, a label or a boolean (got {show(value)})")
-    return (str(value).lower() if isinstance(value, bool) else str(value)).encode()
+    return utf8(str(value).lower() if isinstance(value, bool) else str(value), what)
 
 
 def batches(examples: Iterable[bytes], features: bool, id: str | None) -> Iterator[Batch]:  # noqa: A002  (the field's name)

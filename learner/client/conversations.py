@@ -18,7 +18,8 @@ from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.client.asking import Asking
 from learner.decoding import decode
-from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError
+from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError, show
+from learner.packing import utf8
 from learner.service.store.cluster import is_of_one, towards
 from learner.service.store.durability import Durability
 from learner.service.store.topology import is_away, is_undone
@@ -58,7 +59,13 @@ class Conversations:
     def _patiently(
         self, attempt: Callable[[], Conversation[T]], may_repeat: Callable[[redis.RedisError], bool]
     ) -> Conversation[T]:
-        """Carry out a conversation, and again after a lost connection, where it may be repeated, until the timeout."""
+        """Carry out a conversation, and again after a lost connection, where it may be repeated, until the timeout.
+
+        Raises
+        ------
+        ExampleError
+            When one of its texts, such as an id, has a lone surrogate: nothing was sent.
+        """
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -67,6 +74,8 @@ class Conversations:
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 if not may_repeat(error) or time.monotonic() + pause > deadline:
                     raise
+            except UnicodeEncodeError as error:
+                raise ExampleError(f"text must have no lone surrogates (got {show(error.object)})") from error
             yield pause
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
@@ -98,7 +107,7 @@ class Conversations:
         if len(given) == len(entries):
             return [entry_id.decode() for entry_id in (yield from self.push(entries, given))]
         named = [
-            dict(fields) if identity is None else {**fields, "id": identity.encode()}
+            dict(fields) if identity is None else {**fields, "id": utf8(identity, "id")}
             for fields, identity in zip(entries, ids, strict=True)
         ]
         return [entry_id.decode() for entry_id in (yield from self.push(named, None))]

@@ -27,6 +27,7 @@ from learner.commands.show import answer_text, printable
 from learner.errors import FormatError, LearnerError
 from learner.files import Reading, Source, expand, read
 from learner.messages import one_line
+from learner.packing import utf8
 from learner.service.wire import MAX_SHORT_BYTES
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ class _Repeats:
             return
         from learner.service.store import Store
 
-        if len(identity.encode()) > MAX_IDENTITY_BYTES:
-            raise LearnerError(f"--id must be at most {MAX_IDENTITY_BYTES} bytes (got {len(identity.encode())})")
+        if (n_bytes := len(utf8(identity, "--id"))) > MAX_IDENTITY_BYTES:
+            raise LearnerError(f"--id must be at most {MAX_IDENTITY_BYTES} bytes (got {n_bytes})")
         self._recent = Store(client.redis, client.keys.model).known_ids() or ()
 
     def __call__(self, batch: "Batch") -> None:

@@ -18,6 +18,7 @@ from learner.files import FORMATS, Reading
 from learner.files.values import importance as checked_importance
 from learner.http.bodies import JSON, LINES, elements, parts
 from learner.http.refusals import RefusedError, refusal_of
+from learner.packing import utf8
 from learner.service.store.durability import Durability
 from learner.service.wire import MAX_BATCH, MAX_SHORT_BYTES, decode_value, to_json
 
@@ -313,10 +314,7 @@ def _text(asked: Mapping[str, bytes], name: str) -> bytes:
     value = decode_value(asked[name], name)
     if not isinstance(value, str):
         raise FormatError(f"{name} must be a text (got {show(value)})")
-    try:
-        return value.encode()
-    except UnicodeEncodeError as error:
-        raise FormatError(f"{name} must have no lone surrogates (got {show(value)})") from error
+    return utf8(value, name)
 
 
 def _seconds(asked: Mapping[str, bytes]) -> float:

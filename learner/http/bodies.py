@@ -6,6 +6,7 @@ What is held for an answer counts among the same bytes.
 import asyncio
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -97,7 +98,7 @@ class Bodies:
                         pieces.append(piece)
             except TimeoutError as error:
                 raise RefusedError(408, f"body must come within {BODY_SECONDS:g} s (it did not)", CLOSE) from error
-            yield b"".join(pieces)
+            yield b"".join(pieces).removeprefix(BOM_UTF8)
 
 
 CLOSE = {"connection": "close"}  # the rest of the body is not read

@@ -228,6 +228,24 @@ def test_what_msgpack_has_no_form_for_is_refused_before_it_is_sent(client, ours,
     assert client.xlen(KEYS.examples) == 0
 
 
+def test_names_and_outcomes_that_utf_8_has_no_form_for_are_refused_before_they_are_sent(client, ours, create):
+    create()
+    bad = "\ud800"
+    pipeline = ours.pipeline().push({"a": 1}, 1, id=bad).push({"a": 1}, 1)
+    for send in (
+        lambda: ours.push({"a": 1}, 1, id=bad),
+        lambda: ours.push_many([(1, {"a": 1})], id=bad),
+        pipeline.execute,
+        lambda: ours.outcome(bad, 1),
+        lambda: ours.outcome("order-1", bad),
+        lambda: ours.predict({"a": 1}, outcome_id=bad),
+        lambda: ours.ask({"record": '{"a": "%s"}' % bad}),  # noqa: UP031
+    ):
+        with pytest.raises(ExampleError, match=r"must have no lone surrogates \(got '.*\\ud800"):
+            send()
+    assert client.xlen(KEYS.examples) == client.xlen(KEYS.requests) == 0
+
+
 def test_without_an_answer_the_error_names_what_to_do(redis_url, create):
     create()
     with pytest.raises(

@@ -142,12 +142,17 @@ def test_outcomes_are_learned_from_what_was_answered(http, redis_url, client, cr
         }
         assert http("POST", path, [{"id": "order-1", "target": True, "importance": 2}]).data["pushed"] == 1
         bad = [{"id": 7, "target": 1}, {"id": "x"}, {"id": "x", "target": 1, "y": 1}, {"id": "x", "target": None}, 7]
-        bad += [{"id": "x", "target": 1, "importance": -1}]
+        bad += [
+            {"id": "x", "target": 1, "importance": -1},
+            {"id": "\ud800", "target": 1},
+            {"id": "x", "target": "\ud800"},
+        ]
         lines = b"\n".join(json.dumps(each).encode() for each in [{"id": "order-2", "target": 0}, *bad])
         answer = http("POST", path, lines, LINES)
         assert (answer.status, answer.data["pushed"]) == (207, 1)
-        assert [each["line"] for each in answer.data["errors"]] == [2, 3, 4, 5, 6, 7]
+        assert [each["line"] for each in answer.data["errors"]] == [*range(2, 10)]
         assert answer.data["errors"][0]["error"] == "outcome_id must be a string of 1 to 256 bytes (got 7)"
+        assert "outcome_id must have no lone surrogates" in answer.data["errors"][-2]["error"]
         assert http("POST", path, bad[:1]).status == 400
         many = http("POST", path, b"{}\n" * (MAX_BATCH + 1), LINES)
         assert (many.status, many.data["error"]) == (400, "outcomes must be at most 10000 at once (got more)")
@@ -175,3 +180,15 @@ def test_a_body_beyond_the_bound_is_refused_while_it_comes(http, create, client)
     assert http.raw(head + b"transfer-encoding: chunked\r\n\r\n", *pieces).startswith(b"HTTP/1.1 413 ")
     assert not client.xlen(KEYS.examples)
     assert http("POST", "/models/m/examples", FILES["jsonl"], LINES, {"Content-Encoding": "gzip"}).status == 415
+
+
+def test_a_byte_order_mark_before_a_body_is_no_part_of_it(http, create, serving):
+    create(featurizer="fields")
+    mark = b"\xef\xbb\xbf"
+    with serving():
+        for path, body in (
+            ("predict", {"record": {}, "outcome_id": "a"}),
+            ("examples", {"a": 1, "target": 1}),
+            ("outcomes", {"id": "a", "target": 1}),
+        ):
+            assert http("POST", f"/models/m/{path}", mark + json.dumps(body).encode()).status == 200
