@@ -23,11 +23,13 @@ from typing import Any, NamedTuple
 from learner.errors import LearnerError, show
 from learner.http.refusals import RefusedError
 from learner.service import log
+from learner.service.wire.keys import NAME
 
 __all__ = ["ROLES", "Tokens"]
 
 ROLES = ("producer", "asker", "monitor", "administrator")
 LEAST_CHARACTERS = 16  # of a token that stands in the file itself
+MAX_TOKENS, MAX_FILE_BYTES = 1000, 1 << 20  # so many are read in a moment, during which nothing is answered
 CHALLENGE = {"www-authenticate": "Bearer"}
 
 
@@ -132,22 +134,39 @@ def _state(path: str) -> tuple[int, ...]:
 def _read(path: str) -> list[Token]:
     """Return the tokens of a file that other users can't read."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise LearnerError(f"--tokens must be a file (got {path}, which is none)")
             if status.st_mode & 0o027 or status.st_uid not in (0, os.getuid()):  # a group may read a mounted secret
                 raise LearnerError(
                     f"--tokens must be a file that other users can't read: chmod 600 {path} (got mode "
                     f"{stat.S_IMODE(status.st_mode):o}, user {status.st_uid})"
                 )
-            data = tomllib.load(file)
+            text = file.read(MAX_FILE_BYTES + 1)
+            if len(text) > MAX_FILE_BYTES:
+                raise LearnerError(f"--tokens must be at most {MAX_FILE_BYTES} bytes (got more: {path})")
+            data = tomllib.loads(text.decode())
     except OSError as error:
         raise LearnerError(f"--tokens must be a file that can be read (got {path}: {error.strerror})") from error
-    except ValueError as error:  # what it says may hold a token
+    except (ValueError, RecursionError) as error:  # what it says may hold a token
         raise LearnerError(f"--tokens must be TOML (got {path}, which is none)") from error
     rows = data.get("token")
     if set(data) != {"token"} or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise LearnerError(f"--tokens must have tables [[token]] and nothing else (got {path})")
-    return [_token(row, f"{path}, token {number}") for number, row in enumerate(rows, 1)]
+    if len(rows) > MAX_TOKENS:
+        raise LearnerError(f"--tokens must have at most {MAX_TOKENS} tokens (got {len(rows)} in {path})")
+    tokens = [_token(row, f"{path}, token {number}") for number, row in enumerate(rows, 1)]
+    places: dict[bytes, int] = {}
+    for number, token in enumerate(tokens, 1):
+        if (first := places.setdefault(token.digest, number)) != number:
+            raise LearnerError(f"{path}, token {number}: must be another one than token {first} (they are the same)")
+    return tokens
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; of a FIFO wait for no writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _token(row: dict[str, Any], where: str) -> Token:
@@ -159,6 +178,9 @@ def _token(row: dict[str, Any], where: str) -> Token:
         raise LearnerError(f"{where}: roles must be a list of some of {', '.join(ROLES)} (got {show(roles)})")
     if models is not None and not _are_texts(models):
         raise LearnerError(f"{where}: models must be a list of names (got {show(models)})")
+    for model in models or ():
+        if not re.fullmatch(NAME, model):
+            raise LearnerError(f"{where}: models must be names of models, without candidates (got {show(model)})")
     return Token(_digest(row, where), frozenset(roles), None if models is None else frozenset(models))
 
 

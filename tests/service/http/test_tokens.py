@@ -29,7 +29,7 @@ def row(secret, roles, models=None, hashed=False):
 def written(tmp_path):
     def write(text, mode=0o600):
         path = tmp_path / "tokens.toml"
-        path.write_text(text)
+        path.write_text(text, errors="surrogateescape")
         path.chmod(mode)
         return str(path)
 
@@ -163,6 +163,22 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_not_at_all(written, caps
         (toml(row("sixteen-characters", [])), "roles must be a list"),
         (toml(row("sixteen-characters", ["asker"], "m")), "models must be a list of names"),
         (toml(row("sixteen-characters", ["asker"]) + "\nmodel = 'm'"), "got 'model'"),
+        *(
+            (toml(row("sixteen-characters", ["asker"], [name])), "models must be names of models, without candidates")
+            for name in ("", "m/c", "m m", "*", "m" * 65)
+        ),
+        (
+            toml(
+                row("sixteen-characters", ["asker"]),
+                row("another-one-of-them", ["asker"]),
+                row("sixteen-characters", ["monitor"], hashed=True),
+            ),
+            "token 3: must be another one than token 1 \\(they are the same\\)",
+        ),
+        (toml(*["x = 1"] * 1001), "must have at most 1000 tokens \\(got 1001"),
+        ("#" * (1 << 20) + "\n", "must be at most 1048576 bytes"),
+        ("# \udcff", "must be TOML"),
+        ("x = " + "[" * 100_000, "must be TOML"),
     ],
 )
 def test_a_file_that_breaks_a_rule_is_refused_without_showing_a_token(written, text, words):
@@ -183,3 +199,15 @@ def test_a_file_that_others_can_read_or_that_is_not_there_is_refused(written, tm
         Tokens(str(tmp_path / "nosuch"))
     with pytest.raises(LearnerError, match="must be a file that can be read"):
         Tokens(str(tmp_path))
+
+
+def test_what_is_no_file_is_refused_and_nobody_waits_for_it(written, tmp_path, capsys):
+    path = written(toml(row("sixteen-characters", ["asker"])))
+    tokens = Tokens(path)
+    os.remove(path)  # noqa: PTH107
+    os.mkfifo(path, 0o600)
+    assert tokens.require("Bearer sixteen-characters", "asker", "m")
+    assert f"--tokens must be a file (got {path}, which is none): the tokens before" in capsys.readouterr().err
+    for other in (path, "/dev/null"):
+        with pytest.raises(LearnerError, match="--tokens must be a file"):
+            Tokens(other)
