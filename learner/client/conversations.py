@@ -18,7 +18,7 @@ from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.client.asking import Asking
 from learner.decoding import decode
-from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError, show
+from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError, StoreError, show
 from learner.packing import utf8
 from learner.service.store.cluster import is_of_one, towards
 from learner.service.store.durability import Durability
@@ -129,7 +129,7 @@ class Conversations:
             if isinstance(reply, Exception):
                 raise reply
         if None in pushed:
-            raise self._no_model()
+            raise (yield from self._absent())
         if self.durability.waits:
             self._require_confirmed(replies[-1])
         return pushed
@@ -164,7 +164,7 @@ class Conversations:
         except redis.ResponseError as error:
             if "no such key" not in str(error):
                 raise
-            raise self._no_model() from error
+            raise (yield from self._absent()) from error
         lag = diagnosis.lag_in(groups)
         if lag is None:
             raise LearnerError(f"model {self.keys.model!r} must have had a worker for its lag to be known")
@@ -181,6 +181,17 @@ class Conversations:
         """Make sure that the model exists."""
         if not (yield from self.read(lambda connection: connection.exists(self.keys.spec))):
             raise self._no_model()
+
+    def _absent(self) -> Conversation[LearnerError]:
+        """Return the error that a stream of the model is not there: mostly there is no model, but it may be damaged."""
+        try:
+            yield from self.require_model()
+        except (MissingError, redis.RedisError):
+            return self._no_model()
+        name = self.keys.model
+        return StoreError(
+            f"model {name!r} must have its streams (it has a spec, but lacks one): see 'learner repair {name}'"
+        )
 
     def _no_model(self) -> MissingError:
         name = self.keys.model
@@ -200,7 +211,7 @@ class Conversations:
 
         added, popped = yield from self._patiently(attempt, is_away)
         if added is None:
-            raise self._no_model()
+            raise (yield from self._absent())
         if popped is None:
             raise (yield from self._silence())
         reply: dict[str, Any] = decode(popped[1], _JSON)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 from redis.exceptions import NoPermissionError
 
-from learner.errors import LearnerError, MissingError, StoreError
+from learner.errors import LearnerError, MissingError, SpecError, StoreError
 from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
 from learner.service.store.cluster import is_of_one, towards
@@ -159,9 +159,7 @@ class Store:
         MissingError
             When there is no such model.
         StoreError
-            When an older learner made it, or its spec can't be read.
-        SpecError
-            When what is there is no spec.
+            When an older learner made it, or its spec can't be read or is none.
         """
         return self.spec_of(cast("bytes | None", self.client.get(self.keys.spec)))
 
@@ -177,7 +175,10 @@ class Store:
             how = f"{name} --beside {old}" if name else old
             raise MissingError(f"model {self.keys.model!r} does not exist: make it with 'learner create {how}'")
         with require_readable(f"spec of {self.keys.model!r}", f"put it back at {self.keys.spec}"):
-            spec = require_spec(json.loads(data))
+            try:
+                spec = require_spec(json.loads(data))
+            except SpecError as error:
+                raise ValueError(str(error)) from error
         if "outcomes" not in spec:  # by default they come late now: it would become another model
             raise StoreError(
                 f"spec of {self.keys.model!r} must say how outcomes come (it does not: an older learner wrote it); push the "
