@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from learner.errors import show
 from learner.http.asking import Encoded
-from learner.http.bodies import Bodies
+from learner.http.bodies import Bodies, read_off
 from learner.http.counting import Counts
 from learner.http.description import document
 from learner.http.description import page as described
@@ -38,6 +39,7 @@ HEADERS = {  # of every answer: nothing is kept, framed, guessed or loaded
 PAGE = Path(__file__).parent / "page"  # the files of the page in the browser
 PAGE_POLICY = "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 KINDS = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+ABSOLUTE = re.compile("https?://([^/]+)", re.IGNORECASE)
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 SEND_SECONDS = 60.0  # for the answers to many to be read
 PROMETHEUS = "text/plain; version=0.0.4"
@@ -108,7 +110,13 @@ def application(service: Service, tokens: Tokens) -> ASGIApp:
         Route(path, _Measured(path, endpoint, counts, tokens, service.bodies), methods=[method])
         for method, path, endpoint in endpoints
     ]
-    starlette = Starlette(routes=routes, exception_handlers={HTTPException: _of_http, Exception: _of_fault})
+
+    async def unrouted(request: Request, error: Exception) -> Response:
+        response = _of_http(request, error)
+        counts.count_other(request.method, response.status_code)
+        return response
+
+    starlette = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: _of_fault})
     starlette.router.redirect_slashes = False
     return _Undecoded(starlette)
 
@@ -119,6 +127,7 @@ def _endpoint(operation: Operation, service: Service, tokens: Tokens) -> Endpoin
         token = tokens.require(request.headers.get("authorization"), operation.role, model or None)
         if model:
             Keys.named(model)  # refuses a name that can't be one
+        _require_known(request, operation)
         status, data = await operation.work(service, Asked(request, model, token))
         return _Pieces(status, data.pieces) if isinstance(data, Encoded) else answer(status, to_json(data))
 
@@ -151,12 +160,15 @@ class _Measured:
         if not hasattr(request.state, "is_read") and {"content-length", "transfer-encoding"} & {*request.headers}:
             response.headers["connection"] = "close"  # what follows is a body that nobody reads
         self._counts.count(request.method, self._route, response.status_code, time.monotonic() - started)
+        if response.headers.get("connection") == "close":
+            await read_off(request)
         return response
 
     async def _answer(self, request: Request) -> Response:
         try:
             if not self._tokens.are_required:
                 _require_loopback(request)
+            _require_utf8(request)
             return await self._endpoint(request)
         except ClientDisconnect:
             return answer(400, "")  # nobody reads it
@@ -173,6 +185,25 @@ def _require_loopback(request: Request) -> None:
         raise RefusedError(
             421, f"host must be one of {', '.join(LOOPBACK)} where there are no tokens (got {host!r:.80})"
         )
+
+
+def _require_utf8(request: Request) -> None:
+    """Refuse what would become the same name as another, in decoding."""
+    for what, text in (("path", request.scope["raw_path"]), ("query", request.scope["query_string"])):
+        try:
+            unquote_to_bytes(text).decode()
+        except UnicodeDecodeError as error:
+            raise RefusedError(400, f"{what} must be UTF-8 (got {show(text.decode())})") from error
+
+
+def _require_known(request: Request, operation: Operation) -> None:
+    """Refuse parameters that the operation has not, or that come twice."""
+    known, came = [each.name for each in operation.parameters], [name for name, _ in request.query_params.multi_items()]
+    if unknown := next((name for name in came if name not in known), None):
+        rule = f"have only {', '.join(known)}" if known else "be empty"
+        raise RefusedError(400, f"query must {rule} (got {show(unknown)})")
+    if repeated := next((name for name in known if came.count(name) > 1), None):
+        raise RefusedError(400, f"{repeated} must be there once (got it {came.count(repeated)} times)")
 
 
 def _refused(refusal: RefusedError) -> Response:
@@ -202,7 +233,10 @@ def _place(error: Exception) -> str:
 
 
 class _Undecoded:
-    """Routes by the path as it came: the %2F of a candidate's name OLD%2FNEW is part of the name."""
+    """Routes by the path as it came: the %2F of a candidate's name OLD%2FNEW is part of the name.
+
+    A proxy may send the whole URL; its host counts then, in place of the header (RFC 9112, 3.2.2).
+    """
 
     def __init__(self, application: ASGIApp) -> None:
         self._application = application
@@ -210,5 +244,9 @@ class _Undecoded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "http":
-            scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
+            path, headers = scope["raw_path"].decode("latin-1"), scope["headers"]
+            if whole := ABSOLUTE.match(path):
+                path = path[whole.end() :] or "/"
+                headers = [(b"host", whole[1].encode()), *((name, value) for name, value in headers if name != b"host")]
+            scope = {**scope, "path": path, "headers": headers}
         await self._application(scope, receive, send)

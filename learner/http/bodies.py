@@ -4,13 +4,13 @@ What is held for an answer counts among the same bytes.
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from learner.errors import FormatError, show
 from learner.http.refusals import RefusedError
@@ -26,6 +26,7 @@ __all__ = [
     "elements",
     "kind_of",
     "parts",
+    "read_off",
 ]
 
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -33,6 +34,7 @@ MAX_BODY_BYTES = 4 * MAX_ENTRY_BYTES
 MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on, and of answers
 SHOWN_BYTES = 60  # of a body, in a message
 BODY_SECONDS = 30.0  # for a body to come
+DROP_SECONDS, MAX_DROPPED_BYTES = 2.0, 64 << 20  # of a body that is refused
 
 BLANKS = re.compile(r"[ \t\n\r]*")
 TOKEN = re.compile(
@@ -47,7 +49,7 @@ class Bodies:
     def __init__(self) -> None:
         self._n_bytes = 0
 
-    @contextmanager
+    @contextlib.contextmanager
     def room(self) -> Iterator[Callable[[int], None]]:
         """Give, while a block runs, what takes room for bytes; the room is given back at its end.
 
@@ -71,7 +73,7 @@ class Bodies:
         finally:
             self._n_bytes -= taken
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def read(self, request: Request, *kinds: str) -> AsyncIterator[bytes]:
         """Give the body of a request while a block runs.
 
@@ -81,10 +83,10 @@ class Bodies:
             When it is of another kind, too large, too slow, or among too many.
         """
         _require_kind(request, kinds)
-        request.state.is_read = True
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
+        request.state.is_read = True
         n_bytes = 0
         pieces: list[bytes] = []
         with self.room() as take:
@@ -101,7 +103,24 @@ class Bodies:
             yield b"".join(pieces).removeprefix(BOM_UTF8)
 
 
-CLOSE = {"connection": "close"}  # the rest of the body is not read
+CLOSE = {"connection": "close"}  # the rest of the body is not worked on
+
+
+async def read_off(request: Request) -> None:
+    """Read what is left of a body, within bounds, and drop it.
+
+    Most clients read the answer only once they have sent all: if the connection is closed before, they see no answer. One that
+    waits to be told to go on sends nothing.
+    """
+    if "expect" in request.headers and not hasattr(request.state, "is_read"):
+        return
+    n_bytes = 0
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(DROP_SECONDS):
+            async for piece in request.stream():
+                n_bytes += len(piece)
+                if n_bytes > MAX_DROPPED_BYTES:
+                    return
 
 
 def _too_large() -> RefusedError:

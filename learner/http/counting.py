@@ -9,6 +9,9 @@ from learner.service.counting import BOUNDS, Histogram
 
 __all__ = ["Counts"]
 
+OTHER = "other"  # methods and routes
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 
 class Counts:
     """Requests by method, route and status, and their durations by method and route."""
@@ -17,6 +20,10 @@ class Counts:
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._seconds: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
         self.n_under_way = 0
+
+    def count_other(self, method: str, status: int) -> None:
+        """Count a request that no route takes; strangers choose its method, too."""
+        self._requests[method if method in METHODS else OTHER, OTHER, status] += 1
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""

@@ -76,6 +76,15 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch):
     assert (status, text) == (408, "body must come within 0.01 s (it did not)")
 
 
+def test_of_a_body_that_is_refused_only_so_much_is_read_off(monkeypatch):
+    monkeypatch.setattr(bodies, "DROP_SECONDS", 0.01)
+    monkeypatch.setattr(bodies, "MAX_DROPPED_BYTES", 10)
+    asyncio.run(bodies.read_off(request([b"{"], wait=30.0)))
+    endless = request([b"x" * 6] * 5)
+    asyncio.run(bodies.read_off(endless))
+    assert len(asyncio.run(read(Bodies(), endless))) == 3 * 6, "what is beyond the bound must not be read"
+
+
 def test_bodies_have_room_together_and_give_it_back(monkeypatch):
     monkeypatch.setattr(bodies, "MAX_TOGETHER_BYTES", 10)
     taken = Bodies()

@@ -105,7 +105,11 @@ def test_progress_is_a_curve_beside_the_constant_s(http, client, learned):
         ("/models/..%2F..%2Fetc%2Fpasswd", 400, "candidate name must be 1 to 64 of the characters"),
         ("/models/%7Bm%7D", 400, "model name must be 1 to 64 of the characters"),
         ("/models/m%00", 400, "model name must be 1 to 64 of the characters"),
-        ("/models/%ff", 400, "model name must be 1 to 64 of the characters"),
+        ("/models/%ff", 400, "path must be UTF-8 (got '/models/%ff')"),
+        ("/models/m/weights?prefix=%fe", 400, "query must be UTF-8 (got 'prefix=%fe')"),
+        ("/models/m/weights?prefixx=a", 400, "query must have only n, prefix, by (got 'prefixx')"),
+        ("/models/m?n=1", 400, "query must be empty (got 'n')"),
+        ("/models/m/weights?n=1&n=2", 400, "n must be there once (got it 2 times)"),
         ("/models/m%0A", 400, "model name must be 1 to 64 of the characters"),
         ("/models/" + "m" * 65, 400, "model name must be 1 to 64 of the characters"),
         ("/models/m/weights?n=0", 400, "n must be a whole number from 1 to 10000 (got '0')"),
@@ -178,6 +182,51 @@ def test_metrics_are_prometheus_s_and_name_no_model(http, create):
     (under_way,) = families["learner_http_requests_under_way"].samples
     assert under_way.value == 1
     assert b"nosuch" not in answer.body
+    for method, path in (("GET", "/nosuch"), ("POST", "/models/m"), ("X'Y", "/nosuch")):
+        http(method, path)
+    counted = http("GET", "/metrics").body
+    for method, status in (("GET", 404), ("POST", 405), ("other", 404)):
+        assert (
+            b'learner_http_requests_total{method="%s",route="other",status="%d"}' % (method.encode(), status) in counted
+        )
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/health", "localhost", 200),
+        ("HTTP://127.0.0.1:80/models/m?n=1", "localhost", 400),
+        ("http://localhost", "localhost", 200),
+        ("http://localhost/nosuch", "localhost", 404),
+        ("http://localhost/models", "example.org", 200),
+        ("http://example.org/models", "localhost", 421),
+    ],
+)
+def test_the_host_of_a_whole_url_counts(http, target, host, status):
+    answer = http.raw(f"GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("spec", ["[]", "null", "7", '{"featurizer": 7}', "{}", "{nope"])
+def test_a_spec_that_is_damaged_is_said_to_be(http, client, create, spec):
+    create(featurizer="fields")
+    client.set(KEYS.spec, spec)
+    for path in ("/models/m", "/models/m/weights", "/models/m/fields", "/models/m/rejected", "/models/m/progress"):
+        answer = http("GET", path)
+        assert (answer.status, "spec of 'm' " in answer.data["error"]) == (500, True)
+
+
+def test_a_model_that_lacks_a_stream_is_not_said_to_be_missing(http, client, create):
+    create(featurizer="fields")
+    client.delete(KEYS.requests, KEYS.examples)
+    for path, body in (
+        ("predict", {"record": {}}),
+        ("examples", {"a": 1, "target": 1}),
+        ("outcomes", {"id": "a", "target": 1}),
+        ("examples?max_lag=1", {"a": 1, "target": 1}),
+    ):
+        answer = http("POST", f"/models/m/{path}", body)
+        assert (answer.status, "model 'm' must have its streams" in answer.data["error"]) == (500, True)
 
 
 # ---- the description ----

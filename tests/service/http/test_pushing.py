@@ -171,15 +171,21 @@ def test_a_model_that_is_not_there_takes_nothing(http, client, create):
     assert not list(client.scan_iter("*nosuch*"))
 
 
-def test_a_body_beyond_the_bound_is_refused_while_it_comes(http, create, client):
+def test_a_body_beyond_the_bound_is_refused_and_whoever_sends_all_of_it_sees_why(http, create, client):
     create(featurizer="fields")
+    path, large = "/models/m/examples", b'{"a": 1, "target": 1}\n'.ljust(MAX_BODY_BYTES + (4 << 20))
+    answer = http("POST", path, large, LINES)
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert http("POST", path, large, "text/plain").status == 415
     head = b"POST /models/m/examples HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n"
-    assert http.raw(head + b"content-length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1)).startswith(b"HTTP/1.1 413 ")
+    waits = head + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1)
+    assert http.raw(waits).startswith(b"HTTP/1.1 413 ")
     chunk = b"100000\r\n" + b'{"a": 1, "target": 1}\n'.ljust(1 << 20) + b"\r\n"
     pieces = [chunk] * (MAX_BODY_BYTES // (1 << 20) + 1)
-    assert http.raw(head + b"transfer-encoding: chunked\r\n\r\n", *pieces).startswith(b"HTTP/1.1 413 ")
+    whole = head + b"transfer-encoding: chunked\r\n\r\n"
+    assert http.raw(whole, *pieces, b"0\r\n\r\n").startswith(b"HTTP/1.1 413 ")
     assert not client.xlen(KEYS.examples)
-    assert http("POST", "/models/m/examples", FILES["jsonl"], LINES, {"Content-Encoding": "gzip"}).status == 415
+    assert http("POST", path, FILES["jsonl"], LINES, {"Content-Encoding": "gzip"}).status == 415
 
 
 def test_a_byte_order_mark_before_a_body_is_no_part_of_it(http, create, serving):
