@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from learner.errors import show
 from learner.http.asking import Encoded
-from learner.http.bodies import Bodies, read_off
+from learner.http.bodies import Room, read_off
 from learner.http.counting import Counts
 from learner.http.description import document
 from learner.http.description import page as described
@@ -107,7 +107,7 @@ def application(service: Service, tokens: Tokens) -> ASGIApp:
     endpoints += [("GET", "/openapi.json", openapi), ("GET", "/docs", docs)]
     endpoints += [(each.method, each.path, _endpoint(each, service, tokens)) for each in OPERATIONS]
     routes = [
-        Route(path, _Measured(path, endpoint, counts, tokens, service.bodies), methods=[method])
+        Route(path, _Measured(path, endpoint, counts, tokens, service.answers), methods=[method])
         for method, path, endpoint in endpoints
     ]
 
@@ -137,17 +137,17 @@ def _endpoint(operation: Operation, service: Service, tokens: Tokens) -> Endpoin
 class _Measured:
     """An endpoint whose errors are answers, and whose answers are counted."""
 
-    def __init__(self, route: str, endpoint: Endpoint, counts: Counts, tokens: Tokens, bodies: Bodies) -> None:
+    def __init__(self, route: str, endpoint: Endpoint, counts: Counts, tokens: Tokens, answers: Room) -> None:
         self._route = route
         self._endpoint = endpoint
         self._counts = counts
         self._tokens = tokens
-        self._bodies = bodies
+        self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; what its answer takes is given back once it is sent."""
         request, started = Request(scope, receive), time.monotonic()
-        with self._bodies.room() as request.state.take:
+        with self._answers.taken() as request.state.take:
             response = await self._counted(request, started)
             await response(scope, receive, send)
 

@@ -33,6 +33,7 @@ MANY = {"records": False, "batch": True}  # the name in a request for many: whet
 OPTIONS = ("explain", "outcome_id", "timeout")
 LARGE_BYTES = 1 << 16  # of a body
 MAX_ANSWERS_BYTES = 16 << 20  # of the answers to many
+VALUE_BYTES = 100  # of a probability and its label, as Python values
 MAX_NAMED = 1000  # bad examples or outcomes that an answer names
 FORMS = {JSON: "json", LINES: "jsonl"}
 
@@ -77,7 +78,7 @@ class Asking:
         body : bytes
             Of the request.
         take : callable
-            Takes room for so many bytes of an answer that may be large: see `learner.http.bodies.Bodies.room`.
+            Takes room for so many bytes of an answer that may be large: see `learner.http.bodies.Room.taken`.
         """
         asked = await _apart(parts, body)
         kinds = [name for name in ("record", "features", *MANY) if name in asked]
@@ -117,6 +118,8 @@ class Asking:
             reply = (await self.connections.run(about.ask(many.fields))) if None in many.errors else {}
             found = many.answers(reply)
             any_answer |= not all(isinstance(each, LearnerError) for each in found)
+            values = VALUE_BYTES * sum(len(each or ()) for each in reply.get("probabilities", ()))
+            take(values)  # until a thread comes to them
             pieces.append(await asyncio.to_thread(_listed_in_json, found))
             n_answers, n_bytes = n_answers + len(found), n_bytes + len(pieces[-1])
             if n_bytes > MAX_ANSWERS_BYTES:
@@ -125,7 +128,7 @@ class Asking:
                 raise RefusedError(
                     413, f"{rule} (those to {n_answers} of {len(raws)} have {n_bytes}): ask for {fitting} at once"
                 )
-            take(len(pieces[-1]))
+            take(len(pieces[-1]) - values)
         joined = itertools.chain.from_iterable((b", ", piece) for piece in pieces)
         return 200 if any_answer else 400, Encoded([b'{"answers": [', *itertools.islice(joined, 1, None), b"]}"])
 

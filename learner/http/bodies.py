@@ -1,7 +1,4 @@
-"""What a request holds, read within bounds of bytes and time, and taken apart without decoding the records in it.
-
-What is held for an answer counts among the same bytes.
-"""
+"""What a request holds, read within bounds of bytes and time, and taken apart without decoding the records in it."""
 
 import asyncio
 import contextlib
@@ -23,6 +20,7 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_TOGETHER_BYTES",
     "Bodies",
+    "Room",
     "elements",
     "kind_of",
     "parts",
@@ -31,7 +29,7 @@ __all__ = [
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MAX_BODY_BYTES = 4 * MAX_ENTRY_BYTES
-MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on, and of answers
+MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on; and of answers
 SHOWN_BYTES = 60  # of a body, in a message
 BODY_SECONDS = 30.0  # for a body to come
 DROP_SECONDS, MAX_DROPPED_BYTES = 2.0, 64 << 20  # of a body that is refused
@@ -43,35 +41,49 @@ TOKEN = re.compile(
 INSIDE = re.compile(r"[\s,:]*")  # between the tokens of a value
 
 
-class Bodies:
-    """The bodies that are in memory: a request has to wait for nothing, but there is an end to them."""
+class Room:
+    """Room in memory for what requests under way hold: a request has to wait for nothing, but there is an end to it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    what : str
+        What they hold, in words.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._n_bytes = 0
 
     @contextlib.contextmanager
-    def room(self) -> Iterator[Callable[[int], None]]:
-        """Give, while a block runs, what takes room for bytes; the room is given back at its end.
+    def taken(self) -> Iterator[Callable[[int], None]]:
+        """Give, while a block runs, what takes room for bytes, or gives it back (below 0); at the end all is given back.
 
         Raises
         ------
         RefusedError
             From what takes room: when there is none left.
         """
-        taken = 0
+        n_bytes = 0
 
         def take(n: int) -> None:
-            nonlocal taken
-            taken += n
+            nonlocal n_bytes
+            n_bytes += n
             self._n_bytes += n
             if self._n_bytes > MAX_TOGETHER_BYTES:
-                rule = f"requests under way and their answers must be at most {MAX_TOGETHER_BYTES} bytes"
+                rule = f"{self._what} of requests under way must be at most {MAX_TOGETHER_BYTES} bytes"
                 raise RefusedError(503, f"{rule} (they are more): try again", CLOSE)
 
         try:
             yield take
         finally:
-            self._n_bytes -= taken
+            self._n_bytes -= n_bytes
+
+
+class Bodies(Room):
+    """The bodies that are in memory."""
+
+    def __init__(self) -> None:
+        super().__init__("bodies")
 
     @contextlib.asynccontextmanager
     async def read(self, request: Request, *kinds: str) -> AsyncIterator[bytes]:
@@ -89,7 +101,7 @@ class Bodies:
         request.state.is_read = True
         n_bytes = 0
         pieces: list[bytes] = []
-        with self.room() as take:
+        with self.taken() as take:
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     async for piece in request.stream():
@@ -100,6 +112,7 @@ class Bodies:
                         pieces.append(piece)
             except TimeoutError as error:
                 raise RefusedError(408, f"body must come within {BODY_SECONDS:g} s (it did not)", CLOSE) from error
+            request.state.is_whole = True
             yield b"".join(pieces).removeprefix(BOM_UTF8)
 
 
@@ -112,7 +125,8 @@ async def read_off(request: Request) -> None:
     Most clients read the answer only once they have sent all: if the connection is closed before, they see no answer. One that
     waits to be told to go on sends nothing.
     """
-    if "expect" in request.headers and not hasattr(request.state, "is_read"):
+    waits = "expect" in request.headers and not hasattr(request.state, "is_read")
+    if waits or hasattr(request.state, "is_whole"):
         return
     n_bytes = 0
     with contextlib.suppress(TimeoutError, ClientDisconnect):

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from learner.errors import FormatError, show
 from learner.http.asking import Asking
-from learner.http.bodies import JSON, LINES, Bodies, kind_of
+from learner.http.bodies import JSON, LINES, Bodies, Room, kind_of
 from learner.http.looking import Looking
 from learner.http.tokens import Token
 
@@ -29,6 +29,7 @@ class Service:
     asking: Asking
     looking: Looking
     bodies: Bodies = field(default_factory=Bodies)
+    answers: Room = field(default_factory=lambda: Room("large answers"))  # of their own: slow readers hold up no pushes
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What somebody may send that is no request, or is one that never ends: the server goes on."""
 
 import asyncio
+import json
 import socket
 
 import pytest
@@ -9,9 +10,10 @@ pytest.importorskip("uvicorn", reason="needs the extra serve")
 import starlette.requests
 import uvicorn
 
-from learner.http import bodies, running
+from learner.http import application, bodies, running
 from learner.http.application import _of_fault
-from learner.http.bodies import Bodies
+from learner.http.bodies import Bodies, Room
+from learner.http.counting import Counts
 from learner.http.refusals import RefusedError
 from learner.http.tokens import Tokens
 from learner.model import Model
@@ -91,9 +93,38 @@ def test_bodies_have_room_together_and_give_it_back(monkeypatch):
     for _ in range(3):
         assert refused(taken, request([b"x" * 6, b"x" * 5])) == (
             503,
-            "requests under way and their answers must be at most 10 bytes (they are more): try again",
+            "bodies of requests under way must be at most 10 bytes (they are more): try again",
         )
         assert asyncio.run(read(taken, request([b"x" * 6, b"x" * 4]))) == b"x" * 10
+
+
+def test_answers_have_room_together_and_a_question_beyond_it_is_503(monkeypatch):
+    """Its body was read whole: nothing is left of it to read off."""
+    monkeypatch.setattr(bodies, "MAX_TOGETHER_BYTES", 10)
+
+    async def ask(asked):
+        async with Bodies().read(asked, "application/json"):
+            asked.state.take(11)
+
+    async def answer(room):
+        asked, sent = request([b"{}"], [(b"host", b"localhost")]), []
+
+        async def send(message):
+            sent.append(message)
+
+        asked.scope |= {"raw_path": b"/", "query_string": b""}
+        await application._Measured("/", ask, Counts(), Tokens(None), room)(asked.scope, asked.receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])["error"]
+
+    room = Room("large answers")
+    for _ in range(2):
+        status, text = asyncio.run(answer(room))
+        assert (status, text.partition(" (")[0]) == (
+            503,
+            "large answers of requests under way must be at most 10 bytes",
+        )
+    with room.taken() as take:
+        take(10)
 
 
 def test_a_fault_of_this_program_is_500_and_neither_the_answer_nor_the_log_holds_the_request(capsys):
