@@ -64,6 +64,7 @@ class Loops(NamedTuple):
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
     learn_example: Any  # (pool, example, learner, work) -> (score, loss), before learning
     learn_class: Any  # (is new, slot, class, admits, example, relative importance, learner, work) -> (score, loss)
+    make_constant: Any  # (example, learner, work): give a learner's constant its row, at its first example
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ def keep_derived_rows(n, admits, learner, derived):
         base = derived.bases[i]
         if base == MISSING:
             if not (admits or derived.parents[2, i] != 0) or not is_admitted(
-                derived.hashes[i], np.int64(0), table, totals
+                derived.hashes[i], np.int64(0), table, learner.state.whole
             ):
                 continue
             base = insert_derived(i, derived, table, width)
@@ -385,7 +386,8 @@ def _room(start_head: Any) -> tuple[Any, Any]:
             base = features.bases[i]
             if base == MISSING:
                 is_missing = features.values[i] != features.values[i]
-                if is_missing or not admits or not is_admitted(features.hashes[i], features.lengths[i], table, totals):
+                n_bytes = features.lengths[i] + 2
+                if is_missing or not admits or not is_admitted(features.hashes[i], n_bytes, table, learner.state.whole):
                     continue  # as if the example didn't have it
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
@@ -432,10 +434,10 @@ def _learning(learn_head: Any) -> Any:
     return learn_features
 
 
-def _steps(head: heads.Functions, find: Any, score_features: Any, by_rows: bool) -> Any:
+def _steps(head: heads.Functions, rows: tuple[Any, Any], find: Any, score_features: Any, by_rows: bool) -> Any:
     """Return the function of the algorithm: predict an example, then learn it; `by_rows`: held examples keep their rows."""
     learn_features = _learning(head.learn)
-    keep_rows, make_constant = _room(head.start)
+    keep_rows, make_constant = rows
     find_by_rows, find_by_hashes = _pools(find)
     find_any, hold = (find_by_rows, hold_rows) if by_rows else (find_by_hashes, hold_nothing)
 
@@ -485,7 +487,9 @@ def _steps(head: heads.Functions, find: Any, score_features: Any, by_rows: bool)
 def loops(head: heads.Functions) -> Loops:
     """Return the compiled functions of the mixture for a head's functions."""
     find, score_features = _scoring(head.score)
-    learn_one, learn_class = (_steps(head, find, score_features, by_rows) for by_rows in (True, False))
+    rows = _room(head.start)
+    _, make_constant = rows
+    learn_one, learn_class = (_steps(head, rows, find, score_features, by_rows) for by_rows in (True, False))
 
     @inlined
     def score_example(learning, n, learner, work):
@@ -520,4 +524,4 @@ def loops(head: heads.Functions) -> Loops:
         n, n_derived, s = score_example(no(), n, learner, work)
         return code, where, n, n_derived, s
 
-    return Loops(score_example, predict, learn_example, learn_class)
+    return Loops(score_example, predict, learn_example, learn_class, make_constant)

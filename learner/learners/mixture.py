@@ -285,9 +285,7 @@ class Mixture(LinearLearner):
         }
         if self.head:
             arrays |= {"network": self.head.network, "norms": self.head.norms}
-        if self.spec.max_features:
-            arrays |= {"sketch": self.weight_dict.sketch, "aged": self.weight_dict.aged}
-        return arrays
+        return arrays | self.weight_dict.of_cap
 
 
 def _places(rows: NDArray[np.float32]) -> NDArray[np.int64]:
