@@ -239,14 +239,17 @@ class Spec:
 def _require_plain(options: Mapping[str, Any]) -> None:
     """Refuse options that a multi-class model does not have."""
     if wrong := [name for name, value in options.items() if value is not None]:
-        rule = "multiclass task must have the logistic loss, labels of its stream, no neural head and no named algorithm"
+        rule = (
+            "multiclass task must have the logistic loss, labels of its stream, no neural head and no named algorithm"
+        )
         raise SpecError(f"{rule} (got {', '.join(wrong)})")
 
 
 def _require_alone(options: Mapping[str, Any]) -> None:
     """Refuse options of the mixture beside a named algorithm."""
     if wrong := [name for name, value in options.items() if value is not None]:
-        raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)})")
+        hint = "; sgd, adagrad and ftrl have options for penalties, as ftrl:l1=1" if {"l1", "l2"} & set(wrong) else ""
+        raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)}){hint}")
 
 
 def _with_columns(featurizer: "featurizers.Featurizer | None", columns: Any, target: Any) -> "featurizers.Featurizer":

@@ -414,8 +414,9 @@ def _room(start_head: Any) -> tuple[Any, Any]:
     return keep_rows, make_constant
 
 
-def _learning(learn_head: Any) -> Any:
-    """Return the function that lets the experts and the head learn, given the head's function."""
+def _learning(head: heads.Functions) -> Any:
+    """Return the function that lets the experts and the head learn, given the head's functions."""
+    learn_head, penalize_head = head.learn, head.penalize
 
     @inlined
     def learn_features(n, update, learner, work):
@@ -425,6 +426,8 @@ def _learning(learn_head: Any) -> Any:
         if len(learner.head) > 0:
             slope = update.importance * derivative(settings.loss, work.scores[places.head], update.y)
             learn_head(inputs, slope, table.rows, learner.head)
+            if settings.l1 > 0.0 or settings.l2 > 0.0:
+                penalize_head(inputs, update.importance, settings, table.rows, learner.head)
         if settings.parts & ALONE == 0:
             experts.learn(NOTHING, inputs, update, panel_of(learner, work))
             if is_mixture(settings):
@@ -436,7 +439,7 @@ def _learning(learn_head: Any) -> Any:
 
 def _steps(head: heads.Functions, rows: tuple[Any, Any], find: Any, score_features: Any, by_rows: bool) -> Any:
     """Return the function of the algorithm: predict an example, then learn it; `by_rows`: held examples keep their rows."""
-    learn_features = _learning(head.learn)
+    learn_features = _learning(head)
     keep_rows, make_constant = rows
     find_by_rows, find_by_hashes = _pools(find)
     find_any, hold = (find_by_rows, hold_rows) if by_rows else (find_by_hashes, hold_nothing)

@@ -20,9 +20,9 @@ def sweep(learner: "Learner") -> None:
     """Drop the least useful features, a tenth of `max_features`, and with L1 those whose weights are all zero.
 
     A feature's usefulness is the size of its weight (`Learner.effects`) times its recent count. Counts fade with every
-    sweep, so a feature that no longer occurs is dropped in the end. The constants, the dense numbers, and the parents of derived
-    features that are kept are never dropped. All classes of a multi-class model share the rows; each has a constant and dense
-    numbers of its own. The compiled loop asks for a sweep (see `learner.kernels.room.wants_sweep`) at a
+    sweep, so a feature that no longer occurs is dropped in the end. The constants, the dense numbers, and the parents of
+    derived features that are kept are never dropped. All classes of a multi-class model share the rows; each has a constant
+    and dense numbers of its own. The compiled loop asks for a sweep (see `learner.kernels.room.wants_sweep`) at a
     moment that depends on the learned state alone.
     """
     weight_dict, totals, n = learner.weight_dict, learner.totals, len(learner.weight_dict)
