@@ -12,6 +12,7 @@ A label is a string or a whole number; the number 5 and the string "5" are one l
 label counts with the log loss of a uniform guess among all labels so far, its own included.
 """
 
+import copy
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,7 +148,8 @@ class MultiClass(Learner):
 
     def _mixture(self, k: int) -> Mixture:
         """Return the mixture of the class of an index in `labels_seen`."""
-        mixture = Mixture(self.spec, self.weight_dict, of_class=k + 1)
+        mixture = copy.copy(self._blank)  # which is cheap: a sweep asks for those of all classes
+        mixture.of_class = k + 1
         mixture.totals, mixture.mixer, mixture.dense_filter, mixture.interactions, mixture.samples = (
             array[k] for array in self._stacked.values()
         )
