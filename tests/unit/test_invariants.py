@@ -21,7 +21,7 @@ from learner.packing import pack_example
 from learner.tasks import TASKS
 from tests.conftest import state_bytes
 from tests.goldens import ALONE, KINDS, SEED, arrays, mixed, pack, packed, target
-from tests.unit.learners.consistency import check_dict
+from tests.unit.learners.consistency import check_dict, every_weight
 from tests.unit.streams import by_position
 
 LEFT_OUT = ("rates.three", "neural", "multiclass.rate")
@@ -133,13 +133,6 @@ def trained(kind):
     model = Model(**EVERY[kind], seed=SEED)
     model.load_state(learned(kind))
     return model
-
-
-def every_weight(model):
-    """The effective weights by name; with many classes by label and name."""
-    if model.task != "multiclass":
-        return dict(zip(model.weights, model.weights.array(), strict=True))
-    return {(label, name): weights[name] for label, weights in model.weights.items() for name in weights}
 
 
 @each_kind

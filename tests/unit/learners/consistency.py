@@ -1,4 +1,4 @@
-"""A model's dict of weights held against itself."""
+"""A model's dict of weights held against itself, and its weights by name."""
 
 import numpy as np
 
@@ -29,3 +29,13 @@ def check_dict(model):
     assert np.count_nonzero(store.table) == len(store)
     assert not store.rows[len(store) * store.width :].any()
     assert int(store.name_lengths().sum()) == store.sizes[1]
+
+
+def every_weight(model):
+    """The effective weights by label, None but for many classes, and name."""
+    by_label = model.weights if model.task == "multiclass" else {None: model.weights}
+    return {
+        (label, name): w
+        for label, weights in by_label.items()
+        for name, w in zip(weights, weights.array(), strict=True)
+    }

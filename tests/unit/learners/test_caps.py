@@ -95,7 +95,7 @@ def held_names(model):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(steps, st.integers(1, 20), st.integers(0, 1000))
-@settings(max_examples=6 if kernels.JIT else 2, deadline=None)
+@settings(max_examples=4 if kernels.JIT else 2, deadline=None)
 def test_no_row_is_another_name_s_whatever_is_dropped_and_when(kind, moments, cap, first):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "MIN_MAX_FEATURES", 1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from learner import kernels, layout
 from learner.model import Model
 from tests.conftest import state_bytes
-from tests.unit.learners.consistency import check_dict
+from tests.unit.learners.consistency import check_dict, every_weight
 from tests.unit.streams import SEED, long_tail, packed
 
 CONSTANT = layout.CONSTANT_NAME
@@ -29,12 +29,6 @@ SETTINGS = [
     {"task": "multiclass"},
     {"task": "multiclass", "l1": 0.02},
 ]
-
-
-def every_weight(model):
-    """Yield the label, or None, and the name of each feature, and its weight."""
-    for label, weights in model.weights.items() if model.task == "multiclass" else [(None, model.weights)]:
-        yield from (((label, name), w) for name, w in zip(weights, weights.array(), strict=True))
 
 
 names = st.text(min_size=1, max_size=5).filter(lambda name: name != CONSTANT)
@@ -68,13 +62,13 @@ def test_a_sweep_leaves_what_it_keeps_as_it_was(options):
     """Weights by name, derived features by theirs, the dense numbers; and so the scores of what is left."""
     model = Model(seed=SEED, **options)
     model.learn_packed(b"".join(packed(long_tail(N_EXAMPLES))))
-    before = dict(every_weight(model))
+    before = every_weight(model)
     n, evicted = model.n_features, model.learner.totals[layout.EVICTED]
     model.spec.max_features = 10 * n  # sweep now, a tenth
     model.learner.weight_dict.sizes[2:4] = n, 1 << 30
     model.learner.weight_dict.aged = np.zeros(n, np.float32)
     model.learner.sweep()
-    after = dict(every_weight(model))
+    after = every_weight(model)
     assert n // 2 < len(after) <= n - n // 10
     assert {name: before[name] for name in after} == after
     assert model.learner.totals[layout.EVICTED] == evicted + n - len(after)
@@ -128,7 +122,7 @@ def test_a_sweep_of_many_classes_drops_what_changes_the_scores_least():
     model.spec.max_features, store.aged = n, np.zeros(n, np.float32)
     store.sizes[2:4] = n, 1 << 30
     model.learner.sweep()
-    kept = {key for key, _ in every_weight(model)}
+    kept = every_weight(model).keys()
     protected = {key for key in useful if key[1] in (CONSTANT, "x", "y")}
     assert protected <= kept
     dropped = sorted(useful.keys() - protected, key=useful.__getitem__)[: n // 10]
