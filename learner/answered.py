@@ -12,6 +12,7 @@ from typing import Any
 from learner.late import LateLoss
 from learner.losses import LOSSES
 from learner.spec import Spec, label_numbers
+from learner.tasks import label_of
 
 __all__ = ["AnsweredLoss", "answer_of", "loss_of"]
 
@@ -72,10 +73,7 @@ def loss_of(spec: Spec, answer: Any, target: Any) -> float:
     (4.0, 0.287...)
     """
     if spec.task == "multiclass":
-        label = (
-            target if isinstance(target, str) else str(target).lower() if isinstance(target, bool) else str(int(target))
-        )
-        return -math.log(max(answer.get(label, 1.0 / (len(answer) + 1.0)), 1e-300))
+        return -math.log(max(answer.get(label_of(target), 1.0 / (len(answer) + 1.0)), 1e-300))
     loss = LOSSES[spec.loss]
     level = (spec.level,) if loss.has_level else ()
     if spec.task == "poisson":

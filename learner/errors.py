@@ -7,7 +7,10 @@
     ├── FormatError         a file or an entry can't be decoded
     ├── ExampleError        an example was decoded but can't be learned or predicted
     ├── ServerError         no Redis or Valkey server could be found or started
+    ├── AnswerError         a worker answered a request with an error
+    ├── SilentError         no worker answered a request in time
     ├── StoreError          the committed state doesn't fit: another featurizer, damaged data
+    │   ├── MissingError    there is no model of that name
     │   └── StreamError     the stream of examples doesn't fit what was learned from it: learning ends, answering goes on
     │       └── BehindError a candidate did not read entries in time (exit code 3)
     ├── FencedError         another worker owns the model now (exit code 4)
@@ -41,8 +44,20 @@ class ServerError(LearnerError):
     """No Redis or Valkey server could be found or started."""
 
 
+class AnswerError(LearnerError):
+    """A worker answered a request with an error."""
+
+
+class SilentError(LearnerError):
+    """No worker answered a request in time."""
+
+
 class StoreError(LearnerError):
     """The committed state doesn't fit the request."""
+
+
+class MissingError(StoreError):
+    """There is no model of that name."""
 
 
 class StreamError(StoreError):

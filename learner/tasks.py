@@ -114,3 +114,12 @@ TASKS: dict[str, Task] = {
         SMALL_RATES,
     ),
 }
+
+
+def label_of(target: str | float) -> str:
+    """Return a target of many classes as its label.
+
+    >>> label_of("kiwi"), label_of(2.0), label_of(True)
+    ('kiwi', '2', 'true')
+    """
+    return target if isinstance(target, str) else str(target).lower() if isinstance(target, bool) else str(int(target))

@@ -8,6 +8,8 @@
     diagnosis      why nobody answered, in words
     pipeline       single pushes that are sent together
     conversations  what is said to the server, step by step, for both clients
+    connections    what the conversations of asyncio's clients are carried out with
+    runs           the examples of a file, as entries hold them
     blocking       `Client`, for threads
     asynchronous   `AsyncClient`, for asyncio
 

@@ -1,20 +1,19 @@
 """The client for programs with asyncio."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from learner.client import answers
-from learner.client.asking import Asking, asked_async
 from learner.client.batches import batches, entry_of, outcome_entries, outcome_entry
 from learner.client.blocking import Client
-from learner.client.conversations import Conversation, Conversations, Step
+from learner.client.connections import Connections
+from learner.client.conversations import Conversations
 from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
-from learner.service.store import connection, embedded
+from learner.service.store import embedded
 from learner.service.store.durability import Durability
 from learner.service.store.url import checked
 
@@ -22,17 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["AsyncClient"]
-
-MAX_CONVERSATIONS = 100  # at once: each takes a connection; the others wait, which counts neither as time to answer
-
-T = TypeVar("T")
-
-
-class _OfLoop(NamedTuple):
-    """What a client has for one event loop: connections, and how many more conversations they may be used for."""
-
-    redis: Any
-    free: asyncio.Semaphore
 
 
 class AsyncClient:
@@ -62,7 +50,8 @@ class AsyncClient:
         self._conversations = Conversations(model, timeout, Durability(durability, replicas))
         self.keys = self._conversations.keys
         self._url = checked(embedded.find_or_start(redis_url))
-        self._loops: dict[tuple[int, asyncio.AbstractEventLoop], _OfLoop] = {}  # by process and loop
+        self._connections = Connections(self._url, timeout)
+        self._run = self._connections.run
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Support copying and pickling, as for processes that are spawned: a client is its parameters."""
@@ -71,18 +60,7 @@ class AsyncClient:
     @property
     def redis(self) -> Any:
         """The connections to the server of the running loop, in this process: see `Client.redis`."""
-        return self._of_loop().redis
-
-    def _of_loop(self) -> "_OfLoop":
-        here = (os.getpid(), asyncio.get_running_loop())
-        if here not in self._loops:
-            for pid, loop in list(self._loops):
-                if pid == here[0] and loop.is_closed():
-                    self._loops.pop((pid, loop), None)  # another thread may have been quicker
-            block_ms = int(self._conversations.timeout * 1000)
-            made = _OfLoop(connection.async_client(self._url, block_ms=block_ms), asyncio.Semaphore(MAX_CONVERSATIONS))
-            self._loops[here] = made
-        return self._loops[here]
+        return self._connections.redis
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -96,24 +74,7 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        await self.redis.aclose()
-
-    async def _run(self, conversation: Conversation[T]) -> T:
-        """Carry out the steps of a conversation; return its result."""
-        own = self._of_loop()
-        async with own.free:
-            try:
-                step = next(conversation)
-                while True:
-                    try:
-                        result = await _do(step, own.redis)
-                    except Exception as error:  # noqa: BLE001  (the conversation says what it means)
-                        step = conversation.throw(error)
-                    else:
-                        step = conversation.send(result)
-            except StopIteration as end:
-                value: T = end.value
-                return value
+        await self._connections.aclose()
 
     # ---- pushing ----
     async def push(
@@ -246,9 +207,3 @@ class AsyncClient:
     async def committed(self) -> Any:
         """Return a copy of the model as last committed, a `learner.model.Model`; it is loaded in a thread."""
         return await asyncio.to_thread(lambda: Client(self.keys.model, self._url).committed())
-
-
-def _do(step: Step, redis: Any) -> Awaitable[Any]:
-    if isinstance(step, float):
-        return asyncio.sleep(step)
-    return asked_async(redis, step) if isinstance(step, Asking) else step(redis)

@@ -17,7 +17,7 @@ import redis
 from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.client.asking import Asking
-from learner.errors import ExampleError, LearnerError
+from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError
 from learner.service.store.durability import Durability
 from learner.service.wire import MAX_REQUESTS, Keys
 
@@ -144,9 +144,9 @@ class Conversations:
         if not (yield lambda connection: connection.exists(self.keys.spec)):
             raise self._no_model()
 
-    def _no_model(self) -> LearnerError:
+    def _no_model(self) -> MissingError:
         name = self.keys.model
-        return LearnerError(f"model {name!r} does not exist: make it with 'learner create {name}'")
+        return MissingError(f"model {name!r} does not exist: make it with 'learner create {name}'")
 
     # ---- asking ----
     def ask(self, fields: Mapping[str, Any]) -> Conversation[dict[str, Any]]:
@@ -168,7 +168,7 @@ class Conversations:
             raise (yield from self._silence())
         reply: dict[str, Any] = json.loads(popped[1])
         if "error" in reply:
-            raise LearnerError(reply["error"])
+            raise AnswerError(reply["error"])
         return reply
 
     def _silence(self) -> Conversation[LearnerError]:
@@ -180,7 +180,7 @@ class Conversations:
         if not diagnosis.exists(seen):
             return self._no_model()
         why = diagnosis.why_silent(self.keys, seen)
-        return LearnerError(f"model {self.keys.model!r} did not answer within {self.timeout:g} s: {why}")
+        return SilentError(f"model {self.keys.model!r} did not answer within {self.timeout:g} s: {why}")
 
     def ask_many(
         self, records: Iterable[Any], features: bool, probabilities: bool

@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "erase": Entry(
         "learner.commands.erasing",
-        "Erase entries, and features with their weights, from all that the server keeps of MODEL, its snapshots included.",
+        "Erase entries, and features with their weights, from all that the server keeps of MODEL.",
     ),
     "explain": Entry(
         "learner.commands.examples", "Ask MODEL why: what each feature of RECORD (JSON) adds to the score."
@@ -112,6 +112,10 @@ COMMANDS = {
     "save": Entry(
         "learner.commands.saved", "Save MODEL, as last committed, to FILE (NAME.learner), with its secret seed."
     ),
+    "serve": Entry(
+        "learner.commands.serve",
+        "Serve the server's models over HTTP: predictions, examples, outcomes, states, metrics, until SIGTERM.",
+    ),
     "server": Entry(
         "learner.commands.machine", "Run the embedded server in the foreground, or print its URL, or stop it."
     ),
@@ -132,6 +136,10 @@ COMMANDS = {
         "learner.commands.features",
         "List the feature templates: parameters, and one example record with its features.",
     ),
+    "top": Entry(
+        "learner.commands.top",
+        "Show the server's models, live: state, rate, lag, losses with a graph each, memory, refusals, drift.",
+    ),
     "warm": Entry(
         "learner.commands.machine",
         "Compile the loops and keep them on disk, so that the first worker starts at once.",
@@ -145,7 +153,7 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status"),
+    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status", "serve"),
     "Manage": (
         "list",
         "set",
@@ -161,7 +169,7 @@ GROUPS = {  # in the order in which a newcomer needs them
         "delete",
         "erase",
     ),
-    "Look": ("weights", "plot", "templates", "featurize"),
+    "Look": ("top", "weights", "plot", "templates", "featurize"),
     "Mend": ("rejected", "repair"),
     "Set up": ("server", "acl", "warm"),
 }

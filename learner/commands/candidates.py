@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from learner.commands.options import json_option, make_spec, open_store, redis_option, to_json
+from learner.commands.options import json_option, make_spec, open_store, redis_option, settings_said, to_json
 from learner.errors import LearnerError
 from learner.messages import one_line
-from learner.settings import parse
 
 if TYPE_CHECKING:
     from learner.spec import Spec
@@ -40,8 +39,7 @@ def create_beside(name: str, old: str, from_history: bool, options: Mapping[str,
 
     store = open_store(old, redis_url)
     spec = make_spec(options, inherited=_inherited(store.spec(), options))
-    said = parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
-    settings = {key: text for key, text in (store.setting_texts() | said).items() if text}
+    settings = {key: text for key, text in (store.setting_texts() | settings_said(options)).items() if text}
     if not candidates.create(store, name, spec.to_data(), settings, from_history):
         raise LearnerError(f"model {f'{old}/{name}'!r} exists already: choose another name")
     if not store.settings()["history"]:

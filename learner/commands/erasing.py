@@ -1,11 +1,10 @@
 """The command that erases what a model keeps of a person."""
 
-import sys
 from typing import Any
 
 import click
 
-from learner.commands.options import json_option, open_store, redis_option, to_json
+from learner.commands.options import confirm, json_option, open_store, redis_option, to_json, yes_option
 from learner.errors import LearnerError
 from learner.messages import one_line
 
@@ -22,14 +21,14 @@ __all__ = ["erase"]
 @click.option(
     "--prefix", "prefixes", multiple=True, metavar="TEXT", help="All features whose names begin so; repeatable."
 )
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@yes_option
 @redis_option
 @json_option
 def erase(model: str, yes: bool, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
-    """Erase entries, and features with their weights, from all that the server keeps of MODEL, its snapshots included.
+    """Erase entries, and features with their weights, from all that the server keeps of MODEL.
 
-    A worker that runs goes on afterwards, without a restart. What the weights have learned from an entry stays in them. It asks
-    first, unless told --yes.
+    Its snapshots and candidates forget them, too. Workers that run go on afterwards, without a restart. What the weights have
+    learned from an entry stays in them. It asks first, unless told --yes.
     """
     from learner.service.erasing import Wanted
     from learner.service.erasing import erase as erase_wanted
@@ -39,20 +38,13 @@ def erase(model: str, yes: bool, redis_url: str | None, as_json: bool, **wanted:
     if any(not text for texts in wanted.values() for text in texts):
         raise LearnerError("what to erase must be named (got an empty text)")
     if not yes:
-        _confirm(model)
+        confirm(f"erasing from {model!r}", f"Erase this from {model}, for good?", f"nothing was erased from {model!r}")
     erased = erase_wanted(open_store(model, redis_url), Wanted(**wanted))
     if as_json:
         click.echo(to_json({"model": model, **erased}))
         return
     for line in _lines(erased):
         click.echo(one_line(line))
-
-
-def _confirm(model: str) -> None:
-    if not sys.stdin.isatty():
-        raise LearnerError(f"erasing from {model!r} must be confirmed: add --yes (nobody can be asked here)")
-    if not click.confirm(f"Erase this from {model}, for good?", err=True):
-        raise LearnerError(f"nothing was erased from {model!r}")
 
 
 def _lines(erased: dict[str, Any]) -> list[str]:
@@ -66,6 +58,8 @@ def _lines(erased: dict[str, Any]) -> list[str]:
         lines.append(f"erased features: {', '.join(erased['features'])} (with derived ones {erased['rows']} rows)")
     if erased["snapshots"]:
         lines.append(f"erased features from snapshots: {', '.join(erased['snapshots'])}")
+    if erased["candidates"]:
+        lines.append(f"erased features from candidates: {', '.join(erased['candidates'])}")
     for stream, ids in erased["found"].items():
         what = "learned, they bring it back" if stream == "examples" else "look at them"
         lines.append(f"remains in {len(ids)} entries of {stream} ({what}): {' '.join(ids)}")

@@ -25,9 +25,9 @@ from learner.commands.options import (
 from learner.commands.records import are_records, is_json, parsed
 from learner.commands.show import answer_text, printable
 from learner.errors import FormatError, LearnerError
-from learner.files import Packed, Reading, Source, expand, read
+from learner.files import Reading, Source, expand, read
 from learner.messages import one_line
-from learner.service.wire import MAX_ENTRY_BYTES, MAX_SHORT_BYTES, MAX_VALUE_BYTES
+from learner.service.wire import MAX_SHORT_BYTES
 
 if TYPE_CHECKING:
     from learner.client import Client
@@ -39,7 +39,6 @@ __all__ = ["BadLines", "explain", "predict", "push"]
 WAIT_NOTE_SECONDS = 5.0  # between two messages that a push waits for the worker
 SHOWN_ERRORS = 10
 MAX_IDENTITY_BYTES = MAX_SHORT_BYTES - 24  # of a push: its entries add two numbers
-MAX_FEATURES_BYTES = MAX_ENTRY_BYTES - 1024  # of one example, as an entry has other fields, too
 ASKED_AT_ONCE = 1000  # records, whose answers are printed before the next ones are asked for
 
 
@@ -78,6 +77,7 @@ def push(
     exit code is then 3, or 2 if nothing could be pushed. With --id, a push that failed half-way can be repeated.
     """
     from learner.client import Client
+    from learner.client.runs import runs
     from learner.commands.show import progress_bar
 
     client = Client(model, redis_url, durability=durability or "crash", replicas=replicas)
@@ -91,10 +91,9 @@ def push(
     for bad.file in files:
         with Source(bad.file) as source, progress_bar(source.size, quiet=as_json) as advance:
             examples = read(source, file_format, target=target, how=how, on_error=bad)
-            for kind, run in _runs(_small(examples, bad)):
-                name = f"{identity}/{next(run_numbers)}" if identity else None
+            for features, run, name in runs(examples, bad, identity, run_numbers):
                 for n in client.push_packed(
-                    run, features=kind == "features", id=name, max_lag=max_lag, on_wait=on_wait, on_batch=repeats
+                    run, features=features, id=name, max_lag=max_lag, on_wait=on_wait, on_batch=repeats
                 ):
                     pushed += n
                     advance(source.position())
@@ -158,16 +157,6 @@ class _Repeats:
             self.n += sum(n for n, name in zip(batch.sizes, batch.ids, strict=True) if name.encode() in self._recent)
 
 
-def _small(examples: Iterator[Packed], bad: BadLines) -> Iterator[Packed]:
-    """Yield the examples that an entry has room for; report the others."""
-    for example in examples:
-        most = MAX_FEATURES_BYTES if example.kind == "features" else MAX_VALUE_BYTES
-        if len(example.data) <= most:
-            yield example
-        else:
-            bad(example.where, f"{example.kind} must be at most {most} bytes (got {len(example.data)})", example.data)
-
-
 class _WaitNotes:
     """Prints on a terminal, every few seconds, that the push waits until the worker has learned more."""
 
@@ -180,12 +169,6 @@ class _WaitNotes:
         if time.monotonic() - self.noted_at > WAIT_NOTE_SECONDS and not self.quiet:
             self.noted_at = time.monotonic()
             click.echo(f"waiting: {lag} entries are not learned yet (--max-lag {self.max_lag})", err=True)
-
-
-def _runs(examples: Iterator[Packed]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Group consecutive examples of the same kind into runs: yield (kind, the packed examples)."""
-    for kind, run in itertools.groupby(examples, key=lambda example: example.kind):
-        yield kind, (example.data for example in run)
 
 
 @click.command()

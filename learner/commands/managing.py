@@ -1,12 +1,11 @@
 """Commands about whole models: list, delete, copy, rename, export, import; snapshots, and the way back to them."""
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from learner.commands.options import is_saved, json_option, open_store, redis_option, to_json
+from learner.commands.options import confirm, is_saved, json_option, open_store, redis_option, to_json, yes_option
 from learner.errors import LearnerError
 from learner.messages import one_line
 
@@ -70,7 +69,7 @@ def _text(number: float | None, form: str) -> str:
 # ---- delete ----
 @click.command()
 @click.argument("model")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@yes_option
 @click.option("--force", is_flag=True, help="Even while a worker owns it: that worker then stops.")
 @redis_option
 @json_option
@@ -87,23 +86,16 @@ def delete(model: str, yes: bool, force: bool, redis_url: str | None, as_json: b
         registry.unregister(store.client, model)
         raise LearnerError(f"model {model!r} does not exist, so there is nothing to delete")
     if not yes:
-        _confirm(model)
+        confirm(
+            f"deleting {model!r}",
+            f"Delete {model} and all that it has learned?",
+            f"model {model!r} was not deleted",
+        )
     if is_model:
         for each in (store, *candidates.stores(store)):
             _own_to_delete(each, force)
     n = contents.delete(store)
     click.echo(to_json({"model": model, "keys": n}) if as_json else f"deleted {model}: {n} keys")
-
-
-def _confirm(model: str) -> None:
-    if not _is_terminal():
-        raise LearnerError(f"deleting {model!r} must be confirmed: add --yes (nobody can be asked here)")
-    if not click.confirm(f"Delete {model} and all that it has learned?", err=True):
-        raise LearnerError(f"model {model!r} was not deleted")
-
-
-def _is_terminal() -> bool:
-    return sys.stdin.isatty()
 
 
 def _own_to_delete(store: "Store", force: bool) -> None:

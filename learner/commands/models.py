@@ -15,11 +15,12 @@ from learner.commands.options import (
     model_options,
     open_store,
     redis_option,
+    settings_said,
     to_json,
 )
 from learner.errors import LearnerError
 from learner.messages import one_line
-from learner.settings import SETTINGS, parse
+from learner.settings import SETTINGS
 from learner.stored import require_readable
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def create(
         return
     learned = _saved_model(saved) if saved else None
     spec = learned.spec if learned else make_spec(options)
-    settings = parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
+    settings = settings_said(options)
     store = open_store(model, redis_url)
     connection.require_version(store.client)
     if not (_create_learned(store, learned, settings) if learned else store.create(spec.to_data(), settings)):
@@ -196,15 +197,13 @@ def status(
         host = socket.gethostname() if here else None
         judge = partial(live, host=host) if check == "live" else partial(ready, max_lag=max_lag, max_age=max_age)
         probe(model, redis_url, check, judge, as_json)
-    store = open_store(model, redis_url, may_be_candidate=True)
-    spec = store.spec()
-    with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
-        state = store.status() | {"task": spec["task"], "loss": spec["loss"]}
-        if as_json:
-            click.echo(to_json(state))
-            return
-        from learner.commands.show import status_lines
+    state = open_store(model, redis_url, may_be_candidate=True).described()
+    if as_json:
+        click.echo(to_json(state))
+        return
+    from learner.commands.show import status_lines
 
+    with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
         lines = list(status_lines(state))
     for line in lines:
         click.echo(one_line(line))

@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import json
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,7 @@ from learner.files import COLUMNAR, FORMATS, Reading, check_encoding
 from learner.losses import LOSSES
 from learner.messages import one_line
 from learner.optimizers import OPTIMIZERS
+from learner.settings import parse
 from learner.spec import ACTIVATIONS, OUTCOMES, Spec
 from learner.tasks import TASKS
 
@@ -30,10 +32,12 @@ __all__ = [
     "SOME_LEFT_OUT",
     "SUFFIX",
     "activation_option",
+    "confirm",
     "decides_columns",
     "durability_option",
     "format_option",
     "is_saved",
+    "is_terminal",
     "joined",
     "json_option",
     "make_spec",
@@ -45,8 +49,10 @@ __all__ = [
     "reading_options",
     "redis_option",
     "replicas_option",
+    "settings_said",
     "target_option",
     "to_json",
+    "yes_option",
 ]
 
 
@@ -142,6 +148,33 @@ def to_json(value: Any) -> str:
 # ---- models ----
 SUFFIX = ".learner"  # of the names of saved models
 FILE_SEED = b"the seed of files"  # of models that learn a file: the seed draws the order in which examples are learned
+
+
+yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
+
+
+def confirm(doing: str, question: str, otherwise: str) -> None:
+    """Ask before something is done for good.
+
+    Raises
+    ------
+    LearnerError
+        When the answer is no, or nobody can be asked.
+    """
+    if not is_terminal():
+        raise LearnerError(f"{doing} must be confirmed: add --yes (nobody can be asked here)")
+    if not click.confirm(question, err=True):
+        raise LearnerError(otherwise)
+
+
+def is_terminal() -> bool:
+    """Tell whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def settings_said(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that a model file has."""
+    return parse((options["model_file"].data if options["model_file"] else {}).get("service", {}))
 
 
 def is_saved(model: str) -> bool:

@@ -20,12 +20,13 @@ from learner.commands.show import printable
 from learner.errors import LearnerError
 from learner.graph import Array, Constant, Node, Parameter, order
 from learner.graph.text import title_of, values_of
+from learner.service.curves import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Progress", "Span", "Surface", "boundary", "graph", "progress", "save", "weights"]
+__all__ = ["Span", "Surface", "boundary", "graph", "progress", "save", "weights"]
 
 DPI = 150  # pixels an inch, in a PNG
 WIDTH, HEIGHT = 8.0, 5.0  # inches, of figures with axes
@@ -79,32 +80,7 @@ def _text(text: str, most: int = 200) -> str:
 
 
 # ---- progress ----------------------------------------------------------------------------------------------------------
-@dataclass
-class Progress:
-    """A model's loss over time: arrays with an element for each commit, or for every few commits.
-
-    Attributes
-    ----------
-    examples, times : array
-        How many examples had been learned, and when, in seconds since 1970.
-    loss, recent, constant : array
-        The progressive loss of all examples so far, the loss of those since the element before, and the best constant's loss.
-    n_commits : int
-        How many commits each element stands for.
-    drifts : sequence of float
-        How many examples had been learned when a rise of the loss was found.
-    """
-
-    examples: Array
-    times: Array
-    loss: Array
-    recent: Array
-    constant: Array
-    n_commits: int
-    drifts: Sequence[float] = ()
-
-
-def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure":
+def progress(curve: Curve, title: str, unit: str, over_time: bool) -> "Figure":
     """Draw the progressive loss, over examples or over time."""
     from matplotlib import dates as untyped
     from matplotlib.ticker import StrMethodFormatter
@@ -113,7 +89,11 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
     axes = _axes(figure, title)
     since = "the commit before" if curve.n_commits == 1 else f"{curve.n_commits} commits before"
     dates: Any = untyped
-    x = dates.date2num((1e6 * curve.times).astype("datetime64[us]")) if over_time else curve.examples
+
+    def across(examples: list[float], times: list[float]) -> Any:
+        return dates.date2num((1e6 * np.array(times)).astype("datetime64[us]")) if over_time else examples
+
+    x = across(curve.examples, curve.times)
     style: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(x) < 30 else {}
     axes.plot(x, curve.recent, color="#56b4e9", linewidth=1, label=f"since {since}", **style)
     axes.plot(
@@ -121,11 +101,10 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
     )
     label = f"best constant's, at last {curve.constant[-1]:.4g}"
     axes.plot(x, curve.constant, color=GREY, linewidth=1.5, linestyle="--", label=label, **style)
-    for at in curve.drifts if not over_time else ():
-        axes.axvline(at, color=VERMILION, linewidth=1, linestyle=":")
-        axes.annotate(
-            "drift", (at, 1.0), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8
-        )
+    rises = across([each.examples for each in curve.drifts], [each.time for each in curve.drifts])
+    for i, rise in enumerate(rises):
+        label = "_" if i else "the loss rose (drift)"  # one entry of the legend is for all
+        axes.axvline(rise, color=VERMILION, linewidth=1, linestyle=":", label=label)
     axes.set_ylabel(unit)
     axes.set_ylim(*_span(curve))
     axes.grid(axis="y", color="#e5e5e5")
@@ -141,11 +120,13 @@ def progress(curve: Progress, title: str, unit: str, over_time: bool) -> "Figure
             axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_xlabel("examples learned")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    n_columns = 3 if len(handles) == 3 else 2
+    figure.legend(handles, labels, loc="outside lower center", ncols=n_columns, frameon=False, fontsize=9)
     return figure
 
 
-def _span(curve: Progress) -> tuple[float, float]:
+def _span(curve: Curve) -> tuple[float, float]:
     """Return the lowest and the highest loss to draw, without the first twentieth of the points, which may be far higher."""
     settled = slice(len(curve.loss) // 20, None)
     every = np.concatenate([values[settled] for values in (curve.loss, curve.recent, curve.constant)])
@@ -173,14 +154,13 @@ def weights(strongest: Sequence[tuple[str, float, float]], title: str, unit: str
     axes.axvline(0.0, color="black", linewidth=0.8)
     axes.spines["left"].set_visible(False)
     low, high = min(0.0, *effects), max(0.0, *effects)
-    room = 0.16 * (high - low) or 1.0  # for the numbers at the bars' ends
+    room = 0.2 * (high - low) or 1.0  # for the numbers at the bars' ends
     axes.set_xlim(low - room * (low < 0.0 or high == 0.0), high + room * (high > 0.0))
     for place, (_, weight, effect) in enumerate(strongest):
         side = "left" if effect >= 0.0 else "right"
         away = (3 if effect >= 0.0 else -3, 0)
-        axes.annotate(
-            f"{weight:+.3g}", (effect, place), away, textcoords="offset points", ha=side, va="center", fontsize=8
-        )
+        number = f"{weight:+,.0f}" if 1000.0 <= abs(weight) < 1e6 else f"{weight:+.3g}"
+        axes.annotate(number, (effect, place), away, textcoords="offset points", ha=side, va="center", fontsize=8)
     axes.set_xlabel(f"spread of its part of the score ({unit})")
     keys = [Patch(color=BLUE, label="raises the score"), Patch(color=VERMILION, label="lowers the score")]
     keys.append(Patch(facecolor="none", edgecolor="none", label="numbers: weights"))

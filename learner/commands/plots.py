@@ -1,7 +1,7 @@
 """``learner plot``: pictures of a computation graph, and of a model's progress, weights and predictions.
 
-`graphs`, `curves` and `surfaces` gather the data of a picture, and `pictures` draws it. The pictures show the model as last
-committed; the worker is not involved.
+`graphs`, `surfaces` and `learner.service.curves` gather the data of a picture, and `pictures` draws it. The pictures show
+the model as last committed; the worker is not involved.
 """
 
 from importlib.util import find_spec
@@ -172,7 +172,7 @@ def progress(model: str, over: str, out: str | None, redis_url: str | None, as_j
     loss = LOSSES[Spec.from_data(store.spec()).loss]
 
     from learner.commands import pictures
-    from learner.commands.curves import curve
+    from learner.service.curves import curve
 
     with require_readable(f"progress of {model!r}", f"delete {store.keys.progress}"):
         losses = curve(store.progress())

@@ -13,7 +13,6 @@ from learner.commands.options import to_json
 from learner.errors import LearnerError
 from learner.messages import one_line
 from learner.service.store import Store, connection, embedded
-from learner.stored import require_readable
 
 __all__ = ["PROBE_SECONDS", "probe"]
 
@@ -63,7 +62,4 @@ def _status(model: str, redis_url: str | None) -> dict[str, Any]:
     url = embedded.find(redis_url)
     if url is None:
         raise LearnerError("no server runs")
-    store = Store(connection.client(url), model)
-    store.spec()
-    with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
-        return store.status()
+    return Store(connection.client(url), model).described()

@@ -33,7 +33,7 @@ from learner.learners.linear import Weights, names_of, ordered
 from learner.learners.mixture import Mixture
 from learner.learners.protocol import NO_EXAMPLES, Contribution, Learner, NamedWeights
 from learner.learners.weights import hash_of
-from learner.tasks import TASKS
+from learner.tasks import TASKS, label_of
 
 if TYPE_CHECKING:
     from learner.spec import Spec
@@ -184,7 +184,7 @@ class MultiClass(Learner):
                 unpacker = msgpack.Unpacker(max_buffer_size=layout.MAX_NAME_BYTES + 16)
                 unpacker.feed(buffer[position : position + layout.MAX_NAME_BYTES + 8].tobytes())
                 unpacker.read_array_header()
-                self._add([_label(unpacker.unpack())])
+                self._add([label_of(unpacker.unpack())])
         return done, position, n_rows, n_bytes
 
     def _measure(self, buffer: NDArray[np.uint8], position: int, results: records.Results) -> tuple[int, int]:
@@ -390,8 +390,3 @@ class ClassWeights(NamedWeights):
         """Return ``label: name``, weight and effect, the largest effect first; `prefix` filters these combined names."""
         every = [(f"{label}: {name}", *rest) for label, own in self.items() for name, *rest in own.strongest()]
         return sorted((item for item in every if item[0].startswith(prefix)), key=lambda item: -abs(item[2]))[:n]
-
-
-def _label(value: Any) -> str:
-    """Return a target as its label: a whole number, int or float, as its decimal digits, a boolean as ``true`` or ``false``."""
-    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(int(value))

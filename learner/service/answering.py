@@ -21,6 +21,8 @@ from learner.service.wire import (
     MAX_REQUESTS,
     MAX_SHORT_BYTES,
     REPLIES,
+    TOO_LATE,
+    TOO_MANY,
     deadline_ms,
     encode_reply,
     size_of,
@@ -247,10 +249,10 @@ class Answering:
 
     def _may_write(self, key: bytes) -> bool:
         """Tell whether a key is for replies; if not, say so: nobody makes a worker write to another key."""
-        prefixes = (self.store.keys.replies, REPLIES)
-        if key.startswith(tuple(prefix.encode() for prefix in prefixes)) and len(key) <= MAX_SHORT_BYTES:
+        keys = self.store.keys
+        if keys.may_be_replied_to(key) and len(key) <= MAX_SHORT_BYTES:
             return True
-        self._note(key, f"must start with {' or '.join(prefixes)} and have at most {MAX_SHORT_BYTES} bytes")
+        self._note(key, f"must start with {keys.replies} or {REPLIES} and have at most {MAX_SHORT_BYTES} bytes")
         return False
 
     def _note(self, key: bytes, why: str) -> None:
@@ -270,11 +272,9 @@ class Answering:
         came, now = self._came_ms.get(request_id, stream_id(request_id)[0]), self.clock.now_ms()
         deadline = deadline_ms(came, fields)
         if deadline is not None and now > deadline:
-            return {
-                "error": f"request must be answered within its deadline_ms (it is {now - deadline:.0f} ms too late)"
-            }
+            return {"error": f"{TOO_LATE} (it is {now - deadline:.0f} ms too late)"}
         if self._n_to_refuse >= 0:
-            return {"error": f"requests that wait must be at most {MAX_WAITING} (more do; this was among the oldest)"}
+            return {"error": f"{TOO_MANY[0]} {MAX_WAITING} (more do; this was among the oldest)"}
         return None
 
     def _refuse_largest(self) -> None:
@@ -285,7 +285,7 @@ class Answering:
         while self._n_many_bytes > MAX_MANY_BYTES or len(self.many) > MAX_WAITING:
             asked = self.many.pop()
             self._n_many_bytes -= size_of(asked.fields)
-            rule = f"requests for many that wait must be at most {MAX_WAITING}, and {MAX_MANY_BYTES} bytes (more do)"
+            rule = f"{TOO_MANY[1]} {MAX_WAITING}, and {MAX_MANY_BYTES} bytes (more do)"
             self._finish(asked.request_id, asked.fields, {"error": rule})
 
     def _refuse_oldest(self) -> None:

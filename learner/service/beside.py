@@ -339,7 +339,8 @@ class Comparing(Measuring):
         taken = super().take(entries, no_more)
         if self._last and self.learning.copy and self.learning.is_met:
             block = [entry for entry in taken if stream_id(entry[0]) <= stream_id(self._last)]
-            copy, fresh = self.learning.copy, list(self._not_repeated(block))
+            copy, ids = self.learning.copy, set[bytes]()
+            fresh = [entry for entry in block if not self.is_repeated(entry[1], ids)]
             old, _ = losses_of(fresh, copy.model, copy.pack)
             new, importances = losses_of(fresh, self.learning.model, self.learning.pack)
             self._losses = old, new, importances
@@ -352,15 +353,6 @@ class Comparing(Measuring):
         if is_over and self._losses:
             self.learning.comparison.add(*self._losses)
             self._losses = None
-
-    def _not_repeated(self, block: Entries) -> Iterator[tuple[bytes, Fields]]:
-        seen: set[bytes] = set()
-        for entry_id, fields in block:
-            identity = fields.get(b"id")
-            if identity is None or not (identity in seen or identity in self.learning.recent):
-                yield entry_id, fields
-            if identity is not None:
-                seen.add(identity)
 
 
 def losses_of(

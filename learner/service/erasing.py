@@ -1,18 +1,22 @@
-"""Erasing what is kept of a person: entries by their ids, features by their names, from all keys of a model.
+"""Erasing what is kept of a person: entries by their ids, features by their names.
+
+It goes through all keys of a model, and of the candidates beside it.
 
 The weights that an entry has changed stay as they are: what was learned from one example can't be told from what was learned
 from the others. What names a person goes: entries, kept answers, and features whose names contain something of a person, with
 their weights.
 """
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learner.learners import sweeping
 from learner.service.committing import figures_of
 from learner.service.lease import LEASE_SECONDS, heart_of
-from learner.service.store import Store, connection, erasing, snapshots
+from learner.service.store import Store, candidates, connection, erasing, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,14 +56,17 @@ class Wanted:
 
 
 def erase(store: Store, wanted: Wanted) -> dict[str, Any]:
-    """Erase what is wanted from a model's keys; a worker that runs is replaced for this moment, and goes on afterwards.
+    """Erase what is wanted from a model's keys and those of its candidates.
+
+    Workers that run are replaced for this moment, and go on afterwards.
 
     Returns
     -------
     dict
         ``waiting``, ``learned``, ``rejected``, ``kept``: how many entries and answers were erased; ``features``, their names;
-        ``rows``, with the features derived from them; ``snapshots``, the names of those that had some; ``found``, the ids of
-        entries in which a feature's value still stands, by stream; ``log``, whether the server has an append-only file.
+        ``rows``, with the features derived from them; ``snapshots`` and
+        ``candidates``, the names of those that had some; ``found``, the ids of entries in which a feature's value still stands,
+        by stream; ``log``, whether the server has an append-only file.
 
     Raises
     ------
@@ -68,45 +75,67 @@ def erase(store: Store, wanted: Wanted) -> dict[str, Any]:
     FencedError
         When a worker took the model over meanwhile.
     """
-    from learner.model import Model
-
-    spec = store.spec()
-    store.ownership.borrow()
-    heart = heart_of(connection.address(store.client))
-    beat = heart.add(lambda seconds: store.ownership.beat(max(int(1000 * seconds), 1)), LEASE_SECONDS)
-    try:
-        names, rows, found = set[str](), 0, list[str]()
-        if wanted.features or wanted.prefixes:
-            result = erasing.rewrite_state(
-                store, Model.from_spec(spec), lambda model: _erase(model, wanted), figures_of
-            )
-            names, rows = result or (names, rows)
-            for name in snapshots.names_of(store):
-                old, _ = erasing.rewrite_snapshot(
-                    store, name, Model.from_spec(spec), lambda model: _erase(model, wanted)
-                )
-                names |= old
-                found += [name] if old else []
-        waiting, learned = erasing.erase_entries(store, wanted.has_entry)
+    store.spec()
+    beside = candidates.stores(store)
+    with ExitStack() as borrowed:
+        for each in (store, *beside):
+            borrowed.enter_context(_borrowed(each))
+        of_model, *of_candidates = (_erase_features(each, wanted) for each in (store, *beside))
+        waiting, learned = erasing.erase_entries(store, wanted.has_entry, beside)
         erased = {
             "waiting": waiting,
             "learned": learned,
-            "rejected": erasing.erase_rejected(store, wanted.has_entry),
+            "rejected": sum(erasing.erase_rejected(each, wanted.has_entry) for each in (store, *beside)),
             "kept": erasing.erase_kept(store, {each.encode() for each in wanted.ids}, wanted.has_feature),
         }
-    finally:
-        heart.remove(beat)
-        store.ownership.release()
+    names = of_model.names.union(*(each.names for each in of_candidates))
     parts = (text.encode() for name in names | set(wanted.features) for text in (name, name.partition("=")[2]))
     texts = {text for text in parts if len(text) >= MIN_TEXT_BYTES}
     return erased | {
         "features": sorted(names),
-        "rows": rows,
-        "snapshots": found,
-        "found": erasing.find_text(store, sorted(texts), MOST_FOUND) if texts else {},
+        "rows": of_model.rows + sum(each.rows for each in of_candidates),
+        "snapshots": of_model.snapshots,
+        "candidates": [each.keys.model for each, its in zip(beside, of_candidates, strict=True) if its.names],
+        "found": erasing.find_text(store, sorted(texts), MOST_FOUND, beside) if texts else {},
         "log": erasing.remains(store),
     }
 
 
-def _erase(model: Any, wanted: Wanted) -> tuple[set[str], int]:
-    return sweeping.erase(model.learner, wanted.has_feature)
+@contextlib.contextmanager
+def _borrowed(store: Store) -> Iterator[None]:
+    """Own a model for a moment."""
+    store.ownership.borrow()
+    heart = heart_of(connection.address(store.client))
+    beat = heart.add(lambda seconds: store.ownership.beat(max(int(1000 * seconds), 1)), LEASE_SECONDS)
+    try:
+        yield
+    finally:
+        heart.remove(beat)
+        store.ownership.release()
+
+
+class Erased(NamedTuple):
+    """Features that were erased: their names, how many rows with those derived from them, and from which snapshots."""
+
+    names: set[str]
+    rows: int
+    snapshots: list[str]
+
+
+def _erase_features(store: Store, wanted: Wanted) -> Erased:
+    from learner.model import Model
+
+    if not (wanted.features or wanted.prefixes):
+        return Erased(set(), 0, [])
+    spec = store.spec()
+
+    def erase_from(model: Any) -> tuple[set[str], int]:
+        return sweeping.erase(model.learner, wanted.has_feature)
+
+    names, rows = erasing.rewrite_state(store, Model.from_spec(spec), erase_from, figures_of) or (set(), 0)
+    found = []
+    for name in snapshots.names_of(store):
+        if old := erasing.rewrite_snapshot(store, name, Model.from_spec(spec), erase_from)[0]:
+            names = names | old
+            found.append(name)
+    return Erased(names, rows, found)

@@ -7,7 +7,6 @@ server. Figures of the model are those of the last commit.
 import itertools
 import math
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from learner import __version__
 from learner.errors import LearnerError
 from learner.service import log
+from learner.service.address import host_and_port
 from learner.service.counting import BOUNDS, Counts, Histogram
 from learner.service.store import Store
 
@@ -59,7 +59,7 @@ def serve_metrics(address: str, store: Store, counts: Counts) -> str:
     LearnerError
         When the address is wrong or taken, or ``prometheus-client`` is not installed.
     """
-    host, port = _parsed(address)
+    host, port = host_and_port("--metrics", address)
     try:
         from prometheus_client import CollectorRegistry, core, start_http_server
     except ImportError as error:
@@ -77,18 +77,6 @@ def serve_metrics(address: str, store: Store, counts: Counts) -> str:
     where = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
     log.event(store.keys.model, "metrics", f"metrics are served at {where}", url=where)
     return where
-
-
-def _parsed(address: str) -> tuple[str, int]:
-    """Return host and port.
-
-    >>> _parsed("9100"), _parsed("0.0.0.0:9100"), _parsed("[::1]:9100")
-    (('127.0.0.1', 9100), ('0.0.0.0', 9100), ('::1', 9100))
-    """
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]:|([^:\[\]]+):)?(\d{1,5})", address)
-    if not match or int(match[3]) > 65535:
-        raise LearnerError(f"--metrics must be HOST:PORT or PORT (got {address!r})")
-    return match[1] or match[2] or "127.0.0.1", int(match[3])
 
 
 class _Collector:

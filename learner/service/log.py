@@ -11,7 +11,7 @@ from typing import Any
 
 from learner.messages import MAX_TOLD, one_line, tell
 
-__all__ = ["choose_format", "event"]
+__all__ = ["choose_format", "event", "line"]
 
 _is_json = False
 
@@ -38,13 +38,22 @@ def event(model: str, name: str, text: str, level: str = "info", **figures: Any)
     figures : numbers and strings
         What programs may want to know.
     """
+    _write(name, f"worker of {model}: {text}", level, {"model": model, **figures})
+
+
+def line(name: str, text: str, level: str = "info", **figures: Any) -> None:
+    """Write the line of an event that no model has, such as of a server for all of them: see `event`."""
+    _write(name, text, level, figures)
+
+
+def _write(name: str, text: str, level: str, figures: dict[str, Any]) -> None:
     now = time.time()
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-    fields = {"time": when, "level": level, "event": name, "model": model, **figures}
+    fields = {"time": when, "level": level, "event": name, **figures}
     room = MAX_TOLD
-    while len(line := _line(fields | {"message": one_line(f"worker of {model}: {text}", room)})) > MAX_TOLD:
+    while len(text_line := _line(fields | {"message": one_line(text, room)})) > MAX_TOLD:
         room = room * 3 // 4
-    tell(line)
+    tell(text_line)
 
 
 def _line(fields: dict[str, Any]) -> str:

@@ -140,7 +140,7 @@ class Measuring:
             self._n_bytes += size_of(fields)
             if isinstance(fields, OutcomeFields) and fields.kept:
                 self._n_bytes += len(fields.kept.features)
-            if self._is_repeated(fields):
+            if self.is_repeated(fields, self._ids):
                 continue
             if b"batch" in fields:  # learned by itself
                 for batch in decode_entry(fields):
@@ -157,13 +157,13 @@ class Measuring:
         self._add(b"".join(group.packed for group in groups if isinstance(group, Group)))
         return n
 
-    def _is_repeated(self, fields: Fields) -> bool:
-        """Tell whether learning will leave an entry out, as one with the same id came before."""
+    def is_repeated(self, fields: Fields, ids: set[bytes]) -> bool:
+        """Tell whether learning will leave an entry out, as one with its id came before, maybe in `ids`, which gets it."""
         identity = fields.get(b"id")
         if identity is None:
             return False
-        is_repeated = identity in self._ids or identity in self.learning.recent
-        self._ids.add(identity)
+        is_repeated = identity in ids or identity in self.learning.recent
+        ids.add(identity)
         return is_repeated
 
     def _add(self, packed: bytes) -> None:

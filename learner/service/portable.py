@@ -36,8 +36,9 @@ from learner.packing import UNPACK_ERRORS
 from learner.service.committing import figures_of
 from learner.service.recent import RecentIds
 from learner.service.store import Store
-from learner.service.store.contents import Item, entries_after, items, pages, parts_at_work, put, wipe
+from learner.service.store.contents import PAGE_ENTRIES, Item, entries_after, items, parts_at_work, put, wipe
 from learner.service.store.moving import require_free
+from learner.service.store.paging import pages
 from learner.service.store.position import NEVER, stream_id
 from learner.service.store.snapshot import Committed, Learned
 from learner.settings import parse
@@ -52,7 +53,6 @@ IMPORT = b"import "  # the beginning of the token of an import that goes on
 MODEL, IDS, EXAMPLES, KEPT, STREAMS, KEYS = (
     f"service/{name}" for name in ("model.json", "ids", "examples", "kept", "streams", "keys")
 )
-PAGE_ENTRIES = 100
 PAGE_KEPT = 32  # answers, each of which may be large
 MAX_VALUE_BYTES = 1 << 29  # of a msgpack value: a string of Redis has at most as many
 

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +40,8 @@ def main() -> None:
 def measure(n: int = REQUESTS) -> dict[str, float]:
     """Return the failures and the times of `n` requests."""
     with temporary() as url, worker(url), served(Client("web", url, timeout=60)) as port:
-        load(port, WARM_UP)
-        return load(port, n)
+        load(lambda: over_http(port), WARM_UP)
+        return load(lambda: over_http(port), n)
 
 
 def page_rows(asked: Asked) -> Iterator[Row]:
@@ -82,11 +83,14 @@ def served(client: Client) -> Iterator[int]:
         server.server_close()
 
 
-def load(port: int, n: int) -> dict[str, float]:
-    """Send requests from many threads; return the failures and the times."""
+Ask = Callable[[dict[str, Any]], bool]  # asks about a record; tells whether the answer was right
+
+
+def load(connected: Callable[[], AbstractContextManager[Ask]], n: int) -> dict[str, float]:
+    """Ask from many threads, each with what `connected` gives it; return the failures and the times."""
     started = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as threads:
-        found = list(threads.map(lambda thread: requests(port, n // THREADS, thread), range(THREADS)))
+        found = list(threads.map(lambda thread: _requests(connected, n // THREADS, thread), range(THREADS)))
     seconds = time.perf_counter() - started
     times = [time for thread in found for time in thread if time is not None]
     n_sent = sum(map(len, found))
@@ -100,19 +104,30 @@ def load(port: int, n: int) -> dict[str, float]:
     }
 
 
-def requests(port: int, n: int, thread: int) -> list[float | None]:
-    """Send requests over one connection; return the seconds that each took, None where it failed."""
+def _requests(connected: Callable[[], AbstractContextManager[Ask]], n: int, thread: int) -> list[float | None]:
+    """Ask again and again; return the seconds that each answer took, None where there was none."""
     times: list[float | None] = []
-    sending = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
-    for i in range(n):
-        started = time.perf_counter()
-        sending.request("POST", "/", json.dumps({"price": i % 7 + 0.5, "city": f"c{thread % 5}"}))
-        response = sending.getresponse()
-        body = json.loads(response.read())
-        took = time.perf_counter() - started
-        times.append(took if response.status == 200 and 0.0 < body["prediction"] < 1.0 else None)
-    sending.close()
+    with connected() as ask:
+        for i in range(n):
+            started = time.perf_counter()
+            is_right = ask({"price": i % 7 + 0.5, "city": f"c{thread % 5}"})
+            times.append(time.perf_counter() - started if is_right else None)
     return times
+
+
+@contextmanager
+def over_http(port: int, path: str = "/", body: Callable[[Any], Any] = lambda record: record) -> Iterator[Ask]:
+    """Ask over one connection, which is kept."""
+    sending = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
+
+    def ask(record: dict[str, Any]) -> bool:
+        sending.request("POST", path, json.dumps(body(record)), {"content-type": "application/json"})
+        response = sending.getresponse()
+        answer = json.loads(response.read())
+        return response.status == 200 and 0.0 < answer["prediction"] < 1.0
+
+    yield ask
+    sending.close()
 
 
 if __name__ == "__main__":

@@ -112,9 +112,9 @@ def test_threads_and_children_with_event_loops_share_an_async_client(truth, redi
         thread.join()
     assert not failures
     ask_async(client, truth, 0.5)
-    assert len(client._loops) <= 1 + len(VALUES * 2)
+    assert len(client._connections._loops) <= 1 + len(VALUES * 2)
     ask_async(client, truth, 0.5)
-    assert len(client._loops) == 1  # those of loops that ended are gone
+    assert len(client._connections._loops) == 1  # those of loops that ended are gone
 
 
 def test_a_loop_that_is_run_on_in_a_child_gets_other_connections(truth, redis_url):

@@ -3,7 +3,9 @@
 import json
 import os
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from learner.service.store.embedded import Embedded
 from tests.pages import PAGES, blocks, matches
 
 SESSIONS = [page for page in PAGES if blocks(page, "console")]
+SERVED = "127.0.0.1:8080"  # the default of `learner serve`
 ATTEMPTS = 20  # half a second apart: the worker takes a moment to start, to learn and to commit
 
 
@@ -29,6 +32,8 @@ def session(tmp_path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     environment.pop("REDIS_URL", None)
+    with socket.create_server(("127.0.0.1", 0)) as free:  # in place of the default, as others may use that
+        environment["LEARNER_LISTEN"] = f"127.0.0.1:{free.getsockname()[1]}"
     background: list[subprocess.Popen] = []
     yield tmp_path, environment, background
     for process in background:
@@ -40,10 +45,15 @@ def session(tmp_path):
 @pytest.mark.parametrize("page", SESSIONS)
 def test_a_session_in_the_shell_prints_what_the_page_shows_and_so_do_the_clients(page, session):
     """The console blocks in order; then the client's examples and the plain Redis commands, on the same worker."""
+    if "curl " in "".join(blocks(page, "console")):
+        pytest.importorskip("uvicorn", reason="needs the extra serve")
+        if not shutil.which("curl"):
+            pytest.skip("needs curl")
     folder, environment, background = session
     for block in blocks(page, "console"):
         for step in block.removeprefix("$ ").split("\n$ "):
             command, _, wanted = step.partition("\n")
+            command = command.replace(SERVED, environment["LEARNER_LISTEN"])
             words = shlex.split(command.removesuffix("&"))
             if words[0] == "cat" and not (folder / words[1]).exists():
                 (folder / words[1]).write_text(wanted.rstrip("\n") + "\n")

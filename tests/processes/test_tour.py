@@ -10,6 +10,7 @@ import pytest
 
 from tests.pages import matches
 
+ROOT = Path(__file__).parent.parent.parent
 TOUR = Path(__file__).parent / "tour.sh"
 ESSENTIAL = """
 # A model, its settings in the same file
@@ -124,9 +125,11 @@ examples          1602 and 0 rejected
 
 @pytest.mark.slow
 def test_the_tour_prints_what_is_essential():
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    # PYTHONPATH: the source of the tests, whose loops are compiled already
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(["bash", TOUR], env=environment, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stderr) == (0, "")
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout
     assert matches(ESSENTIAL, run.stdout), run.stdout
     right, wrong, again, _ = (float(text) for text in re.findall(r"predict .*gmail.*\n(.*)", run.stdout))
     assert min(right, again) > 0.5 > wrong

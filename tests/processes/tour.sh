@@ -14,8 +14,9 @@ try() {
   "$@" 2>&1 || echo "(exit code $?)"
 }
 wait_until() { # a command, until it succeeds
+  local end=$((SECONDS + 300))
   until "$@" > /dev/null 2>&1; do
-    ((SECONDS < 240)) || { echo "not within 240 s: $*" && exit 1; }
+    ((SECONDS < end)) || { echo "not within 300 s: $*" && learner status spam && exit 1; }
     sleep 0.3
   done
 }

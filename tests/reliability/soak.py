@@ -577,10 +577,10 @@ class Soak:
         hours = (last[-1].at - last[0].at) / 3600
         return Row(
             "the same: memory in the second half, which no kill disturbs",
-            "grows by at most 5% and 1 MB",
+            "grows by at most 5% an hour, and 1 MB",
             ", ".join(f"{name} {sizes[name]:.1f} MB, {slopes[name]:+.2f} MB an hour" for name in sizes)
             + f"; {last[-1].features:,} features",
-            all(slopes[name] * hours <= 0.05 * sizes[name] + 1 for name in sizes),
+            all(slopes[name] * hours <= 0.05 * sizes[name] * hours + 1 for name in sizes),
             {"mb": sizes, "mb_an_hour": slopes},
         )
 

@@ -4,13 +4,13 @@ import http.client
 import json
 
 from learner import Client
-from tests.benchmarks.web import load, served
+from tests.benchmarks.web import load, over_http, served
 
 
 def test_every_request_of_16_threads_is_answered(redis_url, create, serving):
     create(featurizer="fields")
     with serving(), served(Client("m", redis_url, timeout=30)) as port:
-        found = load(port, 208)
+        found = load(lambda: over_http(port), 208)
     assert (found["requests"], found["failures"]) == (208, 0)
 
 

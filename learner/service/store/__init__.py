@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 from redis.exceptions import NoPermissionError
 
-from learner.errors import LearnerError, StoreError
+from learner.errors import LearnerError, MissingError, StoreError
 from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
 from learner.service.store.kept import KeptAnswers
@@ -152,21 +152,26 @@ class Store:
 
         Raises
         ------
+        MissingError
+            When there is no such model.
         StoreError
-            When there is no such model, an older learner made it, or its spec can't be read.
+            When an older learner made it, or its spec can't be read.
         SpecError
             When what is there is no spec.
         """
-        data = cast("bytes | None", self.client.get(self.keys.spec))
+        return self.spec_of(cast("bytes | None", self.client.get(self.keys.spec)))
+
+    def spec_of(self, data: bytes | None) -> dict[str, Any]:
+        """Return the spec that the model's key holds, as `spec` does."""
         if data is None:
             if name := moved_to(self):
-                raise StoreError(
+                raise MissingError(
                     f"model {self.keys.model!r} was renamed to {name!r}: what is still pushed here, or left, goes there "
                     f"with 'learner rename {self.keys.model} {name}'"
                 )
             old, _, name = self.keys.model.partition("/")
             how = f"{name} --beside {old}" if name else old
-            raise StoreError(f"model {self.keys.model!r} does not exist: make it with 'learner create {how}'")
+            raise MissingError(f"model {self.keys.model!r} does not exist: make it with 'learner create {how}'")
         with require_readable(f"spec of {self.keys.model!r}", f"put it back at {self.keys.spec}"):
             spec = require_spec(json.loads(data))
         if "outcomes" not in spec:  # by default they come late now: it would become another model
@@ -256,6 +261,12 @@ class Store:
         """Return the last commit's figures, the owner, the processes and the lag, without the state; of its candidates, too."""
         of_candidates = [each._status_of_candidate() for each in candidates.stores(self)]
         return status.status(self._link, self.stream, self.processes) | {"candidates": of_candidates}
+
+    def described(self) -> dict[str, Any]:
+        """Return what ``learner status --json`` prints: `status`, with the model's task and loss."""
+        spec, model = self.spec(), self.keys.model
+        with require_readable(f"state of {model!r}", f"see 'learner repair {model}'"):
+            return self.status() | {"task": spec["task"], "loss": spec["loss"]}
 
     def _status_of_candidate(self) -> dict[str, Any]:
         """Return the status of a candidate; what is damaged in it must not hide that of the model beside it."""

@@ -8,7 +8,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -21,7 +21,7 @@ from learner.stored import require_readable
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["Promoted", "begins_with_history", "create", "names", "promote", "require_alike", "stores"]
+__all__ = ["Promoted", "begins_with_history", "create", "names", "names_in", "promote", "require_alike", "stores"]
 
 ALIKE = ("task", "loss", "level", "labels")  # what says which losses and targets a spec means
 MAX_APART = 1000  # entries that one cursor may be behind the other at a promotion
@@ -97,7 +97,12 @@ def names(store: "Store") -> list[str]:
         found: Any = store.client.hkeys(store.keys.candidates)
     except redis.exceptions.NoPermissionError:  # the user's access rules are an older release's
         return []
-    texts = (name.decode(errors="replace") for name in found)
+    return names_in(found)
+
+
+def names_in(fields: Iterable[bytes]) -> list[str]:
+    """Return the names of candidates among the fields of the hash of notes, in order."""
+    texts = (name.decode(errors="replace") for name in fields)
     return sorted(name for name in texts if re.fullmatch(NAME, name))
 
 

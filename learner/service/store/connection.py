@@ -104,9 +104,13 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     return made
 
 
-def async_client(url: str, *, block_ms: int | None = None) -> redis.asyncio.Redis:
-    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`."""
-    made: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, url, block_ms, retry=AsyncRetry(NoBackoff(), 0))
+def async_client(url: str, *, block_ms: int | None = None, most: int | None = None) -> redis.asyncio.Redis:
+    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`.
+
+    There are at most `most` connections to the server at once, by default as many as redis-py allows.
+    """
+    options = {"retry": AsyncRetry(NoBackoff(), 0), "max_connections": most}
+    made: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, url, block_ms, **options)
     return made
 
 

@@ -4,12 +4,13 @@ Which keys a model has is decided in many places, so nothing here knows them all
 """
 
 import secrets
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 
 from learner.errors import StoreError
+from learner.service.store.paging import pages
 from learner.service.store.position import LAST
 from learner.service.store.registry import unregister
 from learner.service.wire import Keys
@@ -17,9 +18,7 @@ from learner.service.wire import Keys
 if TYPE_CHECKING:
     from learner.service.store import Store
 
-__all__ = ["Item", "delete", "entries_after", "items", "keys_of", "pages", "parts_at_work", "put", "wipe"]
-
-T = TypeVar("T")
+__all__ = ["PAGE_ENTRIES", "Item", "delete", "entries_after", "items", "keys_of", "parts_at_work", "put", "wipe"]
 
 PAGE_KEYS = 1000
 LARGE_BYTES = 1 << 16  # of a value that is read by itself
@@ -156,22 +155,6 @@ def _values(client: Any, found: list[tuple[bytes, tuple[str, int, int]]]) -> Ite
             yield None
         else:
             yield next(together) if is_small else READ[kind](client, raw)
-
-
-def pages(values: Iterable[T], n: int) -> Iterator[list[T]]:
-    """Yield values in lists of `n`, the last one maybe shorter.
-
-    >>> list(pages("abc", 2))
-    [['a', 'b'], ['c']]
-    """
-    page: list[T] = []
-    for value in values:
-        page.append(value)
-        if len(page) == n:
-            yield page
-            page = []
-    if page:
-        yield page
 
 
 READ: dict[str, Any] = {

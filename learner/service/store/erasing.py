@@ -7,7 +7,7 @@ their end. The process must own the model meanwhile (see `learner.service.erasin
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -38,8 +38,17 @@ PAGE_NAMES = 100  # kept answers that are read together
 
 
 # ---- streams ----
-def erase_entries(store: "Store", is_meant: IsMeant) -> tuple[int, int]:
+def erase_entries(store: "Store", is_meant: IsMeant, beside: Sequence["Store"] = ()) -> tuple[int, int]:
     """Erase entries of the stream, and what is left of those that were learned and trimmed; the others keep their ids.
+
+    Parameters
+    ----------
+    store : Store
+        The model's.
+    is_meant : callable
+        Takes an entry's id and fields.
+    beside : sequence of Store
+        Those of its candidates, which this process owns, too: what they had not learned yet counts as learned.
 
     Returns
     -------
@@ -72,13 +81,17 @@ def erase_entries(store: "Store", is_meant: IsMeant) -> tuple[int, int]:
     position = locate(client, keys, cursor, learned, 0, cursor, removed)
     lost = position.added - position.length + n_left
     fields = {"cursor": cursor, "entries": learned + waiting, "removed": lost}
+    heads = [(each.keys.head, *each.stream.committed_cursor()[:2]) for each in beside if client.exists(each.keys.head)]
 
     def finish(pipe: Any) -> None:
         pipe.execute_command("EVAL", script("replace.lua"), 2, keys.examples, copy, last)
         pipe.hset(keys.head, mapping=fields)
         pipe.execute_command("XGROUP", "SETID", keys.examples, GROUP, cursor, "ENTRIESREAD", learned + waiting)
+        for head, its_cursor, its_learned in heads:
+            n_missed = sum(stream_id(entry_id) > stream_id(its_cursor) for entry_id in erased)
+            pipe.hset(head, "entries", its_learned + n_missed)
 
-    _as_owner(store, finish)
+    _as_owner(store, finish, *(key for each in beside for key in (each.keys.owner, each.keys.head)))
     return waiting, len(erased) - waiting
 
 
@@ -129,9 +142,9 @@ def _copy(store: "Store", key: str, copy: str, is_kept: IsMeant) -> tuple[bytes,
     return last, n
 
 
-def _as_owner(store: "Store", queue: Callable[[Any], None]) -> None:
-    """Run what is queued as one transaction, as long as this process owns the model."""
-    with store.ownership.transaction("while erasing", store.keys.head) as pipe:
+def _as_owner(store: "Store", queue: Callable[[Any], None], *watched: str) -> None:
+    """Run what is queued as one transaction, as long as this process owns the model, and no key that is watched changes."""
+    with store.ownership.transaction("while erasing", store.keys.head, *watched) as pipe:
         pipe.multi()
         queue(pipe)
         pipe.execute()
@@ -237,10 +250,11 @@ def _learned(model: Any, late: LateLoss, answered: AnsweredLoss) -> Learned:
 
 
 # ---- what remains ----
-def find_text(store: "Store", texts: list[bytes], most: int) -> dict[str, list[str]]:
+def find_text(store: "Store", texts: list[bytes], most: int, beside: Sequence["Store"]) -> dict[str, list[str]]:
     """Return the ids of entries that have one of some texts in them, by the name of the stream, at most `most` of each."""
     keys, found = store.keys, dict[str, list[str]]()
-    for name, key in (("examples", keys.examples), ("requests", keys.requests), ("rejected", keys.rejected)):
+    streams = {"examples": keys.examples, "requests": keys.requests, "rejected": keys.rejected}
+    for name, key in (streams | {f"{each.keys.model} rejected": each.keys.rejected for each in beside}).items():
         ids = [
             entry_id.decode()
             for page in entries_after(store.client, key, NEVER)

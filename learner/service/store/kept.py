@@ -8,6 +8,7 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from learner.service.store.link import Link
+from learner.service.store.paging import pages
 from learner.service.store.scripts import script
 from learner.service.wire import Keys
 
@@ -81,8 +82,7 @@ class KeptAnswers:
 
 def queue_forget(pipe: Any, keys: Keys, names: Sequence[bytes]) -> None:
     """Queue the deletion of answers."""
-    for start in range(0, len(names), AT_ONCE):
-        some = names[start : start + AT_ONCE]
+    for some in pages(names, AT_ONCE):
         pipe.execute_command(*_command("forget.lua", keys, some, some))
 
 

@@ -16,7 +16,7 @@ from learner.errors import StoreError
 from learner.service.store.contents import entries_after, items, keys_of, parts_at_work, put, wipe
 from learner.service.store.position import LAST, NEVER, create_group, stream_id
 from learner.service.store.registry import register, unregister
-from learner.service.wire import GROUP, REPLIES, to_json
+from learner.service.wire import GROUP, to_json
 
 if TYPE_CHECKING:
     from learner.service.store import Store
@@ -149,7 +149,7 @@ def _refuse_requests(old: "Store", name: str) -> None:
         for _, fields in page:
             reply, number = fields.get(b"reply", b""), fields.get(b"id")
             told = {} if number is None else {"id": number.decode(errors="replace")}
-            if reply.startswith((old.keys.replies.encode(), REPLIES.encode())):
+            if old.keys.may_be_replied_to(reply):
                 error = f"model {old.keys.model!r} was renamed: ask {name!r}"
                 replies.append((reply, to_json(told | {"error": error}).encode()))
         old.requests.answer(replies, page[-1][0])

@@ -135,7 +135,14 @@ class Position:
 
 
 def locate(
-    client: Any, keys: "Keys", cursor: bytes, learned: int, held: int, committed: bytes, removed: int | None = None
+    client: Any,
+    keys: "Keys",
+    cursor: bytes,
+    learned: int,
+    held: int,
+    committed: bytes,
+    removed: int | None = None,
+    info: Any = None,
 ) -> Position:
     """Return where a cursor stands in a model's stream.
 
@@ -156,10 +163,14 @@ def locate(
     removed : int, optional
         Of a stream with a history: how many entries it had lost at the last commit. If it has lost no more, those up to
         `committed` need not be counted one by one.
+    info : dict or Exception, optional
+        The server's reply to XINFO STREAM, if it was asked already.
     """
     is_stream = True
     try:
-        info = client.xinfo_stream(keys.examples)
+        info = info or client.xinfo_stream(keys.examples)
+        if isinstance(info, Exception):
+            raise info
     except redis.ResponseError as error:
         if "no such key" not in str(error) and "WRONGTYPE" not in str(error):
             raise

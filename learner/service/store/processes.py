@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -19,7 +19,7 @@ from learner.messages import one_line
 from learner.service.lease import process_ended, process_name
 from learner.service.store.link import Link
 
-__all__ = ["NOTE_SECONDS", "SEEN_SECONDS", "Processes", "readable", "server_time"]
+__all__ = ["NOTE_SECONDS", "SEEN_SECONDS", "Processes", "listed", "readable", "server_time"]
 
 FIELDS: dict[str, Any] = {"state": str, "host": str, "pid": int, "process": str, "since": int | float}  # of a note
 MORE: dict[str, Any] = {"seen": int | float, "code": int, "reason": str}  # that a note may have
@@ -108,15 +108,20 @@ class Processes:
             The server's time.
         """
         now = server_time(self._link.client) if now is None else now
-        notes = []
-        for note in self._notes().values():
-            is_dead = note["state"] != "stopped" and process_ended(note["process"])
-            state = {"state": "dead"} if is_dead else {}
-            notes.append(note | state | {"silent": max(round(now - note["seen"], 3), 0.0)})
-        return sorted(notes, key=lambda note: float(note["since"]))
+        return listed(self._link.client.hgetall(self._link.keys.workers), now)
 
     def _notes(self) -> dict[str, dict[str, Any]]:
-        return readable(cast("dict[bytes, bytes]", self._link.client.hgetall(self._link.keys.workers)))
+        return readable(self._link.client.hgetall(self._link.keys.workers))
+
+
+def listed(notes: Any, now: float) -> list[dict[str, Any]]:
+    """Return the notes in a hash as `Processes.list` does."""
+    found = []
+    for note in readable(notes).values():
+        is_dead = note["state"] != "stopped" and process_ended(note["process"])
+        state = {"state": "dead"} if is_dead else {}
+        found.append(note | state | {"silent": max(round(now - note["seen"], 3), 0.0)})
+    return sorted(found, key=lambda note: float(note["since"]))
 
 
 def _has_ended(note: Mapping[str, Any], now: float) -> bool:
@@ -132,7 +137,7 @@ def server_time(client: redis.Redis) -> float:
     return seconds + microseconds / 1e6
 
 
-def readable(notes: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
+def readable(notes: Any) -> dict[str, dict[str, Any]]:
     r"""Return the notes in a hash that are as `Processes.note` writes them; older versions wrote no ``seen``.
 
     >>> good = b'{"state": "running", "host": "here", "pid": 1, "process": "here 1", "since": 2.0}'

@@ -12,9 +12,10 @@ from typing import Any
 
 import redis
 
-from learner.service.wire import MODELS, Keys
+from learner.service.store.paging import pages
+from learner.service.wire import MODELS, NAME, Keys
 
-__all__ = ["memory", "models", "register", "unregister"]
+__all__ = ["memory", "models", "register", "registered", "unregister"]
 
 PAGE_KEYS = 1000
 
@@ -29,6 +30,13 @@ def unregister(client: redis.Redis, model: str) -> None:
     """Remove a model's name: SREM."""
     with contextlib.suppress(redis.ResponseError):
         client.srem(MODELS, model)
+
+
+def registered(client: redis.Redis) -> list[str]:
+    """Return the names that the set has, in any order; none if this user may not read it: SMEMBERS."""
+    with contextlib.suppress(redis.exceptions.NoPermissionError):
+        return [name for member in _members(client) if _is_name(name := member.decode(errors="replace"))]
+    return []
 
 
 def models(client: redis.Redis) -> list[str]:
@@ -60,13 +68,8 @@ def memory(client: redis.Redis) -> dict[str, int] | None:
     """Return the bytes that each model's keys take on the server: SCAN, MEMORY USAGE; None: this user may not look."""
     total: Counter[str] = Counter()
     try:
-        page: list[tuple[str, bytes]] = []
-        for found in _scan(client, "learner:{*}:*"):
-            page.append(found)
-            if len(page) == PAGE_KEYS:
-                _add(client, page, total)
-                page.clear()
-        _add(client, page, total)
+        for page in pages(_scan(client, "learner:{*}:*"), PAGE_KEYS):
+            _add(client, page, total)
     except redis.exceptions.NoPermissionError:
         return None
     return dict(total)
@@ -98,4 +101,4 @@ def _scan(client: redis.Redis, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _is_name(text: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text))
+    return bool(re.fullmatch(NAME, text))

@@ -64,7 +64,7 @@ def take(store: "Store", name: str, keep: int = MAX_SNAPSHOTS) -> list[str]:
             parts = parts_of(pipe, keys, head)
             latest = pipe.xrevrange(keys.progress, count=1)
             seconds = pipe.time()[0]
-            over = sorted(known, key=lambda each: (known[each]["time"], each))[: max(len(known) + 1 - keep, 0)]
+            over = _in_order(known)[: max(len(known) + 1 - keep, 0)]
             note = {
                 "time": seconds,
                 "commits": int(head[b"commits"]),
@@ -127,7 +127,7 @@ def listed(store: "Store") -> list[dict[str, Any]]:
     """Return what is known of each snapshot, the oldest first: name, time, commit, examples, progressive loss, bytes."""
     known = known_snapshots(store.keys, store.client)
     found = []
-    for name in sorted(known, key=lambda each: (known[each]["time"], each)):
+    for name in _in_order(known):
         note, state = known[name], store.keys.snapshot(name).state
         sizes = [store.client.memory_usage(state + part) or 0 for part in note["keys"]]
         figures = {field: float(note["progress"].get(field, "nan")) for field in ("examples", "loss")}
@@ -145,6 +145,11 @@ def known_snapshots(keys: Keys, client: Any) -> dict[str, dict[str, Any]]:
                 raise ValueError(note)
             "".join(note["keys"]), sum(map(float, note["progress"].values()))
     return known
+
+
+def _in_order(known: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the names of snapshots, the oldest first."""
+    return sorted(known, key=lambda name: (known[name]["time"], name))
 
 
 def _note(store: "Store", client: Any, name: str) -> dict[str, Any]:
@@ -266,5 +271,4 @@ def _cursor(
 
 def names_of(store: "Store") -> Sequence[str]:
     """Return the names of the snapshots, the oldest first."""
-    known = known_snapshots(store.keys, store.client)
-    return sorted(known, key=lambda each: (known[each]["time"], each))
+    return _in_order(known_snapshots(store.keys, store.client))

@@ -1,7 +1,7 @@
 """The figures of ``learner status``, read from the last commit, the owner and the streams."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from learner.service.store.position import Position
     from learner.service.store.processes import Processes
     from learner.service.store.stream import Stream
+    from learner.service.wire import Keys
 
-__all__ = ["progress", "status"]
+__all__ = ["latest_of", "progress", "status", "trouble_of"]
 
 
 def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, Any]:
@@ -38,20 +39,11 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         pipe.xrevrange(keys.progress, count=1)
         results = pipe.execute(raise_on_error=False)
     head, owner, sign, *streams = results
-    troubles = [position.trouble] if position.trouble else []
     for result in results:
         if isinstance(result, Exception) and "WRONGTYPE" not in str(result):
             raise result
-    for i, key in enumerate((keys.requests, keys.rejected, keys.progress)):
-        if isinstance(streams[i], Exception):
-            troubles.append(f"key {key} {NO_STREAM}")
-            streams[i] = None
-    requests, rejected, latest = streams
+    requests, rejected, latest = (None if isinstance(stream, Exception) else stream for stream in streams)
     last_id, oldest = _requests(link)
-    if keys.old and position.passed > position.learned:
-        # while a worker owns it, it may have read what is gone, and says so itself if it has not
-        gone = f"{position.passed - position.learned} entries of {keys.examples} were deleted before it had read them"
-        troubles = [] if b"worker" in owner else [gone]
     return {
         "model": keys.model,
         "now": now,
@@ -63,7 +55,7 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "features": int(head[1] or 0),
         "committed": float(head[2]) if head[2] else None,
         "lag_entries": position.added - position.passed,
-        "trouble": "; ".join(troubles) or None,
+        "trouble": trouble_of(keys, position, owner, streams),
         "ends": _ends(keys.requests, position, last_id),
         "confirmed": int(sign.split()[2]) if sign else None,
         "requests_waiting": requests,
@@ -72,6 +64,27 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "kept": n_kept(link),
         "progress": latest_of(latest),
     }
+
+
+def trouble_of(keys: "Keys", position: "Position", owner: Mapping[bytes, bytes], streams: Sequence[Any]) -> str | None:
+    """Return in words what doesn't fit; None if all does.
+
+    Parameters
+    ----------
+    keys, position, owner : Keys, Position, mapping
+        The model's.
+    streams : sequence
+        What the server said of ``requests``, ``rejected`` and ``progress``; an error where the key holds no stream.
+    """
+    if keys.old and position.passed > position.learned:
+        # while a worker owns it, it may have read what is gone, and says so itself if it has not
+        gone = f"{position.passed - position.learned} entries of {keys.examples} were deleted before it had read them"
+        return None if b"worker" in owner else gone
+    troubles = [position.trouble] if position.trouble else []
+    for key, stream in zip((keys.requests, keys.rejected, keys.progress), streams, strict=True):
+        if isinstance(stream, Exception):
+            troubles.append(f"key {key} {NO_STREAM}")
+    return "; ".join(troubles) or None
 
 
 def latest_of(entries: Sequence[tuple[bytes, dict[bytes, bytes]]] | None) -> dict[str, float]:

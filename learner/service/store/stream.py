@@ -11,9 +11,17 @@ from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate, queue_renewal, stream_id
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, blocking, bounded, entries_bounded, entries_of
 
-__all__ = ["SharedStream", "Stream"]
+__all__ = ["HEAD", "SharedStream", "Stream", "cursor_of"]
 
 PEEKED = 1000  # entries at a time
+HEAD = ("cursor", "entries", "removed")  # the fields of a commit's head that `cursor_of` takes
+Committed = tuple[bytes, int, int | None]
+
+
+def cursor_of(fields: Any) -> Committed:
+    """Return a commit's cursor, how many entries were learned up to it, and how many were removed, of the `HEAD` fields."""
+    cursor, entries, removed = fields
+    return cursor or NEVER, int(entries or 0), int(removed) if removed else None
 
 
 class Stream:
@@ -56,16 +64,19 @@ class Stream:
     def committed_position(self) -> Position:
         """Return the position of the cursor of the server's last commit."""
         while True:
-            cursor, learned, removed = committed = self.committed_cursor()
-            position = locate(self._link.client, self._link.keys, cursor, learned, 0, cursor, removed)
+            committed = self.committed_cursor()
+            position = self.position_of(committed)
             if self.committed_cursor() == committed:  # no commit came between
                 return position
 
-    def committed_cursor(self) -> tuple[bytes, int, int | None]:
+    def position_of(self, committed: Committed, info: Any = None) -> Position:
+        """Return the position of a commit's cursor; `info` is the reply to XINFO STREAM, if the server was asked already."""
+        cursor, learned, removed = committed
+        return locate(self._link.client, self._link.keys, cursor, learned, 0, cursor, removed, info)
+
+    def committed_cursor(self) -> Committed:
         """Return the server's cursor, how many entries were learned up to it, and how many were removed, if that was noted."""
-        fields = ["cursor", "entries", "removed"]
-        cursor, entries, removed = cast("list[Any]", self._link.client.hmget(self._link.keys.head, fields))
-        return cursor or NEVER, int(entries or 0), int(removed) if removed else None
+        return cursor_of(self._link.client.hmget(self._link.keys.head, HEAD))
 
     def check(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
         """Make sure that the stream fits a cursor that is `n_uncommitted` entries after the last commit; return its position.
@@ -146,6 +157,10 @@ class Stream:
             reply = line.exchange([*noting, blocking(after, count, block_ms)])[-1]
             found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
+
+    def latest(self, n: int) -> Entries:
+        """Return the last examples of the stream, learned or not, the latest first: XREVRANGE."""
+        return cast("Entries", self._link.client.xrevrange(self._link.keys.examples, count=n))
 
     def peek(self, after: bytes) -> Entries:
         """Return the next examples, without waiting for any, and without a note."""
@@ -234,12 +249,15 @@ class SharedStream(Stream):
 
     def committed_position(self) -> Position:
         """Return the position of the cursor of the server's last commit; its trouble says if entries after it are gone."""
-        cursor, learned, _ = self.committed_cursor()
-        return self._position(cursor, learned)
+        return self.position_of(self.committed_cursor())
 
-    def _position(self, cursor: bytes, learned: int) -> Position:
+    def position_of(self, committed: Committed, info: Any = None) -> Position:
+        """Return the position of a commit's cursor, see `Stream.position_of`."""
+        return self._position(*committed[:2], info)
+
+    def _position(self, cursor: bytes, learned: int, info: Any = None) -> Position:
         """Return a position that has passed the entries that were deleted, and those that were learned."""
-        position = locate(self._link.client, self._link.keys, NEVER, 0, 0, NEVER, 0)
+        position = locate(self._link.client, self._link.keys, NEVER, 0, 0, NEVER, 0, info)
         lost = position.added - position.length
         return replace(position, cursor=cursor.decode(), learned=learned, passed=max(learned, lost))
 

@@ -38,6 +38,8 @@ from learner.service.wire.keys import GROUP, MODELS, NAME, REPLIES, Keys
 from learner.service.wire.outcomes import Kept, OutcomeFields, decode_kept, encode_kept, expiry_of, is_outcome
 from learner.service.wire.requests import (
     REPLY_SECONDS,
+    TOO_LATE,
+    TOO_MANY,
     RawRecord,
     deadline_ms,
     decode_request,
@@ -61,6 +63,8 @@ __all__ = [
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",
+    "TOO_LATE",
+    "TOO_MANY",
     "CutFields",
     "Example",
     "Kept",

@@ -21,9 +21,22 @@ from learner.service.wire.bounds import MAX_SHORT_BYTES
 from learner.service.wire.entries import field_names, require_size
 from learner.service.wire.values import decode_features, decode_record, decode_value, split, to_json
 
-__all__ = ["REPLY_SECONDS", "RawRecord", "deadline_ms", "decode_request", "decode_vector", "encode_reply"]
+__all__ = [
+    "REPLY_SECONDS",
+    "TOO_LATE",
+    "TOO_MANY",
+    "RawRecord",
+    "deadline_ms",
+    "decode_request",
+    "decode_vector",
+    "encode_reply",
+]
 
 REPLY_SECONDS = 60  # until a list of replies that nobody fetches is gone
+
+# how the errors begin of requests that may be answered when they are sent again
+TOO_LATE = "request must be answered within its deadline_ms"
+TOO_MANY = ("requests that wait must be at most", "requests for many that wait must be at most")
 
 
 class RawRecord(NamedTuple):

@@ -10,7 +10,7 @@ from learner import layout
 from learner.learners import sweeping
 from learner.model import Model
 from learner.packing import pack
-from learner.service.store import Store
+from learner.service.store import Store, candidates, snapshots
 from learner.service.store.connection import client as connect
 from learner.service.wire import Keys
 from tests.command_line import strictly
@@ -115,7 +115,7 @@ def test_after_erasing_no_key_has_a_feature_any_more(run, client, create, drain,
     assert found.pop("rows") >= 1
     assert found.pop("log") in (True, False)
     counts = {"waiting": 0, "learned": 0, "rejected": 0, "kept": 1}
-    assert found == {"model": "m", **counts, "features": [NAME], "snapshots": ["monday"], "found": {}}
+    assert found == {"model": "m", **counts, "features": [NAME], "snapshots": ["monday"], "candidates": [], "found": {}}
     assert holding(client, "bob@example.org") == []
     assert client.zrange(KEYS.prefix + "kept", 0, -1) == [b"two"]
     assert int(client.get(KEYS.prefix + "kept_bytes")) == 100 - len(pack([0.5, pack({NAME: 1.0})]))
@@ -207,6 +207,45 @@ def test_entries_are_erased_where_they_wait_and_where_they_were_rejected_or_lear
     assert store.status()["trouble"] is None
     push(client, 20, 21)
     assert drain().model.n_examples == 14
+
+
+def test_candidates_forget_too_and_miss_no_other_entry(run, client, create, drain, uncompressed):
+    """Also what OLD has learned and the candidate hasn't, and the other way round; each goes on with the rest."""
+    spec = create(featurizer="fields").to_spec()
+    store, beside = Store(client, "m"), Store(client, "m/c")
+    store.set({"history": "1d"})
+    for name in ("c", "new"):  # nobody works for the second one
+        assert candidates.create(store, name, spec, {"history": "1d", "max_rejected": "1"}, from_history=True)
+    push(client, 0, 20)
+    drain()
+    drain("m/c")
+    snapshots.take(beside, "monday")
+    client.xadd(KEYS.examples, {"record": '{"email": "secret', "target": "1"})  # no JSON
+    push(client, 20, 30)
+    drain()
+    push(client, 30, 40)
+    run("erase", "m", "--id", "order 22", "--id", "order 35", "--yes")
+    assert beside.status()["lag_entries"] == 11 - 1 + 10 - 1
+    push(client, 40, 50)
+    alone = drain("m/c").model
+    assert (alone.n_examples, beside.status()["lag_entries"], beside.status()["progress"]["rejected"]) == (48, 0, 1)
+    waits = client.xadd(KEYS.examples, {"record": '{"email": "a0@example.org"}', "target": "1"}).decode()
+    (entry_id, fields), *_ = client.xrange(KEYS.examples, count=1, min=b"(" + client.xrange(KEYS.examples)[19][0])
+    assert b"secret" in fields[b"record"]
+    out = run("erase", "m", "--entry", waits, "--entry", entry_id.decode(), "--feature", NAME, "--yes").stdout
+    assert out.startswith("erased 1 entries that waited, 1 learned ones, 2 rejected ones, 0 kept answers\n")
+    assert "erased features from candidates: m/c\n" in out
+    assert holding(client, "secret") == []
+    assert [key for key in holding(client, NAME) if b"examples" not in key] == []
+    sweeping.erase(alone.learner, lambda name: name == NAME)
+    push(client, 50, 51)
+    alone.learn_one(record(50), 0)
+    owner = drain("m/c")
+    assert state_bytes(owner.model) == state_bytes(alone)
+    assert drain().model.n_examples == 50  # it had learned one of the entries before
+    assert drain("m/new").model.n_examples == 49
+    for each in (store, beside, Store(client, "m/new")):
+        assert (each.status()["trouble"], each.status()["lag_entries"]) == (None, 0)
 
 
 def test_what_was_learned_and_trimmed_is_gone_from_the_stream_after_erasing_anything(

@@ -140,9 +140,9 @@ def test_a_model_is_deleted_with_every_key(run, fails, client, create, model):
 
 
 def test_on_a_terminal_it_asks(run, fails, client, model, monkeypatch):
-    from learner.commands import managing
+    from learner.commands import options
 
-    monkeypatch.setattr(managing, "_is_terminal", lambda: True)
+    monkeypatch.setattr(options, "is_terminal", lambda: True)
     assert "model 'm' was not deleted" in run("delete", "m", stdin=b"n\n", code=2).stderr
     assert Store(client, "m").exists("m")
     assert "deleted m" in run("delete", "m", stdin=b"y\n").stdout

@@ -11,8 +11,8 @@ import pytest
 
 from learner.client import Client
 from learner.commands import pictures
-from learner.commands.curves import curve
 from learner.model import Model
+from learner.service.curves import curve
 from learner.service.wire import Keys
 from tests.plotting import CELLS, CIRCLE, contour, disc, drawn, places, plot, plot_failing, size
 
@@ -138,7 +138,7 @@ def test_the_loss_since_the_last_commit_is_that_of_its_examples(learn, client, c
     for batch in batches:
         scores = model.learn_packed(b"".join(msgpack.packb([y, model.features(x)]) for y, x in batch)).scores
         expected.append(np.mean(np.log1p(np.exp(-scores * [y for y, _ in batch]))))
-    assert points.examples.tolist() == [100, 200, 300, 400]
+    assert points.examples == [100, 200, 300, 400]
     np.testing.assert_allclose(points.recent, expected, rtol=1e-6)
     np.testing.assert_allclose(points.loss, np.cumsum(expected) / [1, 2, 3, 4], rtol=1e-6)
 
@@ -154,6 +154,21 @@ def test_progress_is_drawn_over_examples_and_over_time(learn, figures, over, tas
     unit = {"binary": "log loss (nats an example)", "regression": "squared error (the target's units, squared)"}[task]
     assert axes.get_ylabel() == unit
     assert len(axes.lines) == 3
+
+
+@drawn
+@pytest.mark.parametrize("over", ["examples", "time"])
+def test_rises_of_the_loss_are_lines_with_one_entry_in_the_legend(learn, figures, client, over):
+    learn("m", *(disc(30, seed) for seed in range(5)))
+    figures_of_commit = client.xrevrange(Keys("m").progress, count=1)[0][1]
+    for n in (60, 90):
+        rise = {"drift_examples": n, "drift_before": 0.2, "drift_after": 0.4}
+        client.xadd(Keys("m").progress, figures_of_commit | rise)
+    plot("progress", "m", "--over", over)
+    assert len(figures[0].axes[0].lines) == 3 + 2
+    words = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert len(words) == 4
+    assert words.count("the loss rose (drift)") == 1
 
 
 @drawn

@@ -35,12 +35,14 @@ COMMANDS = [
     "replay",
     "rollback",
     "save",
+    "serve",
     "server",
     "set",
     "snapshot",
     "snapshots",
     "status",
     "templates",
+    "top",
     "warm",
     "weights",
     "worker",
@@ -67,7 +69,7 @@ def test_every_command_has_help(name):
     assert invoke(name, "-h").output == output
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("warm", "server", "rejected")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("warm", "serve", "server", "rejected")])
 def test_every_command_that_prints_for_people_prints_json_for_programs(name):
     assert "--json" in invoke(name, "--help").output
 

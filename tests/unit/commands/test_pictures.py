@@ -10,6 +10,7 @@ import pytest
 
 from learner.commands import pictures
 from learner.graph import Constant, Node, Parameter, backward, dot, matmul, order, square, tanh
+from learner.service.curves import Curve
 from tests.plotting import check_text, contour, drawn
 
 
@@ -78,8 +79,7 @@ def test_any_small_graph_is_drawn(root):
 @drawn
 def test_one_commit_and_a_loss_that_is_not_a_number_are_drawn():
     for loss in (0.5, math.nan):
-        values = np.array([loss])
-        shown = pictures.Progress(np.array([5.0]), np.array([1e9]), values, values, values, 1)
+        shown = Curve([5.0], [1e9], [loss], [loss], [loss], [None], [None], 1)
         check_text(pictures.progress(shown, "m" * 64, "log loss", over_time=False))
         check_text(pictures.progress(shown, "m" * 64, "log loss", over_time=True))
 

@@ -111,7 +111,7 @@ def test_a_table_that_is_replaced_little_by_little_loses_no_name(monkeypatch):
                 assert [store.slot(f"name {i}") for i in range(start)] == list(range(1, start + 1))
                 assert store.slot(f"name {n}") is None
                 assert gradual.score_one(example[0]) == plain.score_one(example[0])
-    assert len({share for share in shares if 0 < share < 1}) > 20
+    assert len({share for share in shares if 0 < share < 1}) > (20 if kernels.JIT else 10)
     for model in (plain, gradual):
         model.learn_held()
     store = gradual.learner.weight_dict
