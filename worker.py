@@ -168,12 +168,13 @@ class Worker:
         """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model.
 
         A stream gone bad ends learning, not answering, unless in a burst or with `stop_on_trouble`. After an administrator had
-        the model for a moment, as for a rollback, it goes on from what is committed then.
+        the model for a moment, as for a rollback, or another primary of a cluster has it, it goes on from what is committed.
         """
         is_done = False
         while not is_done:
             try:
-                is_done = not self._take_up_again() if self._takes_up else self._learn_and_answer(burst)
+                has_moved = self._takes_up or self.store.commits.has_moved()
+                is_done = not self._take_up_again() if has_moved else self._learn_and_answer(burst)
             except FencedError:
                 if not self.store.ownership.is_lent():
                     raise
@@ -278,6 +279,7 @@ class Worker:
 
     def _take_up_again(self) -> bool:
         """Wait to own the model again, and go on from its last commit; return False when stopped meanwhile."""
+        has_moved = self.store.commits.has_moved()
         self._takes_up = True
         with contextlib.suppress(LearnerError, redis.RedisError):
             self.committing.settle()  # what is still on its way must not come after the next takeover
@@ -287,7 +289,12 @@ class Worker:
             return False
         self._takes_up = False
         self.store.attempts.forget()
-        text = f"goes on from commit {self.store.commits.number}, as an administrator left it"
+        where = (
+            f"at {connection.address(self.store.client)}, where it is now"
+            if has_moved
+            else "as an administrator left it"
+        )
+        text = f"goes on from commit {self.store.commits.number}, {where}"
         log.event(self.store.keys.model, "takeover", text, commit=self.store.commits.number)
         return True
 
@@ -450,9 +457,9 @@ def worker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
-    connection.require_version(client)
-    gc.set_threshold(GARBAGE_OBJECTS)
     store, counts = Store(client, model), Counts()
+    connection.require_version(store.client)
+    gc.set_threshold(GARBAGE_OBJECTS)
     if metrics:
         serve_metrics(metrics, store, counts)
     settings = max_rejected, rejected_window, durability, replicas

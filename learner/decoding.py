@@ -5,15 +5,17 @@ And of a key that comes twice it keeps the last value silently. The standard lib
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-__all__ = ["decode"]
+__all__ = ["decode", "decode_objects"]
 
 KEY_ENDS = (b'":', b" :", b"\t:", b"\n:", b"\r:")  # what a colon after a key follows
 
 _decode = msgspec.json.Decoder().decode
+_ERRORS = (ValueError, RecursionError, msgspec.MsgspecError)
 
 
 def decode(data: bytes, decoder: json.JSONDecoder) -> Any:
@@ -38,9 +40,43 @@ def decode(data: bytes, decoder: json.JSONDecoder) -> Any:
         value = _decode(data)
         if not _may_repeat(value, data):
             return value
-    except (ValueError, RecursionError, msgspec.MsgspecError):
+    except _ERRORS:
         pass
     return decoder.decode(data.decode())
+
+
+def decode_objects(texts: Sequence[bytes], max_depth: int) -> list[Any]:
+    """Return what `decode` returns of JSON texts that start with a brace; None of those that it must look at more closely.
+
+    Parameters
+    ----------
+    texts : sequence of bytes
+        Fast if they hold no maps or lists in one another.
+    max_depth : int
+        A text may hold so many brackets.
+
+    >>> decode_objects([b'{"a": 1}', b'{"a": 1, "a": 2}', b'{"a": NaN}'], max_depth=8)
+    [{'a': 1}, None, None]
+    """
+    together = b"".join(texts)
+    try:
+        values = list(map(_decode, texts))
+        is_flat = together.count(b"{") == len(texts) and b"[" not in together
+        if is_flat and together.count(b":") == sum(map(len, values)):  # no key comes twice
+            return values
+    except _ERRORS:
+        pass
+    return [_object(text, max_depth) for text in texts]
+
+
+def _object(text: bytes, max_depth: int) -> Any:
+    """Return the value of a text, None if it can't be decoded here, a key may come twice, or it may be deep."""
+    try:
+        value = _decode(text)
+    except _ERRORS:
+        return None
+    is_deep = text.count(b"{") + text.count(b"[") > max_depth
+    return None if is_deep or _may_repeat(value, text) else value
 
 
 def _may_repeat(value: Any, data: bytes) -> bool:

@@ -17,6 +17,7 @@ __all__ = ["Drift", "Rise"]
 
 CONFIDENCE = 0.002  # delta: the probability of a false cut at a look
 BLOCK = 100  # losses of the smallest block
+LOOK = 2 * BLOCK  # losses between two looks
 MOST_ALIKE = 5  # blocks of one size; one more, and the two oldest become one of twice the size
 FIRST = 2000  # losses before the first look
 MAX_SIZES = 10.0  # a loss counts as at most so many mean losses of the first ones: the theorem asks for bounded ones
@@ -54,7 +55,7 @@ class Drift:
 
     def __init__(self) -> None:
         self._blocks = np.zeros((0, 3))  # number of losses, their sum, their sum of squares; the oldest block first
-        self._left = np.zeros(0)  # losses that are no block yet; at first all, until there are `FIRST`
+        self._left = np.zeros(0)  # losses since the last look; at first all, until there are `FIRST`
         self._largest = 0.0  # what a loss counts as at most; 0: not known yet
 
     @property
@@ -65,23 +66,26 @@ class Drift:
     def observe(self, losses: NDArray[np.float64]) -> list[Rise]:
         """Take in the losses of examples in order; NaN stands for an example that was rejected. Return the rises found."""
         losses = np.concatenate([self._left, losses[~np.isnan(losses)]])
-        n_blocks = len(losses) // BLOCK
+        n_looks = len(losses) // LOOK
         if not self._largest:
-            n_blocks *= len(losses) >= FIRST
-            self._largest = MAX_SIZES * float(losses[:FIRST].mean()) if n_blocks else 0.0
-        self._left = losses[n_blocks * BLOCK :]
-        rises = [self._add(block) for block in losses[: n_blocks * BLOCK].reshape(n_blocks, BLOCK)]
+            n_looks *= len(losses) >= FIRST
+            self._largest = MAX_SIZES * float(losses[:FIRST].mean()) if n_looks else 0.0
+        self._left = losses[n_looks * LOOK :]
+        rises = [self._add(blocks) for blocks in losses[: n_looks * LOOK].reshape(n_looks, LOOK // BLOCK, BLOCK)]
         return [rise for rise in rises if rise]
 
-    def _add(self, losses: NDArray[np.float64]) -> Rise | None:
-        """Take in one block; return the rise that it shows, if one."""
-        losses = np.minimum(losses, self._largest)
-        self._blocks = np.vstack([self._blocks, [BLOCK, losses.sum(), losses @ losses]])
-        self._merge()
+    def _add(self, blocks: NDArray[np.float64]) -> Rise | None:
+        """Take in the blocks of a look; return the rise that they show, if one."""
+        for losses in np.minimum(blocks, self._largest):
+            self._blocks = np.concatenate([self._blocks, [[BLOCK, losses.sum(), losses @ losses]]])
+            self._merge()
+        if not (cut := self._find()):  # mostly
+            return None
         mean, found = self._mean(), None
-        while cut := self._find():
+        while cut:
             self._blocks = self._blocks[1:]
             found = found or (cut if cut.after > cut.before else None)
+            cut = self._find()
         self._largest *= self._mean() / mean if mean else 1.0
         return found
 
@@ -95,7 +99,7 @@ class Drift:
         while last > MOST_ALIKE and sizes[last - MOST_ALIKE - 1] == sizes[last - 1]:
             first = last - MOST_ALIKE - 1
             self._blocks[first + 1] += self._blocks[first]
-            self._blocks = np.delete(self._blocks, first, axis=0)
+            self._blocks = np.concatenate([self._blocks[:first], self._blocks[first + 1 :]])
             sizes, last = self._blocks[:, 0], first + 1
 
     def _find(self) -> Rise | None:
@@ -103,11 +107,15 @@ class Drift:
         if len(self._blocks) < 2:
             return None
         sums = self._blocks.cumsum(axis=0)
-        (n, total, squares), (before, total_before, _) = sums[-1], sums[:-1].T
-        after = n - before
+        n, total, squares = sums[-1].tolist()
+        before, total_before = sums[:-1, 0], sums[:-1, 1]
         log = math.log(2.0 * math.log(n) / CONFIDENCE)
         variance = max(squares / n - (total / n) ** 2, 0.0)
-        m = 1.0 / (1.0 / before + 1.0 / after)
-        a, b = total_before / before, (total - total_before) / after
-        cuts = np.flatnonzero(abs(a - b) > np.sqrt(2.0 / m * variance * log) + 2.0 / (3.0 * m) * self._largest * log)
-        return Rise(float(a[cuts[0]]), float(b[cuts[0]]), int(after[cuts[0]])) if len(cuts) else None
+        inverse = n / (before * (n - before))  # of m: 1 / n_before + 1 / n_after
+        difference = abs(total_before - total / n * before) * inverse  # of the two means
+        bound = np.sqrt(2.0 * variance * log * inverse) + 2.0 / 3.0 * self._largest * log * inverse
+        is_cut = difference > bound
+        if not is_cut.any():
+            return None
+        n_before, sum_before = float(before[is_cut][0]), float(total_before[is_cut][0])
+        return Rise(sum_before / n_before, (total - sum_before) / (n - n_before), int(n - n_before))

@@ -19,6 +19,8 @@ __all__ = ["UNPACK_ERRORS", "by_name", "ends", "is_array", "number", "pack", "pa
 
 UNPACK_ERRORS = (ValueError, TypeError, RecursionError, msgpack.UnpackException)  # TypeError: a list or map as a key
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+MAX_PACKER_BYTES = 1 << 16  # a packer keeps the memory of the largest value that it has packed
+_packers: list[msgpack.Packer] = []  # not in use: making one takes as long as packing a record
 ARRAY_TYPES: dict[int, Literal["f", "d"]] = {4: "f", 8: "d"}  # extension type -> format for `memoryview.cast`
 
 
@@ -34,11 +36,17 @@ def pack(value: Any) -> bytes:
     b'\x81\xa3lat\x01'
     """
     try:
-        packed: bytes = msgpack.packb(value, default=_plain)
+        packer = _packers.pop()
+    except IndexError:
+        packer = msgpack.Packer(default=_plain)
+    try:
+        packed: bytes = packer.pack(value)
     except UnicodeEncodeError as error:
         raise ExampleError(f"text must have no lone surrogates (got {show(error.object)})") from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ExampleError(f"value must be numbers, strings, lists and maps (got {show(value)}: {error})") from error
+    if len(packed) <= MAX_PACKER_BYTES:
+        _packers.append(packer)
     return packed
 
 

@@ -1,6 +1,7 @@
 """A real server for the tests that need one: started for the session, in a folder of its own, gone afterwards."""
 
 import fcntl
+import gc
 import math
 import os
 import random
@@ -22,6 +23,7 @@ from learner.service.store.acl import ROLES, set_user
 from learner.service.store.connection import client as connect
 from learner.service.store.durability import has_waitaof
 from learner.service.store.embedded import Embedded, temporary
+from tests.clusters import Nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,27 +51,35 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
 compiling.choose_target()  # as our commands do, so that the processes that tests start find what is compiled here
 
 
-COMPILED: "tuple[dict[str, Any], ...]" = (
-    {},
-    {"rates": [0.5]},
-    {"task": "multiclass"},
-    {"optimizer": "sgd"},
-    {"featurizer": "text"},
-)
+COMPILED: "dict[str, tuple[dict[str, Any], ...]]" = {  # by the process that compiles it
+    "gw0": ({}, {"rates": [0.5]}, {"task": "multiclass"}),
+    "gw1": ({"featurizer": "text"}, {"optimizer": "sgd"}),
+}
+HEAD = {"neural": [5, 4]}  # each other shape would be compiled anew: all tests have this one
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compile the commonest loops before any test, so that no test's deadline counts it; each in one process, others wait."""
+    """Compile the loops before any test, so that no test's deadline counts it; each in one process, others wait.
+
+    The loops of a process share the functions that they call: two processes that compile one loop each take much more time than
+    one that compiles both. A process that is alone leaves the head to the tests that need it.
+    """
     from learner.model import Model
 
-    folder, kinds = tmp_path_factory.getbasetemp(), list(enumerate(COMPILED))
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        folder, kinds = folder.parent, kinds if worker == "gw0" else kinds[1:] + kinds[:1]
-    for i, kind in kinds:
-        with (folder / f"compiling {i}").open("w") as lock:
+    folder, worker, groups = tmp_path_factory.getbasetemp(), os.environ.get("PYTEST_XDIST_WORKER"), dict(COMPILED)
+    if worker:
+        folder, groups["gw1"] = folder.parent, (HEAD, *groups["gw1"])
+    gc.disable()  # it would take a tenth of the time
+    for name, kinds in sorted(groups.items(), key=lambda group: group[0] != worker):
+        with (folder / f"compiling {name}").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            Model(**kind).warm()
+            for kind in kinds:
+                model = Model(**kind)
+                model.warm()
+                model.losses_packed(b"")
+    gc.enable()
+    gc.freeze()  # the tests themselves are never garbage
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -102,6 +112,13 @@ def client(redis_url: str) -> "Iterator[redis.Redis]":
     """A connection to the session's server, emptied."""
     with connect(redis_url) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def cluster(environment: None) -> "Iterator[Nodes]":
+    """A real cluster of three primaries, each with a replica, shared by the session's tests: their models have other names."""
+    with Nodes(timeout_ms=5000) as nodes:
+        yield nodes
 
 
 @pytest.fixture
@@ -164,12 +181,12 @@ def url(client: "redis.Redis") -> str:
     return f"redis://:{options['password']}@{options['host']}:{options['port']}/0"
 
 
-def wait_until(holds: "Callable[[], Any]", seconds: float = 30.0) -> None:
+def wait_until(holds: "Callable[[], Any]", seconds: float = 30.0, every: float = 0.01) -> None:
     """Wait until something holds; a test fails if it never does."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 @pytest.fixture

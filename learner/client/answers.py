@@ -56,15 +56,27 @@ class Many(NamedTuple):
         columns = {name: reply[column] for column, name in names.items() if column in reply}
         keys = ("task", *columns)
         rows = zip(itertools.repeat(reply.get("task"), self.errors.count(None)), *columns.values(), strict=False)
-        found: list[Answer | ExampleError] = [dict(zip(keys, row, strict=True)) for row in rows]
+        return self._with_errors([dict(zip(keys, row, strict=True)) for row in rows], reply)
+
+    def values(self, reply: Mapping[str, Any]) -> list[Any]:
+        """Return what `value_of` returns of each answer, or the error, in the order of the records."""
+        predictions = reply.get("predictions", [])
+        if reply.get("task") == "multiclass":
+            return self._with_errors(reply.get("labels", predictions), reply)
+        return self._with_errors([value if value is None else float(value) for value in predictions], reply)
+
+    def _with_errors(self, found: list[Any], reply: Mapping[str, Any]) -> list[Any]:
+        """Return what was found of the records that were asked for with the errors of all, in the order of the records."""
         for i, text in reply.get("errors", {}).items():
             found[int(i)] = ExampleError(text)
+        if not any(self.errors):
+            return found
         asked = iter(found)
         return [next(asked) if error is None else error for error in self.errors]
 
 
 def in_requests(records: Iterable[Any], features: bool, probabilities: bool) -> Iterator[Many]:
-    """Yield records in as few requests as the bounds allow."""
+    """Yield records in as few requests as the bounds allow; an `ExampleError` among them is one that can't be asked for."""
     field, most = "batch" if features else "records", WITH_PROBABILITIES if probabilities else ASKED_AT_ONCE
     packed: list[bytes] = []
     errors: list[ExampleError | None] = []
@@ -75,7 +87,7 @@ def in_requests(records: Iterable[Any], features: bool, probabilities: bool) -> 
 
     for record in records:
         try:
-            packed.append(_bounded(pack(record)))
+            packed.append(_packed(record))
         except ExampleError as error:
             errors.append(error)
         else:
@@ -88,7 +100,10 @@ def in_requests(records: Iterable[Any], features: bool, probabilities: bool) -> 
         yield many()
 
 
-def _bounded(packed: bytes) -> bytes:
+def _packed(record: Any) -> bytes:
+    if isinstance(record, ExampleError):
+        raise record
+    packed = pack(record)
     if len(packed) > MAX_VALUE_BYTES:  # a request that is too large would have no answer for its other records either
         raise ExampleError(f"record must be at most {MAX_VALUE_BYTES} bytes (got {len(packed)})")
     return packed

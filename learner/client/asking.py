@@ -2,11 +2,13 @@
 
 from typing import Any, NamedTuple
 
+from learner.service.store.cluster import towards
+
 __all__ = ["Asking", "asked", "asked_async"]
 
 
 class Asking(NamedTuple):
-    """Two commands that are sent together: one that adds a request, and one that waits for its reply.
+    """Two commands that are sent together, to the server of their first keys: one adds a request, one waits for its reply.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def asked(client: Any, asking: Asking) -> tuple[Any, Any]:
     redis.RedisError
         When the first reply is an error, or the connection is lost.
     """
-    pool: Any = client.connection_pool
+    pool: Any = towards(client, asking.add[1]).connection_pool
     connection = pool.get_connection()
     try:
         connection.send_packed_command(connection.pack_commands(asking))
@@ -50,7 +52,7 @@ def asked(client: Any, asking: Asking) -> tuple[Any, Any]:
 
 async def asked_async(client: Any, asking: Asking) -> tuple[Any, Any]:
     """Return what `asked` does, for asyncio."""
-    pool = client.connection_pool
+    pool = towards(client, asking.add[1]).connection_pool
     connection = await pool.get_connection()
     try:
         await connection.send_packed_command(connection.pack_commands(asking))

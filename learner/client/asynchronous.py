@@ -186,8 +186,7 @@ class AsyncClient:
 
     async def predict_many(self, records: Iterable[Any], *, features: bool = False) -> list[Any]:
         """Return the predictions for many records, an `ExampleError` in place of a missing one: see `Client.predict_many`."""
-        found = await self.ask_many(records, features=features)
-        return [answer if isinstance(answer, ExampleError) else answers.value_of(answer) for answer in found]
+        return await self._run(self._conversations.predict_many(records, features))
 
     async def explain(
         self,

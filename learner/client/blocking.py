@@ -13,6 +13,7 @@ from learner.client.pipeline import Pipeline
 from learner.errors import ExampleError
 from learner.packing import pack
 from learner.service.store import connection, embedded
+from learner.service.store.cluster import towards
 from learner.service.store.durability import Durability
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Client:
         """The connection to the server, of this process: a forked child gets another one."""
         pid = os.getpid()
         if pid not in self._connections:
-            self._connections[pid] = connection.client(self._url, block_ms=int(self._conversations.timeout * 1000))
+            made = connection.client(self._url, block_ms=int(self._conversations.timeout * 1000))
+            self._connections[pid] = towards(made, self.keys.spec)
         return self._connections[pid]
 
     def _run(self, conversation: Conversation[T]) -> T:
@@ -312,8 +314,7 @@ class Client:
 
         Each is what `predict` returns. Where there is none, an `ExampleError` stands in its place (it is not raised).
         """
-        found = self.ask_many(records, features=features)
-        return [answer if isinstance(answer, ExampleError) else answers.value_of(answer) for answer in found]
+        return self._run(self._conversations.predict_many(records, features))
 
     def explain(
         self,
@@ -338,4 +339,5 @@ class Client:
         from learner.service.creating import committed_model
         from learner.service.store import Store
 
-        return committed_model(Store(self.redis, self.keys.model))
+        look = self._conversations.read(lambda connection: committed_model(Store(connection, self.keys.model)))
+        return self._run(look)

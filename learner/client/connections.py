@@ -1,14 +1,15 @@
 """The connections of asyncio's clients, and the conversations over them."""
 
 import asyncio
+import inspect
 import os
-from collections.abc import Awaitable
 from typing import Any, NamedTuple, TypeVar
 
 from learner.client.asking import Asking, asked_async
 from learner.client.conversations import Conversation, Step
 from learner.errors import ServerError
 from learner.service.store import connection
+from learner.service.store.cluster import clients_of
 
 __all__ = ["Connections"]
 
@@ -91,10 +92,14 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        await self.redis.aclose()
+        for each in clients_of(self.redis):
+            await each.aclose()
 
 
-def _do(step: Step, redis: Any) -> Awaitable[Any]:
+async def _do(step: Step, redis: Any) -> Any:
     if isinstance(step, float):
-        return asyncio.sleep(step)
-    return asked_async(redis, step) if isinstance(step, Asking) else step(redis)
+        return await asyncio.sleep(step)
+    if isinstance(step, Asking):
+        return await asked_async(redis, step)
+    result = step(redis)
+    return await result if inspect.isawaitable(result) else result

@@ -17,13 +17,16 @@ import redis
 from learner.client import answers, diagnosis
 from learner.client.answers import Answer
 from learner.client.asking import Asking
+from learner.decoding import decode
 from learner.errors import AnswerError, ExampleError, LearnerError, MissingError, SilentError
+from learner.service.store.cluster import is_of_one, towards
 from learner.service.store.durability import Durability
+from learner.service.store.topology import is_away, is_undone
 from learner.service.wire import MAX_REQUESTS, Keys
 
 __all__ = ["Conversation", "Conversations", "Step"]
 
-FIRST_PAUSE_SECONDS = 0.05  # before a push is tried again; each further pause is twice as long
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 0.5  # before it is tried again; each further pause is twice as long
 LAG_SECONDS = 0.1  # between two looks at the lag
 
 T = TypeVar("T")
@@ -31,6 +34,7 @@ Step = (
     Callable[[Any], Any] | Asking | float
 )  # what a connection does, a request with its reply, or the seconds of a pause
 Conversation = Generator[Step, Any, T]
+_JSON = json.JSONDecoder()
 
 
 class Conversations:
@@ -51,23 +55,40 @@ class Conversations:
         self.timeout = timeout
         self.durability = durability
 
-    # ---- pushing ----
-    def push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> Conversation[list[bytes]]:
-        """Push entries and wait for the confirmation; try again while the server doesn't answer if they may come twice.
-
-        That is if they have ids, or are outcomes, of which the first one counts.
-        """
-        may_repeat = ids is not None or all("outcome" in fields for fields in entries)
+    def _patiently(
+        self, attempt: Callable[[], Conversation[T]], may_repeat: Callable[[redis.RedisError], bool]
+    ) -> Conversation[T]:
+        """Carry out a conversation, and again after a lost connection, where it may be repeated, until the timeout."""
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                return (yield from self._push_once(entries, ids))
-            except (redis.ConnectionError, redis.TimeoutError):
-                if not may_repeat or time.monotonic() + pause > deadline:
+                return (yield from attempt())
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                if not may_repeat(error) or time.monotonic() + pause > deadline:
                     raise
             yield pause
-            pause *= 2
+            pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+    # ---- pushing ----
+    def push(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None) -> Conversation[list[bytes]]:
+        """Push entries and wait for the confirmation; try again while the server doesn't answer if they may come twice.
+
+        That is if they have ids, or are outcomes, of which the first one counts. What a cluster did not carry out may be sent
+        again in any case, so there entries without ids are sent one by one.
+        """
+        may_repeat = ids is not None or all("outcome" in fields for fields in entries)
+        if not may_repeat and len(entries) > 1 and (yield is_of_one):
+            pushed = []
+            for fields in entries:
+                pushed += yield from self.push([fields], None)
+            return pushed
+        return (
+            yield from self._patiently(
+                lambda: self._push_once(entries, ids),
+                lambda error: may_repeat or (len(entries) == 1 and is_undone(error)),
+            )
+        )
 
     def push_each(self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str | None]) -> Conversation[list[str]]:
         """Push entries of which some may have ids, and return their entry ids; if all have ids, try again as `push` does."""
@@ -86,7 +107,7 @@ class Conversations:
         self, entries: Sequence[Mapping[str, bytes]], ids: Sequence[str] | None
     ) -> Conversation[list[bytes]]:
         def send(connection: Any) -> Any:
-            pipe = connection.pipeline(transaction=False)
+            pipe = towards(connection, self.keys.spec).pipeline(transaction=False)
             for i, fields in enumerate(entries):
                 identity = {} if ids is None else {"id": ids[i]}
                 pipe.xadd(self.keys.examples, {**fields, **identity}, nomkstream=True)
@@ -119,10 +140,18 @@ class Conversations:
                 "the server, but may be lost with it; push again those that have an id"
             )
 
+    def read(self, step: Callable[[Any], Any]) -> Conversation[Any]:
+        """Carry out a step that changes nothing; of a cluster again while the model's primary is another one, or away."""
+
+        def attempt() -> Conversation[Any]:
+            return (yield lambda connection: step(towards(connection, self.keys.spec)))
+
+        return (yield from self._patiently(attempt, is_away))
+
     def lag(self) -> Conversation[int]:
         """Return how many entries of the stream are not learned yet, or not committed yet."""
         try:
-            groups = yield lambda connection: connection.xinfo_groups(self.keys.examples)
+            groups = yield from self.read(lambda connection: connection.xinfo_groups(self.keys.examples))
         except redis.ResponseError as error:
             if "no such key" not in str(error):
                 raise
@@ -141,7 +170,7 @@ class Conversations:
 
     def require_model(self) -> Conversation[None]:
         """Make sure that the model exists."""
-        if not (yield lambda connection: connection.exists(self.keys.spec)):
+        if not (yield from self.read(lambda connection: connection.exists(self.keys.spec))):
             raise self._no_model()
 
     def _no_model(self) -> MissingError:
@@ -153,28 +182,36 @@ class Conversations:
         """Send one request and return the reply.
 
         Each request has an id of its own, drawn from the system, and a list for the reply: so neither threads and tasks nor
-        forked processes take each other's.
+        forked processes take each other's. Of a cluster it is asked again while the model's primary is another one, or away.
         """
-        request_id = uuid.uuid4().hex
-        key = f"{self.keys.replies}{request_id}"
-        deadline = f"{self.timeout * 1000:g}"  # after it nobody listens: the worker need not answer
-        request = {**fields, "reply": key, "id": request_id, "deadline_ms": deadline}
-        bound = ("NOMKSTREAM", "MAXLEN", "~", MAX_REQUESTS)  # without a worker, too
-        words = itertools.chain.from_iterable(request.items())
-        added, popped = yield Asking(("XADD", self.keys.requests, *bound, "*", *words), ("BLPOP", key, self.timeout))
+        request_id, deadline = uuid.uuid4().hex, time.monotonic() + self.timeout
+
+        def attempt() -> Conversation[Any]:
+            return (yield self._asking(fields, request_id, max(deadline - time.monotonic(), FIRST_PAUSE_SECONDS)))
+
+        added, popped = yield from self._patiently(attempt, is_away)
         if added is None:
             raise self._no_model()
         if popped is None:
             raise (yield from self._silence())
-        reply: dict[str, Any] = json.loads(popped[1])
+        reply: dict[str, Any] = decode(popped[1], _JSON)
         if "error" in reply:
             raise AnswerError(reply["error"])
         return reply
 
+    def _asking(self, fields: Mapping[str, Any], request_id: str, seconds: float) -> Asking:
+        """Return a request and the wait for its reply."""
+        key = f"{self.keys.replies}{request_id}"
+        deadline = f"{seconds * 1000:g}"  # after it nobody listens: the worker need not answer
+        request = {**fields, "reply": key, "id": request_id, "deadline_ms": deadline}
+        bound = ("NOMKSTREAM", "MAXLEN", "~", MAX_REQUESTS)  # without a worker, too
+        words = itertools.chain.from_iterable(request.items())
+        return Asking(("XADD", self.keys.requests, *bound, "*", *words), ("BLPOP", key, seconds))
+
     def _silence(self) -> Conversation[LearnerError]:
         """Return the error that no answer came, with what can be known of the reason."""
         try:
-            seen = yield lambda connection: diagnosis.look(connection, self.keys)
+            seen = yield from self.read(lambda connection: diagnosis.look(connection, self.keys))
         except redis.RedisError as error:
             seen = [error] * diagnosis.LOOKS
         if not diagnosis.exists(seen):
@@ -190,4 +227,11 @@ class Conversations:
         for many in answers.in_requests(records, features, probabilities):
             reply = (yield from self.ask(many.fields)) if None in many.errors else {}
             found += many.answers(reply)
+        return found
+
+    def predict_many(self, records: Iterable[Any], features: bool) -> Conversation[list[Any]]:
+        """Return the prediction for each of many records, or the error, in their order."""
+        found: list[Any] = []
+        for many in answers.in_requests(records, features, probabilities=False):
+            found += many.values((yield from self.ask(many.fields)) if None in many.errors else {})
         return found

@@ -47,7 +47,8 @@ def errors_as_lines(function: Callable[..., Any]) -> Callable[..., Any]:
                 sys.exit(CLOSED_PIPE)
             _fail(f"output can't be written ({error.strerror})", 2)
         except Exception as error:
-            if type(error).__module__.partition(".")[0] != "redis":  # by name, because importing redis takes time
+            kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+            if "redis" not in kinds:  # by name, because importing redis takes time
                 raise
             _fail(f"server: {error}", 2)
 

@@ -120,6 +120,8 @@ class _Measured:
             response = await self._answer(request)
         finally:
             self._counts.n_under_way -= 1
+        if not hasattr(request.state, "is_read") and {"content-length", "transfer-encoding"} & {*request.headers}:
+            response.headers["connection"] = "close"  # what follows is a body that nobody reads
         self._counts.count(request.method, self._route, response.status_code, time.monotonic() - started)
         await response(scope, receive, send)
 

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from learner.client.batches import batches, outcome_entries, outcome_entry
+from learner.client.batches import Batch, batches, outcome_entries, outcome_entry
 from learner.client.connections import Connections
 from learner.client.conversations import Conversations
 from learner.client.runs import runs
@@ -17,7 +18,7 @@ from learner.files.values import importance as checked_importance
 from learner.http.bodies import JSON, LINES, elements, parts
 from learner.http.refusals import RefusedError, refusal_of
 from learner.service.store.durability import Durability
-from learner.service.wire import MAX_SHORT_BYTES, decode_value
+from learner.service.wire import MAX_BATCH, MAX_SHORT_BYTES, decode_value
 
 __all__ = ["MAX_ASKING", "Asking"]
 
@@ -28,11 +29,12 @@ MAX_ASKING = (
 MAX_IDENTITY_BYTES = MAX_SHORT_BYTES - 24  # of a push: its entries add two numbers
 MANY = {"records": False, "batch": True}  # the name in a request for many: whether they hold features
 OPTIONS = ("explain", "outcome_id", "timeout")
+LARGE_BYTES = 1 << 16  # of a body
 MAX_NAMED = 1000  # bad examples or outcomes that an answer names
 FORMS = {JSON: "json", LINES: "jsonl"}
 
 Answer = tuple[int, dict[str, Any]]
-Bad = dict[str, Any]
+T = TypeVar("T")
 
 
 class Asking:
@@ -58,7 +60,7 @@ class Asking:
     # ---- predictions ----
     async def predict(self, model: str, body: bytes) -> Answer:
         """Return the answer to one record or features, or those to many."""
-        asked = parts(body)
+        asked = await _apart(parts, body)
         kinds = [name for name in ("record", "features", *MANY) if name in asked]
         if len(kinds) != 1 or (unknown := asked.keys() - {kinds[0], *OPTIONS}):
             came = show(", ".join(sorted(unknown if len(kinds) == 1 else asked)) or "nothing")
@@ -78,16 +80,10 @@ class Asking:
 
     async def _predict_many(self, about: Conversations, array: bytes, features: bool) -> Answer:
         """Return the answer to each of many, or its error, in their order; 400 if there are only errors."""
-        found: list[Any] = []
-        for raw in elements(array):
-            try:
-                found.append(decode_value(raw, "features" if features else "record"))
-            except LearnerError as error:
-                found.append(error)
-        good = [each for each in found if not isinstance(each, LearnerError)]
-        replies = iter(await self.connections.run(about.ask_many(good, features, True)) if good else [])
-        answers = [each if isinstance(each, LearnerError) else next(replies) for each in found]
-        listed = [{"error": str(each)} if isinstance(each, LearnerError) else each for each in answers]
+        raws = await _apart(_listed, array, "batch" if features else "records")
+        records = (_decoded(raw, "features" if features else "record") for raw in raws)  # as they are packed
+        found = await self.connections.run(about.ask_many(records, features, True))
+        listed = [{"error": str(each)} if isinstance(each, LearnerError) else each for each in found]
         return 400 if listed and all("error" in each for each in listed) else 200, {"answers": listed}
 
     # ---- examples ----
@@ -110,14 +106,13 @@ class Asking:
         about, identity = self._about(model), options.get("id")
         if identity is not None and not 1 <= len(identity.encode()) <= MAX_IDENTITY_BYTES:
             raise FormatError(f"id must have 1 to {MAX_IDENTITY_BYTES} bytes (got {len(identity.encode())})")
-        found = await asyncio.to_thread(_Examples, body, FORMS[kind], target, identity)
         await self._require_room(about, options.get("max_lag"))
-        pushed = _Pushed(model, found.bad)
-        for features, examples, name in found.runs:
-            for batch in batches(examples, features, name):
-                with pushed.saying_how_far():
-                    await self.connections.run(about.push(batch.entries, batch.ids))
-                pushed.n += batch.n_examples
+        found, bad = await _apart(_examples, body, FORMS[kind], target, identity)
+        pushed = _Pushed(model, bad)
+        for batch in found:
+            with pushed.saying_how_far():
+                await self.connections.run(about.push(batch.entries, batch.ids))
+            pushed.n += batch.n_examples
         if not pushed.n:
             await self.connections.run(about.require_model())
         return pushed.answer()
@@ -134,7 +129,7 @@ class Asking:
     async def outcomes(self, model: str, body: bytes, kind: str) -> Answer:
         """Push outcomes of answers; return how many, and which were bad."""
         about = self._about(model)
-        named, bad = await asyncio.to_thread(_outcomes, body, kind)
+        named, bad = await _apart(_outcomes, body, kind)
         pushed = _Pushed(model, bad)
         for entries in outcome_entries(named):
             with pushed.saying_how_far():
@@ -144,12 +139,26 @@ class Asking:
         return pushed.answer()
 
 
+class _Bad:
+    """What is wrong with examples or outcomes: how many are bad, and what the first of them lack, by line."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.first: list[dict[str, Any]] = []
+
+    def add(self, line: int, error: str) -> None:
+        """Count one, and name it if it is among the first."""
+        self.n += 1
+        if len(self.first) < MAX_NAMED:
+            self.first.append({"line": line, "error": error})
+
+
 @dataclass
 class _Pushed:
     """What was pushed so far, and what could not be."""
 
     model: str
-    bad: list[Bad]
+    bad: _Bad
     n: int = 0
 
     @contextlib.contextmanager
@@ -168,44 +177,71 @@ class _Pushed:
 
     def answer(self) -> Answer:
         """Return the answer: 207 if some were bad, 400 if all were."""
-        status = 200 if not self.bad else 207 if self.n else 400
-        said = {"model": self.model, "pushed": self.n, "bad": len(self.bad), "errors": self.bad[:MAX_NAMED]}
-        return status, said
+        status = 200 if not self.bad.n else 207 if self.n else 400
+        errors = sorted(self.bad.first, key=lambda each: each["line"])
+        return status, {"model": self.model, "pushed": self.n, "bad": self.bad.n, "errors": errors}
 
 
-class _Examples:
-    """The examples of a body, in runs of one kind, and what is wrong with others."""
-
-    def __init__(self, body: bytes, form: str, target: str, identity: str | None) -> None:
-        self.bad: list[Bad] = []
-        stream = io.BufferedReader(io.BytesIO(body))
-        found = FORMATS[form].read(stream, target, Reading(needs_target=True), self._note)
-        self.runs = [(features, list(examples), name) for features, examples, name in runs(found, self._note, identity)]
-        self.bad.sort(key=lambda each: each["line"])
-
-    def _note(self, where: str, message: str, raw: bytes) -> None:
-        self.bad.append({"line": int(where.rpartition(" ")[2]), "error": message})
+# ---- bodies ----
+async def _apart(read: Callable[..., T], body: bytes, *options: Any) -> T:
+    """Return what a function makes of a body; of a large one in a thread, so that others are answered meanwhile."""
+    if len(body) <= LARGE_BYTES:
+        return read(body, *options)
+    return await asyncio.to_thread(read, body, *options)
 
 
-def _outcomes(body: bytes, kind: str) -> tuple[list[tuple[Any, Any, Any]], list[Bad]]:
+def _listed(array: bytes, what: str) -> list[bytes]:
+    return list(_few(elements(array), what))
+
+
+def _decoded(raw: bytes, what: str) -> Any:
+    """Return a record or features, or the error why it can't be decoded."""
+    try:
+        return decode_value(raw, what)
+    except LearnerError as error:
+        return ExampleError(str(error))
+
+
+def _examples(body: bytes, form: str, target: str, identity: str | None) -> tuple[list[Batch], _Bad]:
+    """Return the examples of a body, in batches of one kind, and what is wrong with others."""
+    bad = _Bad()
+
+    def note(where: str, message: str, raw: bytes) -> None:
+        bad.add(int(where.rpartition(" ")[2]), message)
+
+    found = FORMATS[form].read(io.BufferedReader(io.BytesIO(body)), target, Reading(needs_target=True), note)
+    every = (batches(examples, features, name) for features, examples, name in runs(found, note, identity))
+    return list(itertools.chain.from_iterable(every)), bad
+
+
+def _outcomes(body: bytes, kind: str) -> tuple[list[tuple[Any, Any, Any]], _Bad]:
     """Return the outcomes of a body, and what is wrong with others."""
     named: list[tuple[Any, Any, Any]] = []
-    bad: list[Bad] = []
-    for number, raw in _units(body, kind):
+    bad = _Bad()
+    for number, raw in _few(_units(body, kind), "outcomes"):
         try:
             named.append(_outcome(decode_value(raw, "outcome")))
         except LearnerError as error:
-            bad.append({"line": number, "error": str(error)})
+            bad.add(number, str(error))
     return named, bad
 
 
 def _units(body: bytes, kind: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the JSON of each outcome, with its number."""
     if kind == LINES:
-        yield from ((number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip())
+        yield from ((number, line) for number, line in enumerate(io.BytesIO(body), 1) if line.strip())
     elif body.lstrip()[:1] == b"[":
         yield from enumerate(elements(body), 1)
     else:
         yield 1, body
+
+
+def _few(items: Iterator[T], what: str) -> Iterator[T]:
+    """Yield items, of which there must not be too many."""
+    for number, item in enumerate(items):
+        if number == MAX_BATCH:
+            raise FormatError(f"{what} must be at most {MAX_BATCH} at once (got more)")
+        yield item
 
 
 def _outcome(value: Any) -> tuple[Any, Any, Any]:

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.requests import Request
 
@@ -28,10 +27,14 @@ __all__ = [
 JSON, LINES = "application/json", "application/x-ndjson"
 MAX_BODY_BYTES = 4 * MAX_ENTRY_BYTES
 MAX_TOGETHER_BYTES = 16 * MAX_ENTRY_BYTES  # of the bodies that are being read or worked on
+SHOWN_BYTES = 60  # of a body, in a message
 BODY_SECONDS = 30.0  # for a body to come
 
 BLANKS = re.compile(r"[ \t\n\r]*")
-_decoder = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers of any length, as only their ends count
+TOKEN = re.compile(
+    r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]|[^\s\[\]{},:"]+', re.DOTALL
+)  # a string may lack its end
+INSIDE = re.compile(r"[\s,:]*")  # between the tokens of a value
 
 
 class Bodies:
@@ -50,6 +53,7 @@ class Bodies:
             When it is of another kind, too large, too slow, or among too many.
         """
         _require_kind(request, kinds)
+        request.state.is_read = True
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
@@ -125,9 +129,9 @@ def elements(body: bytes) -> Iterator[bytes]:
 
 
 class _Text:
-    """JSON that is taken apart at its outermost level.
+    """JSON that is taken apart at its outermost level: of what is in its values only strings and brackets are looked at.
 
-    Bytes that are no UTF-8 stay what they are. The decoder finds where a value ends, and what it makes of it is thrown away.
+    So it takes no memory, and bytes that are no UTF-8 stay what they are.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -139,20 +143,18 @@ class _Text:
         """Yield the names and values of an object."""
         names: set[str] = set()
         for _ in self._members("{", "}"):
-            name, _ = self._value()
-            if not isinstance(name, str):
-                raise self._error("a name must be a text")
+            name = self._name()
             if name in names:
                 raise self._error(f"{show(name)} is there twice")
             names.add(name)
             if not self._take(":"):
                 raise self._error("expecting ':'")
-            yield name, self._value()[1]
+            yield name, self._value()
 
     def items(self) -> Iterator[bytes]:
         """Yield the elements of an array."""
         for _ in self._members("[", "]"):
-            yield self._value()[1]
+            yield self._value()
 
     def _members(self, start: str, end: str) -> Iterator[None]:
         """Come to each member's place, and to the end of the text at last."""
@@ -178,15 +180,29 @@ class _Text:
         self._at += found
         return found
 
-    def _value(self) -> tuple[Any, bytes]:
-        """Go past a value; return it, and its JSON."""
+    def _value(self) -> bytes:
+        """Go past a value; return its JSON, or what stands in its place."""
         self._skip()
-        start = self._at
+        start, depth = self._at, 0
+        while True:
+            token = TOKEN.match(self._text, self._at)
+            if token is None or (token[0] in ("]", "}") and not depth):
+                raise self._error("expecting a value")
+            self._at = token.end()
+            depth += (token[0] in ("[", "{")) - (token[0] in ("]", "}"))
+            if not depth:
+                return self._text[start : self._at].encode("utf-8", "surrogateescape")
+            self._at = INSIDE.match(self._text, self._at).end()  # type: ignore[union-attr]
+
+    def _name(self) -> str:
+        """Go past a name; return it."""
+        self._skip()
+        if not self._text.startswith('"', self._at):
+            raise self._error("expecting a name, which is a text")
         try:
-            value, self._at = _decoder.raw_decode(self._text, start)
-        except (ValueError, RecursionError) as error:
+            return str(json.loads(self._value()))
+        except ValueError as error:
             raise self._error(str(error)) from error
-        return value, self._text[start : self._at].encode("utf-8", "surrogateescape")
 
     def _error(self, why: str) -> FormatError:
-        return FormatError(f"body must be JSON as /docs has it (got {show(self._body)}: {why})")
+        return FormatError(f"body must be JSON as /docs has it (got {show(self._body[:SHOWN_BYTES])}: {why})")

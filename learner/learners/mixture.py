@@ -103,6 +103,7 @@ class Mixture(LinearLearner):
         """Compile the loops, or load them from disk."""
         self._learn(NO_EXAMPLES, 0, True, records.results())
         self.score_packed(b"\x80")
+        self.effective_weights(slice(0))
         self.weight_dict.warm()
 
     # ---- learning and scoring ----

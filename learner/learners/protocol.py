@@ -143,7 +143,7 @@ class Learner(ABC):
             done, position, n_rows, n_bytes = self._learn(buffer, position, True, results)
             rounds.append([numbers[:done].copy() for numbers in (results.scores, results.losses, results.importances)])
             codes = results.codes[:done]
-            if codes.any():
+            if np.count_nonzero(codes):  # for few of them four times as fast as `any`
                 rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
             n_done += done
             self._make_room(n_rows, n_bytes)

@@ -249,10 +249,10 @@ class Answering:
 
     def _may_write(self, key: bytes) -> bool:
         """Tell whether a key is for replies; if not, say so: nobody makes a worker write to another key."""
-        keys = self.store.keys
-        if keys.may_be_replied_to(key) and len(key) <= MAX_SHORT_BYTES:
+        if self.store.requests.may_be_replied_to(key) and len(key) <= MAX_SHORT_BYTES:
             return True
-        self._note(key, f"must start with {keys.replies} or {REPLIES} and have at most {MAX_SHORT_BYTES} bytes")
+        prefixes = " or ".join(self.store.requests.reply_prefixes)
+        self._note(key, f"must start with {prefixes} and have at most {MAX_SHORT_BYTES} bytes")
         return False
 
     def _note(self, key: bytes, why: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learner.errors import FormatError, LearnerError
 from learner.packing import pack_example, pack_plain
+from learner.service.store.reading import Entries
 from learner.service.wire import (
     MAX_BATCH,
     Example,
@@ -18,6 +19,7 @@ from learner.service.wire import (
     decode_vector,
     has_records,
     is_one,
+    pack_together,
     rejected_entry,
     split,
 )
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from learner.model import Model
     from learner.program import Run
 
-__all__ = ["Entry", "Group", "examples_of", "featurize", "featurized", "featurized_records"]
+__all__ = ["Entry", "Group", "Several", "examples_of", "featurize", "featurized", "featurized_records", "together"]
 
+TOGETHER = 250  # entries that are decoded together, at most
 ANY = object()  # what msgpack has no form for
 Fields = dict[bytes, bytes]
 Pack = Callable[[Any], bytes]  # returns the packed features of a record
@@ -49,32 +52,63 @@ class Entry(NamedTuple):
     n: int = 1
 
 
+class Several(NamedTuple):
+    """Entries of one example each, which are to be featurized together.
+
+    Parameters
+    ----------
+    entries : entries
+        One at least.
+    packed : list of bytes
+        The example of each, as `pack_together` returns it; none: one entry that must be taken alone.
+    """
+
+    entries: Entries
+    packed: list[bytes]
+
+    @property
+    def n(self) -> int:
+        """The number of examples."""
+        return len(self.packed)
+
+    @property
+    def ids(self) -> list[bytes]:
+        """The ids that producers chose."""
+        return [fields[b"id"] for _, fields in self.entries if b"id" in fields]
+
+
 class Group(NamedTuple):
-    """Packed examples of an entry, one after another.
+    """Packed examples, one after another.
 
     Parameters
     ----------
     packed : bytes
         The examples.
-    entry_id, fields : bytes, dict
-        Their entry.
-    raws : sequence of bytes
-        The bytes to reject if one can't be learned; empty: its whole entry.
+    entries : entries
+        That of all of them, or of each.
     n : int
         The number of examples.
+    data, ends : bytes, sequence of int
+        Of an entry of many: what is rejected of an example that can't be learned lies from one end to the next.
     """
 
     packed: bytes
-    entry_id: bytes
-    fields: Fields
-    raws: Sequence[bytes] = ()
+    entries: Entries
     n: int = 1
+    data: bytes = b""
+    ends: Sequence[int] = ()
+
+    def entry(self, i: int) -> tuple[bytes, Fields]:
+        """Return the entry of an example."""
+        return self.entries[i if len(self.entries) > 1 else 0]
 
     def rejected(self, i: int, reason: str) -> RejectedEntry:
         """Return what is kept of an example that can't be learned."""
-        if self.raws:
-            return RejectedEntry("learn", reason, self.raws[i], "records")
-        return rejected_entry("learn", reason, self.fields)
+        _, fields = self.entry(i)
+        if b"records" not in fields:
+            return rejected_entry("learn", reason, fields)
+        raw = self.data[self.ends[i] : self.ends[i + 1]] if self.ends else fields[b"records"]
+        return RejectedEntry("learn", reason, raw, "records")
 
 
 def featurize(example: RawExample, fields: Mapping[bytes, bytes], pack: Pack) -> Example | RejectedEntry:
@@ -131,15 +165,15 @@ def examples_of(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> 
 
 
 def _of_records(entry_id: bytes, fields: Fields, model: "Model", pack: Pack) -> Iterator[Group | RejectedEntry]:
-    data = fields[b"records"]
+    data, entries = fields[b"records"], [(entry_id, fields)]
     for part in runs(data, model, are_examples=True):
         if not isinstance(part, Piece):
-            raws = [data[start:end] for start, end in itertools.pairwise((part.start, *part.record_ends))]
-            yield Group(part.packed, entry_id, fields, raws, len(raws))
+            yield Group(part.packed, entries, len(part.ends), data, (part.start, *part.record_ends))
             continue
         raw = decode_raw(*part)
         example = featurize(raw, fields, pack) if isinstance(raw, RawExample) else raw
-        yield example if isinstance(example, RejectedEntry) else Group(example.packed, entry_id, fields, (part.raw,))
+        ends = 0, len(part.raw)
+        yield example if isinstance(example, RejectedEntry) else Group(example.packed, entries, 1, part.raw, ends)
 
 
 def featurized_records(data: bytes, model: "Model") -> Iterator[bytes | RawRecord | LearnerError]:
@@ -151,8 +185,23 @@ def featurized_records(data: bytes, model: "Model") -> Iterator[bytes | RawRecor
             yield from (part.packed[start:end] for start, end in itertools.pairwise((0, *part.ends)))
 
 
+def together(entries: Entries, model: "Model") -> Iterator[Several]:
+    """Yield entries in their order: those that can be featurized together, and each of the others alone."""
+    for start in range(0, len(entries), TOGETHER):
+        some = entries[start : start + TOGETHER]
+        packed = pack_together(some) if model.program else [b""] * len(some)
+        first = 0
+        for place in [place for place, data in enumerate(packed) if not data]:
+            if place > first:
+                yield Several(some[first:place], packed[first:place])
+            yield Several([some[place]], [])
+            first = place + 1
+        if first < len(some):
+            yield Several(some[first:], packed[first:])
+
+
 def featurized(
-    examples: Iterable[Entry | Group], model: "Model", pack: Pack
+    examples: Iterable[Entry | Several | Group], model: "Model", pack: Pack
 ) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
     """Yield examples with all of them featurized, and with its id each entry that can't be featurized."""
     singles: list[Entry] = []
@@ -162,21 +211,48 @@ def featurized(
             continue
         yield from _of_singles(singles, model, pack)
         singles.clear()
-        yield example
+        if isinstance(example, Several):
+            yield from _of_several(example, model, pack)
+        else:
+            yield example
     yield from _of_singles(singles, model, pack)
+
+
+def _of_several(several: Several, model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
+    """Featurize entries together, and those alone that the model's program leaves to the templates."""
+    entries, data = several.entries, b"".join(several.packed)
+    starts = list(itertools.accumulate(map(len, several.packed), initial=0))
+    first = 0
+    while first < len(entries):
+        run = model.program.run(data, starts[first], len(entries) - first) if model.program and data else None
+        if run and run.ends:
+            yield Group(run.packed, entries[first : first + len(run.ends)], n=len(run.ends))
+            first += len(run.ends)
+        if first < len(entries):
+            yield from _alone(*entries[first], model, pack)
+            first += 1
+
+
+def _alone(
+    entry_id: bytes, fields: Fields, model: "Model", pack: Pack
+) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
+    for part in examples_of(entry_id, fields, model, pack):
+        if isinstance(part, RejectedEntry):
+            yield entry_id, part
+        else:
+            yield from featurized([part], model, pack)
 
 
 def _of_singles(singles: Sequence[Entry], model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
     packed = model.program.run_each(_as_msgpack(singles)) if model.program else [b""] * len(singles)
     for (entry_id, fields, example, _), data in zip(singles, packed, strict=True):
-        raws = (example.raw,) if isinstance(example, Piece) else ()
         if data:
-            yield Group(data, entry_id, fields, raws)
+            yield Group(data, [(entry_id, fields)])
             continue
         done = decode_raw(*example) if isinstance(example, Piece) else example
         if isinstance(done, RawExample):
             done = featurize(done, fields, pack)
-        yield (entry_id, done) if isinstance(done, RejectedEntry) else Group(done.packed, entry_id, fields, raws)
+        yield (entry_id, done) if isinstance(done, RejectedEntry) else Group(done.packed, [(entry_id, fields)])
 
 
 def _as_msgpack(singles: Sequence[Entry]) -> list[bytes]:

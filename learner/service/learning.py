@@ -2,13 +2,13 @@
 
 import bisect
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from learner.answered import AnsweredLoss, loss_of
 from learner.late import LateLoss
 from learner.service.acceptance import Acceptance
-from learner.service.featurizing import Entry, Group, examples_of, featurized
+from learner.service.featurizing import Entry, Group, Several, examples_of, featurized, together
 from learner.service.hanging import or_die
 from learner.service.recent import RecentIds
 from learner.service.store.position import NEVER
@@ -119,37 +119,55 @@ class Learning:
 
     def learn(self, entries: Entries) -> None:
         """Learn entries in order; what can't be learned is rejected, and the line goes on."""
-        waiting: list[Entry | Group] = []
+        waiting: list[Entry | Several | Group] = []
         n_waiting = 0
-        for entry_id, fields in entries:
-            if self._is_repeated(fields, waiting):
-                self.n_repeated += 1
-            elif b"learn" in fields and is_learn_held(fields):
-                self._learn(waiting)
-                self.model.learn_held()
-                self._remember(fields)
-            elif b"batch" in fields:
-                self._learn(waiting)
-                self._learn_batch(entry_id, fields)
-            elif isinstance(fields, OutcomeFields) and self._settle(entry_id, fields, waiting):
-                pass
-            elif (n := self._collect(entry_id, fields, waiting)) is None:
+        for several in self._together(entries):
+            n = self._take(several, waiting)
+            if n is None:
                 break
-            else:
-                n_waiting += n
+            n_waiting += n
             if n_waiting >= min(MAX_SINGLES, self.acceptance.window):
                 self._learn(waiting)
                 self._observe()
             n_waiting = n_waiting if waiting else 0
-            self.cursor = entry_id
-            self.n_entries += 1
+            self.cursor = several.entries[-1][0]
+            self.n_entries += len(several.entries)
             self.between()
-            if self.stopping():  # the entries after this one are the next worker's
+            if self.stopping():  # the entries after these are the next worker's
                 break
         self._learn(waiting)
         self._observe()
 
-    def _is_repeated(self, fields: Fields, waiting: list[Entry | Group]) -> bool:
+    def _together(self, entries: Entries) -> Iterator[Several]:
+        """Yield entries as `together` does; but alone where ids may repeat, once all before them were taken."""
+        for several in together(entries, self.model):
+            ids = several.ids if several.packed else []
+            if ids and (len(set(ids)) < len(ids) or any(name in self._pending or name in self.recent for name in ids)):
+                yield from (Several([entry], []) for entry in several.entries)
+            else:
+                yield several
+
+    def _take(self, several: Several, waiting: list[Entry | Several | Group]) -> int | None:
+        """Learn entries, or add their examples to those that are learned together; return their number, None if stopped."""
+        if several.packed:
+            waiting.append(several)
+            self._pending.update(several.ids)
+            return several.n
+        entry_id, fields = several.entries[0]
+        if self._is_repeated(fields, waiting):
+            self.n_repeated += 1
+        elif b"learn" in fields and is_learn_held(fields):
+            self._learn(waiting)
+            self.model.learn_held()
+            self._remember(fields)
+        elif b"batch" in fields:
+            self._learn(waiting)
+            self._learn_batch(entry_id, fields)
+        elif not (isinstance(fields, OutcomeFields) and self._settle(entry_id, fields, waiting)):
+            return self._collect(entry_id, fields, waiting)
+        return 0
+
+    def _is_repeated(self, fields: Fields, waiting: list[Entry | Several | Group]) -> bool:
         """Tell whether something was learned before under an entry's id, once all that came before it is learned."""
         identity = fields.get(b"id")
         if identity is None or len(identity) > MAX_SHORT_BYTES:
@@ -158,7 +176,7 @@ class Learning:
             self._learn(waiting)
         return identity in self.recent
 
-    def _settle(self, entry_id: bytes, fields: OutcomeFields, waiting: list[Entry | Group]) -> bool:
+    def _settle(self, entry_id: bytes, fields: OutcomeFields, waiting: list[Entry | Several | Group]) -> bool:
         """Tell whether there is nothing to learn of an outcome's entry, once all that came before it is learned; count why."""
         name = fields.name
         if OUTCOME + name in self._pending:
@@ -216,7 +234,7 @@ class Learning:
                     self._remember(fields)
                 self._observe()
 
-    def _collect(self, entry_id: bytes, fields: Fields, waiting: list[Entry | Group]) -> int | None:
+    def _collect(self, entry_id: bytes, fields: Fields, waiting: list[Entry | Several | Group]) -> int | None:
         """Add an entry's examples to those that are learned together; return their number, None if stopped before that."""
         parts: list[Entry | Group | RejectedEntry] = []
         for part in examples_of(entry_id, fields, self.model, self.pack):
@@ -238,7 +256,7 @@ class Learning:
                 self._pending.add(OUTCOME + fields.name)
         return n
 
-    def _learn(self, waiting: list[Entry | Group]) -> None:
+    def _learn(self, waiting: list[Entry | Several | Group]) -> None:
         """Learn examples together, in one call, and empty the list."""
         groups: list[Group] = []
         for part in featurized(waiting, self.model, self.pack):
@@ -251,18 +269,28 @@ class Learning:
         if not groups:
             return
         ends = list(itertools.accumulate(group.n for group in groups))
-        n_rejected = [0] * len(groups)
+        rejected: list[set[int]] = [set() for _ in groups]
         packed = b"".join(group.packed for group in groups)
         learned = self.model.learn_packed(packed, None, self.between)
         self.watching.observe(learned.losses)
         for rejection in learned.rejections:
             at = bisect.bisect_right(ends, rejection.index)
             group = groups[at]
-            n_rejected[at] += 1
-            self.reject(group.entry_id, group.rejected(rejection.index - ends[at] + group.n, rejection.reason))
-        for group, n in zip(groups, n_rejected, strict=True):
-            if n < group.n:
-                self._remember(group.fields)
+            i = rejection.index - ends[at] + group.n
+            rejected[at].add(i)
+            self.reject(group.entry(i)[0], group.rejected(i, rejection.reason))
+        for group, places in zip(groups, rejected, strict=True):
+            self._remember_learned(group, places)
+
+    def _remember_learned(self, group: Group, rejected: set[int]) -> None:
+        """Remember the entries of which something was learned: all but the examples at some places of a group."""
+        if len(group.entries) == 1:
+            if len(rejected) < group.n:
+                self._remember(group.entries[0][1])
+            return
+        for i, (_, fields) in enumerate(group.entries):
+            if b"id" in fields and i not in rejected:
+                self._remember(fields)
 
     def _observe(self) -> None:
         """Show the acceptance what was learned and rejected since the last look."""

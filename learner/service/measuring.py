@@ -7,15 +7,19 @@ that stops or dies leaves the block to the next one.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from learner.late import BLOCK_EXAMPLES, LateLoss
-from learner.service.featurizing import Entry, Group, examples_of, featurized
+from learner.service.featurizing import Entry, Group, Several, examples_of, featurized, together
 from learner.service.learning import Fields, Learning
 from learner.service.reading import READ_ENTRIES
 from learner.service.store.position import stream_id
 from learner.service.store.reading import READ_BYTES, Entries
 from learner.service.wire import MAX_BATCH, Example, OutcomeFields, RejectedEntry, decode_entry, size_of
+
+if TYPE_CHECKING:
+    from learner.model import Model
 
 __all__ = ["MEASURED", "Measuring"]
 
@@ -130,32 +134,43 @@ class Measuring:
     # ---- scoring ----
     def _score(self, entries: Entries) -> int:
         """Score the entries that belong to the block; return their number."""
-        singles: list[Entry | Group] = []
+        singles: list[Entry | Several | Group] = []
         n = n_singles = 0
-        for entry_id, fields in entries:
+        for entry, packed in _each(entries, self.learning.model):
             is_full = self._n_examples + n_singles >= BLOCK_EXAMPLES
-            if is_full or self.came_ms(entry_id) >= self._first_ms + BLOCK_MS:
+            if is_full or self.came_ms(entry[0]) >= self._first_ms + BLOCK_MS:
                 break
             n += 1
-            self._n_bytes += size_of(fields)
-            if isinstance(fields, OutcomeFields) and fields.kept:
-                self._n_bytes += len(fields.kept.features)
-            if self.is_repeated(fields, self._ids):
+            self._count_bytes(entry[1])
+            self.learning.between()
+            if self.is_repeated(entry[1], self._ids):
                 continue
-            if b"batch" in fields:  # learned by itself
-                for batch in decode_entry(fields):
-                    if isinstance(batch, Example):
-                        self._add(batch.packed)
-                        self.learning.between()
-                continue
-            for part in examples_of(entry_id, fields, self.learning.model, self.learning.pack):
-                self.learning.between()
-                if not isinstance(part, RejectedEntry):
-                    singles.append(part)
-                    n_singles += part.n
+            if packed:
+                _append(entry, packed, singles)
+                n_singles += 1
+            elif b"batch" in entry[1]:
+                self._score_batch(entry[1])
+            else:
+                for part in examples_of(*entry, self.learning.model, self.learning.pack):
+                    self.learning.between()
+                    if not isinstance(part, RejectedEntry):
+                        singles.append(part)
+                        n_singles += part.n
         groups = featurized(singles, self.learning.model, self.learning.pack)
         self._add(b"".join(group.packed for group in groups if isinstance(group, Group)))
         return n
+
+    def _count_bytes(self, fields: Fields) -> None:
+        self._n_bytes += size_of(fields)
+        if isinstance(fields, OutcomeFields) and fields.kept:
+            self._n_bytes += len(fields.kept.features)
+
+    def _score_batch(self, fields: Fields) -> None:
+        """Score an entry's batch, which is learned by itself."""
+        for batch in decode_entry(fields):
+            if isinstance(batch, Example):
+                self._add(batch.packed)
+                self.learning.between()
 
     def is_repeated(self, fields: Fields, ids: set[bytes]) -> bool:
         """Tell whether learning will leave an entry out, as one with its id came before, maybe in `ids`, which gets it."""
@@ -170,3 +185,19 @@ class Measuring:
         losses, importances = self.learning.model.losses_packed(packed)
         self._block.add(losses[:MAX_BATCH], importances[:MAX_BATCH])
         self._n_examples += len(losses)
+
+
+def _each(entries: Entries, model: "Model") -> Iterator[tuple[tuple[bytes, Fields], bytes]]:
+    """Yield each entry, with its example in msgpack if it can be taken together with others."""
+    for several in together(entries, model):
+        yield from zip(several.entries, several.packed or [b""], strict=True)
+
+
+def _append(entry: tuple[bytes, Fields], packed: bytes, singles: list[Entry | Several | Group]) -> None:
+    """Add an entry to those at the end that are to be featurized together."""
+    last = singles[-1] if singles else None
+    if not isinstance(last, Several):
+        last = Several([], [])
+        singles.append(last)
+    last.entries.append(entry)
+    last.packed.append(packed)

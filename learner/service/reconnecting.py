@@ -9,6 +9,7 @@ import redis
 from learner.service import log
 from learner.service.reading import BLOCK_MS
 from learner.service.store import Store, connection, embedded
+from learner.service.store.topology import Rerouted
 
 __all__ = ["Reconnecting"]
 
@@ -80,7 +81,7 @@ class Reconnecting:
         self._reported = trouble, now
         n = self.n_uncommitted()
         kept = f"; {n} entries learned are not committed yet" if n else ""
-        detail = str(error).rpartition("caused error: ")[2][-200:]
+        detail = error.detail if isinstance(error, Rerouted) else str(error).rpartition("caused error: ")[2][-200:]
         text = f"{trouble}, trying again{kept} ({detail})"
         log.event(self.store.keys.model, "retry", text, "warning", uncommitted=n)
 

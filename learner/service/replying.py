@@ -57,14 +57,14 @@ class Reply:
         else:
             vectors, self.is_single = decode_request(fields)
         self._answers: list[Answer] = []
-        self._parts = map(self._single, vectors) if self.is_single else self._of_many(vectors)
+        self._parts = ([self._single(vector)] for vector in vectors) if self.is_single else self._of_many(vectors)
         self._n_explained = self._n_probabilities = 0
 
     def work(self, seconds: float) -> Answer | None:
         """Work for so long, and on one part at least; return the reply if it is complete then."""
         started, before, worked = time.monotonic(), self.seconds, 0.0
-        while (answer := next(self._parts, None)) is not None:
-            self._answers.append(answer)
+        while (some := next(self._parts, None)) is not None:
+            self._answers += some
             worked = time.monotonic() - started
             self.seconds = before + worked
             if worked >= seconds:
@@ -73,14 +73,22 @@ class Reply:
         return self._answers[0] if self.is_single else self._columns()
 
     # ---- one of many ----
-    def _of_many(self, vectors: Iterator[Vector]) -> Iterator[Answer]:
-        """Yield the answers to many; those that need no templates are predicted together, a few at a time."""
+    def _of_many(self, vectors: Iterator[Vector]) -> Iterator[list[Answer]]:
+        """Yield the answers to many, some at a time; those that need no templates are predicted together."""
         for some in _chunks(vectors):
             is_over = self._explains or self.seconds > REQUEST_SECONDS
             packed = [] if is_over else [vector for vector in some if isinstance(vector, bytes)]
-            answers = iter(self.model.answer_each(packed))
+            answers = self.model.answer_each(packed)
+            if isinstance(answers, list) and len(answers) == len(some) and self._are_whole(answers):
+                yield answers
+                continue
+            found = iter(answers)  # which may be worked out only now, one by one
             for vector in some:
-                yield self._part(vector, next(answers, None) if isinstance(vector, bytes) else None)
+                yield [self._part(vector, next(found, None) if isinstance(vector, bytes) else None)]
+
+    def _are_whole(self, answers: list[Answer | None]) -> bool:
+        """Tell whether answers are there, and stay as they are."""
+        return not self._wants_probabilities and self.model.task != "multiclass" and None not in answers
 
     def _part(self, vector: Vector, answer: Answer | None = None) -> Answer:
         """Return the answer to one of many, if it is not there yet; an error once the reply is full or took too much work."""

@@ -90,12 +90,13 @@ def test_the_demo_ends_with_the_weights_of_an_undisturbed_run_and_leaves_nothing
 
 @needs_flights
 @needs_proc
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_demo_that_is_interrupted_leaves_nothing(demo, tmp_path, number):
     process = demo("--json")
     wait_until(
         lambda: sum("learner worker" in line for line in started_in(tmp_path).values()) or process.poll() is not None,
         60,
+        every=0.1,
     )
     time.sleep(0.3)
     assert process.poll() is None

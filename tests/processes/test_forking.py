@@ -21,7 +21,7 @@ VALUES = [0.0, 0.25, 0.5, 0.75]
 def truth(redis_url, create, start_worker):
     """What a worker, a process of its own, predicts for each of `VALUES`: different numbers."""
     create(task="regression")
-    start_worker(redis_url, "m", "--commit-seconds", "0.05")
+    start_worker(redis_url, "m", "--commit-seconds", "0.05", "--held-seconds", "inf")  # nothing changes the answers
     client = Client("m", redis_url, timeout=20)
     client.push_many([(10 * value, {"x": value}) for value in VALUES * 100], features=True)
     wait_until(lambda: client.lag() == 0)
@@ -131,8 +131,7 @@ def test_a_loop_that_is_run_on_in_a_child_gets_other_connections(truth, redis_ur
     loop.close()
 
 
-@pytest.mark.parametrize("kind", [Client, AsyncClient])
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize(("kind", "method"), [(Client, "spawn"), (AsyncClient, "forkserver")])
 def test_a_client_is_handed_to_processes_that_are_started_anew(truth, redis_url, kind, method):
     client = kind("m", redis_url, timeout=20)
     asking = ask if kind is Client else ask_async

@@ -14,6 +14,7 @@ import pytest
 from learner import kernels
 from learner.compiling import TARGET
 from learner.kernels import jit
+from tests.streams import KEYS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -33,6 +34,20 @@ compiled = []
 with jit.listening(lambda name: None, lambda name, seconds: compiled.append(name)):
     value = logistic(0.0, 1.0)
 print(json.dumps([value, compiled, str(jit.machine_code_folder())]))
+"""
+
+# One of our commands, and then the doors that it has used.
+USED = """
+import gc, json, sys
+from learner.commands import main
+try:
+    main()
+except SystemExit as end:
+    if end.code:
+        raise
+from learner.kernels.jit import Door
+doors = [door for door in gc.get_objects() if type(door) is Door and door._dispatcher is not None]
+print(json.dumps([(door.__name__, str(types)) for door in doors for types in door._dispatcher.signatures]))
 """
 
 
@@ -91,8 +106,6 @@ def test_the_program_compiles_its_door_into_a_folder_of_the_users_own(package, f
 def test_an_edit_of_a_loss_is_compiled_and_taking_it_back_finds_the_old_machine_code(package, first_run, filled):
     _, (value, _, _) = first_run
     cache, folder = filled
-    assert run(package, cache) == [value, [], str(folder)]
-
     source = package / "learner" / "losses" / "logistic.py"
     before = source.read_text()
     try:
@@ -132,20 +145,31 @@ def test_without_such_a_folder_machine_code_lies_in_a_temporary_one_that_goes(pa
     assert not Path(folder).exists()
 
 
+def doubled(x):
+    return 2.0 * x
+
+
 @pytest.mark.parametrize("damage", ["emptied", "cut", "overwritten"])
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_damaged_machine_code_is_made_anew(package, first_run, filled, ending, damage):
+def test_damaged_machine_code_is_made_anew(monkeypatch, tmp_path, ending, damage):
     """As after a loss of power: the next start must work, and the one after it finds machine code that is whole."""
-    _, (value, _, _) = first_run
-    cache, folder = filled
-    damaged = [*folder.rglob(f"*logistic*{ending}")]
+    monkeypatch.setattr(jit, "cache_folder", lambda: tmp_path)
+
+    def started():
+        """Call a new door, as a new process does, and return the names of what it compiled."""
+        compiled, door = [], jit.door(doubled)
+        with jit.listening(lambda name: None, lambda name, seconds: compiled.append(name)):
+            assert door(1.5) == 3.0
+        return compiled
+
+    assert (started(), started()) == (["doubled"], [])
+    damaged = [*tmp_path.rglob(f"*doubled*{ending}")]
     assert damaged
     for path in damaged:
         content = path.read_bytes()
         middle = len(content) // 2
         path.write_bytes({"emptied": b"", "cut": content[:100]}.get(damage, content[:9] + b"\xff" * middle))
-    assert run(package, cache)[:2] == [value, ["logistic"]]
-    assert run(package, cache)[:2] == [value, []]
+    assert (started(), started()) == (["doubled"], [])
 
 
 def test_machine_code_that_cannot_be_kept_is_made_all_the_same(package, filled):
@@ -182,15 +206,25 @@ def test_machine_code_in_a_read_only_folder_is_used_and_what_is_missing_is_made_
     assert sorted(cache.rglob("*")) == files
 
 
+def used(*arguments):
+    """Run one of our commands; return the doors that it called or made ready, with the types of their arguments."""
+    done = subprocess.run(
+        [sys.executable, "-c", USED, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    return {tuple(door) for door in json.loads(done.stdout.splitlines()[-1])}
+
+
 @pytest.mark.slow
-def test_a_worker_compiles_nothing_where_learner_warm_has_run(package, tmp_path, redis_url, create):
-    """As in a container: the image has the cache."""
+def test_a_worker_uses_no_loop_that_learner_warm_does_not_compile(client, redis_url, create):
+    """As in a container, whose image has the cache."""
     create(featurizer="fields")
-    warm = start(package, tmp_path / "cache", "-m", "learner", "warm")
-    assert warm.wait(1800) == 0
-    worker = start(package, tmp_path / "cache", "-m", "learner", "worker", "m", "--burst", "--redis-url", redis_url)
-    _, errors = worker.communicate(timeout=300)
-    assert (worker.returncode, "compil" in errors) == (0, False), errors
+    client.xadd(KEYS.examples, {"record": '{"a": 1, "b": "x"}', "target": "1"})
+    client.xadd(KEYS.requests, {"record": '{"a": 1}', "reply": KEYS.replies + "me", "explain": "1"})
+    warm, worker = used("warm"), used("worker", "m", "--burst", "--redis-url", redis_url)
+    assert client.llen(KEYS.replies + "me") == 1
+    assert {name for name, _ in worker} >= {"learn", "predict", "featurize"}
+    assert worker <= warm
 
 
 @pytest.mark.slow

@@ -29,8 +29,17 @@ def run(*arguments, unbuffered, **streams):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("command", [("replay", "FILE"), ("replay", "FILE", "--json"), ("--help",), ("push", "--help")])
+@pytest.mark.parametrize(
+    ("command", "unbuffered"),
+    [
+        (("replay", "FILE"), ""),
+        (("replay", "FILE", "--json"), "1"),
+        (("--help",), ""),
+        (("--help",), "1"),
+        (("push", "--help"), ""),
+        (("push", "--help"), "1"),
+    ],
+)
 def test_a_full_disk_is_one_line(data, command, unbuffered):
     command = [data if argument == "FILE" else argument for argument in command]
     with Path("/dev/full").open("w") as full:

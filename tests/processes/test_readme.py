@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from learner.service.store.embedded import Embedded
-from tests.pages import PAGES, blocks, matches
+from tests.pages import PAGES, ROOT, blocks, matches
 
 SESSIONS = [page for page in PAGES if blocks(page, "console")]
 SERVED = "127.0.0.1:8080"  # the default of `learner serve`
@@ -29,6 +29,7 @@ def session(tmp_path):
     environment = {
         **os.environ,
         "LEARNER_HOME": str(home),
+        "PYTHONPATH": str(ROOT),  # an installed copy would be compiled anew
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     environment.pop("REDIS_URL", None)

@@ -1,18 +1,21 @@
 """TLS between programs and the server."""
 
+import asyncio
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 
-from learner.client import Client
+from learner.client import AsyncClient, Client
+from learner.service.store import Store
 from learner.service.store.connection import client as connect
+from tests.clusters import lone
 from tests.conftest import wait_until
 
 
@@ -37,10 +40,16 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def tls_port(certificate, redis_url):
-    """The port of something that takes TLS off and passes everything on to the server, whose binary has none."""
+    """The port of the session's server for TLS."""
+    with taken_off(certificate, urlsplit(redis_url).port) as port:
+        yield port
+
+
+@contextmanager
+def taken_off(certificate, port):
+    """The port of something that takes TLS off and passes everything on to a server, whose binary has none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    port = urlsplit(redis_url).port
 
     def copy(source, sink):
         with suppress(OSError):
@@ -92,3 +101,15 @@ def test_a_certificate_nobody_vouches_for_or_of_another_host_is_refused(redis_ur
     url = f"rediss://:{urlsplit(redis_url).password}@{host}:{tls_port}/0{query}"
     with connect(url) as connection, pytest.raises(redis.ConnectionError, match="certificate"):
         connection.ping()
+
+
+def test_the_nodes_of_a_cluster_are_found_over_tls(certificate):
+    with lone() as (node, _), taken_off(certificate, node.port) as port:
+        node.client.config_set("cluster-announce-port", port)
+        url = f"rediss+cluster://:secret@127.0.0.1:{port}?ssl_ca_certs={certificate[0]}"
+        with connect(url) as client:
+            assert Store(client, "m").create({"seed": ""})
+        client = Client("m", url)
+        client.push(features={"a": 1}, target=1)
+        assert client.lag() == 1
+        assert asyncio.run(AsyncClient("m", url).lag()) == 1

@@ -98,7 +98,7 @@ class Producer(threading.Thread):
             if self.enough:
                 return
             while True:
-                with suppress(redis.RedisError):
+                with suppress(redis.RedisError, LearnerError):
                     list(self.client.push_packed(iter([data]), features=True, id=f"e{i}"))
                     break
             self.n_acknowledged += 1

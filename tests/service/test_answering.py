@@ -233,7 +233,7 @@ def test_a_reply_key_or_an_id_without_end_is_cut(client, create, drain):
 
 
 # ---- what a reply says of fields ----
-@pytest.mark.parametrize("options", [{}, {"task": "multiclass"}, {"optimizer": "sgd"}, {"neural": [2]}])
+@pytest.mark.parametrize("options", [{}, {"task": "multiclass"}, {"optimizer": "sgd"}, {"neural": [5, 4]}])
 def test_fields_that_count_for_nothing_are_named_in_a_single_reply(client, create, serving, options):
     create(featurizer="fields", **options)
     with serving() as worker:

@@ -15,7 +15,7 @@ KINDS = {
     "mixture": {},
     "regression": {"task": "regression"},
     "classes": {"task": "multiclass"},
-    "head": {"neural": [3]},
+    "head": {"neural": [5, 4]},
     "at once": {"outcomes": "at_once"},
     "optimizer": {"optimizer": "sgd"},
 }

@@ -69,6 +69,7 @@ EXPERTS = {  # rates, decays, parts; each number of rates is compiled anew, whic
     1: ([0.5], [1.0], ()),
     2: (None, None, None),
     "two alone": ([0.5, 16], [1, 0.9], ()),
+    "two with cells": ([0.1, 32], [1, 0.99], ("kalman", "cells")),
     3: ([0.1, 2, 32], [1, 0.9, 0.99], ("kalman", "cells")),
 }
 

@@ -38,3 +38,17 @@ def test_numpy_scalars_are_numbers():
 def test_an_importance_of_one_is_left_out():
     assert msgpack.unpackb(pack_example(1, pack({"a": 1}))) == [1, {"a": 1}]
     assert msgpack.unpackb(pack_example(1, pack({"a": 1}), 2.5)) == [1, {"a": 1}, 2.5]
+
+
+def test_packing_inside_of_packing_and_after_an_error_is_no_trouble():
+    class Nested:
+        __array_interface__ = None
+
+        @property
+        def shape(self):
+            assert pack({"inner": 1}) == msgpack.packb({"inner": 1})
+            return ()
+
+    with pytest.raises(ExampleError):
+        pack({"a": 1, "b": [Nested(), object()]})
+    assert pack({"a": 1}) == msgpack.packb({"a": 1})

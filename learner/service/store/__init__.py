@@ -17,6 +17,7 @@ from redis.exceptions import NoPermissionError
 from learner.errors import LearnerError, MissingError, StoreError
 from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
+from learner.service.store.cluster import is_of_one, towards
 from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.moving import moved_to
@@ -68,7 +69,8 @@ class Store:
     """
 
     def __init__(self, client: "redis.Redis", model: str) -> None:
-        self._link = Link(client, Keys.named(model))
+        keys = Keys.named(model)
+        self._link = Link(towards(client, keys.spec), keys)
         self._last = LastCommit()
         self.ownership = Ownership(self._link, self._last)
         self.processes = Processes(self._link)
@@ -97,7 +99,7 @@ class Store:
 
     @client.setter
     def client(self, client: "redis.Redis") -> None:
-        self._link.client = client
+        self._link.client = towards(client, self.keys.spec)
 
     @property
     def keys(self) -> Keys:
@@ -140,12 +142,14 @@ class Store:
         Returns
         -------
         (int, list of bytes) or None
-            The next cursor and the streams' keys; None: the access rules forbid SCAN.
+            The next cursor and the streams' keys; None: the access rules forbid SCAN. Of a cluster they are those of the
+            model's primary that name no model, as other models are elsewhere.
         """
         try:
-            return cast("tuple[int, list[bytes]]", self.client.scan(cursor, match="learner:*", count=n, _type="stream"))
+            after, found = cast("Any", self.client.scan(cursor, match="learner:*", count=n, _type="stream"))
         except NoPermissionError:
             return None
+        return after, [key for key in found if b"{" not in key] if is_of_one(self.client) else found
 
     def spec(self) -> dict[str, Any]:
         """Return the model's spec.

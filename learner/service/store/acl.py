@@ -12,6 +12,7 @@ could answer the clients of another model. An asker can read the replies to othe
 
 A role has *selectors*: each is a list of commands and the keys that these commands may touch. So a worker may add to
 ``examples`` (the entries that have held examples learned, or say that an outcome didn't come in time), but not to ``requests``.
+In a cluster every node needs the rules: ACLs are not replicated, and a replica may become the primary.
 Only an administrator may create a model, repair it, read its weights, or list rejected entries and put them back.
 """
 
@@ -25,7 +26,7 @@ __all__ = ["ROLES", "rules", "set_user"]
 
 ROLES = ("producer", "worker", "asker", "monitor")
 
-CONNECTING = ["ping", "client|setname", "client|setinfo"]
+CONNECTING = ["ping", "client|setname", "client|setinfo", "cluster|slots"]
 TRANSACTION = ["multi", "exec", "discard", "unwatch"]
 KEEPING = [  # answers until their outcomes come
     *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
@@ -120,7 +121,7 @@ def set_user(model: str, role: str, password: str | None = None) -> list[str]:
     The command contains only the SHA-256 of the password. Without a password nobody can log in as the user.
 
     >>> " ".join(set_user("spam", "asker"))
-    'ACL SETUSER spam-asker reset on +ping +client|setname +client|setinfo (+xadd %W~learner:{spam}:requests) ...'
+    'ACL SETUSER spam-asker reset on +ping +client|setname +client|setinfo +cluster|slots (+xadd %W~learner:{spam}:...'
     """
     rule = rules(model)[role]
     password_hash = [] if password is None else ["#" + hashlib.sha256(password.encode()).hexdigest()]

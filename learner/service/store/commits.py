@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from learner import layout
 from learner.errors import StoreError, show
 from learner.service.store import loading, writing
+from learner.service.store.cluster import primary
 from learner.service.store.journal import Journal
 from learner.service.store.position import NEVER, create_group, stream_id
 from learner.service.store.registry import register
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from learner.service.store.link import LastCommit, Link
     from learner.service.store.ownership import Ownership
     from learner.service.store.stream import Stream
+    from learner.service.store.topology import Address
     from learner.service.wire import RejectedEntry
 
 __all__ = ["Commits", "CommitsLost"]
@@ -71,6 +73,7 @@ class Commits:
         self._written = Written()
         self._sweeps = 0.0  # of the model at the last snapshot: a sweep moves names
         self._copy = np.empty(0, np.uint8)  # memory for the rows of a snapshot
+        self._primary: Address | None = None  # of a cluster: where the last load was from
 
     @property
     def number(self) -> int:
@@ -109,6 +112,7 @@ class Commits:
             return self._load(fingerprint, width, must_fit)
 
     def _load(self, fingerprint: str, width: int, must_fit: bool) -> Committed | None:
+        self._primary = primary(self._link.client)
         parts = loading.read(self._link, width)
         head = parts.head
         self._written, self._sweeps = Written(), 0.0
@@ -210,6 +214,14 @@ class Commits:
             self._copy = np.empty(n_bytes * 5 // 4, np.uint8)
         return self._copy
 
+    def has_moved(self) -> bool:
+        """Tell whether the model is at another primary of a cluster than when it was loaded.
+
+        That one may lack entries that were learned, and may by now have as many others in their place: so nothing that was
+        learned since the last commit may be committed there.
+        """
+        return self._primary is not None and self._primary != primary(self._link.client)
+
     def is_last(self) -> bool:
         """Tell whether the commit that this process loaded or wrote last is still the server's last one."""
         return int(self._link.client.hget(self._link.keys.head, "commits") or 0) == self._last.number
@@ -289,6 +301,8 @@ class Commits:
             When another worker has taken over.
         CommitsLost
             When the server lost the last commits: the snapshot lacks changes that these commits had written.
+        redis.ConnectionError
+            When the model `has_moved`.
         """
         link, number = self._link, self._last.number + 1
         keeps_history = self.history and not link.keys.old
@@ -296,6 +310,8 @@ class Commits:
             self._stream.trim_history(self.history)
         removed = self._last.removed if keeps_history else None
         with self._ownership.transaction("during a commit") as pipe:
+            if self.has_moved():
+                raise redis.ConnectionError("the model is at another primary than what was learned")
             committed = int(pipe.hget(link.keys.head, "commits") or 0)
             if committed == number:  # an earlier attempt succeeded; its answer was lost
                 self._done(snapshot, self._written.after(snapshot, number), removed)

@@ -13,7 +13,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from learner.errors import ServerError
-from learner.service.store.url import checked, has_password
+from learner.service.store.cluster import is_of_one
+from learner.service.store.routing import Route, route
+from learner.service.store.topology import Rerouted, cluster_of
+from learner.service.store.url import checked, has_password, is_of_cluster, of_servers
 
 __all__ = [
     "TIMEOUT_S",
@@ -36,8 +39,6 @@ PASSING = {  # the first word of an error after which trying again may help: wha
     "READONLY": "the server is a replica, or a primary no more",
     "NOREPLICAS": "the server has too few replicas (min-replicas-to-write)",
     "MASTERDOWN": "the server is a replica without its primary",
-    "CLUSTERDOWN": "the cluster is down",
-    "TRYAGAIN": "the cluster is moving the keys",
     "LOADING": "the server is loading its data",
     "BUSY": "the server is busy with a script",
 }
@@ -87,10 +88,12 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
     Parameters
     ----------
     url : str
-        ``redis://``, ``rediss://`` or ``unix://``. If it contains no password, the environment's is used: ``REDIS_USERNAME``
-        with ``REDIS_PASSWORD``, or with ``REDIS_PASSWORD_FILE``, the path of a file with the password. For ``rediss://``
-        the server's certificate must name the host. An authority that the system knows, or the authority in the URL's
-        ``?ssl_ca_certs=FILE``, must have signed it. ``ssl_certfile`` and ``ssl_keyfile`` are the client's own certificate.
+        ``redis://``, ``rediss://`` or ``unix://``; ``redis+cluster://`` or ``rediss+cluster://`` with the addresses of some
+        nodes, ``HOST:PORT,HOST:PORT`` (see `learner.service.store.cluster`). If it contains no password, the environment's is
+        used: ``REDIS_USERNAME`` with ``REDIS_PASSWORD``, or with ``REDIS_PASSWORD_FILE``, the path of a file with the password.
+        With TLS the server's certificate must name the host. An authority that the system knows, or the authority in the
+        URL's ``?ssl_ca_certs=FILE``, must have signed it. ``ssl_certfile`` and ``ssl_keyfile`` are the client's own
+        certificate.
     block_ms : int, optional
         The longest time that a command sent over the connection may block at the server.
 
@@ -109,21 +112,38 @@ def async_client(url: str, *, block_ms: int | None = None, most: int | None = No
 
     There are at most `most` connections to the server at once, by default as many as redis-py allows.
     """
-    options = {"retry": AsyncRetry(NoBackoff(), 0), "max_connections": most}
+    options: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0), "max_connections": most}
     made: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, url, block_ms, **options)
     return made
 
 
-def _from_url(kind: Any, url: str, block_ms: int | None, **options: Any) -> Any:
+def _from_url(kind: Any, url: str, block_ms: int | None, to: Route | None = None, **own: Any) -> Any:
+    """Return a client of a kind, with options of its own; `to` replaces the route of a new one."""
     url = checked(url)
-    options |= {
+    servers = of_servers(url)
+    options = _options(servers[0]) | credentials(url)
+    made = kind.from_url(servers[0], **options, **own)
+    made.connection_pool.connection_kwargs["socket_timeout"] += (block_ms or 0) / 1000  # the URL may have set it
+    if not url.startswith("unix:"):
+        parse: Any = redis.connection.parse_url
+        at = [parse(server) for server in servers]
+        seeds = [(each.get("host", "localhost"), each.get("port", 6379)) for each in at]
+        own_kind = {"connection_class": redis.connection.Connection, "retry": Retry(NoBackoff(), 0)}
+        asking = options | own_kind | at[0]
+        known = cluster_of(url, seeds, is_of_cluster(url) or None)
+        route(made, to or Route(known, asking, lambda route: _from_url(kind, url, block_ms, route, **own)))
+    return made
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Return the options of every connection to a server."""
+    options: dict[str, Any] = {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
         "health_check_interval": 30,
         "client_name": "learner",
         "protocol": 2,  # the same replies in every redis-py; with protocol 3 a server may change the timeouts
     }
-    options |= credentials(url)
     if url.startswith("rediss:"):
         options["ssl_check_hostname"] = True  # redis-py's default since version 6
     if not url.startswith("unix:"):
@@ -132,9 +152,7 @@ def _from_url(kind: Any, url: str, block_ms: int | None, **options: Any) -> Any:
         options["socket_keepalive_options"] = {
             getattr(socket, name): value for name, value in keepalive.items() if hasattr(socket, name)
         }
-    connection = kind.from_url(url, **options)
-    connection.connection_pool.connection_kwargs["socket_timeout"] += (block_ms or 0) / 1000  # the URL may have set it
-    return connection
+    return options
 
 
 def passing_trouble(error: redis.RedisError) -> str | None:
@@ -146,13 +164,14 @@ def passing_trouble(error: redis.RedisError) -> str | None:
     "the server can't write to its disk"
     >>> passing_trouble(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
     """
+    if isinstance(error, Rerouted):
+        return error.trouble
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return PASSING["LOADING"]
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return "no connection"
     # redis-py turns some error codes into classes and removes the code; to other errors it prepends words of its own
-    codes = {"OutOfMemory": "OOM", "ReadOnly": "READONLY", "TryAgain": "TRYAGAIN"}
-    codes |= {"MasterDown": "MASTERDOWN", "ClusterDown": "CLUSTERDOWN"}
+    codes = {"OutOfMemory": "OOM", "ReadOnly": "READONLY", "MasterDown": "MASTERDOWN"}
     code = codes.get(
         type(error).__name__.removesuffix("Error"), str(error).rpartition("caused error: ")[2].split(" ")[0]
     )
@@ -160,12 +179,14 @@ def passing_trouble(error: redis.RedisError) -> str | None:
 
 
 def address(connection: redis.Redis) -> str:
-    """Return the server that a connection is to: ``host:port``, or the path of its socket.
+    """Return the server that a connection is to: ``host:port``, or the path of its socket; of a cluster the node, if known.
 
     >>> address(client("redis://example.org/0")), address(client("unix:///run/valkey.sock"))
     ('example.org:6379', '/run/valkey.sock')
     """
     options = connection.connection_pool.connection_kwargs
+    if is_of_one(connection) and options["route"].address:
+        return str(options["route"].address)
     path: str | None = options.get("path")
     host = options.get("host", "localhost")
     return path or f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}"

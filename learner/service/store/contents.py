@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import redis
 
 from learner.errors import StoreError
+from learner.service.store.cluster import require_settled
 from learner.service.store.paging import pages
 from learner.service.store.position import LAST
 from learner.service.store.registry import unregister
@@ -44,12 +45,20 @@ class Item(NamedTuple):
 
 
 def keys_of(client: redis.Redis, keys: Keys) -> Iterator[str]:
-    """Yield the keys of a model, once each: SCAN."""
+    """Yield the keys of a model, once each: SCAN; of a cluster EXISTS, before and after it.
+
+    Raises
+    ------
+    Rerouted
+        When the model's slot is moving, so that some keys would be missed.
+    """
     seen: set[bytes] = set()
+    require_settled(client, keys.prefix)
     for key in client.scan_iter(match=keys.everything, count=PAGE_KEYS):
         if key not in seen:
             seen.add(key)
             yield key.decode(errors="surrogateescape")
+    require_settled(client, keys.prefix)
 
 
 def parts_at_work(keys: Keys) -> tuple[str, ...]:

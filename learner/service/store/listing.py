@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -11,6 +11,7 @@ import redis
 from learner.errors import LearnerError
 from learner.service.lease import process_ended
 from learner.service.store import Store, candidates, registry
+from learner.service.store.cluster import grouped
 from learner.service.store.connection import passing_trouble
 from learner.service.store.processes import listed, server_time
 from learner.service.store.status import latest_of, trouble_of
@@ -129,34 +130,42 @@ class Board:
 
     def _with_candidates(self, stores: Sequence[Store]) -> Iterator[Store]:
         """Yield each model, and after it its candidates."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for store in stores:
-                pipe.hkeys(store.keys.candidates)
-            found = pipe.execute(raise_on_error=False)
-        for store, names in zip(stores, found, strict=True):
+        found = self._asked(stores, lambda pipe, store: pipe.hkeys(store.keys.candidates))
+        for store, (names,) in zip(stores, found, strict=True):
             yield store
             if not isinstance(names, Exception):
                 yield from (Store(self._client, f"{store.keys.model}/{name}") for name in candidates.names_in(names))
 
     def _replies(self, stores: Sequence[Store]) -> Iterator[tuple[Store, "Replies"]]:
         """Yield each model with what the server says of it."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for store in stores:
-                keys = store.keys
-                pipe.get(keys.spec)
-                pipe.hmget(keys.head, HEAD)
-                pipe.xinfo_stream(keys.examples)
-                pipe.hmget(keys.head, HEAD)
-                pipe.hgetall(keys.owner)
-                pipe.get(keys.lease)
-                pipe.hgetall(keys.workers)
-                pipe.xlen(keys.requests)
-                pipe.xlen(keys.rejected)
-                pipe.xrevrange(keys.progress, count=2 if keys.model in self._points else self._n_recent)
-            found = pipe.execute(raise_on_error=False)
-        n = len(Replies._fields)
-        for i, store in enumerate(stores):
-            yield store, Replies(*found[n * i : n * (i + 1)])
+
+        def queue(pipe: Any, store: Store) -> None:
+            keys = store.keys
+            pipe.get(keys.spec)
+            pipe.hmget(keys.head, HEAD)
+            pipe.xinfo_stream(keys.examples)
+            pipe.hmget(keys.head, HEAD)
+            pipe.hgetall(keys.owner)
+            pipe.get(keys.lease)
+            pipe.hgetall(keys.workers)
+            pipe.xlen(keys.requests)
+            pipe.xlen(keys.rejected)
+            pipe.xrevrange(keys.progress, count=2 if keys.model in self._points else self._n_recent)
+
+        for store, replies in zip(stores, self._asked(stores, queue), strict=True):
+            yield store, Replies(*replies)
+
+    def _asked(self, stores: Sequence[Store], queue: Callable[[Any, Store], Any]) -> list[list[Any]]:
+        """Return the replies to what is queued about each model: sent together, or of a cluster to each primary together."""
+        found: dict[str, list[Any]] = {}
+        for client, some in grouped(self._client, stores, lambda store: store.keys.spec):
+            with client.pipeline(transaction=False) as pipe:
+                for store in some:
+                    queue(pipe, store)
+                replies = pipe.execute(raise_on_error=False)
+            n = len(replies) // len(some)
+            found |= {store.keys.model: replies[n * i : n * (i + 1)] for i, store in enumerate(some)}
+        return [found[store.keys.model] for store in stores]
 
     def _row(self, store: Store, replies: "Replies", now: float) -> dict[str, Any] | None:
         """Return a model's row; None if there is no such model any more."""

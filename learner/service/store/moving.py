@@ -149,7 +149,7 @@ def _refuse_requests(old: "Store", name: str) -> None:
         for _, fields in page:
             reply, number = fields.get(b"reply", b""), fields.get(b"id")
             told = {} if number is None else {"id": number.decode(errors="replace")}
-            if old.keys.may_be_replied_to(reply):
+            if old.requests.may_be_replied_to(reply):
                 error = f"model {old.keys.model!r} was renamed: ask {name!r}"
                 replies.append((reply, to_json(told | {"error": error}).encode()))
         old.requests.answer(replies, page[-1][0])

@@ -34,14 +34,14 @@ def bounded(after: Mapping[str, bytes], counts: Sequence[int]) -> Command:
 
 def entries_bounded(reply: Any) -> list[Entries]:
     """Return the entries of each stream, from the reply to a `bounded` command."""
-    return [[(entry_id, _fields(*rest)) for entry_id, *rest in entries] for entries in _sound(reply)]
+    return [list(map(_entry, entries)) for entries in _sound(reply)]
 
 
-def _fields(flat: Sequence[bytes], size: int | None = None) -> dict[bytes, bytes]:
-    """Return an entry's fields from names and values in turn; `size` is given where they were cut."""
-    words = iter(flat)
-    fields = dict(zip(words, words, strict=True))
-    return fields if size is None else CutFields(fields, size)
+def _entry(entry: Sequence[Any]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return an entry's id and its fields, which come as names and values in turn; where they were cut, their size follows."""
+    flat = entry[1]
+    fields = {flat[0]: flat[1], flat[2]: flat[3]} if len(flat) == 4 else dict(zip(flat[::2], flat[1::2], strict=True))
+    return entry[0], fields if len(entry) == 2 else CutFields(fields, entry[2])
 
 
 def blocking(after: Mapping[str, bytes], count: int, block_ms: int | None) -> Command:
@@ -63,7 +63,7 @@ def blocking(after: Mapping[str, bytes], count: int, block_ms: int | None) -> Co
 def entries_of(reply: Any, after: Mapping[str, bytes]) -> list[Entries]:
     """Return the entries of each stream, from the reply to a `blocking` command."""
     read = dict(_sound(reply) or [])
-    return [[(entry_id, _fields(flat)) for entry_id, flat in read.get(stream.encode(), ())] for stream in after]
+    return [list(map(_entry, read.get(stream.encode(), ()))) for stream in after]
 
 
 def _sound(reply: Any) -> Any:

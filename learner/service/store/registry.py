@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from learner.service.store.cluster import nodes, towards
 from learner.service.store.paging import pages
 from learner.service.wire import MODELS, NAME, Keys
 
@@ -23,13 +24,13 @@ PAGE_KEYS = 1000
 def register(client: redis.Redis, model: str) -> None:
     """Add a model's name: SADD."""
     with contextlib.suppress(redis.ResponseError):
-        client.sadd(MODELS, model)
+        towards(client, MODELS).sadd(MODELS, model)
 
 
 def unregister(client: redis.Redis, model: str) -> None:
     """Remove a model's name: SREM."""
     with contextlib.suppress(redis.ResponseError):
-        client.srem(MODELS, model)
+        towards(client, MODELS).srem(MODELS, model)
 
 
 def registered(client: redis.Redis) -> list[str]:
@@ -50,12 +51,12 @@ def models(client: redis.Redis) -> list[str]:
     known: set[str] = set()
     try:
         known = {name.decode(errors="replace") for name in _members(client)}
-        seen = {model for model, _ in _scan(client, "learner:{*}:spec")}
+        seen = {model for node in nodes(client) for model, _ in _scan(node, "learner:{*}:spec")}
     except redis.exceptions.NoPermissionError:
         if not known:
             raise
         seen = set()
-    is_model = {name: bool(client.exists(Keys(name).spec)) for name in known - seen if _is_name(name)}
+    is_model = {name: _is_there(client, Keys(name).spec) for name in known - seen if _is_name(name)}
     for name in seen - known:
         register(client, name)
     for name in known - seen:
@@ -68,8 +69,9 @@ def memory(client: redis.Redis) -> dict[str, int] | None:
     """Return the bytes that each model's keys take on the server: SCAN, MEMORY USAGE; None: this user may not look."""
     total: Counter[str] = Counter()
     try:
-        for page in pages(_scan(client, "learner:{*}:*"), PAGE_KEYS):
-            _add(client, page, total)
+        for node in nodes(client):
+            for page in pages(_scan(node, "learner:{*}:*"), PAGE_KEYS):
+                _add(node, page, total)
     except redis.exceptions.NoPermissionError:
         return None
     return dict(total)
@@ -83,9 +85,13 @@ def _add(client: redis.Redis, page: list[tuple[str, bytes]], total: "Counter[str
             total[model] += n_bytes or 0  # a key may be gone by now
 
 
+def _is_there(client: redis.Redis, key: str) -> bool:
+    return bool(towards(client, key).exists(key))
+
+
 def _members(client: redis.Redis) -> Any:
     try:
-        return client.smembers(MODELS)
+        return towards(client, MODELS).smembers(MODELS)
     except redis.ResponseError as error:  # the key may hold something else, too: then SCAN tells
         if isinstance(error, redis.exceptions.NoPermissionError) or "WRONGTYPE" in str(error):
             return set()

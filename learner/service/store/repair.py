@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from learner.errors import StoreError
+from learner.service.store.contents import keys_of
 from learner.service.store.position import (
     LAST,
     NEVER,
@@ -64,7 +65,8 @@ def repair(store: "Store", choice: str) -> Position:
             "skip": (old.last, old.added),
             "continue": (old.cursor, old.passed),
         }[choice]
-        state = list(store.client.scan_iter(match=f"{keys.state}*", count=1000)) if choice == "forget" else []
+        found = keys_of(store.client, keys) if choice == "forget" else []
+        state = [key.encode(errors="surrogateescape") for key in found if key.startswith(keys.state)]
         pipe.multi()
         if state:
             pipe.delete(*state)

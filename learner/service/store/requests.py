@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
+from learner.service.store.cluster import is_of_one
 from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import Link
 from learner.service.store.position import LAST, NEVER, next_id
-from learner.service.wire import GROUP, REPLY_SECONDS
+from learner.service.wire import GROUP, REPLIES, REPLY_SECONDS
 
 if TYPE_CHECKING:
     from learner.service.store.line import Command
@@ -32,6 +33,16 @@ class Requests:
     def __init__(self, link: Link, kept: KeptAnswers) -> None:
         self._link = link
         self._kept = kept
+
+    @property
+    def reply_prefixes(self) -> tuple[str, ...]:
+        """What the keys of replies start with: in a cluster the model's own prefix only, as others lie in other slots."""
+        own = self._link.keys.replies
+        return (own,) if is_of_one(self._link.client) else (own, REPLIES)
+
+    def may_be_replied_to(self, key: bytes) -> bool:
+        """Tell whether a key is one for replies: nobody makes a worker write to another one."""
+        return key.startswith(tuple(prefix.encode() for prefix in self.reply_prefixes))
 
     def answer(
         self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, to_keep: Mapping[bytes, bytes] | None = None

@@ -14,9 +14,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from learner.errors import ServerError, show
 
-__all__ = ["checked", "has_password"]
+__all__ = ["checked", "has_password", "is_of_cluster", "of_servers"]
 
-SCHEMES = ("redis", "rediss", "unix")
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 MAX_PORT = 65535
 ESCAPES = "a password's / ? # [ ] and @ must be written %2F %3F %23 %5B %5D %40"
 
@@ -85,7 +85,12 @@ def checked(url: str) -> str:
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in SCHEMES:
         came = f"got {show(scheme)}" if separator and scheme.isalnum() else "it does not"
-        raise ServerError(f"server URL: must be redis://, rediss:// or unix://, at its beginning ({came})")
+        raise ServerError(
+            "server URL: must be redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://, at its beginning "
+            f"({came})"
+        )
+    if is_of_cluster(url):
+        return _checked_cluster(url)
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -102,6 +107,47 @@ def checked(url: str) -> str:
         _require_option(scheme, name, value, may_be_secret=any(name in SECRET for name, _ in options[:i]))
     kept = urlencode([(name, value) for name, value in options if name not in OURS])
     return url.partition("?")[0] + (f"?{kept}" if kept else "")
+
+
+def _checked_cluster(url: str) -> str:
+    """Return a cluster's URL, if it would be right for each of its nodes."""
+    servers = [checked(server) for server in of_servers(url)]
+    for parts in map(urlsplit, servers):
+        if not parts.hostname:
+            raise ServerError(
+                "server URL: must have HOST:PORT of some nodes, with commas between them, after +cluster:// (one has no host)"
+            )
+        database = dict(parse_qsl(parts.query)).get("db") or parts.path.strip("/") or "0"
+        if int(database):
+            raise ServerError(f"server URL: database of a cluster must be 0 (got {database})")
+    _, mark, options = servers[0].partition("?")
+    return url.partition("?")[0] + mark + options
+
+
+def is_of_cluster(url: str) -> bool:
+    """Tell whether a URL says that it names nodes of a cluster.
+
+    >>> is_of_cluster("rediss+cluster://example.org"), is_of_cluster("redis://example.org")
+    (True, False)
+    """
+    return url.partition("://")[0].endswith("+cluster")
+
+
+def of_servers(url: str) -> list[str]:
+    """Return the URL of each server that a URL names.
+
+    >>> of_servers("redis+cluster://:secret@a.org:7000,b.org:7001/0?socket_timeout=2")
+    ['redis://:secret@a.org:7000/0?socket_timeout=2', 'redis://:secret@b.org:7001/0?socket_timeout=2']
+    >>> of_servers("unix:///run/valkey.sock")
+    ['unix:///run/valkey.sock']
+    """
+    if not is_of_cluster(url):
+        return [url]
+    scheme, _, rest = url.partition("+cluster://")
+    end = re.search(r"[/?#]|$", rest)
+    place = rest[: end.start()] if end else rest
+    user, at, hosts = place.rpartition("@")
+    return [f"{scheme}://{user}{at}{host}{rest[len(place) :]}" for host in hosts.split(",")]
 
 
 def _require_whole(parts: SplitResult, names: list[str]) -> None:

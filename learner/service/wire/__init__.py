@@ -46,6 +46,7 @@ from learner.service.wire.requests import (
     decode_vector,
     encode_reply,
 )
+from learner.service.wire.together import pack_together
 from learner.service.wire.values import decode_target, decode_value, is_one, split, to_json
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "is_learn_held",
     "is_one",
     "is_outcome",
+    "pack_together",
     "rejected_entry",
     "size_of",
     "split",

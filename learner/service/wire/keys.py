@@ -113,10 +113,6 @@ class Keys:
         """Return the key of what is kept of an answer; whoever asks chooses the name."""
         return self.kept.encode() + b":" + name
 
-    def may_be_replied_to(self, key: bytes) -> bool:
-        """Tell whether a key is one for replies: nobody makes a worker write to another one."""
-        return key.startswith((self.replies.encode(), REPLIES.encode()))
-
     def names(self, segment: int) -> str:
         """Return the key of a segment of the committed names."""
         return f"{self.state}names:{segment}"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from learner.errors import FormatError, LearnerError
 from learner.service.wire.bounds import MAX_SHORT_BYTES
 from learner.service.wire.entries import field_names, require_size
-from learner.service.wire.values import decode_features, decode_record, decode_value, split, to_json
+from learner.service.wire.values import decode_features, decode_record, decode_value, encode_json, split
 
 __all__ = [
     "REPLY_SECONDS",
@@ -122,4 +122,4 @@ def deadline_ms(came_ms: float, fields: Mapping[bytes, bytes]) -> float | None:
 
 def encode_reply(reply: Mapping[str, Any]) -> bytes:
     """Return a reply in JSON; numbers that JSON has no form for become null."""
-    return to_json(reply, separators=(",", ":")).encode()
+    return encode_json(reply)

@@ -14,16 +14,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgpack
+import msgspec
 
 from learner.decoding import decode
 from learner.errors import FormatError, show
 from learner.packing import UNPACK_ERRORS, ends, number, pack
 from learner.service.wire.bounds import MAX_BATCH, MAX_DEPTH, MAX_VALUE_BYTES
 
-__all__ = ["decode_features", "decode_record", "decode_target", "decode_value", "is_one", "split", "to_json"]
+__all__ = [
+    "decode_features",
+    "decode_record",
+    "decode_target",
+    "decode_value",
+    "encode_json",
+    "is_one",
+    "split",
+    "to_json",
+]
 
 
 MAX_CACHED = 1024  # targets and importances: the same few come again and again
+
+_skip = msgspec.msgpack.Decoder(msgspec.Raw).decode  # looks for the end of a value, and decodes nothing
 
 
 # ---- in ----
@@ -138,9 +150,10 @@ def is_one(data: bytes) -> bool:
     (True, False, False, False)
     """
     try:
-        return next(ends(data), -1) == len(data)
-    except UNPACK_ERRORS:
+        _skip(data)
+    except (msgspec.MsgspecError, RecursionError):
         return False
+    return True
 
 
 def _unpack(data: bytes) -> Any:
@@ -207,6 +220,23 @@ def to_json(value: Any, **options: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
     except (TypeError, ValueError):  # another mapping than a dict; a number that is not finite
         text = json.dumps(_finite(value), ensure_ascii=False, **options)
+    return _printable(text)
+
+
+def encode_json(value: Any) -> bytes:
+    r"""Return the same in bytes, without blanks: in a tenth of the time where the value is of dicts, lists, numbers and texts.
+
+    >>> encode_json({"loss": float("nan"), "rate": 1e-7}), encode_json({"name": "\x1b[2J \x9b2J \ud800"})
+    (b'{"loss":null,"rate":1e-7}', b'{"name":"\\u001b[2J \\u009b2J \\ud800"}')
+    """
+    try:
+        data = msgspec.json.encode(value)
+    except (TypeError, ValueError):
+        return to_json(value, separators=(",", ":")).encode()
+    return data if data.isascii() and b"\x7f" not in data else _printable(data.decode()).encode()
+
+
+def _printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -401,7 +401,7 @@ def test_a_file_with_settings_of_another_learner_changes_nothing(fails, run, cli
 KINDS = {
     "labels": {"task": "multiclass"},
     "quantile": {"task": "quantile", "level": 0.9},
-    "neural": {"neural": [4]},
+    "neural": {"neural": [5, 4]},
     "named": {"task": "regression", "optimizer": "ftrl"},
 }
 

@@ -8,7 +8,7 @@ pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.http.bodies import MAX_BODY_BYTES
 from learner.service.store import Store
-from learner.service.wire import MAX_VALUE_BYTES
+from learner.service.wire import MAX_BATCH, MAX_VALUE_BYTES
 from tests.command_line import BAD_LINE, FILES, errors, invoke, reference
 from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS
@@ -82,6 +82,13 @@ def test_bad_examples_are_named_by_line_in_the_words_of_push(http, redis_url, cr
     assert "nothing after it is read" in broken.data["errors"][0]["error"]
 
 
+def test_of_very_many_bad_examples_the_first_are_named(http, create):
+    create(featurizer="fields")
+    answer = http("POST", "/models/m/examples", b'{"target": 1}\n' + b"{\n" * 200_000, LINES)
+    assert (answer.status, answer.data["pushed"], answer.data["bad"]) == (207, 1, 200_000)
+    assert [each["line"] for each in answer.data["errors"]] == list(range(2, 1002))
+
+
 def test_a_push_with_an_id_that_is_repeated_is_learned_once(http, create, drain):
     create(featurizer="fields")
     for _ in range(2):
@@ -142,6 +149,8 @@ def test_outcomes_are_learned_from_what_was_answered(http, redis_url, client, cr
         assert [each["line"] for each in answer.data["errors"]] == [2, 3, 4, 5, 6, 7]
         assert answer.data["errors"][0]["error"] == "outcome_id must be a string of 1 to 256 bytes (got 7)"
         assert http("POST", path, bad[:1]).status == 400
+        many = http("POST", path, b"{}\n" * (MAX_BATCH + 1), LINES)
+        assert (many.status, many.data["error"]) == (400, "outcomes must be at most 10000 at once (got more)")
         wait_until(lambda: Client("m", redis_url).lag() == 0)
     assert owner.learning.model.n_examples == 3
 

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="needs the extra serve")
 from learner import Client
 from learner.errors import LearnerError
-from learner.service.wire import MAX_VALUE_BYTES
+from learner.service.wire import MAX_BATCH, MAX_VALUE_BYTES
 from tests.benchmarks.web import load, over_http
 from tests.conftest import wait_until
 from tests.streams import KEYS
@@ -72,7 +72,12 @@ BAD_RECORDS = {  # a record's JSON as it comes
     "no UTF-8": b'{"a": "\xff"}',
     "half of a surrogate pair": b'{"a": "\\ud800"}',
     "33 deep": b"[" * 33 + b"]" * 33,
-    "a hundred deep": b"[" * 100 + b"]" * 100,
+    "a thousand deep": b"[" * 990 + b"]" * 990,
+    "brackets that don't fit": b'{"a": [1}, 2]',
+    "no value": b'{"a": }',
+    "words": b"tru",
+    "a comma too many": b"[1,]",
+    "brackets in a text": b'{"a": "]}", "b": "\\"]}"}',
     "too large": b'{"a": "%s"}' % (b"x" * MAX_VALUE_BYTES),
     "too large for a request": b'{"a": "%s"}' % (b"x" * 5 * MAX_VALUE_BYTES),
     "no map": b"5",
@@ -111,17 +116,29 @@ def test_refusals_are_the_wire_s_to_the_letter(http, redis_url, create, serving)
 
 BODIES = {  # bodies that are no question, and what their errors say
     b"": "(got b'': expecting '{')",
-    b"{": "Expecting value",
+    b"{": "expecting a name",
     b"[1]": "expecting '{'",
     b"7": "expecting '{'",
     b'{"record": {}} x': "more follows",
     b'{"record": {}': "expecting ',' or '}'",
     b'{"record" {}}': "expecting ':'",
-    b"{7: {}}": "a name must be a text",
-    b'{"record": {},}': "Expecting value",
+    b'{"record": }': "expecting a value",
+    b'{"record": ]}': "expecting a value",
+    b'{"record": {"a": [}}': "expecting ',' or '}'",
+    b'{"record": {"a": [}}}': "record must be JSON",
+    b'{"records": [{}, {]}': "expecting",
+    b'{"record": "abc': "expecting ',' or '}'",
+    b'{"record": "abc\\': "expecting ',' or '}'",
+    b'{"record": 1 2}': "expecting ',' or '}'",
+    b'{"record": , "timeout": 1}': "expecting a value",
+    b"{7: {}}": "expecting a name",
+    b"{[[]]: {}}": "expecting a name",
+    b'{"rec\nord": {}}': "Invalid control character",
+    b'{"record": {},}': "expecting",
     b'{"record": {}, "record": {}}': "'record' is there twice",
     b'{"record": {"record": 1}, "re\\u0063ord": {}}': "'record' is there twice",
-    b'{"record": %s}' % (b"[" * 100_000): "recursion",
+    b'{"record": %s}' % (b"[" * 100_000): "expecting a value",
+    b'{"record": %s%s}' % (b"[" * 100_000, b"]" * 100_000): "record must be JSON",
     b'\xff{"record": {}}': "expecting '{'",
     b"{}": "body must have one of record, features, records, batch, and may have explain, outcome_id, timeout (got 'nothing')",
     b'{"record": {}, "features": {}}': "(got 'features, record')",
@@ -171,6 +188,8 @@ def test_of_many_each_bad_one_has_its_error_in_its_place(http, redis_url, create
         assert http("POST", "/models/m/predict", {"records": []}).data == {"answers": []}
         only = http("POST", "/models/m/predict", {"records": ["\ud800"]})
         assert (only.status, len(only.data["answers"])) == (400, 1)
+        many = http("POST", "/models/m/predict", {"records": [{}] * (MAX_BATCH + 1)})
+        assert (many.status, many.data["error"]) == (400, "records must be at most 10000 at once (got more)")
 
 
 def test_without_a_worker_or_a_model_the_client_s_words_come_with_503_or_404(http, redis_url, create):

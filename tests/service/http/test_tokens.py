@@ -64,6 +64,7 @@ def test_each_route_is_for_its_role_alone(guarded, redis_url, create):
             continue
         without = http(operation.method, path, body)
         assert (without.status, without.headers["www-authenticate"]) == (401, "Bearer")
+        assert ("connection" in without.headers) == (body is not None), "a body that nobody reads must not go on"
         assert http(operation.method, path, body, headers=bearer("another token of them")).status == 401
         for role in ROLES:
             answer = http(operation.method, path, body, headers=bearer(ALL[role]))

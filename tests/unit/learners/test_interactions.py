@@ -22,8 +22,7 @@ def stream(seed=3):
 
 
 @pytest.mark.skipif(not kernels.JIT, reason="too many examples for plain Python")
-@pytest.mark.parametrize("outcomes", ["late", "at_once"])
-@pytest.mark.parametrize("loss", ["squared", "logistic"])
+@pytest.mark.parametrize(("loss", "outcomes"), [("squared", "late"), ("logistic", "at_once")])
 def test_pairs_that_interact_are_found_and_named(loss, outcomes):
     model = new(loss, 2, outcomes=outcomes)
     reference = reference_of(model)

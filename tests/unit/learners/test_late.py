@@ -24,8 +24,8 @@ KINDS = {
     "quantile": {"task": "quantile", "level": 0.9},
     "poisson": {"task": "poisson"},
     "many classes": {"task": "multiclass"},
-    "a head": {"neural": [3]},
-    "a head alone": {"neural": {"hidden": [3], "alone": True}},
+    "a head": {"neural": [5, 4]},
+    "a head alone": {"neural": {"hidden": [5, 4], "alone": True}},
     "ftrl": {"optimizer": "ftrl"},
     "normalised": {"optimizer": "nag", "task": "regression"},
 }

@@ -29,7 +29,7 @@ def weighted(weights, *templates):
 
 def learned(task, examples, *templates, **options):
     """A model that has learned (record, target) one after another, of the given features alone."""
-    options = {"rates": [0.5, 4.0, 32.0]} | options
+    options = {"rates": [0.5, 32.0]} | options
     model = Model(task, featurizer=Featurizer(templates) if templates else None, seed=SEED, **options)
     for x, y in examples:
         model.learn_one(x, y)

@@ -1,16 +1,21 @@
 """Learning without a server: no entries stop the line, and a strict decoder of its own agrees on what is learned."""
 
 import json
+import random
 import time
 
 import hypothesis
 import msgpack
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learner.model import Model
+from learner.packing import pack_example
+from learner.service import learning
 from learner.service.acceptance import Acceptance
+from learner.service.featurizing import Several
 from learner.service.learning import Learning
 from tests.conftest import SEED, state_bytes
 from tests.reliability.hostile import fuzz
@@ -25,13 +30,13 @@ SINGLE = {b"record": b'{"lat": 1, "lon": 2}', b"target": b"spam"}
 @hypothesis.example([{b"features": b"\x81\x90\x01", b"target": b"1"}])
 def test_no_entries_at_all_stop_the_line(entries):
     model = Model("binary", featurizer="place", labels=["ham", "spam"], seed=SEED)
-    learning = Learning(model, Acceptance(), lambda: False)
+    own = Learning(model, Acceptance(), lambda: False)
     numbered = [(b"%d-0" % i, fields) for i, fields in enumerate([SINGLE, *entries, SINGLE], 1)]
-    learning.learn(numbered)
-    assert learning.cursor == numbered[-1][0]
+    own.learn(numbered)
+    assert own.cursor == numbered[-1][0]
     assert model.n_examples >= 2
-    assert model.n_rejected == len(learning.rejected)
-    refused = {entry_id for entry_id, _ in learning.rejected}
+    assert model.n_rejected == len(own.rejected)
+    refused = {entry_id for entry_id, _ in own.rejected}
     assert refused.isdisjoint({numbered[0][0], numbered[-1][0]})
     n_singles = sum(not fields.keys() & {b"batch", b"records"} for _, fields in numbered)
     n_refused = sum(not dict(numbered)[entry_id].keys() & {b"batch", b"records"} for entry_id in refused)
@@ -48,9 +53,9 @@ def both_ways(entries, featurizer):
         assert model.program
         if not has_program:
             model.program = None
-        learning = Learning(model, Acceptance(), lambda: False)
-        learning.learn([(b"%d-0" % i, fields) for i, fields in enumerate(entries, 1)])
-        results.append((state_bytes(model), learning.rejected))
+        own = Learning(model, Acceptance(), lambda: False)
+        own.learn([(b"%d-0" % i, fields) for i, fields in enumerate(entries, 1)])
+        results.append((state_bytes(model), own.rejected))
     return results
 
 
@@ -72,6 +77,66 @@ def test_with_a_program_records_that_it_leaves_to_the_templates_stay_in_their_pl
     one, other = both_ways(entries, "text")
     assert one == other
     assert len(one[1]) > 10
+
+
+ODD = [
+    b'{"text": "win", "text": "prize"}', b'{"text": "a:b", "more": {"deep": [1, {"x": 2}]}}', b'{"text": NaN}',
+    b'{"n": 1e999}', b'{"n": 12345678901234567890123}', b'{"text": "\\ud800"}', b'{"text": "\xff"}', b' {"text": "win"}',
+    b"{", b"", b"[1]", b"null", b'{"text": "win"},{"text": "prize"}', b'{"text": [1', b"2]}", b"[" * 40 + b"]" * 40,
+    b'{"a":' * 40 + b"1" + b"}" * 40, '{"text": "ΣαΣ"}'.encode(), b'{"text": "' + b"x" * 5000 + b'"}',
+    msgpack.packb({"text": "win"}), b"\x81\xa1a",
+]  # fmt: skip
+OTHERS = [
+    {b"learn": b"held"}, {b"batch": pack_example("spam", b"\x81\xa1a\x01") * 3}, {b"target": b"spam"},
+    {b"features": b'{"a": 1}', b"target": b"ham"}, {b"records": b""}, {b"records": b"\x92\xa4spam"},
+    {b"records": b"\x80\x92\x01"}, {b"records": b"\xc1"}, {b"records": pack_example("spam", b"\x81\xa4text\xa3win")},
+    {b"records": pack_example("ham", b"\x81\xa4text\xa1a") * 2}, {b"records": b"\x91" * 1500 + b"\x01"},
+]  # fmt: skip
+
+
+def a_mix(r, n):
+    """Return n entries: most of small JSON records, some with ids that may repeat, some odd ones."""
+    entries = []
+    for i in range(n):
+        words = " ".join(r.choices(["win", "a", "prize", "12:30", "Été", "{", "now"], k=r.randrange(6)))
+        fields = {
+            b"record": json.dumps({"text": words}).encode(),
+            b"target": r.choice([b"spam", b"ham", b"1", b"eggs"]),
+        }
+        fields = fields | {b"record": r.choice(ODD)} if r.random() < 0.1 else fields
+        fields = r.choice(OTHERS) if r.random() < 0.1 else fields
+        more = {b"importance": r.choice([b"2", b"-1", b"x" * 300])} if r.random() < 0.1 else {}
+        names = [b"%d" % r.randrange(n // 10), b"%d" % i, b"", b"x" * 300]
+        more |= {b"id": r.choices(names, [3, 6, 1, 1])[0]} if r.random() < 0.3 else {}
+        more |= {b"note": b""} if r.random() < 0.02 else {}
+        entries.append((b"%d-0" % (i + 1), fields | more))
+    return entries
+
+
+@pytest.mark.parametrize("featurizer", ["text", "fields"])
+def test_entries_that_are_taken_together_are_learned_and_rejected_as_each_alone(featurizer, seed, monkeypatch):
+    r = random.Random(seed)
+    entries = a_mix(r, 3000)
+    learned = []
+    for is_together, at_once in ((True, 700), (False, 700), (False, 1)):
+        if not is_together:
+            monkeypatch.setattr(
+                learning, "together", lambda entries, model: (Several([entry], []) for entry in entries)
+            )
+        model = Model("binary", featurizer=featurizer, labels=["ham", "spam"], seed=SEED)
+        own = Learning(model, Acceptance(1.0), lambda: False)
+        for first in range(0, len(entries), at_once):
+            own.learn(entries[first : first + at_once])
+        learned.append(
+            (own.rejected, state_bytes(model), own.recent.count, own.recent.ring.tobytes(), own.n_repeated, own.cursor)
+        )
+    for rejected, *_ in learned:  # what is decoded together is rejected before what is learned together
+        rejected.sort(key=lambda kept: int(kept[0].partition(b"-")[0]))
+    for other in learned[1:]:
+        assert [pair for pair in zip(learned[0][0], other[0], strict=True) if pair[0] != pair[1]] == []
+        assert learned[0][1:] == other[1:]
+    assert len(learned[0][0]) > 300
+    assert learned[0][4] > 30
 
 
 def test_mutated_entries_are_learned_or_rejected_as_a_strict_decoder_of_its_own_says():

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from learner.errors import FormatError
-from learner.service.wire import MAX_DEPTH, decode_target, decode_value
+from learner.service.wire import MAX_DEPTH, decode_target, decode_value, encode_reply, is_one, split, to_json
 from tests.unit.service.wire.strategies import UNHASHABLE, garbage
 
 
@@ -111,3 +111,30 @@ def test_a_record_is_nested_at_most_so_deep():
         assert decode_value(encode(deep(MAX_DEPTH)), "record") == deep(MAX_DEPTH)
         with pytest.raises(FormatError, match=f"record must be nested at most {MAX_DEPTH} deep"):
             decode_value(encode(deep(MAX_DEPTH + 1)), "record")
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["\x9b2J", "\ud800", "\x7f", "\u202e"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3) | st.tuples(inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3) | st.integers(-9, 9), values, max_size=3))
+def test_a_reply_is_the_same_json_as_of_the_standard_library_and_nothing_for_a_terminal_to_obey(reply):
+    data = encode_reply(reply)
+    assert json.loads(data) == json.loads(to_json(reply))
+    assert not set(data.decode()) & {"\x9b", "\x7f", "\x1b", "\u202e"}
+
+
+@given(garbage)
+def test_one_whole_value_is_what_splits_into_one(data):
+    pieces = list(split(data, "records"))
+    assert is_one(data) == (len(pieces) == 1 and pieces[0][1] is None)
