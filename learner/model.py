@@ -94,14 +94,15 @@ class Model:
         A named algorithm in place of the mixture, on unscaled values: a name in `learner.optimizers.OPTIMIZERS`, or a mapping
         of ``name`` and options, such as ``{"name": "ftrl", "alpha": 0.1, "l1": 1.0}``.
     max_features : int, optional
-        The largest number of features, at least 100; derived features count. Their names may have about 64 bytes on average.
+        The largest number of features, at least 100; derived features count, and with many classes each class's features. Their
+        names may have about 64 bytes on average.
         When the model is nearly full, it stores a new feature only at its second recent occurrence; when it is full, it drops
         the least useful features (see `learner.learners.sweeping`).
     max_labels : int, optional
         For ``multiclass``: the largest number of labels, by default 1000; an example with one label more is rejected.
     l1, l2 : float
-        Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features (see `learner.kernels.experts.penalties`).
-        With ``l1`` weights become exactly zero; a feature whose weights are all zero is dropped.
+        Penalties ``l1 |w| + l2 w^2 / 2`` on the weights of an example's features (see `learner.kernels.experts.penalties`), and
+        on a head's weights. With ``l1`` weights become exactly zero; a feature whose weights are all zero is dropped.
     seed : bytes, optional
         The secret of the names' hash, at least 16 bytes; by default drawn at random.
 

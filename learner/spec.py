@@ -119,21 +119,15 @@ class Spec:
     ) -> None:
         if not isinstance(task, str) or task not in TASKS:
             raise SpecError(f"task must be one of {', '.join(TASKS)} (got {show(task)})")
-        chosen: dict[str, Any] = {
-            "labels": labels,
-            "neural": neural,
-            "optimizer": optimizer,
-            "max_features": max_features,
-        }
-        chosen |= {"l1": l1 or None, "l2": l2 or None}
         if task == "multiclass":
-            _require_plain({"loss": None if loss == "logistic" else loss} | chosen)
+            loss_chosen = None if loss == "logistic" else loss
+            _require_plain({"loss": loss_chosen, "labels": labels, "neural": neural, "optimizer": optimizer})
         self.task = task
         self.loss = _loss(task, loss)
         self.level = _level(task, level)
         mixture = {"rates": rates, "decays": decays, "parts": parts}
         if optimizer is not None:
-            _require_alone(mixture | {name: chosen[name] for name in ("neural", "l1", "l2")})
+            _require_alone(mixture | {"neural": neural, "l1": l1 or None, "l2": l2 or None})
         self.outcomes = _outcomes(outcomes, optimizer is not None)
         self.rates, self.decays = _rates(task, self.outcomes, rates, decays)
         self.parts = _parts(parts, rates is None, len(self.rates), self.outcomes)
@@ -142,8 +136,6 @@ class Spec:
         self.labels = _labels(task, labels)
         self.target_range = _target_range(task, target_range)
         self.l1, self.l2 = _penalty("l1", l1), _penalty("l2", l2)
-        if self.l1 and neural is not None:
-            raise SpecError("l1 must come without neural: the columns of the head would be forgotten, too (got both)")
         self.max_features = _max_features(max_features)
         self.max_labels = _max_labels(task, max_labels)
         self.seed = secrets.token_bytes(MIN_SEED_BYTES) if seed is None else seed
@@ -247,14 +239,17 @@ class Spec:
 def _require_plain(options: Mapping[str, Any]) -> None:
     """Refuse options that a multi-class model does not have."""
     if wrong := [name for name, value in options.items() if value is not None]:
-        rule = "multiclass task must have the logistic loss and labels of its stream"
+        rule = (
+            "multiclass task must have the logistic loss, labels of its stream, no neural head and no named algorithm"
+        )
         raise SpecError(f"{rule} (got {', '.join(wrong)})")
 
 
 def _require_alone(options: Mapping[str, Any]) -> None:
     """Refuse options of the mixture beside a named algorithm."""
     if wrong := [name for name, value in options.items() if value is not None]:
-        raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)})")
+        hint = "; sgd, adagrad and ftrl have options for penalties, as ftrl:l1=1" if {"l1", "l2"} & set(wrong) else ""
+        raise SpecError(f"optimizer must stand alone, without {', '.join(options)} (got {', '.join(wrong)}){hint}")
 
 
 def _with_columns(featurizer: "featurizers.Featurizer | None", columns: Any, target: Any) -> "featurizers.Featurizer":

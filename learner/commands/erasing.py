@@ -1,11 +1,12 @@
 """The command that erases what a model keeps of a person."""
 
+import re
 from typing import Any
 
 import click
 
 from learner.commands.options import confirm, json_option, open_store, redis_option, to_json, yes_option
-from learner.errors import LearnerError
+from learner.errors import LearnerError, show
 from learner.messages import one_line
 
 __all__ = ["erase"]
@@ -15,7 +16,7 @@ __all__ = ["erase"]
 @click.argument("model")
 @click.option("--entry", "entries", multiple=True, metavar="ID", help="An entry of the stream, by its id; repeatable.")
 @click.option(
-    "--id", "ids", multiple=True, help="What a producer pushed, or an asker asked, under this id; repeatable."
+    "--id", "ids", multiple=True, help="All that a producer pushed, or an asker asked, under this id; repeatable."
 )
 @click.option("--feature", "features", multiple=True, metavar="NAME", help="A feature, and its weight; repeatable.")
 @click.option(
@@ -37,6 +38,9 @@ def erase(model: str, yes: bool, redis_url: str | None, as_json: bool, **wanted:
         raise LearnerError("erase must be told what: --entry, --id, --feature or --prefix")
     if any(not text for texts in wanted.values() for text in texts):
         raise LearnerError("what to erase must be named (got an empty text)")
+    for entry in wanted["entries"]:
+        if not re.fullmatch(r"[0-9]{1,20}-[0-9]{1,20}", entry):
+            raise LearnerError(f"--entry must be an entry's id, as 1700000000000-0 (got {show(entry)})")
     if not yes:
         confirm(f"erasing from {model!r}", f"Erase this from {model}, for good?", f"nothing was erased from {model!r}")
     erased = erase_wanted(open_store(model, redis_url), Wanted(**wanted))

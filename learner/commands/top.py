@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import Console
+    from rich.live import Live
     from rich.text import Text
 
     from learner.service.store.listing import Board
@@ -28,6 +29,7 @@ __all__ = ["top"]
 N_STRONGEST, N_REJECTED = 10, 10
 KEYS = {b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down", b"\x1b": "escape"}
 KEYS |= {b"k": "up", b"j": "down", b"\r": "enter", b"\n": "enter", b"\x7f": "backspace", b"\x08": "backspace"}
+SUSPEND = "\x1a"
 LOOK_SECONDS = 0.2  # between two looks at the terminal's size
 PAUSE = 20.0  # between two readings of an open model's curve and weights, in times of what one takes
 HELP = "arrows or j, k: select   enter: open   s: sort   /: filter   q: quit"
@@ -75,41 +77,54 @@ def _run(board: "Board", url: str, every: float) -> None:
     """Show the board until a key ends it, and leave the terminal as it was."""
     from rich.console import Console
     from rich.live import Live
-    from rich.text import Text
 
     console = Console()
     view = View(board, url, console)
-    due, size = 0.0, console.size
-    live = Live(console=console, screen=True, auto_refresh=False)
-    with contextlib.suppress(KeyboardInterrupt), _keyboard() as keys, live:
+    with contextlib.suppress(KeyboardInterrupt):
         while not view.is_over:
-            is_due = time.monotonic() >= due
-            if is_due:
-                view.look()
-                due = time.monotonic() + every
-            pressed = keys(min(LOOK_SECONDS, max(due - time.monotonic(), 0.0)) if not is_due else 0.0)
-            for key in pressed:
-                view.press(key)
-            if is_due or pressed or console.size != size:
-                size = console.size
-                live.update(Text("\n", no_wrap=True, overflow="crop").join(view.lines()), refresh=True)
+            with _keyboard() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
+                _show(view, keys, live, every)
+            if not view.is_over:
+                os.kill(0, signal.SIGTSTP)  # until the shell's fg
+
+
+def _show(view: "View", keys: "Callable[[float], list[str]]", live: "Live", every: float) -> None:
+    """Show the view until a key ends it, or Ctrl-Z is pressed."""
+    from rich.text import Text
+
+    due, size, pressed = 0.0, live.console.size, list[str]()
+    while not view.is_over and SUSPEND not in pressed:
+        is_due = time.monotonic() >= due
+        if is_due:
+            view.look()
+            due = time.monotonic() + every
+        pressed = keys(min(LOOK_SECONDS, max(due - time.monotonic(), 0.0)) if not is_due else 0.0)
+        for key in pressed:
+            view.press(key)
+        if is_due or pressed or live.console.size != size:
+            size = live.console.size
+            live.update(Text("\n", no_wrap=True, overflow="crop").join(view.lines()), refresh=True)
 
 
 @contextlib.contextmanager
 def _keyboard() -> "Iterator[Callable[[float], list[str]]]":
-    """Have the terminal give each key at once; give a function that returns those pressed. SIGTERM ends the block, too."""
+    """Have the terminal give each key at once, Ctrl-Z too; give a function that returns those pressed. Signals end it."""
     import termios
     import tty
 
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
-    handler = signal.signal(signal.SIGTERM, _end)
+    handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
     try:
         tty.setcbreak(descriptor)
+        own = termios.tcgetattr(descriptor)
+        own[6][termios.VSUSP] = bytes([os.fpathconf(descriptor, "PC_VDISABLE") & 0xFF])
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, own)
         yield lambda seconds: _pressed(descriptor, seconds)
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _pressed(descriptor: int, seconds: float) -> list[str]:

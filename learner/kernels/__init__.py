@@ -49,7 +49,7 @@ __all__ = [
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
 _plain = _mixture.loops(_heads.NONE)
 _learn = _stream(_example.read, _mixture.rows_of, _plain.learn_example)
-_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_class))
+_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_class, _plain.make_constant))
 _predict_classes = _classes.predict(_plain.score_example)
 _learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
 _measure = _scoring.stream(_example.read, _scoring.of_mixture(_plain.score_example))

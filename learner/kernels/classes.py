@@ -91,6 +91,7 @@ def of_class(classes, j):
         stacked.metrics,
         stacked.samples[j],
         stacked.held,
+        classes.state.totals,
     )
     return Learner(classes.settings, classes.keys, classes.table, state, ())
 
@@ -254,8 +255,8 @@ def predict(score_example: Any) -> Any:
     return predict_classes
 
 
-def through(learn_class: Any) -> Any:
-    """Return the compiled function that learns an example of many classes, given the function for one class."""
+def through(learn_class: Any, make_constant: Any) -> Any:
+    """Return the compiled function that learns an example of many classes, given two functions for one class."""
 
     @inlined
     def learn_example_of_classes(pool, example, classes, work):
@@ -268,6 +269,8 @@ def through(learn_class: Any) -> Any:
         slot, n, k, importance = np.int64(0), example.n, np.int64(example.y), example.importance
         n_classes = len(classes.labels)
         relative = relative_importance(importance, totals)
+        if pool == NONE and len(classes.table.sketch) > 0:  # the other classes' new features may take the last row
+            make_constant(example, of_class(classes, k), work)
         if pool != NONE:
             slot = leave(pool, classes.keys, totals, held)
             n = recall_hashes(slot, work.hashes, work.features.values, held)

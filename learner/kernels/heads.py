@@ -1,7 +1,8 @@
 """The compiled half of a neural head: three functions, built from the two passes of its graph and a few numbers.
 
 V_1, the first layer, has a column for each feature, in the feature's row after the experts' columns. The column is followed by
-its sums of squared gradients. All layers are learned by AdaGrad (Duchi, Hazan and Singer, 2011).
+its sums of squared gradients. All layers are learned by AdaGrad (Duchi, Hazan and Singer, 2011). L1 and L2 shrink all weights
+but the biases, in AdaGrad's metric.
 """
 
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learner.kernels.bits import MISSING, NOTHING, ONE, spread
+from learner.kernels.experts.penalties import penalized
 from learner.kernels.jit import inlined
 
 __all__ = ["NONE", "Functions", "Head", "Shape", "functions"]
@@ -28,6 +30,7 @@ class Head(NamedTuple):
     columns: Any  # uint64: the starts of the columns of an example's features
     values: Any  # float32: their values
     layers: Any  # uint64: units of the first layer; then the start of each layer's parameters, and the end of the last
+    are_weights: Any  # bool, one for each parameter: whether it is no bias
 
 
 class Shape(NamedTuple):
@@ -47,6 +50,7 @@ class Functions(NamedTuple):
     start: Any  # (base, h, rows): draw a new feature's column
     score: Any  # (inputs, rows, head): return the score; the forward values stay in the head's arrays
     learn: Any  # (inputs, slope, rows, head): update; slope is d loss / d score
+    penalize: Any  # (inputs, importance, settings, rows, head): shrink weights, with L1 or L2
 
 
 def functions(shape: Shape, forward: Any, backward: Any) -> Functions:
@@ -101,7 +105,21 @@ def functions(shape: Shape, forward: Any, backward: Any) -> Functions:
                 parameters[i] -= RATE * g / (EPSILON + np.sqrt(G))
             norms[layer] += NORM_WEIGHT * (square - norms[layer])
 
-    return Functions(start, score, learn)
+    @inlined
+    def shrunk(w, G, importance, settings):
+        return penalized(np.float64(w), importance * RATE / (EPSILON + np.sqrt(G)), settings)
+
+    @inlined
+    def penalize(inputs, importance, settings, rows, head):
+        for i in range(inputs.n - inputs.n_constants):
+            column = inputs.bases[i] + COLUMN
+            for k in range(UNITS):
+                rows[column + k] = shrunk(rows[column + k], rows[column + UNITS + k], importance, settings)
+        for i in range(len(head.parameters)):
+            if head.are_weights[i]:
+                head.parameters[i] = shrunk(head.parameters[i], head.squares[i], importance, settings)
+
+    return Functions(start, score, learn, penalize)
 
 
 # ---- no head -------------------------------------------------------------------------------------------------------------
@@ -121,4 +139,9 @@ def _learn(inputs, slope, rows, head):
     """Do nothing."""
 
 
-NONE = Functions(_start, _score, _learn)
+@inlined
+def _penalize(inputs, importance, settings, rows, head):
+    """Do nothing."""
+
+
+NONE = Functions(_start, _score, _learn, _penalize)

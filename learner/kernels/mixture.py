@@ -64,6 +64,7 @@ class Loops(NamedTuple):
     predict: Any  # (buffer, learner, work) -> (code, where, features, derived features, score): see `learner.kernels.predict`
     learn_example: Any  # (pool, example, learner, work) -> (score, loss), before learning
     learn_class: Any  # (is new, slot, class, admits, example, relative importance, learner, work) -> (score, loss)
+    make_constant: Any  # (example, learner, work): give a learner's constant its row, at its first example
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ def keep_derived_rows(n, admits, learner, derived):
         base = derived.bases[i]
         if base == MISSING:
             if not (admits or derived.parents[2, i] != 0) or not is_admitted(
-                derived.hashes[i], np.int64(0), table, totals
+                derived.hashes[i], np.int64(0), table, learner.state.whole
             ):
                 continue
             base = insert_derived(i, derived, table, width)
@@ -385,7 +386,8 @@ def _room(start_head: Any) -> tuple[Any, Any]:
             base = features.bases[i]
             if base == MISSING:
                 is_missing = features.values[i] != features.values[i]
-                if is_missing or not admits or not is_admitted(features.hashes[i], features.lengths[i], table, totals):
+                n_bytes = features.lengths[i] + 2
+                if is_missing or not admits or not is_admitted(features.hashes[i], n_bytes, table, learner.state.whole):
                     continue  # as if the example didn't have it
                 base = new_row(buffer, i, learner, features)
             features.bases[kept] = base
@@ -412,8 +414,9 @@ def _room(start_head: Any) -> tuple[Any, Any]:
     return keep_rows, make_constant
 
 
-def _learning(learn_head: Any) -> Any:
-    """Return the function that lets the experts and the head learn, given the head's function."""
+def _learning(head: heads.Functions) -> Any:
+    """Return the function that lets the experts and the head learn, given the head's functions."""
+    learn_head, penalize_head = head.learn, head.penalize
 
     @inlined
     def learn_features(n, update, learner, work):
@@ -423,6 +426,8 @@ def _learning(learn_head: Any) -> Any:
         if len(learner.head) > 0:
             slope = update.importance * derivative(settings.loss, work.scores[places.head], update.y)
             learn_head(inputs, slope, table.rows, learner.head)
+            if settings.l1 > 0.0 or settings.l2 > 0.0:
+                penalize_head(inputs, update.importance, settings, table.rows, learner.head)
         if settings.parts & ALONE == 0:
             experts.learn(NOTHING, inputs, update, panel_of(learner, work))
             if is_mixture(settings):
@@ -432,10 +437,10 @@ def _learning(learn_head: Any) -> Any:
     return learn_features
 
 
-def _steps(head: heads.Functions, find: Any, score_features: Any, by_rows: bool) -> Any:
+def _steps(head: heads.Functions, rows: tuple[Any, Any], find: Any, score_features: Any, by_rows: bool) -> Any:
     """Return the function of the algorithm: predict an example, then learn it; `by_rows`: held examples keep their rows."""
-    learn_features = _learning(head.learn)
-    keep_rows, make_constant = _room(head.start)
+    learn_features = _learning(head)
+    keep_rows, make_constant = rows
     find_by_rows, find_by_hashes = _pools(find)
     find_any, hold = (find_by_rows, hold_rows) if by_rows else (find_by_hashes, hold_nothing)
 
@@ -485,7 +490,9 @@ def _steps(head: heads.Functions, find: Any, score_features: Any, by_rows: bool)
 def loops(head: heads.Functions) -> Loops:
     """Return the compiled functions of the mixture for a head's functions."""
     find, score_features = _scoring(head.score)
-    learn_one, learn_class = (_steps(head, find, score_features, by_rows) for by_rows in (True, False))
+    rows = _room(head.start)
+    _, make_constant = rows
+    learn_one, learn_class = (_steps(head, rows, find, score_features, by_rows) for by_rows in (True, False))
 
     @inlined
     def score_example(learning, n, learner, work):
@@ -520,4 +527,4 @@ def loops(head: heads.Functions) -> Loops:
         n, n_derived, s = score_example(no(), n, learner, work)
         return code, where, n, n_derived, s
 
-    return Loops(score_example, predict, learn_example, learn_class)
+    return Loops(score_example, predict, learn_example, learn_class, make_constant)

@@ -103,7 +103,7 @@ def keep_rows(example, slope, algorithm, features):
         else:
             if slope == 0.0 and algorithm.normalised == 0.0:
                 continue
-            if not is_admitted(features.hashes[i], features.lengths[i], table, totals):
+            if not is_admitted(features.hashes[i], features.lengths[i] + 2, table, totals):
                 continue
             base = insert(example.buffer, i, features, table, width_of(algorithm.settings))
         features.bases[kept], features.values[kept], weights[kept] = base, features.values[i], weights[i]

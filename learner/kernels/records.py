@@ -74,6 +74,7 @@ class State(NamedTuple):
     metrics: Any  # float64, (3, sums): the progressive evaluation
     samples: Any  # float32, (MAX_BINNED, 2 + N_SAMPLES): values whose quantiles are the bounds of bins
     held: Any  # a `Held`
+    whole: Any  # the totals of the whole model, which all classes of a multi-class model share
 
 
 class Held(NamedTuple):
@@ -202,7 +203,7 @@ def named(learner):
     loss, task, parts, rates, decays, l1, l2, lines = settings
     settings_record = Settings(Loss(*loss), task, parts, rates, decays, l1, l2, lines)
     totals, mixer, dense_filter, interactions, metrics, samples, held = state
-    state_record = State(totals, mixer, dense_filter, interactions, metrics, samples, Held(*held))
+    state_record = State(totals, mixer, dense_filter, interactions, metrics, samples, Held(*held), totals)
     return Learner(settings_record, keys, Table(*table), state_record, head)
 
 

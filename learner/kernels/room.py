@@ -23,6 +23,7 @@ THREE, SEVEN = np.uint64(3), np.uint64(7)
 def is_admitted(h, n_bytes, table, totals):
     """Tell whether a new feature may be stored; note its name as seen, and count a refusal.
 
+    ``n_bytes`` is what its name takes, with the name's length: 0 for a derived feature, whose name is made of its parents'.
     Without ``max_features`` every feature is stored. With it, every feature is stored until nine tenths of the rows, or of the
     bytes of names, are in use; after that, a feature is stored if its name was seen recently and there is room. Seen names are
     kept in a sketch of two bits each (Bloom, 1970, "Space/time trade-offs in hash coding with allowable errors"). The sketch is
@@ -34,7 +35,7 @@ def is_admitted(h, n_bytes, table, totals):
     if len(sketch) == 0:
         return True
     rows_free, bytes_free = sizes[2] - sizes[0], sizes[3] - sizes[1]
-    if rows_free <= sizes[2] // EVICTED_SHARE or bytes_free <= sizes[3] // EVICTED_SHARE:
+    if rows_free <= sizes[2] // EVICTED_SHARE or (n_bytes > 0 and bytes_free <= sizes[3] // EVICTED_SHARE):
         seen = True
         for place in (h, h >> HALF):
             at = place >> THREE & np.uint64(len(sketch) - 1)
@@ -48,7 +49,7 @@ def is_admitted(h, n_bytes, table, totals):
         if not seen:
             totals[REFUSED] += 1.0
             return False
-    if rows_free == 0 or n_bytes + 2 > bytes_free:
+    if rows_free == 0 or n_bytes > bytes_free:
         totals[REFUSED] += 1.0
         return False
     return True

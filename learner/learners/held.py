@@ -84,15 +84,18 @@ class Held:
             self.grow(n)
         self._features[0, :n], self._values[0, :n] = features, values
 
-    def drop(self, slots: NDArray[np.int64], hashes: Sequence[int]) -> None:
+    def drop(self, slots: NDArray[np.int64], hashes: Sequence[int] = ()) -> None:
         """Follow rows that were moved and dropped.
+
+        An example that holds rows has lost the features dropped, also if their names get rows again before it is learned. One
+        that holds hashes keeps them: when it is learned, each class leaves out the features without a row then.
 
         Parameters
         ----------
         slots : array of int64
             For each former slot the new one, or -1.
         hashes : sequence of int
-            Those of the features dropped, for a multi-class model, which holds hashes. Such a model is never swept.
+            Those of features to forget, for a multi-class model, which holds hashes.
         """
         lengths, features, values = self._gather()
         example = np.repeat(np.arange(len(lengths)), lengths[:, 0])

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from learner import kernels, layout
 from learner.kernels import records, tasks
 from learner.kernels.derived import PRODUCT_SCALE
-from learner.learners import sweeping
 from learner.learners.held import Held
 from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import WeightDict
@@ -143,10 +142,6 @@ class LinearLearner(Learner):
     def effective_weights(self, slots: Any) -> NDArray[np.float64]:
         """Return the weights of some slots in the user's units: the change of the score when the value grows by 1."""
 
-    @abstractmethod
-    def effects(self, slots: Any) -> NDArray[np.float64]:
-        """Return the sizes of the weights of some slots for values on the features' own scales, at least 0."""
-
     def spreads(self, slots: Any) -> NDArray[np.float64]:
         """Return the standard deviations of some features' values over all examples; the value is 0 where an example has none.
 
@@ -166,14 +161,6 @@ class LinearLearner(Learner):
     def weights(self) -> "Weights":
         """The effective weights, as a mapping from feature name to weight."""
         return Weights(self)
-
-    def sweep(self) -> None:
-        """Drop the least useful features: see `learner.learners.sweeping`."""
-        sweeping.sweep(self)
-
-    def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return, for each of some rows, whether L1 has left it a non-zero weight; without L1 all are True."""
-        return np.ones(len(rows), np.bool_)
 
 
 def ordered(contributions: list[Contribution]) -> list[Contribution]:

@@ -171,7 +171,7 @@ class Mixture(LinearLearner):
         derived = rows.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED
         silent = np.zeros(len(rows), np.bool_)
         if self._parts & layout.SPARSE:
-            silent = ~self.has_weight(rows)
+            silent = self.is_silent(rows)
         weights = np.zeros(len(rows))
         for k in range(n_rates):
             weights += a[np.where(derived, self.places.derived, 0) + k] * rows[:, layout.HEADER + k].astype(np.float64)
@@ -209,9 +209,14 @@ class Mixture(LinearLearner):
         return centred
 
     def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return, for each of some rows, whether any expert that learns by gradients has a weight other than exactly zero."""
-        weighs: NDArray[np.bool_] = np.any(rows[:, experts.gradient_columns(len(self.spec.rates))] != 0, axis=1)
-        return weighs
+        """Return, for each of some rows, whether it weighs anything: the head by its column, other experts by gradients."""
+        is_silent = self.is_silent(rows)
+        return np.any(self.head.columns_of(rows) != 0, axis=1) | ~is_silent if self.head else ~is_silent
+
+    def is_silent(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return, for each of some rows, whether all experts that learn by gradients, the head apart, weigh it exactly zero."""
+        silent: NDArray[np.bool_] = np.all(rows[:, experts.gradient_columns(len(self.spec.rates))] == 0, axis=1)
+        return silent
 
     def effects(self, slots: Any) -> NDArray[np.float64]:
         """Return the sizes of the weights on the features' own scales; with a head, plus the norms of its columns, weighted."""
@@ -286,9 +291,7 @@ class Mixture(LinearLearner):
         }
         if self.head:
             arrays |= {"network": self.head.network, "norms": self.head.norms}
-        if self.spec.max_features:
-            arrays |= {"sketch": self.weight_dict.sketch, "aged": self.weight_dict.aged}
-        return arrays
+        return arrays | self.weight_dict.of_cap
 
 
 def _places(rows: NDArray[np.float32]) -> NDArray[np.int64]:

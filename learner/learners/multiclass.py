@@ -12,6 +12,7 @@ A label is a string or a whole number; the number 5 and the string "5" are one l
 label counts with the log loss of a uniform guess among all labels so far, its own included.
 """
 
+import copy
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from learner import kernels, layout
 from learner.errors import ExampleError, show
 from learner.kernels import records
 from learner.kernels.classes import PROBABILITIES, SCORES
+from learner.kernels.learning import SWEEP
+from learner.learners import reasons
 from learner.learners.held import Held
 from learner.learners.linear import Weights, names_of, ordered
 from learner.learners.mixture import Mixture
@@ -118,6 +121,15 @@ class MultiClass(Learner):
             "samples": (slice(0, n_dense),),
         }
 
+    def _reason(self, code: int, data: bytes, where: int) -> str:
+        if code == layout.NEW_CLASS and len(self.labels_seen) < self.spec.max_labels:
+            label, _ = reasons.msgpack_at(data, where)
+            return (
+                f"labels must find room in max_features, {self.spec.max_features} (got {show(label)} after "
+                f"{len(self.labels_seen)} others, whose constants and numbers take all of it)"
+            )
+        return super()._reason(code, data, where)
+
     def class_of(self, label: Any) -> int:
         """Return the index of a label in `labels_seen`.
 
@@ -132,8 +144,12 @@ class MultiClass(Learner):
 
     def mixture(self, label: Any) -> Mixture:
         """Return the mixture of a label, on views of the shared arrays."""
-        k = self.class_of(label)
-        mixture = Mixture(self.spec, self.weight_dict, of_class=k + 1)
+        return self._mixture(self.class_of(label))
+
+    def _mixture(self, k: int) -> Mixture:
+        """Return the mixture of the class of an index in `labels_seen`."""
+        mixture = copy.copy(self._blank)  # which is cheap: a sweep asks for those of all classes
+        mixture.of_class = k + 1
         mixture.totals, mixture.mixer, mixture.dense_filter, mixture.interactions, mixture.samples = (
             array[k] for array in self._stacked.values()
         )
@@ -151,7 +167,7 @@ class MultiClass(Learner):
         *stacked, samples = self._stacked.values()
         classes = *stacked, self._class_metrics, samples, self.held.plain
         learner = self._blank.settings, self.keys, self.weight_dict.arrays, classes, ()
-        return learner, (self.totals, self.metrics), self._hashes, self.spec.max_labels, self._answers
+        return learner, (self.totals, self.metrics), self._hashes, self._most_labels, self._answers
 
     def _learn(
         self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
@@ -160,7 +176,9 @@ class MultiClass(Learner):
             buffer, position, holds_back, self.plain, records.plain_work(), self._bounded(results)
         )
         if code == layout.NEW_CLASS:
-            if len(self.labels_seen) >= self.spec.max_labels:
+            if self._is_full and not self._was_swept:
+                n_rows = int(SWEEP)
+            elif len(self.labels_seen) >= self._most_labels:
                 done, position = self._refuse(buffer, done, position, results)
             else:
                 unpacker = msgpack.Unpacker(max_buffer_size=layout.MAX_NAME_BYTES + 16)
@@ -189,8 +207,38 @@ class MultiClass(Learner):
         self.totals[layout.REJECTED] += 1
         return done + 1, int(kernels.skip(buffer, position))
 
-    def sweep(self) -> None:
-        """Do nothing: multi-class models have neither ``max_features`` nor L1, so their loops never ask for a sweep."""
+    @property
+    def _is_full(self) -> bool:
+        """Whether there is no room for another class's constant."""
+        n_rows, n_bytes, most_rows, most_bytes = self.weight_dict.sizes[:4].tolist()
+        return bool(n_rows >= most_rows or n_bytes + 2 > most_bytes)
+
+    @property
+    def _was_swept(self) -> bool:
+        """Whether no row was added since the last sweep."""
+        return bool(len(self.weight_dict) <= self.totals[layout.SWEPT_ROWS])
+
+    @property
+    def _most_labels(self) -> int:
+        """The number of labels at which another one is refused: of its constant, too, ``max_features`` may leave no room."""
+        return len(self.labels_seen) if self._is_full and self._was_swept else self.spec.max_labels
+
+    def effects(self, slots: Any) -> NDArray[np.float64]:
+        """Return the sizes of the weights of some slots, each in the scores of its own class."""
+        slots = np.arange(len(self.weight_dict))[slots]
+        classes = self.weight_dict.classes[slots]
+        order = np.argsort(classes, kind="stable")
+        ends = np.searchsorted(classes[order], np.arange(1, len(self.labels_seen) + 1), side="right")
+        effects, start = np.zeros(len(slots)), 0
+        for k, end in enumerate(ends.tolist()):
+            if start < end:
+                effects[order[start:end]] = self._mixture(k).effects(slots[order[start:end]])
+            start = end
+        return effects
+
+    def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return, for each of some rows, whether any expert that learns by gradients has a weight other than exactly zero."""
+        return self._blank.has_weight(rows)
 
     @property
     def slot_totals(self) -> NDArray[np.float64]:
@@ -258,7 +306,7 @@ class MultiClass(Learner):
         _, _, _, n_features, n_derived = kernels.predict_classes(
             np.frombuffer(packed, np.uint8), n, k, k + 1, self.plain, records.plain_work()
         )
-        return ordered(self.mixture(self.labels_seen[k])._contributions(packed, n_features, n_derived))
+        return ordered(self._mixture(k)._contributions(packed, n_features, n_derived))
 
     def answer(self, packed: bytes, explain: bool = False) -> dict[str, Any]:
         """Return the reply to a request: the most probable label, its score and probability, and every label's probability."""
@@ -299,7 +347,8 @@ class MultiClass(Learner):
         n, used = len(self.labels_seen), self._in_use()
         stacked = {name: array[(slice(0, n), *used.get(name, ()))] for name, array in self._stacked.items()}
         labels = np.frombuffer(json.dumps(self.labels_seen).encode(), np.uint8).copy()
-        return {"totals": self.totals, **stacked, "metrics": self.metrics, "labels": labels}
+        arrays = {"totals": self.totals, **stacked, "metrics": self.metrics, "labels": labels}
+        return arrays | self.weight_dict.of_cap
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Replace the learned state, with classes for its labels."""

@@ -93,6 +93,9 @@ class NeuralHead:
         starts = [self.program.parameters[layer[0]].start for layer in layers]
         # where each layer's parameters start; the first number is the width of a column instead
         self._layers = np.array([self.hidden[0], *starts, self.network.shape[1]], np.uint64)
+        self._are_weights = np.zeros(self.network.shape[1], np.bool_)
+        for above in layers[1:]:
+            self._are_weights[self.program.parameters[above[0]]] = True
         self._gradients = np.zeros(self.network.shape[1], np.float32)
         self._scratch = self.program.scratch()
         n = layout.MAX_FEATURES + layout.MAX_DENSE
@@ -111,7 +114,7 @@ class NeuralHead:
         parameters, squares = self.network
         return (
             parameters, squares, self.norms, self._gradients, self._scratch, self.program.sizes, self._columns, self._values,
-            self._layers,
+            self._layers, self._are_weights,
         )  # fmt: skip
 
     def columns_of(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:

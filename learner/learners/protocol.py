@@ -16,7 +16,7 @@ from learner import kernels, layout, metrics
 from learner.errors import ExampleError, StoreError
 from learner.kernels import records
 from learner.kernels.learning import MORE_HELD, SWEEP
-from learner.learners import reasons
+from learner.learners import reasons, sweeping
 from learner.learners.held import Held
 from learner.learners.weights import WeightDict, hash_keys
 from learner.losses import LOSSES
@@ -214,9 +214,22 @@ class Learner(ABC):
     def _reason(self, code: int, data: bytes, where: int) -> str:
         return reasons.reason(code, data, where, self.spec)
 
-    @abstractmethod
     def sweep(self) -> None:
         """Drop the least useful features: see `learner.learners.sweeping`."""
+        sweeping.sweep(self)
+
+    @property
+    @abstractmethod
+    def slot_totals(self) -> NDArray[np.float64]:
+        """The totals in which slots stand, as (classes or 1, N_TOTALS): a view."""
+
+    @abstractmethod
+    def effects(self, slots: Any) -> NDArray[np.float64]:
+        """Return the sizes of the weights of some slots for values on the features' own scales, at least 0."""
+
+    @abstractmethod
+    def has_weight(self, rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return, for each of some rows, whether L1 has left it a non-zero weight; without L1 all are True."""
 
     @abstractmethod
     def warm(self) -> None:

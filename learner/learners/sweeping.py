@@ -11,36 +11,38 @@ from learner.errors import LearnerError, show
 from learner.learners.weights import WeightDict, hash_of
 
 if TYPE_CHECKING:
-    from learner.learners.linear import LinearLearner
+    from learner.learners.protocol import Learner
 
 __all__ = ["erase", "sweep"]
 
 
-def sweep(learner: "LinearLearner") -> None:
+def sweep(learner: "Learner") -> None:
     """Drop the least useful features, a tenth of `max_features`, and with L1 those whose weights are all zero.
 
-    A feature's usefulness is the size of its weight (`LinearLearner.effects`) times its recent count. Counts fade with every
-    sweep, so a feature that no longer occurs is dropped in the end. The constant, the dense numbers, and the parents of derived
-    features that are kept are never dropped. The compiled loop asks for a sweep (see `learner.kernels.room.wants_sweep`) at a
+    A feature's usefulness is the size of its weight (`Learner.effects`) times its recent count. Counts fade with every
+    sweep, so a feature that no longer occurs is dropped in the end. The constants, the dense numbers, and the parents of
+    derived features that are kept are never dropped. All classes of a multi-class model share the rows; each has a constant
+    and dense numbers of its own. The compiled loop asks for a sweep (see `learner.kernels.room.wants_sweep`) at a
     moment that depends on the learned state alone.
     """
     weight_dict, totals, n = learner.weight_dict, learner.totals, len(learner.weight_dict)
     words, derived = weight_dict.matrix.view(np.uint32), weight_dict.derived
     protected: NDArray[np.bool_] = (words[:, layout.DENSE] & layout.PLACE_MASK > 0) & ~derived
-    protected[0] = True  # the constant
+    constants = learner.slot_totals[:, layout.CONSTANT_ROW].astype(np.int64)
+    protected[constants[constants > 0] - 1] = True
     keep = np.ones(n, np.bool_)
     if learner.spec.l1:
         keep = protected | learner.has_weight(weight_dict.matrix)
         keep[words[derived & keep][:, [layout.NAME, layout.MEAN]]] = True  # the parents of kept derived features
     if learner.spec.max_features:
         _drop_least_useful(learner, keep, protected)
-    learner.held.drop(_drop(learner, keep), ())
+    learner.held.drop(_drop(learner, keep))
     totals[layout.SWEEPS] += 1
     totals[layout.EVICTED] += n - len(weight_dict)
     totals[layout.SWEPT_ROWS] = len(weight_dict)
 
 
-def _drop_least_useful(learner: "LinearLearner", keep: NDArray[np.bool_], protected: NDArray[np.bool_]) -> None:
+def _drop_least_useful(learner: "Learner", keep: NDArray[np.bool_], protected: NDArray[np.bool_]) -> None:
     """Mark in `keep` the features to drop so that a tenth of the rows, and of the bytes of names, becomes free."""
     weight_dict, n = learner.weight_dict, len(keep)
     words, derived = weight_dict.matrix.view(np.uint32), weight_dict.derived

@@ -78,6 +78,11 @@ class WeightDict:
         return self.rows[: len(self) * self.width].reshape(-1, self.width)
 
     @property
+    def of_cap(self) -> dict[str, NDArray[Any]]:
+        """What the state of a model with ``max_features`` has, too, by name."""
+        return {"sketch": self.sketch, "aged": self.aged} if len(self.sketch) else {}
+
+    @property
     def derived(self) -> NDArray[np.bool_]:
         """For each slot, whether its feature was derived from others."""
         derived: NDArray[np.bool_] = self.matrix.view(np.uint32)[:, layout.DENSE] >= layout.DERIVED

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learner.learners import sweeping
+from learner.service.beside import PREFIX
 from learner.service.committing import figures_of
 from learner.service.lease import LEASE_SECONDS, heart_of
 from learner.service.store import Store, candidates, connection, erasing, snapshots
@@ -34,7 +35,7 @@ class Wanted:
     Parameters
     ----------
     entries, ids : collection of str
-        Ids of the stream's entries, and ids that producers and askers chose.
+        Ids of the stream's entries, and ids that producers and askers chose, also for many examples at once.
     features, prefixes : collection of str
         Names of features, and beginnings of names.
     """
@@ -48,11 +49,26 @@ class Wanted:
         """Tell whether an entry, of the stream or rejected, is meant."""
         if {entry_id, fields.get(b"entry", b"")} & {each.encode() for each in self.entries}:
             return True
-        return bool({fields.get(b"id"), fields.get(b"outcome")} & {each.encode() for each in self.ids})
+        ids = {each.encode() for each in self.ids}
+        return fields.get(b"outcome") in ids or bool(ids & set(_ids_of(fields.get(b"id", b""))))
 
     def has_feature(self, name: str) -> bool:
         """Tell whether a feature of this name is meant."""
         return name in self.features or name.startswith(tuple(self.prefixes))
+
+
+def _ids_of(identity: bytes) -> Iterator[bytes]:
+    """Yield an entry's id, and that of the push of many that it may be of, whose entries have one number or two behind it.
+
+    >>> list(_ids_of(b"day/0/20")), list(_ids_of(b"a/b"))
+    ([b'day/0/20', b'day/0', b'day'], [b'a/b'])
+    """
+    yield identity
+    for _ in range(2):
+        identity, _, number = identity.rpartition(b"/")
+        if not number.isdigit() or not identity:
+            return
+        yield identity
 
 
 def erase(store: Store, wanted: Wanted) -> dict[str, Any]:
@@ -132,7 +148,12 @@ def _erase_features(store: Store, wanted: Wanted) -> Erased:
     def erase_from(model: Any) -> tuple[set[str], int]:
         return sweeping.erase(model.learner, wanted.has_feature)
 
-    names, rows = erasing.rewrite_state(store, Model.from_spec(spec), erase_from, figures_of) or (set(), 0)
+    compared = {name: value for name, value in store.latest_progress().items() if name.startswith(PREFIX)}
+
+    def figures(*of_commit: Any) -> dict[str, Any]:
+        return compared | figures_of(*of_commit)
+
+    names, rows = erasing.rewrite_state(store, Model.from_spec(spec), erase_from, figures) or (set(), 0)
     found = []
     for name in snapshots.names_of(store):
         if old := erasing.rewrite_snapshot(store, name, Model.from_spec(spec), erase_from)[0]:

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -19,16 +20,18 @@ from learner.service.store import Store
 from learner.service.store.embedded import Embedded
 from tests.conftest import wait_until
 
+TOP = [sys.executable, "-m", "learner", "top", "--every", "0.2"]
+
 
 class Terminal:
     """A terminal on which the command runs."""
 
-    def __init__(self, url: str, columns: int = 80, rows: int = 24) -> None:
+    def __init__(self, url: str, columns: int = 80, rows: int = 24, command: "list[str]" = TOP) -> None:
         self.master, slave = pty.openpty()
         self.resize(columns, rows)
         self.before = termios.tcgetattr(slave)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "learner", "top", "--every", "0.2"],
+            command,
             env={**os.environ, "REDIS_URL": url, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
             stdin=slave,
             stdout=slave,
@@ -81,8 +84,8 @@ def terminal():
     """Start it on a terminal; returns the terminal."""
     started = []
 
-    def start(url, *size):
-        started.append(Terminal(url, *size))
+    def start(url, *size, **options):
+        started.append(Terminal(url, *size, **options))
         return started[-1]
 
     yield start
@@ -131,6 +134,24 @@ def test_keys_select_sort_filter_and_open_a_model(terminal, client, create, drai
     wait_until(lambda: shown._read(0.1) or {len(line) for line in shown.screen()} == {30})
     shown.press(b"\x03")
     assert shown.end() == 0
+
+
+def test_ctrl_z_gives_the_shell_its_terminal_and_fg_comes_back(terminal, redis_url):
+    shown = terminal(redis_url, command=["bash", "--norc", "-i"])
+    shown.press(f"{shlex.join(TOP)}\n".encode())
+    shown.wait_for("models, by model")
+    shown.press(b"\x1a")
+    wait_until(lambda: shown._read(0.1) or b"Stopped" in shown.written)
+    assert b"\x1b[?1049l" in shown.written
+    shown.written = b""
+    shown.press(b"fg\n")
+    shown.wait_for("models, by model")
+    shown.press(b"s")
+    shown.wait_for("models, by state")
+    shown.press(b"q")
+    wait_until(lambda: shown._read(0.1) or b"\x1b[?1049l" in shown.written)
+    shown.press(b"exit 3\n")
+    assert shown.end() == 3
 
 
 def test_while_the_server_is_away_it_says_so_and_goes_on_afterwards(terminal, tmp_path):

@@ -167,6 +167,8 @@ def test_both_are_compared_on_the_same_examples_and_a_restart_goes_on(client, be
     (row,) = strictly(run("status", "m", "--json").stdout)["candidates"]
     assert row["model"] == "m/c"
     assert [row["model"] for row in strictly(run("list", "--json").stdout)] == ["m", "m/c"]
+    assert "erased features from candidates: m/c" in run("erase", "m", "--feature", "w4", "--yes").stdout
+    assert drain("m/c").learning.comparison.figures() == figures
 
 
 def test_losses_stand_at_the_same_places_whatever_a_model_rejects():

@@ -81,9 +81,10 @@ def test_a_worker_learns_and_answers_labels(create, drain, redis_url, serving, c
     assert several["labels"] == ["dog", "dog"]
 
 
-def test_commits_over_sweeps_hold_the_model_bit_for_bit(client):
+@pytest.mark.parametrize("options", [{}, {"task": "multiclass"}, {"task": "multiclass", "l1": 0.02}], ids=str)
+def test_commits_over_sweeps_hold_the_model_bit_for_bit(client, options):
     """Pages, names that moved, and what only a sweep changes; a commit after each few examples, loaded each time."""
-    model, store = Model(max_features=CAP, seed=SEED), Store(client, "m")
+    model, store = Model(**options, max_features=CAP, seed=SEED), Store(client, "m")
     store.create(model.to_spec())
     store.ownership.take_over()
     sweeps = set()

@@ -1,9 +1,10 @@
-"""What holds for every kind of model, on any stream: three sentences, one test each.
+"""What holds for every kind of model, on any stream: a sentence, a test.
 
 The kinds and the streams are those of `tests.goldens`. Kinds that only this file would compile are left out.
 """
 
 import copy
+import functools
 import json
 import random
 
@@ -13,16 +14,19 @@ import pytest
 
 from learner import kernels
 from learner.kernels.records import CHUNK
+from learner.learners.sweeping import erase
 from learner.metrics import HALF_WINDOW
 from learner.model import Model
 from learner.packing import pack_example
 from learner.tasks import TASKS
 from tests.conftest import state_bytes
-from tests.goldens import ALONE, KINDS, SEED, mixed, pack, packed, target
+from tests.goldens import ALONE, KINDS, SEED, arrays, mixed, pack, packed, target
+from tests.unit.learners.consistency import check_dict, every_weight
+from tests.unit.streams import by_position
 
 LEFT_OUT = ("rates.three", "neural", "multiclass.rate")
 EVERY = {name: options for name, options in KINDS.items() if not name.startswith(LEFT_OUT)}
-EVERY |= {"neural": {"neural": [5, 4]}, "neural.alone": {"neural": ALONE}}
+EVERY |= {"neural": {"neural": [5, 4]}, "neural.l1": {"neural": [5, 4], "l1": 0.05}, "neural.alone": {"neural": ALONE}}
 LONG = {"binary", "regression", "quantile", "poisson"}  # longer than a call of the loop, and than half of the window
 N = 400 if kernels.JIT else 40
 N_LONG = max(CHUNK, HALF_WINDOW) + 1000 if kernels.JIT else 60
@@ -114,3 +118,73 @@ def test_contributions_add_up_to_the_score(kind, seed):
         assert sorted(parts, key=lambda part: -abs(part.contribution)) == parts
         answer = model.answer(msgpack.packb(x), explain=True)
         assert answer["contributions"] == parts
+
+
+@functools.cache
+def learned(kind):
+    """The state of a model of a kind that has learned some examples."""
+    options = EVERY[kind]
+    model = Model(**options, seed=SEED)
+    model.learn_packed(b"".join(examples(options, N // 2, 7)))
+    return {name: array.copy() for name, array in model.state().items()}
+
+
+def trained(kind):
+    model = Model(**EVERY[kind], seed=SEED)
+    model.load_state(learned(kind))
+    return model
+
+
+@each_kind
+def test_an_array_teaches_the_bits_of_its_map(kind):
+    options = EVERY[kind]
+    dense, sparse = (Model(**options, seed=SEED) for _ in range(2))
+    for i, x in enumerate(arrays(N // 10, 3)):
+        y = target(options, x, i > N // 20)
+        assert dense.predict_one(x.features) == sparse.predict_one(by_position(x.features))
+        dense.learn_one(x.features, y, x.importance)
+        sparse.learn_one(by_position(x.features), y, x.importance)
+    assert state_bytes(dense) == state_bytes(sparse)
+    assert dense.explain_one(x.features) == sparse.explain_one(by_position(x.features))
+
+
+@each_kind
+def test_the_order_of_a_record_s_features_changes_only_the_rounding(kind):
+    model = trained(kind)
+    for x in mixed(5, 11, n_words=300):
+        other = dict(reversed(x.features.items()))
+        parts = model.explain_one(x.features)
+        size = sum(abs(part.contribution) for part in parts)
+        assert model.score_one(other) == pytest.approx(model.score_one(x.features), rel=1e-5, abs=1e-5 + 1e-6 * size)
+        assert {part.name for part in model.explain_one(other)} == {part.name for part in parts}
+
+
+@each_kind
+def test_erasing_and_sweeping_change_no_weight_that_is_left(kind):
+    model = trained(kind)
+    before = every_weight(model)
+    names, n_rows = erase(model.learner, lambda name: name.startswith("word 1"))
+    left = every_weight(model)
+    assert names
+    assert len(left) == len(before) - n_rows
+    assert not any(name in names for name in model.feature_names)
+    assert left == {key: before[key] for key in left}
+    model.learner.sweep()
+    swept = every_weight(model)
+    assert swept == {key: left[key] for key in swept}
+    check_dict(model)
+    model.learn_held()
+    model.learn_packed(b"".join(examples(EVERY[kind], 30, 8)))
+    check_dict(model)
+
+
+@each_kind
+def test_a_saved_model_has_the_names_in_their_order_and_goes_on_to_the_same_bits(kind, tmp_path):
+    model = trained(kind)
+    model.save(tmp_path / "model.learner")
+    again = Model.load(tmp_path / "model.learner")
+    assert again.feature_names == model.feature_names
+    assert list(every_weight(again).items()) == list(every_weight(model).items())
+    for each in (model, again):
+        each.learn_packed(b"".join(examples(EVERY[kind], 30, 9)))
+    assert state_bytes(again) == state_bytes(model)

@@ -50,4 +50,6 @@ def test_an_optimizer_stands_alone(other):
     with pytest.raises(SpecError) as caught:
         Model(optimizer="ftrl", **other)
     name = next(iter(other))
-    assert str(caught.value) == f"optimizer must stand alone, without rates, decays, parts, neural, l1, l2 (got {name})"
+    message = f"optimizer must stand alone, without rates, decays, parts, neural, l1, l2 (got {name})"
+    hint = "; sgd, adagrad and ftrl have options for penalties, as ftrl:l1=1" if name in ("l1", "l2") else ""
+    assert str(caught.value) == message + hint

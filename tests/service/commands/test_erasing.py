@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from learner import layout
+from learner.client import Client
 from learner.learners import sweeping
 from learner.model import Model
 from learner.packing import pack
@@ -270,8 +271,21 @@ def test_entries_in_which_an_erased_value_still_stands_are_named(run, client, cr
     assert f"remains in 1 entries of examples (learned, they bring it back): {entry}\n" in out
 
 
+def test_an_id_of_a_push_of_many_means_all_its_entries(run, client, redis_url, create):
+    create(featurizer="fields")
+    pushing = Client("m", redis_url)
+    assert list(pushing.push_packed([pack([1, {"a": 1}])] * 3, features=False, id="order")) == [3]
+    for name in ("order/0/7", "order/x", "order 1", "other/order/0"):
+        pushing.push({"a": 1}, 1, id=name)
+    assert run("erase", "m", "--id", "order", "--yes").stdout.startswith("erased 2 entries that waited")
+    assert [fields[b"id"] for _, fields in client.xrange(KEYS.examples)] == [b"order/x", b"order 1", b"other/order/0"]
+
+
 def test_erasing_must_be_told_what_and_confirmed(fails, create):
     create()
+    assert "--entry must be an entry's id, as 1700000000000-0 (got 'zzz')" in fails(
+        "erase", "m", "--entry", "zzz", "--yes"
+    )
     assert fails("erase", "m", "--yes") == "Error: erase must be told what: --entry, --id, --feature or --prefix"
     assert fails("erase", "m", "--prefix", "", "--yes") == "Error: what to erase must be named (got an empty text)"
     assert (

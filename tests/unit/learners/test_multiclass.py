@@ -30,14 +30,21 @@ def many_labels(n, n_labels, seed=1):
         yield f"c{k}", {f"w{k}": 1.0, f"n{r.randrange(6)}": 1.0, "all": 1.0, "x": k % 5 + r.gauss(0, 1)}, 1.0
 
 
-@pytest.mark.parametrize("outcomes", OUTCOMES)
-@pytest.mark.parametrize("n_labels", [4, layout.FEW_CLASSES + 3])
-def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest(outcomes, n_labels):
+@pytest.mark.parametrize(
+    ("outcomes", "n_labels", "penalties"),
+    [
+        *((outcomes, n_labels, {}) for outcomes in OUTCOMES for n_labels in (4, layout.FEW_CLASSES + 3)),
+        ("late", 4, {"l1": 0.05, "l2": 0.01}),
+        ("at_once", layout.FEW_CLASSES + 3, {"l1": 0.05}),
+    ],
+    ids=str,
+)
+def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest(outcomes, n_labels, penalties):
     """The classes share the pools: a held example is learned by the classes that there were when it came.
 
     Beyond a few classes, each has features of its own examples alone.
     """
-    model, references = new(outcomes=outcomes), {}
+    model, references = new(outcomes=outcomes, **penalties), {}
     pools, importances = Pools(int(model.learner.keys[layout.CONSTANT_HASH])), Importances()
     for label, x, importance in labelled(N_EXAMPLES) if n_labels == 4 else many_labels(N_EXAMPLES // 2, n_labels):
         model.learn_one(x, label, importance)
@@ -63,6 +70,23 @@ def test_every_class_is_learned_as_the_reference_learns_it_against_the_rest(outc
         assert list(mine) == list(weights)
         np.testing.assert_allclose(mine.array(), list(weights.values()), rtol=2e-3, atol=1e-5)
         assert mine["x"] == pytest.approx(weights["x"], rel=2e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("penalties", [{}, {"l1": 0.1}, {"l2": 0.02}, {"l1": 0.02, "l2": 0.01}], ids=str)
+def test_a_class_has_the_bits_of_a_binary_model_of_its_label_against_the_rest(penalties):
+    """A few classes at once, each from the first example of its label on, whatever the penalties."""
+    model, binary = new(outcomes="at_once", **penalties), {}
+    for label, x, _ in labelled(N_EXAMPLES):
+        model.learn_one(x, label)
+        binary.setdefault(str(label), Model(outcomes="at_once", seed=SEED, **penalties))
+        for name, each in binary.items():
+            each.learn_one(x, name == str(label))
+    for _, x, _ in labelled(20, seed=2):
+        assert model.learner.scores_packed(model.pack(x)) == {name: each.score_one(x) for name, each in binary.items()}
+    for name, each in binary.items():
+        assert dict(model.weights[name]) == dict(each.weights)
+        zeros = sum(w == 0.0 for w in each.weights.array())
+        assert zeros > 0 if penalties.get("l1") else zeros < len(each.weights)
 
 
 def test_labels_appear_as_they_come_and_their_probabilities_sum_to_one():

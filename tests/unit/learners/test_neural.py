@@ -20,11 +20,13 @@ from tests.unit.streams import SEED, products
 @pytest.mark.parametrize("activation", ["tanh"] if kernels.JIT else ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [[5, 4]] if kernels.JIT else [[3], [5, 4], [4, 3, 2]])
 @pytest.mark.parametrize("loss", ["logistic", "hinge", "squared"] if kernels.JIT else LOSSES)
-def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activation):
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.02, 0.3)])
+def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activation, l1, l2):
     """Score, gradients and update of the compiled head equal the graph's, with the columns that the names draw."""
     model = Model(
-        LOSSES[loss].task, loss=loss, neural={"hidden": hidden, "activation": activation, "alone": True}, seed=SEED
-    )
+        LOSSES[loss].task, loss=loss, neural={"hidden": hidden, "activation": activation, "alone": True}, seed=SEED,
+        l1=l1, l2=l2,
+    )  # fmt: skip
     head = model.learner.head
     for k in range(3):  # so that the names have rows, and G is not zero
         model.learn_one({"a": 1.0, "b": 1.0, "c": 1.0}, k % 2)
@@ -62,9 +64,22 @@ def test_one_example_is_learned_as_the_graph_and_adagrad_say(loss, hidden, activ
     rows = model.learner.weight_dict.matrix
     G = slice(head.column + hidden[0], head.column + 2 * hidden[0])
     np.testing.assert_allclose(rows[slots][:, G] - before["rows"][slots][:, G], V.g.T**2, rtol=2e-3, atol=1e-7)
-    moved = before["rows"][slots][:, column] - rows[slots][:, column]
-    step = RATE * V.g.T / (1e-3 + np.sqrt(rows[slots][:, G]))
-    np.testing.assert_allclose(moved, step, rtol=2e-3, atol=1e-6)
+    r = RATE / (1e-3 + np.sqrt(rows[slots][:, G]))
+    w = before["rows"][slots][:, column] - r * V.g.T
+    np.testing.assert_allclose(rows[slots][:, column], proximal(w, r, l1, l2), rtol=2e-3, atol=1e-6)
+    r = RATE / (1e-3 + np.sqrt(model.learner.head.network[1]))
+    w = before["network"][0] - r * wanted
+    start = layers[0][0].f.size
+    for weights, bias in layers[1:]:
+        part = slice(start, start + weights.f.size)
+        w[part] = proximal(w[part], r[part], l1, l2)
+        start += weights.f.size + bias.f.size
+    np.testing.assert_allclose(model.learner.head.network[0], w, rtol=2e-3, atol=1e-6)
+
+
+def proximal(w, r, l1, l2):
+    """The argmin over v of ``(v - w)^2 / 2r + l1 |v| + l2 v^2 / 2``."""
+    return np.sign(w) * np.maximum(np.abs(w) - r * l1, 0.0) / (1.0 + r * l2)
 
 
 def test_columns_depend_on_the_seed_and_the_name_alone():

@@ -38,17 +38,39 @@ def test_l2_of_zero_and_l1_of_zero_change_no_bit():
     assert state_bytes(plain) == state_bytes(with_zeros)
 
 
-def test_with_l1_what_says_nothing_weighs_exactly_zero_and_is_forgotten():
+@pytest.mark.parametrize("options", [{}, {"neural": [5, 4]}, {"task": "multiclass"}], ids=str)
+def test_with_l1_what_says_nothing_weighs_exactly_zero_and_is_forgotten(options):
     """Of names that come once and say nothing the most go when the rows have doubled; what says something stays."""
-    model, n = Model(seed=SEED, l1=0.1), 3000 if kernels.JIT else 800
+    model, n = Model(seed=SEED, l1=0.1, **options), 3000 if kernels.JIT else 800
     examples = [
         (i % 10 > 0, {f"noise {i}": 1, f"more noise {i}": 1} | ({} if i % 10 else {"bad": 1})) for i in range(n)
     ]
     model.learn_packed(b"".join(packed(examples)))
-    weights = dict(model.weights)
+    weights = dict(model.weights["true"] if model.task == "multiclass" else model.weights)
     assert model.summary()["evicted"] > n
     assert weights["bad"] < -0.5
     assert sum(weight != 0.0 for weight in weights.values()) < 0.4 * n
     contributions = {c.name: c.contribution for c in model.explain_one(examples[-1][1])}
     assert sum(contributions.values()) == pytest.approx(model.score_one(examples[-1][1]), abs=1e-9)
     check_dict(model)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_feature_that_l1_forgets_weighed_nothing_in_the_head_either(alone):
+    """Its column is zero, too: what is left scores as before the sweep."""
+    model = Model(seed=SEED, l1=0.1, neural={"hidden": [5, 4], "alone": alone})
+    model.learn_packed(b"".join(packed(long_tail(300 if kernels.JIT else 60))))
+    model.learn_held()
+    records = [x for _, x in long_tail(300 if kernels.JIT else 60)][-20:]
+    before, n = [model.score_one(x) for x in records], model.n_features
+    model.learner.sweep()
+    assert 0 < model.n_features < n
+    known = {*model.weights}
+    same = [
+        (score, model.score_one(x))
+        for score, x in zip(before, records, strict=True)
+        if any(name in known for name in x)
+    ]
+    assert same
+    assert [b for _, b in same] == pytest.approx([a for a, _ in same], rel=1e-6, abs=1e-6)
+    assert np.any(model.learner.head.columns_of(model.learner.weight_dict.matrix) != 0.0)

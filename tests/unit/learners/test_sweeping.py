@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from learner import kernels, layout
 from learner.model import Model
 from tests.conftest import state_bytes
-from tests.unit.learners.consistency import check_dict
+from tests.unit.learners.consistency import check_dict, every_weight
 from tests.unit.streams import SEED, long_tail, packed
 
 CONSTANT = layout.CONSTANT_NAME
@@ -25,6 +25,9 @@ SETTINGS = [
     {"optimizer": "nag"},
     {"l1": 0.02},
     {"neural": [5, 4]},
+    {"neural": [5, 4], "l1": 0.02},
+    {"task": "multiclass"},
+    {"task": "multiclass", "l1": 0.02},
 ]
 
 
@@ -59,19 +62,19 @@ def test_a_sweep_leaves_what_it_keeps_as_it_was(options):
     """Weights by name, derived features by theirs, the dense numbers; and so the scores of what is left."""
     model = Model(seed=SEED, **options)
     model.learn_packed(b"".join(packed(long_tail(N_EXAMPLES))))
-    before = dict(zip(model.weights, model.weights.array(), strict=True))
+    before = every_weight(model)
     n, evicted = model.n_features, model.learner.totals[layout.EVICTED]
     model.spec.max_features = 10 * n  # sweep now, a tenth
     model.learner.weight_dict.sizes[2:4] = n, 1 << 30
     model.learner.weight_dict.aged = np.zeros(n, np.float32)
     model.learner.sweep()
-    after = dict(zip(model.weights, model.weights.array(), strict=True))
+    after = every_weight(model)
     assert n // 2 < len(after) <= n - n // 10
     assert {name: before[name] for name in after} == after
     assert model.learner.totals[layout.EVICTED] == evicted + n - len(after)
     if not options.keys() & {"optimizer", "rates"}:
-        assert any(" and " in name for name in after)
-        assert {"x", "y"} <= after.keys()
+        assert any(" and " in name for _, name in after)
+        assert {(label, name) for label, _ in after for name in "xy"} <= after.keys()
     check_dict(model)
     model.learn_packed(b"".join(packed(long_tail(50, seed=2))))
     check_dict(model)
@@ -100,6 +103,55 @@ def test_the_cap_is_never_exceeded_and_the_bits_never_depend_on_batches_or_resta
     counts = model.summary()
     assert counts["admitted"] - counts["evicted"] == model.n_features
     assert counts["refused"] > 0
+
+
+def test_a_sweep_of_many_classes_drops_what_changes_the_scores_least():
+    """The usefulness, computed slowly: the size of the weight in its own class's score times the count."""
+    model = Model("multiclass", parts=(), seed=SEED)
+    model.learn_packed(b"".join(packed(long_tail(N_EXAMPLES // 3))))
+    model.learn_held()
+    store = model.learner.weight_dict
+    useful = {}
+    for k, label in enumerate(model.classes, 1):
+        mixture = model.learner.mixture(label)
+        for name in mixture.weights:
+            slot = store.slot(name, k) if name != CONSTANT else mixture.constant_slot
+            size = abs(float(mixture._linear_weights(slice(slot, slot + 1))[0]))
+            useful[label, name] = size * int(store.matrix.view(np.uint32)[slot, layout.COUNT])
+    n = model.n_features
+    model.spec.max_features, store.aged = n, np.zeros(n, np.float32)
+    store.sizes[2:4] = n, 1 << 30
+    model.learner.sweep()
+    kept = every_weight(model).keys()
+    protected = {key for key in useful if key[1] in (CONSTANT, "x", "y")}
+    assert protected <= kept
+    dropped = sorted(useful.keys() - protected, key=useful.__getitem__)[: n // 10]
+    assert useful.keys() - kept == set(dropped)
+
+
+def test_a_label_for_whose_constant_there_is_no_room_is_refused_in_words():
+    """Constants are never dropped, so at most as many labels are learned as rows may be stored."""
+    model = Model("multiclass", max_features=100, seed=SEED)
+    rows = [(f"l{k % 120}", {f"w{k}": 1.0}) for k in range(360)]
+    learned = model.learn_packed(b"".join(packed(rows)))
+    assert (model.n_features, len(model.classes)) == (100, 100)
+    assert len(learned.rejections) == 3 * 20
+    assert learned.rejections[0].reason == (
+        "labels must find room in max_features, 100 (got 'l100' after 100 others, whose constants and numbers take all of it)"
+    )
+    assert np.isnan(model.losses_packed(b"".join(packed([rows[100]])))[0]).all()
+    check_dict(model)
+
+
+def test_where_bytes_of_names_are_scarce_derived_features_which_take_none_still_get_rows():
+    model, n = Model(max_features=1000, seed=SEED), 300
+    long = "n" * 230
+    for i in range(n):
+        frequent = {f"day={i % 2}": 1, f"hour={i % 3}": 1}
+        model.learn_one(frequent | ({f"{long}{i}": 1} if i < 250 else {}), i % 2)
+    bound, used = 1000 * layout.NAME_BYTES, int(model.learner.weight_dict.sizes[1])
+    assert used > bound - bound // 10 - 300
+    assert any(" and " in name for name in model.weights)
 
 
 def test_without_a_cap_nothing_is_counted_or_kept_for_one():
