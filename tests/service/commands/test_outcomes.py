@@ -51,7 +51,13 @@ def test_what_can_t_be_meant_is_one_line(run, file, create):
     for arguments in (["m"], ["m", "a1"], ["m", "a1", "1", "--file", "x.csv"], ["nobody", "a1", "1"], ["m", "", "1"]):
         (line,) = errors(run("outcome", *arguments, code=2))
         assert line.startswith("Error: ")
-    for arguments in (["outcome", "m", "\udcff", "1"], ["predict", "m", "{}", "--outcome-id", "\udcff"]):
+    path = file("x.jsonl", b'{"a": 1, "target": 1}\n')
+    for arguments in (
+        ["outcome", "m", "\udcff", "1"],
+        ["outcome", "m", "a1", "\udcff"],
+        ["predict", "m", "{}", "--outcome-id", "\udcff"],
+        ["push", "m", path, "--id", "\udcff"],
+    ):
         (line,) = errors(run(*arguments, code=2))
         assert "must have no lone surrogates" in line
     (line,) = errors(run("predict", "m", '[{"a": 1}]', "--outcome-id", "a1", code=2))
