@@ -78,6 +78,8 @@ def _run(board: "Board", url: str, every: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
+    for name in ("COLUMNS", "LINES"):  # where a shell exports them, rich would keep to them when the terminal changes
+        os.environ.pop(name, None)
     console = Console()
     view = View(board, url, console)
     with contextlib.suppress(KeyboardInterrupt):

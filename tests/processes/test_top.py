@@ -20,6 +20,7 @@ from learner.service.store import Store
 from learner.service.store.embedded import Embedded
 from tests.conftest import wait_until
 
+SIZE = {"COLUMNS": "80", "LINES": "24"}  # as some shells export it
 TOP = [sys.executable, "-m", "learner", "top", "--every", "0.2"]
 
 
@@ -32,7 +33,7 @@ class Terminal:
         self.before = termios.tcgetattr(slave)
         self.process = subprocess.Popen(
             command,
-            env={**os.environ, "REDIS_URL": url, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "REDIS_URL": url, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | SIZE,
             stdin=slave,
             stdout=slave,
             stderr=slave,

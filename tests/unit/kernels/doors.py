@@ -40,5 +40,5 @@ def derivative(code, level, s, y):
 @door
 def evaluate(task, code, level, totals, metrics, s, y, importance, relative):
     """Count how good a score is; return the loss that learning reports, and the target as it is learned."""
-    state = records.State(totals, None, None, None, metrics, None, None)
+    state = records.State(totals, None, None, None, metrics, None, None, None)
     return tasks.evaluate(task, records.Loss(code, level), state, s, y, importance, relative)
