@@ -86,6 +86,7 @@ try learner predict spam '{"address": "nobody.org"}' --outcome-id order-2
 try learner set spam keep_predictions=1s default_outcome=0
 wait_until grep "settings changed" first.log
 grep -o "settings changed.*" first.log
+wait_until none_came # before another model takes the place of this one, and learns it
 
 title "A candidate learns the same entries and is compared; it takes the place of the model, and gives it back"
 try learner create next --beside spam --from-history --featurizer fields
@@ -110,7 +111,6 @@ wait_until grep '"waiting"' second.log
 kill_9 $first
 wait_until grep '"takeover"' second.log
 try learner status spam --check ready
-wait_until none_came
 learner status spam | grep -E "^(dead|late outcomes)"
 
 title "kill -9 once more: nobody is left, a probe says so, and producers go on"
