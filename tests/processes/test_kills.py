@@ -93,7 +93,7 @@ def test_kills_change_no_bit_of_what_is_learned_where_the_stream_pauses(
         packed = [examples[i] for i in piece]
         push_batches(client, "batch", packed, 25)
         client.xadd(KEYS.examples, {"learn": "held"})
-        time.sleep(rng.uniform(0, 0.08))
+        time.sleep(rng.uniform(0, 0.02))
         worker.kill()
         worker.wait()
         n_amid += Store(client, "m").status()["lag_entries"] > 0
