@@ -104,6 +104,7 @@ class Answering:
         self._number = self._n_many_bytes = self._n_reply_bytes = 0
         self._many_due = 0.0  # seconds for requests for many, earned by those for one
         self._answered_at = time.monotonic()
+        self._is_cut_off = False  # a look for requests in the middle of learning failed
         self._replies: list[tuple[bytes, bytes]] = []  # to be sent, with the ids of their requests
         self._done: list[bytes] = []
         self._kept: list[tuple[int, int]] = []  # requests that were answered, but come after one that is not
@@ -129,7 +130,10 @@ class Answering:
         examples_wait : bool
             Whether examples do: then answers take no longer than their share of the time that learning took.
         """
+        last = stream_id(self.last_request)
         for request_id, fields in requests:
+            if stream_id(request_id) <= last:  # it was read in the middle of learning, too, since these were read
+                continue
             self.last_request = request_id
             if b"deadline_ms" in fields and (came := self.clock.came_ms(request_id)) < stream_id(request_id)[0]:
                 self._came_ms[request_id] = came
@@ -158,6 +162,7 @@ class Answering:
     def answer(self, examples_wait: bool) -> None:
         """Answer requests for a while; all replies of that time, and the end of their requests, are one transaction."""
         self._answered_at = started = time.monotonic()
+        self._is_cut_off = False
         seconds = self.credit if examples_wait else ANSWER_SECONDS
         if self.is_idle or seconds <= 0.0:
             return
@@ -176,11 +181,12 @@ class Answering:
     @property
     def is_due(self) -> bool:
         """Whether requests may have waited for a while in the middle of learning."""
-        return time.monotonic() - self._answered_at > MEANWHILE_SECONDS
+        return not self._is_cut_off and time.monotonic() - self._answered_at > MEANWHILE_SECONDS
 
     def meanwhile(self) -> None:
-        """Answer for a while in the middle of learning."""
+        """Answer for a while in the middle of learning; after a failure not again before the loop has reached the server."""
         self.earn()
+        self._is_cut_off = True  # until `answer`
         requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
         self.take(requests, more=False, examples_wait=True)
 

@@ -369,6 +369,36 @@ def slowly(queue, monkeypatch, seconds):
     return given
 
 
+def test_what_was_answered_in_the_middle_of_learning_is_not_answered_again(client, create, own):
+    """The loop may have read the same requests before that."""
+    create()
+    queue, entries = queue_of(own, *({"record": "{}", "reply": REPLIES + "me", "id": str(i)} for i in range(5)))
+    queue.take(entries[:3], more=False, examples_wait=False)
+    queue.take(entries, more=False, examples_wait=False)
+    assert [reply["id"] for reply in replies(client)] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_look_for_requests_that_failed_is_not_repeated_before_the_loop_has_reached_the_server(
+    create, own, monkeypatch
+):
+    """Each would wait for the timeout, at every entry."""
+    create()
+    queue, _ = queue_of(own)
+    monkeypatch.setattr(answering, "MEANWHILE_SECONDS", -1.0)
+    assert queue.is_due
+
+    def away(after):
+        raise redis.TimeoutError
+
+    monkeypatch.setattr(queue.store.stream, "read_requests", away)
+    with pytest.raises(redis.TimeoutError):
+        queue.meanwhile()
+    assert not queue.is_due
+    queue.answer(examples_wait=False)
+    assert queue.is_due
+    assert queue.credit >= 0.0
+
+
 def test_one_question_is_answered_before_a_request_for_many_goes_on(client, create, own, monkeypatch):
     create()
     huge = {"batch": b"\x80" * 200, "reply": REPLIES + "me", "id": "huge"}
