@@ -72,6 +72,7 @@ try learner push spam wrong.jsonl
 learned
 try learner predict spam '{"address": "xyz@gmail.com"}'
 try learner rollback spam good
+wait_until grep "goes on from commit" first.log # the worker notices within a second
 try learner predict spam '{"address": "xyz@gmail.com"}'
 
 title "What is kept of a person is erased, while the worker runs: an answer and its record, and a feature by its name"
