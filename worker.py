@@ -16,7 +16,7 @@ import redis
 from learner import compiling
 from learner.commands import settable
 from learner.commands.exits import errors_as_lines
-from learner.commands.options import redis_option
+from learner.commands.options import log_format_option, redis_option
 from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service import log
 from learner.service.acceptance import Acceptance
@@ -415,13 +415,7 @@ def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool) -> bool:
     "--stop-on-trouble", is_flag=True, help="Exit when the stream goes bad; by default answer from the last commit."
 )
 @click.option("--metrics", metavar="[HOST:]PORT", help="Serve Prometheus metrics there; without HOST on 127.0.0.1.")
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Of the lines on the standard error: key=value pairs, or JSON objects.",
-)
+@log_format_option
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 @errors_as_lines
 def worker(

@@ -40,6 +40,7 @@ __all__ = [
     "is_terminal",
     "joined",
     "json_option",
+    "log_format_option",
     "make_spec",
     "model_options",
     "numbers",
@@ -82,6 +83,13 @@ durability_option = click.option(
     "--durability",
     type=click.Choice(["crash", "power", "failover"]),
     help="What an acknowledged write must outlive; see the README.",
+)
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of the lines on the standard error: key=value pairs, or JSON objects.",
 )
 replicas_option = click.option(
     "--replicas", default=1, show_default=True, type=click.IntRange(min=1), help="That must have it, with failover."

@@ -2,7 +2,7 @@
 
 import click
 
-from learner.commands.options import durability_option, redis_option, replicas_option
+from learner.commands.options import durability_option, log_format_option, redis_option, replicas_option
 from learner.errors import LearnerError
 
 __all__ = ["serve"]
@@ -17,13 +17,7 @@ DEFAULT_ADDRESS = "127.0.0.1:8080"
 )
 @durability_option
 @replicas_option
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Of the lines on the standard error: key=value pairs, or JSON objects.",
-)
+@log_format_option
 @redis_option
 def serve(
     listen: str, tokens: str | None, durability: str | None, replicas: int, log_format: str, redis_url: str | None

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from learner.errors import LearnerError, show
 from learner.http.refusals import RefusedError
 from learner.service import log
-from learner.service.wire.keys import NAME
+from learner.service.wire.keys import is_name
 
 __all__ = ["ROLES", "Tokens"]
 
@@ -95,12 +95,11 @@ class Tokens:
         known = [token for token in self._tokens if hmac.compare_digest(token.digest, digest)]
         if not known:
             raise RefusedError(401, "token must be one of the server's (it is not)", CHALLENGE)
-        fitting = [token for token in known if role in token.roles]
-        if not fitting:
-            has = ", ".join(sorted(known[0].roles))
+        (token,) = known  # none stands in the file twice
+        if role not in token.roles:
+            has = ", ".join(sorted(token.roles))
             raise RefusedError(403, f"token must have the role {role} for this (it has {has})")
-        token = next((token for token in fitting if token.allows(model)), None)
-        if token is None:
+        if not token.allows(model):
             raise RefusedError(403, f"token must be for the model {show(model)} (it is for others)")
         return token
 
@@ -179,7 +178,7 @@ def _token(row: dict[str, Any], where: str) -> Token:
     if models is not None and not _are_texts(models):
         raise LearnerError(f"{where}: models must be a list of names (got {show(models)})")
     for model in models or ():
-        if not re.fullmatch(NAME, model):
+        if not is_name(model):
             raise LearnerError(f"{where}: models must be names of models, without candidates (got {show(model)})")
     return Token(_digest(row, where), frozenset(roles), None if models is None else frozenset(models))
 

@@ -6,7 +6,6 @@ nothing, and the consumer group is not its. The hash ``candidates`` of OLD has a
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import redis
 
 from learner.errors import LearnerError, StoreError, show
 from learner.service.store.position import NEVER, count_between, stream_id
-from learner.service.wire import GROUP, NAME, Keys
+from learner.service.wire import GROUP, Keys, is_name
 from learner.stored import require_readable
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def names(store: "Store") -> list[str]:
 def names_in(fields: Iterable[bytes]) -> list[str]:
     """Return the names of candidates among the fields of the hash of notes, in order."""
     texts = (name.decode(errors="replace") for name in fields)
-    return sorted(name for name in texts if re.fullmatch(NAME, name))
+    return sorted(filter(is_name, texts))
 
 
 def stores(store: "Store") -> list["Store"]:

@@ -14,7 +14,7 @@ import redis
 
 from learner.service.store.cluster import nodes, towards
 from learner.service.store.paging import pages
-from learner.service.wire import MODELS, NAME, Keys
+from learner.service.wire import MODELS, Keys, is_name
 
 __all__ = ["memory", "models", "register", "registered", "unregister"]
 
@@ -36,7 +36,7 @@ def unregister(client: redis.Redis, model: str) -> None:
 def registered(client: redis.Redis) -> list[str]:
     """Return the names that the set has, in any order; none if this user may not read it: SMEMBERS."""
     with contextlib.suppress(redis.exceptions.NoPermissionError):
-        return [name for member in _members(client) if _is_name(name := member.decode(errors="replace"))]
+        return [name for member in _members(client) if is_name(name := member.decode(errors="replace"))]
     return []
 
 
@@ -56,7 +56,7 @@ def models(client: redis.Redis) -> list[str]:
         if not known:
             raise
         seen = set()
-    is_model = {name: _is_there(client, Keys(name).spec) for name in known - seen if _is_name(name)}
+    is_model = {name: _is_there(client, Keys(name).spec) for name in known - seen if is_name(name)}
     for name in seen - known:
         register(client, name)
     for name in known - seen:
@@ -102,9 +102,5 @@ def _scan(client: redis.Redis, pattern: str) -> Iterator[tuple[str, bytes]]:
     """Yield (model, key) for each key of a model that matches a pattern."""
     for key in client.scan_iter(match=pattern, count=PAGE_KEYS):
         match = re.match(rb"learner:\{([^}]*)\}:", key)
-        if match and _is_name(name := match[1].decode(errors="replace")):
+        if match and is_name(name := match[1].decode(errors="replace")):
             yield name, key
-
-
-def _is_name(text: str) -> bool:
-    return bool(re.fullmatch(NAME, text))

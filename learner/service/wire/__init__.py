@@ -34,7 +34,7 @@ from learner.service.wire.entries import (
     rejected_entry,
     size_of,
 )
-from learner.service.wire.keys import GROUP, MODELS, NAME, REPLIES, Keys
+from learner.service.wire.keys import GROUP, MODELS, REPLIES, Keys, is_name
 from learner.service.wire.outcomes import Kept, OutcomeFields, decode_kept, encode_kept, expiry_of, is_outcome
 from learner.service.wire.requests import (
     REPLY_SECONDS,
@@ -60,7 +60,6 @@ __all__ = [
     "MAX_SHORT_BYTES",
     "MAX_VALUE_BYTES",
     "MODELS",
-    "NAME",
     "REJECTED_BYTES",
     "REPLIES",
     "REPLY_SECONDS",
@@ -89,6 +88,7 @@ __all__ = [
     "expiry_of",
     "has_records",
     "is_learn_held",
+    "is_name",
     "is_one",
     "is_outcome",
     "pack_together",

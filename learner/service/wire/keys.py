@@ -5,7 +5,7 @@ import re
 
 from learner.errors import SpecError, show
 
-__all__ = ["GROUP", "MODELS", "NAME", "REPLIES", "Keys"]
+__all__ = ["GROUP", "MODELS", "REPLIES", "Keys", "is_name"]
 
 REPLIES = "learner:replies:"  # replies go only to keys that start with this, or with a model's `Keys.replies`
 MODELS = "learner:models"  # the set of all models' names
@@ -118,6 +118,15 @@ class Keys:
         return f"{self.state}names:{segment}"
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a model, a candidate or a snapshot.
+
+    >>> is_name("spam-2"), is_name("spam/words"), is_name("")
+    (True, False, False)
+    """
+    return bool(re.fullmatch(NAME, text))
+
+
 def _require_name(kind: str, name: str) -> None:
-    if not re.fullmatch(NAME, name):
+    if not is_name(name):
         raise SpecError(f"{kind} name must be 1 to 64 of the characters A-Z a-z 0-9 _ . - (got {show(name)})")
