@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from learner import compiling
@@ -47,6 +48,10 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
         if item.path.is_relative_to(here) and (mark := MARKS.get(item.path.relative_to(here).parts[0])):
             item.add_marker(mark)
 
+
+# on a busy machine nothing fails because it took long
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 compiling.choose_target()  # as our commands do, so that the processes that tests start find what is compiled here
 
