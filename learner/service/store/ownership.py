@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -101,7 +101,10 @@ class Ownership:
         with self._link.client.pipeline() as pipe:
             pipe.hgetall(self._link.keys.owner)
             pipe.get(self._link.keys.lease)
-            fields, sign = pipe.execute()
+            return self.parsed(*pipe.execute())
+
+    def parsed(self, fields: Mapping[bytes, bytes], sign: bytes | None) -> Owner:
+        """Return the owner whose fields and last sign of life the server has, as `read` does."""
         with require_readable(f"owner of {self._link.keys.model!r}", f"delete {self._link.keys.owner}"):
             owner = Owner({key.decode(): value.decode() for key, value in fields.items()}, sign)
             str(owner) if "worker" in owner.fields else owner.lease_seconds
