@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from learner.service.working import Worker
 
 DRAIN_SECONDS = 20.0  # after a signal, for the last commits
-BLOCK_MS = 1000
 GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for
-CONNECTIONS = 3  # open files that a model may need
 
 
 @click.command()
@@ -66,14 +64,14 @@ def fleet(
     SIGTERM or SIGINT, with everything committed and all models given up within 20 s.
     """
     from learner.service.exporting import serve_metrics
-    from learner.service.fleet import Fleet
+    from learner.service.fleet import CONNECTIONS, Fleet, connect
 
     log.choose_format(log_format)
     name = f"fleet of {models}"
     compiling.announcer = compiling.Announcer(functools.partial(log.line, "compile"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
-    client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
+    client = connect(embedded.find_or_start(redis_url), max_models)
     connection.require_version(client)
     gc.set_threshold(GARBAGE_OBJECTS)
     _raise_open_files(CONNECTIONS * max_models)

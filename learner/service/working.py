@@ -269,7 +269,7 @@ class Worker:
             self.following.follow(self.learning.acceptance)
             if not self.fleet:
                 self.strays.look_if_due()
-            self.minutes.tell_if_due()
+                self.minutes.tell_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
             if is_done and burst and not expiring.expire(self.committing.commit) and not self.flushing.flush():
                 break

@@ -26,21 +26,26 @@ from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service import log
 from learner.service.answering import MEANWHILE_SECONDS
 from learner.service.fleet.hearts import FleetHeart
-from learner.service.fleet.member import Member
+from learner.service.fleet.member import LAST_PAUSE_SECONDS, Member
 from learner.service.fleet.sharing import Part, n_to_take, surplus
 from learner.service.fleet.vacancies import Vacancies
 from learner.service.lease import heart_of, process_name
+from learner.service.reading import BLOCK_MS
 from learner.service.stopping import note_stop
 from learner.service.store import Store, connection, embedded, fleets, registry
 from learner.service.store.link import Lines
 from learner.service.store.ownership import Owner
+from learner.service.store.waking import Waking
 from learner.service.working import Worker
 
-__all__ = ["Fleet"]
+__all__ = ["CONNECTIONS", "Fleet", "connect"]
 
 CONTROL_SECONDS = 1.0  # between two looks after the fleet
+ADOPT_SECONDS = 0.02  # between two looks at the models that are being taken over
 GIVE_SECONDS = 0.1  # of such a look, for giving models back
 RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again
+CONNECTIONS = 4  # that a model may need at most: of a cluster, each slot has its own
+SPARE_CONNECTIONS = 100
 LOOKS_A_SECOND = 100  # at models with nothing to do: settings that changed, outcomes that didn't come
 COMMIT_SHARE = 0.25  # of the time, for writing commits: when it takes more, they come less often
 LAST_COMMIT_SECONDS = 30.0  # between two commits of a model, at most
@@ -105,8 +110,7 @@ class Fleet:
         self._going_on: deque[Member] = deque()  # with more to do
         self._due: list[tuple[float, int, Member]] = []  # a heap of turns that come at some time; old ones, too
         self._numbers = itertools.count()
-        self._looked_others: dict[Member, float] = {}
-        self._looked_others_at = 0.0
+        self._looked_at = 0.0
         self._controlled_at = -CONTROL_SECONDS
         self._n_commits = self._commit_sum = 0.0
         self._said: dict[str, float] = {}
@@ -142,41 +146,52 @@ class Fleet:
         if self._due:
             until = min(until, self._due[0][0])
         if self._taken:
-            until = min(until, now + 0.02)
-        is_busy = self._fresh or self._going_on
-        for key, _ in self._selector.select(0.0 if is_busy else max(until - now, 0.0)):
-            self._woken(key.data)
+            until = min(until, now + ADOPT_SECONDS)
+        for member in self._woken(0.0 if self._fresh or self._going_on else max(until - now, 0.0)):
+            self._queue(member)
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             due, _, member = heapq.heappop(self._due)
             if due == member.due:
-                member.due = math.inf
-                self._fresh.append(member)
+                self._queue(member)
 
-    def _woken(self, member: Member) -> None:
-        try:
-            member.waking.end()
-        except redis.RedisError as error:
-            self._forget_descriptor(member)
-            self._pause(member, error)
-        else:
-            member.due = math.inf
-            self._fresh.append(member)
+    def _woken(self, seconds: float) -> list[Member]:
+        """Return the models for which something comes within some seconds; those with requests at the end."""
+        woken: dict[Member, None] = {}
+        asked: dict[Member, None] = {}
+        for key, _ in self._selector.select(seconds):
+            member, waking = key.data
+            self._forget(waking)
+            try:
+                waking.end()
+            except redis.RedisError as error:
+                self._pause(member, error)
+            else:
+                (asked if waking is member.requests else woken)[member] = None
+        return [*(member for member in woken if member not in asked), *asked]
+
+    def _queue(self, member: Member) -> None:
+        """Have a model's turn come soon: that of the one that was queued last comes first."""
+        if not member.is_queued:
+            member.is_queued, member.due = True, math.inf
+            self._fresh.appendleft(member)
 
     def _give_turns(self) -> None:
-        """Give a turn to each model for which something has just come, and to one that has more to do."""
+        """Give a turn to each model for which something has come, and to one that has more to do."""
         some, self._fresh = self._fresh, deque()
         if self._going_on:
             some.append(self._going_on.popleft())
         for member in some:
-            if self.members.get(member.model) is member:
+            member.is_queued = False
+            if self.members.get(member.model) is member and not self.stopping:
                 self._give_turn(member)
-            if self.stopping:
-                break
 
     def _give_turn(self, member: Member) -> None:
         try:
             seconds = member.turn()
+            self._wake_on(member, member.wait_for_requests())
+            if seconds > 0.0:
+                self._wake_on(member, member.wait_for_examples())
         except FencedError as error:
             self._lose(member, error, retry_seconds=0.0)
         except redis.RedisError as error:
@@ -189,61 +204,56 @@ class Fleet:
         except Exception as error:  # noqa: BLE001  (no other model is to suffer)
             self._lose(member, error)
         else:
-            self._after_turn(member, seconds)
-
-    def _after_turn(self, member: Member, seconds: float) -> None:
-        if seconds <= 0.0:
-            self._going_on.append(member)
-            return
-        try:
-            member.begin_waiting()
-            self._register(member)
-        except redis.RedisError as error:
-            self._pause(member, error)
-            return
-        self._due_in(member, min(seconds, max(len(self.members) / LOOKS_A_SECOND, 1.0)))
+            if seconds > 0.0:
+                self._due_in(member, min(seconds, max(len(self.members) / LOOKS_A_SECOND, 1.0)))
+            elif not member.is_queued:
+                member.is_queued = True
+                self._going_on.append(member)
 
     def _due_in(self, member: Member, seconds: float) -> None:
         member.due = time.monotonic() + seconds
         heapq.heappush(self._due, (member.due, next(self._numbers), member))
 
-    def _register(self, member: Member) -> None:
-        if (descriptor := member.waking.fileno()) != member.descriptor:
-            self._forget_descriptor(member)
-            self._selector.register(descriptor, selectors.EVENT_READ, member)
-            member.descriptor = descriptor
+    def _wake_on(self, member: Member, waking: Waking) -> None:
+        if waking.descriptor < 0:
+            waking.descriptor = waking.fileno()
+            self._selector.register(waking.descriptor, selectors.EVENT_READ, (member, waking))
 
-    def _forget_descriptor(self, member: Member) -> None:
-        if member.descriptor >= 0:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(member.descriptor)
-            member.descriptor = -1
+    def _forget(self, waking: Waking) -> None:
+        if waking.descriptor >= 0:
+            self._selector.unregister(waking.descriptor)
+            waking.descriptor = -1
 
     def answer_others(self, worker: Worker) -> None:
-        """Answer the requests of other models, in the middle of one's learning, when something has come for them."""
+        """Answer the requests of other models that have come, in the middle of one's learning."""
         now = time.monotonic()
-        if now - self._looked_others_at < MEANWHILE_SECONDS:
+        if now - self._looked_at < MEANWHILE_SECONDS:
             return
-        self._looked_others_at = now
-        for key, _ in self._selector.select(0):
-            other: Member = key.data
-            if other.worker is not worker and now - self._looked_others.get(other, 0.0) > 5 * MEANWHILE_SECONDS:
-                self._looked_others[other] = now
-                other.worker.answer_meanwhile()
+        self._looked_at = now
+        for member in self._woken(0.0):
+            if not member.requests.is_waiting and member.worker is not worker:
+                member.worker.answer_meanwhile()
+                with contextlib.suppress(redis.RedisError):  # its turn has the same trouble
+                    self._wake_on(member, member.wait_for_requests())
+            self._queue(member)
 
     # ---- troubles ----
     def _pause(self, member: Member, error: redis.RedisError) -> None:
         """Have a model wait after a trouble of its server that passes."""
-        self._forget_descriptor(member)
-        member.waking.close()
+        self._end_waiting(member)
         self._say("retry", f"{member.server}: {connection.passing_trouble(error)}, trying again ({error})", "warning")
         self._due_in(member, member.pause())
         self._find_server()
 
+    def _end_waiting(self, member: Member) -> None:
+        for waking in (member.examples, member.requests):
+            self._forget(waking)
+        member.close()
+
     def _find_server(self) -> None:
         """Use the server's new address, if it is an embedded one that was started again."""
         url = embedded.find(self.redis_url)
-        if url is None or connection.address(client := connection.client(url)) == connection.address(self.client):
+        if url is None or connection.address(client := connect(url, self.most)) == connection.address(self.client):
             return
         self.client = client
         for member in self.members.values():
@@ -258,13 +268,12 @@ class Fleet:
         except Exception as trouble:  # noqa: BLE001  (no other model is to suffer)
             self._lose(member, trouble)
         else:
-            self._going_on.append(member)
+            self._queue(member)
 
     def _lose(self, member: Member, error: Exception, retry_seconds: float = RETRY_SECONDS) -> None:
         """Work a model no more, because of an error."""
         self.members.pop(member.model, None)
-        self._forget_descriptor(member)
-        member.waking.close()
+        self._end_waiting(member)
         member.worker.owning.close()
         if retry_seconds:
             self._retry_at[member.model] = time.monotonic() + retry_seconds
@@ -304,13 +313,14 @@ class Fleet:
             if future.cancelled():
                 continue
             if error := future.exception():
-                self._retry_at[name] = time.monotonic() + RETRY_SECONDS
+                passes = isinstance(error, redis.RedisError) and connection.passing_trouble(error)
+                self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if passes else RETRY_SECONDS)
                 text = str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
                 self._say("untaken", f"model {name!r} can't be worked: {text}", "error")
             elif member := future.result():
                 member.worker.committing.commit_seconds = self.commit_seconds
                 self.members[name] = member
-                self._fresh.append(member)
+                self._queue(member)
 
     # ---- looking after the fleet ----
     def _control_if_due(self) -> None:
@@ -380,7 +390,7 @@ class Fleet:
 
     def _finish(self, member: Member, reason: str) -> None:
         """Commit what a model has learned, and give it up."""
-        self._forget_descriptor(member)
+        self._end_waiting(member)
         try:
             member.finish()
         except Exception as error:  # noqa: BLE001  (no other model is to suffer)
@@ -408,6 +418,11 @@ class Fleet:
         with contextlib.suppress(redis.RedisError):
             fleets.drop_note(self.client, self.name)
         self._selector.close()
+
+
+def connect(url: str, most: int) -> redis.Redis:
+    """Return a connection to the server, or to the cluster, for so many models."""
+    return connection.client(url, block_ms=BLOCK_MS, most=CONNECTIONS * most + SPARE_CONNECTIONS)
 
 
 def _rank(model: str, own: str, others: list[fleets.Note]) -> int:

@@ -9,7 +9,7 @@ from learner.service.store import connection
 from learner.service.store.waking import Waking
 from learner.service.working import Turns, Worker
 
-__all__ = ["Member"]
+__all__ = ["LAST_PAUSE_SECONDS", "Member"]
 
 TURN_SECONDS = 0.02  # that a turn takes while many examples wait, about
 MEMORY_SECONDS = 10.0  # over which a cost is a mean, about
@@ -30,16 +30,19 @@ class Member:
         The share of a processor that its turns took lately, with `IDLE_COST`.
     due : float
         By `time.monotonic`: when its next turn comes even if nothing comes for it.
-    descriptor : int
-        What becomes readable when something does; negative: it is not waited for.
+    is_queued : bool
+        Whether its next turn comes soon.
+    examples, requests : Waking
+        What wakes it.
     """
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.waking = Waking(worker.store)
+        client, keys = worker.store.client, worker.store.keys
+        self.examples, self.requests = Waking(client, keys.examples), Waking(client, keys.requests)
         self.cost = IDLE_COST
-        self.due = 0.0
-        self.descriptor = -1
+        self.due = math.inf
+        self.is_queued = False
         self._turns: Turns | None = None
         self._only_answers = False
         self._busy_seconds = 0.0
@@ -90,10 +93,24 @@ class Member:
         self._pause_seconds = min(max(2 * self._pause_seconds, FIRST_PAUSE_SECONDS), LAST_PAUSE_SECONDS)
         return self._pause_seconds
 
-    def begin_waiting(self) -> None:
-        """Have its descriptor become readable when an example or a request comes, unless it does so already."""
-        if not self.waking.is_waiting:
-            self.waking.begin(self.worker.read_up_to, self.worker.answering.last_request)
+    def wait_for_requests(self) -> Waking:
+        """Have it be woken when a request comes."""
+        if not self.requests.is_waiting:
+            self.requests.begin(self.worker.answering.last_request)
+        return self.requests
+
+    def wait_for_examples(self) -> Waking:
+        """Have it be woken when an example comes."""
+        if not self.examples.is_waiting:
+            self.examples.begin(self.worker.read_up_to)
+        return self.examples
+
+    def close(self) -> None:
+        """Be woken no more; if its server is another one by now, it is the one to wait for then."""
+        client, keys = self.worker.store.client, self.worker.store.keys
+        self.examples.close()
+        self.requests.close()
+        self.examples, self.requests = Waking(client, keys.examples), Waking(client, keys.requests)
 
     def measure(self, seconds: float) -> None:
         """Bring the cost up to date, `seconds` after the last time."""
@@ -109,7 +126,6 @@ class Member:
         Exception
             Whatever ends a worker.
         """
-        self.waking.close()
         worker = self.worker
         worker.stop()
         if self._turns is None and worker.committing.n_uncommitted:

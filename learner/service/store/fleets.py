@@ -4,6 +4,7 @@ Each process of a fleet keeps a note in the hash ``learner:fleet``: which models
 The note is no lock: who owns a model, its own keys say. In a cluster it lies in a slot of its own.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,8 @@ import redis
 
 from learner.errors import LearnerError
 from learner.service.lease import process_ended
-from learner.service.store.cluster import grouped, towards
+from learner.service.store.cluster import grouped, together, towards
+from learner.service.store.paging import pages
 from learner.service.store.processes import server_time
 from learner.service.wire import FLEET
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from learner.service.store.ownership import Owner
 
 __all__ = ["Note", "drop_note", "notes", "owners", "signs", "write_note"]
+
+AT_ONCE = 1000  # keys of a command
 
 
 @dataclass(frozen=True)
@@ -104,18 +108,13 @@ def _read(text: bytes) -> Note | None:
 
 
 def signs(client: Any, stores: "Sequence[Store]") -> "dict[str, bytes | None]":
-    """Return the last sign of life of each model's owner, by the model's name: GET. Where the server is away, there is none."""
+    """Return the last sign of life of each model's owner, by the model's name: MGET. What is away is missing."""
     found: dict[str, bytes | None] = {}
-    for there, some in grouped(client, stores, _key):
-        with there.pipeline(transaction=False) as pipe:
-            for store in some:
-                pipe.get(store.keys.lease)
-            replies = pipe.execute(raise_on_error=False)
-        found |= {
-            store.keys.model: reply
-            for store, reply in zip(some, replies, strict=True)
-            if not isinstance(reply, Exception)
-        }
+    for there, some in together(client, stores, _key):
+        for page in pages(some, AT_ONCE):
+            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+                replies = there.mget([store.keys.lease for store in page])
+                found |= {store.keys.model: reply for store, reply in zip(page, replies, strict=True)}
     return found
 
 

@@ -6,38 +6,46 @@ from learner.service.store.line import Line
 from learner.service.store.reading import blocking, entries_of
 
 if TYPE_CHECKING:
-    from learner.service.store import Store
+    import redis
 
 __all__ = ["Waking"]
 
 
 class Waking:
-    """A model's connection of this kind: XREAD with BLOCK of ``examples`` and ``requests``; what it reads is read again later.
+    """A connection of this kind, for one stream: XREAD with BLOCK. What it reads is dropped, and read again.
 
     Parameters
     ----------
-    store : Store
-        The model's place in Redis.
+    client : redis.Redis
+        For the stream's server.
+    stream : str
+        Its key.
+
+    Attributes
+    ----------
+    descriptor : int
+        Where it is waited for; negative: nowhere.
     """
 
-    def __init__(self, store: "Store") -> None:
-        self._keys = store.keys
-        self._line = Line(store.client)
+    def __init__(self, client: "redis.Redis", stream: str) -> None:
+        self._stream = stream
+        self._line = Line(client)
+        self.descriptor = -1
 
     @property
     def is_waiting(self) -> bool:
         """Whether the server has still to write."""
         return self._line.is_open
 
-    def begin(self, cursor: bytes, last_request: bytes) -> None:
-        """Have the server write once there is an example after `cursor`, or a request after the last one.
+    def begin(self, after: bytes) -> None:
+        """Have the server write once there is an entry after this one.
 
         Raises
         ------
         redis.RedisError
             When it can't be asked.
         """
-        self._line.send([blocking({self._keys.examples: cursor, self._keys.requests: last_request}, 1, 0)])
+        self._line.send([blocking({self._stream: after}, 1, 0)])
 
     def fileno(self) -> int:
         """Return the file descriptor that becomes readable when the server writes, or is lost."""
@@ -49,7 +57,7 @@ class Waking:
         Raises
         ------
         redis.RedisError
-            When it was lost instead, or one of the keys holds no stream.
+            When it was lost instead, or the key holds no stream.
         """
         (reply,) = self._line.replies()
         entries_of(reply, {})
