@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 20.0  # after a signal, for the last commits
 GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for
+SWITCH_SECONDS = 0.0005  # until another thread has its turn: one that writes commits holds up answers no longer
 
 
 @click.command()
@@ -74,6 +75,7 @@ def fleet(
     client = connect(embedded.find_or_start(redis_url), max_models)
     connection.require_version(client)
     gc.set_threshold(GARBAGE_OBJECTS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     _raise_open_files(CONNECTIONS * max_models)
     process = Fleet(client, redis_url, models, max_models, _new_worker, commit_seconds, lease_seconds)
     if metrics:
