@@ -15,7 +15,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from secrets import token_hex
@@ -30,7 +30,8 @@ from learner.service.fleet.hearts import FleetHeart
 from learner.service.fleet.member import LAST_PAUSE_SECONDS, Member
 from learner.service.fleet.sharing import Part, n_to_take, surplus
 from learner.service.fleet.vacancies import Vacancies
-from learner.service.lease import heart_of, process_name
+from learner.service.flushing import HELD_SECONDS
+from learner.service.lease import LEASE_SECONDS, heart_of, process_name
 from learner.service.reading import BLOCK_MS
 from learner.service.stopping import note_stop
 from learner.service.store import Store, connection, embedded, fleets, registry
@@ -71,12 +72,12 @@ class Fleet:
         Which models it is for: ``*`` stands for anything.
     most : int
         How many models it works at most.
-    new_worker : callable
-        Makes the worker of a model from its store and this fleet.
     commit_seconds : float
         The shortest time between two commits of a model while examples come.
     lease_seconds : float
         For how long it may give no sign of life before others take its models over.
+    held_seconds : float
+        For how long a model holds examples back, at most, while few come.
 
     Attributes
     ----------
@@ -90,17 +91,17 @@ class Fleet:
         redis_url: str | None,
         pattern: str,
         most: int,
-        new_worker: "Callable[[Store, Fleet], Worker]",
-        commit_seconds: float,
-        lease_seconds: float,
+        commit_seconds: float = 2.0,
+        lease_seconds: float = LEASE_SECONDS,
+        held_seconds: float = HELD_SECONDS,
     ) -> None:
         self.client = client
         self.redis_url = redis_url
         self.pattern = pattern
         self.most = most
-        self.new_worker = new_worker
         self.commit_seconds = self._least_commit_seconds = commit_seconds
         self.lease_seconds = lease_seconds
+        self.held_seconds = held_seconds
         self.members: dict[str, Member] = {}
         self.stopping = False
         self.lines = Lines()
@@ -297,8 +298,10 @@ class Fleet:
         member.worker.owning.close()
         if retry_seconds:
             self._retry_at[member.model] = time.monotonic() + retry_seconds
-        code = getattr(error, "exit_code", LearnerError.exit_code)
-        text = str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
+        code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
+        with contextlib.suppress(redis.RedisError):
+            if isinstance(error, FencedError) and member.worker.store.ownership.is_lent():
+                code, text = 0, "an administrator has the model for a moment"
         note_stop(member.worker.store, code, text)
         with contextlib.suppress(redis.RedisError, LearnerError):  # nobody has to wait for its silence
             member.worker.owning.release()
@@ -315,7 +318,8 @@ class Fleet:
         """Take a model over, in the taking thread; None: another process was faster."""
         if self.stopping:
             return None
-        worker = self.new_worker(Store(self.client, name, self.lines), self)
+        store = Store(self.client, name, self.lines)
+        worker = Worker(store, self.commit_seconds, self.lease_seconds, held_seconds=self.held_seconds, fleet=self)
         if not worker.take_from(owner):
             return None
         event = "takeover" if worker.owning.replaced else "start"
@@ -339,8 +343,7 @@ class Fleet:
             if error := future.exception():
                 passes = isinstance(error, redis.RedisError) and connection.passing_trouble(error)
                 self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if passes else RETRY_SECONDS)
-                text = str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
-                self._say("untaken", f"model {name!r} can't be worked: {text}", "error")
+                self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
             elif member := future.result():
                 member.worker.committing.commit_seconds = self.commit_seconds
                 self.members[name] = member
@@ -452,6 +455,10 @@ class Fleet:
         with contextlib.suppress(redis.RedisError):
             fleets.drop_note(self.client, self.name)
         self._selector.close()
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
 
 
 def connect(url: str, most: int) -> redis.Redis:
