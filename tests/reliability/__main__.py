@@ -3,10 +3,13 @@
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from tests import reliability
-from tests.reliability import Row
 from tests.reliability.running import each, tests
+
+if TYPE_CHECKING:
+    from tests.reliability import Row
 
 
 def main() -> None:
