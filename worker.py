@@ -31,6 +31,7 @@ from learner.service.following import Following
 from learner.service.keeping import Expiring, Keeping
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS
+from learner.service.leaving import Leaving
 from learner.service.measuring import MEASURED, Measuring
 from learner.service.only_answering import OnlyAnswering
 from learner.service.owning import Owning
@@ -119,6 +120,7 @@ class Worker:
         self.answering = Answering(store, self.model, self.recovery, self.counts)
         self.answering.pack = self.learning.pack
         self.answering.keeping = self.keeping = Keeping(store, self.learning)
+        self.leaving = Leaving(store, self.answering, self.counts)
         self.measuring = self._new_measuring()
         parts = self.learning, self.committing, self.recovery, self.answering
         self.checking = Checking(store, self.owning, *parts)
@@ -208,6 +210,7 @@ class Worker:
         flushing = Flushing(self.store.stream, self.learning, self.held_seconds)
         expiring = Expiring(self.keeping, self.answering.clock, position.last.encode())
         while not self.stopping:
+            self.leaving.look_if_due()
             was_idle = self.answering.is_idle
             batch = self._read(reading, wait=was_idle and not burst)
             batch = batch._replace(examples=self.keeping.found(batch.examples))
@@ -234,7 +237,7 @@ class Worker:
 
     def _read(self, reading: Reading, wait: bool) -> Batch:
         """Read the next examples, and requests unless some wait to be answered."""
-        requests_after = None if self.answering.waiting else self.answering.last_request
+        requests_after = None if self.answering.waiting or self.answering.is_left else self.answering.last_request
         cursor, collected, measured = self.learning.cursor, self.measuring.collected, self.recovery.is_going_on
         try:
             return reading.read(cursor, collected, requests_after, wait, measured)
@@ -271,8 +274,8 @@ class Worker:
             self._make()
             self.committing.load()
             self.recovery.begin()
-            cursor, parts = self.learning.cursor, (self.owning, self.recovery, self.answering, self.checking)
-            only = OnlyAnswering(self.store, cursor, *parts, self.minutes)
+            parts = self.owning, self.recovery, self.answering, self.leaving, self.checking
+            only = OnlyAnswering(self.store, self.learning.cursor, *parts, self.minutes)
             return only.run(error, self.is_stopping, lambda: self.following.follow(self.learning.acceptance))
         except FencedError:
             return not self._take_up_again()

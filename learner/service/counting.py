@@ -61,6 +61,8 @@ class Counts:
         How long requests took, from when they came until their replies were sent, errors too.
     n_errors : int
         Replies that were an error.
+    n_answerers : int
+        Answerers that live.
     figures : mapping
         Those of the last commit: see `learner.service.committing.figures_of`; empty before the first.
     """
@@ -68,6 +70,7 @@ class Counts:
     commit_seconds: Histogram = field(default_factory=Histogram)
     request_seconds: Histogram = field(default_factory=Histogram)
     n_errors: int = 0
+    n_answerers: int = 0
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 

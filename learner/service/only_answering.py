@@ -8,12 +8,15 @@ from learner.service.answering import Answering
 from learner.service.checking import Checking
 from learner.service.counting import Minutes
 from learner.service.following import ACCEPTANCE
+from learner.service.leaving import Leaving
 from learner.service.owning import Owning
 from learner.service.reading import Batch, Reading
 from learner.service.recovery import Recovery
 from learner.service.store import Store
 
-__all__ = ["OnlyAnswering"]
+__all__ = ["OnlyAnswering", "notice_of"]
+
+LEFT_SECONDS = 0.1  # between two rounds while requests are left to answerers
 
 
 class OnlyAnswering:
@@ -34,6 +37,7 @@ class OnlyAnswering:
         owning: Owning,
         recovery: Recovery,
         answering: Answering,
+        leaving: Leaving,
         checking: Checking,
         minutes: Minutes,
     ) -> None:
@@ -42,6 +46,7 @@ class OnlyAnswering:
         self.owning = owning
         self.recovery = recovery
         self.answering = answering
+        self.leaving = leaving
         self.checking = checking
         self.minutes = minutes
 
@@ -82,7 +87,10 @@ class OnlyAnswering:
     def _read_and_answer(self, reading: Reading) -> None:
         """Read requests, and no examples, and answer for a while."""
         batch, answering = Batch([], [], False), self.answering
-        if not answering.waiting:
+        self.leaving.look_if_due()
+        if answering.is_left:
+            time.sleep(LEFT_SECONDS)
+        elif not answering.waiting:
             measured = self.recovery.is_going_on
             batch = reading.read_requests(self.cursor, answering.last_request, measured, wait=answering.is_idle)
         self.owning.require()
@@ -93,10 +101,15 @@ class OnlyAnswering:
         model = self.store.keys.model
         self.store.ownership.note_trouble(trouble)
         self.store.processes.note("answering_only" if trouble else "running")
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        what = f"learning has ended ({since}): answers are those of commit {self.store.commits.number}"
+        what = notice_of(self.store.commits.number)
         self.answering.notice = what if trouble else ""
         if trouble:
             log.event(model, "answering_only", f"{what}; {trouble}", "error", commit=self.store.commits.number)
         else:
             log.event(model, "running", "learning goes on")
+
+
+def notice_of(commit: int) -> str:
+    """Return what replies say once learning has ended, as of now."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    return f"learning has ended ({since}): answers are those of commit {commit}"

@@ -1,8 +1,9 @@
-"""Access rules (Redis ACLs) for four roles, made from a model's keys.
+"""Access rules (Redis ACLs) for five roles, made from a model's keys.
 
 ===========  ==================================================================================================================
 producer     pushes examples, and reads how many are not learned yet
 worker       learns them, answers, commits; also as the worker of a candidate
+answerer     answers from the last commit; it can write nothing that was learned
 asker        asks for predictions: pushes requests, reads replies
 monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
 ===========  ==================================================================================================================
@@ -24,14 +25,13 @@ from learner.service.wire import Keys
 
 __all__ = ["ROLES", "rules", "set_user"]
 
-ROLES = ("producer", "worker", "asker", "monitor")
+ROLES = ("producer", "worker", "answerer", "asker", "monitor")
 
 CONNECTING = ["ping", "client|setname", "client|setinfo", "cluster|slots"]
 TRANSACTION = ["multi", "exec", "discard", "unwatch"]
-KEEPING = [  # answers until their outcomes come
-    *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
-    *("zadd", "zrem", "zcard", "zrangebyscore"),
-]
+KEEPING = ["setnx", "set", "get", "incrby", "zadd", "zcard"]  # answers until their outcomes come
+FORGETTING = ["eval", "mget", "strlen", "unlink", "decrby", "zrem", "zrangebyscore"]  # them then
+ENDING = ["xlen", "xtrim", "xdel", "xack", "xinfo|stream", "xgroup|create", "del"]  # what a request was
 WORKING_BESIDE = [  # on what candidates have
     *("watch", "get", "set", "setrange", "del", "unlink", "expire"),
     *("hget", "hgetall", "hmget", "hset", "hdel", "hincrby", "xadd", "xrevrange"),
@@ -46,6 +46,13 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
     """
     keys = Keys(model)
     anything_of_state = f"{keys.state}*"
+    answering: list[Any] = [  # of whoever answers
+        (["eval"], [("RW", key) for key in (keys.requests, keys.owner, f"{keys.kept}*", f"{keys.replies}*")]),
+        (["watch"], [("R", keys.requests)]),
+        (ENDING, [("RW", keys.requests)]),
+        (KEEPING, [("RW", f"{keys.kept}*")]),
+        (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
+    ]
     return {
         "producer": {
             "commands": [*CONNECTING, "wait", "waitaof"],
@@ -58,9 +65,10 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
         "worker": {
             "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
             "selectors": [
+                *answering,
                 (["get"], [("R", keys.spec)]),
-                (["hgetall"], [("R", keys.settings)]),
-                (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples, keys.requests)]),
+                (["hgetall"], [("R", keys.settings), ("R", keys.answerers)]),
+                (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples)]),
                 (
                     [
                         "xread",
@@ -84,10 +92,24 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                     [("RW", anything_of_state)],
                 ),
                 (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
-                (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
-                (KEEPING, [("RW", f"{keys.kept}*")]),
+                (FORGETTING, [("RW", f"{keys.kept}*")]),
                 (["hget"], [("R", keys.candidates)]),
                 (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
+            ],
+        },
+        "answerer": {
+            "commands": [*CONNECTING, *TRANSACTION, "info", "time"],
+            "selectors": [
+                *answering,
+                (
+                    ["xreadgroup", "xpending", "xclaim", "xinfo|consumers", "xgroup|delconsumer", "eval"],
+                    [("RW", keys.requests)],
+                ),
+                (["get"], [("R", keys.spec), ("R", keys.lease)]),
+                (["hgetall", "hget"], [("R", keys.settings), ("R", keys.moved)]),
+                (["hgetall", "hmget"], [("R", keys.owner)]),
+                (["get", "getrange", "hget", "hmget", "hgetall"], [("R", anything_of_state)]),
+                (["hgetall", "hset", "hdel", "expire"], [("RW", keys.answerers)]),
             ],
         },
         "asker": {
@@ -102,7 +124,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             "selectors": [
                 (["get"], [("R", keys.spec), ("R", keys.lease)]),
                 (["hmget"], [("R", keys.head)]),
-                (["hgetall"], [("R", keys.owner), ("R", keys.workers), ("R", keys.settings)]),
+                (["hgetall"], [("R", key) for key in (keys.owner, keys.workers, keys.answerers, keys.settings)]),
                 (["xinfo|stream", "xinfo|groups", "xrange"], [("R", keys.examples)]),
                 (["xlen"], [("R", keys.requests), ("R", keys.rejected)]),
                 (["xinfo|stream"], [("R", keys.requests)]),
