@@ -6,13 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from learner.errors import StoreError, show
 from learner.service import log
 from learner.service.clock import ServerClock
 from learner.service.counting import Counts
-from learner.service.recovery import Recovery
 from learner.service.replying import Reply
 from learner.service.store import Store
 from learner.service.store.position import LAST, NEVER, stream_id
@@ -48,6 +47,18 @@ MAX_NOTED = 100  # reply keys that a worker says something about
 Fields = Mapping[bytes, bytes]
 
 
+class Suspects(Protocol):
+    """What is known of requests that may kill the process, such as the owner's `learner.service.recovery.Recovery`."""
+
+    victim: str  # what they must not kill, in a word
+
+    def killed(self, request_id: bytes) -> bool:
+        """Tell whether a request must not be tried again."""
+
+    def request_done(self) -> bool:
+        """Count a request as taken; return whether it was a suspect."""
+
+
 @dataclass(order=True)
 class Asked:
     """A request for many that waits: those on the lowest level come first, of these the oldest.
@@ -71,8 +82,8 @@ class Answering:
         The model's place in Redis.
     model : Model
         Predicts.
-    recovery : Recovery
-        Knows which requests may have killed the worker before.
+    recovery : Suspects
+        Knows which requests may have killed the process before.
     counts : Counts
         Counts replies, and how long they took.
 
@@ -94,7 +105,7 @@ class Answering:
         Whether requests are left to answerers, so that none is read.
     """
 
-    def __init__(self, store: Store, model: "Model", recovery: Recovery, counts: Counts | None = None) -> None:
+    def __init__(self, store: Store, model: "Model", recovery: Suspects, counts: Counts | None = None) -> None:
         self.counts = counts or Counts()
         self.store = store
         self.model = model

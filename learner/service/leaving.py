@@ -1,8 +1,8 @@
 """Leaving: while answerers live, the owner leaves questions to them; when none does, it answers again.
 
-The field ``answered_by`` of the hash ``owner`` says so. Answerers answer only while it is there, or while nobody that lives owns
-the model, and the script that sends replies looks at it once more (see `learner.service.store.requests`): so the owner and they
-never answer at the same time. The note outlives its owner: the next one finds it, and decides anew.
+The field ``answered_by`` of the hash ``owner`` says so. Answerers answer only while it is there, or while nobody that lives
+owns the model, and the script that sends replies looks at it once more (see `learner.service.store.requests`): so the owner and
+they never answer at the same time. The note outlives its owner: the next one finds it, and decides anew.
 """
 
 import time

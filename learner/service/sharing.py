@@ -33,7 +33,7 @@ HOLD_SECONDS = 0.5  # between two signs of life for what takes long
 BOUND_SECONDS = 0.5  # between two looks at how many requests wait
 
 
-class Suspects:
+class Repeated:
     """What is known of the requests that were handed out before; in place of the owner's `Recovery`."""
 
     victim = "answerer"
@@ -70,10 +70,10 @@ class SharedAnswering(Answering):
         Whether it was answerers' turn when replies were sent last.
     """
 
-    recovery: Suspects
+    recovery: Repeated
 
     def __init__(self, store: Store, tailing: Tailing, counts: Counts | None = None) -> None:
-        super().__init__(store, tailing.model, Suspects(), counts)
+        super().__init__(store, tailing.model, Repeated(), counts)
         self.pack = or_die(tailing.model.pack)
         self.keeping = Keeping(store, tailing)
         self.sharing = store.sharing

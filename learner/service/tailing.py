@@ -4,6 +4,8 @@ A look at the number of the last commit costs next to nothing. When it is anothe
 place (see `learner.service.store.tail`). Where that is not known, as after a rollback, everything is read again.
 """
 
+from typing import TYPE_CHECKING
+
 from learner.answered import AnsweredLoss
 from learner.errors import StoreError
 from learner.late import LateLoss
@@ -11,11 +13,13 @@ from learner.service import log
 from learner.service.committing import figures_of
 from learner.service.counting import Counts
 from learner.service.learning import OUTCOME
-from learner.service.recent import RecentIds
 from learner.service.store import Store, loading
 from learner.service.store.link import Link
 from learner.service.store.ownership import Owner
 from learner.service.store.tail import Broken, Look
+
+if TYPE_CHECKING:
+    from learner.service.recent import RecentIds
 
 __all__ = ["Tailing"]
 

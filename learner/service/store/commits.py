@@ -22,6 +22,7 @@ from learner.errors import LearnerError, StoreError, show
 from learner.service.store import loading, tail, writing
 from learner.service.store.cluster import primary
 from learner.service.store.journal import Journal
+from learner.service.store.ownership import Owner
 from learner.service.store.position import NEVER, create_group, stream_id
 from learner.service.store.registry import register
 from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
@@ -31,7 +32,7 @@ from learner.service.wire import GROUP
 if TYPE_CHECKING:
     from learner.service.recent import RecentIds
     from learner.service.store.link import LastCommit, Link
-    from learner.service.store.ownership import Owner, Ownership
+    from learner.service.store.ownership import Ownership
     from learner.service.store.stream import Stream
     from learner.service.store.topology import Address
     from learner.service.wire import RejectedEntry
