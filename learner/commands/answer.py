@@ -19,11 +19,11 @@ __all__ = ["answer"]
 @log_format_option
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 def answer(model: str, redis_url: str | None, metrics: str | None, log_format: str, as_json: bool) -> None:
-    """Answer the questions of MODEL from its last commit, beside its worker, which leaves them to answerers meanwhile.
+    """Answer MODEL's questions from its last commit, beside its worker.
 
-    Start as many as you like, on any machines: they share the questions, and follow the worker's commits. When none lives, the
-    worker answers again; while no worker runs, they answer on. Exits with 0 after SIGTERM or SIGINT, once it has answered what
-    it had in hand.
+    Start as many as you like, on any machines: they share the questions, and follow the worker's commits. While one lives, the
+    worker leaves questions to them; when none does, it answers again; while no worker runs, they answer on. Exits with 0 after
+    SIGTERM or SIGINT, once it has answered what it had in hand.
     """
     from learner.service import log
     from learner.service.answerer import Answerer
@@ -43,7 +43,7 @@ def answer(model: str, redis_url: str | None, metrics: str | None, log_format: s
     store.processes = store.answerers  # what this process notes of itself
     connection.require_version(store.client)
     if metrics:
-        serve_metrics(metrics, store, counts)
+        serve_metrics(metrics, store, counts, answers_only=True)
     with noting_errors(store):
         store.spec()  # first: there may be no such model
         store.processes.note("starting")

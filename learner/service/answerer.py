@@ -47,7 +47,7 @@ class Answerer:
         self.counts = counts or Counts()
         self.minutes = Minutes(store.keys.model, self.counts)
         self.stopping = False
-        self.tailing = Tailing(store, self.counts)
+        self.tailing = Tailing(store)
         self.answering = SharedAnswering(store, self.tailing, self.counts)
         self._silence = Silence()
         self._looked_at = self._checked_at = -CHECK_SECONDS
@@ -101,11 +101,20 @@ class Answerer:
             self.answering.use(self.tailing.model)
             self.answering.go_on()
         self._see(self.tailing.owner)
-        answerers = self.store.answerers
-        answerers.figures = {"commit": self.store.commits.number, "committed": self.tailing.time}
+        self._give_sign()
+
+    def _give_sign(self) -> None:
+        """Note every second that this process lives, and which commit it has."""
+        store, answerers = self.store, self.store.answerers
+        answerers.figures = {"commit": store.commits.number, "committed": self.tailing.time}
+        self.counts.figures = {"commits": store.commits.number, "time": self.tailing.time}
         if answerers.state != "running":
             answerers.note("running")
-        answerers.renew_if_due()
+            text = f"answers from commit {store.commits.number}"
+            log.event(store.keys.model, "start", text, commit=store.commits.number)
+        if answerers.renew_if_due():
+            self.counts.n_answerers = answerers.n_living(self.answering.clock.now_ms() / 1e3)
+            self.counts.n_requests = store.requests.n_waiting()
 
     def _see(self, owner: Owner) -> None:
         """See whether it is answerers' turn, and whether learning has ended."""

@@ -42,8 +42,8 @@ GAUGES = {  # figure of a commit -> the metric's name, and what it is
 }
 
 
-def serve_metrics(address: str, store: Store, counts: Counts) -> str:
-    """Serve a worker's metrics at ``http://ADDRESS/metrics`` until the process ends; return that URL.
+def serve_metrics(address: str, store: Store, counts: Counts, answers_only: bool = False) -> str:
+    """Serve a process's metrics at ``http://ADDRESS/metrics`` until the process ends; return that URL.
 
     Parameters
     ----------
@@ -52,7 +52,9 @@ def serve_metrics(address: str, store: Store, counts: Counts) -> str:
     store : Store
         The model's place in Redis, which knows the worker's state.
     counts : Counts
-        What the worker counts.
+        What the process counts.
+    answers_only : bool
+        Whether it is an answerer rather than a worker.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def serve_metrics(address: str, store: Store, counts: Counts) -> str:
         rule = "must have prometheus-client: pip install 'streaming-learner[metrics]'"
         raise LearnerError(f"--metrics {rule} (got {error})") from error
     registry = CollectorRegistry()
-    registry.register(_Collector(core, store, counts))
+    registry.register((_OfAnswerer if answers_only else _Collector)(core, store, counts))
     try:
         server, _ = start_http_server(port, host, registry)
     except (OSError, OverflowError) as error:
@@ -91,20 +93,27 @@ class _Collector:
     def collect(self) -> "Iterable[Metric]":
         """Yield the metrics."""
         counts, figures = self._counts, self._counts.figures
-        yield self._labelled("build_info", "The version.", "version", {__version__: 1.0})
         now = self._store.processes.state
         yield self._labelled("worker_state", "1 for the worker's state.", "state", {s: float(s == now) for s in STATES})
         for name, text in COUNTERS.items():
             yield self._counter(name, text, figures.get(name, 0))
-        yield self._counter("request_errors", "Replies that were an error.", counts.n_errors)
         for figure, (name, text) in GAUGES.items():
             if not math.isnan(float(figures.get(figure, math.nan))):
                 yield self._gauge(name, text, figures[figure])
         yield self._gauge("lag_entries", "Entries that wait to be learned.", self._store.stream.n_waiting)
         yield self._gauge("kept_answers", "Answers that wait for their outcomes.", self._store.kept.n)
-        if (resident := _resident_bytes()) is not None:
-            yield self._gauge("resident_bytes", "Memory of the worker's process.", resident)
         yield self._histogram("commit_seconds", "How long commits took.", counts.commit_seconds)
+        yield from self._of_both()
+
+    def _of_both(self) -> "Iterable[Metric]":
+        """Yield the metrics that workers and answerers have."""
+        counts = self._counts
+        yield self._labelled("build_info", "The version.", "version", {__version__: 1.0})
+        yield self._counter("request_errors", "Replies that were an error.", counts.n_errors)
+        yield self._gauge("answerers", "Answerers that live.", counts.n_answerers)
+        yield self._gauge("waiting_requests", "Requests that wait, for whoever answers.", counts.n_requests or 0)
+        if (resident := _resident_bytes()) is not None:
+            yield self._gauge("resident_bytes", "Memory of the process.", resident)
         text = "How long requests took, from when they came until their replies were sent."
         yield self._histogram("request_seconds", text, counts.request_seconds)
 
@@ -129,6 +138,20 @@ class _Collector:
         family = kind(f"learner_{name}", text, labels=["model"])
         family.add_metric([self._model], *values)
         return cast("Metric", family)
+
+
+class _OfAnswerer(_Collector):
+    """Makes the metrics of an answerer: none that a worker has, but for those of requests, so that none counts twice."""
+
+    def collect(self) -> "Iterable[Metric]":
+        """Yield the metrics."""
+        figures, now = self._counts.figures, self._store.processes.state
+        states = {state: float(state == now) for state in ("starting", "running", "stopped")}
+        yield self._labelled("answerer_state", "1 for the answerer's state.", "state", states)
+        yield self._gauge("answering_commit", "Number of the commit that it answers from.", figures.get("commits", 0))
+        text = "When that commit was made, by the worker's clock."
+        yield self._gauge("answering_commit_timestamp_seconds", text, figures.get("time", 0.0))
+        yield from self._of_both()
 
 
 def _resident_bytes() -> int | None:

@@ -50,6 +50,7 @@ class Leaving:
             return
         self._looked_at = time.monotonic()
         n = self.counts.n_answerers = self.store.answerers.n_living(self.answering.clock.now_ms() / 1e3)
+        self.counts.n_requests = self.store.requests.n_waiting()
         if self._noted is None:
             self._noted = self.store.ownership.leaves_questions()
         if self._noted != bool(n):

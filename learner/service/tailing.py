@@ -4,14 +4,11 @@ A look at the number of the last commit costs next to nothing. When it is anothe
 place (see `learner.service.store.tail`). Where that is not known, as after a rollback, everything is read again.
 """
 
+import time
 from typing import TYPE_CHECKING
 
-from learner.answered import AnsweredLoss
 from learner.errors import StoreError
-from learner.late import LateLoss
 from learner.service import log
-from learner.service.committing import figures_of
-from learner.service.counting import Counts
 from learner.service.learning import OUTCOME
 from learner.service.store import Store, loading
 from learner.service.store.link import Link
@@ -23,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tailing"]
 
+REMIND_SECONDS = 60.0  # until a message about the same reason comes again
+
 
 class Tailing:
     """A model as of the last commit that was taken in; none before `catch_up`.
@@ -31,8 +30,6 @@ class Tailing:
     ----------
     store : Store
         The model's place in Redis.
-    counts : Counts
-        Gets the figures of each commit.
 
     Attributes
     ----------
@@ -46,9 +43,8 @@ class Tailing:
         How many times everything was read.
     """
 
-    def __init__(self, store: Store, counts: Counts | None = None) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
-        self.counts = counts or Counts()
         self.spec = store.spec()
         self.owner = Owner({}, None)
         self.time = 0.0
@@ -56,7 +52,7 @@ class Tailing:
         self._has: Look | None = None  # the commit that the model has, and the owner since then; None: it may be any
         self._seen: Look | None = None
         self._doubts = False
-        self._said = ""
+        self._said: dict[str, float] = {}
         self._recent: tuple[int, RecentIds] | None = None
         self._make()
 
@@ -113,7 +109,7 @@ class Tailing:
         except StoreError as error:
             raise Broken(str(error)) from error
         self._has = changes.look
-        self._done(changes.look.time, changes.late, changes.answered)
+        self.time = changes.look.time
 
     def _load(self, why: str) -> None:
         """Read everything: the spec, too, which may be another one by now."""
@@ -131,15 +127,10 @@ class Tailing:
         self._has = seen
         self.n_full += 1
         self._doubts = False
-        if why and why != self._said:
+        if why and time.monotonic() - self._said.get(why, -REMIND_SECONDS) >= REMIND_SECONDS:
+            self._said[why] = time.monotonic()
             log.event(store.keys.model, "reload", f"read all of commit {store.commits.number}: {why}")
-        self._said = why
-        losses = (committed.late, committed.answered) if committed else (LateLoss(), AnsweredLoss())
-        self._done(committed.time if committed else 0.0, *losses)
-
-    def _done(self, time: float, late: LateLoss, answered: AnsweredLoss) -> None:
-        self.time = time
-        self.counts.figures = figures_of(self.model, late, answered) | {"time": time}
+        self.time = committed.time if committed else 0.0
 
     def has_outcome(self, name: bytes) -> bool:
         """Tell whether the outcome of an answer was learned, as of the commit: the ids are read when somebody asks."""

@@ -272,7 +272,7 @@ class Store:
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner, the processes and the lag, without the state; of its candidates, too."""
         of_candidates = [each._status_of_candidate() for each in candidates.stores(self)]
-        return status.status(self._link, self.stream, self.processes) | {"candidates": of_candidates}
+        return status.status(self._link, self.stream, self.processes, self.answerers) | {"candidates": of_candidates}
 
     def described(self) -> dict[str, Any]:
         """Return what ``learner status --json`` prints: `status`, with the model's task and loss."""

@@ -105,7 +105,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                     ["xreadgroup", "xpending", "xclaim", "xinfo|consumers", "xgroup|delconsumer", "eval"],
                     [("RW", keys.requests)],
                 ),
-                (["get"], [("R", keys.spec), ("R", keys.lease)]),
+                (["get", "exists"], [("R", keys.spec), ("R", keys.lease)]),
                 (["hgetall", "hget"], [("R", keys.settings), ("R", keys.moved)]),
                 (["hgetall", "hmget"], [("R", keys.owner)]),
                 (["get", "getrange", "hget", "hmget", "hgetall"], [("R", anything_of_state)]),

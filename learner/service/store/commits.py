@@ -143,7 +143,7 @@ class Commits:
 
     # ---- following ----
     def look(self) -> tuple[Look, Owner]:
-        """Look at the last commit and the owner, at one moment: MULTI, HMGET, HGETALL, GET, EXEC."""
+        """Look at the last commit and the owner, at one moment: see `learner.service.store.tail.look`."""
         return tail.look(self._link, self._ownership)
 
     def changes(self, seen: Look, fingerprint: str, width: int) -> Changes:
@@ -167,7 +167,7 @@ class Commits:
             loading.require_model(self._link.keys, read.head, fingerprint)
             state, self._written = read.decode(since, written, self._sweeps, width)
             self._last.number, self._last.cursor = int(read.head[b"commits"]), read.head[b"cursor"]
-            return Changes(state, read.look, *loading.losses_of(read.head))
+            return Changes(state, read.look)
         except (LearnerError, LookupError, TypeError, ValueError) as error:
             raise Broken(str(error)) from error
 

@@ -102,11 +102,12 @@ class Processes:
                 self._note |= {"code": code, "reason": one_line(reason, MAX_REASON)}
             self._write()
 
-    def renew_if_due(self) -> None:
-        """Say that this process is still what it noted last, unless it did so just now."""
-        if time.monotonic() - self._noted_at > self.seconds:
+    def renew_if_due(self) -> bool:
+        """Say that this process is still what it noted last, unless it did so just now; return whether it was time."""
+        if is_due := time.monotonic() - self._noted_at > self.seconds:
             with self._noting:
                 self._write()
+        return is_due
 
     def _write(self) -> None:
         """Write the note of this process, and remove those of processes that have ended, but for the last ones."""

@@ -146,11 +146,16 @@ class Requests:
 
     def is_stream(self) -> bool:
         """Tell whether the key holds a stream, or nothing, as far as an error shows it."""
+        return self.n_waiting() is not None
+
+    def n_waiting(self) -> int | None:
+        """Return how many requests wait; None: the key holds no stream."""
         try:
-            self._link.client.xlen(self._link.keys.requests)
+            return int(self._link.client.xlen(self._link.keys.requests))
         except redis.ResponseError as error:
-            return "WRONGTYPE" not in str(error)
-        return True
+            if "WRONGTYPE" in str(error):
+                return None
+            raise
 
     def now_ms(self) -> float:
         """Return the Unix time in milliseconds by the server's clock, which also gives the stream ids their times."""

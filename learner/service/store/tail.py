@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learner import layout
-from learner.answered import AnsweredLoss
 from learner.errors import StoreError
-from learner.late import LateLoss
 from learner.service.store import loading, segments
 from learner.service.store.journal import Delta, Journal
 from learner.service.store.link import Link
@@ -42,13 +40,13 @@ class Look(NamedTuple):
 
     Parameters
     ----------
-    head : tuple of bytes or None
-        The fields `SEEN` of the commit's head.
+    head : tuple
+        The fields `SEEN` of the commit's head, None where it has none; then whether the model is there.
     owner : tuple of bytes or None
         The owner's token and epoch.
     """
 
-    head: tuple[bytes | None, ...]
+    head: tuple[Any, ...]
     owner: tuple[bytes | None, ...]
 
     @property
@@ -63,12 +61,10 @@ class Look(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What commits changed, the last one of them, and its late and its answered loss."""
+    """What commits changed, and the last one of them."""
 
     state: "StateChanges"
     look: Look
-    late: LateLoss
-    answered: AnsweredLoss
 
 
 @dataclass
@@ -144,7 +140,7 @@ class Tail:
         number = int(self.head[b"commits"])
         deltas = [delta for delta in self.journal.deltas if delta.number > since]
         if self.journal != written.journal and [delta.number for delta in deltas] != [*range(since + 1, number + 1)]:
-            raise Broken(f"not all deltas of the commits {since + 1} to {number} are there")
+            raise Broken("deltas since the commit that it had are gone")
         return deltas
 
     def _require_checksums(self, names_crc: int) -> None:
@@ -167,12 +163,15 @@ def _rows(delta: Delta, data: bytes | None, n_rows: int, width: int) -> tuple[ND
 
 
 def look(link: Link, ownership: Ownership) -> tuple[Look, Owner]:
-    """Look at the last commit and the owner: HMGET, HGETALL, GET, in one transaction."""
+    """Look at the last commit and the owner: HMGET, EXISTS, HGETALL, GET, in one transaction."""
     with link.client.pipeline() as pipe:
         pipe.hmget(link.keys.head, *SEEN)
+        pipe.exists(link.keys.spec)
         ownership.queue_read(pipe)
-        head, fields, sign = pipe.execute()
-    return Look(tuple(head), tuple(fields.get(name.encode()) for name in IDENTITY)), ownership.readable(fields, sign)
+        head, is_there, fields, sign = pipe.execute()
+    return Look((*head, is_there), tuple(fields.get(name.encode()) for name in IDENTITY)), ownership.readable(
+        fields, sign
+    )
 
 
 def read(link: Link, since: int, until: int, n_name_bytes: int) -> Tail:
@@ -199,5 +198,5 @@ def read(link: Link, since: int, until: int, n_name_bytes: int) -> Tail:
             pipe.get(keys.delta(number))
         head, owner, names, more, *deltas = pipe.execute()
     names += (more or b"") if offset + len(names) == segments.SEGMENT_BYTES else b""
-    seen = Look(tuple(head.get(name.encode()) for name in SEEN), tuple(owner))
+    seen = Look((*(head.get(name.encode()) for name in SEEN), 1), tuple(owner))
     return Tail(head, seen, loading.journal_of(head), dict(zip(numbers, deltas, strict=True)), names)
