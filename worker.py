@@ -120,7 +120,7 @@ class Worker:
         self.answering = Answering(store, self.model, self.recovery, self.counts)
         self.answering.pack = self.learning.pack
         self.answering.keeping = self.keeping = Keeping(store, self.learning)
-        self.leaving = Leaving(store, self.answering, self.counts)
+        self.leaving = Leaving(store, self.answering, self.committing, self.counts)
         self.measuring = self._new_measuring()
         parts = self.learning, self.committing, self.recovery, self.answering
         self.checking = Checking(store, self.owning, *parts)

@@ -9,6 +9,7 @@ import time
 
 from learner.service import log
 from learner.service.answering import Answering
+from learner.service.committing import Committing
 from learner.service.counting import Counts
 from learner.service.store import Store
 
@@ -26,13 +27,16 @@ class Leaving:
         The model's place in Redis.
     answering : Answering
         The owner's.
+    committing : Committing
+        Finishes its commit before the note, which would end that transaction.
     counts : Counts
         Knows how many answerers live.
     """
 
-    def __init__(self, store: Store, answering: Answering, counts: Counts) -> None:
+    def __init__(self, store: Store, answering: Answering, committing: Committing, counts: Counts) -> None:
         self.store = store
         self.answering = answering
+        self.committing = committing
         self.counts = counts
         self._noted: bool | None = None  # whether the note is there; None: unknown
         self._looked_at = -LOOK_SECONDS
@@ -56,6 +60,7 @@ class Leaving:
         if self._noted != bool(n):
             self.answering.drop()
             self.answering.is_left, noted, self._noted = True, bool(n), None  # until the server has answered
+            self.committing.settle()
             self.store.ownership.note_leaving(noted)
             self._noted = noted
             text = f"leaves questions to {n} answerers" if n else "answers questions, as no answerer lives"
