@@ -35,11 +35,11 @@ def answer(model: str, redis_url: str | None, metrics: str | None, log_format: s
     from learner.service.store import connection
 
     log.choose_format(log_format)
-    log.choose_kind("answerer")
     compiling.announcer = compiling.Announcer(functools.partial(log.event, model, "compile"))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until there is something to answer
     store, counts = open_store(model, redis_url, block_ms=BLOCK_MS), Counts()
+    log.choose_kind("answerer")
     store.processes = store.answerers  # what this process notes of itself
     connection.require_version(store.client)
     if metrics:

@@ -355,7 +355,7 @@ def test_a_stream_that_is_gone_or_something_else_is_survived(client, create, ans
 # ---- as a worker answers ----
 def test_answers_are_kept_until_their_outcomes_come(client, create, serving, answering):
     model = create(featurizer="fields")
-    with serving() as worker, answering():
+    with serving() as worker, answering() as one:
         wait_until(lambda: left(client))
         for name in ("one", "two", "one"):
             ask(client, outcome_id=name)
@@ -366,11 +366,10 @@ def test_answers_are_kept_until_their_outcomes_come(client, create, serving, ans
         model.learn_one({"n1": 1.0}, 1)
         assert state_bytes(worker.model) == state_bytes(Model._restored(model.to_spec(), model.state()))
         wait_until(lambda: client.zcard(KEYS.kept) == 1)
-        ask(client, outcome_id="three")
-        wait_until(lambda: replies(client)[-1]["commit"] == 1)
-        n = client.llen(REPLY)
-        ask(client, outcome_id="one")  # after its outcome
-        answered(client, n + 1)
+        wait_until(lambda: one.store.commits.number == 1)
+        for name in ("three", "one"):  # after the outcome of one
+            ask(client, outcome_id=name)
+        answered(client, 5)
         assert client.zrange(KEYS.kept, 0, -1) == [b"two", b"three"]
 
 

@@ -24,7 +24,8 @@ def within(package):
 
 COMPILER = within("learner.kernels")
 REDIS = within("learner.service.store") | {
-    "learner.client.conversations",  # these seven know its errors only
+    "learner.client.conversations",  # these eight know its errors only
+    "learner.service.answerer",
     "learner.service.owning",
     "learner.service.committing",
     "learner.service.reconnecting",

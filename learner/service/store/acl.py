@@ -31,6 +31,7 @@ CONNECTING = ["ping", "client|setname", "client|setinfo", "cluster|slots"]
 TRANSACTION = ["multi", "exec", "discard", "unwatch"]
 KEEPING = ["setnx", "set", "get", "incrby", "zadd", "zcard"]  # answers until their outcomes come
 FORGETTING = ["eval", "mget", "strlen", "unlink", "decrby", "zrem", "zrangebyscore"]  # them then
+READING = ["xread", "xrange", "xlen", "xtrim", "xinfo|stream", "xgroup|create", "xgroup|setid", "eval", "del"]
 ENDING = ["xlen", "xtrim", "xdel", "xack", "xinfo|stream", "xgroup|create", "del"]  # what a request was
 WORKING_BESIDE = [  # on what candidates have
     *("watch", "get", "set", "setrange", "del", "unlink", "expire"),
@@ -45,14 +46,6 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
     A permission is R to read, W to write, RW for both.
     """
     keys = Keys(model)
-    anything_of_state = f"{keys.state}*"
-    answering: list[Any] = [  # of whoever answers
-        (["eval"], [("RW", key) for key in (keys.requests, keys.owner, f"{keys.kept}*", f"{keys.replies}*")]),
-        (["watch"], [("R", keys.requests)]),
-        (ENDING, [("RW", keys.requests)]),
-        (KEEPING, [("RW", f"{keys.kept}*")]),
-        (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
-    ]
     return {
         "producer": {
             "commands": [*CONNECTING, "wait", "waitaof"],
@@ -62,56 +55,8 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["exists"], [("R", keys.spec)]),
             ],
         },
-        "worker": {
-            "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
-            "selectors": [
-                *answering,
-                (["get"], [("R", keys.spec)]),
-                (["hgetall"], [("R", keys.settings), ("R", keys.answerers)]),
-                (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples)]),
-                (
-                    [
-                        "xread",
-                        "xrange",
-                        "xlen",
-                        "xtrim",
-                        "xinfo|stream",
-                        "xgroup|create",
-                        "xgroup|setid",
-                        "eval",
-                        "del",
-                    ],
-                    [("RW", keys.examples), ("RW", keys.requests)],
-                ),
-                (["hgetall", "hmget", "hincrby", "hset", "hdel"], [("RW", keys.owner)]),
-                (["get", "set", "del"], [("RW", keys.lease)]),
-                (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
-                (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
-                (
-                    ["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"],
-                    [("RW", anything_of_state)],
-                ),
-                (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
-                (FORGETTING, [("RW", f"{keys.kept}*")]),
-                (["hget"], [("R", keys.candidates)]),
-                (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
-            ],
-        },
-        "answerer": {
-            "commands": [*CONNECTING, *TRANSACTION, "info", "time"],
-            "selectors": [
-                *answering,
-                (
-                    ["xreadgroup", "xpending", "xclaim", "xinfo|consumers", "xgroup|delconsumer", "eval"],
-                    [("RW", keys.requests)],
-                ),
-                (["get", "exists"], [("R", keys.spec), ("R", keys.lease)]),
-                (["hgetall", "hget"], [("R", keys.settings), ("R", keys.moved)]),
-                (["hgetall", "hmget"], [("R", keys.owner)]),
-                (["get", "getrange", "hget", "hmget", "hgetall"], [("R", anything_of_state)]),
-                (["hgetall", "hset", "hdel", "expire"], [("RW", keys.answerers)]),
-            ],
-        },
+        "worker": _worker(keys),
+        "answerer": _answerer(keys),
         "asker": {
             "commands": CONNECTING,
             "selectors": [
@@ -134,6 +79,65 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["zcard"], [("R", keys.kept)]),
             ],
         },
+    }
+
+
+def _answering(keys: Keys) -> list[Any]:
+    """Return the selectors of whoever answers."""
+    return [
+        (["eval"], [("RW", key) for key in (keys.requests, keys.owner, f"{keys.kept}*", f"{keys.replies}*")]),
+        (["watch"], [("R", keys.requests)]),
+        (ENDING, [("RW", keys.requests)]),
+        (KEEPING, [("RW", f"{keys.kept}*")]),
+        (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
+    ]
+
+
+def _worker(keys: Keys) -> dict[str, Any]:
+    """Return the rules of a worker."""
+    return {
+        "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
+        "selectors": [
+            *_answering(keys),
+            (["get"], [("R", keys.spec)]),
+            (["hgetall"], [("R", keys.settings), ("R", keys.answerers)]),
+            (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples)]),
+            (
+                READING,
+                [("RW", keys.examples), ("RW", keys.requests)],
+            ),
+            (["hgetall", "hmget", "hincrby", "hset", "hdel"], [("RW", keys.owner)]),
+            (["get", "set", "del"], [("RW", keys.lease)]),
+            (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
+            (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
+            (
+                ["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"],
+                [("RW", f"{keys.state}*")],
+            ),
+            (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
+            (FORGETTING, [("RW", f"{keys.kept}*")]),
+            (["hget"], [("R", keys.candidates)]),
+            (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
+        ],
+    }
+
+
+def _answerer(keys: Keys) -> dict[str, Any]:
+    """Return the rules of an answerer."""
+    return {
+        "commands": [*CONNECTING, *TRANSACTION, "info", "time"],
+        "selectors": [
+            *_answering(keys),
+            (
+                ["xreadgroup", "xpending", "xclaim", "xinfo|consumers", "xgroup|delconsumer", "eval"],
+                [("RW", keys.requests)],
+            ),
+            (["get", "exists"], [("R", keys.spec), ("R", keys.lease)]),
+            (["hgetall", "hget"], [("R", keys.settings), ("R", keys.moved)]),
+            (["hgetall", "hmget"], [("R", keys.owner)]),
+            (["get", "getrange", "hget", "hmget", "hgetall"], [("R", f"{keys.state}*")]),
+            (["hgetall", "hset", "hdel", "expire"], [("RW", keys.answerers)]),
+        ],
     }
 
 
