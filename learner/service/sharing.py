@@ -15,9 +15,9 @@ from learner.service.hanging import or_die
 from learner.service.keeping import Keeping
 from learner.service.store import Store
 from learner.service.store.position import NEVER
-from learner.service.store.reading import Entries
+from learner.service.store.reading import UNMEASURED_ENTRIES, Entries
 from learner.service.store.requests import Answer
-from learner.service.store.sharing import SHARED_ENTRIES, Pending
+from learner.service.store.sharing import Pending
 from learner.service.tailing import Tailing
 from learner.service.wire import size_of
 
@@ -78,6 +78,7 @@ class SharedAnswering(Answering):
         self.keeping = Keeping(store, tailing)
         self.sharing = store.sharing
         self.dead, self.may = b"", True
+        self._has_more = False  # whether still more requests may wait
         self._waits = False  # for a commit to be taken in
         self._later: Entries = []  # requests for many that are begun after that
         self._claimed_at = self._held_at = self._bounded_at = -CLAIM_SECONDS
@@ -90,7 +91,10 @@ class SharedAnswering(Answering):
         orphans = self._orphans_if_due()
         if orphans:
             return self._claim(orphans)
-        return self.sharing.read(SHARED_ENTRIES, block_ms if self.is_idle else None)
+        has_more, self._has_more = self._has_more or not self.is_idle, False
+        requests = self.sharing.read(None if has_more else block_ms)
+        self._has_more = len(requests) >= UNMEASURED_ENTRIES
+        return requests
 
     def take(self, requests: Entries, more: bool = False, examples_wait: bool = False) -> None:
         """Queue requests and answer for a while: see `Answering.take`."""
@@ -101,7 +105,7 @@ class SharedAnswering(Answering):
             requests, self._later = [*self._later, *requests], []
         self.last_request = NEVER  # those of others may be older
         now = time.monotonic()
-        if more := len(requests) >= SHARED_ENTRIES and now - self._bounded_at > BOUND_SECONDS:
+        if more := len(requests) >= UNMEASURED_ENTRIES and now - self._bounded_at > BOUND_SECONDS:
             self._bounded_at = now
         super().take(requests, more, examples_wait=False)
         self._hold_if_due()

@@ -1,15 +1,20 @@
 """Questions answered by processes of ``learner answer`` beside a worker: ``python -m tests.benchmarks.answerers [--json]``.
 
-For 0, 1, 2 and 4 answerers (0: the worker answers) questions of one record always wait, while the worker learns at full speed,
-and again while it has nothing to learn. Printed are, for a window of some seconds: answers a second, examples learned a second,
-and the processor's time for an answer (of whoever answers), for an example (of the worker) and for a question (of the server).
-The rates depend on how the system shares the processors between all of these processes, of which there are two on the machine
-of the page; the processor's times hardly do.
+For 0, 1, 2 and 4 answerers (0: the worker answers) some thousand questions of one record always wait, while the worker learns
+at full speed, and again while it has nothing to learn; and once it learns while nobody asks. Printed are, for windows of some
+seconds, medians over rounds: answers a second, examples learned a second, and the processor's time for an answer (of whoever
+answers), for an example (of the worker) and for a question (of the server, asking included). The rates depend on how the system
+shares the processors between all of these processes, of which there are two on the machine of the page; the processor's times
+hardly do.
 
 Predicted before the first run, for two processors: an answer takes 0.15 ms of an answerer, about what it takes the worker, and
 0.03 ms of the server. So the worker that learns answers 2,500 a second, one answerer 5,000, two and four 6,000, as the
 processors are full; beside a worker that is idle 6,000, 5,500, 9,000 and 9,000. The worker's time for an example is the same
 within 3% with and without answerers; its rate falls with each process that it shares the processors with.
+
+Came: an answer takes 0.08 ms, so the predicted rates were too low for idle processors, and no rate holds on busy ones. The
+first answerers asked the server twice for every 16 questions, and waited for it more than they worked; since then they ask for
+up to 100 at a time where many wait.
 
 Caveats: asking and the server take a part of the two processors, too. The wall clock suffers from whatever else runs.
 """
@@ -17,6 +22,7 @@ Caveats: asking and the server take a part of the two processors, too. The wall 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -37,7 +43,7 @@ from tests.streams import zipf_examples
 
 KEYS = Keys("asked")
 ANSWERERS = (0, 1, 2, 4)
-SECONDS = 5.0
+SECONDS, ROUNDS = 4.0, 3
 QUESTION = {"record": json.dumps({"price": 1.5, "city": "c3", "kind": "new"}), "reply": KEYS.replies + "me"}
 AHEAD = 4000  # questions that wait; more than 10,000 would be refused
 EXAMPLES_A_SECOND = 200_000  # that are pushed before a window, so that the worker never waits
@@ -58,26 +64,33 @@ def main() -> None:
         print("  ".join(f"{name} {value:g}" for name, value in row.items()))
 
 
-def measure(seconds: float) -> list[dict[str, float]]:
-    """Return the figures of each number of answerers, with a worker that learns and one that is idle."""
-    found = []
+def measure(seconds: float, rounds: int = ROUNDS) -> list[dict[str, float]]:
+    """Return the figures without any question; then of each number of answerers, with a worker that learns, and that is idle."""
+    found: list[list[dict[str, float]]] = []
     with temporary() as url, connection.client(url) as client:
         Store(client, KEYS.model).create(Model(featurizer="fields").to_spec())
         packed = b"".join(zipf_examples(1000, 10, 1))
-        pid = int(client.info("server")["process_id"])
-        with process(url, "worker", KEYS.model, "--commit-seconds", "0.5") as worker, ExitStack() as stack:
-            answerers: list[int] = []
-            for n in ANSWERERS:
-                answerers += [
-                    stack.enter_context(process(url, "answer", KEYS.model)) for _ in range(n - len(answerers))
-                ]
-                wait_for(lambda: client.hexists(KEYS.owner, "answered_by") == bool(answerers))  # noqa: B023
-                for examples in (packed, b""):
-                    found += [window(client, url, examples, seconds, [worker, *answerers, pid])]
-    return found
+        server = int(client.info("server")["process_id"])
+        for _ in range(rounds):
+            with process(url, "worker", KEYS.model, "--commit-seconds", "0.5") as worker, ExitStack() as stack:
+                answerers: list[int] = []
+                rows = [window(client, url, packed, seconds, [worker, server], asks=False)]
+                for n in ANSWERERS:
+                    answerers += [
+                        stack.enter_context(process(url, "answer", KEYS.model)) for _ in range(n - len(answerers))
+                    ]
+                    wait_for(lambda: client.hexists(KEYS.owner, "answered_by") == bool(answerers))  # noqa: B023
+                    for examples in (packed, b""):
+                        rows += [window(client, url, examples, seconds, [worker, *answerers, server])]
+            found.append(rows)
+    return [
+        {name: statistics.median(row[name] for row in same) for name in same[0]} for same in zip(*found, strict=True)
+    ]
 
 
-def window(client: redis.Redis, url: str, packed: bytes, seconds: float, processes: list[int]) -> dict[str, float]:
+def window(
+    client: redis.Redis, url: str, packed: bytes, seconds: float, processes: list[int], asks: bool = True
+) -> dict[str, float]:
     """Return the figures of one window; the processes are the worker, the answerers and the server."""
     wait_for(lambda: client.xlen(KEYS.requests) == 0 and lag(client) == 0)
     if packed:
@@ -85,7 +98,7 @@ def window(client: redis.Redis, url: str, packed: bytes, seconds: float, process
             for _ in range(int(EXAMPLES_A_SECOND * seconds) // 1000):
                 pipe.xadd(KEYS.examples, {"batch": packed})
             pipe.execute()
-    with asking(url) as asked:
+    with asking(url, AHEAD if asks else 0) as asked:
         time.sleep(0.5)
         started, before = time.monotonic(), counts(client, asked[0], processes)
         time.sleep(seconds)
@@ -101,7 +114,7 @@ def window(client: redis.Redis, url: str, packed: bytes, seconds: float, process
         "answers_a_second": round(answers / took),
         "examples_a_second": round(examples / took),
         "answer_ms": round(1e3 * of_answers / max(answers, 1), 4),
-        "example_us": round(1e6 * of_worker / examples, 3) if examples and others else float("nan"),
+        "example_us": round(1e6 * of_worker / examples, 3) if examples and (others or not asks) else float("nan"),
         "server_ms": round(1e3 * of_server / max(answers, 1), 4),
     }
 
@@ -119,14 +132,14 @@ def lag(client: redis.Redis) -> int:
 
 
 @contextmanager
-def asking(url: str) -> Iterator[list[int]]:
-    """Have some thousand questions wait during a block; a list with the number of those asked so far."""
+def asking(url: str, ahead: int) -> Iterator[list[int]]:
+    """Have so many questions wait during a block; a list with the number of those asked so far."""
     asked, enough = [0], threading.Event()
 
     def ask() -> None:
         with connection.client(url) as client:
             while not enough.is_set():
-                n = max(AHEAD - int(client.xlen(KEYS.requests)), 0)
+                n = max(ahead - int(client.xlen(KEYS.requests)), 0)
                 with client.pipeline(transaction=False) as pipe:
                     for _ in range(n):
                         pipe.xadd(KEYS.requests, dict[Any, Any](QUESTION))
@@ -168,17 +181,21 @@ def wait_for(holds: Any, seconds: float = 120.0) -> None:
 
 def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
-    found = measure(1.0 if asked.quick else SECONDS)
-    learning, idle = ([row for row in found if row["learns"] == learns] for learns in (True, False))
+    found = measure(*((1.0, 1) if asked.quick else (SECONDS, ROUNDS)))
+    alone, rest = found[0], found[1:]
+    learning, idle = ([row for row in rest if row["learns"] == learns] for learns in (True, False))
     yield Row(
-        "answers a second of the worker alone, of 1, 2, 4 answerers, while it learns at full speed; while it is idle",
-        "; ".join(", ".join(f"{row['answers_a_second']:,}" for row in rows) for rows in (learning, idle)),
+        "answers a second of the worker, of 1, 2, 4 answerers, on two processors, while the worker learns; while it is idle",
+        "; ".join(", ".join(f"{row['answers_a_second']:,.0f}" for row in rows) for rows in (learning, idle)),
     )
     yield Row(
-        "examples a second meanwhile, on the same two processors; processor's time for an example with 1, 2, 4 answerers, us",
-        ", ".join(f"{row['examples_a_second']:,}" for row in learning)
-        + "; "
-        + ", ".join(f"{row['example_us']:.2f}" for row in learning[1:]),
+        "examples a second meanwhile, with the same",
+        ", ".join(f"{row['examples_a_second']:,.0f}" for row in learning),
+    )
+    yield Row(
+        "processor's time of the worker for an example, with 1, 2, 4 answerers that answer, over that without any question",
+        ", ".join(f"{row['example_us'] / alone['example_us']:.2f}" for row in learning[1:]),
+        "1",
     )
     yield Row(
         "processor's time for an answer of a worker; of an answerer; of the server for a question with its answer, ms",

@@ -109,7 +109,7 @@ def test_a_reply_to_many_is_that_of_one_commit(client, shared, monkeypatch):
     assert not queue.is_between()
     queue.take(requests[1:])
     ask(client, id="single", features='{"a": 1}')
-    queue.take(queue.sharing.read(16, None))
+    queue.take(queue.sharing.read(None))
     while not queue.is_between():
         queue.take([])
     assert [reply["id"] for reply in replies(client)] == ["single", "begun"]

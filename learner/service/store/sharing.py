@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import redis
 
 from learner.service.store.link import Link
-from learner.service.store.reading import UNMEASURED_ENTRIES, Entries, entries_of
+from learner.service.store.reading import READ_BYTES, UNMEASURED_ENTRIES, Entries, entries_bounded, entries_of
 from learner.service.store.scripts import script
 from learner.service.wire import ANSWERERS
 
@@ -49,28 +49,33 @@ class Sharing:
         self._link = link
         self.name = name
 
-    def read(self, n: int, block_ms: int | None) -> Entries:
-        """Return at most `n` requests that nobody has; wait up to `block_ms` for the first one.
+    def read(self, block_ms: int | None) -> Entries:
+        """Return requests that nobody has: up to `SHARED_ENTRIES`, and about `READ_BYTES` of them.
 
-        The stream may be gone, as that of a model that is being deleted: then there is none.
+        With `block_ms` it waits so long for the first one, and returns a few at most. The stream may be gone, as that of a
+        model that is being deleted: then there is none.
         """
         requests = self._link.keys.requests
-        block = () if block_ms is None else ("BLOCK", block_ms)
-        words = ("XREADGROUP", "GROUP", ANSWERERS, self.name, "COUNT", n, *block, "STREAMS", requests, ">")
         try:
-            return entries_of(self._command(*words), {requests: b">"})[0]
+            if block_ms is None:
+                limits = (SHARED_ENTRIES, READ_BYTES)
+                return entries_bounded(
+                    [self._command("EVAL", script("take.lua"), 1, requests, ANSWERERS, self.name, *limits)]
+                )[0]
+            words = ("COUNT", UNMEASURED_ENTRIES, "BLOCK", block_ms, "STREAMS", requests, ">")
+            return entries_of(self._command("XREADGROUP", "GROUP", ANSWERERS, self.name, *words), {requests: b">"})[0]
         except redis.ResponseError as error:
-            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+            if not any(code in str(error) for code in ("NOGROUP", "UNBLOCKED")):
                 raise
         with contextlib.suppress(redis.ResponseError):  # another one was faster; or there is no stream
             self._command("XGROUP", "CREATE", requests, ANSWERERS, "0")
-            return self.read(n, None)
+            return self.read(None)
         time.sleep((block_ms or 0) / 1e3)
         return []
 
     def pending(self, idle_ms: int) -> Sequence[Pending]:
         """Return the oldest of the requests that were handed out so long ago."""
-        words = ("XPENDING", self._link.keys.requests, ANSWERERS, "IDLE", idle_ms, "-", "+", SHARED_ENTRIES)
+        words = ("XPENDING", self._link.keys.requests, ANSWERERS, "IDLE", idle_ms, "-", "+", UNMEASURED_ENTRIES)
         try:
             return [Pending(*each) for each in self._command(*words)]
         except redis.ResponseError as error:
