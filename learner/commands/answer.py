@@ -43,7 +43,7 @@ def answer(model: str, redis_url: str | None, metrics: str | None, log_format: s
     store.processes = store.answerers  # what this process notes of itself
     connection.require_version(store.client)
     if metrics:
-        serve_metrics(metrics, store, counts, answers_only=True)
+        serve_metrics(metrics, model, lambda: [(store, counts)], answers_only=True)
     with noting_errors(store):
         store.spec()  # first: there may be no such model
         store.processes.note("starting")

@@ -1,4 +1,4 @@
-"""A worker's figures for Prometheus, served over HTTP from a thread of their own.
+"""The figures of a process's workers for Prometheus, served over HTTP from a thread of their own.
 
 The thread reads what the worker has counted anyway (see `learner.service.counting`), without locks and without a command to the
 server. Figures of the model are those of the last commit.
@@ -19,11 +19,13 @@ from learner.service.counting import BOUNDS, Counts, Histogram
 from learner.service.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client import Metric
 
-__all__ = ["serve_metrics"]
+__all__ = ["Exported", "serve_metrics"]
+
+Exported = tuple[Store, Counts]  # what a worker knows of its model, and what it counts
 
 STATES = ("starting", "waiting", "running", "answering_only", "stopped")
 COUNTERS = {  # figure of a commit -> what it counts, over all of the model's workers
@@ -42,17 +44,19 @@ GAUGES = {  # figure of a commit -> the metric's name, and what it is
 }
 
 
-def serve_metrics(address: str, store: Store, counts: Counts, answers_only: bool = False) -> str:
-    """Serve a process's metrics at ``http://ADDRESS/metrics`` until the process ends; return that URL.
+def serve_metrics(
+    address: str, name: str, workers: "Callable[[], Iterable[Exported]]", answers_only: bool = False
+) -> str:
+    """Serve the metrics of a process's workers at ``http://ADDRESS/metrics`` until the process ends; return that URL.
 
     Parameters
     ----------
     address : str
         ``HOST:PORT``, or ``PORT`` on 127.0.0.1; port 0 is any that is free, which the log names.
-    store : Store
-        The model's place in Redis, which knows the worker's state.
-    counts : Counts
-        What the process counts.
+    name : str
+        The process's, for the log, and in place of a model for what concerns the whole process.
+    workers : callable
+        Returns what each worker knows of its model, and what it counts.
     answers_only : bool
         Whether it is an answerer rather than a worker.
 
@@ -68,7 +72,7 @@ def serve_metrics(address: str, store: Store, counts: Counts, answers_only: bool
         rule = "must have prometheus-client: pip install 'streaming-learner[metrics]'"
         raise LearnerError(f"--metrics {rule} (got {error})") from error
     registry = CollectorRegistry()
-    registry.register((_OfAnswerer if answers_only else _Collector)(core, store, counts))
+    registry.register((_OfAnswerer if answers_only else _Collector)(core, name, workers))
     try:
         server, _ = start_http_server(port, host, registry)
     except (OSError, OverflowError) as error:
@@ -77,66 +81,75 @@ def serve_metrics(address: str, store: Store, counts: Counts, answers_only: bool
             f"--metrics must be an address of this machine that is free (got {address}: {words})"
         ) from error
     where = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
-    log.event(store.keys.model, "metrics", f"metrics are served at {where}", url=where)
+    log.event(name, "metrics", f"metrics are served at {where}", url=where)
     return where
 
 
 class _Collector:
     """Makes the metrics at each scrape; the label ``model`` is on all of them."""
 
-    def __init__(self, core: Any, store: Store, counts: Counts) -> None:
+    def __init__(self, core: Any, name: str, workers: "Callable[[], Iterable[Exported]]") -> None:
         self._core = core  # of prometheus_client
-        self._store = store
-        self._counts = counts
-        self._model = store.keys.model
+        self._name = name
+        self._workers = workers
 
     def collect(self) -> "Iterable[Metric]":
         """Yield the metrics."""
-        counts, figures = self._counts, self._counts.figures
-        now = self._store.processes.state
-        yield self._labelled("worker_state", "1 for the worker's state.", "state", {s: float(s == now) for s in STATES})
+        workers = list(self._workers())
+        yield self._states("worker_state", "1 for the worker's state.", STATES, workers)
         for name, text in COUNTERS.items():
-            yield self._counter(name, text, figures.get(name, 0))
+            yield self._each("Counter", name, text, [(store, counts.figures.get(name, 0)) for store, counts in workers])
         for figure, (name, text) in GAUGES.items():
-            if not math.isnan(float(figures.get(figure, math.nan))):
-                yield self._gauge(name, text, figures[figure])
-        yield self._gauge("lag_entries", "Entries that wait to be learned.", self._store.stream.n_waiting)
-        yield self._gauge("kept_answers", "Answers that wait for their outcomes.", self._store.kept.n)
-        yield self._histogram("commit_seconds", "How long commits took.", counts.commit_seconds)
-        yield from self._of_both()
+            yield self._each("Gauge", name, text, _known(figure, workers))
+        waiting = [(store, store.stream.n_waiting) for store, _ in workers]
+        yield self._each("Gauge", "lag_entries", "Entries that wait to be learned.", waiting)
+        kept = [(store, store.kept.n) for store, _ in workers]
+        yield self._each("Gauge", "kept_answers", "Answers that wait for their outcomes.", kept)
+        commits = [(store, counts.commit_seconds) for store, counts in workers]
+        yield self._histograms("commit_seconds", "How long commits took.", commits)
+        yield from self._of_both(workers)
 
-    def _of_both(self) -> "Iterable[Metric]":
+    def _of_both(self, workers: list[Exported]) -> "Iterable[Metric]":
         """Yield the metrics that workers and answerers have."""
-        counts = self._counts
-        yield self._labelled("build_info", "The version.", "version", {__version__: 1.0})
-        yield self._counter("request_errors", "Replies that were an error.", counts.n_errors)
-        yield self._gauge("answerers", "Answerers that live.", counts.n_answerers)
-        yield self._gauge("waiting_requests", "Requests that wait, for whoever answers.", counts.n_requests or 0)
+        info = self._family("Gauge", "build_info", "The version.", "version")
+        info.add_metric([self._name, __version__], 1.0)
+        yield info
+        errors = [(store, counts.n_errors) for store, counts in workers]
+        yield self._each("Counter", "request_errors", "Replies that were an error.", errors)
+        answerers = [(store, counts.n_answerers) for store, counts in workers]
+        yield self._each("Gauge", "answerers", "Answerers that live.", answerers)
+        waiting = [(store, counts.n_requests or 0) for store, counts in workers]
+        yield self._each("Gauge", "waiting_requests", "Requests that wait, for whoever answers.", waiting)
         if (resident := _resident_bytes()) is not None:
-            yield self._gauge("resident_bytes", "Memory of the process.", resident)
+            memory = self._family("Gauge", "resident_bytes", "Memory of the process.")
+            memory.add_metric([self._name], float(resident))
+            yield memory
         text = "How long requests took, from when they came until their replies were sent."
-        yield self._histogram("request_seconds", text, counts.request_seconds)
+        yield self._histograms("request_seconds", text, [(store, counts.request_seconds) for store, counts in workers])
 
-    def _labelled(self, name: str, text: str, label: str, values: dict[str, float]) -> "Metric":
-        """Return a gauge with one more label."""
-        family = self._core.GaugeMetricFamily(f"learner_{name}", text, labels=["model", label])
-        for value, number in values.items():
-            family.add_metric([self._model, value], number)
+    def _states(self, name: str, text: str, states: tuple[str, ...], workers: list[Exported]) -> "Metric":
+        """Return a family with 1 for the state of each process, and 0 for the others."""
+        family = self._family("Gauge", name, text, "state")
+        for store, _ in workers:
+            for state in states:
+                family.add_metric([store.keys.model, state], float(state == store.processes.state))
         return cast("Metric", family)
 
-    def _counter(self, name: str, text: str, value: Any) -> "Metric":
-        return self._metric(self._core.CounterMetricFamily, name, text, float(value))
+    def _family(self, kind: str, name: str, text: str, *labels: str) -> Any:
+        return getattr(self._core, f"{kind}MetricFamily")(f"learner_{name}", text, labels=["model", *labels])
 
-    def _gauge(self, name: str, text: str, value: Any) -> "Metric":
-        return self._metric(self._core.GaugeMetricFamily, name, text, float(value))
+    def _each(self, kind: str, name: str, text: str, values: list[tuple[Store, Any]]) -> "Metric":
+        """Return a family with one value a model."""
+        family = self._family(kind, name, text)
+        for store, value in values:
+            family.add_metric([store.keys.model], float(value))
+        return cast("Metric", family)
 
-    def _histogram(self, name: str, text: str, histogram: Histogram) -> "Metric":
-        buckets = zip([*map(str, BOUNDS), "+Inf"], itertools.accumulate(histogram.counts), strict=True)
-        return self._metric(self._core.HistogramMetricFamily, name, text, list(buckets), histogram.sum)
-
-    def _metric(self, kind: Any, name: str, text: str, *values: Any) -> "Metric":
-        family = kind(f"learner_{name}", text, labels=["model"])
-        family.add_metric([self._model], *values)
+    def _histograms(self, name: str, text: str, values: list[tuple[Store, Histogram]]) -> "Metric":
+        family = self._family("Histogram", name, text)
+        for store, histogram in values:
+            buckets = zip([*map(str, BOUNDS), "+Inf"], itertools.accumulate(histogram.counts), strict=True)
+            family.add_metric([store.keys.model], list(buckets), histogram.sum)
         return cast("Metric", family)
 
 
@@ -145,13 +158,21 @@ class _OfAnswerer(_Collector):
 
     def collect(self) -> "Iterable[Metric]":
         """Yield the metrics."""
-        figures, now = self._counts.figures, self._store.processes.state
-        states = {state: float(state == now) for state in ("starting", "running", "stopped")}
-        yield self._labelled("answerer_state", "1 for the answerer's state.", "state", states)
-        yield self._gauge("answering_commit", "Number of the commit that it answers from.", figures.get("commits", 0))
+        answerers = list(self._workers())
+        yield self._states(
+            "answerer_state", "1 for the answerer's state.", ("starting", "running", "stopped"), answerers
+        )
+        commits = _known("commits", answerers)
+        yield self._each("Gauge", "answering_commit", "Number of the commit that it answers from.", commits)
         text = "When that commit was made, by the worker's clock."
-        yield self._gauge("answering_commit_timestamp_seconds", text, figures.get("time", 0.0))
-        yield from self._of_both()
+        yield self._each("Gauge", "answering_commit_timestamp_seconds", text, _known("time", answerers))
+        yield from self._of_both(answerers)
+
+
+def _known(figure: str, workers: list[Exported]) -> list[tuple[Store, float]]:
+    """Return a figure of each process that knows it."""
+    found = [(store, float(counts.figures.get(figure, math.nan))) for store, counts in workers]
+    return [(store, value) for store, value in found if not math.isnan(value)]
 
 
 def _resident_bytes() -> int | None:

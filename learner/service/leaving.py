@@ -5,6 +5,7 @@ owns the model, and the script that sends replies looks at it once more (see `le
 they never answer at the same time. The note outlives its owner: the next one finds it, and decides anew.
 """
 
+import math
 import time
 
 from learner.service import log
@@ -41,6 +42,10 @@ class Leaving:
         self._noted: bool | None = None  # whether the note is there; None: unknown
         self._looked_at = -LOOK_SECONDS
         answering.is_left = True
+
+    def due_seconds(self) -> float:
+        """Return in how many seconds the next look is due, of an owner that nothing wakes, as it leaves its requests."""
+        return self._looked_at + LOOK_SECONDS - time.monotonic() if self.answering.is_left else math.inf
 
     def look_if_due(self) -> None:
         """Look now and then whether answerers live, and leave requests to them, or take them up again.

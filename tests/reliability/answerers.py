@@ -28,8 +28,11 @@ N_ANSWERERS = 3
 class Answerer(Process):
     """A process of ``learner answer``."""
 
-    command = ("answer", "m", "--json")
+    always = ("--json",)
     is_ready = "answers from commit"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, command=("answer", "m"))
 
 
 class Asker(threading.Thread):

@@ -101,17 +101,17 @@ class Server:
 
 # ---- workers ---------------------------------------------------------------------------------------------------------------
 class Process:
-    """A worker process; `lines` has what it printed on standard error.
+    """A worker process, or another one of our commands; `lines` has what it printed on standard error.
 
     Unless an option says otherwise, it adds no entry of its own in a pause, so that it learns the same as an undisturbed model.
     """
 
-    command: tuple[str, ...] = ("worker", "m", "--json", "--held-seconds", "inf")
+    always: tuple[str, ...] = ("--json", "--held-seconds", "inf")  # options
     is_ready = "epoch"  # what it says then
 
-    def __init__(self, url: str, *options: str) -> None:
+    def __init__(self, url: str, *options: str, command: tuple[str, ...] = ("worker", "m")) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "learner", *self.command, *options],
+            [sys.executable, "-m", "learner", *command, *self.always, *options],
             env={**os.environ, "REDIS_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

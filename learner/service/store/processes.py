@@ -104,24 +104,43 @@ class Processes:
 
     def renew_if_due(self) -> bool:
         """Say that this process is still what it noted last, unless it did so just now; return whether it was time."""
-        if is_due := time.monotonic() - self._noted_at > self.seconds:
+        if is_due := self.is_due:
             with self._noting:
                 self._write()
         return is_due
+
+    def renewed(self, now: float) -> tuple[str, str]:
+        """Return the name and the text of the note that says so, at a time by the server's clock, for whoever writes it."""
+        with self._noting:
+            self._noted_at = time.monotonic()
+            return self.name, json.dumps(self._note | {"seen": round(now, 3)})
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to say so."""
+        return time.monotonic() - self._noted_at > self.seconds
 
     def _write(self) -> None:
         """Write the note of this process, and remove those of processes that have ended, but for the last ones."""
         client, key = self._link.client, self._key
         self._noted_at = time.monotonic()
         with contextlib.suppress(redis.exceptions.NoPermissionError):
-            if self.state == "stopped" and client.get(self._link.keys.spec) is None:
+            with client.pipeline(transaction=False) as pipe:
+                pipe.get(self._link.keys.spec)
+                pipe.hgetall(key)
+                spec, notes = pipe.execute()
+            if self.state == "stopped" and spec is None:
                 return  # the model is gone, and with it its keys
             now = server_time(client)
-            ended = {name: note for name, note in self._notes().items() if name != self.name and _has_ended(note, now)}
-            if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
-                client.hdel(key, *over)
-            client.hset(key, self.name, json.dumps(self._note | self.figures | {"seen": round(now, 3)}))
-            client.expire(key, NOTE_SECONDS)
+            ended = {
+                name: note for name, note in readable(notes).items() if name != self.name and _has_ended(note, now)
+            }
+            with client.pipeline(transaction=False) as pipe:
+                if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
+                    pipe.hdel(key, *over)
+                pipe.hset(key, self.name, json.dumps(self._note | self.figures | {"seen": round(now, 3)}))
+                pipe.expire(key, NOTE_SECONDS)
+                pipe.execute()
 
     def list(self, now: float | None = None) -> Sequence[dict[str, Any]]:
         """Return the notes, the oldest first, each with the seconds since it was written as ``silent``.
@@ -135,9 +154,6 @@ class Processes:
         """
         now = server_time(self._link.client) if now is None else now
         return listed(self._link.client.hgetall(self._key), now)
-
-    def _notes(self) -> dict[str, dict[str, Any]]:
-        return readable(self._link.client.hgetall(self._key))
 
     @property
     def _key(self) -> str:
@@ -155,7 +171,7 @@ class Answerers(Processes):
 
     def dead(self, names: Iterable[str]) -> set[str]:
         """Return those of some answerers that have no note, stopped, or are silent or known to have ended."""
-        notes, now = self._notes(), server_time(self._link.client)
+        notes, now = readable(self._link.client.hgetall(self._key)), server_time(self._link.client)
         alive = {
             name
             for name, note in notes.items()

@@ -34,7 +34,7 @@ from learner.service.wire.entries import (
     rejected_entry,
     size_of,
 )
-from learner.service.wire.keys import ANSWERERS, GROUP, MODELS, REPLIES, Keys, is_name
+from learner.service.wire.keys import ANSWERERS, FLEET, GROUP, MODELS, REPLIES, Keys, is_name
 from learner.service.wire.outcomes import Kept, OutcomeFields, decode_kept, encode_kept, expiry_of, is_outcome
 from learner.service.wire.requests import (
     REPLY_SECONDS,
@@ -51,6 +51,7 @@ from learner.service.wire.values import decode_target, decode_value, is_one, spl
 
 __all__ = [
     "ANSWERERS",
+    "FLEET",
     "GROUP",
     "LEARN_HELD",
     "MAX_BATCH",
