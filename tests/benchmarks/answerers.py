@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def measure(seconds: float, rounds: int = ROUNDS) -> list[dict[str, float]]:
-    """Return the figures without any question; then of each number of answerers, with a worker that learns, and that is idle."""
+    """Return the figures without a question; then of each number of answerers, with a worker that learns, and that is idle."""
     found: list[list[dict[str, float]]] = []
     with temporary() as url, connection.client(url) as client:
         Store(client, KEYS.model).create(Model(featurizer="fields").to_spec())

@@ -169,7 +169,7 @@ def look(link: Link, ownership: Ownership) -> tuple[Look, Owner]:
         pipe.exists(link.keys.spec)
         ownership.queue_read(pipe)
         head, is_there, fields, sign = pipe.execute()
-    return Look((*head, is_there), tuple(fields.get(name.encode()) for name in IDENTITY)), ownership.readable(
+    return Look((*head, is_there), tuple(fields.get(name.encode()) for name in IDENTITY)), ownership.parsed(
         fields, sign
     )
 
