@@ -10,7 +10,7 @@ from learner.errors import LearnerError
 from learner.model import Model
 from learner.packing import pack
 from learner.service import answering as answering_module
-from learner.service import sharing
+from learner.service import liveness, sharing
 from learner.service.answerer import Answerer
 from learner.service.lease import process_name
 from learner.service.store import Store, contents
@@ -414,11 +414,13 @@ def test_status_and_list_show_answerers_their_commit_and_its_age(client, create,
         answered(client, 1)
         status = store.described()
         (row,) = rows(client)
+        assert liveness.answering(status)[0]
     assert [each["lives"] for each in status["answerers"]] == [True, True]
     assert all(0.0 <= each["age"] < 60.0 for each in status["answerers"])
     assert "answerers         2 live, from commit 1 on, made" in "\n".join(status_lines(status))
     assert (row["answerers"], row["requests_waiting"]) == (2, 0)
     assert "answerers         0 live" in "\n".join(status_lines(store.described()))
+    assert liveness.answering(store.described()) == (False, "no answerer works for the model")
 
 
 def test_another_model_takes_the_place_of_the_one_that_is_followed(client, create, answering, drain):

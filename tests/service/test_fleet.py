@@ -9,13 +9,15 @@ import msgpack
 import pytest
 
 from learner.client import Client
+from learner.model import Model
 from learner.service import fleet as fleets
 from learner.service.fleet import Fleet, connect, sharing
 from learner.service.fleet.sharing import Part, surplus
 from learner.service.store import Store, snapshots
+from learner.service.store.cluster import primary
 from learner.service.store.fleets import Note, notes, write_note
 from learner.service.wire import FLEET, Keys
-from tests.conftest import state_bytes, wait_until
+from tests.conftest import SEED, state_bytes, wait_until
 
 
 @pytest.fixture
@@ -208,6 +210,30 @@ def test_models_are_taken_over_from_one_that_is_silent_and_it_commits_nothing_mo
             wait_until(lambda: n_learned(client, "m") == 1)
             assert client.hget(Keys("m").owner, "epoch") == b"2"
     assert "stopped with code 4: another worker owns 'm' now" in capsys.readouterr().err
+
+
+def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, monkeypatch):
+    monkeypatch.setattr(fleets, "CONTROL_SECONDS", 0.05)
+    names = [f"fleet{i}" for i in range(6)]
+    client = connect(cluster.url, 10)
+    for name in names:
+        assert Store(client, name).create(Model(seed=SEED).to_spec())
+    assert len({str(primary(Store(client, name).client)) for name in names}) == 3
+    process = Fleet(client, cluster.url, "fleet*", 10, held_seconds=math.inf, commit_seconds=0.0)
+    thread = threading.Thread(target=process.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: len(process.members) == 6)
+        for name in names:
+            asker = Client(name, cluster.url)
+            asker.push_many(BINARY, features=True)
+            wait_until(lambda: asker.committed().n_examples == 50)  # noqa: B023
+            assert asker.predict(features={"n1": 1.0}) != 0.5
+    finally:
+        process.stop()
+        thread.join(60)
+    assert not thread.is_alive()
+    assert all(Store(client, name).ownership.read().fields.get("worker") is None for name in names)
 
 
 def test_notes_of_others_are_read_with_care(client):

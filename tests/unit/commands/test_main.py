@@ -22,6 +22,7 @@ COMMANDS = [
     "explain",
     "export",
     "featurize",
+    "fleet",
     "import",
     "init",
     "list",
