@@ -68,6 +68,6 @@ class Leaving:
             self.committing.settle()
             self.store.ownership.note_leaving(noted)
             self._noted = noted
-            text = f"leaves questions to {n} answerers" if n else "answers questions, as no answerer lives"
+            text = f"leaves questions to answerers ({n} live)" if n else "answers questions, as no answerer lives"
             log.event(self.store.keys.model, "answerers", text, answerers=n)
         self.answering.is_left = self._noted
