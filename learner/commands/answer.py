@@ -49,8 +49,11 @@ def answer(model: str, redis_url: str | None, metrics: str | None, log_format: s
         store.processes.note("starting")
         answerer = Answerer(store, counts)
         stop_on_signals(model, answerer.stop, lambda: 0)
-        Reconnecting(store, redis_url, answerer.is_stopping, lambda: 0).run(answerer.run)
-        store.sharing.leave()
+        try:
+            Reconnecting(store, redis_url, answerer.is_stopping, lambda: 0).run(answerer.run)
+            store.sharing.leave()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         note_stop(store, 0, f"asked to stop; {counts.request_seconds.n} requests answered")
     if as_json:
         figures = {"commit": store.commits.number, "requests": counts.request_seconds.n, "errors": counts.n_errors}

@@ -144,13 +144,13 @@ def test_the_worker_leaves_questions_while_answerers_live_and_takes_them_up_agai
                 before = worker.counts.request_seconds.n
                 ask(client)
                 answered(client, n)
-                assert one.counts.request_seconds.n == 1
+                wait_until(lambda: one.counts.request_seconds.n == 1)
                 assert worker.counts.request_seconds.n == before
                 assert worker.counts.n_answerers == 1
             wait_until(lambda: not left(client))
             ask(client)
             answered(client, n + 1)
-            assert worker.counts.request_seconds.n == before + 1
+            wait_until(lambda: worker.counts.request_seconds.n == before + 1)
 
 
 @pytest.mark.parametrize("learned", [False, True])
