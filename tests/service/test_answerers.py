@@ -136,21 +136,18 @@ def test_a_candidate_is_never_answered_for(shared):
 def test_the_worker_leaves_questions_while_answerers_live_and_takes_them_up_again(client, create, serving, answering):
     create(featurizer="fields")
     with serving() as worker:
-        ask(client)
-        answered(client, 1)
-        for n in (2, 4):
-            with answering() as one:
-                wait_until(lambda: left(client))
-                before = worker.counts.request_seconds.n
-                ask(client)
-                answered(client, n)
-                wait_until(lambda: one.counts.request_seconds.n == 1)
-                assert worker.counts.request_seconds.n == before
-                assert worker.counts.n_answerers == 1
+        for n in (1, 2, 3):  # that the worker has answered
             wait_until(lambda: not left(client))
             ask(client)
-            answered(client, n + 1)
-            wait_until(lambda: worker.counts.request_seconds.n == before + 1)
+            answered(client, 2 * n - 1)
+            wait_until(lambda n=n: worker.counts.request_seconds.n == n)
+            with answering() as one:
+                wait_until(lambda: left(client))
+                ask(client)
+                answered(client, 2 * n)
+                wait_until(lambda: one.counts.request_seconds.n == 1)
+                assert worker.counts.n_answerers == 1
+            assert worker.counts.request_seconds.n == n
 
 
 @pytest.mark.parametrize("learned", [False, True])
