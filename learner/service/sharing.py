@@ -30,6 +30,7 @@ MAX_TIMES = 3  # that a request is handed out to be answered; the next time it i
 CLAIM_SECONDS = 0.5  # between two looks for requests of answerers that died
 IDLE_MS = 1000  # since a request was handed out, until somebody asks whether its answerer lives
 HOLD_SECONDS = 0.5  # between two signs of life for what takes long
+MAX_HELD_BYTES = 16 << 20  # of requests for many in hand, beyond which no more are taken: others may have room
 BOUND_SECONDS = 0.5  # between two looks at how many requests wait
 
 
@@ -85,8 +86,8 @@ class SharedAnswering(Answering):
 
     # ---- the queue ----
     def read(self, block_ms: int) -> Entries:
-        """Return requests that nobody has, or that a dead answerer had; while some wait here, none."""
-        if self.waiting or self.recovery.times:
+        """Return requests that nobody has, or that a dead answerer had; while some wait here, or much does, none."""
+        if self.waiting or self.recovery.times or self._n_many_bytes > MAX_HELD_BYTES:
             return []
         orphans = self._orphans_if_due()
         if orphans:
@@ -99,9 +100,12 @@ class SharedAnswering(Answering):
     def take(self, requests: Entries, more: bool = False, examples_wait: bool = False) -> None:
         """Queue requests and answer for a while: see `Answering.take`."""
         if self._waits:
-            self._later += [each for each in requests if _is_for_many(each[1])]
+            later = [each for each in requests if _is_for_many(each[1])]
             requests = [each for each in requests if not _is_for_many(each[1])]
+            self._later += later
+            self._n_many_bytes += sum(size_of(fields) for _, fields in later)
         else:
+            self._n_many_bytes -= sum(size_of(fields) for _, fields in self._later)
             requests, self._later = [*self._later, *requests], []
         self.last_request = NEVER  # those of others may be older
         now = time.monotonic()
@@ -137,7 +141,6 @@ class SharedAnswering(Answering):
                 begun.append(asked)
             else:
                 self._later.append((asked.request_id, dict(asked.fields)))
-                self._n_many_bytes -= size_of(asked.fields)
         self.many = begun
         heapq.heapify(self.many)
         return not self.many

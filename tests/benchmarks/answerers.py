@@ -31,11 +31,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import redis
 
 from learner import Model
+from learner.packing import pack, pack_example
 from learner.service.store import Store, connection
 from learner.service.store.embedded import temporary
+from learner.service.store.position import NEVER
+from learner.service.store.snapshot import Learned
+from learner.service.tailing import Tailing
 from learner.service.wire import Keys
 from tests.benchmarks import Asked, Row
 from tests.benchmarks.http import cpu_seconds
@@ -44,6 +49,7 @@ from tests.streams import zipf_examples
 KEYS = Keys("asked")
 ANSWERERS = (0, 1, 2, 4)
 SECONDS, ROUNDS = 4.0, 3
+N_AT_ONCE, ROUNDS_FOLLOWED = 40_000, 8
 QUESTION = {"record": json.dumps({"price": 1.5, "city": "c3", "kind": "new"}), "reply": KEYS.replies + "me"}
 AHEAD = 4000  # questions that wait; more than 10,000 would be refused
 EXAMPLES_A_SECOND = 200_000  # that are pushed before a window, so that the worker never waits
@@ -179,6 +185,39 @@ def wait_for(holds: Any, seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+def following(n_names: int) -> tuple[float, float, float]:
+    """Return the processor's seconds for reading all of a commit; the rows that a later one changed, and the seconds for it."""
+    draw = np.random.default_rng(1)
+    with temporary() as url, connection.client(url) as client, connection.client(url) as other:
+        model, owner = Model(), Store(client, KEYS.model)
+        owner.create(model.to_spec())
+        owner.ownership.take_over()
+        for first in range(0, n_names, N_AT_ONCE):
+            names = draw.permutation(np.arange(first, first + N_AT_ONCE)).reshape(-1, 20).tolist()
+            model.learn_packed(b"".join(pack_example(i % 2, _features(row)) for i, row in enumerate(names)))
+        _commit(owner, model)
+        tailing, taken, n_changed = Tailing(Store(other, KEYS.model)), [], 0
+        for _ in range(ROUNDS_FOLLOWED):
+            tailing.look()
+            started = time.process_time()
+            tailing.catch_up()
+            taken.append((time.process_time() - started, n_changed))
+            names = draw.integers(0, n_names, (1000, 20)).tolist()
+            model.learn_packed(b"".join(pack_example(i % 2, _features(row)) for i, row in enumerate(names)))
+            n_changed = int(model.dirty.sum())
+            _commit(owner, model)
+    return taken[0][0], *(statistics.median(each[i] for each in taken[1:]) for i in (1, 0))
+
+
+def _features(names: list[int]) -> bytes:
+    return pack({f"name{name}": 1.0 for name in names})
+
+
+def _commit(store: Store, model: Model) -> None:
+    learned = Learned(model.state(), model.dirty, model.fingerprint)
+    store.commits.write(store.commits.snapshot(learned, NEVER, 0, (), {"n": 1}))
+
+
 def page_rows(asked: Asked) -> Iterator[Row]:
     """Yield the rows of the page."""
     found = measure(*((1.0, 1) if asked.quick else (SECONDS, ROUNDS)))
@@ -200,6 +239,12 @@ def page_rows(asked: Asked) -> Iterator[Row]:
     yield Row(
         "processor's time for an answer of a worker; of an answerer; of the server for a question with its answer, ms",
         f"{idle[0]['answer_ms']:.3f}; {idle[1]['answer_ms']:.3f}; {idle[1]['server_ms']:.3f}",
+    )
+    whole, n_rows, part = following(40_000 if asked.quick else 1_000_000)
+    yield Row(
+        "1,000,000 names: processor's time to read all of a commit, s; to take in the rows that the next one changed, ms",
+        f"{whole:.2f}; {n_rows:,.0f} rows {1e3 * part:.1f}",
+        "at most 50 ms",
     )
 
 

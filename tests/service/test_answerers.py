@@ -396,6 +396,22 @@ def test_requests_for_many_have_fair_turns(client, create, answering):
     assert len(next(reply for reply in found if reply["id"] == "huge")["predictions"]) == 9000
 
 
+def test_an_answerer_with_much_in_hand_takes_no_more(client, shared, monkeypatch):
+    monkeypatch.setattr(sharing, "MAX_HELD_BYTES", 100)
+    monkeypatch.setattr(answering_module, "ANSWER_SECONDS", 0.0)
+    first, second = shared(lives=True).answering, shared(lives=True).answering
+    client.xadd(KEYS.requests, {"batch": b"\x80" * 500, "reply": REPLY, "id": "many"})
+    first.take(first.read(1))
+    ask(client, id="one")
+    assert first.read(1) == []
+    assert len(second.read(1)) == 1
+    assert not first.is_between() or not first.many
+    first.go_on()
+    monkeypatch.setattr(answering_module, "ANSWER_SECONDS", 1.0)
+    first.take([])
+    assert (first.is_idle, first._n_many_bytes) == (True, 0)
+
+
 # ---- what is seen of it ----
 def test_status_and_list_show_answerers_their_commit_and_its_age(client, create, drain, answering):
     from learner.commands.show import status_lines
