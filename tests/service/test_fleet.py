@@ -236,9 +236,86 @@ def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, mon
     assert all(Store(client, name).ownership.read().fields.get("worker") is None for name in names)
 
 
+def test_a_process_whose_connections_all_end_again_and_again_goes_on(client, create, fleet, monkeypatch):
+    monkeypatch.setattr(
+        fleets, "SPARE_CONNECTIONS", 20
+    )  # each end makes two anew for each model: soon more than so many
+    names = ["a", "b", "c"]
+    for name in names:
+        create(name)
+    with fleet(most=3) as process:
+        wait_until(lambda: len(process.members) == 3)
+        for n in range(1, 9):
+            client.client_kill_filter(_type="normal", skipme=True)
+            for name in names:
+                push(client, name, BINARY)
+            wait_until(lambda: all(n_learned(client, name) == n for name in names))  # noqa: B023
+        assert process.members.keys() == set(names)
+
+
+def test_whatever_is_in_the_keys_ends_no_process_and_harms_no_other_model(client, create, fleet, capsys):
+    for name in ("good", "epoch", "owner", "requests", "later"):
+        create(name)
+    with fleet(most=4) as process:
+        wait_until(lambda: len(process.members) == 4)
+        client.delete(FLEET)
+        client.set(FLEET, "no hash")
+        client.hset(Keys("epoch").owner, "epoch", "no number")
+        for key in (Keys("owner").owner, Keys("requests").requests):
+            client.delete(key)
+            client.set(key, "something else")
+        wait_until(lambda: "can't know of others: key learner:fleet must be" in capsys.readouterr().err)
+        wait_until(lambda: not process.members.keys() & {"epoch", "owner"})
+        taken = next(iter(process.members.keys() - {"requests"}))
+        push(client, taken, BINARY)
+        wait_until(lambda: n_learned(client, taken) == 1)
+        client.delete(FLEET)
+
+
+def test_an_error_while_other_models_are_answered_meanwhile_costs_only_the_model_that_has_it(
+    client, redis_url, create, fleet, capsys
+):
+    create("flooded")
+    create("broken")
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 2)
+
+        def answer():
+            raise ValueError("a defect")
+
+        process.members["broken"].worker.answer_meanwhile = answer
+        for _ in range(100):
+            push(client, "flooded", BINARY * 40)
+        client.xadd(Keys("broken").requests, {"features": msgpack.packb({"n1": 1.0})})
+        wait_until(lambda: process.members.keys() == {"flooded"})
+        wait_until(lambda: n_learned(client, "flooded") == 100, 60.0)
+    assert "model=broken code=2" in capsys.readouterr().err
+
+
+def test_the_heart_goes_on_while_the_server_is_away(client, create, fleet):
+    create("m")
+    with fleet(lease_seconds=0.5) as process:
+        wait_until(lambda: "m" in process.members)
+        heart = process.heart
+        away, there = connect("redis://127.0.0.1:1", 1), heart._client
+        heart._client = lambda: away
+        process.members["m"].worker.store.processes._noted_at = -math.inf  # its note is due
+        heart.beat(0.1)
+        heart._client = there
+        push(client, "m", BINARY)
+        wait_until(lambda: n_learned(client, "m") == 1)
+
+
 def test_notes_of_others_are_read_with_care(client):
     note = Note("a", "", "here", 1, "*", 2, 10, 0.5, 5.0)
     write_note(client, note)
+    good = client.hget(FLEET, "a")
+    for field, value in (("models", "-1"), ("most", "1e3"), ("cost", "NaN"), ("lease", "Infinity"), ("pid", "9" * 400)):
+        client.hset(
+            FLEET,
+            field,
+            good.replace(f'"{field}": '.encode(), f'"{field}": {value}, "{field}": {value}, "": '.encode()),
+        )
     client.hset(FLEET, mapping={"b": b"\xff", "c": b"[]", "d": b'{"name": 7}'})
     assert [each.name for each in notes(client)] == ["a"]
     assert client.hkeys(FLEET) == [b"a"]

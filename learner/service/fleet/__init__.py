@@ -128,6 +128,7 @@ class Fleet:
         self._controlled_at = -CONTROL_SECONDS
         self._n_commits = self._commit_sum = 0.0
         self._said: dict[str, float] = {}
+        self._given_up: dict[str, int] = {}  # at the end, with how many examples they had learned
 
     def stop(self) -> None:
         """Have it give up all models, with everything committed."""
@@ -150,9 +151,8 @@ class Fleet:
                 self._wait()
                 self._give_turns()
         finally:
-            examples = [member.worker.model.n_examples for member in self.members.values()]
             self._drain()
-        return {"models": len(examples), "examples": sum(examples)}
+        return {"models": len(self._given_up), "examples": sum(self._given_up.values())}
 
     def _wait(self) -> None:
         """Wait until something comes, or is due."""
@@ -462,6 +462,8 @@ class Fleet:
                 self._lose(member, error)
             return
         self.members.pop(member.model, None)
+        if self.stopping:
+            self._given_up[member.model] = member.worker.model.n_examples
         note_stop(member.worker.store, 0, f"{reason}; {member.worker.learned}")
 
     # ---- the end ----
