@@ -307,12 +307,14 @@ class Fleet:
         self.members.pop(member.model, None)
         self._end_waiting(member)
         member.worker.owning.close()
-        if retry_seconds:
-            self._retry_at[member.model] = time.monotonic() + retry_seconds
         code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
         with contextlib.suppress(redis.RedisError):
+            if not member.worker.store.exists(member.model):
+                retry_seconds = 0.0  # it may be made again soon
             if isinstance(error, FencedError) and member.worker.store.ownership.is_lent():
                 code, text = 0, "an administrator has the model for a moment"
+        if retry_seconds:
+            self._retry_at[member.model] = time.monotonic() + retry_seconds
         note_stop(member.worker.store, code, text)
         with contextlib.suppress(redis.RedisError, LearnerError):  # nobody has to wait for its silence
             member.worker.owning.release()

@@ -122,16 +122,20 @@ def signs(client: Any, stores: "Sequence[Store]") -> "dict[str, bytes | None]":
 
 
 def owners(client: Any, stores: "Sequence[Store]") -> "Mapping[str, Owner]":
-    """Return each model's owner, by the model's name: HGETALL, GET. Those that can't be read are missing."""
+    """Return each model's owner, by the model's name: HGETALL, GET, EXISTS.
+
+    Models that are gone, and owners that can't be read, are missing.
+    """
     found: dict[str, Owner] = {}
     for there, some in grouped(client, stores, _key):
         with there.pipeline(transaction=False) as pipe:
             for store in some:
                 pipe.hgetall(store.keys.owner)
                 pipe.get(store.keys.lease)
+                pipe.exists(store.keys.spec)
             replies = pipe.execute(raise_on_error=False)
-        for store, fields, sign in zip(some, replies[::2], replies[1::2], strict=True):
-            if isinstance(fields, Exception) or isinstance(sign, Exception):
+        for store, fields, sign, is_there in zip(some, replies[::3], replies[1::3], replies[2::3], strict=True):
+            if isinstance(fields, Exception) or isinstance(sign, Exception) or is_there != 1:
                 continue
             try:
                 found[store.keys.model] = store.ownership.parsed(fields, sign)
