@@ -50,6 +50,10 @@ class Reading:
         self._ahead: Entries = []  # what was read ahead and not returned yet
         self._after = b""  # the last example before these
 
+    def begin(self) -> None:
+        """Forget what was read ahead: it is read again."""
+        self._collect, self._ahead = None, []
+
     def read(
         self, learned: bytes, collected: Entries, requests_after: bytes | None, wait: bool, measured: bool
     ) -> Batch:
