@@ -6,7 +6,7 @@ of a FOLDER as in `tests.benchmarks.league`. The service can't do this: the figu
 Each example goes to one of the learners, drawn at random, which predicts it and then learns it. After every so many examples
 of the stream all learners are merged, and go on from the merged model. The learner is plain AdaGrad (Duchi, Hazan, Singer
 2011), ``G_i += g_i^2, w_i -= rate g_i / sqrt(G_i)``, in float64. Let ``dw_p`` and ``dG_p`` be what learner p has changed since
-the last merge, and ``a_p`` its share of a feature's updates since then. The rules, for each feature:
+the last merge, ``a_p`` its part of a feature's updates since then, and ``b_p = dG_p / sum dG``. The rules, for each feature:
 
 ===================  ==========================================================================================================
 never                the learners are not merged
@@ -14,7 +14,8 @@ added                ``w + sum dw_p``, ``G + sum dG_p``
 average              ``w + mean dw_p``, ``G + mean dG_p``
 by updates           ``w + sum a_p dw_p``, ``G + sum a_p dG_p``
 by updates, slowed   ``w + sum a_p dw_p``, ``G + sum dG_p``: steps get as small as if one learner had read everything
-by squares, slowed   ``w + sum dG_p dw_p / sum dG_p``, ``G + sum dG_p``
+by squares           ``w + sum b_p dw_p``, ``G + sum b_p dG_p``
+by squares, slowed   ``w + sum b_p dw_p``, ``G + sum dG_p``
 ===================  ==========================================================================================================
 
 The figures are progressive losses over those of one learner that reads the whole stream, with the rate that is best for it in
@@ -22,9 +23,8 @@ hindsight: the median over the seeds that deal out the examples, then the geomet
 ``empty``: the learners begin with an empty model, and the loss is that of the whole stream. ``half``: one learner reads the
 first half, then they share the second half, and the loss is that of the second half.
 
-``--ours``: our own default learner, without merging, as its state can't be merged by such a rule: each learner has bins,
-derived features and a mixer of its own. The examples come as in the protocol ``late``; an answer is the mean of the answers of
-all learners.
+``--ours``: our own default learner, whose states are merged as `tests.benchmarks.merged_states` says. A block of 256 examples
+is answered before it is learned, and ``empty`` begins after 1,024 examples.
 
 Caveats: each value is divided by the largest size of its feature in the stream, and numeric targets are standardized, both
 known beforehand. A ratio counts as 10 at most. All learners are equally fast, and a merge takes no time. Streams are short:
@@ -46,15 +46,18 @@ from numpy.typing import NDArray
 from learner.commands.options import FILE_SEED
 from tests.benchmarks import Asked, Row, own_streams
 from tests.benchmarks.league import Ours, load_streams
-from tests.benchmarks.protocols import BLOCK, Example, loss_of, mean_and_worsts
+from tests.benchmarks.merged_states import copied, merged
+from tests.benchmarks.protocols import Example, loss_of, mean_and_worsts
 
 Array = NDArray[Any]
-Rule = Callable[[Array, Array, Array], Array]
+Rule = Callable[[Array, Array], tuple[Array, Array]]
 
 RATES = (0.125, 0.25, 0.5, 1.0)
 LEARNERS = (2, 4, 8)
 INTERVALS = (256, 1024, 4096)
 SITUATIONS = {"empty": 0.0, "half": 0.5}  # the share of the stream that one learner reads before
+OUR_BLOCK, OUR_START = 256, 1024  # examples
+OUR_LEARNERS, OUR_RULES = (4, 8), ("never", "added", "average", "by updates", "by squares")
 WORST = 10.0  # what a ratio counts at most
 
 
@@ -103,43 +106,24 @@ def learn(model: Array, slots: Array, values: Array, target: float, rate: float,
 
 # ---- the rules -----------------------------------------------------------------------------------------------------------
 def parts(numbers: Array) -> Array:
-    """Return each learner's share of numbers of shape (learners, features); 0 where all are 0."""
+    """Return each learner's part of the sum of numbers of shape (learners, features); 0 where all are 0."""
     total: Array = numbers.sum(axis=0)
     return np.divide(numbers, total, out=np.zeros_like(numbers), where=total > 0.0)
 
 
-def added(model: Array, moves: Array, updates: Array) -> Array:
-    """Return the merged model of `moves`, (learners, 2, features), since `model`; `updates` are (learners, features)."""
-    return model + moves.sum(axis=0)
-
-
-def average(model: Array, moves: Array, updates: Array) -> Array:
-    """As `added`, with the mean."""
-    return model + moves.mean(axis=0)
-
-
-def by_updates(model: Array, moves: Array, updates: Array) -> Array:
-    """As `added`, with the mean weighted by a feature's updates."""
-    return model + (parts(updates)[:, None] * moves).sum(axis=0)
-
-
-def slowed(model: Array, moves: Array, weights: Array) -> Array:
-    """As `added`, with the mean of weights, weighted by `weights`, and the sum of squared gradients."""
-    return model + np.stack([(parts(weights) * moves[:, 0]).sum(axis=0), moves[:, 1].sum(axis=0)])
-
-
-def by_squares(model: Array, moves: Array, updates: Array) -> Array:
-    """As `slowed`, weighted by squared gradients."""
-    return slowed(model, moves, moves[:, 1])
-
-
+# A rule gets each learner's updates and new squared gradients of each feature, of shape (learners, features), and returns what
+# share of a learner's changes of weights is taken, and of its changes of the sums of squared gradients.
 RULES: dict[str, Rule | None] = {
     "never": None,
-    "added": added,
-    "average": average,
-    "by updates": by_updates,
-    "by updates, slowed": slowed,
-    "by squares, slowed": by_squares,
+    "added": lambda updates, squares: (np.ones_like(updates), np.ones_like(updates)),
+    "average": lambda updates, squares: (
+        np.full_like(updates, 1 / len(updates)),
+        np.full_like(updates, 1 / len(updates)),
+    ),
+    "by updates": lambda updates, squares: (parts(updates), parts(updates)),
+    "by updates, slowed": lambda updates, squares: (parts(updates), np.ones_like(updates)),
+    "by squares": lambda updates, squares: (parts(squares), parts(squares)),
+    "by squares, slowed": lambda updates, squares: (parts(squares), np.ones_like(updates)),
 }
 
 
@@ -167,7 +151,8 @@ def simulate(
         losses.append(learn(learners[dealt[t]], *example, rate, stream.regression))
         updates[dealt[t], example[0]] += 1.0
         if rule and (t + 1) % interval == 0:
-            model = rule(model, learners - model, updates)
+            moves = learners - model
+            model = model + (np.stack(rule(updates, moves[:, 1]), axis=1) * moves).sum(axis=0)
             learners[:], updates[:] = model, 0.0
     return loss_size(statistics.fmean(losses), stream.regression)
 
@@ -223,34 +208,56 @@ def bounded(ratio: float) -> float:
     return ratio if ratio < WORST else WORST  # nan counts, too
 
 
-# ---- our own learner, without merging --------------------------------------------------------------------------------------
-def ours(examples: Sequence[Example], regression: bool, n_learners: int, alone: float) -> float:
-    """Return the loss of the mean answer of our own learners on shares of a stream."""
-    first = int(alone * len(examples)) // BLOCK * BLOCK
+# ---- our own learner -----------------------------------------------------------------------------------------------------
+def simulate_ours(
+    examples: Sequence[Example],
+    regression: bool,
+    n_learners: int = 1,
+    interval: int = 0,
+    rule: Rule | None = None,
+    *,
+    alone: int,
+) -> float:
+    """Return the loss of our own learners on shares of a stream, after `alone` examples that one of them has read."""
     learners = [Ours(regression, {"seed": FILE_SEED}) for _ in range(n_learners)]
-    learners[0].learn(examples[:first])
-    learners[0].model.learn_held()
-    for learner in learners[1:]:
-        learner.model.load_state({name: array.copy() for name, array in learners[0].model.state().items()})
+    learners[0].learn(examples[:alone])
+    before = spread(learners, state_of(learners[0]))
     dealt = np.random.default_rng(0).integers(n_learners, size=len(examples)).tolist()
-    answers: list[float] = []
-    for start in range(first, len(examples), BLOCK):
-        block = examples[start : start + BLOCK]
-        if start:
-            features = [each for _, each in block]
-            answers += np.mean([learner.answers(features) for learner in learners], axis=0).tolist()
+    answers = np.empty(len(examples))
+    for start in range(alone, len(examples), OUR_BLOCK):
+        block = range(start, min(start + OUR_BLOCK, len(examples)))
         for p, learner in enumerate(learners):
-            learner.learn([example for example, q in zip(block, dealt[start:], strict=False) if q == p])
-    return loss_of(answers, [y for y, _ in examples[len(examples) - len(answers) :]], regression)
+            own = [t for t in block if dealt[t] == p]
+            answers[own] = learner.answers([examples[t][1] for t in own])
+            learner.learn([examples[t] for t in own])
+        if rule and block.stop % interval == 0:
+            before = spread(learners, merged(before, [state_of(learner) for learner in learners], rule))
+    return loss_of(answers[alone:].tolist(), [y for y, _ in examples[alone:]], regression)
 
 
-def ratios_of_ours(examples: Sequence[Example], regression: bool, n_learners: Sequence[int]) -> dict[Case, float]:
-    """Return the loss over that of one of our learners, for each number of them."""
+def state_of(learner: Ours) -> dict[str, Array]:
+    """Return a copy of a learner's state, in which no example is held."""
+    learner.model.learn_held()
+    return copied(learner.model.state())
+
+
+def spread(learners: Sequence[Ours], state: dict[str, Array]) -> dict[str, Array]:
+    """Give all learners one state; return it."""
+    for learner in learners:
+        learner.model.load_state(state)
+    return copied(state)
+
+
+def ratios_of_ours(examples: Sequence[Example], regression: bool, wanted: Sequence[Case]) -> dict[Case, float]:
+    """As `ratios`, of our own learner, with one seed."""
     table = {}
-    for situation, alone in SITUATIONS.items():
-        one = ours(examples, regression, 1, alone)
-        for n in n_learners:
-            table[Case(situation, n, 0, "ours, mean answer")] = ours(examples, regression, n, alone) / one
+    for situation, share in SITUATIONS.items():
+        alone = max(OUR_START, int(share * len(examples)) // OUR_BLOCK * OUR_BLOCK)
+        one = simulate_ours(examples, regression, alone=alone)
+        for case in (case for case in wanted if case.situation == situation):
+            rule = RULES[case.rule]
+            loss = simulate_ours(examples, regression, case.n_learners, case.interval, rule, alone=alone)
+            table[case] = bounded(loss / one)
     return table
 
 
@@ -300,15 +307,15 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="[FOLDER] [stream]")
     parser.add_argument("--examples", type=int, default=20_000, help="of each stream, at most")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--ours", action="store_true", help="our own learner, without merging")
+    parser.add_argument("--ours", action="store_true", help="our own default learner")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     folder = Path(asked.words.pop(0)) if asked.words and Path(asked.words[0]).is_dir() else None
-    wanted = cases(LEARNERS, INTERVALS, RULES)
+    wanted = cases(OUR_LEARNERS, INTERVALS, OUR_RULES) if asked.ours else cases(LEARNERS, INTERVALS, RULES)
     tables: dict[str, dict[Case, float]] = {}
     for name, examples, regression in streams_of(folder, asked.words, asked.examples):
         if asked.ours:
-            tables[name] = ratios_of_ours(examples, regression, LEARNERS)
+            tables[name] = ratios_of_ours(examples, regression, wanted)
         else:
             tables[name] = ratios(in_arrays(examples, regression), wanted, asked.seeds)
         if not asked.json:
