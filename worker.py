@@ -145,7 +145,7 @@ def worker(
     connection.require_version(store.client)
     gc.set_threshold(GARBAGE_OBJECTS)
     if metrics:
-        serve_metrics(metrics, store, counts)
+        serve_metrics(metrics, model, lambda: [(store, counts)])
     settings = max_rejected, rejected_window, durability, replicas
     is_candidate = store.keys.old is not None
     kind, one_in = (CandidateWorker, COMPARED) if is_candidate else (Worker, MEASURED)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Committing", "figures_of"]
 
-LEAST_SECONDS = 0.05  # between two looks at a commit that is being written
+LEAST_SECONDS = 0.1  # between two looks at a commit that is being written
 MAX_REJECTED_BYTES = 16 << 20  # kept in memory until they are committed
 
 
@@ -136,7 +136,8 @@ class Committing:
         """Return in how many seconds a commit is due, or a look at one on its way; infinity: neither."""
         if self.writing is None and not self.learning.n_entries:
             return math.inf
-        return max(self._committed_at + self.commit_seconds - time.monotonic(), LEAST_SECONDS)
+        least = max(LEAST_SECONDS, self.commit_seconds / 4) if self.writing else 0.0
+        return max(self._committed_at + self.commit_seconds - time.monotonic(), least)
 
     def commit(self) -> None:
         """Commit what was learned since the last commit, if anything was, and wait for it."""

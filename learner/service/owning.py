@@ -72,7 +72,7 @@ class Owning:
         while not self.stopping():
             owner = self.store.ownership.read()
             if _is_vacant(self.store, owner, silence):
-                if self._take(owner):
+                if self.take(owner):
                     return True
                 continue
             self.store.processes.renew_if_due()
@@ -85,7 +85,7 @@ class Owning:
             time.sleep(WAIT_POLL_SECONDS)
         return False
 
-    def _take(self, owner: Owner) -> bool:
+    def take(self, owner: Owner) -> bool:
         """Take over from an owner, and start beating; return False if another worker was faster."""
         # It may be the owner already: the answer was lost, or the connection while it loaded the last commit.
         if not self.store.ownership.owned_already(owner):

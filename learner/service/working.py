@@ -29,6 +29,7 @@ from learner.service.reading import Batch, Reading
 from learner.service.recovery import Recovery
 from learner.service.stopping import note_stop
 from learner.service.store import Store, connection
+from learner.service.store.ownership import Owner
 from learner.service.store.position import NEVER, NO_STREAM
 from learner.service.store.reading import Entries
 from learner.service.strays import Strays
@@ -42,15 +43,11 @@ Turns = Generator[float, None, None]  # yields after each turn for how many seco
 
 
 class FleetPart(Protocol):
-    """What a worker shares with the others of its process.
+    """What a worker shares with the others of its process."""
 
-    Attributes
-    ----------
-    heart : Heart
-        Beats for all of them.
-    """
-
-    heart: Heart
+    @property
+    def heart(self) -> Heart:
+        """What beats for all of them."""
 
     def answer_others(self, worker: "Worker") -> None:
         """Answer the requests of other models, in the middle of this worker's learning."""
@@ -154,7 +151,7 @@ class Worker:
     def _answer_meanwhile(self) -> None:
         """Answer in the middle of an entry, for the other models of the process, too."""
         self.answer_meanwhile()
-        if self.fleet:
+        if self.fleet and not self.recovery.is_going_on:
             self.fleet.answer_others(self)
 
     def answer_meanwhile(self) -> None:
@@ -171,10 +168,7 @@ class Worker:
         if not self.owning.wait(patient):
             return False
         try:
-            if (spec := self.store.spec()) != self.spec:
-                self.spec = spec
-                self._make()
-            self.committing.load()
+            self._load()
         except LearnerError:  # this worker will never go on: nobody has to wait for its silence
             self.owning.close()
             if not self.store.ownership.is_lent():
@@ -183,6 +177,25 @@ class Worker:
             return self.wait_to_own(patient)
         self.store.processes.note("running")
         return True
+
+    def take_from(self, owner: Owner) -> bool:
+        """Become the owner in place of one that lives no more, and load the last commit; False: another one was faster."""
+        if not self.owning.take(owner):
+            return False
+        try:
+            self._load()
+        except BaseException:
+            self.owning.release()
+            raise
+        self.store.processes.note("running")
+        return True
+
+    def _load(self) -> None:
+        """Load the last commit of the model as its spec is now."""
+        if (spec := self.store.spec()) != self.spec:
+            self.spec = spec
+            self._make()
+        self.committing.load()
 
     def run(self, burst: bool = False) -> None:
         """Read, answer, learn and commit until `stopping`, or (burst) until nothing is left or held; then give up the model.
@@ -256,7 +269,7 @@ class Worker:
             self.following.follow(self.learning.acceptance)
             if not self.fleet:
                 self.strays.look_if_due()
-            self.minutes.tell_if_due()
+                self.minutes.tell_if_due()
             is_done = was_idle and not batch.examples and not batch.requests and self.answering.is_idle
             if is_done and burst and not expiring.expire(self.committing.commit) and not self.flushing.flush():
                 break
@@ -296,6 +309,12 @@ class Worker:
             self.measuring.learned()
             self.answering.earn()
             self.committing.require_acceptance()
+
+    @property
+    def read_up_to(self) -> bytes:
+        """The last entry that was read."""
+        collected = self.measuring.collected
+        return collected[-1][0] if collected else self.learning.cursor
 
     # ---- a stream gone bad ----
     def _only_answer(self, error: Exception) -> bool:

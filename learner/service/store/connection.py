@@ -83,7 +83,7 @@ def _require_own(path: Path) -> None:
         click.echo(f"Warning: other users may read {path}, the file of a password: chmod 600", err=True)
 
 
-def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
+def client(url: str, *, block_ms: int | None = None, most: int | None = None) -> redis.Redis:
     """Return a connection that never repeats a command by itself.
 
     Parameters
@@ -97,6 +97,8 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         certificate.
     block_ms : int, optional
         The longest time that a command sent over the connection may block at the server.
+    most : int, optional
+        The most connections to the server at once; by default as many as redis-py allows.
 
     Raises
     ------
@@ -104,18 +106,20 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         When the URL breaks a rule: see `learner.service.store.url`.
     """
     retry = Retry(NoBackoff(), 0)  # by default redis-py sends a command again if its reply was lost
-    made: redis.Redis = _from_url(redis.Redis, url, block_ms, retry=retry, command_packer=Packer())
+    options: dict[str, Any] = {"retry": retry, "command_packer": Packer()} | _at_most(most)
+    made: redis.Redis = _from_url(redis.Redis, url, block_ms, **options)
     return made
 
 
 def async_client(url: str, *, block_ms: int | None = None, most: int | None = None) -> redis.asyncio.Redis:
-    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`.
-
-    There are at most `most` connections to the server at once, by default as many as redis-py allows.
-    """
-    options: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0), "max_connections": most}
+    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`."""
+    options: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0)} | _at_most(most)
     made: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, url, block_ms, **options)
     return made
+
+
+def _at_most(most: int | None) -> dict[str, Any]:
+    return {} if most is None else {"max_connections": most}
 
 
 def _from_url(kind: Any, url: str, block_ms: int | None, to: Route | None = None, **own: Any) -> Any:

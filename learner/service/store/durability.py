@@ -124,9 +124,7 @@ class Durability:
             pipe.execute_command("WAITAOF", 1, 0, timeout_ms)
 
     def confirmed(self, reply: Any) -> bool:
-        """Tell whether the reply to the last command, which is the queued one if there is one, says that they are durable."""
-        if not self.waits:
-            return True
+        """Tell whether the reply to the queued command says that the writes are durable."""
         return bool(reply[0] >= 1 if self.level == "power" else int(reply) >= self.replicas)
 
 

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -101,7 +101,10 @@ class Ownership:
         with self._link.client.pipeline() as pipe:
             pipe.hgetall(self._link.keys.owner)
             pipe.get(self._link.keys.lease)
-            fields, sign = pipe.execute()
+            return self.parsed(*pipe.execute())
+
+    def parsed(self, fields: Mapping[bytes, bytes], sign: bytes | None) -> Owner:
+        """Return the owner whose fields and last sign of life the server has, as `read` does."""
         with require_readable(f"owner of {self._link.keys.model!r}", f"delete {self._link.keys.owner}"):
             owner = Owner({key.decode(): value.decode() for key, value in fields.items()}, sign)
             str(owner) if "worker" in owner.fields else owner.lease_seconds
@@ -299,10 +302,10 @@ class Ownership:
         self.require()
         number = self._last.number
         with self._link.client.pipeline(transaction=False) as pipe:  # one connection: once the sign is durable,
-            self.queue_sign(pipe)  # so are the commits before it
+            pipe.set(self._link.keys.lease, self._sign(), xx=True)  # so are the commits before it
             self.durability.queue(pipe, seconds)
             results = pipe.execute()
-        if self.durability.confirmed(results[-1]):
+        if self.durability.waits and self.durability.confirmed(results[-1]):
             self.confirmed = number
 
     # ---- many owners at once: see `learner.service.store.beating` ----
@@ -311,15 +314,9 @@ class Ownership:
         """The number of this process's last commit."""
         return self._last.number
 
-    def queue_identity(self, pipe: Any) -> None:
-        """Queue the command whose result `problem` takes."""
-        pipe.hmget(self._link.keys.owner, *IDENTITY)
-
-    def queue_sign(self, pipe: Any) -> None:
-        """Queue a sign of life."""
-        if not self.durability.waits:
-            self.confirmed = self._last.number
-        pipe.set(self._link.keys.lease, self._sign(), xx=True)  # only a takeover creates the key
+    def life(self) -> tuple[bytes, int, bytes]:
+        """Return the token, the epoch and the next sign of life."""
+        return self.token, self.epoch, self._sign()
 
     def problem(self, identity: Any) -> Exception | None:
         """Return why a process must not go on, if the owner has this identity; None: it may."""
@@ -330,6 +327,8 @@ class Ownership:
         return None
 
     def _sign(self) -> bytes:
+        if not self.durability.waits:
+            self.confirmed = self._last.number
         self._n_signs += 1
         return b"%b %d %d" % (self.token, self._n_signs, self.confirmed)
 

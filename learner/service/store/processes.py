@@ -83,12 +83,11 @@ class Processes:
             with self._noting:
                 self._write()
 
-    def queue_renewal(self, pipe: Any, now: float) -> None:
-        """Queue what says so, at a time by the server's clock: for many processes' notes at once."""
+    def renewed(self, now: float) -> tuple[str, str]:
+        """Return the name and the text of the note that says so, at a time by the server's clock, for whoever writes it."""
         with self._noting:
             self._noted_at = time.monotonic()
-            pipe.hset(self._link.keys.workers, self._name, json.dumps(self._note | {"seen": round(now, 3)}))
-            pipe.expire(self._link.keys.workers, NOTE_SECONDS)
+            return self._name, json.dumps(self._note | {"seen": round(now, 3)})
 
     @property
     def is_due(self) -> bool:
