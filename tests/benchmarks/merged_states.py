@@ -58,7 +58,12 @@ def merged(before: State, states: Sequence[State], shares: Shares) -> dict[str, 
         own[state["slots"]] = state["rows"]
     after = copied(states[0])
     after |= {name: np.mean([state[name] for state in states], axis=0) for name in ("mixer", "newton", "interactions")}
-    after |= {"rows": merged_rows(first, rows, shares), "names": names, "totals": merged_totals(before, states)}
+    n_examples = np.array([state["totals"][layout.UPDATES] for state in states]) - before["totals"][layout.UPDATES]
+    after |= {
+        "rows": merged_rows(first, rows, n_examples, shares),
+        "names": names,
+        "totals": merged_totals(before, states),
+    }
     del after["slots"]
     return after
 
@@ -79,7 +84,7 @@ def renumbered(before: State, states: Sequence[State]) -> tuple[list[dict[str, A
     for state in states:
         rows, slots = state["rows"].copy(), np.arange(len(state["rows"]))
         for slot in range(n_old, len(rows)):
-            row, name = rows[slot], int(rows[slot].view(np.uint64)[layout.HASH // 2])
+            row, name = rows[slot], int(rows[slot].view(np.uint64)[layout.HASH])
             header = words(row)
             is_derived = header[layout.DENSE] >= layout.DERIVED
             if is_derived:  # its parents have smaller slots
@@ -105,14 +110,15 @@ def add_name(names: bytearray, of: Array, start: int) -> int:
 
 
 # ---- numbers -------------------------------------------------------------------------------------------------------------
-def merged_rows(first: Array, rows: Array, shares: Shares) -> Array:
-    """Return rows, (n, width), of the learners' rows, (learners, n, width), since `first`, (n, width)."""
+def merged_rows(first: Array, rows: Array, n_examples: Array, shares: Shares) -> Array:
+    """Return rows, (n, width), of the learners' rows, (learners, n, width), since `first`, (n, width), `n_examples` ago."""
     counts = words(rows)[:, :, layout.COUNT].astype(float)
     updates = np.maximum(counts - words(first)[:, layout.COUNT], 0.0)
     after = first.copy()
     changed = words(rows)[:, :, layout.DENSE] != words(first)[:, layout.DENSE]
     words(after)[:, layout.DENSE] = words(rows)[changed.argmax(axis=0), np.arange(len(first)), layout.DENSE]
     words(after)[:, layout.COUNT] = words(first)[:, layout.COUNT] + updates.sum(axis=0)
+    updates[:, 0] = n_examples  # of the constant, which has no count
     plain = words(after)[:, layout.DENSE] < layout.DERIVED
     first, rows = to_scale(first, rows, plain)
 

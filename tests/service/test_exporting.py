@@ -66,7 +66,7 @@ def scraped(client, create, serving):
 
 
 def test_the_probes_of_the_manifests_are_answered(client):
-    where = serve_metrics("0", Store(client, "m"), Counts())
+    where = serve_metrics("0", "m", lambda: [(Store(client, "m"), Counts())])
     for path in ("/health", "/ready"):
         assert "learner_worker_state" in scrape(where.replace("/metrics", path))
 
