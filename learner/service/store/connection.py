@@ -76,7 +76,9 @@ def _require_own(path: Path) -> None:
             f"REDIS_PASSWORD_FILE: must belong to user {os.getuid()}, or to root, and be writable by no other user "
             f"(got user {status.st_uid}, mode {status.st_mode & 0o777:o})"
         )
-    readers = 0o044 if status.st_uid == os.getuid() else 0o004  # root's file is read by its group, as secrets of Kubernetes
+    readers = (
+        0o044 if status.st_uid == os.getuid() else 0o004
+    )  # root's file is read by its group, as secrets of Kubernetes
     if status.st_mode & readers:
         import click  # only now: a client needs none
 
