@@ -25,8 +25,8 @@ first half, then they share the second half, and the loss is that of the second 
 
 ``--ours``: our own default learner, whose states are merged as `tests.benchmarks.merged_states` says. A block of 256 examples
 is answered before it is learned, and ``empty`` begins after 1,024 examples. Before a merge a learner learns the examples that
-it holds; the one learner that reads everything does so at the same moments, as that alone may make its loss smaller. Its sums of
-squared gradients decay, so they are no weights for a mean.
+it holds; the one learner that reads everything does so at the same moments, as that alone may make its loss smaller. The
+rules by squares are left out, as the sums of squared gradients decay there.
 
 Caveats: each value is divided by the largest size of its feature in the stream, and numeric targets are standardized, both
 known beforehand. A ratio counts as 10 at most. All learners are equally fast, and a merge takes no time. Streams are short:
