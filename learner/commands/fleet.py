@@ -5,24 +5,21 @@ import gc
 import resource
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from learner import compiling
 from learner.commands.options import log_format_option, redis_option, to_json
 from learner.service import log
+from learner.service.flushing import HELD_SECONDS
 from learner.service.lease import LEASE_SECONDS
 from learner.service.stopping import stop_on_signals
 from learner.service.store import connection, embedded
 
-if TYPE_CHECKING:
-    from learner.service.fleet import Fleet
-    from learner.service.store import Store
-    from learner.service.working import Worker
-
 DRAIN_SECONDS = 20.0  # after a signal, for the last commits
 GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for
+SWITCH_SECONDS = 0.0005  # until another thread has its turn: one that writes commits holds up answers no longer
 
 
 @click.command()
@@ -43,6 +40,13 @@ GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for
     type=click.FloatRange(min=0.5, max=3600),
     help="How long it may give no sign of life before other processes of the fleet take its models over.",
 )
+@click.option(
+    "--held-seconds",
+    default=HELD_SECONDS,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="How long examples are held back at most while few come: see 'learner worker'.",
+)
 @click.option("--metrics", metavar="[HOST:]PORT", help="Serve Prometheus metrics there; without HOST on 127.0.0.1.")
 @log_format_option
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
@@ -52,6 +56,7 @@ def fleet(
     redis_url: str | None,
     commit_seconds: float,
     lease_seconds: float,
+    held_seconds: float,
     metrics: str | None,
     log_format: str,
     as_json: bool,
@@ -74,8 +79,9 @@ def fleet(
     client = connect(embedded.find_or_start(redis_url), max_models)
     connection.require_version(client)
     gc.set_threshold(GARBAGE_OBJECTS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     _raise_open_files(CONNECTIONS * max_models)
-    process = Fleet(client, redis_url, models, max_models, _new_worker, commit_seconds, lease_seconds)
+    process = Fleet(client, redis_url, models, max_models, commit_seconds, lease_seconds, held_seconds)
     if metrics:
         workers = lambda: [(each.worker.store, each.worker.counts) for each in list(process.members.values())]  # noqa: E731
         serve_metrics(metrics, name, workers)
@@ -86,12 +92,6 @@ def fleet(
     log.line("stop", f"{name}: stopped with code 0: asked to stop", code=0)
     if as_json:
         click.echo(to_json(figures))
-
-
-def _new_worker(store: "Store", process: "Fleet") -> "Worker":
-    from learner.service.working import Worker
-
-    return Worker(store, process.commit_seconds, process.lease_seconds, fleet=process)
 
 
 def _raise_open_files(wanted: int) -> None:

@@ -110,7 +110,8 @@ class Worker:
         options = {"max_rejected": max_rejected, "rejected_window": rejected_window}
         self.following = Following(store, options | {"durability": durability, "replicas": replicas})
         self.shortcomings = self.following.begin()
-        store.processes.note("starting")
+        if not fleet:  # which takes a model over in a moment
+            store.processes.note("starting")
         self._make()
 
     def _make(self) -> None:

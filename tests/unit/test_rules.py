@@ -30,6 +30,7 @@ REDIS = within("learner.service.store") | {
     "learner.service.reconnecting",
     "learner.service.stopping",
     "learner.service.working",
+    "learner.service.fleet",
     "learner.commands.probes",
 }
 MATHS = {

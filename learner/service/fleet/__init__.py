@@ -6,6 +6,7 @@ one gives signs of life, and one writes commits. The loops are compiled once for
 
 import contextlib
 import fnmatch
+import functools
 import heapq
 import itertools
 import math
@@ -14,7 +15,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from secrets import token_hex
@@ -29,7 +30,8 @@ from learner.service.fleet.hearts import FleetHeart
 from learner.service.fleet.member import LAST_PAUSE_SECONDS, Member
 from learner.service.fleet.sharing import Part, n_to_take, surplus
 from learner.service.fleet.vacancies import Vacancies
-from learner.service.lease import heart_of, process_name
+from learner.service.flushing import HELD_SECONDS
+from learner.service.lease import LEASE_SECONDS, heart_of, process_name
 from learner.service.reading import BLOCK_MS
 from learner.service.stopping import note_stop
 from learner.service.store import Store, connection, embedded, fleets, registry
@@ -41,6 +43,7 @@ from learner.service.working import Worker
 __all__ = ["CONNECTIONS", "Fleet", "connect"]
 
 CONTROL_SECONDS = 1.0  # between two looks after the fleet
+NAMES_SECONDS = 3.0  # between two looks at the names of all models
 ADOPT_SECONDS = 0.02  # between two looks at the models that are being taken over
 GIVE_SECONDS = 0.1  # of such a look, for giving models back
 RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again
@@ -50,6 +53,10 @@ LOOKS_A_SECOND = 100  # at models with nothing to do: settings that changed, out
 COMMIT_SHARE = 0.25  # of the time, for writing commits: when it takes more, they come less often
 LAST_COMMIT_SECONDS = 30.0  # between two commits of a model, at most
 REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
+
+Seen = tuple[
+    Mapping[str, Owner], list[fleets.Note]
+]  # models without a living owner, and the other processes of the fleet
 
 
 class Fleet:
@@ -65,12 +72,12 @@ class Fleet:
         Which models it is for: ``*`` stands for anything.
     most : int
         How many models it works at most.
-    new_worker : callable
-        Makes the worker of a model from its store and this fleet.
     commit_seconds : float
         The shortest time between two commits of a model while examples come.
     lease_seconds : float
         For how long it may give no sign of life before others take its models over.
+    held_seconds : float
+        For how long a model holds examples back, at most, while few come.
 
     Attributes
     ----------
@@ -84,17 +91,17 @@ class Fleet:
         redis_url: str | None,
         pattern: str,
         most: int,
-        new_worker: "Callable[[Store, Fleet], Worker]",
-        commit_seconds: float,
-        lease_seconds: float,
+        commit_seconds: float = 2.0,
+        lease_seconds: float = LEASE_SECONDS,
+        held_seconds: float = HELD_SECONDS,
     ) -> None:
         self.client = client
         self.redis_url = redis_url
         self.pattern = pattern
         self.most = most
-        self.new_worker = new_worker
         self.commit_seconds = self._least_commit_seconds = commit_seconds
         self.lease_seconds = lease_seconds
+        self.held_seconds = held_seconds
         self.members: dict[str, Member] = {}
         self.stopping = False
         self.lines = Lines()
@@ -103,7 +110,10 @@ class Fleet:
         self._heartbeat = heart_of(connection.address(client)).add(self.heart, lease_seconds)
         self._vacancies = Vacancies(self.lines)
         self._taker = ThreadPoolExecutor(1, "taking")
+        self._looker = ThreadPoolExecutor(1, "looking")
+        self._looking: Future[Seen] | None = None  # the look that is on its way
         self._taken: dict[str, Future[Member | None]] = {}  # what is being taken over, by model
+        self._over: deque[str] = deque()  # models whose taking is over
         self._retry_at: dict[str, float] = {}  # models that could not be worked, and when to try again
         self._selector = selectors.DefaultSelector()
         self._fresh: deque[Member] = deque()  # with something that has just come
@@ -111,6 +121,8 @@ class Fleet:
         self._due: list[tuple[float, int, Member]] = []  # a heap of turns that come at some time; old ones, too
         self._numbers = itertools.count()
         self._looked_at = 0.0
+        self._named: set[str] = set()
+        self._named_at = -NAMES_SECONDS
         self._controlled_at = -CONTROL_SECONDS
         self._n_commits = self._commit_sum = 0.0
         self._said: dict[str, float] = {}
@@ -131,6 +143,7 @@ class Fleet:
         try:
             while not self.stopping:
                 self._control_if_due()
+                self._share_when_seen()
                 self._adopt()
                 self._wait()
                 self._give_turns()
@@ -145,15 +158,18 @@ class Fleet:
         until = self._controlled_at + CONTROL_SECONDS
         if self._due:
             until = min(until, self._due[0][0])
-        if self._taken:
+        if self._taken or self._looking:
             until = min(until, now + ADOPT_SECONDS)
-        for member in self._woken(0.0 if self._fresh or self._going_on else max(until - now, 0.0)):
-            self._queue(member)
+        woken = self._woken(0.0 if self._fresh or self._going_on else max(until - now, 0.0))
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             due, _, member = heapq.heappop(self._due)
             if due == member.due:
                 self._queue(member)
+        for member in woken:
+            if member.is_queued and not member.requests.is_waiting:  # its turn may come late
+                self._answer(member)
+            self._queue(member)
 
     def _woken(self, seconds: float) -> list[Member]:
         """Return the models for which something comes within some seconds; those with requests at the end."""
@@ -177,7 +193,7 @@ class Fleet:
             self._fresh.appendleft(member)
 
     def _give_turns(self) -> None:
-        """Give a turn to each model for which something has come, and to one that has more to do."""
+        """Give a turn to each model for which something has come, and to one that has more to do; answer all meanwhile."""
         some, self._fresh = self._fresh, deque()
         if self._going_on:
             some.append(self._going_on.popleft())
@@ -185,6 +201,7 @@ class Fleet:
             member.is_queued = False
             if self.members.get(member.model) is member and not self.stopping:
                 self._give_turn(member)
+            self.answer_others()
 
     def _give_turn(self, member: Member) -> None:
         try:
@@ -224,18 +241,22 @@ class Fleet:
             self._selector.unregister(waking.descriptor)
             waking.descriptor = -1
 
-    def answer_others(self, worker: Worker) -> None:
-        """Answer the requests of other models that have come, in the middle of one's learning."""
+    def answer_others(self, worker: Worker | None = None) -> None:
+        """Answer the requests that have come for other models than that of a worker, which is in the middle of learning."""
         now = time.monotonic()
         if now - self._looked_at < MEANWHILE_SECONDS:
             return
         self._looked_at = now
         for member in self._woken(0.0):
             if not member.requests.is_waiting and member.worker is not worker:
-                member.worker.answer_meanwhile()
-                with contextlib.suppress(redis.RedisError):  # its turn has the same trouble
-                    self._wake_on(member, member.wait_for_requests())
+                self._answer(member)
             self._queue(member)
+
+    def _answer(self, member: Member) -> None:
+        """Answer the requests that have come for a model, and have it be woken when more come before its turn."""
+        member.worker.answer_meanwhile()
+        with contextlib.suppress(redis.RedisError):  # its turn has the same trouble
+            self._wake_on(member, member.wait_for_requests())
 
     # ---- troubles ----
     def _pause(self, member: Member, error: redis.RedisError) -> None:
@@ -277,8 +298,10 @@ class Fleet:
         member.worker.owning.close()
         if retry_seconds:
             self._retry_at[member.model] = time.monotonic() + retry_seconds
-        code = getattr(error, "exit_code", LearnerError.exit_code)
-        text = str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
+        code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
+        with contextlib.suppress(redis.RedisError):
+            if isinstance(error, FencedError) and member.worker.store.ownership.is_lent():
+                code, text = 0, "an administrator has the model for a moment"
         note_stop(member.worker.store, code, text)
         with contextlib.suppress(redis.RedisError, LearnerError):  # nobody has to wait for its silence
             member.worker.owning.release()
@@ -295,7 +318,8 @@ class Fleet:
         """Take a model over, in the taking thread; None: another process was faster."""
         if self.stopping:
             return None
-        worker = self.new_worker(Store(self.client, name, self.lines), self)
+        store = Store(self.client, name, self.lines)
+        worker = Worker(store, self.commit_seconds, self.lease_seconds, held_seconds=self.held_seconds, fleet=self)
         if not worker.take_from(owner):
             return None
         event = "takeover" if worker.owning.replaced else "start"
@@ -306,17 +330,20 @@ class Fleet:
             self._say("durability", f"warning, what is learned may be lost: {shortcoming}", "warning")
         return Member(worker)
 
+    def _taking_over(self, name: str, future: "Future[Member | None]") -> None:
+        self._over.append(name)
+
     def _adopt(self) -> None:
         """Give a first turn to the models that were taken over."""
-        for name in [name for name, future in self._taken.items() if future.done()]:
+        while self._over:
+            name = self._over.popleft()
             future = self._taken.pop(name)
             if future.cancelled():
                 continue
             if error := future.exception():
                 passes = isinstance(error, redis.RedisError) and connection.passing_trouble(error)
                 self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if passes else RETRY_SECONDS)
-                text = str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
-                self._say("untaken", f"model {name!r} can't be worked: {text}", "error")
+                self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
             elif member := future.result():
                 member.worker.committing.commit_seconds = self.commit_seconds
                 self.members[name] = member
@@ -333,13 +360,9 @@ class Fleet:
         for member in self.members.values():
             member.measure(seconds)
         self._pace_commits(seconds)
-        try:
-            self._share()
-        except redis.RedisError as error:
-            if connection.passing_trouble(error) is None:
-                raise
-            self._say("retry", f"{connection.passing_trouble(error)}, trying again ({error})", "warning")
-            self._find_server()
+        if self._looking is None:
+            retried = {name for name, at in self._retry_at.items() if at > now}
+            self._looking = self._looker.submit(self._look, retried | self.members.keys() | self._taken.keys())
 
     def _pace_commits(self, seconds: float) -> None:
         """Have commits come less often while writing them takes too much of the time."""
@@ -350,14 +373,28 @@ class Fleet:
         for member in self.members.values():
             member.worker.committing.commit_seconds = self.commit_seconds
 
-    def _share(self) -> None:
-        """Take models that nobody works, or give some back, so that every process of the fleet has its part."""
-        now = time.monotonic()
-        names = {name for name in registry.registered(self.client) if fnmatch.fnmatchcase(name, self.pattern)}
-        names -= {name for name, at in self._retry_at.items() if at > now}
-        foreign = sorted(names - self.members.keys() - self._taken.keys())
-        vacant = self._vacancies.look(self.client, foreign)
-        others = self._note_and_read()
+    def _look(self, own: set[str]) -> Seen:
+        """Look at the models of others, in the looking thread; `own` are those that this process works or is not to take."""
+        if time.monotonic() - self._named_at >= NAMES_SECONDS:
+            self._named_at = time.monotonic()
+            self._named = set(fnmatch.filter(registry.registered(self.client), self.pattern))
+        vacant = self._vacancies.look(self.client, sorted(self._named - own))
+        self._write_note()
+        notes = fleets.notes(self.client)
+        return vacant, [note for note in notes if note.pattern == self.pattern and note.name != self.name]
+
+    def _share_when_seen(self) -> None:
+        """Take models that nobody works, or give some back, once it is known what the others do."""
+        if self._looking is None or not self._looking.done():
+            return
+        looked, self._looking = self._looking, None
+        if error := looked.exception():
+            if not isinstance(error, redis.RedisError) or connection.passing_trouble(error) is None:
+                raise error
+            self._say("retry", f"{connection.passing_trouble(error)}, trying again ({error})", "warning")
+            self._find_server()
+            return
+        vacant, others = looked.result()
         costs = {name: member.cost for name, member in self.members.items()}
         own = Part(len(costs) + len(self._taken), self.most, sum(costs.values()))
         parts = [Part(note.models, note.most, note.cost) for note in others]
@@ -365,20 +402,19 @@ class Fleet:
         n = max(n_to_take(own, parts, len(vacant)), min(len(left), self.most - own.models))
         for name in sorted(vacant, key=lambda name: (name not in left, _rank(name, self.name, others)))[:n]:
             self._taken[name] = self._taker.submit(self._take, name, vacant[name])
+            self._taken[name].add_done_callback(functools.partial(self._taking_over, name))
         if len(left) > n:
             text = "have no worker: every process of the fleet has as many as it may (--max-models)"
             self._say("full", f"{len(left) - n} models {text}", "warning", models=len(left) - n)
         if not vacant and not self._taken:
             self._give_back(surplus(own, parts, costs))
 
-    def _note_and_read(self) -> list[fleets.Note]:
-        """Write this process's note; return those of the other processes of this fleet."""
-        cost = sum(member.cost for member in self.members.values())
+    def _write_note(self) -> None:
+        """Write this process's note."""
+        cost = sum(member.cost for member in list(self.members.values()))
         n = len(self.members) + len(self._taken)
         about = (self.name, process_name(), socket.gethostname(), os.getpid(), self.pattern)
         fleets.write_note(self.client, fleets.Note(*about, n, self.most, round(cost, 4), self.lease_seconds))
-        notes = fleets.notes(self.client)
-        return [note for note in notes if note.pattern == self.pattern and note.name != self.name]
 
     def _give_back(self, names: list[str]) -> None:
         """Give up some models, for other processes of the fleet."""
@@ -411,6 +447,7 @@ class Fleet:
         for future in self._taken.values():
             future.cancel()
         self._taker.shutdown()
+        self._looker.shutdown()
         self._adopt()
         for member in sorted(self.members.values(), key=lambda member: member.worker.committing.n_uncommitted):
             self._finish(member, "the fleet's process was asked to stop")
@@ -418,6 +455,10 @@ class Fleet:
         with contextlib.suppress(redis.RedisError):
             fleets.drop_note(self.client, self.name)
         self._selector.close()
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
 
 
 def connect(url: str, most: int) -> redis.Redis:

@@ -1,6 +1,7 @@
 """Makes connections to a server, reads its version, and tells which errors pass."""
 
 import functools
+import inspect
 import os
 import socket
 from pathlib import Path
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 OLDEST = {"Valkey": 8, "Redis": 7}  # the oldest major version that is supported
+_parameters = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+UNSIGNED: dict[str, Any] = (  # redis-py looks up its own version for each connection: a millisecond, and two commands
+    {"driver_info": None} if "driver_info" in _parameters else {"lib_name": None, "lib_version": None}
+)
 TIMEOUT_S = 5.0  # for connecting; and for an answer, in addition to the time that a command may block
 PASSING = {  # the first word of an error after which trying again may help: what it means
     "OOM": "the server's memory is full (maxmemory)",
@@ -150,6 +155,7 @@ def _options(url: str) -> dict[str, Any]:
         "health_check_interval": 30,
         "client_name": "learner",
         "protocol": 2,  # the same replies in every redis-py; with protocol 3 a server may change the timeouts
+        **UNSIGNED,
     }
     if url.startswith("rediss:"):
         options["ssl_check_hostname"] = True  # redis-py's default since version 6

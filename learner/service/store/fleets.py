@@ -6,7 +6,6 @@ The note is no lock: who owns a model, its own keys say. In a cluster it lies in
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from learner.service.store.processes import server_time
 from learner.service.wire import FLEET
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from learner.service.store import Store
     from learner.service.store.ownership import Owner
 

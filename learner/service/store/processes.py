@@ -99,14 +99,22 @@ class Processes:
         client, key = self._link.client, self._link.keys.workers
         self._noted_at = time.monotonic()
         with contextlib.suppress(redis.exceptions.NoPermissionError):
-            if self.state == "stopped" and client.get(self._link.keys.spec) is None:
+            with client.pipeline(transaction=False) as pipe:
+                pipe.get(self._link.keys.spec)
+                pipe.hgetall(key)
+                spec, notes = pipe.execute()
+            if self.state == "stopped" and spec is None:
                 return  # the model is gone, and with it its keys
             now = server_time(client)
-            ended = {name: note for name, note in self._notes().items() if name != self._name and _has_ended(note, now)}
-            if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
-                client.hdel(key, *over)
-            client.hset(key, self._name, json.dumps(self._note | {"seen": round(now, 3)}))
-            client.expire(key, NOTE_SECONDS)
+            ended = {
+                name: note for name, note in readable(notes).items() if name != self._name and _has_ended(note, now)
+            }
+            with client.pipeline(transaction=False) as pipe:
+                if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
+                    pipe.hdel(key, *over)
+                pipe.hset(key, self._name, json.dumps(self._note | {"seen": round(now, 3)}))
+                pipe.expire(key, NOTE_SECONDS)
+                pipe.execute()
 
     def list(self, now: float | None = None) -> Sequence[dict[str, Any]]:
         """Return the notes, the oldest first, each with the seconds since it was written as ``silent``.
@@ -120,9 +128,6 @@ class Processes:
         """
         now = server_time(self._link.client) if now is None else now
         return listed(self._link.client.hgetall(self._link.keys.workers), now)
-
-    def _notes(self) -> dict[str, dict[str, Any]]:
-        return readable(self._link.client.hgetall(self._link.keys.workers))
 
 
 def listed(notes: Any, now: float) -> list[dict[str, Any]]:
