@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import signal
 import threading
 from contextlib import contextmanager
 
@@ -238,6 +239,40 @@ def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, mon
         thread.join(60)
     assert not thread.is_alive()
     assert all(Store(client, name).ownership.read().fields.get("worker") is None for name in names)
+
+
+def test_while_a_primary_of_a_cluster_hangs_models_at_the_others_learn_and_give_signs_of_life(cluster, monkeypatch):
+    monkeypatch.setattr(fleets, "CONTROL_SECONDS", 0.05)
+    url = f"{cluster.url}?socket_timeout=0.3"
+    client, names = connect(url, 10), [f"hangs{i}" for i in range(6)]
+    places = {name: cluster.primary(name) for name in names}
+    for name in names:
+        assert Store(client, name).create(Model(seed=SEED).to_spec())
+    process = Fleet(client, url, "hangs*", 10, held_seconds=math.inf, commit_seconds=0.0, lease_seconds=0.5)
+    thread = threading.Thread(target=process.run, daemon=True)
+    thread.start()
+    hanging = places[names[0]]
+    others = [Store(client, name) for name in names if places[name] is not hanging]
+    try:
+        wait_until(lambda: len(process.members) == 6 and all(each.place for each in process.members.values()))
+        hanging.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: process._parked)
+        signs = {store: store.ownership.read().sign for store in others}
+        for store in others:
+            push(store.client, store.keys.model, BINARY)
+        wait_until(lambda: all(store.stream.committed_position().passed == 1 for store in others))
+        wait_until(lambda: all(store.ownership.read().sign != signs[store] for store in others))
+        assert process._parked
+        hanging.process.send_signal(signal.SIGCONT)
+        for name in names:
+            store = Store(client, name)
+            wait_until(lambda: push(store.client, name, BINARY) or store.stream.committed_position().passed > 1)  # noqa: B023
+        assert not process._parked
+    finally:
+        hanging.process.send_signal(signal.SIGCONT)
+        process.stop()
+        thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_process_whose_connections_all_end_again_and_again_goes_on(client, create, fleet, monkeypatch):
