@@ -9,7 +9,7 @@ from learner.service.store import connection
 from learner.service.store.waking import Waking
 from learner.service.working import Turns, Worker
 
-__all__ = ["LAST_PAUSE_SECONDS", "Member"]
+__all__ = ["FIRST_PAUSE_SECONDS", "LAST_PAUSE_SECONDS", "Member"]
 
 TURN_SECONDS = 0.02  # that a turn takes while many examples wait, about
 MEMORY_SECONDS = 10.0  # over which a cost is a mean, about

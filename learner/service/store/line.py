@@ -20,7 +20,8 @@ class Line:
     """
 
     def __init__(self, client: "redis.Redis") -> None:
-        self._connection: Any = client.connection_pool.make_connection()
+        pool = client.connection_pool  # which would count each one that it makes, even after its end
+        self._connection: Any = pool.connection_class(**pool.connection_kwargs)
         self._n_sent = 0  # commands whose replies are still to be read
 
     def send(self, commands: Sequence[Command]) -> None:
