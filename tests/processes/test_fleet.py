@@ -5,8 +5,11 @@ import os
 import signal
 
 import msgpack
+import pytest
+from click.testing import CliRunner
 
 from learner.client import Client
+from learner.commands.fleet import fleet
 from learner.model import Model
 from learner.service.store import Store
 from learner.service.store.connection import client as connect
@@ -68,3 +71,10 @@ def test_what_was_learned_while_the_server_was_away_is_committed_after_sigterm_o
         assert [client.hget(Keys(name).head, "entries") for name in NAMES] == [b"1"] * 3
     finally:
         embedded.stop()
+
+
+@pytest.mark.parametrize("pattern", ["", "a b", "shop/new", "{a}"])
+def test_a_pattern_that_no_name_can_match_is_refused(pattern):
+    result = CliRunner().invoke(fleet, ["--models", pattern])
+    assert result.exit_code == 2
+    assert "must be a model's name, where * stands for anything" in result.output

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -40,6 +40,10 @@ from learner.service.store.ownership import Owner
 from learner.service.store.waking import Waking
 from learner.service.wire import FLEET
 from learner.service.working import Worker
+from learner.service.writing import Writer
+
+if TYPE_CHECKING:
+    from learner.service.store.topology import Address
 
 __all__ = ["CONNECTIONS", "Fleet", "connect"]
 
@@ -98,6 +102,7 @@ class Fleet:
     ) -> None:
         self.client = client
         self.redis_url = redis_url
+        self._url = embedded.find(redis_url)
         self.pattern = pattern
         self.most = most
         self.commit_seconds = self._least_commit_seconds = commit_seconds
@@ -127,6 +132,7 @@ class Fleet:
         self._named_at = -NAMES_SECONDS
         self._controlled_at = -CONTROL_SECONDS
         self._n_commits = self._commit_sum = 0.0
+        self._parked: dict[Address | None, Future[None]] = {}  # primaries that gave no answer, until they do
         self._said: dict[str, float] = {}
         self._given_up: dict[str, int] = {}  # at the end, with how many examples they had learned
 
@@ -203,7 +209,11 @@ class Fleet:
             some.append(self._going_on.popleft())
         for member in some:
             member.is_queued = False
-            if self.members.get(member.model) is member and not self.stopping:
+            if self.members.get(member.model) is not member or self.stopping:
+                continue
+            if self._is_parked(member):
+                self._due_in(member, FIRST_PAUSE_SECONDS)
+            else:
                 self._give_turn(member)
             self.answer_others()
 
@@ -272,7 +282,37 @@ class Fleet:
         self._end_waiting(member)
         self._say_again(f"{member.server}: ", error)
         self._due_in(member, member.pause())
+        self._park(member)
         self._find_server()
+
+    def _park(self, member: Member) -> None:
+        """Give no turn to the models at a member's primary of a cluster until it answers, or another one in its place.
+
+        While it hangs, each turn there would keep the models at the others waiting.
+        """
+        if (place := member.place) is None or place in self._parked:
+            return
+        self._parked[place] = Writer().submit(functools.partial(self._wait_for_answer, member))
+        for each in self.members.values():
+            if each.place == place:
+                self._end_waiting(each)
+                each.worker.store.find_anew()
+
+    def _wait_for_answer(self, member: Member) -> None:
+        """Wait, in a thread of its own, until a model's server answers."""
+        while not self.stopping:
+            with contextlib.suppress(redis.RedisError):
+                member.worker.store.exists(member.model)
+                return
+            time.sleep(FIRST_PAUSE_SECONDS)
+
+    def _is_parked(self, member: Member) -> bool:
+        """Tell whether a model's server has still to answer."""
+        answer = self._parked.get(member.place)
+        if answer is None or not answer.done():
+            return answer is not None
+        del self._parked[member.place]
+        return False
 
     def _end_waiting(self, member: Member) -> None:
         for waking in (member.examples, member.requests):
@@ -284,11 +324,11 @@ class Fleet:
         url = None
         with contextlib.suppress(LearnerError, OSError):
             url = embedded.find(self.redis_url)
-        if url is None or connection.address(client := connect(url, self.most)) == connection.address(self.client):
+        if url is None or url == self._url:
             return
-        self.client = client
+        self._url, self.client = url, connect(url, self.most)
         for member in self.members.values():
-            member.worker.store.client = client
+            member.worker.store.client = self.client
 
     def _answer_only(self, member: Member, error: Exception) -> None:
         """Have a model whose stream has gone bad answer from its last commit."""
@@ -489,10 +529,13 @@ class Fleet:
             fleets.drop_note(self.client, self.name)
         self._selector.close()
 
+    def _finished_at(self, member: Member) -> tuple[bool, int]:
+        return self._is_parked(member), member.worker.committing.n_uncommitted
+
     def _finish_all(self, is_patient: bool) -> None:
         """Give up all models, those with nothing to commit first; while the server is away, try again."""
         while self.members:
-            for member in sorted(self.members.values(), key=lambda member: member.worker.committing.n_uncommitted):
+            for member in sorted(self.members.values(), key=self._finished_at):
                 self._finish(member, "the fleet's process was asked to stop")
             if not is_patient:
                 break

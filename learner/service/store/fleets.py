@@ -113,11 +113,12 @@ def _read(text: bytes) -> Note | None:
 def signs(client: Any, stores: "Sequence[Store]") -> "dict[str, bytes | None]":
     """Return the last sign of life of each model's owner, by the model's name: MGET. What is away is missing."""
     found: dict[str, bytes | None] = {}
-    for there, some in together(client, stores, _key):
-        for page in pages(some, AT_ONCE):
-            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-                replies = there.mget([store.keys.lease for store in page])
-                found |= {store.keys.model: reply for store, reply in zip(page, replies, strict=True)}
+    for _, there_too in grouped(client, stores, _key):
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):  # of a primary: the others are asked
+            for there, some in together(client, there_too, _key):
+                for page in pages(some, AT_ONCE):
+                    replies = there.mget([store.keys.lease for store in page])
+                    found |= {store.keys.model: reply for store, reply in zip(page, replies, strict=True)}
     return found
 
 
@@ -133,7 +134,10 @@ def owners(client: Any, stores: "Sequence[Store]") -> "Mapping[str, Owner]":
                 pipe.hgetall(store.keys.owner)
                 pipe.get(store.keys.lease)
                 pipe.exists(store.keys.spec)
-            replies = pipe.execute(raise_on_error=False)
+            try:
+                replies = pipe.execute(raise_on_error=False)
+            except (redis.ConnectionError, redis.TimeoutError):
+                continue
         for store, fields, sign, is_there in zip(some, replies[::3], replies[1::3], replies[2::3], strict=True):
             if isinstance(fields, Exception) or isinstance(sign, Exception) or is_there != 1:
                 continue
