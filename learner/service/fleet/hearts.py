@@ -54,7 +54,7 @@ class FleetHeart(Heart):
         assert isinstance(heartbeat.owner, Owning)  # noqa: S101  (of a model)
         model = heartbeat.owner.store.keys.model
         if self._owned.get(model) is heartbeat:
-            del self._owned[model]
+            self._owned.pop(model, None)
         beat = self._beats.get(self._places.pop(model, None))
         if wait and beat:
             concurrent.futures.wait([beat], heartbeat.lease_seconds / BEATS)
@@ -81,9 +81,9 @@ class FleetHeart(Heart):
         ownings = [each.owner for each in heartbeats.values() if isinstance(each.owner, Owning)]
         stores = [owning.store for owning in ownings]
         for model, problem in beating.beat(client, stores, seconds).items():
-            heartbeats[model].problem = problem
             if self._owned.get(model) is heartbeats[model]:
-                del self._owned[model]
+                self._owned.pop(model, None)
+            heartbeats[model].problem = problem  # from now on its loop may remove it, too
         beating.renew_notes(client, stores)
         for owning in ownings:
             owning.tell_unconfirmed()
