@@ -31,7 +31,7 @@ REDIS = within("learner.service.store") | {
     "learner.service.reconnecting",
     "learner.service.stopping",
     "learner.service.working",
-    "learner.service.fleet",
+    *within("learner.service.fleet"),
     "learner.commands.probes",
 }
 MATHS = {
