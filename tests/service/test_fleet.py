@@ -52,8 +52,8 @@ def fleet(redis_url, monkeypatch):
             process.stop()
             thread.join(60)
             process.client.close()
-        if failure:
-            raise failure[0]
+            if failure:
+                raise failure[0]
         assert not thread.is_alive()
 
     return running

@@ -40,6 +40,7 @@ class FleetHeart(Heart):
             Address | None, Writer
         ] = {}  # by primary: one that hangs delays the signs of life on no other
         self._beats: dict[Address | None, Future[None]] = {}  # the last beat there
+        self._places: dict[str, Address | None] = {}  # where each model's last beat was
 
     def add(self, owner: Beating, lease_seconds: float) -> Heartbeat:
         """Beat for one more owner."""
@@ -53,9 +54,10 @@ class FleetHeart(Heart):
         assert isinstance(heartbeat.owner, Owning)  # noqa: S101  (of a model)
         model = heartbeat.owner.store.keys.model
         if self._owned.get(model) is heartbeat:
-            del self._owned[model]
-        if wait:
-            concurrent.futures.wait(list(self._beats.values()), heartbeat.lease_seconds / BEATS)
+            self._owned.pop(model, None)
+        beat = self._beats.get(self._places.pop(model, None))
+        if wait and beat:
+            concurrent.futures.wait([beat], heartbeat.lease_seconds / BEATS)
 
     def beat(self, seconds: float) -> None:
         """Beat once for all of them, where the last beat is over; each waits at most so long for confirmations."""
@@ -71,6 +73,7 @@ class FleetHeart(Heart):
             if last:
                 last.result()
             task = functools.partial(self._beat, client, {model: heartbeats[model] for model in models}, seconds)
+            self._places |= dict.fromkeys(models, place)
             self._beats[place] = self._threads.setdefault(place, Writer()).submit(task)
 
     def _beat(self, client: Any, heartbeats: dict[str, Heartbeat], seconds: float) -> None:
@@ -78,9 +81,9 @@ class FleetHeart(Heart):
         ownings = [each.owner for each in heartbeats.values() if isinstance(each.owner, Owning)]
         stores = [owning.store for owning in ownings]
         for model, problem in beating.beat(client, stores, seconds).items():
-            heartbeats[model].problem = problem
             if self._owned.get(model) is heartbeats[model]:
-                del self._owned[model]
+                self._owned.pop(model, None)
+            heartbeats[model].problem = problem  # from now on its loop may remove it, too
         beating.renew_notes(client, stores)
         for owning in ownings:
             owning.tell_unconfirmed()
