@@ -64,10 +64,13 @@ def evaluate(loss, state, s, y, importance, relative):
     share = (positives(totals) + 1.0) / (totals[TARGET_SUM] + 2.0)
     constant = -math.log(share if y > 0.0 else 1.0 - share)
     log_loss = count_answer(state.metrics, s, y, importance, share, constant)
-    totals[LOSS_SUM] += importance * value(loss, s, y)
     if loss.code == LOGISTIC:
+        totals[LOSS_SUM] += importance * log_loss
         totals[CONSTANT_LOSS_SUM] += importance * constant
-    elif (share >= 0.5) != (y > 0.0):
+        observe_target(totals, y, relative)
+        return log_loss, y
+    totals[LOSS_SUM] += importance * value(loss, s, y)
+    if (share >= 0.5) != (y > 0.0):
         totals[CONSTANT_LOSS_SUM] += 2.0 * importance
     observe_target(totals, y, relative)
     return log_loss, y
