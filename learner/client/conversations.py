@@ -120,7 +120,7 @@ class Conversations:
             for i, fields in enumerate(entries):
                 identity = {} if ids is None else {"id": ids[i]}
                 pipe.xadd(self.keys.examples, {**fields, **identity}, nomkstream=True)
-            self.durability.queue(pipe, int(self.timeout * 1000))
+            self.durability.queue(pipe, self.timeout)
             return pipe.execute(raise_on_error=False)
 
         replies: list[Any] = yield send

@@ -59,6 +59,10 @@ COMMANDS = {
         "learner.commands.features",
         "Show what RECORD (one or a list in JSON, a file of records, or - for the standard input) becomes.",
     ),
+    "fleet": Entry(
+        "learner.commands.fleet",
+        "Run one process of a fleet, which works many models: learn their streams, answer requests, commit.",
+    ),
     "import": Entry(
         "learner.commands.managing",
         "Make a model of FILE, which 'learner export' wrote, under its own name or the name MODEL.",
@@ -153,7 +157,7 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status", "serve"),
+    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status", "serve", "fleet"),
     "Manage": (
         "list",
         "set",

@@ -1,6 +1,7 @@
 """Committing: what is uncommitted, when it is copied, and how the copy is written beside learning."""
 
 import contextlib
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Committing", "figures_of"]
 
+LEAST_SECONDS = 0.1  # between two looks at a commit that is being written
 MAX_REJECTED_BYTES = 16 << 20  # kept in memory until they are committed
 
 
@@ -129,6 +131,13 @@ class Committing:
         is_time = time.monotonic() - self._committed_at >= self.commit_seconds
         if self.learning.n_entries and (full or is_time):
             self._begin()
+
+    def due_seconds(self) -> float:
+        """Return in how many seconds a commit is due, or a look at one on its way; infinity: neither."""
+        if self.writing is None and not self.learning.n_entries:
+            return math.inf
+        least = max(LEAST_SECONDS, self.commit_seconds / 4) if self.writing else 0.0
+        return max(self._committed_at + self.commit_seconds - time.monotonic(), least)
 
     def commit(self) -> None:
         """Commit what was learned since the last commit, if anything was, and wait for it."""

@@ -122,7 +122,7 @@ def _borrowed(store: Store) -> Iterator[None]:
     """Own a model for a moment."""
     store.ownership.borrow()
     heart = heart_of(connection.address(store.client))
-    beat = heart.add(lambda seconds: store.ownership.beat(max(int(1000 * seconds), 1)), LEASE_SECONDS)
+    beat = heart.add(store.ownership, LEASE_SECONDS)
     try:
         yield
     finally:

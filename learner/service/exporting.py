@@ -1,4 +1,4 @@
-"""A worker's figures for Prometheus, served over HTTP from a thread of their own.
+"""The figures of a process's workers for Prometheus, served over HTTP from a thread of their own.
 
 The thread reads what the worker has counted anyway (see `learner.service.counting`), without locks and without a command to the
 server. Figures of the model are those of the last commit.
@@ -19,11 +19,13 @@ from learner.service.counting import BOUNDS, Counts, Histogram
 from learner.service.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client import Metric
 
-__all__ = ["serve_metrics"]
+__all__ = ["Exported", "serve_metrics"]
+
+Exported = tuple[Store, Counts]  # what a worker knows of its model, and what it counts
 
 STATES = ("starting", "waiting", "running", "answering_only", "stopped")
 COUNTERS = {  # figure of a commit -> what it counts, over all of the model's workers
@@ -42,17 +44,17 @@ GAUGES = {  # figure of a commit -> the metric's name, and what it is
 }
 
 
-def serve_metrics(address: str, store: Store, counts: Counts) -> str:
-    """Serve a worker's metrics at ``http://ADDRESS/metrics`` until the process ends; return that URL.
+def serve_metrics(address: str, name: str, workers: "Callable[[], Iterable[Exported]]") -> str:
+    """Serve the metrics of a process's workers at ``http://ADDRESS/metrics`` until the process ends; return that URL.
 
     Parameters
     ----------
     address : str
         ``HOST:PORT``, or ``PORT`` on 127.0.0.1; port 0 is any that is free, which the log names.
-    store : Store
-        The model's place in Redis, which knows the worker's state.
-    counts : Counts
-        What the worker counts.
+    name : str
+        The process's, for the log, and in place of a model for what concerns the whole process.
+    workers : callable
+        Returns what each worker knows of its model, and what it counts.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def serve_metrics(address: str, store: Store, counts: Counts) -> str:
         rule = "must have prometheus-client: pip install 'streaming-learner[metrics]'"
         raise LearnerError(f"--metrics {rule} (got {error})") from error
     registry = CollectorRegistry()
-    registry.register(_Collector(core, store, counts))
+    registry.register(_Collector(core, name, workers))
     try:
         server, _ = start_http_server(port, host, registry)
     except (OSError, OverflowError) as error:
@@ -75,59 +77,64 @@ def serve_metrics(address: str, store: Store, counts: Counts) -> str:
             f"--metrics must be an address of this machine that is free (got {address}: {words})"
         ) from error
     where = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
-    log.event(store.keys.model, "metrics", f"metrics are served at {where}", url=where)
+    log.event(name, "metrics", f"metrics are served at {where}", url=where)
     return where
 
 
 class _Collector:
     """Makes the metrics at each scrape; the label ``model`` is on all of them."""
 
-    def __init__(self, core: Any, store: Store, counts: Counts) -> None:
+    def __init__(self, core: Any, name: str, workers: "Callable[[], Iterable[Exported]]") -> None:
         self._core = core  # of prometheus_client
-        self._store = store
-        self._counts = counts
-        self._model = store.keys.model
+        self._name = name
+        self._workers = workers
 
     def collect(self) -> "Iterable[Metric]":
         """Yield the metrics."""
-        counts, figures = self._counts, self._counts.figures
-        yield self._labelled("build_info", "The version.", "version", {__version__: 1.0})
-        now = self._store.processes.state
-        yield self._labelled("worker_state", "1 for the worker's state.", "state", {s: float(s == now) for s in STATES})
+        workers = list(self._workers())
+        info = self._family("Gauge", "build_info", "The version.", "version")
+        info.add_metric([self._name, __version__], 1.0)
+        yield info
+        states = self._family("Gauge", "worker_state", "1 for the worker's state.", "state")
+        for store, _ in workers:
+            for state in STATES:
+                states.add_metric([store.keys.model, state], float(state == store.processes.state))
+        yield states
         for name, text in COUNTERS.items():
-            yield self._counter(name, text, figures.get(name, 0))
-        yield self._counter("request_errors", "Replies that were an error.", counts.n_errors)
+            yield self._each("Counter", name, text, [(store, counts.figures.get(name, 0)) for store, counts in workers])
+        errors = [(store, counts.n_errors) for store, counts in workers]
+        yield self._each("Counter", "request_errors", "Replies that were an error.", errors)
         for figure, (name, text) in GAUGES.items():
-            if not math.isnan(float(figures.get(figure, math.nan))):
-                yield self._gauge(name, text, figures[figure])
-        yield self._gauge("lag_entries", "Entries that wait to be learned.", self._store.stream.n_waiting)
-        yield self._gauge("kept_answers", "Answers that wait for their outcomes.", self._store.kept.n)
+            known = [(store, counts.figures.get(figure, math.nan)) for store, counts in workers]
+            yield self._each("Gauge", name, text, [pair for pair in known if not math.isnan(float(pair[1]))])
+        waiting = [(store, store.stream.n_waiting) for store, _ in workers]
+        yield self._each("Gauge", "lag_entries", "Entries that wait to be learned.", waiting)
+        kept = [(store, store.kept.n) for store, _ in workers]
+        yield self._each("Gauge", "kept_answers", "Answers that wait for their outcomes.", kept)
         if (resident := _resident_bytes()) is not None:
-            yield self._gauge("resident_bytes", "Memory of the worker's process.", resident)
-        yield self._histogram("commit_seconds", "How long commits took.", counts.commit_seconds)
+            memory = self._family("Gauge", "resident_bytes", "Memory of the worker's process.")
+            memory.add_metric([self._name], float(resident))
+            yield memory
+        commits = [(store, counts.commit_seconds) for store, counts in workers]
+        yield self._histograms("commit_seconds", "How long commits took.", commits)
         text = "How long requests took, from when they came until their replies were sent."
-        yield self._histogram("request_seconds", text, counts.request_seconds)
+        yield self._histograms("request_seconds", text, [(store, counts.request_seconds) for store, counts in workers])
 
-    def _labelled(self, name: str, text: str, label: str, values: dict[str, float]) -> "Metric":
-        """Return a gauge with one more label."""
-        family = self._core.GaugeMetricFamily(f"learner_{name}", text, labels=["model", label])
-        for value, number in values.items():
-            family.add_metric([self._model, value], number)
+    def _family(self, kind: str, name: str, text: str, *labels: str) -> Any:
+        return getattr(self._core, f"{kind}MetricFamily")(f"learner_{name}", text, labels=["model", *labels])
+
+    def _each(self, kind: str, name: str, text: str, values: list[tuple[Store, Any]]) -> "Metric":
+        """Return a family with one value a model."""
+        family = self._family(kind, name, text)
+        for store, value in values:
+            family.add_metric([store.keys.model], float(value))
         return cast("Metric", family)
 
-    def _counter(self, name: str, text: str, value: Any) -> "Metric":
-        return self._metric(self._core.CounterMetricFamily, name, text, float(value))
-
-    def _gauge(self, name: str, text: str, value: Any) -> "Metric":
-        return self._metric(self._core.GaugeMetricFamily, name, text, float(value))
-
-    def _histogram(self, name: str, text: str, histogram: Histogram) -> "Metric":
-        buckets = zip([*map(str, BOUNDS), "+Inf"], itertools.accumulate(histogram.counts), strict=True)
-        return self._metric(self._core.HistogramMetricFamily, name, text, list(buckets), histogram.sum)
-
-    def _metric(self, kind: Any, name: str, text: str, *values: Any) -> "Metric":
-        family = kind(f"learner_{name}", text, labels=["model"])
-        family.add_metric([self._model], *values)
+    def _histograms(self, name: str, text: str, values: list[tuple[Store, Histogram]]) -> "Metric":
+        family = self._family("Histogram", name, text)
+        for store, histogram in values:
+            buckets = zip([*map(str, BOUNDS), "+Inf"], itertools.accumulate(histogram.counts), strict=True)
+            family.add_metric([store.keys.model], list(buckets), histogram.sum)
         return cast("Metric", family)
 
 

@@ -61,6 +61,12 @@ class Flushing:
         if is_idle or is_late:
             self.flush()
 
+    def due_seconds(self) -> float:
+        """Return in how many seconds the entry is due if no example comes; infinity: never."""
+        if not self.learning.model.n_held:
+            return math.inf
+        return self._came_at + IDLE_SHARE * self.held_seconds - time.monotonic()
+
     def flush(self) -> bool:
         """Add the entry if the model holds examples, unless they may be held for ever; return whether it was added."""
         if not self.learning.model.n_held or self.held_seconds == math.inf:

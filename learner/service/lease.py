@@ -10,12 +10,14 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 __all__ = [
     "BEATS",
+    "BEAT_SHARE",
     "LEASE_SECONDS",
+    "Beating",
     "Heart",
     "Heartbeat",
     "Silence",
@@ -48,8 +50,22 @@ class Silence:
         return now - self._since
 
 
+class Beating(Protocol):
+    """What a heart beats for."""
+
+    def beat(self, seconds: float) -> None:
+        """Say that an owner lives, and wait at most so long for confirmations; raise when it must not go on."""
+
+
 class Heartbeat:
     """One owner's part in the heart of its process.
+
+    Parameters
+    ----------
+    owner : Beating
+        Whose.
+    lease_seconds : float
+        Its lease.
 
     Attributes
     ----------
@@ -57,17 +73,17 @@ class Heartbeat:
         Raised by its last beat: this owner beats no more, and must not go on.
     """
 
-    def __init__(self, beat: Callable[[float], None], lease_seconds: float) -> None:
+    def __init__(self, owner: Beating, lease_seconds: float) -> None:
+        self.owner = owner
         self.lease_seconds = lease_seconds
         self.problem: Exception | None = None
-        self._beat = beat
         self._due = time.monotonic()
 
     def beat(self, seconds: float) -> None:
         """Beat once, and say when the next beat is due; keep the error if there is one."""
         started = time.monotonic()
         try:
-            self._beat(seconds)
+            self.owner.beat(seconds)
         except Exception as error:  # noqa: BLE001  (raised by the owner's own loop: no other owner is to suffer)
             self.problem = error
         self._due = max(started + self.lease_seconds / BEATS, time.monotonic())
@@ -87,9 +103,12 @@ class Heart:
 
     Examples
     --------
-    >>> heart, beaten = Heart(), threading.Event()
-    >>> heartbeat = heart.add(lambda seconds: beaten.set(), lease_seconds=5.0)
-    >>> beaten.wait(10)
+    >>> class Owner:
+    ...     def __init__(self): self.beaten = threading.Event()
+    ...     def beat(self, seconds): self.beaten.set()
+    >>> heart, owner = Heart(), Owner()
+    >>> heartbeat = heart.add(owner, lease_seconds=5.0)
+    >>> owner.beaten.wait(10)
     True
     >>> heart.remove(heartbeat)
     """
@@ -100,18 +119,9 @@ class Heart:
         self._beating: Heartbeat | None = None
         self._thread: threading.Thread | None = None
 
-    def add(self, beat: Callable[[float], None], lease_seconds: float) -> Heartbeat:
-        """Beat for one more owner, from now on until `remove`, or until its beat raises.
-
-        Parameters
-        ----------
-        beat : callable
-            Says that the owner lives; raises when it must not go on. It is called with the number of seconds that it may wait
-            for confirmations.
-        lease_seconds : float
-            The owner's lease.
-        """
-        heartbeat = Heartbeat(beat, lease_seconds)
+    def add(self, owner: Beating, lease_seconds: float) -> Heartbeat:
+        """Beat for one more owner, which has this lease, from now on until `remove`, or until its beat raises."""
+        heartbeat = Heartbeat(owner, lease_seconds)
         with self._changed:
             self._heartbeats.append(heartbeat)
             self._changed.notify_all()

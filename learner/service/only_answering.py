@@ -1,7 +1,8 @@
 """A stream gone bad ends learning, not answering: the worker answers from the last commit until the stream fits again."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from learner.service import log
 from learner.service.answering import Answering
@@ -25,6 +26,8 @@ class OnlyAnswering:
         The model's place in Redis.
     cursor : bytes
         The last commit's.
+    waits : bool
+        Whether a turn waits for requests.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class OnlyAnswering:
         answering: Answering,
         checking: Checking,
         minutes: Minutes,
+        waits: bool = True,
     ) -> None:
         self.store = store
         self.cursor = cursor
@@ -44,9 +48,12 @@ class OnlyAnswering:
         self.answering = answering
         self.checking = checking
         self.minutes = minutes
+        self.waits = waits
 
-    def run(self, error: Exception, stopping: Callable[[], bool], follow: Callable[[], set[str]]) -> bool:
-        """Answer from the last commit; return True when stopped, False when learning may go on.
+    def turns(
+        self, error: Exception, stopping: Callable[[], bool], follow: Callable[[], set[str]]
+    ) -> Generator[float, None, None]:
+        """Answer from the last commit, a little at each turn, until stopped, or until learning may go on.
 
         It may when the stream fits again, or when what is accepted was set anew.
 
@@ -58,6 +65,11 @@ class OnlyAnswering:
             Whether to stop.
         follow : callable
             Has changed settings take effect, and returns their names.
+
+        Yields
+        ------
+        float
+            For how many seconds there is nothing to do unless requests come.
 
         Raises
         ------
@@ -73,18 +85,20 @@ class OnlyAnswering:
             changed = follow()
             if self.checking.is_due() and trouble and not self.store.stream.position(self.cursor).trouble:
                 self._note("")
-                return False
+                return
             if not trouble and changed & ACCEPTANCE:
                 self._note("")
-                return False
-        return True
+                return
+            yield math.inf if self.answering.is_idle else 0.0
 
     def _read_and_answer(self, reading: Reading) -> None:
         """Read requests, and no examples, and answer for a while."""
         batch, answering = Batch([], [], False), self.answering
         if not answering.waiting:
             measured = self.recovery.is_going_on
-            batch = reading.read_requests(self.cursor, answering.last_request, measured, wait=answering.is_idle)
+            batch = reading.read_requests(
+                self.cursor, answering.last_request, measured, wait=self.waits and answering.is_idle
+            )
         self.owning.require()
         answering.take(batch.requests, batch.more_requests, examples_wait=False)
 

@@ -8,7 +8,7 @@ import redis
 
 from learner.errors import LearnerError, StoreError
 from learner.service import log
-from learner.service.lease import LEASE_SECONDS, Heartbeat, Silence, heart_of, process_ended
+from learner.service.lease import LEASE_SECONDS, Heart, Heartbeat, Silence, heart_of, process_ended
 from learner.service.store import Store, connection
 from learner.service.store.ownership import Owner
 
@@ -30,6 +30,8 @@ class Owning:
         Whether the worker is to stop.
     lease_seconds : float
         For how long it may give no sign of life before a worker that waits takes over.
+    heart : Heart, optional
+        Beats for this owner; by default that of its server.
     """
 
     def __init__(
@@ -37,11 +39,12 @@ class Owning:
         store: Store,
         stopping: Callable[[], bool],
         lease_seconds: float = LEASE_SECONDS,
+        heart: Heart | None = None,
     ) -> None:
         self.store = store
         self.stopping = stopping
         self.lease_seconds = lease_seconds
-        self.heart = heart_of(connection.address(store.client))
+        self.heart = heart or heart_of(connection.address(store.client))
         self.heartbeat: Heartbeat | None = None
         self.replaced = ""  # the owner that this one took over from, in words
         self._confirmed_at = time.monotonic()
@@ -69,7 +72,7 @@ class Owning:
         while not self.stopping():
             owner = self.store.ownership.read()
             if _is_vacant(self.store, owner, silence):
-                if self._take(owner):
+                if self.take(owner):
                     return True
                 continue
             self.store.processes.renew_if_due()
@@ -82,7 +85,7 @@ class Owning:
             time.sleep(WAIT_POLL_SECONDS)
         return False
 
-    def _take(self, owner: Owner) -> bool:
+    def take(self, owner: Owner) -> bool:
         """Take over from an owner, and start beating; return False if another worker was faster."""
         # It may be the owner already: the answer was lost, or the connection while it loaded the last commit.
         if not self.store.ownership.owned_already(owner):
@@ -90,7 +93,7 @@ class Owning:
                 return False
             self.replaced = str(owner) if "worker" in owner.fields else ""
         if self.heartbeat is None:  # before loading, which may take longer than the lease
-            self.heartbeat = self.heart.add(self.beat, self.lease_seconds)
+            self.heartbeat = self.heart.add(self, self.lease_seconds)
         return True
 
     # ---- being the owner ----
@@ -103,11 +106,14 @@ class Owning:
             When this worker is not the owner any more, or the server lost its commits.
         """
         with contextlib.suppress(redis.RedisError):  # the loop has the same trouble, and reports it
-            self.store.ownership.beat(max(int(1000 * seconds), 1))  # 0 would wait for good
-        now = time.monotonic()
+            self.store.ownership.beat(seconds)
         with contextlib.suppress(redis.RedisError):
             self.store.processes.renew_if_due()
-        ownership = self.store.ownership
+        self.tell_unconfirmed()
+
+    def tell_unconfirmed(self) -> None:
+        """Say in the log when commits have not been confirmed for a while."""
+        ownership, now = self.store.ownership, time.monotonic()
         if ownership.confirmed >= self.store.commits.number - 1:
             self._confirmed_at = now
         elif now - self._confirmed_at > UNCONFIRMED_SECONDS:

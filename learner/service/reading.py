@@ -40,15 +40,26 @@ class Reading:
         The model's streams.
     reads_ahead : bool
         Whether the server reads the next examples while those before are learned, where many wait.
+
+    Attributes
+    ----------
+    most : int
+        How many examples are read at a time at most.
     """
 
     def __init__(self, stream: Stream, reads_ahead: bool = False) -> None:
         self.stream = stream
         self.reads_ahead = reads_ahead
+        self.most = READ_ENTRIES
+        self._n_read = 0  # examples, at the last read
         self._n_examples = self._n_requests = UNMEASURED_ENTRIES
         self._collect: Callable[[], Entries] | None = None  # returns what the server reads ahead
         self._ahead: Entries = []  # what was read ahead and not returned yet
         self._after = b""  # the last example before these
+
+    def begin(self) -> None:
+        """Forget what was read ahead: it is read again."""
+        self._collect, self._ahead = None, []
 
     def read(
         self, learned: bytes, collected: Entries, requests_after: bytes | None, wait: bool, measured: bool
@@ -126,10 +137,19 @@ class Reading:
 
     def _examples_next(self, examples: Entries, n_asked: int) -> int:
         """Return how many examples to read next: where more wait, about `READ_BYTES` of them, by the size of the last ones."""
+        self._n_read = len(examples)
         n_bytes = _n_bytes(examples)
         if len(examples) == n_asked or n_bytes >= READ_BYTES:
-            return min(max(READ_BYTES * len(examples) // (n_bytes + 1), 1), READ_ENTRIES)
-        return UNMEASURED_ENTRIES
+            return min(max(READ_BYTES * len(examples) // (n_bytes + 1), 1), self.most)
+        return min(UNMEASURED_ENTRIES, self.most)
+
+    def took(self, seconds: float, wanted: float) -> None:
+        """Bound the next reads so that a turn takes about as long as wanted, after one of so many seconds."""
+        if self._n_read and seconds > 0.0:
+            n = int(self._n_read * wanted / seconds)
+            self.most = min(max(n, 1), max(2 * self.most, UNMEASURED_ENTRIES), READ_ENTRIES)
+            self._n_examples = min(self._n_examples, self.most)
+        self._n_read = 0
 
 
 def _n_bytes(entries: Entries) -> int:

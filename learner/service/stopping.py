@@ -18,13 +18,15 @@ __all__ = ["STOP_SECONDS", "note_stop", "noting_errors", "stop_on_signals"]
 STOP_SECONDS = 3.5  # after a signal, for the last commit
 
 
-def stop_on_signals(model: str, stop: Callable[[], None], n_uncommitted: Callable[[], int]) -> None:
-    """Have the first signal stop the worker after a last commit, within `STOP_SECONDS`; a second one ends it at once.
+def stop_on_signals(
+    model: str, stop: Callable[[], None], n_uncommitted: Callable[[], int], seconds: float = STOP_SECONDS
+) -> None:
+    """Have the first signal stop the worker after a last commit, within some seconds; a second one ends it at once.
 
     Parameters
     ----------
     model : str
-        The model's name.
+        The model's name, or the fleet's.
     stop : callable
         Tells the worker to stop.
     n_uncommitted : callable
@@ -35,13 +37,13 @@ def stop_on_signals(model: str, stop: Callable[[], None], n_uncommitted: Callabl
         stop()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def too_late(number: int, frame: Any) -> None:
         n, code = n_uncommitted(), 0
         if n:
             code = LearnerError.exit_code
-            rule = f"they could not be committed within {STOP_SECONDS:g} s of the signal"
+            rule = f"they could not be committed within {seconds:g} s of the signal"
             text = f"stopped with code {code}: {n} entries learned must be learned again: {rule}"
             log.event(model, "stop", text, "error", code=code, uncommitted=n)
         os._exit(code)  # whatever runs now could catch what is raised here, as a `__del__` does

@@ -101,14 +101,14 @@ class Server:
 
 # ---- workers ---------------------------------------------------------------------------------------------------------------
 class Process:
-    """A worker process; `lines` has what it printed on standard error.
+    """A worker process, or another one of our commands; `lines` has what it printed on standard error.
 
     Unless an option says otherwise, it adds no entry of its own in a pause, so that it learns the same as an undisturbed model.
     """
 
-    def __init__(self, url: str, *options: str) -> None:
+    def __init__(self, url: str, *options: str, command: tuple[str, ...] = ("worker", "m")) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "learner", "worker", "m", "--json", "--held-seconds", "inf", *options],
+            [sys.executable, "-m", "learner", *command, "--json", "--held-seconds", "inf", *options],
             env={**os.environ, "REDIS_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -48,7 +48,7 @@ def scraped(client, create, serving):
     create(featurizer="fields")
     counts = Counts()
     with serving(counts=counts) as owner:
-        where = serve_metrics("0", owner.store, counts)
+        where = serve_metrics("0", "m", lambda: [(owner.store, counts)])
         client.xadd(KEYS.examples, {"batch": GOOD * 40 + BAD * 2})
         asker = Client("m", url(client), timeout=30.0)
         asker.predict({"secret": "a name"})
@@ -148,17 +148,17 @@ def test_the_rules_are_right_and_fire_when_they_should(tmp_path):
 @pytest.mark.parametrize("address", ["x", "host:", "127.0.0.1:99999", "a:b:1"])
 def test_an_address_must_be_one(client, address):
     with pytest.raises(LearnerError, match=r"--metrics must be HOST:PORT or PORT \(got '"):
-        serve_metrics(address, Store(client, "m"), Counts())
+        serve_metrics(address, "m", list)
 
 
 def test_a_port_that_is_taken_is_named(client):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(LearnerError, match=rf"that is free \(got {address}: Address already in use\)"):
-            serve_metrics(address, Store(client, "m"), Counts())
+            serve_metrics(address, "m", list)
 
 
 def test_without_the_extra_the_error_names_it(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(LearnerError, match=r"pip install 'streaming-learner\[metrics\]'"):
-        serve_metrics("0", Store(client, "m"), Counts())
+        serve_metrics("0", "m", list)

@@ -10,7 +10,6 @@ from learner.client import Client
 from learner.commands.show import status_lines
 from learner.service import checking, measuring
 from learner.service.owning import own_without_worker
-from learner.service.reading import Reading
 from learner.service.store import Store
 from learner.service.store.position import LAST
 from learner.service.store.repair import renew
@@ -114,7 +113,7 @@ def test_a_server_that_lost_every_commit_is_not_taken_for_a_renewal(client, crea
     model = create()
     push(client, EXAMPLES[:20])
     owner = own(commit_seconds=0.0)
-    owner._learn(owner._read(Reading(owner.store.stream), wait=False).examples)
+    owner._learn(owner._read(wait=False).examples)
     owner.committing.commit()
     client.delete(KEYS.head)
     push(client, EXAMPLES[20:])

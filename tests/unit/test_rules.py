@@ -24,13 +24,14 @@ def within(package):
 
 COMPILER = within("learner.kernels")
 REDIS = within("learner.service.store") | {
-    "learner.client.conversations",  # these seven know its errors only
+    "learner.client.conversations",  # these know its errors only
     "learner.service.owning",
     "learner.service.committing",
     "learner.service.reconnecting",
     "learner.service.stopping",
+    "learner.service.working",
+    "learner.service.fleet",
     "learner.commands.probes",
-    "worker",
 }
 MATHS = {
     "learner.tasks",

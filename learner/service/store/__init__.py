@@ -19,7 +19,7 @@ from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
 from learner.service.store.cluster import is_of_one, towards
 from learner.service.store.kept import KeptAnswers
-from learner.service.store.link import LastCommit, Link
+from learner.service.store.link import LastCommit, Lines, Link
 from learner.service.store.moving import moved_to
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import create_group
@@ -49,6 +49,8 @@ class Store:
         A connection made by `learner.service.store.connection.client`, which never repeats a command.
     model : str
         The model's name; of a candidate ``MODEL/CANDIDATE``.
+    lines : Lines, optional
+        Shared with other models that the same thread works in turns.
 
     Attributes
     ----------
@@ -68,9 +70,9 @@ class Store:
         The learned state.
     """
 
-    def __init__(self, client: "redis.Redis", model: str) -> None:
+    def __init__(self, client: "redis.Redis", model: str, lines: Lines | None = None) -> None:
         keys = Keys.named(model)
-        self._link = Link(towards(client, keys.spec), keys)
+        self._link = Link(towards(client, keys.spec), keys, lines or Lines())
         self._last = LastCommit()
         self.ownership = Ownership(self._link, self._last)
         self.processes = Processes(self._link)
@@ -100,6 +102,7 @@ class Store:
     @client.setter
     def client(self, client: "redis.Redis") -> None:
         self._link.client = towards(client, self.keys.spec)
+        self._link.lines.forget()
 
     @property
     def keys(self) -> Keys:

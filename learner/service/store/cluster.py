@@ -16,7 +16,7 @@ from redis.crc import key_slot
 from learner.service.store.routing import route_of
 from learner.service.store.topology import Address
 
-__all__ = ["clients_of", "grouped", "is_of_one", "nodes", "primary", "require_settled", "towards"]
+__all__ = ["clients_of", "grouped", "is_of_one", "nodes", "primary", "require_settled", "together", "towards"]
 
 T = TypeVar("T")
 
@@ -73,6 +73,17 @@ def grouped(client: Any, items: Sequence[T], key_of: Callable[[T], str]) -> list
         there = next((each.primary for each in ranges if each.first <= slot <= each.last), None)
         groups.setdefault(there, (slot, []))[1].append(item)
     return [(known.client(slot), some) for slot, some in groups.values()]
+
+
+def together(client: Any, items: Sequence[T], key_of: Callable[[T], str]) -> list[tuple[Any, Sequence[T]]]:
+    """Return clients and items: together those whose keys one command may have, as they are in one slot, or a server is all."""
+    known = route_of(client)
+    if known is None or primary(client) is None:
+        return [(client, items)] if items else []
+    slots: dict[int, list[T]] = {}
+    for item in items:
+        slots.setdefault(key_slot(key_of(item).encode()), []).append(item)
+    return [(known.client(slot), some) for slot, some in slots.items()]
 
 
 def clients_of(client: Any) -> list[Any]:

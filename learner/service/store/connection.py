@@ -1,6 +1,7 @@
 """Makes connections to a server, reads its version, and tells which errors pass."""
 
 import functools
+import inspect
 import os
 import socket
 from pathlib import Path
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 OLDEST = {"Valkey": 8, "Redis": 7}  # the oldest major version that is supported
+_parameters = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+UNSIGNED: dict[str, Any] = (  # redis-py looks up its own version for each connection: a millisecond, and two commands
+    {"driver_info": None} if "driver_info" in _parameters else {"lib_name": None, "lib_version": None}
+)
 TIMEOUT_S = 5.0  # for connecting; and for an answer, in addition to the time that a command may block
 PASSING = {  # the first word of an error after which trying again may help: what it means
     "OOM": "the server's memory is full (maxmemory)",
@@ -82,7 +87,7 @@ def _require_own(path: Path) -> None:
         click.echo(f"Warning: other users may read {path}, the file of a password: chmod 600", err=True)
 
 
-def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
+def client(url: str, *, block_ms: int | None = None, most: int | None = None) -> redis.Redis:
     """Return a connection that never repeats a command by itself.
 
     Parameters
@@ -96,6 +101,8 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         certificate.
     block_ms : int, optional
         The longest time that a command sent over the connection may block at the server.
+    most : int, optional
+        The most connections to the server at once; by default as many as redis-py allows.
 
     Raises
     ------
@@ -103,18 +110,20 @@ def client(url: str, *, block_ms: int | None = None) -> redis.Redis:
         When the URL breaks a rule: see `learner.service.store.url`.
     """
     retry = Retry(NoBackoff(), 0)  # by default redis-py sends a command again if its reply was lost
-    made: redis.Redis = _from_url(redis.Redis, url, block_ms, retry=retry, command_packer=Packer())
+    options: dict[str, Any] = {"retry": retry, "command_packer": Packer()} | _at_most(most)
+    made: redis.Redis = _from_url(redis.Redis, url, block_ms, **options)
     return made
 
 
 def async_client(url: str, *, block_ms: int | None = None, most: int | None = None) -> redis.asyncio.Redis:
-    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`.
-
-    There are at most `most` connections to the server at once, by default as many as redis-py allows.
-    """
-    options: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0), "max_connections": most}
+    """Return a connection for asyncio that never repeats a command by itself; the parameters are those of `client`."""
+    options: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0)} | _at_most(most)
     made: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, url, block_ms, **options)
     return made
+
+
+def _at_most(most: int | None) -> dict[str, Any]:
+    return {} if most is None else {"max_connections": most}
 
 
 def _from_url(kind: Any, url: str, block_ms: int | None, to: Route | None = None, **own: Any) -> Any:
@@ -143,6 +152,7 @@ def _options(url: str) -> dict[str, Any]:
         "health_check_interval": 30,
         "client_name": "learner",
         "protocol": 2,  # the same replies in every redis-py; with protocol 3 a server may change the timeouts
+        **UNSIGNED,
     }
     if url.startswith("rediss:"):
         options["ssl_check_hostname"] = True  # redis-py's default since version 6

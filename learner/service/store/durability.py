@@ -115,8 +115,9 @@ class Durability:
         """Whether a command must be sent after a write to wait until the write is durable."""
         return self.level == "failover" or (self.level == "power" and self.waitaof)
 
-    def queue(self, pipe: Any, timeout_ms: int) -> None:
+    def queue(self, pipe: Any, seconds: float) -> None:
         """Queue the command, if the level needs one, that waits until the writes before it on this connection are durable."""
+        timeout_ms = max(int(1000 * seconds), 1)  # 0 would wait for good
         if self.level == "failover":
             pipe.execute_command("WAIT", self.replicas, timeout_ms)
         elif self.waits:

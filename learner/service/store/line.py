@@ -43,9 +43,8 @@ class Line:
         redis.RedisError
             When the connection is lost.
         """
-        replies = [self._reply() for _ in range(self._n_sent)]
-        self._n_sent = 0
-        return replies
+        n, self._n_sent = self._n_sent, 0
+        return [self._reply() for _ in range(n)]
 
     def _reply(self) -> Any:
         try:
@@ -58,8 +57,21 @@ class Line:
         self.send(commands)
         return self.replies()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether replies are still to come."""
+        return self._n_sent > 0
+
+    def fileno(self) -> int:
+        """Return the file descriptor of the connection, which becomes readable when a reply comes, or when it is lost."""
+        return int(self._connection._sock.fileno())
+
     def drop(self) -> None:
         """Close the connection if there are replies that were not read."""
         if self._n_sent:
-            self._connection.disconnect()
-            self._n_sent = 0
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next use makes it anew."""
+        self._connection.disconnect()
+        self._n_sent = 0

@@ -1,6 +1,6 @@
 """What all parts of a store share: the connection, the keys, and the last commit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from learner.service.store.line import Line
@@ -10,7 +10,24 @@ from learner.service.wire import Keys
 if TYPE_CHECKING:
     import redis
 
-__all__ = ["LastCommit", "Link"]
+__all__ = ["LastCommit", "Lines", "Link"]
+
+
+class Lines:
+    """The lines of a thread: two for each client. Models that one thread works in turns share them."""
+
+    def __init__(self) -> None:
+        self._of: dict[Any, tuple[Line, Line]] = {}
+
+    def of(self, client: "redis.Redis") -> tuple[Line, Line]:
+        """Return a client's lines, the same each time."""
+        if client not in self._of:
+            self._of[client] = Line(client), Line(client)
+        return self._of[client]
+
+    def forget(self) -> None:
+        """Forget all clients, as there are others now."""
+        self._of.clear()
 
 
 @dataclass
@@ -23,28 +40,23 @@ class Link:
         Made by `learner.service.store.connection.client`. Replacing it replaces it for all parts at once.
     keys : Keys
         The model's keys.
+    lines : Lines
+        Of the thread that reads and answers.
     """
 
     client: "redis.Redis"
     keys: Keys
-
-    def __post_init__(self) -> None:
-        self._lines: tuple[Any, Line, Line] | None = None  # with the client that they were made by
+    lines: Lines = field(default_factory=Lines)
 
     @property
     def line(self) -> Line:
         """The connection of the thread that reads and answers."""
-        return self._of_client()[1]
+        return self.lines.of(self.client)[0]
 
     @property
     def other_line(self) -> Line:
         """Another connection of that thread: for what the server does while the first one is in use."""
-        return self._of_client()[2]
-
-    def _of_client(self) -> "tuple[Any, Line, Line]":
-        if self._lines is None or self._lines[0] is not self.client:
-            self._lines = self.client, Line(self.client), Line(self.client)
-        return self._lines
+        return self.lines.of(self.client)[1]
 
 
 @dataclass

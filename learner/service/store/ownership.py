@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -101,7 +101,10 @@ class Ownership:
         with self._link.client.pipeline() as pipe:
             pipe.hgetall(self._link.keys.owner)
             pipe.get(self._link.keys.lease)
-            fields, sign = pipe.execute()
+            return self.parsed(*pipe.execute())
+
+    def parsed(self, fields: Mapping[bytes, bytes], sign: bytes | None) -> Owner:
+        """Return the owner whose fields and last sign of life the server has, as `read` does."""
         with require_readable(f"owner of {self._link.keys.model!r}", f"delete {self._link.keys.owner}"):
             owner = Owner({key.decode(): value.decode() for key, value in fields.items()}, sign)
             str(owner) if "worker" in owner.fields else owner.lease_seconds
@@ -286,8 +289,8 @@ class Ownership:
                 raise redis.ConnectionError(f"lost {when} ({error})") from error
 
     # ---- signs of life ----
-    def beat(self, timeout_ms: int = 1000) -> None:
-        """Give a sign of life, and wait at most `timeout_ms` until the server confirms the commits before it.
+    def beat(self, seconds: float = 1.0) -> None:
+        """Give a sign of life, and wait at most so long until the server confirms the commits before it.
 
         Raises
         ------
@@ -296,20 +299,36 @@ class Ownership:
         StoreError
             When the server lost what this worker committed.
         """
-        client, keys = self._link.client, self._link.keys
         self.require()
         number = self._last.number
-        if not self.durability.waits:
+        with self._link.client.pipeline(transaction=False) as pipe:  # one connection: once the sign is durable,
+            pipe.set(self._link.keys.lease, self._sign(), xx=True)  # so are the commits before it
+            self.durability.queue(pipe, seconds)
+            results = pipe.execute()
+        if self.durability.waits and self.durability.confirmed(results[-1]):
             self.confirmed = number
-            client.set(keys.lease, self._sign(), xx=True)  # only a takeover creates the key
-            return
-        with client.pipeline(transaction=False) as pipe:  # one connection: once the sign is durable,
-            pipe.set(keys.lease, self._sign(), xx=True)  # so are the commits before it
-            self.durability.queue(pipe, timeout_ms)
-            if self.durability.confirmed(pipe.execute()[1]):
-                self.confirmed = number
+
+    # ---- many owners at once: see `learner.service.store.beating` ----
+    @property
+    def last_commit(self) -> int:
+        """The number of this process's last commit."""
+        return self._last.number
+
+    def life(self) -> tuple[bytes, int, bytes]:
+        """Return the token, the epoch and the next sign of life."""
+        return self.token, self.epoch, self._sign()
+
+    def problem(self, identity: Any) -> Exception | None:
+        """Return why a process must not go on, if the owner has this identity; None: it may."""
+        try:
+            self._require_identity(identity)
+        except (FencedError, StoreError) as error:
+            return error
+        return None
 
     def _sign(self) -> bytes:
+        if not self.durability.waits:
+            self.confirmed = self._last.number
         self._n_signs += 1
         return b"%b %d %d" % (self.token, self._n_signs, self.confirmed)
 
@@ -329,7 +348,9 @@ class Ownership:
         StoreError
             When the server went back to data from before this worker's takeover.
         """
-        identity = self._identity(self._link.client if client is None else client)
+        self._require_identity(self._identity(self._link.client if client is None else client))
+
+    def _require_identity(self, identity: list[bytes | None]) -> None:
         if identity == self._own_identity():
             return
         model, epoch = self._link.keys.model, identity[1]

@@ -79,23 +79,42 @@ class Processes:
 
     def renew_if_due(self) -> None:
         """Say that this process is still what it noted last, unless it did so just now."""
-        if time.monotonic() - self._noted_at > SEEN_SECONDS:
+        if self.is_due:
             with self._noting:
                 self._write()
+
+    def renewed(self, now: float) -> tuple[str, str]:
+        """Return the name and the text of the note that says so, at a time by the server's clock, for whoever writes it."""
+        with self._noting:
+            self._noted_at = time.monotonic()
+            return self._name, json.dumps(self._note | {"seen": round(now, 3)})
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to say so."""
+        return time.monotonic() - self._noted_at > SEEN_SECONDS
 
     def _write(self) -> None:
         """Write the note of this process, and remove those of processes that have ended, but for the last ones."""
         client, key = self._link.client, self._link.keys.workers
         self._noted_at = time.monotonic()
         with contextlib.suppress(redis.exceptions.NoPermissionError):
-            if self.state == "stopped" and client.get(self._link.keys.spec) is None:
+            with client.pipeline(transaction=False) as pipe:
+                pipe.get(self._link.keys.spec)
+                pipe.hgetall(key)
+                spec, notes = pipe.execute()
+            if self.state == "stopped" and spec is None:
                 return  # the model is gone, and with it its keys
             now = server_time(client)
-            ended = {name: note for name, note in self._notes().items() if name != self._name and _has_ended(note, now)}
-            if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
-                client.hdel(key, *over)
-            client.hset(key, self._name, json.dumps(self._note | {"seen": round(now, 3)}))
-            client.expire(key, NOTE_SECONDS)
+            ended = {
+                name: note for name, note in readable(notes).items() if name != self._name and _has_ended(note, now)
+            }
+            with client.pipeline(transaction=False) as pipe:
+                if over := sorted(ended, key=lambda name: ended[name]["seen"])[:-MAX_ENDED]:
+                    pipe.hdel(key, *over)
+                pipe.hset(key, self._name, json.dumps(self._note | {"seen": round(now, 3)}))
+                pipe.expire(key, NOTE_SECONDS)
+                pipe.execute()
 
     def list(self, now: float | None = None) -> Sequence[dict[str, Any]]:
         """Return the notes, the oldest first, each with the seconds since it was written as ``silent``.
@@ -109,9 +128,6 @@ class Processes:
         """
         now = server_time(self._link.client) if now is None else now
         return listed(self._link.client.hgetall(self._link.keys.workers), now)
-
-    def _notes(self) -> dict[str, dict[str, Any]]:
-        return readable(self._link.client.hgetall(self._link.keys.workers))
 
 
 def listed(notes: Any, now: float) -> list[dict[str, Any]]:

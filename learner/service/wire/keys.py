@@ -5,10 +5,11 @@ import re
 
 from learner.errors import SpecError, show
 
-__all__ = ["GROUP", "MODELS", "REPLIES", "Keys", "is_name"]
+__all__ = ["FLEET", "GROUP", "MODELS", "REPLIES", "Keys", "is_name"]
 
 REPLIES = "learner:replies:"  # replies go only to keys that start with this, or with a model's `Keys.replies`
 MODELS = "learner:models"  # the set of all models' names
+FLEET = "learner:fleet"  # the hash with the notes of fleets' processes
 NAME = r"[A-Za-z0-9_.-]{1,64}"  # of a model, a candidate, a snapshot
 GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard tools show the right lag
 

@@ -21,6 +21,7 @@ COMMANDS = [
     "explain",
     "export",
     "featurize",
+    "fleet",
     "import",
     "init",
     "list",

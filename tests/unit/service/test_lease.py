@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,11 +44,11 @@ def test_a_heart_beats_until_an_owner_is_removed_or_may_not_go_on():
             raise FencedError("replaced")
 
     heart = Heart()
-    replaced = heart.add(beat, 0.01)
+    replaced = heart.add(SimpleNamespace(beat=beat), 0.01)
     wait_until(lambda: replaced.problem)
     assert str(replaced.problem) == "replaced"
     assert beats == [0.005] * 3
-    other = heart.add(lambda seconds: None, 10.0)
+    other = heart.add(SimpleNamespace(beat=lambda seconds: None), 10.0)
     assert heart_threads() == n_before + 1
     heart.remove(other)
     heart.remove(replaced)
@@ -68,9 +69,9 @@ def test_one_thread_beats_for_all_and_each_owner_keeps_its_own_trouble():
         time.sleep(0.02)  # longer than its own interval: its next beat is due at once
 
     heartbeats = [
-        heart.add(broken, 0.01),
-        heart.add(slow, 0.01),
-        heart.add(lambda seconds: times["fast"].append(seconds), 0.05),
+        heart.add(SimpleNamespace(beat=broken), 0.01),
+        heart.add(SimpleNamespace(beat=slow), 0.01),
+        heart.add(SimpleNamespace(beat=lambda seconds: times["fast"].append(seconds)), 0.05),
     ]
     wait_until(lambda: len(times["fast"]) >= 5 and len(times["slow"]) >= 5)
     assert heart_threads() == n_before + 1
@@ -90,7 +91,7 @@ def test_an_owner_is_removed_once_its_beat_is_over():
         time.sleep(0.1)
         over.append(True)
 
-    heartbeat = heart.add(beat, 5.0)
+    heartbeat = heart.add(SimpleNamespace(beat=beat), 5.0)
     assert beating.wait(10)
     heart.remove(heartbeat)
     assert over == [True]

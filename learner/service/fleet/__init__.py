@@ -1,0 +1,476 @@
+"""A fleet: one process works many models in fair turns, and shares them with other such processes by their leases.
+
+One thread gives out the turns, waits for what comes, and now and then looks after the fleet; another one takes models over;
+one gives signs of life, and one writes commits. The loops are compiled once for all models.
+"""
+
+import contextlib
+import fnmatch
+import functools
+import heapq
+import itertools
+import math
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
+from secrets import token_hex
+from typing import Any
+
+import redis
+
+from learner.errors import FencedError, LearnerError, RejectedError, StreamError
+from learner.service import log
+from learner.service.answering import MEANWHILE_SECONDS
+from learner.service.fleet.hearts import FleetHeart
+from learner.service.fleet.member import LAST_PAUSE_SECONDS, Member
+from learner.service.fleet.sharing import Part, n_to_take, surplus
+from learner.service.fleet.vacancies import Vacancies
+from learner.service.flushing import HELD_SECONDS
+from learner.service.lease import LEASE_SECONDS, heart_of, process_name
+from learner.service.reading import BLOCK_MS
+from learner.service.stopping import note_stop
+from learner.service.store import Store, connection, embedded, fleets, registry
+from learner.service.store.link import Lines
+from learner.service.store.ownership import Owner
+from learner.service.store.waking import Waking
+from learner.service.working import Worker
+
+__all__ = ["CONNECTIONS", "Fleet", "connect"]
+
+CONTROL_SECONDS = 1.0  # between two looks after the fleet
+NAMES_SECONDS = 3.0  # between two looks at the names of all models
+ADOPT_SECONDS = 0.02  # between two looks at the models that are being taken over
+GIVE_SECONDS = 0.1  # of such a look, for giving models back
+RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again
+CONNECTIONS = 4  # that a model may need at most: of a cluster, each slot has its own
+SPARE_CONNECTIONS = 100
+LOOKS_A_SECOND = 100  # at models with nothing to do: settings that changed, outcomes that didn't come
+COMMIT_SHARE = 0.25  # of the time, for writing commits: when it takes more, they come less often
+LAST_COMMIT_SECONDS = 30.0  # between two commits of a model, at most
+REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
+
+Seen = tuple[
+    Mapping[str, Owner], list[fleets.Note]
+]  # models without a living owner, and the other processes of the fleet
+
+
+class Fleet:
+    """A process of a fleet.
+
+    Parameters
+    ----------
+    client : redis.Redis
+        The connection to the server, or to the cluster.
+    redis_url : str or None
+        The server; None: the one that is found.
+    pattern : str
+        Which models it is for: ``*`` stands for anything.
+    most : int
+        How many models it works at most.
+    commit_seconds : float
+        The shortest time between two commits of a model while examples come.
+    lease_seconds : float
+        For how long it may give no sign of life before others take its models over.
+    held_seconds : float
+        For how long a model holds examples back, at most, while few come.
+
+    Attributes
+    ----------
+    members : dict of str to Member
+        The models that it works.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        redis_url: str | None,
+        pattern: str,
+        most: int,
+        commit_seconds: float = 2.0,
+        lease_seconds: float = LEASE_SECONDS,
+        held_seconds: float = HELD_SECONDS,
+    ) -> None:
+        self.client = client
+        self.redis_url = redis_url
+        self.pattern = pattern
+        self.most = most
+        self.commit_seconds = self._least_commit_seconds = commit_seconds
+        self.lease_seconds = lease_seconds
+        self.held_seconds = held_seconds
+        self.members: dict[str, Member] = {}
+        self.stopping = False
+        self.lines = Lines()
+        self.heart = FleetHeart(lambda: self.client)
+        self.name = token_hex(8)
+        self._heartbeat = heart_of(connection.address(client)).add(self.heart, lease_seconds)
+        self._vacancies = Vacancies(self.lines)
+        self._taker = ThreadPoolExecutor(1, "taking")
+        self._looker = ThreadPoolExecutor(1, "looking")
+        self._looking: Future[Seen] | None = None  # the look that is on its way
+        self._taken: dict[str, Future[Member | None]] = {}  # what is being taken over, by model
+        self._over: deque[str] = deque()  # models whose taking is over
+        self._retry_at: dict[str, float] = {}  # models that could not be worked, and when to try again
+        self._selector = selectors.DefaultSelector()
+        self._fresh: deque[Member] = deque()  # with something that has just come
+        self._going_on: deque[Member] = deque()  # with more to do
+        self._due: list[tuple[float, int, Member]] = []  # a heap of turns that come at some time; old ones, too
+        self._numbers = itertools.count()
+        self._looked_at = 0.0
+        self._named: set[str] = set()
+        self._named_at = -NAMES_SECONDS
+        self._controlled_at = -CONTROL_SECONDS
+        self._n_commits = self._commit_sum = 0.0
+        self._said: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """Have it give up all models, with everything committed."""
+        self.stopping = True
+
+    # ---- turns ----
+    def run(self) -> dict[str, Any]:
+        """Take models over and give them turns until it is to stop; then commit everything and give all of them up.
+
+        Returns
+        -------
+        dict
+            The numbers of ``models`` that it gave up, and of ``examples`` that they have learned in all.
+        """
+        try:
+            while not self.stopping:
+                self._control_if_due()
+                self._share_when_seen()
+                self._adopt()
+                self._wait()
+                self._give_turns()
+        finally:
+            examples = [member.worker.model.n_examples for member in self.members.values()]
+            self._drain()
+        return {"models": len(examples), "examples": sum(examples)}
+
+    def _wait(self) -> None:
+        """Wait until something comes, or is due."""
+        now = time.monotonic()
+        until = self._controlled_at + CONTROL_SECONDS
+        if self._due:
+            until = min(until, self._due[0][0])
+        if self._taken or self._looking:
+            until = min(until, now + ADOPT_SECONDS)
+        woken = self._woken(0.0 if self._fresh or self._going_on else max(until - now, 0.0))
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            due, _, member = heapq.heappop(self._due)
+            if due == member.due:
+                self._queue(member)
+        for member in woken:
+            if member.is_queued and not member.requests.is_waiting:  # its turn may come late
+                self._answer(member)
+            self._queue(member)
+
+    def _woken(self, seconds: float) -> list[Member]:
+        """Return the models for which something comes within some seconds; those with requests at the end."""
+        woken: dict[Member, None] = {}
+        asked: dict[Member, None] = {}
+        for key, _ in self._selector.select(seconds):
+            member, waking = key.data
+            self._forget(waking)
+            try:
+                waking.end()
+            except redis.RedisError as error:
+                self._pause(member, error)
+            else:
+                (asked if waking is member.requests else woken)[member] = None
+        return [*(member for member in woken if member not in asked), *asked]
+
+    def _queue(self, member: Member) -> None:
+        """Have a model's turn come soon: that of the one that was queued last comes first."""
+        if not member.is_queued:
+            member.is_queued, member.due = True, math.inf
+            self._fresh.appendleft(member)
+
+    def _give_turns(self) -> None:
+        """Give a turn to each model for which something has come, and to one that has more to do; answer all meanwhile."""
+        some, self._fresh = self._fresh, deque()
+        if self._going_on:
+            some.append(self._going_on.popleft())
+        for member in some:
+            member.is_queued = False
+            if self.members.get(member.model) is member and not self.stopping:
+                self._give_turn(member)
+            self.answer_others()
+
+    def _give_turn(self, member: Member) -> None:
+        try:
+            seconds = member.turn()
+            self._wake_on(member, member.wait_for_requests())
+            if seconds > 0.0:
+                self._wake_on(member, member.wait_for_examples())
+        except FencedError as error:
+            self._lose(member, error, retry_seconds=0.0)
+        except redis.RedisError as error:
+            if connection.passing_trouble(error):
+                self._pause(member, error)
+            else:
+                self._answer_only(member, error)
+        except (StreamError, RejectedError) as error:
+            self._answer_only(member, error)
+        except Exception as error:  # noqa: BLE001  (no other model is to suffer)
+            self._lose(member, error)
+        else:
+            if seconds > 0.0:
+                self._due_in(member, min(seconds, max(len(self.members) / LOOKS_A_SECOND, 1.0)))
+            elif not member.is_queued:
+                member.is_queued = True
+                self._going_on.append(member)
+
+    def _due_in(self, member: Member, seconds: float) -> None:
+        member.due = time.monotonic() + seconds
+        heapq.heappush(self._due, (member.due, next(self._numbers), member))
+
+    def _wake_on(self, member: Member, waking: Waking) -> None:
+        if waking.descriptor < 0:
+            waking.descriptor = waking.fileno()
+            self._selector.register(waking.descriptor, selectors.EVENT_READ, (member, waking))
+
+    def _forget(self, waking: Waking) -> None:
+        if waking.descriptor >= 0:
+            self._selector.unregister(waking.descriptor)
+            waking.descriptor = -1
+
+    def answer_others(self, worker: Worker | None = None) -> None:
+        """Answer the requests that have come for other models than that of a worker, which is in the middle of learning."""
+        now = time.monotonic()
+        if now - self._looked_at < MEANWHILE_SECONDS:
+            return
+        self._looked_at = now
+        for member in self._woken(0.0):
+            if not member.requests.is_waiting and member.worker is not worker:
+                self._answer(member)
+            self._queue(member)
+
+    def _answer(self, member: Member) -> None:
+        """Answer the requests that have come for a model, and have it be woken when more come before its turn."""
+        member.worker.answer_meanwhile()
+        with contextlib.suppress(redis.RedisError):  # its turn has the same trouble
+            self._wake_on(member, member.wait_for_requests())
+
+    # ---- troubles ----
+    def _pause(self, member: Member, error: redis.RedisError) -> None:
+        """Have a model wait after a trouble of its server that passes."""
+        self._end_waiting(member)
+        self._say("retry", f"{member.server}: {connection.passing_trouble(error)}, trying again ({error})", "warning")
+        self._due_in(member, member.pause())
+        self._find_server()
+
+    def _end_waiting(self, member: Member) -> None:
+        for waking in (member.examples, member.requests):
+            self._forget(waking)
+        member.close()
+
+    def _find_server(self) -> None:
+        """Use the server's new address, if it is an embedded one that was started again."""
+        url = embedded.find(self.redis_url)
+        if url is None or connection.address(client := connect(url, self.most)) == connection.address(self.client):
+            return
+        self.client = client
+        for member in self.members.values():
+            member.worker.store.client = client
+
+    def _answer_only(self, member: Member, error: Exception) -> None:
+        """Have a model whose stream has gone bad answer from its last commit."""
+        try:
+            member.answer_only(error)
+        except redis.RedisError as trouble:
+            self._pause(member, trouble)
+        except Exception as trouble:  # noqa: BLE001  (no other model is to suffer)
+            self._lose(member, trouble)
+        else:
+            self._queue(member)
+
+    def _lose(self, member: Member, error: Exception, retry_seconds: float = RETRY_SECONDS) -> None:
+        """Work a model no more, because of an error."""
+        self.members.pop(member.model, None)
+        self._end_waiting(member)
+        member.worker.owning.close()
+        if retry_seconds:
+            self._retry_at[member.model] = time.monotonic() + retry_seconds
+        code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
+        with contextlib.suppress(redis.RedisError):
+            if isinstance(error, FencedError) and member.worker.store.ownership.is_lent():
+                code, text = 0, "an administrator has the model for a moment"
+        note_stop(member.worker.store, code, text)
+        with contextlib.suppress(redis.RedisError, LearnerError):  # nobody has to wait for its silence
+            member.worker.owning.release()
+
+    def _say(self, event: str, text: str, level: str = "info", **figures: Any) -> None:
+        """Write a line of the fleet's own into the log, the same one not again for a while."""
+        now = time.monotonic()
+        if now - self._said.get(text, -REMIND_SECONDS) >= REMIND_SECONDS:
+            self._said[text] = now
+            log.line(event, f"fleet of {self.pattern}: {text}", level, **figures)
+
+    # ---- taking over ----
+    def _take(self, name: str, owner: Owner) -> Member | None:
+        """Take a model over, in the taking thread; None: another process was faster."""
+        if self.stopping:
+            return None
+        store = Store(self.client, name, self.lines)
+        worker = Worker(store, self.commit_seconds, self.lease_seconds, held_seconds=self.held_seconds, fleet=self)
+        if not worker.take_from(owner):
+            return None
+        event = "takeover" if worker.owning.replaced else "start"
+        replaced = f", in place of {worker.owning.replaced}" if worker.owning.replaced else ""
+        epoch = worker.store.ownership.epoch
+        log.event(name, event, f"epoch {epoch}, {worker.learned}{replaced}", epoch=epoch)
+        for shortcoming in worker.shortcomings:
+            self._say("durability", f"warning, what is learned may be lost: {shortcoming}", "warning")
+        return Member(worker)
+
+    def _taking_over(self, name: str, future: "Future[Member | None]") -> None:
+        self._over.append(name)
+
+    def _adopt(self) -> None:
+        """Give a first turn to the models that were taken over."""
+        while self._over:
+            name = self._over.popleft()
+            future = self._taken.pop(name)
+            if future.cancelled():
+                continue
+            if error := future.exception():
+                passes = isinstance(error, redis.RedisError) and connection.passing_trouble(error)
+                self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if passes else RETRY_SECONDS)
+                self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
+            elif member := future.result():
+                member.worker.committing.commit_seconds = self.commit_seconds
+                self.members[name] = member
+                self._queue(member)
+
+    # ---- looking after the fleet ----
+    def _control_if_due(self) -> None:
+        now = time.monotonic()
+        if (seconds := now - self._controlled_at) < CONTROL_SECONDS:
+            return
+        self._controlled_at = now
+        if self._heartbeat.problem:
+            raise self._heartbeat.problem
+        for member in self.members.values():
+            member.measure(seconds)
+        self._pace_commits(seconds)
+        if self._looking is None:
+            retried = {name for name, at in self._retry_at.items() if at > now}
+            self._looking = self._looker.submit(self._look, retried | self.members.keys() | self._taken.keys())
+
+    def _pace_commits(self, seconds: float) -> None:
+        """Have commits come less often while writing them takes too much of the time."""
+        total = sum(member.worker.counts.commit_seconds.sum for member in self.members.values())
+        share, self._commit_sum = (total - self._commit_sum) / seconds, total
+        wanted = self.commit_seconds * (1.25 if share > COMMIT_SHARE else 0.9)
+        self.commit_seconds = min(max(wanted, self._least_commit_seconds), LAST_COMMIT_SECONDS)
+        for member in self.members.values():
+            member.worker.committing.commit_seconds = self.commit_seconds
+
+    def _look(self, own: set[str]) -> Seen:
+        """Look at the models of others, in the looking thread; `own` are those that this process works or is not to take."""
+        if time.monotonic() - self._named_at >= NAMES_SECONDS:
+            self._named_at = time.monotonic()
+            self._named = set(fnmatch.filter(registry.registered(self.client), self.pattern))
+        vacant = self._vacancies.look(self.client, sorted(self._named - own))
+        self._write_note()
+        notes = fleets.notes(self.client)
+        return vacant, [note for note in notes if note.pattern == self.pattern and note.name != self.name]
+
+    def _share_when_seen(self) -> None:
+        """Take models that nobody works, or give some back, once it is known what the others do."""
+        if self._looking is None or not self._looking.done():
+            return
+        looked, self._looking = self._looking, None
+        if error := looked.exception():
+            if not isinstance(error, redis.RedisError) or connection.passing_trouble(error) is None:
+                raise error
+            self._say("retry", f"{connection.passing_trouble(error)}, trying again ({error})", "warning")
+            self._find_server()
+            return
+        vacant, others = looked.result()
+        costs = {name: member.cost for name, member in self.members.items()}
+        own = Part(len(costs) + len(self._taken), self.most, sum(costs.values()))
+        parts = [Part(note.models, note.most, note.cost) for note in others]
+        left = self._vacancies.left()
+        n = max(n_to_take(own, parts, len(vacant)), min(len(left), self.most - own.models))
+        for name in sorted(vacant, key=lambda name: (name not in left, _rank(name, self.name, others)))[:n]:
+            self._taken[name] = self._taker.submit(self._take, name, vacant[name])
+            self._taken[name].add_done_callback(functools.partial(self._taking_over, name))
+        if len(left) > n:
+            text = "have no worker: every process of the fleet has as many as it may (--max-models)"
+            self._say("full", f"{len(left) - n} models {text}", "warning", models=len(left) - n)
+        if not vacant and not self._taken:
+            self._give_back(surplus(own, parts, costs))
+
+    def _write_note(self) -> None:
+        """Write this process's note."""
+        cost = sum(member.cost for member in list(self.members.values()))
+        n = len(self.members) + len(self._taken)
+        about = (self.name, process_name(), socket.gethostname(), os.getpid(), self.pattern)
+        fleets.write_note(self.client, fleets.Note(*about, n, self.most, round(cost, 4), self.lease_seconds))
+
+    def _give_back(self, names: list[str]) -> None:
+        """Give up some models, for other processes of the fleet."""
+        started = time.monotonic()
+        for name in names:
+            self._finish(self.members[name], "another process of the fleet has more room")
+            if time.monotonic() - started > GIVE_SECONDS:
+                break
+
+    def _finish(self, member: Member, reason: str) -> None:
+        """Commit what a model has learned, and give it up."""
+        self._end_waiting(member)
+        try:
+            member.finish()
+        except Exception as error:  # noqa: BLE001  (no other model is to suffer)
+            self._lose(member, error)
+            return
+        self.members.pop(member.model, None)
+        note_stop(member.worker.store, 0, f"{reason}; {member.worker.learned}")
+
+    # ---- the end ----
+    @property
+    def n_uncommitted(self) -> int:
+        """Entries learned that are in no commit yet, as far as is known."""
+        return sum(member.worker.committing.n_uncommitted for member in self.members.values())
+
+    def _drain(self) -> None:
+        """Give up all models, those with nothing to commit first."""
+        self.stopping = True
+        for future in self._taken.values():
+            future.cancel()
+        self._taker.shutdown()
+        self._looker.shutdown()
+        self._adopt()
+        for member in sorted(self.members.values(), key=lambda member: member.worker.committing.n_uncommitted):
+            self._finish(member, "the fleet's process was asked to stop")
+        heart_of(connection.address(self.client)).remove(self._heartbeat)
+        with contextlib.suppress(redis.RedisError):
+            fleets.drop_note(self.client, self.name)
+        self._selector.close()
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, LearnerError) else f"{type(error).__name__}: {error}"
+
+
+def connect(url: str, most: int) -> redis.Redis:
+    """Return a connection to the server, or to the cluster, for so many models."""
+    return connection.client(url, block_ms=BLOCK_MS, most=CONNECTIONS * most + SPARE_CONNECTIONS)
+
+
+def _rank(model: str, own: str, others: list[fleets.Note]) -> int:
+    """Return how many other processes come before this one at a model, so that each takes others first."""
+    mine = _weight(model, own)
+    return sum(_weight(model, note.name) > mine for note in others)
+
+
+def _weight(model: str, name: str) -> bytes:
+    return blake2b(f"{model} {name}".encode(), digest_size=8).digest()

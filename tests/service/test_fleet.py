@@ -1,0 +1,258 @@
+"""A fleet: many models in one process, in fair turns, shared with other processes by lease and cost."""
+
+import math
+import random
+import threading
+from contextlib import contextmanager
+
+import msgpack
+import pytest
+
+from learner.client import Client
+from learner.model import Model
+from learner.service import fleet as fleets
+from learner.service.fleet import Fleet, connect, sharing
+from learner.service.fleet.sharing import Part, surplus
+from learner.service.store import Store, snapshots
+from learner.service.store.cluster import primary
+from learner.service.store.fleets import Note, notes, write_note
+from learner.service.wire import FLEET, Keys
+from tests.conftest import SEED, state_bytes, wait_until
+
+
+@pytest.fixture
+def fleet(redis_url, monkeypatch):
+    """Have a process of a fleet run in a thread of this process while a block runs."""
+    monkeypatch.setattr(fleets, "CONTROL_SECONDS", 0.05)
+    monkeypatch.setattr(fleets, "NAMES_SECONDS", 0.05)
+
+    @contextmanager
+    def running(pattern="*", most=100, **options):
+        options = {"commit_seconds": 0.0, "held_seconds": math.inf} | options
+        process = Fleet(connect(redis_url, most), redis_url, pattern, most, **options)
+        failure = []
+
+        def run():
+            try:
+                process.run()
+            except BaseException as error:  # noqa: BLE001  (it is raised in the test)
+                failure.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield process
+        finally:
+            process.stop()
+            thread.join(60)
+            process.client.close()
+        if failure:
+            raise failure[0]
+        assert not thread.is_alive()
+
+    return running
+
+
+def push(client, name, examples):
+    client.xadd(Keys(name).examples, {"batch": b"".join(map(msgpack.packb, examples))})
+
+
+def n_learned(client, name):
+    return int(client.hget(Keys(name).head, "entries") or 0)
+
+
+def owner(client, name):
+    return client.hget(Keys(name).owner, "worker")
+
+
+BINARY = [[i % 2, {f"n{i % 5}": 1.0, "x": i / 50}] for i in range(50)]
+NUMBERS = [[i / 10, {f"n{i % 5}": 1.0}] for i in range(50)]
+LABELS = [[f"label {i % 3}", {f"n{i % 3}": 1.0}] for i in range(50)]
+
+
+def test_models_of_all_kinds_learn_in_one_process_as_in_workers_of_their_own(
+    client, redis_url, create, fleet, committed
+):
+    kinds = {"a": ("binary", BINARY), "b": ("regression", NUMBERS), "c": ("multiclass", LABELS)}
+    models = {name: create(name, task) for name, (task, _) in kinds.items()}
+    with fleet() as process:
+        for name, (_, examples) in kinds.items():
+            push(client, name, examples)
+        for name in kinds:
+            wait_until(lambda: n_learned(client, name))  # noqa: B023
+            assert Client(name, redis_url).predict(features={"n1": 1.0}) is not None
+        create("d")  # while it runs
+        wait_until(lambda: owner(client, "d"))
+        push(client, "d", BINARY)
+        wait_until(lambda: n_learned(client, "d"))
+        assert process.members.keys() == {*kinds, "d"}
+        assert [note.models for note in notes(client)] == [4]
+    for name, (_, examples) in kinds.items():
+        models[name].learn_packed(b"".join(map(msgpack.packb, examples)))
+        assert state_bytes(committed(name)) == state_bytes(models[name])
+        assert owner(client, name) is None
+    assert (notes(client), client.exists(FLEET)) == ([], 0)
+    states = [worker["state"] for worker in Store(client, "a").status()["workers"]]
+    assert states == ["stopped"]
+
+
+def test_only_models_of_the_pattern_that_have_no_worker_are_taken_and_no_more_than_may(
+    client, create, fleet, serving, capsys
+):
+    for name in ("news-a", "news-b", "news-c", "m", "other"):
+        create(name)
+    with serving("news-a"), fleet("news-*", most=1) as process:
+        wait_until(lambda: "1 models have no worker" in capsys.readouterr().err)
+        assert len(process.members.keys() & {"news-b", "news-c"}) == 1
+        assert not owner(client, "other")
+
+
+def test_a_stream_gone_bad_a_damaged_model_and_a_deleted_one_harm_no_other(client, redis_url, create, fleet, capsys):
+    for name in ("good", "bad", "broken", "gone"):
+        create(name)
+    client.set(Keys("broken").spec, b"{")
+    with fleet() as process:
+        wait_until(lambda: process.members.keys() == {"good", "bad", "gone"})
+        for name in ("good", "bad"):
+            push(client, name, BINARY)
+            wait_until(lambda: n_learned(client, name))  # noqa: B023
+        client.delete(*client.keys("learner:{gone}:*"))
+        client.delete(Keys("bad").examples)
+        push(client, "good", BINARY)
+        wait_until(lambda: n_learned(client, "good") == 2)
+        wait_until(lambda: "trouble" in Store(client, "bad").ownership.read().fields)
+        reply = Client("bad", redis_url).ask({b"features": msgpack.packb({"n1": 1.0})})
+        assert "learning has ended" in reply["notice"]
+        wait_until(lambda: "gone" not in process.members)
+        push(client, "good", BINARY)
+        wait_until(lambda: n_learned(client, "good") == 3)
+    told = capsys.readouterr().err
+    assert "model 'broken' can't be worked: spec of 'broken'" in told
+    assert "event=answering_only model=bad" in told
+
+
+def test_a_model_that_an_administrator_had_for_a_moment_is_taken_up_again(client, create, fleet, committed, capsys):
+    model = create("m")
+    with fleet() as process:
+        push(client, "m", BINARY)
+        wait_until(lambda: n_learned(client, "m") == 1)
+        store = Store(client, "m")
+        snapshots.take(store, "good")
+        push(client, "m", BINARY)
+        wait_until(lambda: n_learned(client, "m") == 2)
+        snapshots.roll_back(store, "good", model.fingerprint, model.row_width)
+        wait_until(lambda: process.members.get("m") and owner(client, "m"))
+        push(client, "m", BINARY[:10])
+        wait_until(lambda: n_learned(client, "m") == 3)
+    model.learn_packed(b"".join(map(msgpack.packb, [*BINARY, *BINARY[:10]])))
+    assert state_bytes(committed("m")) == state_bytes(model)
+    assert "stopped with code 0: an administrator has the model for a moment" in capsys.readouterr().err
+
+
+def test_a_model_whose_outcomes_flood_in_keeps_no_other_one_waiting(client, redis_url, create, fleet):
+    create("flooded")
+    create("quiet")
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 2)
+        for _ in range(100):
+            push(client, "flooded", BINARY * 40)
+        asker = Client("quiet", redis_url)
+        for _ in range(5):
+            assert asker.predict(features={"n1": 1.0}) == 0.5
+        push(client, "quiet", BINARY)
+        wait_until(lambda: n_learned(client, "quiet") == 1)
+        assert n_learned(client, "flooded") < 100  # all of this before the other's backlog was over
+        wait_until(lambda: n_learned(client, "flooded") == 100, 60.0)
+
+
+def test_settings_are_followed_and_outcomes_find_their_answers(client, redis_url, create, fleet):
+    create("m")
+    Store(client, "m").set({"keep_predictions": "1h"})
+    with fleet():
+        asker = Client("m", redis_url)
+        for i in range(5):
+            asker.predict(features={f"n{i}": 1.0}, outcome_id=f"asked {i}")
+            asker.outcome(f"asked {i}", i % 2)
+        wait_until(lambda: n_learned(client, "m") == 5)
+    assert asker.committed().n_examples == 5
+
+
+def test_two_processes_share_the_models_and_either_takes_over_all(client, create, fleet, monkeypatch):
+    monkeypatch.setattr(sharing, "LEAST_SURPLUS", 0.0)
+    names = [f"m{i}" for i in range(20)]
+    for name in names:
+        create(name)
+    with fleet() as first:
+        wait_until(lambda: len(first.members) == 20)
+        with fleet() as second:
+            wait_until(lambda: len(second.members) >= 8)
+            for name in names:
+                push(client, name, BINARY)
+            wait_until(lambda: all(n_learned(client, name) == 1 for name in names))
+            assert not first.members.keys() & second.members.keys()
+        wait_until(lambda: len(first.members) == 20)
+        for name in names:
+            push(client, name, BINARY)
+        wait_until(lambda: all(n_learned(client, name) == 2 for name in names))
+
+
+def test_models_are_taken_over_from_one_that_is_silent_and_it_commits_nothing_more(client, create, fleet, capsys):
+    create("m")
+    with fleet(lease_seconds=0.5) as silent:
+        wait_until(lambda: "m" in silent.members)
+        monkeypatched = silent.heart.beat
+        silent.heart.beat = lambda seconds: None
+        with fleet() as other:
+            wait_until(lambda: "m" in other.members)
+            silent.heart.beat = monkeypatched
+            wait_until(lambda: "m" not in silent.members)
+            push(client, "m", BINARY)
+            wait_until(lambda: n_learned(client, "m") == 1)
+            assert client.hget(Keys("m").owner, "epoch") == b"2"
+    assert "stopped with code 4: another worker owns 'm' now" in capsys.readouterr().err
+
+
+def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, monkeypatch):
+    monkeypatch.setattr(fleets, "CONTROL_SECONDS", 0.05)
+    names = [f"fleet{i}" for i in range(6)]
+    client = connect(cluster.url, 10)
+    for name in names:
+        assert Store(client, name).create(Model(seed=SEED).to_spec())
+    assert len({str(primary(Store(client, name).client)) for name in names}) == 3
+    process = Fleet(client, cluster.url, "fleet*", 10, held_seconds=math.inf, commit_seconds=0.0)
+    thread = threading.Thread(target=process.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: len(process.members) == 6)
+        for name in names:
+            asker = Client(name, cluster.url)
+            asker.push_many(BINARY, features=True)
+            wait_until(lambda: asker.committed().n_examples == 50)  # noqa: B023
+            assert asker.predict(features={"n1": 1.0}) != 0.5
+    finally:
+        process.stop()
+        thread.join(60)
+    assert not thread.is_alive()
+    assert all(Store(client, name).ownership.read().fields.get("worker") is None for name in names)
+
+
+def test_notes_of_others_are_read_with_care(client):
+    note = Note("a", "", "here", 1, "*", 2, 10, 0.5, 5.0)
+    write_note(client, note)
+    client.hset(FLEET, mapping={"b": b"\xff", "c": b"[]", "d": b'{"name": 7}'})
+    assert [each.name for each in notes(client)] == ["a"]
+    assert client.hkeys(FLEET) == [b"a"]
+    client.hset(FLEET, "old", client.hget(FLEET, "a").replace(b'"seen": ', b'"seen": -'))
+    assert [each.name for each in notes(client)] == ["a"]
+
+
+def test_what_is_given_back_brings_a_process_down_to_the_mean_and_never_below_it(seed):
+    draw = random.Random(seed)
+    for _ in range(300):
+        costs = {f"m{i}": draw.expovariate(20) for i in range(draw.randrange(1, 60))}
+        own = Part(len(costs), 100, sum(costs.values()))
+        others = [Part(draw.randrange(100), draw.choice([50, 1000]), draw.expovariate(2)) for _ in range(3)]
+        given = surplus(own, others, costs)
+        rooms = [part.cost for part in others if not part.is_full]
+        mean = (own.cost + sum(rooms)) / (1 + len(rooms))
+        assert not given or own.cost - sum(costs[name] for name in given) >= mean - 1e-9
