@@ -40,7 +40,7 @@ ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 LEVEL_SECONDS = (0.0, 0.1, 1.0)  # of work on a request for many, after each of which others come first
 SLICE_SECONDS = 0.02  # of work on a request for many before others have their turn
 MANY_SHARE = 0.5  # of the time of requests for one, for those for many while both wait
-MEANWHILE_SECONDS = 0.004  # between answers while examples are learned
+MEANWHILE_SECONDS = 0.001  # between answers while examples are learned
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
 MAX_NOTED = 100  # reply keys that a worker says something about
 

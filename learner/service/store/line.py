@@ -17,11 +17,16 @@ class Line:
     ----------
     client : redis.Redis
         The connection is made as its are, when something is sent.
+
+    Attributes
+    ----------
+    n_sent : int
+        Commands whose replies are still to be read.
     """
 
     def __init__(self, client: "redis.Redis") -> None:
         self._connection: Any = client.connection_pool.make_connection()
-        self._n_sent = 0  # commands whose replies are still to be read
+        self.n_sent = 0
 
     def send(self, commands: Sequence[Command]) -> None:
         """Send commands; what came before and was not read is dropped with the connection.
@@ -33,7 +38,7 @@ class Line:
         """
         self.drop()
         self._connection.send_packed_command(self._connection.pack_commands(commands))
-        self._n_sent = len(commands)
+        self.n_sent = len(commands)
 
     def replies(self) -> list[Any]:
         """Return the reply to each command that was sent; where that is an error, the exception stands in its place.
@@ -43,7 +48,7 @@ class Line:
         redis.RedisError
             When the connection is lost.
         """
-        n, self._n_sent = self._n_sent, 0
+        n, self.n_sent = self.n_sent, 0
         return [self._reply() for _ in range(n)]
 
     def _reply(self) -> Any:
@@ -51,6 +56,20 @@ class Line:
             return self._connection.read_response()
         except redis.ResponseError as error:
             return error
+
+    def is_ready(self) -> bool:
+        """Tell whether a reply has come, without waiting for it.
+
+        Raises
+        ------
+        redis.RedisError
+            When the connection is lost.
+        """
+        try:
+            return bool(self._connection.can_read(0))
+        except redis.RedisError:
+            self.drop()
+            raise
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands, and return their replies."""
@@ -60,7 +79,7 @@ class Line:
     @property
     def is_open(self) -> bool:
         """Whether replies are still to come."""
-        return self._n_sent > 0
+        return self.n_sent > 0
 
     def fileno(self) -> int:
         """Return the file descriptor of the connection, which becomes readable when a reply comes, or when it is lost."""
@@ -68,10 +87,10 @@ class Line:
 
     def drop(self) -> None:
         """Close the connection if there are replies that were not read."""
-        if self._n_sent:
+        if self.n_sent:
             self.close()
 
     def close(self) -> None:
         """Close the connection; the next use makes it anew."""
         self._connection.disconnect()
-        self._n_sent = 0
+        self.n_sent = 0
