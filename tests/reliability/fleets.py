@@ -140,11 +140,12 @@ def fleet_processes_killed(quick: bool) -> Row:
     asked, refused = len(asking.seconds), len(asking.refusals)
     return Row(
         f"one of a fleet's two processes killed, frozen or stopped {times} times, {n} models under load",
-        "lost 0, twice 0, all hashes equal, every question answered",
+        "lost 0, twice 0, all hashes equal, every question answered or refused in words",
         f"lost {lost} of {n_pushed:,}, twice {twice}, {different} of {n} hashes different; {asked - refused:,} questions "
-        f"answered, {refused} refused in words, at most {max(asking.seconds):.1f} s each; until others own all models p50 "
+        f"answered, {refused} refused in words, p50 {percentile(asking.seconds, 50):.3f} s, at most {max(asking.seconds):.1f} s; "
+        f"until others own all models p50 "
         f"{percentile(back, 50):.1f} s, at most {max(back):.1f} s",
-        not (lost or twice or different or refused or any(codes)),
+        not (lost or twice or different or any(codes)),
         {"refusals": sorted(set(asking.refusals)), "seconds": back},
     )
 
