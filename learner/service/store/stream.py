@@ -167,11 +167,13 @@ class Stream:
         return entries_bounded(self._link.line.exchange([bounded({self._link.keys.examples: after}, [PEEKED])])[0])[0]
 
     def read_requests(self, after: bytes) -> Entries:
-        """Return the next requests, without waiting for any; mostly without a round trip."""
-        if (entries := self._link.watch.look(self._link.keys.requests, after)) is not None:
-            return entries
+        """Return the next requests, without waiting for any."""
         wanted = {self._link.keys.requests: after}
         return entries_of(self._link.line.exchange([blocking(wanted, UNMEASURED_ENTRIES, None)])[0], wanted)[0]
+
+    def watch_requests(self, after: bytes) -> Entries | None:
+        """Return the next requests that the server has told of, without a round trip; None: it hasn't been asked for these."""
+        return self._link.watch.look(self._link.keys.requests, after)
 
     def read_ahead(self, cursor: bytes, n_examples: int) -> Callable[[], Entries]:
         """Have the server read the next examples, about `READ_BYTES` at most, meanwhile; return what collects them.
