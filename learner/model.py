@@ -36,7 +36,7 @@ from learner.spec import Spec
 from learner.tasks import TASKS
 
 if TYPE_CHECKING:
-    from learner.learners import Contribution, Learned, NamedWeights
+    from learner.learners import Contribution, Learned, NamedWeights, StateChanges
     from learner.program import Program
 
 __all__ = ["Model"]
@@ -473,6 +473,10 @@ class Model:
             When the arrays don't have this model's shapes.
         """
         self.learner.load_state(state)
+
+    def load_changes(self, changes: "StateChanges") -> None:
+        """Make the learned state that of a later moment: see `learner.learners.protocol.Learner.load_changes`."""
+        self.learner.load_changes(changes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file, called NAME.learner by custom: see `learner.saving`.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import redis
 
     from learner.model import Model
+    from learner.service.answerer import Answerer
     from learner.service.recent import RecentIds
     from learner.service.wire import RejectedEntry
     from worker import Worker
@@ -275,26 +276,59 @@ def serving(
 
     @contextmanager
     def running(name: str = "m", commit_seconds: float = 0.0, **options: Any) -> "Iterator[Worker]":
-        failure: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                owner.run()
-            except BaseException as error:  # noqa: BLE001  (it is raised in the test)
-                failure.append(error)
-
         owner = own(name, commit_seconds, **options)
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
         try:
-            yield owner
+            with in_thread(owner.run, owner.stop):
+                yield owner
         finally:
-            owner.stopping = True
-            thread.join(30)
             owner.owning.close()
-        if failure:
-            raise failure[0]
-        assert not thread.is_alive()
+
+    return running
+
+
+@contextmanager
+def in_thread(run: "Callable[[], None]", stop: "Callable[[], None]") -> "Iterator[None]":
+    """Run a function in a thread while a block runs; what it raises is raised in the test."""
+    failure: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001  (it is raised in the test)
+            failure.append(error)
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join(30)
+    if failure:
+        raise failure[0]
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def answering(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., AbstractContextManager[Answerer]]":
+    """Have an answerer run in a thread of this process while a block runs; it and the worker look at each other often."""
+    from learner.service import answerer, leaving, sharing
+    from learner.service.store import processes
+
+    monkeypatch.setattr(leaving, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(answerer, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(sharing, "CLAIM_SECONDS", 0.02)
+    monkeypatch.setattr(sharing, "IDLE_MS", 50)
+    monkeypatch.setattr(processes.Answerers, "seconds", 0.05)
+
+    @contextmanager
+    def running(name: str = "m", **options: Any) -> "Iterator[Answerer]":
+        with connect(redis_url) as connection:
+            one = answerer.Answerer(Store(connection, name), **options)
+            with in_thread(one.run, one.stop):
+                wait_until(lambda: one.store.answerers.state == "running" or one.stopping)
+                yield one
+            one.store.answerers.note("stopped", 0)  # nothing is noted where an error ended it
 
     return running
 

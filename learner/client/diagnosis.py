@@ -9,7 +9,7 @@ from learner.service.wire import GROUP, Keys
 
 __all__ = ["LOOKS", "exists", "lag_in", "look", "why_silent"]
 
-LOOKS = 5  # commands of a look
+LOOKS = 6  # commands of a look
 
 
 def look(redis: Any, keys: Keys) -> Any:
@@ -20,6 +20,7 @@ def look(redis: Any, keys: Keys) -> Any:
     pipe.hgetall(keys.workers)
     pipe.xlen(keys.requests)
     pipe.xinfo_groups(keys.examples)
+    pipe.hgetall(keys.answerers)
     return pipe.execute(raise_on_error=False)
 
 
@@ -31,16 +32,19 @@ def exists(seen: Sequence[Any]) -> bool:
 def why_silent(keys: Keys, seen: Sequence[Any]) -> str:
     """Return in words why there is no answer.
 
-    >>> why_silent(Keys("spam"), [1, {}, {}, 3, []])
+    >>> why_silent(Keys("spam"), [1, {}, {}, 3, [], {}])
     "no worker runs: start one with 'learner worker spam'"
     >>> why_silent(Keys("spam"), [PermissionError("no rights")] * LOOKS)
     'is its worker running? (learner worker spam)'
     """
-    _, owner, notes, n_waiting, groups = map(_known, seen)
+    _, owner, notes, n_waiting, groups, answerers = map(_known, seen)
     if owner is None:
         return f"is its worker running? (learner worker {keys.model})"
     owner = {name.decode(): value.decode() for name, value in owner.items()}
     waiting = "" if n_waiting is None else f", and {n_waiting} requests wait"
+    living = [note for note in readable(answerers or {}).values() if not process_ended(note["process"])]
+    if n_living := sum(note["state"] == "running" for note in living):
+        return f"its answerers ({n_living}) gave no answer{waiting}"
     if "worker" in owner and not process_ended(owner["process"]):
         behind = lag_in(groups or [])
         who = f"its worker (process {owner['pid']} on {owner['host']})"

@@ -30,6 +30,7 @@ COMMANDS = {
         "learner.commands.access",
         "Print the server's access rules for those who work with MODEL, for redis-cli or valkey-cli to run.",
     ),
+    "answer": Entry("learner.commands.answer", "Answer MODEL's questions from its last commit, beside its worker."),
     "copy": Entry(
         "learner.commands.managing",
         "Copy OLD, as last committed, to a model NEW: spec, seed, settings and what it has learned; its stream is empty.",
@@ -157,7 +158,7 @@ COMMANDS = {
 
 GROUPS = {  # in the order in which a newcomer needs them
     "Start": ("demo", "init", "replay"),
-    "Serve": ("create", "push", "worker", "predict", "outcome", "explain", "status", "serve", "fleet"),
+    "Serve": ("create", "push", "worker", "answer", "predict", "outcome", "explain", "status", "serve", "fleet"),
     "Manage": (
         "list",
         "set",

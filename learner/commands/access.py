@@ -12,7 +12,9 @@ __all__ = ["acl"]
 
 @click.command()
 @click.argument("model")
-@click.option("--role", type=click.Choice(["producer", "worker", "asker", "monitor"]), help="Only this one.")
+@click.option(
+    "--role", type=click.Choice(["producer", "worker", "answerer", "asker", "monitor"]), help="Only this one."
+)
 @click.option(
     "--passwords",
     "path",

@@ -161,12 +161,12 @@ def weights(model: str, top: int, prefix: str, redis_url: str | None, as_json: b
 @click.argument("model")
 @click.option(
     "--check",
-    type=click.Choice(["live", "ready"]),
+    type=click.Choice(["live", "answering", "ready"]),
     is_flag=False,
     flag_value="ready",
-    help="For probes: exit with 1 unless a process is alive, or (ready, or without a word) the owner learns and answers.",
+    help="For probes: exit with 1 unless a process is alive, an answerer is, or (ready, or without a word) the owner learns.",
 )
-@click.option("--here", is_flag=True, help="With --check live: only processes on this host count.")
+@click.option("--here", is_flag=True, help="With --check live or answering: only processes on this host count.")
 @click.option("--max-lag", type=click.IntRange(min=0), help="With --check: how many entries may wait to be learned.")
 @click.option(
     "--max-age",
@@ -192,11 +192,15 @@ def status(
     """
     if check:
         from learner.commands.probes import probe
-        from learner.service.liveness import live, ready
+        from learner.service.liveness import answering, live, ready
 
         host = socket.gethostname() if here else None
-        judge = partial(live, host=host) if check == "live" else partial(ready, max_lag=max_lag, max_age=max_age)
-        probe(model, redis_url, check, judge, as_json)
+        judges = {
+            "live": partial(live, host=host),
+            "answering": partial(answering, host=host),
+            "ready": partial(ready, max_lag=max_lag, max_age=max_age),
+        }
+        probe(model, redis_url, check, judges[check], as_json)
     state = open_store(model, redis_url, may_be_candidate=True).described()
     if as_json:
         click.echo(to_json(state))

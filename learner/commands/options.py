@@ -96,7 +96,9 @@ replicas_option = click.option(
 )
 
 
-def open_store(model: str, redis_url: str | None, may_be_candidate: bool = False) -> "Store":
+def open_store(
+    model: str, redis_url: str | None, may_be_candidate: bool = False, block_ms: int | None = None
+) -> "Store":
     """Return the store of a model on the server of ``--redis-url``; start the embedded server if there is no other.
 
     Raises
@@ -108,7 +110,7 @@ def open_store(model: str, redis_url: str | None, may_be_candidate: bool = False
 
     if "/" in model and not may_be_candidate:
         raise LearnerError(f"model must be one of its own for this command (got the candidate {model!r})")
-    return Store(connection.client(embedded.find_or_start(redis_url)), model)
+    return Store(connection.client(embedded.find_or_start(redis_url), block_ms=block_ms), model)
 
 
 # ---- files and output ----

@@ -73,6 +73,8 @@ COLUMNS = (
     Column("task", 10, 5, lambda row, _: row["task"] or "-"),
     Column("state", 10, 0, lambda row, _: row["state"]),
     Column("lag", 6, 0, _figure("lag_entries")),
+    Column("waiting", 7, 9, _figure("requests_waiting")),
+    Column("answerers", 9, 10, _figure("answerers")),
     Column("rate", 6, 1, _figure("rate")),
     Column("loss", 8, 0, lambda row, _: _loss(row["progressive_loss"])),
     Column("", GRAPH, 2, lambda row, blocks: graph(row["recent_loss"], GRAPH, blocks)),

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +213,23 @@ def worker_lines(status: dict[str, Any]) -> Iterator[str]:
             yield f"stopped           {who} at {when}, code {worker.get('code', '?')}: {printable(worker.get('reason', ''))}"
 
 
+def answerer_lines(answerers: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the line of ``learner status`` about answerers; none where there are none.
+
+    >>> print(*answerer_lines([{"lives": True, "commit": 7, "age": 2.5}, {"lives": True, "commit": 8, "age": 0.5}]))
+    answerers         2 live, from commit 7 on, made 2.5 s ago
+    >>> print(*answerer_lines([{"lives": False, "commit": 7, "age": 99.0}]))
+    answerers         0 live
+    """
+    alive = [each for each in answerers if each["lives"]]
+    if alive:
+        oldest = min(alive, key=lambda each: each.get("commit", 0))
+        made = "" if oldest["age"] is None else f", made {oldest['age']:.1f} s ago"
+        yield f"answerers         {len(alive)} live, from commit {oldest.get('commit', 0)} on{made}"
+    elif answerers:
+        yield "answerers         0 live"
+
+
 def _history_lines(history: dict[str, Any]) -> Iterator[str]:
     """Yield the line of the learned entries that a stream still holds; none if it keeps none.
 
@@ -253,6 +270,7 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     else:
         yield "owner             none: start one with 'learner worker " + status["model"] + "'"
     yield from worker_lines(status)
+    yield from answerer_lines(status["answerers"])
     n_requests = "?" if status["requests_waiting"] is None else status["requests_waiting"]
     yield f"lag               {status['lag_entries']} entries, {n_requests} requests waiting"
     yield from _history_lines(status["history"])

@@ -193,9 +193,9 @@ def find(table, h, width):
 
 
 @door
-def rebuild(buckets, words64, n_rows, width):
-    """Fill an empty hash table with the first rows."""
-    _table.rebuild(buckets, words64, n_rows, width)
+def rebuild(buckets, words64, first, n_rows, width):
+    """Enter rows into a hash table: see `learner.kernels.table.rebuild`."""
+    _table.rebuild(buckets, words64, first, n_rows, width)
 
 
 @door

@@ -123,10 +123,10 @@ def enter(buckets, h, slot):
 
 
 @compiled
-def rebuild(buckets, words64, n_rows, width):
-    """Fill an empty hash table with the first n rows."""
+def rebuild(buckets, words64, first, n_rows, width):
+    """Enter the rows from `first` to `n_rows` into a hash table that has none of them."""
     half = np.uint64(width) >> ONE
-    for slot in range(np.uint64(n_rows)):
+    for slot in range(np.uint64(first), np.uint64(n_rows)):
         enter(buckets, words64[slot * half + HASH], slot)
 
 

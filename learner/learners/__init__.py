@@ -15,10 +15,10 @@
 from learner.learners.mixture import Mixture
 from learner.learners.multiclass import MultiClass
 from learner.learners.optimizer import NamedAlgorithm
-from learner.learners.protocol import Contribution, Learned, Learner, NamedWeights, Rejection
+from learner.learners.protocol import Contribution, Learned, Learner, NamedWeights, Rejection, StateChanges
 from learner.spec import Spec
 
-__all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection", "make"]
+__all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection", "StateChanges", "make"]
 
 
 def make(spec: Spec) -> Learner:

@@ -31,7 +31,7 @@ from learner.learners import reasons
 from learner.learners.held import Held
 from learner.learners.linear import Weights, names_of, ordered
 from learner.learners.mixture import Mixture
-from learner.learners.protocol import NO_EXAMPLES, Contribution, Learner, NamedWeights
+from learner.learners.protocol import NO_EXAMPLES, Contribution, Learner, NamedWeights, StateChanges
 from learner.learners.weights import hash_of
 from learner.tasks import TASKS, label_of
 
@@ -352,16 +352,24 @@ class MultiClass(Learner):
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Replace the learned state, with classes for its labels."""
-        labels = json.loads(state["labels"].tobytes()) if "labels" in state else []
         self.__init__(self.spec)  # type: ignore[misc]
-        self._add(labels)
+        super().load_state(self._fitted(state))
+
+    def load_changes(self, changes: StateChanges) -> None:
+        """Make the learned state that of a later moment, with classes for its new labels."""
+        super().load_changes(changes._replace(arrays=self._fitted(changes.arrays)))
+
+    def _fitted(self, state: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Make room for a state's classes, and return the state with the parts of its arrays that are in use."""
+        labels = json.loads(state["labels"].tobytes()) if "labels" in state else []
+        self._add(labels[len(self.labels_seen) :])
         totals = self._stacked["class_totals"]
         self._require_shape("class_totals", state, totals[: len(labels)].shape)
         totals[: len(labels)] = state["class_totals"]  # they say how large the others are
         in_use = self.arrays()
         whole = {name: state[name] for name, own in in_use.items() if name in state and state[name].ndim == own.ndim}
         whole = {name: array[tuple(map(slice, in_use[name].shape))] for name, array in whole.items()}
-        super().load_state({**state, **whole})
+        return {**state, **whole}
 
 
 class ClassWeights(NamedWeights):

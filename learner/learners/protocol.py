@@ -23,7 +23,7 @@ from learner.losses import LOSSES
 from learner.spec import Spec
 from learner.tasks import TASKS
 
-__all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection"]
+__all__ = ["Contribution", "Learned", "Learner", "NamedWeights", "Rejection", "StateChanges"]
 
 
 COPIED_AN_EXAMPLE = 16  # buckets of a hash table that is being replaced: without new features this ends, too
@@ -81,6 +81,27 @@ class NamedWeights(Mapping[str, Any]):
     @abstractmethod
     def strongest(self, n: int | None = None, prefix: str = "") -> list[tuple[str, float, float]]:
         """Return the names that start with a prefix, their weights and effects, the largest effect first."""
+
+
+class StateChanges(NamedTuple):
+    """What a state has that an earlier one of the same learner had not; no row has moved since.
+
+    Parameters
+    ----------
+    arrays : mapping
+        Its arrays by name, without ``rows`` and ``names``.
+    n_rows : int
+        How many rows it has.
+    rows : sequence of (slots, rows)
+        What changed, the oldest first.
+    names : array of uint8
+        What was added to ``names``.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    n_rows: int
+    rows: Sequence[tuple[NDArray[Any], NDArray[np.float32]]]
+    names: NDArray[np.uint8]
 
 
 class Learner(ABC):
@@ -356,8 +377,7 @@ class Learner(ABC):
         StoreError
             When the arrays don't have this learner's shapes.
         """
-        for name, own in self.arrays().items():
-            self._require_shape(name, state, own.shape)
+        self._require_shapes(state)
         width = self.weight_dict.width
         if not {"rows", "names"} <= state.keys() or state["rows"].ndim != 2 or state["rows"].shape[1] != width:
             raise StoreError(f"state must have names, and rows of {width} numbers")
@@ -365,6 +385,24 @@ class Learner(ABC):
         if self.spec.outcomes == "late":
             self.held.load(state)
         self.weight_dict.load(state["rows"], state["names"])
+
+    def load_changes(self, changes: StateChanges) -> None:
+        """Make the learned state that of a later moment of the same learner: as `load_state`, at the cost of what changed.
+
+        Raises
+        ------
+        StoreError
+            When the arrays don't have this learner's shapes.
+        """
+        self._require_shapes(changes.arrays)
+        self.weight_dict.update(changes.n_rows, changes.rows, changes.names)
+        self._load_arrays(changes.arrays)
+        if self.spec.outcomes == "late":
+            self.held.load({**changes.arrays, "rows": self.weight_dict.matrix})
+
+    def _require_shapes(self, state: Mapping[str, NDArray[Any]]) -> None:
+        for name, own in self.arrays().items():
+            self._require_shape(name, state, own.shape)
 
     def _require_shape(self, name: str, state: Mapping[str, NDArray[Any]], shape: tuple[int, ...]) -> None:
         if name not in state or state[name].shape != shape:

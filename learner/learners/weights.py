@@ -7,7 +7,7 @@ slot has a row in one array, and its name in an arena of bytes. The dict starts 
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.errors import LearnerError
-from learner.kernels.table import COPIED
+from learner.kernels.table import COPIED, COPIED_A_ROW
 from learner.spec import label_numbers
 
 __all__ = ["WeightDict"]
@@ -167,7 +167,7 @@ class WeightDict:
 
     def warm(self) -> None:
         """Compile the functions that the dict itself calls, or load them from disk."""
-        kernels.rebuild(np.zeros(1, np.uint64), self.rows.view(np.uint64), 0, self.width)
+        kernels.rebuild(np.zeros(1, np.uint64), self.rows.view(np.uint64), 0, 0, self.width)
         kernels.copy_buckets(0, self.arrays, self.width)
         self.slot("")
         if len(self.sketch):
@@ -220,7 +220,30 @@ class WeightDict:
         self.rows[: rows.size] = rows.ravel()
         self.names[: len(names)] = names
         self.sizes[:2] = len(rows), len(names)
-        kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
+        kernels.rebuild(self.table, self.rows.view(np.uint64), 0, len(self), self.width)
+
+    def update(
+        self, n_rows: int, changes: Iterable[tuple[NDArray[Any], NDArray[np.float32]]], names: NDArray[np.uint8]
+    ) -> None:
+        """Replace rows by those of a later `matrix`, in which no row has moved, and add what it has more.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows there are then.
+        changes : (slots, rows) pairs
+            Rows, one after another: all that changed, and all that are new.
+        names : array of uint8
+            What `names` has more.
+        """
+        first, n_bytes = len(self), int(self.sizes[1])
+        self.reserve(n_rows - first, len(names))
+        self.names[n_bytes : n_bytes + len(names)] = names
+        self.sizes[:2] = n_rows, n_bytes + len(names)
+        for slots, rows in changes:
+            self.matrix[slots] = rows
+        kernels.rebuild(self.table, self.rows.view(np.uint64), first, n_rows, self.width)
+        self.copy_buckets(COPIED_A_ROW * (n_rows - first))
 
     def compact(self, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Drop rows, and the features derived from them; move the remaining rows together, in order.
@@ -241,7 +264,7 @@ class WeightDict:
         kernels.compact(keep, slots, self.arrays, self.width)
         self.table[:] = 0
         self.former, self.sizes[COPIED] = np.zeros(0, np.uint64), 0
-        kernels.rebuild(self.table, self.rows.view(np.uint64), len(self), self.width)
+        kernels.rebuild(self.table, self.rows.view(np.uint64), 0, len(self), self.width)
         self.dirty[: len(self)] = 1
         return slots
 

@@ -4,19 +4,19 @@ import heapq
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from learner.errors import show
+from learner.errors import StoreError, show
 from learner.service import log
 from learner.service.clock import ServerClock
 from learner.service.counting import Counts
-from learner.service.recovery import Recovery
 from learner.service.replying import Reply
 from learner.service.store import Store
 from learner.service.store.position import LAST, NEVER, stream_id
 from learner.service.store.reading import READ_BYTES, Entries
+from learner.service.store.requests import Answer
 from learner.service.wire import (
     MAX_REQUESTS,
     MAX_SHORT_BYTES,
@@ -48,6 +48,18 @@ MAX_NOTED = 100  # reply keys that a worker says something about
 Fields = Mapping[bytes, bytes]
 
 
+class Suspects(Protocol):
+    """What is known of requests that may kill the process, such as the owner's `learner.service.recovery.Recovery`."""
+
+    victim: str  # what they must not kill, in a word
+
+    def killed(self, request_id: bytes) -> bool:
+        """Tell whether a request must not be tried again."""
+
+    def request_done(self) -> bool:
+        """Count a request as taken; return whether it was a suspect."""
+
+
 @dataclass(order=True)
 class Asked:
     """A request for many that waits: those on the lowest level come first, of these the oldest.
@@ -71,15 +83,15 @@ class Answering:
         The model's place in Redis.
     model : Model
         Predicts.
-    recovery : Recovery
-        Knows which requests may have killed the worker before.
+    recovery : Suspects
+        Knows which requests may have killed the process before.
     counts : Counts
         Counts replies, and how long they took.
 
     Attributes
     ----------
     last_request : bytes
-        The last one read. Requests are removed from their stream once they and all before them are answered.
+        The last one read. Requests are removed from their stream when they are answered.
     waiting : deque of (request id, fields)
         Requests for one prediction that were read and are not answered yet, in order.
     many : heap of Asked
@@ -90,9 +102,11 @@ class Answering:
         Keeps the answers to requests with an ``outcome_id``; None: there are none.
     notice : str
         What every reply says in the field ``notice``; empty: nothing.
+    is_left : bool
+        Whether requests are left to answerers, so that none is read.
     """
 
-    def __init__(self, store: Store, model: "Model", recovery: Recovery, counts: Counts | None = None) -> None:
+    def __init__(self, store: Store, model: "Model", recovery: Suspects, counts: Counts | None = None) -> None:
         self.counts = counts or Counts()
         self.store = store
         self.model = model
@@ -107,16 +121,14 @@ class Answering:
         self._answered_at = time.monotonic()
         self._asked_at = -ASKING_SECONDS
         self._is_cut_off = False  # a look for requests in the middle of learning failed
-        self._replies: list[tuple[bytes, bytes]] = []  # to be sent, with the ids of their requests
-        self._done: list[bytes] = []
-        self._kept: list[tuple[int, int]] = []  # requests that were answered, but come after one that is not
-        self._oldest: tuple[int, int] | None = (0, 0)  # that was not answered, when replies were sent last
+        self._answers: list[Answer] = []  # to be sent
         self._was_suspect = False  # the request that was answered last
         self._n_to_refuse = 0  # of the oldest, because too many wait
         self._noted: set[bytes] = set()  # reply keys that were said not to be written to
         self.clock = ServerClock(store)
         self.keeping: Keeping | None = None
         self.notice = ""
+        self.is_left = False
         self._came_ms: dict[bytes, float] = {}  # of those that wait and whose id is a time that was still to come
 
     # ---- the queue ----
@@ -154,7 +166,7 @@ class Answering:
     @property
     def is_idle(self) -> bool:
         """Whether all requests that were read are answered."""
-        return not (self.waiting or self.many or self._done)
+        return not (self.waiting or self.many or self._answers)
 
     def earn(self) -> None:
         """Give answers their share of the time that learning took since they had their last turn."""
@@ -168,7 +180,7 @@ class Answering:
         seconds = self.credit if examples_wait else ANSWER_SECONDS
         if self.is_idle or seconds <= 0.0:
             return
-        if self._done:  # whose sending failed
+        if self._answers:  # whose sending failed
             self._send()
         self._was_suspect = False
         while (self.waiting or self.many) and time.monotonic() - started < seconds:
@@ -183,7 +195,7 @@ class Answering:
     @property
     def is_due(self) -> bool:
         """Whether requests may have waited for a while in the middle of learning."""
-        return not self._is_cut_off and time.monotonic() - self._answered_at > MEANWHILE_SECONDS
+        return not (self._is_cut_off or self.is_left) and time.monotonic() - self._answered_at > MEANWHILE_SECONDS
 
     def meanwhile(self) -> None:
         """Answer for a while in the middle of learning; after a failure not again before the loop has reached the server."""
@@ -228,39 +240,60 @@ class Answering:
 
     def _finish(self, request_id: bytes, fields: Fields, reply: dict[str, Any]) -> None:
         """Have a reply sent with the next transaction."""
-        self._done.append(request_id)
         self._came_ms.pop(request_id, None)
         self.counts.n_errors += "error" in reply
+        answer = Answer(request_id, b"", b"")
         if self._may_write(key := fields.get(b"reply", b"")):
-            notice = {"notice": self.notice} if self.notice else {}
-            if key.startswith(REPLIES.encode()) and "error" not in reply:
-                reply["model"] = self.store.keys.model  # whoever waits there can tell whose answer it is
-            self._replies.append((key, encode_reply(_identity(fields) | reply | notice)))
-            self._n_reply_bytes += len(self._replies[-1][1])
+            more: dict[str, Any] = {"notice": self.notice} if self.notice else {}
+            if "error" not in reply:
+                more["commit"] = self.store.commits.number
+                if key.startswith(REPLIES.encode()):
+                    more["model"] = self.store.keys.model  # whoever waits there can tell whose answer it is
+            answer = answer._replace(key=key, reply=encode_reply(_identity(fields) | reply | more))
+            self._n_reply_bytes += len(answer.reply)
+        if self.keeping and "error" not in reply and (name := fields.get(b"outcome_id", b"")) in self.keeping.pending:
+            answer = answer._replace(name=name, kept=self.keeping.pending.pop(name))
+        self._answers.append(answer)
         self._was_suspect = self.recovery.request_done()  # then its reply is sent before the next request can kill
 
     def _send(self) -> None:
-        """Send the replies, and remove the requests up to the oldest that is not answered."""
-        left = [self.waiting[0][0]] if self.waiting else []
-        left += [asked.request_id for asked in self.many]
-        oldest = min(map(stream_id, left), default=None)
-        done = [*self._kept, *map(stream_id, self._done)]
-        gone = done if oldest is None else []
-        if oldest and oldest != self._oldest:  # otherwise all before it was removed before
-            gone = [place for place in done if place < oldest]
-        up_to = b"%d-%d" % max(gone) if gone else NEVER
-        to_keep = self.keeping.pending if self.keeping else {}
-        for key, error in self.store.requests.answer(self._replies, up_to, to_keep):
-            self._note(key, f"could not be written to ({error})")
+        """Send the replies, and remove their requests."""
+        results = self._deliver(self._answers)
         if self.keeping:
             self.keeping.sent()
         now = self.clock.now_ms()
-        for request_id in self._done:
-            self.counts.request_seconds.observe(max(now - stream_id(request_id)[0], 0.0) / 1e3)
-        if up_to == LAST:  # the stream began anew
+        for answer, result in zip(self._answers, results, strict=True):
+            if isinstance(result, bytes):
+                self._note(answer.key, f"could not be written to ({result.decode(errors='replace')})")
+            if result:
+                self.counts.request_seconds.observe(max(now - stream_id(answer.request)[0], 0.0) / 1e3)
+        if any(answer.request == LAST for answer in self._answers):  # the stream began anew
             self.last_request = NEVER
-        self._kept = [place for place in done if oldest and place > oldest]
-        self._done, self._replies, self._n_reply_bytes, self._oldest = [], [], 0, oldest
+        self._answers, self._n_reply_bytes = [], 0
+
+    def _deliver(self, answers: Sequence[Answer]) -> Sequence[int | bytes]:
+        """Send replies as the owner; return what `Requests.answer` does.
+
+        Raises
+        ------
+        LearnerError
+            When this process is not the owner any more.
+        """
+        ownership = self.store.ownership
+        results = self.store.requests.answer(answers, ownership.token)
+        if results is None:
+            ownership.require()
+            raise StoreError(f"owner of {self.store.keys.model!r} must answer itself (its note says that others do)")
+        return results
+
+    def drop(self) -> None:
+        """Forget the requests that were read, and what was not sent: whoever answers now reads them again."""
+        self.waiting.clear()
+        self.many, self._n_many_bytes, self._many_due = [], 0, 0.0
+        self._answers, self._n_reply_bytes, self._n_to_refuse = [], 0, 0
+        self._came_ms, self.last_request = {}, NEVER
+        if self.keeping:
+            self.keeping.sent()
 
     def _may_write(self, key: bytes) -> bool:
         """Tell whether a key is for replies; if not, say so: nobody makes a worker write to another key."""
@@ -283,7 +316,7 @@ class Answering:
         """Return the reply to a request that must not be answered: it is deadly, too late, or among too many."""
         self._n_to_refuse -= 1
         if self.recovery.killed(request_id):
-            return {"error": "request must not kill the worker (it did)"}
+            return {"error": f"request must not kill the {self.recovery.victim} (it did)"}
         came, now = self._came_ms.get(request_id, stream_id(request_id)[0]), self.clock.now_ms()
         deadline = deadline_ms(came, fields)
         if deadline is not None and now > deadline:
@@ -305,8 +338,7 @@ class Answering:
 
     def _refuse_oldest(self) -> None:
         """Have the oldest requests refused when too many wait, and drop them when far too many do."""
-        n = self.store.requests.bound(MAX_REQUESTS)
-        self._n_to_refuse = max(n - len(self._kept) - MAX_WAITING, 0)
+        self._n_to_refuse = max(self.store.requests.bound(MAX_REQUESTS) - MAX_WAITING, 0)
 
     # ---- replies ----
     def reply(self, fields: Fields) -> dict[str, Any]:

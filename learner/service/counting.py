@@ -61,6 +61,10 @@ class Counts:
         How long requests took, from when they came until their replies were sent, errors too.
     n_errors : int
         Replies that were an error.
+    n_answerers : int
+        Answerers that live.
+    n_requests : int or None
+        Requests that wait, as of the last second; None: the key holds no stream.
     figures : mapping
         Those of the last commit: see `learner.service.committing.figures_of`; empty before the first.
     """
@@ -68,6 +72,8 @@ class Counts:
     commit_seconds: Histogram = field(default_factory=Histogram)
     request_seconds: Histogram = field(default_factory=Histogram)
     n_errors: int = 0
+    n_answerers: int = 0
+    n_requests: int | None = 0
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -96,13 +102,11 @@ class Minutes:
         since: dict[str, Any] = {name: max(n - self._before[name], 0) for name, n in now.items()}
         self._told_at, self._before = time.monotonic(), now
         if any(since.values()):
-            log.event(
-                self._model,
-                "minute",
-                f"in {seconds:.0f} s {since['commits']} commits of {since['examples']} examples and "
-                f"{since['rejected']} rejected; {since['requests']} requests, {since['errors']} with an error",
-                **since,
-            )
+            text = f"in {seconds:.0f} s "
+            if since["commits"]:
+                text += f"{since['commits']} commits of {since['examples']} examples and {since['rejected']} rejected; "
+            text += f"{since['requests']} requests, {since['errors']} with an error"
+            log.event(self._model, "minute", text, **since)
 
     def _totals(self) -> dict[str, int]:
         counts = self._counts

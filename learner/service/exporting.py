@@ -44,7 +44,9 @@ GAUGES = {  # figure of a commit -> the metric's name, and what it is
 }
 
 
-def serve_metrics(address: str, name: str, workers: "Callable[[], Iterable[Exported]]") -> str:
+def serve_metrics(
+    address: str, name: str, workers: "Callable[[], Iterable[Exported]]", answers_only: bool = False
+) -> str:
     """Serve the metrics of a process's workers at ``http://ADDRESS/metrics`` until the process ends; return that URL.
 
     Parameters
@@ -55,6 +57,8 @@ def serve_metrics(address: str, name: str, workers: "Callable[[], Iterable[Expor
         The process's, for the log, and in place of a model for what concerns the whole process.
     workers : callable
         Returns what each worker knows of its model, and what it counts.
+    answers_only : bool
+        Whether it is an answerer rather than a worker.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def serve_metrics(address: str, name: str, workers: "Callable[[], Iterable[Expor
         rule = "must have prometheus-client: pip install 'streaming-learner[metrics]'"
         raise LearnerError(f"--metrics {rule} (got {error})") from error
     registry = CollectorRegistry()
-    registry.register(_Collector(core, name, workers))
+    registry.register((_OfAnswerer if answers_only else _Collector)(core, name, workers))
     try:
         server, _ = start_http_server(port, host, registry)
     except (OSError, OverflowError) as error:
@@ -92,33 +96,44 @@ class _Collector:
     def collect(self) -> "Iterable[Metric]":
         """Yield the metrics."""
         workers = list(self._workers())
-        info = self._family("Gauge", "build_info", "The version.", "version")
-        info.add_metric([self._name, __version__], 1.0)
-        yield info
-        states = self._family("Gauge", "worker_state", "1 for the worker's state.", "state")
-        for store, _ in workers:
-            for state in STATES:
-                states.add_metric([store.keys.model, state], float(state == store.processes.state))
-        yield states
+        yield self._states("worker_state", "1 for the worker's state.", STATES, workers)
         for name, text in COUNTERS.items():
             yield self._each("Counter", name, text, [(store, counts.figures.get(name, 0)) for store, counts in workers])
-        errors = [(store, counts.n_errors) for store, counts in workers]
-        yield self._each("Counter", "request_errors", "Replies that were an error.", errors)
         for figure, (name, text) in GAUGES.items():
-            known = [(store, counts.figures.get(figure, math.nan)) for store, counts in workers]
-            yield self._each("Gauge", name, text, [pair for pair in known if not math.isnan(float(pair[1]))])
+            yield self._each("Gauge", name, text, _known(figure, workers))
         waiting = [(store, store.stream.n_waiting) for store, _ in workers]
         yield self._each("Gauge", "lag_entries", "Entries that wait to be learned.", waiting)
         kept = [(store, store.kept.n) for store, _ in workers]
         yield self._each("Gauge", "kept_answers", "Answers that wait for their outcomes.", kept)
-        if (resident := _resident_bytes()) is not None:
-            memory = self._family("Gauge", "resident_bytes", "Memory of the worker's process.")
-            memory.add_metric([self._name], float(resident))
-            yield memory
         commits = [(store, counts.commit_seconds) for store, counts in workers]
         yield self._histograms("commit_seconds", "How long commits took.", commits)
+        yield from self._of_both(workers)
+
+    def _of_both(self, workers: list[Exported]) -> "Iterable[Metric]":
+        """Yield the metrics that workers and answerers have."""
+        info = self._family("Gauge", "build_info", "The version.", "version")
+        info.add_metric([self._name, __version__], 1.0)
+        yield info
+        errors = [(store, counts.n_errors) for store, counts in workers]
+        yield self._each("Counter", "request_errors", "Replies that were an error.", errors)
+        answerers = [(store, counts.n_answerers) for store, counts in workers]
+        yield self._each("Gauge", "answerers", "Answerers that live.", answerers)
+        waiting = [(store, counts.n_requests or 0) for store, counts in workers]
+        yield self._each("Gauge", "waiting_requests", "Requests that wait, for whoever answers.", waiting)
+        if (resident := _resident_bytes()) is not None:
+            memory = self._family("Gauge", "resident_bytes", "Memory of the process.")
+            memory.add_metric([self._name], float(resident))
+            yield memory
         text = "How long requests took, from when they came until their replies were sent."
         yield self._histograms("request_seconds", text, [(store, counts.request_seconds) for store, counts in workers])
+
+    def _states(self, name: str, text: str, states: tuple[str, ...], workers: list[Exported]) -> "Metric":
+        """Return a family with 1 for the state of each process, and 0 for the others."""
+        family = self._family("Gauge", name, text, "state")
+        for store, _ in workers:
+            for state in states:
+                family.add_metric([store.keys.model, state], float(state == store.processes.state))
+        return cast("Metric", family)
 
     def _family(self, kind: str, name: str, text: str, *labels: str) -> Any:
         return getattr(self._core, f"{kind}MetricFamily")(f"learner_{name}", text, labels=["model", *labels])
@@ -136,6 +151,28 @@ class _Collector:
             buckets = zip([*map(str, BOUNDS), "+Inf"], itertools.accumulate(histogram.counts), strict=True)
             family.add_metric([store.keys.model], list(buckets), histogram.sum)
         return cast("Metric", family)
+
+
+class _OfAnswerer(_Collector):
+    """Makes the metrics of an answerer: none that a worker has, but for those of requests, so that none counts twice."""
+
+    def collect(self) -> "Iterable[Metric]":
+        """Yield the metrics."""
+        answerers = list(self._workers())
+        yield self._states(
+            "answerer_state", "1 for the answerer's state.", ("starting", "running", "stopped"), answerers
+        )
+        commits = _known("commits", answerers)
+        yield self._each("Gauge", "answering_commit", "Number of the commit that it answers from.", commits)
+        text = "When that commit was made, by the worker's clock."
+        yield self._each("Gauge", "answering_commit_timestamp_seconds", text, _known("time", answerers))
+        yield from self._of_both(answerers)
+
+
+def _known(figure: str, workers: list[Exported]) -> list[tuple[Store, float]]:
+    """Return a figure of each process that knows it."""
+    found = [(store, float(counts.figures.get(figure, math.nan))) for store, counts in workers]
+    return [(store, value) for store, value in found if not math.isnan(value)]
 
 
 def _resident_bytes() -> int | None:

@@ -8,18 +8,21 @@ Whichever of the two entries comes first in the stream counts, and when a stream
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from learner.answered import answer_of
 from learner.errors import StoreError, show
 from learner.packing import pack_example
 from learner.service import log
 from learner.service.clock import ServerClock
-from learner.service.learning import Learning
 from learner.service.store import Store
 from learner.service.store.position import stream_id
 from learner.service.store.reading import READ_BYTES, Entries
 from learner.service.wire import Kept, OutcomeFields, decode_kept, decode_target, encode_kept, expiry_of, is_outcome
+
+if TYPE_CHECKING:
+    from learner.service.learning import Learning
+    from learner.service.tailing import Tailing
 
 __all__ = ["Expiring", "Keeping"]
 
@@ -39,20 +42,20 @@ class Keeping:
     ----------
     store : Store
         The model's place in Redis.
-    learning : Learning
+    learning : Learning or Tailing
         Knows which outcomes were learned.
 
     Attributes
     ----------
     pending : dict of bytes to bytes
-        What is to be kept of the answers that are not sent yet, by name.
+        What is to be kept of answers whose replies are not finished yet, by name.
     """
 
-    def __init__(self, store: Store, learning: Learning) -> None:
+    def __init__(self, store: Store, learning: "Learning | Tailing") -> None:
         self.store = store
         self.learning = learning
         self.pending: dict[bytes, bytes] = {}
-        self._n_pending_bytes = 0
+        self._n_unsent = self._n_unsent_bytes = 0  # of answers that are to be kept
         self._settings: dict[str, Any] = {}
         self._looked_at = self._counted_at = -SETTINGS_SECONDS
         self._why = ""
@@ -88,8 +91,9 @@ class Keeping:
         data = encode_kept(answer_of(reply), features)
         if refusal := self._refusal(len(data)):
             return {"error": refusal}
-        self.pending.setdefault(name, data)
-        self._n_pending_bytes += len(data)
+        self.pending[name] = data
+        self._n_unsent += 1
+        self._n_unsent_bytes += len(data)
         return reply
 
     def _refusal(self, n_bytes: int) -> str:
@@ -101,7 +105,7 @@ class Keeping:
             return f"features of a request with outcome_id must be at most {MAX_ANSWER_BYTES} bytes (got {n_bytes})"
         if why := self._why_not():
             return why
-        if kept.n + len(self.pending) >= MAX_KEPT or kept.n_bytes + self._n_pending_bytes + n_bytes > MAX_KEPT_BYTES:
+        if kept.n + self._n_unsent >= MAX_KEPT or kept.n_bytes + self._n_unsent_bytes + n_bytes > MAX_KEPT_BYTES:
             return (
                 f"answers that wait for their outcomes must be at most {MAX_KEPT}, of {MAX_KEPT_BYTES} bytes (got {kept.n}, of "
                 f"{kept.n_bytes}): push outcomes, or lower the setting keep_predictions"
@@ -117,10 +121,10 @@ class Keeping:
         return self._why
 
     def sent(self) -> None:
-        """Go on after the pending answers were sent."""
-        if not self.pending:
+        """Go on after the answers were sent."""
+        if not self._n_unsent:
             return
-        self.pending, self._n_pending_bytes = {}, 0
+        self.pending, self._n_unsent, self._n_unsent_bytes = {}, 0, 0
         if self.store.kept.error:
             self.say(f"answers can't be kept ({self.store.kept.error}): no outcome of theirs will be learned")
         if self.store.kept.n_again:

@@ -5,7 +5,7 @@ from typing import Any
 
 from learner.service.lease import process_ended
 
-__all__ = ["described", "live", "owner_silence", "ready"]
+__all__ = ["answering", "described", "live", "owner_silence", "ready"]
 
 STARTING_SECONDS = 600.0  # which compiling may take on a busy machine: a process that starts gives no signs of life
 SILENT_SECONDS = 15.0  # without a sign of life, of a process that waits or works
@@ -37,6 +37,25 @@ def live(status: Status, host: str | None = None) -> Verdict:
             return True, described(status, worker)
     where = f" on {host}" if host else ""
     return False, described(status, workers[-1]) if workers else f"no process works for the model{where}"
+
+
+def answering(status: Status, host: str | None = None) -> Verdict:
+    """Tell whether some answerer lives, and say which, or what there is instead; the parameters are those of `live`.
+
+    >>> answering({"answerers": []})
+    (False, 'no answerer works for the model')
+    >>> answering({"answerers": [{"state": "running", "pid": 7, "host": "here", "commit": 3, "lives": True}]})
+    (True, 'process 7 on here answers from commit 3')
+    """
+    answerers = [answerer for answerer in status["answerers"] if host in (None, answerer["host"])]
+    for answerer in answerers:
+        if answerer["lives"]:
+            who = f"process {answerer['pid']} on {answerer['host']}"
+            return True, f"{who} answers from commit {answerer.get('commit', 0)}"
+        if answerer["state"] == "starting" and answerer["silent"] <= STARTING_SECONDS:
+            return True, f"process {answerer['pid']} on {answerer['host']} is starting"
+    where = f" on {host}" if host else ""
+    return False, f"no answerer works for the model{where}"
 
 
 def ready(status: Status, max_lag: int | None, max_age: float) -> Verdict:

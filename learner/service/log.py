@@ -11,15 +11,22 @@ from typing import Any
 
 from learner.messages import MAX_TOLD, one_line, tell
 
-__all__ = ["choose_format", "event", "line"]
+__all__ = ["choose_format", "choose_kind", "event", "line"]
 
 _is_json = False
+_kind = "worker"
 
 
 def choose_format(name: str) -> None:
     """Have this process write ``json`` or ``text`` from now on; text is key=value pairs."""
     global _is_json
     _is_json = name == "json"
+
+
+def choose_kind(name: str) -> None:
+    """Have this process call itself a ``worker`` or an ``answerer`` in its messages."""
+    global _kind
+    _kind = name
 
 
 def event(model: str, name: str, text: str, level: str = "info", **figures: Any) -> None:
@@ -38,7 +45,7 @@ def event(model: str, name: str, text: str, level: str = "info", **figures: Any)
     figures : numbers and strings
         What programs may want to know.
     """
-    _write(name, f"worker of {model}: {text}", level, {"model": model, **figures})
+    _write(name, f"{_kind} of {model}: {text}", level, {"model": model, **figures})
 
 
 def line(name: str, text: str, level: str = "info", **figures: Any) -> None:

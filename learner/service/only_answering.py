@@ -1,6 +1,5 @@
 """A stream gone bad ends learning, not answering: the worker answers from the last commit until the stream fits again."""
 
-import math
 import time
 from collections.abc import Callable, Generator
 
@@ -9,12 +8,15 @@ from learner.service.answering import Answering
 from learner.service.checking import Checking
 from learner.service.counting import Minutes
 from learner.service.following import ACCEPTANCE
+from learner.service.leaving import Leaving
 from learner.service.owning import Owning
 from learner.service.reading import Batch, Reading
 from learner.service.recovery import Recovery
 from learner.service.store import Store
 
-__all__ = ["OnlyAnswering"]
+__all__ = ["OnlyAnswering", "notice_of"]
+
+LEFT_SECONDS = 0.1  # between two rounds while requests are left to answerers
 
 
 class OnlyAnswering:
@@ -37,6 +39,7 @@ class OnlyAnswering:
         owning: Owning,
         recovery: Recovery,
         answering: Answering,
+        leaving: Leaving,
         checking: Checking,
         minutes: Minutes,
         waits: bool = True,
@@ -46,6 +49,7 @@ class OnlyAnswering:
         self.owning = owning
         self.recovery = recovery
         self.answering = answering
+        self.leaving = leaving
         self.checking = checking
         self.minutes = minutes
         self.waits = waits
@@ -89,12 +93,15 @@ class OnlyAnswering:
             if not trouble and changed & ACCEPTANCE:
                 self._note("")
                 return
-            yield math.inf if self.answering.is_idle else 0.0
+            yield max(self.leaving.due_seconds(), 0.0) if self.answering.is_idle else 0.0
 
     def _read_and_answer(self, reading: Reading) -> None:
         """Read requests, and no examples, and answer for a while."""
         batch, answering = Batch([], [], False), self.answering
-        if not answering.waiting:
+        self.leaving.look_if_due()
+        if answering.is_left and self.waits:
+            time.sleep(LEFT_SECONDS)
+        if not (answering.is_left or answering.waiting):
             measured = self.recovery.is_going_on
             batch = reading.read_requests(
                 self.cursor, answering.last_request, measured, wait=self.waits and answering.is_idle
@@ -107,10 +114,15 @@ class OnlyAnswering:
         model = self.store.keys.model
         self.store.ownership.note_trouble(trouble)
         self.store.processes.note("answering_only" if trouble else "running")
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        what = f"learning has ended ({since}): answers are those of commit {self.store.commits.number}"
+        what = notice_of(self.store.commits.number)
         self.answering.notice = what if trouble else ""
         if trouble:
             log.event(model, "answering_only", f"{what}; {trouble}", "error", commit=self.store.commits.number)
         else:
             log.event(model, "running", "learning goes on")
+
+
+def notice_of(commit: int) -> str:
+    """Return what replies say once learning has ended, as of now."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    return f"learning has ended ({since}): answers are those of commit {commit}"

@@ -12,7 +12,7 @@ from learner.service.lease import LEASE_SECONDS, Heart, Heartbeat, Silence, hear
 from learner.service.store import Store, connection
 from learner.service.store.ownership import Owner
 
-__all__ = ["Owning", "own_without_worker"]
+__all__ = ["Owning", "is_vacant", "own_without_worker"]
 
 WAIT_POLL_SECONDS = 0.1  # between two looks at the owner
 REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
@@ -71,7 +71,7 @@ class Owning:
         silence, announced = Silence(), ""
         while not self.stopping():
             owner = self.store.ownership.read()
-            if _is_vacant(self.store, owner, silence):
+            if is_vacant(self.store, owner, silence):
                 if self.take(owner):
                     return True
                 continue
@@ -157,7 +157,7 @@ def own_without_worker(store: Store, purpose: str) -> None:
     silence, first = Silence(), store.ownership.read()
     while True:
         owner = store.ownership.read()
-        if _is_vacant(store, owner, silence) or owner.only_answers:
+        if is_vacant(store, owner, silence) or owner.only_answers:
             if store.ownership.succeed(owner):
                 return
         elif owner != first:
@@ -167,7 +167,8 @@ def own_without_worker(store: Store, purpose: str) -> None:
         time.sleep(WAIT_POLL_SECONDS)
 
 
-def _is_vacant(store: Store, owner: Owner, silence: Silence) -> bool:
+def is_vacant(store: Store, owner: Owner, silence: Silence) -> bool:
+    """Tell whether a model has no owner that lives, as far as whoever watches its signs of life knows."""
     if "worker" not in owner.fields or process_ended(owner.fields.get("process", "")):
         return True
     if store.ownership.owned_already(owner):

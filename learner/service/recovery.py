@@ -45,6 +45,8 @@ class Recovery:
         How many entries and requests are still to be taken one by one.
     """
 
+    victim = "worker"  # what a request must not kill
+
     def __init__(self, store: Store, learning: Learning, committing: Committing) -> None:
         self.store = store
         self.learning = learning

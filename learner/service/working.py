@@ -22,6 +22,7 @@ from learner.service.following import Following
 from learner.service.keeping import Expiring, Keeping
 from learner.service.learning import Learning
 from learner.service.lease import LEASE_SECONDS, Heart
+from learner.service.leaving import Leaving
 from learner.service.measuring import COLLECT_SECONDS, MEASURED, Measuring
 from learner.service.only_answering import OnlyAnswering
 from learner.service.owning import Owning
@@ -129,6 +130,7 @@ class Worker:
         self.answering = Answering(store, self.model, self.recovery, self.counts)
         self.answering.pack = self.learning.pack
         self.answering.keeping = self.keeping = Keeping(store, self.learning)
+        self.leaving = Leaving(store, self.answering, self.committing, self.counts)
         self.measuring = self._new_measuring()
         self.reading = Reading(store.stream, reads_ahead=not self.fleet)
         self.flushing = Flushing(store.stream, self.learning, self.held_seconds)
@@ -253,6 +255,7 @@ class Worker:
         self.reading.begin()
         expiring = Expiring(self.keeping, self.answering.clock, position.last.encode())
         while not self.stopping:
+            self.leaving.look_if_due()
             was_idle = self.answering.is_idle
             batch = self._read(wait=was_idle and not burst and not self.fleet)
             batch = batch._replace(examples=self.keeping.found(batch.examples))
@@ -282,11 +285,12 @@ class Worker:
     def _idle_seconds(self) -> float:
         """Return in how many seconds something is due even if nothing comes."""
         collecting = COLLECT_SECONDS / 10 if self.measuring.collected else math.inf
-        return max(min(self.committing.due_seconds(), self.flushing.due_seconds(), collecting), 0.0)
+        due = self.committing.due_seconds(), self.flushing.due_seconds(), self.leaving.due_seconds(), collecting
+        return max(min(due), 0.0)
 
     def _read(self, wait: bool) -> Batch:
         """Read the next examples, and requests unless some wait to be answered."""
-        requests_after = None if self.answering.waiting else self.answering.last_request
+        requests_after = None if self.answering.waiting or self.answering.is_left else self.answering.last_request
         cursor, collected, measured = self.learning.cursor, self.measuring.collected, self.recovery.is_going_on
         try:
             return self.reading.read(cursor, collected, requests_after, wait, measured)
@@ -341,8 +345,8 @@ class Worker:
         self._make()
         self.committing.load()
         self.recovery.begin()
-        cursor, parts = self.learning.cursor, (self.owning, self.recovery, self.answering, self.checking)
-        only = OnlyAnswering(self.store, cursor, *parts, self.minutes, waits=not self.fleet)
+        parts = self.owning, self.recovery, self.answering, self.leaving, self.checking
+        only = OnlyAnswering(self.store, self.learning.cursor, *parts, self.minutes, waits=not self.fleet)
         return only.turns(error, self.is_stopping, lambda: self.following.follow(self.learning.acceptance))
 
     def _take_up_again(self) -> bool:

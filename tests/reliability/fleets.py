@@ -142,7 +142,7 @@ def fleet_processes_killed(quick: bool) -> Row:
         f"one of a fleet's two processes killed, frozen or stopped {times} times, {n} models under load",
         "lost 0, twice 0, all hashes equal, every question answered or refused in words",
         f"lost {lost} of {n_pushed:,}, twice {twice}, {different} of {n} hashes different; {asked - refused:,} questions "
-        f"answered, {refused} refused in words, p50 {percentile(asking.seconds, 50):.3f} s, at most {max(asking.seconds):.1f} s; "
+        f"answered, {refused} refused in words, p50 {percentile(asking.seconds, 50):.2f}, at most {max(asking.seconds):.1f} s; "
         f"until others own all models p50 "
         f"{percentile(back, 50):.1f} s, at most {max(back):.1f} s",
         not (lost or twice or different or any(codes)),

@@ -106,9 +106,12 @@ class Process:
     Unless an option says otherwise, it adds no entry of its own in a pause, so that it learns the same as an undisturbed model.
     """
 
+    always: tuple[str, ...] = ("--json", "--held-seconds", "inf")  # options
+    is_ready = "epoch"  # what it says then
+
     def __init__(self, url: str, *options: str, command: tuple[str, ...] = ("worker", "m")) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "learner", *command, "--json", "--held-seconds", "inf", *options],
+            [sys.executable, "-m", "learner", *command, *self.always, *options],
             env={**os.environ, "REDIS_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -135,7 +138,7 @@ class Process:
 
     def ready(self, seconds: float = 60.0) -> "Process":
         """Wait until it owns the model, or waits for its owner."""
-        wait_for(lambda: self.said("epoch") or self.process.poll() is not None, "worker is ready", seconds)
+        wait_for(lambda: self.said(self.is_ready) or self.process.poll() is not None, "worker is ready", seconds)
         assert self.process.poll() is None, self.lines
         return self
 

@@ -32,6 +32,14 @@ FORMS: dict[str, list[Any]] = {  # the arguments after the key that make a comma
     "xlen": [],
     "xtrim": ["MINID", "0"],
     "xgroup|create": ["another", "0"],
+    "xgroup|delconsumer": ["answerers", "x"],
+    "xinfo|consumers": ["answerers"],
+    "xreadgroup": [],  # the key comes last but one
+    "xpending": ["answerers"],
+    "xclaim": ["answerers", "x", "0", "0-1"],
+    "xack": ["answerers", "0-1"],
+    "xdel": ["0-1"],
+    "getrange": ["0", "1"],
     "xgroup|setid": ["learner", "0"],
     "eval": [],  # the key comes last
     "watch": [],
@@ -77,7 +85,9 @@ def attempts(model: str, role: str) -> Iterator[tuple[str, list[Any]]]:
             if not any(command == own and fnmatchcase(key, pattern) for own, pattern in own_commands):
                 name, *sub = command.split("|")
                 key = key.replace("*", "x")
-                if command == "xread":
+                if command == "xreadgroup":
+                    yield other, ["XREADGROUP", "GROUP", "answerers", "x", "COUNT", "1", "STREAMS", key, ">"]
+                elif command == "xread":
                     yield other, ["XREAD", "COUNT", "1", "STREAMS", key, "0"]
                 elif command == "eval":
                     yield other, ["EVAL", "return redis.call('xlen', KEYS[1])", "1", key]

@@ -15,11 +15,12 @@ from learner import __version__
 from learner.client import Client
 from learner.errors import LearnerError
 from learner.service.counting import Counts
-from learner.service.exporting import GAUGES, serve_metrics
+from learner.service.exporting import GAUGES, _OfAnswerer, serve_metrics
 from learner.service.store import Store
 from tests.conftest import url, wait_until
 from tests.streams import BAD, GOOD, KEYS
 
+prometheus_client = pytest.importorskip("prometheus_client")
 parser = pytest.importorskip("prometheus_client.parser")
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMTOOL = shutil.which("promtool")
@@ -84,8 +85,30 @@ def test_metrics_tell_what_the_worker_does(scraped):
     assert samples(after)["learner_worker_state stopped"] == 1
 
 
-def test_the_dashboard_and_the_rules_use_the_names_that_there_are_and_all_of_them(scraped):
-    names = {name.split()[0] for name in samples(scraped[0])}
+def test_an_answerer_has_metrics_of_its_own(answering, client, create):
+    create(featurizer="fields")
+    counts = Counts()
+    with answering(counts=counts) as answerer:
+        where = serve_metrics("0", "m", lambda: [(answerer.store, counts)], answers_only=True)
+        Client("m", url(client), timeout=30.0).predict({"a": 1})
+        wait_until(lambda: counts.request_seconds.n == 1)
+        answerer.store.processes = answerer.store.answerers
+        wait_until(lambda: counts.n_answerers == 1)
+        text = scrape(where)
+    found = samples(text)
+    assert found["learner_answerer_state running"] == 1
+    assert (found["learner_answerers"], found["learner_waiting_requests"]) == (1, 0)
+    assert (found["learner_answering_commit"], found["learner_request_seconds_count"]) == (0, 1)
+    assert not [name for name in found if name.startswith(("learner_worker_state", "learner_examples"))]
+
+
+def test_the_dashboard_and_the_rules_use_the_names_that_there_are_and_all_of_them(scraped, client):
+    store = Store(client, "m")
+    of_answerer = [
+        metric.name for metric in _OfAnswerer(prometheus_client.core, "m", lambda: [(store, Counts())]).collect()
+    ]
+    others = {name for name in of_answerer if not name.startswith("learner_request_")}
+    names = {name.split()[0] for name in samples(scraped[0])} | others
     assert {f"learner_{name}" for name, _ in GAUGES.values()} <= names
     dashboard, rules = ((DEPLOY / name).read_text() for name in ("grafana-dashboard.json", "alerts.yaml"))
     assert json.loads(dashboard)["title"] == "learner"

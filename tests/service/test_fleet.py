@@ -256,3 +256,23 @@ def test_what_is_given_back_brings_a_process_down_to_the_mean_and_never_below_it
         rooms = [part.cost for part in others if not part.is_full]
         mean = (own.cost + sum(rooms)) / (1 + len(rooms))
         assert not given or own.cost - sum(costs[name] for name in given) >= mean - 1e-9
+
+
+def test_a_fleet_leaves_questions_to_answerers_and_takes_them_up_again(client, redis_url, create, fleet, answering):
+    create("a", featurizer="fields")
+    create("b", featurizer="fields")
+    asker = Client("a", redis_url, timeout=30.0)
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 2)
+        for n in (1, 2):
+            with answering("a") as one:
+                wait_until(lambda: client.hget(Keys("a").owner, "answered_by"))
+                push(client, "a", BINARY)
+                wait_until(lambda n=n: one.store.commits.number >= n and n_learned(client, "a") == n)
+                assert asker.ask({"features": '{"n1": 1}'})["commit"] == one.store.commits.number
+                wait_until(lambda: one.counts.request_seconds.n == 1)
+                assert not process.members["a"].requests.is_waiting
+                assert Client("b", redis_url, timeout=30.0).predict(features={"n1": 1.0}) == 0.5
+            wait_until(lambda: not client.hget(Keys("a").owner, "answered_by"))
+            assert 0.0 < asker.predict(features={"n1": 1.0}) < 1.0
+            wait_until(lambda n=n: process.members["a"].worker.counts.request_seconds.n == n)

@@ -11,7 +11,7 @@ import redis
 from redis.connection import AbstractConnection as Connection
 
 from learner.client import AsyncClient, Client
-from learner.errors import ExampleError, LearnerError
+from learner.errors import ExampleError, LearnerError, StoreError
 from learner.packing import pack_example
 from learner.service import keeping
 from learner.service.store import Store
@@ -484,10 +484,11 @@ def test_a_worker_whose_access_rules_are_older_keeps_nothing_and_says_so(client,
     with connect(roles["worker"]) as worker:
         owner = Worker(Store(worker, "m"), 1000.0, held_seconds=math.inf)
         assert owner.wait_to_own()
-        owner.run(burst=True)
+        with pytest.raises(StoreError, match="renew them with 'learner acl m'"):
+            owner.run(burst=True)
         owner.owning.close()
-    assert "renew them with 'learner acl m'" in replies(client)[0]["error"]
-    assert kept(client) == {}
+    assert (replies(client), kept(client)) == ([], {})
+    assert client.xlen(KEYS.requests) == 1
 
 
 def test_clients_ask_and_tell(client, redis_url, create, serving, drain):

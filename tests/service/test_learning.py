@@ -33,7 +33,7 @@ def test_one_xadd_is_learned_and_one_blpop_gets_the_answer(client, create, servi
     score = reference.score_one({"address": "x@gmail.com"})
     p = reference.learner.prediction(score)
     about_classes = {"task": "binary", "label": 1, "probabilities": {"-1": 1 - p, "1": p}}
-    assert reply == {"id": "7", "score": score, "prediction": p, **about_classes, "model": "m"}
+    assert reply == {"id": "7", "score": score, "prediction": p, **about_classes, "commit": 1, "model": "m"}
     assert reply["prediction"] > 0.5
 
 

@@ -77,12 +77,12 @@ def test_a_worker_that_dies_with_a_block_held_back_leaves_it_to_the_next(client,
     owner = own(commit_seconds=0.0, late_every=1)
     reads = []
 
-    def dies(reading, wait, read=owner._read):
+    def dies(wait, read=owner._read):
         if owner.measuring.collected:
             reads.append(len(owner.measuring.collected))
             if len(reads) == 2:
                 raise SystemExit
-        return read(reading, wait)
+        return read(wait)
 
     owner._read = dies
     with pytest.raises(SystemExit):

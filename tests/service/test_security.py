@@ -16,7 +16,7 @@ def test_the_rules_are_printed_for_people_and_programs_and_run_by_the_server(cli
     assert path.stat().st_mode & 0o777 == 0o600
     passwords = json.loads(path.read_text())
     assert set(passwords) == set(acl.ROLES)
-    assert len(set(passwords.values())) == 4
+    assert len(set(passwords.values())) == 5
     assert not any(password in result.output for password in passwords.values())
 
     for line in result.stdout.splitlines():

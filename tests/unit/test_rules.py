@@ -25,6 +25,7 @@ def within(package):
 COMPILER = within("learner.kernels")
 REDIS = within("learner.service.store") | {
     "learner.client.conversations",  # these know its errors only
+    "learner.service.answerer",
     "learner.service.owning",
     "learner.service.committing",
     "learner.service.reconnecting",

@@ -231,8 +231,8 @@ class Fleet:
         member.due = time.monotonic() + seconds
         heapq.heappush(self._due, (member.due, next(self._numbers), member))
 
-    def _wake_on(self, member: Member, waking: Waking) -> None:
-        if waking.descriptor < 0:
+    def _wake_on(self, member: Member, waking: Waking | None) -> None:
+        if waking is not None and waking.descriptor < 0:
             waking.descriptor = waking.fileno()
             self._selector.register(waking.descriptor, selectors.EVENT_READ, (member, waking))
 

@@ -93,8 +93,10 @@ class Member:
         self._pause_seconds = min(max(2 * self._pause_seconds, FIRST_PAUSE_SECONDS), LAST_PAUSE_SECONDS)
         return self._pause_seconds
 
-    def wait_for_requests(self) -> Waking:
-        """Have it be woken when a request comes."""
+    def wait_for_requests(self) -> Waking | None:
+        """Have it be woken when a request comes; None: requests are left to answerers."""
+        if self.worker.answering.is_left:
+            return None
         if not self.requests.is_waiting:
             self.requests.begin(self.worker.answering.last_request)
         return self.requests

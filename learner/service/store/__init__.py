@@ -23,10 +23,11 @@ from learner.service.store.link import LastCommit, Lines, Link
 from learner.service.store.moving import moved_to
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import create_group
-from learner.service.store.processes import Processes
+from learner.service.store.processes import Answerers, Processes
 from learner.service.store.registry import register
 from learner.service.store.requests import Requests
 from learner.service.store.settings import read_settings, read_texts, write_settings
+from learner.service.store.sharing import Sharing
 from learner.service.store.stream import SharedStream, Stream
 from learner.service.wire import Keys
 from learner.stored import require_readable, require_spec
@@ -58,6 +59,10 @@ class Store:
         Which worker may commit.
     processes : Processes
         Notes of the processes that start, wait or run.
+    answerers : Answerers
+        Notes of the answerers.
+    sharing : Sharing
+        How answerers share the requests.
     attempts : Attempts
         Notes of the entries and requests that a worker takes up.
     stream : Stream
@@ -76,6 +81,8 @@ class Store:
         self._last = LastCommit()
         self.ownership = Ownership(self._link, self._last)
         self.processes = Processes(self._link)
+        self.answerers = Answerers(self._link)
+        self.sharing = Sharing(self._link, self.answerers.name)
         self.attempts = Attempts(self._link, self.ownership)
         kind = SharedStream if self.keys.old else Stream
         self.stream = kind(self._link, self._last, self.ownership, self.attempts)
@@ -268,7 +275,7 @@ class Store:
     def status(self) -> dict[str, Any]:
         """Return the last commit's figures, the owner, the processes and the lag, without the state; of its candidates, too."""
         of_candidates = [each._status_of_candidate() for each in candidates.stores(self)]
-        return status.status(self._link, self.stream, self.processes) | {"candidates": of_candidates}
+        return status.status(self._link, self.stream, self.processes, self.answerers) | {"candidates": of_candidates}
 
     def described(self) -> dict[str, Any]:
         """Return what ``learner status --json`` prints: `status`, with the model's task and loss."""

@@ -1,8 +1,9 @@
-"""Access rules (Redis ACLs) for four roles, made from a model's keys.
+"""Access rules (Redis ACLs) for five roles, made from a model's keys.
 
 ===========  ==================================================================================================================
 producer     pushes examples, and reads how many are not learned yet
 worker       learns them, answers, commits; also as the worker of a candidate
+answerer     answers from the last commit; it can write nothing that was learned
 asker        asks for predictions: pushes requests, reads replies
 monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
 ===========  ==================================================================================================================
@@ -24,14 +25,14 @@ from learner.service.wire import Keys
 
 __all__ = ["ROLES", "rules", "set_user"]
 
-ROLES = ("producer", "worker", "asker", "monitor")
+ROLES = ("producer", "worker", "answerer", "asker", "monitor")
 
 CONNECTING = ["ping", "client|setname", "client|setinfo", "cluster|slots"]
 TRANSACTION = ["multi", "exec", "discard", "unwatch"]
-KEEPING = [  # answers until their outcomes come
-    *("eval", "setnx", "set", "get", "mget", "strlen", "unlink", "incrby", "decrby"),
-    *("zadd", "zrem", "zcard", "zrangebyscore"),
-]
+KEEPING = ["setnx", "set", "get", "incrby", "zadd", "zcard"]  # answers until their outcomes come
+FORGETTING = ["eval", "mget", "strlen", "unlink", "decrby", "zrem", "zrangebyscore"]  # them then
+READING = ["xread", "xrange", "xlen", "xtrim", "xinfo|stream", "xgroup|create", "xgroup|setid", "eval", "del"]
+ENDING = ["xlen", "xtrim", "xdel", "xack", "xinfo|stream", "xgroup|create", "del"]  # what a request was
 WORKING_BESIDE = [  # on what candidates have
     *("watch", "get", "set", "setrange", "del", "unlink", "expire"),
     *("hget", "hgetall", "hmget", "hset", "hdel", "hincrby", "xadd", "xrevrange"),
@@ -45,7 +46,6 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
     A permission is R to read, W to write, RW for both.
     """
     keys = Keys(model)
-    anything_of_state = f"{keys.state}*"
     return {
         "producer": {
             "commands": [*CONNECTING, "wait", "waitaof"],
@@ -55,41 +55,8 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["exists"], [("R", keys.spec)]),
             ],
         },
-        "worker": {
-            "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
-            "selectors": [
-                (["get"], [("R", keys.spec)]),
-                (["hgetall"], [("R", keys.settings)]),
-                (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples, keys.requests)]),
-                (
-                    [
-                        "xread",
-                        "xrange",
-                        "xlen",
-                        "xtrim",
-                        "xinfo|stream",
-                        "xgroup|create",
-                        "xgroup|setid",
-                        "eval",
-                        "del",
-                    ],
-                    [("RW", keys.examples), ("RW", keys.requests)],
-                ),
-                (["hgetall", "hmget", "hincrby", "hset", "hdel"], [("RW", keys.owner)]),
-                (["get", "set", "del"], [("RW", keys.lease)]),
-                (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
-                (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
-                (
-                    ["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"],
-                    [("RW", anything_of_state)],
-                ),
-                (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
-                (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
-                (KEEPING, [("RW", f"{keys.kept}*")]),
-                (["hget"], [("R", keys.candidates)]),
-                (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
-            ],
-        },
+        "worker": _worker(keys),
+        "answerer": _answerer(keys),
         "asker": {
             "commands": CONNECTING,
             "selectors": [
@@ -102,7 +69,7 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             "selectors": [
                 (["get"], [("R", keys.spec), ("R", keys.lease)]),
                 (["hmget"], [("R", keys.head)]),
-                (["hgetall"], [("R", keys.owner), ("R", keys.workers), ("R", keys.settings)]),
+                (["hgetall"], [("R", key) for key in (keys.owner, keys.workers, keys.answerers, keys.settings)]),
                 (["xinfo|stream", "xinfo|groups", "xrange"], [("R", keys.examples)]),
                 (["xlen"], [("R", keys.requests), ("R", keys.rejected)]),
                 (["xinfo|stream"], [("R", keys.requests)]),
@@ -112,6 +79,65 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
                 (["zcard"], [("R", keys.kept)]),
             ],
         },
+    }
+
+
+def _answering(keys: Keys) -> list[Any]:
+    """Return the selectors of whoever answers."""
+    return [
+        (["eval"], [("RW", key) for key in (keys.requests, keys.owner, f"{keys.kept}*", f"{keys.replies}*")]),
+        (["watch"], [("R", keys.requests)]),
+        (ENDING, [("RW", keys.requests)]),
+        (KEEPING, [("RW", f"{keys.kept}*")]),
+        (["rpush", "expire", "ltrim"], [("RW", f"{keys.replies}*")]),
+    ]
+
+
+def _worker(keys: Keys) -> dict[str, Any]:
+    """Return the rules of a worker."""
+    return {
+        "commands": [*CONNECTING, *TRANSACTION, "info", "time", "wait", "waitaof"],
+        "selectors": [
+            *_answering(keys),
+            (["get"], [("R", keys.spec)]),
+            (["hgetall"], [("R", keys.settings), ("R", keys.answerers)]),
+            (["watch"], [("R", key) for key in (keys.owner, keys.spec, keys.head, keys.examples)]),
+            (
+                READING,
+                [("RW", keys.examples), ("RW", keys.requests)],
+            ),
+            (["hgetall", "hmget", "hincrby", "hset", "hdel"], [("RW", keys.owner)]),
+            (["get", "set", "del"], [("RW", keys.lease)]),
+            (["hgetall", "hset", "hdel", "expire"], [("RW", keys.workers)]),
+            (["hgetall", "hset", "del"], [("RW", keys.attempt)]),
+            (
+                ["get", "set", "setrange", "hget", "hgetall", "hmget", "hset", "unlink"],
+                [("RW", f"{keys.state}*")],
+            ),
+            (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
+            (FORGETTING, [("RW", f"{keys.kept}*")]),
+            (["hget"], [("R", keys.candidates)]),
+            (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
+        ],
+    }
+
+
+def _answerer(keys: Keys) -> dict[str, Any]:
+    """Return the rules of an answerer."""
+    return {
+        "commands": [*CONNECTING, *TRANSACTION, "info", "time"],
+        "selectors": [
+            *_answering(keys),
+            (
+                ["xreadgroup", "xpending", "xclaim", "xinfo|consumers", "xgroup|delconsumer", "eval"],
+                [("RW", keys.requests)],
+            ),
+            (["get", "exists"], [("R", keys.spec), ("R", keys.lease)]),
+            (["hgetall", "hget"], [("R", keys.settings), ("R", keys.moved)]),
+            (["hgetall", "hmget"], [("R", keys.owner)]),
+            (["get", "getrange", "hget", "hmget", "hgetall"], [("R", f"{keys.state}*")]),
+            (["hgetall", "hset", "hdel", "expire"], [("RW", keys.answerers)]),
+        ],
     }
 
 

@@ -18,13 +18,15 @@ import redis
 from numpy.typing import NDArray
 
 from learner import layout
-from learner.errors import StoreError, show
-from learner.service.store import loading, writing
+from learner.errors import LearnerError, StoreError, show
+from learner.service.store import loading, tail, writing
 from learner.service.store.cluster import primary
 from learner.service.store.journal import Journal
+from learner.service.store.ownership import Owner
 from learner.service.store.position import NEVER, create_group, stream_id
 from learner.service.store.registry import register
 from learner.service.store.snapshot import FORMAT, Committed, Learned, Snapshot, Written
+from learner.service.store.tail import Broken, Changes, Look
 from learner.service.wire import GROUP
 
 if TYPE_CHECKING:
@@ -138,6 +140,36 @@ class Commits:
         losses = loading.losses_of(head)
         time = float(head.get(b"time", 0.0))
         return Committed(self._last.cursor, self._last.number, state, ids, n_ids, *losses, time)
+
+    # ---- following ----
+    def look(self) -> tuple[Look, Owner]:
+        """Look at the last commit and the owner, at one moment: see `learner.service.store.tail.look`."""
+        return tail.look(self._link, self._ownership)
+
+    def changes(self, seen: Look, fingerprint: str, width: int) -> Changes:
+        """Return what commits changed since the last one that this process has, which is the one it has then.
+
+        Parameters
+        ----------
+        seen : Look
+            What was seen last.
+        fingerprint, width : str, int
+            As of `load`.
+
+        Raises
+        ------
+        Broken
+            When that is not known, so that only `load` helps.
+        """
+        since, written = self._last.number, self._written
+        try:
+            read = tail.read(self._link, since, seen.number, written.n_name_bytes)
+            loading.require_model(self._link.keys, read.head, fingerprint)
+            state, self._written = read.decode(since, written, self._sweeps, width)
+            self._last.number, self._last.cursor = int(read.head[b"commits"]), read.head[b"cursor"]
+            return Changes(state, read.look)
+        except (LearnerError, LookupError, TypeError, ValueError) as error:
+            raise Broken(str(error)) from error
 
     # ---- writing ----
     def snapshot(

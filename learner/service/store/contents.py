@@ -63,7 +63,7 @@ def keys_of(client: redis.Redis, keys: Keys) -> Iterator[str]:
 
 def parts_at_work(keys: Keys) -> tuple[str, ...]:
     """Return the keys that only say what processes do with the model now."""
-    return keys.owner, keys.lease, keys.workers, keys.attempt
+    return keys.owner, keys.lease, keys.workers, keys.answerers, keys.attempt
 
 
 # ---- deleting ----

@@ -15,7 +15,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,23 @@ class Delta(NamedTuple):
     number: int
     n_rows: int
     crc: int
+
+    def rows(self, data: bytes, n_rows: int, width: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Return the slots and the rows, float32 (n, width), in its bytes, for a model of `n_rows` rows.
+
+        Raises
+        ------
+        StoreError
+            When something is missing or damaged.
+        """
+        n_bytes = self.n_rows * (4 + 4 * width)
+        if len(data) != n_bytes:
+            raise StoreError(f"rows of delta {self.number} must have {n_bytes} bytes (got {len(data)})")
+        _require_crc(f"delta {self.number}", data, self.crc)
+        slots = np.frombuffer(data, np.uint32, self.n_rows)
+        if len(slots) and slots.max() >= n_rows:
+            raise StoreError(f"rows of delta {self.number} must be among {n_rows} (got {slots.max()})")
+        return slots, np.frombuffer(data, np.float32, offset=4 * self.n_rows).reshape(-1, width)
 
 
 class Change(NamedTuple):
@@ -179,18 +196,11 @@ class Journal:
         stripe = self.stripe_rows * size
         for i, crc in enumerate(self.crcs):
             _require_crc("the base", memoryview(base)[i * stripe : (i + 1) * stripe], crc)
-        for delta, data in zip(self.deltas, deltas, strict=True):
-            n_bytes = delta.n_rows * (4 + size)
-            if len(data) != n_bytes:
-                raise StoreError(f"rows of delta {delta.number} must have {n_bytes} bytes (got {len(data)})")
-            _require_crc(f"delta {delta.number}", data, delta.crc)
+        changed = [delta.rows(data, n_rows, width) for delta, data in zip(self.deltas, deltas, strict=True)]
         rows = np.zeros((n_rows, width), np.float32)
         rows[: self.base_rows] = np.frombuffer(base, np.float32).reshape(-1, width)[:n_rows]
-        for delta, data in zip(self.deltas, deltas, strict=True):
-            slots = np.frombuffer(data, np.uint32, delta.n_rows)
-            if len(slots) and slots.max() >= n_rows:
-                raise StoreError(f"rows of delta {delta.number} must be among {n_rows} (got {slots.max()})")
-            rows[slots] = np.frombuffer(data, np.float32, offset=4 * delta.n_rows).reshape(-1, width)
+        for slots, of_delta in changed:
+            rows[slots] = of_delta
         return rows
 
 

@@ -1,7 +1,7 @@
 """Answers that are kept until their outcomes come: see `learner.service.keeping`."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import redis
@@ -57,17 +57,11 @@ class KeptAnswers:
                 return f"keys {keys.kept} and {keys.kept_bytes} must hold a sorted set and a number: delete them"
         return ""
 
-    def command(self, answers: Mapping[bytes, bytes]) -> tuple[Any, ...]:
-        """Return the command that keeps answers, by name; `queued` takes its result."""
-        return _command("keep.lua", self._link.keys, list(answers), [part for pair in answers.items() for part in pair])
-
-    def queued(self, result: Sequence[int] | Exception) -> None:
-        """Take the result of `command`; an error is that of a key that holds something else."""
-        if isinstance(result, Exception):
-            self.error = str(result)
-        else:
-            self.n, self.n_bytes, n_again = result
-            self.n_again += n_again
+    def take(self, n: int, n_bytes: int, n_again: int, error: bytes) -> None:
+        """Take what the script that keeps answers says of them (see `learner.service.store.requests`)."""
+        self.n, self.n_bytes = n, n_bytes
+        self.n_again += n_again
+        self.error = error.decode(errors="replace") or self.error
 
     def get(self, names: Sequence[bytes]) -> list[bytes | None]:
         """Return what is kept under some names."""
@@ -83,12 +77,8 @@ class KeptAnswers:
 def queue_forget(pipe: Any, keys: Keys, names: Sequence[bytes]) -> None:
     """Queue the deletion of answers."""
     for some in pages(names, AT_ONCE):
-        pipe.execute_command(*_command("forget.lua", keys, some, some))
-
-
-def _command(name: str, keys: Keys, names: Sequence[bytes], arguments: Sequence[bytes]) -> tuple[Any, ...]:
-    touched = [keys.kept, keys.kept_bytes, *map(keys.kept_answer, names)]
-    return ("EVAL", script(name), len(touched), *touched, *arguments)
+        touched = [keys.kept, keys.kept_bytes, *map(keys.kept_answer, some)]
+        pipe.execute_command("EVAL", script("forget.lua"), len(touched), *touched, *some)
 
 
 def n_kept(link: Link) -> int | None:

@@ -13,7 +13,7 @@ from learner.service.lease import process_ended
 from learner.service.store import Store, candidates, registry
 from learner.service.store.cluster import grouped
 from learner.service.store.connection import passing_trouble
-from learner.service.store.processes import listed, server_time
+from learner.service.store.processes import listed, living, server_time
 from learner.service.store.status import latest_of, trouble_of
 from learner.service.store.stream import HEAD, cursor_of
 from learner.stored import require_readable
@@ -55,13 +55,14 @@ class Replies(NamedTuple):
     owner: Any
     lease: Any
     workers: Any
+    answerers: Any
     requests: Any
     rejected: Any
     progress: Any
 
 
 class Board:
-    """Reads the rows again and again, with eleven commands a model in two round trips: GET, HGETALL, HKEYS, HMGET, XINFO, ...
+    """Reads the rows again and again, with twelve commands a model in two round trips: GET, HGETALL, HKEYS, HMGET, XINFO, ...
 
     Every ten seconds it looks at the names and the sizes of all keys, too: SCAN, MEMORY USAGE.
 
@@ -148,6 +149,7 @@ class Board:
             pipe.hgetall(keys.owner)
             pipe.get(keys.lease)
             pipe.hgetall(keys.workers)
+            pipe.hgetall(keys.answerers)
             pipe.xlen(keys.requests)
             pipe.xlen(keys.rejected)
             pipe.xrevrange(keys.progress, count=2 if keys.model in self._points else self._n_recent)
@@ -173,7 +175,7 @@ class Board:
         if replies.spec is None:
             return None
         row: dict[str, Any] = {"model": name, "task": None, "state": "damaged", "lag_entries": None}
-        row |= dict.fromkeys((*FIGURES, "progressive_loss", "owner", "error"))
+        row |= dict.fromkeys(("requests_waiting", "answerers", *FIGURES, "progressive_loss", "owner", "error"))
         row |= {"bytes": self._sizes.get(name), "recent_loss": [], "recent_late_loss": []}
         try:
             with require_readable(f"state of {name!r}", f"see 'learner repair {name}'"):
@@ -208,6 +210,8 @@ class Board:
             "task": task,
             "state": _state(state),
             "lag_entries": position.added - position.passed,
+            "requests_waiting": None if isinstance(replies.requests, Exception) else replies.requests,
+            "answerers": _n_answerers(replies.answerers, now),
             "progressive_loss": progress.get("loss"),
             "owner": owned,
             "recent_loss": _between(recent, "loss", "examples"),
@@ -243,6 +247,11 @@ def _between(points: Sequence[Point], mean: str, total: str) -> list[float]:
     ]
     pairs = [(a, b) for a, b in itertools.pairwise(known) if b[1] > a[1]]
     return [round((b[0] * b[1] - a[0] * a[1]) / (b[1] - a[1]), 12) for a, b in pairs]
+
+
+def _n_answerers(notes: Any, now: float) -> int | None:
+    """Return how many answerers live; None: the access rules, of an older release, don't show it."""
+    return None if isinstance(notes, Exception) else len(living(listed(notes, now)))
 
 
 def _state(status: Mapping[str, Any]) -> str:

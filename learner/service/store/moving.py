@@ -16,6 +16,7 @@ from learner.errors import StoreError
 from learner.service.store.contents import entries_after, items, keys_of, parts_at_work, put, wipe
 from learner.service.store.position import LAST, NEVER, create_group, stream_id
 from learner.service.store.registry import register, unregister
+from learner.service.store.requests import Answer
 from learner.service.wire import GROUP, to_json
 
 if TYPE_CHECKING:
@@ -146,13 +147,13 @@ def _refuse_requests(old: "Store", name: str) -> None:
     """Answer the requests that wait at the old name with an error, as nobody else will."""
     for page in entries_after(old.client, old.keys.requests, NEVER):
         replies = []
-        for _, fields in page:
+        for request_id, fields in page:
             reply, number = fields.get(b"reply", b""), fields.get(b"id")
             told = {} if number is None else {"id": number.decode(errors="replace")}
             if old.requests.may_be_replied_to(reply):
                 error = f"model {old.keys.model!r} was renamed: ask {name!r}"
-                replies.append((reply, to_json(told | {"error": error}).encode()))
-        old.requests.answer(replies, page[-1][0])
+                replies.append(Answer(request_id, reply, to_json(told | {"error": error}).encode()))
+        old.requests.answer(replies)
 
 
 def _follow(old: "Store", new: "Store") -> int:

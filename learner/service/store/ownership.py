@@ -22,10 +22,11 @@ from learner.service.store.link import LastCommit, Link
 from learner.service.store.position import Position, create_group
 from learner.stored import require_readable
 
-__all__ = ["Owner", "Ownership"]
+__all__ = ["IDENTITY", "Owner", "Ownership"]
 
 IDENTITY = ("worker", "epoch")  # the fields that identify the owner
 FIELDS = ("worker", "host", "pid", "process", "since", "lease", "durability", "trouble")  # that an owner has
+LEAVING = "answered_by"  # the field that says that the owner leaves questions to answerers; it outlives the owner
 LENDER = "lender"  # the field with the token of the worker that an administrator replaced, to give it back soon
 
 
@@ -53,6 +54,11 @@ class Owner:
     def only_answers(self) -> bool:
         """Whether it learns and commits nothing any more, because of a trouble with the stream."""
         return "trouble" in self.fields
+
+    @property
+    def leaves_questions(self) -> bool:
+        """Whether it leaves questions to answerers."""
+        return LEAVING in self.fields
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(self.fields["since"])))
@@ -99,9 +105,13 @@ class Ownership:
             When something else wrote its fields.
         """
         with self._link.client.pipeline() as pipe:
-            pipe.hgetall(self._link.keys.owner)
-            pipe.get(self._link.keys.lease)
+            self.queue_read(pipe)
             return self.parsed(*pipe.execute())
+
+    def queue_read(self, pipe: Any) -> None:
+        """Queue the commands whose results `parsed` takes."""
+        pipe.hgetall(self._link.keys.owner)
+        pipe.get(self._link.keys.lease)
 
     def parsed(self, fields: Mapping[bytes, bytes], sign: bytes | None) -> Owner:
         """Return the owner whose fields and last sign of life the server has, as `read` does."""
@@ -238,6 +248,21 @@ class Ownership:
             When another worker has taken over.
         """
         self._note("trouble", trouble)
+
+    def leaves_questions(self) -> bool:
+        """Tell whether the note is there that the owner leaves questions to answerers."""
+        (note,) = cast("list[Any]", self._link.client.hmget(self._link.keys.owner, [LEAVING]))
+        return note is not None
+
+    def note_leaving(self, leaves: bool) -> None:
+        """Note that this owner leaves questions to answerers from now on, or that it answers them.
+
+        Raises
+        ------
+        FencedError
+            When another worker has taken over.
+        """
+        self._note(LEAVING, "answerers" if leaves else "")
 
     def change_durability(self, durability: Durability) -> None:
         """Have the commits after this moment survive something else.

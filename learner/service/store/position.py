@@ -31,7 +31,6 @@ __all__ = [
     "count_between",
     "create_group",
     "locate",
-    "next_id",
     "queue_renewal",
     "stream_id",
 ]
@@ -232,16 +231,6 @@ def queue_renewal(pipe: Any, keys: "Keys", renewed: str | None = None) -> None:
     pipe.xgroup_create(keys.examples, GROUP, "0", mkstream=True)
     pipe.hset(keys.head, mapping={"cursor": NEVER, "entries": 0, "removed": ""})
     pipe.delete(keys.attempt)  # its notes are about ids
-
-
-def next_id(entry_id: bytes) -> str:
-    """Return the first id after an entry's, which must not be the last possible one.
-
-    >>> next_id(b"10-2"), next_id(b"10-18446744073709551615")
-    ('10-3', '11-0')
-    """
-    milliseconds, sequence = stream_id(entry_id)
-    return f"{milliseconds}-{sequence + 1}" if sequence < stream_id(LAST)[1] else f"{milliseconds + 1}-0"
 
 
 def stream_id(entry_id: bytes | str) -> tuple[int, int]:

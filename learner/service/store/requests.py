@@ -1,26 +1,46 @@
 """The requests that wait, and the replies to them."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import redis
+from redis.exceptions import NoPermissionError
 
+from learner.errors import StoreError
 from learner.service.store.cluster import is_of_one
 from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import Link
-from learner.service.store.position import LAST, NEVER, next_id
-from learner.service.wire import GROUP, REPLIES, REPLY_SECONDS
+from learner.service.store.position import LAST
+from learner.service.store.scripts import script
+from learner.service.wire import ANSWERERS, GROUP, REPLIES, REPLY_SECONDS
 
-if TYPE_CHECKING:
-    from learner.service.store.line import Command
-
-__all__ = ["MAX_REPLIES", "Requests"]
+__all__ = ["MAX_REPLIES", "Answer", "Requests"]
 
 MAX_REPLIES = 10_000  # replies kept in a list that nobody fetches
 
 
+class Answer(NamedTuple):
+    """The answer to a request.
+
+    Parameters
+    ----------
+    request : bytes
+        The request's id.
+    key, reply : bytes
+        The list to reply on, and the reply; an empty key: nobody gets it.
+    name, kept : bytes
+        Under which name the answer is kept, and what is kept of it; empty: nothing.
+    """
+
+    request: bytes
+    key: bytes
+    reply: bytes
+    name: bytes = b""
+    kept: bytes = b""
+
+
 class Requests:
-    """The stream ``requests`` and the lists of replies: RPUSH, EXPIRE, LTRIM; XLEN, XTRIM; DEL, XGROUP CREATE; TIME.
+    """The stream ``requests`` and the lists of replies: EVAL; XLEN, XTRIM; WATCH, XINFO STREAM, DEL, XGROUP CREATE; TIME.
 
     Parameters
     ----------
@@ -44,65 +64,59 @@ class Requests:
         """Tell whether a key is one for replies: nobody makes a worker write to another one."""
         return key.startswith(tuple(prefix.encode() for prefix in self.reply_prefixes))
 
-    def answer(
-        self, replies: Sequence[tuple[bytes, bytes]], up_to: bytes, to_keep: Mapping[bytes, bytes] | None = None
-    ) -> list[tuple[bytes, Exception]]:
-        """Send replies and delete the requests that they answer, in one transaction; return the keys that can't be written to.
+    def answer(self, answers: Sequence[Answer], owner: bytes = b"", dead: bytes = b"") -> Sequence[int | bytes] | None:
+        """Send replies, keep what waits for outcomes, and delete the requests; of those only that are still there: EVAL.
 
         Parameters
         ----------
-        replies : sequence of (key, reply)
-            The lists to append to, and what to append.
-        up_to : bytes
-            The id of the last request answered: this request and all before it are deleted. After the last possible id, which
-            anybody who may ask may have chosen, the stream begins anew, as nothing more can be added to the old one.
-        to_keep : mapping of bytes to bytes, optional
-            What is kept of these answers, by name.
+        answers : sequence of Answer
+            The requests and their replies.
+        owner : bytes
+            The token of the owner that answers; empty: an answerer does.
+        dead : bytes
+            For an answerer: the token of an owner that is known to be dead.
+
+        Returns
+        -------
+        sequence or None
+            For each request 0 if it was gone, why its list can't be written to, or another number. None: it is another
+            one's turn to answer, so nothing was done.
+
+        Raises
+        ------
+        StoreError
+            When the access rules don't let this user answer.
         """
-        client = self._link.client
         try:
-            results = self._send(replies, up_to, to_keep or {})
-        except redis.exceptions.NoPermissionError:  # to one of the keys: the other replies are sent
-            if to_keep:
-                self._send([], NEVER, to_keep)  # before them: whoever has an answer can rely on it
-            results = self._send(replies, up_to, {}, transaction=False)
-            if isinstance(results[-1], Exception):
-                raise results[-1] from None
-        failed = []
-        for (key, _), length in zip(replies, results[::2], strict=False):
-            if isinstance(length, Exception):
-                failed.append((key, length))
-            elif length > MAX_REPLIES:
-                client.ltrim(cast("str", key), -MAX_REPLIES, -1)
-        return failed
+            return self._answer(answers, owner, dead)
+        except NoPermissionError as error:
+            if len(answers) > 1:  # to one of the lists: the other replies are sent
+                each = [self.answer([one], owner, dead) for one in answers]
+                return None if None in each else [results[0] for results in each if results]
+            if not answers or not answers[0].key:
+                model = self._link.keys.model
+                rule = f"must let it answer: renew them with 'learner acl {model}'"
+                raise StoreError(f"access rules of {model!r} {rule} (got {error})") from error
+            if self.answer([answers[0]._replace(key=b"")], owner, dead) is None:
+                return None
+            return [str(error).encode()]
 
-    def _send(
-        self,
-        replies: Sequence[tuple[bytes, bytes]],
-        up_to: bytes,
-        to_keep: Mapping[bytes, bytes],
-        transaction: bool = True,
-    ) -> list[Any]:
-        """Keep answers, send replies and delete requests; return the results of the last two, of which some may be errors.
-
-        All of it is one transaction: whoever has an answer can rely on what is kept of it.
-        """
-        requests = self._link.keys.requests
-        commands: list[Command] = [self._kept.command(to_keep)] if to_keep else []
-        for key, reply in replies:
-            commands += [("RPUSH", key, reply), ("EXPIRE", key, REPLY_SECONDS)]
-        if up_to == LAST:
-            commands += [("DEL", requests), ("XGROUP", "CREATE", requests, GROUP, "0", "MKSTREAM")]
-        else:
-            commands.append(("XTRIM", requests, "MINID", next_id(up_to)))
-        if not transaction:
-            return self._link.line.exchange(commands)
-        *queued, results = self._link.line.exchange([("MULTI",), *commands, ("EXEC",)])
-        if isinstance(results, Exception):  # a command was refused, and so all are
-            raise next((error for error in queued if isinstance(error, Exception)), results)
-        if to_keep:
-            self._kept.queued(results.pop(0))
-        return cast("list[Any]", results)  # a reply key of another type harms only its client
+    def _answer(self, answers: Sequence[Answer], owner: bytes, dead: bytes) -> Sequence[int | bytes] | None:
+        keys = self._link.keys
+        none = keys.requests
+        kept = (keys.kept, keys.kept_bytes) if any(answer.kept for answer in answers) else (none, none)
+        touched: list[Any] = [none, keys.owner, *kept]
+        arguments: list[Any] = [owner, dead, ANSWERERS, REPLY_SECONDS, MAX_REPLIES, GROUP]
+        for answer in answers:
+            touched += [answer.key or none, keys.kept_answer(answer.name) if answer.kept else none]
+            arguments += [answer.request, answer.reply, answer.name, answer.kept]
+        (results,) = self._link.line.exchange([("EVAL", script("answer.lua"), len(touched), *touched, *arguments)])
+        if isinstance(results, Exception):
+            raise results
+        if results and kept[0] != none:
+            *results, n, n_bytes, n_again, error = results
+            self._kept.take(n, n_bytes, n_again, error)
+        return cast("Sequence[int | bytes] | None", results)
 
     def bound(self, max_kept: int) -> int:
         """Return how many requests wait; if they are more than `max_kept`, delete the oldest without a reply."""
@@ -132,11 +146,16 @@ class Requests:
 
     def is_stream(self) -> bool:
         """Tell whether the key holds a stream, or nothing, as far as an error shows it."""
+        return self.n_waiting() is not None
+
+    def n_waiting(self) -> int | None:
+        """Return how many requests wait; None: the key holds no stream."""
         try:
-            self._link.client.xlen(self._link.keys.requests)
+            return int(self._link.client.xlen(self._link.keys.requests))
         except redis.ResponseError as error:
-            return "WRONGTYPE" not in str(error)
-        return True
+            if "WRONGTYPE" in str(error):
+                return None
+            raise
 
     def now_ms(self) -> float:
         """Return the Unix time in milliseconds by the server's clock, which also gives the stream ids their times."""

@@ -5,24 +5,25 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.exceptions import NoPermissionError
 
 from learner.errors import LearnerError
 from learner.service.store.kept import n_kept
 from learner.service.store.position import LAST, NO_STREAM, stream_id
-from learner.service.store.processes import server_time
+from learner.service.store.processes import living, server_time
 from learner.service.store.settings import read_settings
 
 if TYPE_CHECKING:
     from learner.service.store.link import Link
     from learner.service.store.position import Position
-    from learner.service.store.processes import Processes
+    from learner.service.store.processes import Answerers, Processes
     from learner.service.store.stream import Stream
     from learner.service.wire import Keys
 
 __all__ = ["latest_of", "progress", "status", "trouble_of"]
 
 
-def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, Any]:
+def status(link: "Link", stream: "Stream", processes: "Processes", answerers: "Answerers") -> dict[str, Any]:
     """Return the last commit's figures, the owner, the processes and the lag, without the state.
 
     It sends HMGET, HGETALL, GET, XLEN and XREVRANGE in one transaction, after those of `Stream.committed_position`. What one of
@@ -50,6 +51,7 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "history": _history(link, position),
         "owner": {name.decode(): value.decode() for name, value in owner.items()},
         "workers": processes.list(now),
+        "answerers": _answerers(answerers, now),
         "cursor": position.cursor,
         "commits": int(head[0] or 0),
         "features": int(head[1] or 0),
@@ -64,6 +66,23 @@ def status(link: "Link", stream: "Stream", processes: "Processes") -> dict[str, 
         "kept": n_kept(link),
         "progress": latest_of(latest),
     }
+
+
+def _answerers(answerers: "Answerers", now: float) -> Sequence[dict[str, Any]]:
+    """Return the notes of the answerers, each with whether it lives, and the age of the commit that it answers from."""
+    try:
+        notes = answerers.list(now)
+    except NoPermissionError:  # the user's access rules are an older release's
+        return []
+    alive = living(notes)
+    return [
+        note
+        | {
+            "lives": note in alive,
+            "age": max(round(now - note["committed"], 3), 0.0) if note.get("committed") else None,
+        }
+        for note in notes
+    ]
 
 
 def trouble_of(keys: "Keys", position: "Position", owner: Mapping[bytes, bytes], streams: Sequence[Any]) -> str | None:

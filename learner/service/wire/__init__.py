@@ -34,7 +34,7 @@ from learner.service.wire.entries import (
     rejected_entry,
     size_of,
 )
-from learner.service.wire.keys import FLEET, GROUP, MODELS, REPLIES, Keys, is_name
+from learner.service.wire.keys import ANSWERERS, FLEET, GROUP, MODELS, REPLIES, Keys, is_name
 from learner.service.wire.outcomes import Kept, OutcomeFields, decode_kept, encode_kept, expiry_of, is_outcome
 from learner.service.wire.requests import (
     REPLY_SECONDS,
@@ -50,6 +50,7 @@ from learner.service.wire.together import pack_together
 from learner.service.wire.values import decode_target, decode_value, is_one, split, to_json
 
 __all__ = [
+    "ANSWERERS",
     "FLEET",
     "GROUP",
     "LEARN_HELD",

@@ -5,12 +5,13 @@ import re
 
 from learner.errors import SpecError, show
 
-__all__ = ["FLEET", "GROUP", "MODELS", "REPLIES", "Keys", "is_name"]
+__all__ = ["ANSWERERS", "FLEET", "GROUP", "MODELS", "REPLIES", "Keys", "is_name"]
 
 REPLIES = "learner:replies:"  # replies go only to keys that start with this, or with a model's `Keys.replies`
 MODELS = "learner:models"  # the set of all models' names
 FLEET = "learner:fleet"  # the hash with the notes of fleets' processes
 NAME = r"[A-Za-z0-9_.-]{1,64}"  # of a model, a candidate, a snapshot
+ANSWERERS = "answerers"  # the consumer group of the requests through which answerers share them
 GROUP = "learner"  # the consumer group whose position follows the cursor, so that standard tools show the right lag
 
 
@@ -44,6 +45,7 @@ class Keys:
         self.owner = prefix + "owner"
         self.lease = prefix + "lease"
         self.workers = prefix + "workers"
+        self.answerers = prefix + "answerers"
         self.rejected = prefix + "rejected"
         self.progress = prefix + "progress"
         self.kept = prefix + "kept"  # the names of the answers that wait for their outcomes, by time

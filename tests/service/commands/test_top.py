@@ -81,7 +81,7 @@ def test_a_commit_between_two_replies_does_not_make_it_wrong(client, create, dra
 
 def test_every_width_has_its_columns_and_every_column_sorts():
     row = dict.fromkeys(["task", "lag_entries", "rate", "progressive_loss", "constant_loss", "late_loss", "bytes"])
-    row |= dict.fromkeys(["rejected", "drift_examples", "error"])
+    row |= dict.fromkeys(["rejected", "drift_examples", "error", "requests_waiting", "answerers"])
     row |= {"state": "none", "recent_loss": [], "recent_late_loss": []}
     large = {"model": "b", "progressive_loss": 1e12, "bytes": 2e15, "rejected": 5}
     rows = [row | {"model": "a" * 64, "rate": 1e9}, row | large]

@@ -30,6 +30,13 @@ CAN_ALSO = {  # what the table in deploy/ says that a role can do besides its wo
         ("requests that wait", ["XINFO", "STREAM", KEYS.requests, "FULL"]),
         ("the spec", ["GET", KEYS.spec]),
     ],
+    "answerer": [
+        ("delete all requests", ["DEL", KEYS.requests]),
+        ("send any reply", ["RPUSH", REPLY, "{}"]),
+        ("change what is kept of answers", ["SET", KEYS.kept_answer(b"x"), "y"]),
+        ("read all that was learned", ["HGETALL", KEYS.head]),
+        ("run Lua scripts", ["EVAL", "return 1", "1", KEYS.requests]),
+    ],
     "worker": [
         ("add, delete and change examples", ["XADD", KEYS.examples, "*", "x", "y"]),
         ("add, delete and change examples", ["DEL", KEYS.examples]),

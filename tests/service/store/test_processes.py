@@ -47,4 +47,4 @@ def test_an_ended_process_without_a_word_is_dead_and_the_last_ended_ones_are_kep
     assert [each["state"] for each in processes.list()].count("dead") == MAX_ENDED + 2
     processes.note("running")
     left = {f"dead {i}".encode() for i in range(2, MAX_ENDED + 2)}
-    assert client.hgetall(KEYS.workers).keys() == left | {processes._name.encode()}
+    assert client.hgetall(KEYS.workers).keys() == left | {processes.name.encode()}

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from learner.service.store import Store, requests
+from learner.service.store.requests import Answer
 from learner.service.wire import REPLIES, REPLY_SECONDS
 
 KEY = f"{REPLIES}me".encode()
@@ -17,25 +18,43 @@ def store(client) -> Store:
     return store
 
 
-def test_replies_are_appended_and_the_requests_up_to_the_last_one_answered_are_deleted(client, store):
-    ids = [client.xadd(store.keys.requests, {"x": i}) for i in range(5)]
-    store.requests.answer([(KEY, b"first"), (KEY + b"2", b"other"), (KEY, b"second")], ids[2])
+def asked(client, store, n):
+    """Add n requests; return their ids."""
+    return [client.xadd(store.keys.requests, {"x": i}) for i in range(n)]
+
+
+def test_replies_are_appended_and_their_requests_are_deleted(client, store):
+    first, second, left, third = asked(client, store, 4)
+    answers = [Answer(first, KEY, b"first"), Answer(second, KEY + b"2", b"other"), Answer(third, KEY, b"second")]
+    assert store.requests.answer(answers) == [1, 1, 2]
     assert client.lrange(KEY, 0, -1) == [b"first", b"second"]
     assert client.lrange(KEY + b"2", 0, -1) == [b"other"]
     assert 0 < client.ttl(KEY) <= REPLY_SECONDS
-    assert [entry_id for entry_id, _ in client.xrange(store.keys.requests)] == ids[3:]
+    assert [entry_id for entry_id, _ in client.xrange(store.keys.requests)] == [left]
+
+
+def test_what_was_answered_is_not_answered_again(client, store):
+    answers = [Answer(request, KEY, b"{}", b"name", b"kept") for request in asked(client, store, 2)]
+    assert store.requests.answer(answers[:1]) == [1]
+    client.delete(store.keys.kept_answer(b"name"))
+    assert store.requests.answer(answers) == [0, 2]
+    assert client.get(store.keys.kept_answer(b"name")) == b"kept"
+    assert client.llen(KEY) == 2
+    assert store.requests.answer([]) == []
 
 
 def test_requests_that_want_no_reply_are_deleted_too(client, store):
-    last = client.xadd(store.keys.requests, {"x": 1})
-    store.requests.answer([], last)
+    (request,) = asked(client, store, 1)
+    assert store.requests.answer([Answer(request, b"", b"")]) == [1]
     assert client.xlen(store.keys.requests) == 0
 
 
 def test_a_reply_key_of_another_type_harms_no_other_reply(client, store):
     client.set(KEY, "a string")
-    last = client.xadd(store.keys.requests, {"x": 1})
-    store.requests.answer([(KEY, b"lost"), (KEY + b"2", b"kept")], last)
+    first, second = asked(client, store, 2)
+    wrong, right = store.requests.answer([Answer(first, KEY, b"lost"), Answer(second, KEY + b"2", b"kept")])
+    assert wrong.startswith(b"WRONGTYPE")
+    assert right == 1
     assert client.get(KEY) == b"a string"
     assert client.lrange(KEY + b"2", 0, -1) == [b"kept"]
     assert client.xlen(store.keys.requests) == 0
@@ -43,8 +62,25 @@ def test_a_reply_key_of_another_type_harms_no_other_reply(client, store):
 
 def test_of_replies_that_nobody_fetches_the_oldest_are_dropped(client, store, monkeypatch):
     monkeypatch.setattr(requests, "MAX_REPLIES", 3)
-    store.requests.answer([(KEY, b"%d" % i) for i in range(5)], b"1-0")
+    store.requests.answer([Answer(request, KEY, b"%d" % i) for i, request in enumerate(asked(client, store, 5))])
     assert client.lrange(KEY, 0, -1) == [b"2", b"3", b"4"]
+
+
+def test_each_answers_only_when_it_is_its_turn(client, store):
+    answer = [Answer(asked(client, store, 1)[0], KEY, b"{}")]
+    store.ownership.take_over()
+    token = store.ownership.token
+    assert store.requests.answer(answer) is None
+    assert store.requests.answer(answer, b"of another owner") is None
+    store.ownership.note_leaving(True)
+    assert store.requests.answer(answer, token) is None
+    store.ownership.note_leaving(False)
+    assert store.requests.answer(answer, dead=b"of another owner") is None
+    assert client.llen(KEY) == 0
+    assert store.requests.answer(answer, token) == [1]
+    assert store.requests.answer(answer, dead=token) == [0]
+    store.ownership.release()
+    assert store.requests.answer(answer) == [0]
 
 
 def test_the_number_of_waiting_requests_is_told_and_the_oldest_of_too_many_are_deleted(client, store):

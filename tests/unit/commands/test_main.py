@@ -13,6 +13,7 @@ from tests.command_line import invoke
 
 COMMANDS = [
     "acl",
+    "answer",
     "copy",
     "create",
     "delete",
