@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import re
 import resource
 import signal
 import sys
@@ -11,6 +12,7 @@ import click
 
 from learner import compiling
 from learner.commands.options import log_format_option, redis_option, to_json
+from learner.errors import show
 from learner.service import log
 from learner.service.flushing import HELD_SECONDS
 from learner.service.lease import LEASE_SECONDS
@@ -22,8 +24,21 @@ GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for
 SWITCH_SECONDS = 0.0005  # until another thread has its turn: one that writes commits holds up answers no longer
 
 
+def _require_pattern(context: click.Context, parameter: click.Parameter, pattern: str) -> str:
+    """Return a pattern that a model's name may match."""
+    if not re.fullmatch(r"[A-Za-z0-9_.*?\[\]!-]+", pattern):
+        raise click.BadParameter(f"must be a model's name, where * stands for anything (got {show(pattern)})")
+    return pattern
+
+
 @click.command()
-@click.option("--models", default="*", show_default=True, help="Which models: a name, where * stands for anything.")
+@click.option(
+    "--models",
+    default="*",
+    show_default=True,
+    callback=_require_pattern,
+    help="Which models: a name, where * stands for anything.",
+)
 @click.option("--max-models", default=1000, show_default=True, type=click.IntRange(min=1), help="How many, at most.")
 @redis_option
 @click.option(

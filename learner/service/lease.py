@@ -189,12 +189,12 @@ def process_name(pid: int | None = None) -> str:
 def process_ended(name: str) -> bool:
     """Tell whether a process is known to have ended: False, too, where that can't be seen, as on another machine."""
     words = name.split()
-    if len(words) != 4 or words[:2] != process_name().split()[:2] or not words[2].isdigit():
+    if len(words) != 4 or words[:2] != process_name().split()[:2] or not words[2].isdecimal():
         return False
     pid, start = words[2:]
     try:
         os.kill(int(pid), 0)  # which, unlike /proc, also finds processes that are hidden from us
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no pid is so large
         return True
     except PermissionError:
         pass

@@ -51,6 +51,20 @@ def test_a_password_file_that_others_may_read_is_warned_of_and_one_they_may_writ
             connection.credentials(where)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a file of root's")
+def test_a_file_that_root_lets_only_our_group_read_is_not_warned_of(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "password"
+    path.write_text("x\n")
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", str(path))
+    monkeypatch.setattr(os, "getuid", lambda: 10001)
+    for mode, warned in ((0o440, 0), (0o444, 1)):
+        path.chmod(mode)
+        connection._require_own.cache_clear()
+        assert connection.credentials("redis://127.0.0.1:1/0") == {"password": "x"}
+        assert capsys.readouterr().err.count("Warning: other users may read") == warned
+    connection._require_own.cache_clear()
+
+
 def test_a_wrong_password_is_not_shown_either(redis_url, start):
     port = urlsplit(redis_url).port
     process = start(f"redis://:{SECRET}@127.0.0.1:{port}/0", "worker", "m")

@@ -154,7 +154,7 @@ def answerers_killed_and_frozen(quick: bool) -> Row:
         same = digest(learned) == digest(model)
     words, passed, details = _judged(asker, n_exact, reader.scores)
     return Row(
-        f"answerers: {times // 2} times one killed, {times - times // 2} times one frozen, then all killed, under load",
+        f"answerers: {times // 2} killed and {times - times // 2} frozen, one after another, then all killed, under load",
         "every question answered once, or refused in words; each answer is that of its commit; same weights as without",
         f"{words}; hash {'equal' if same else 'different'}",
         passed and same and code == 0,

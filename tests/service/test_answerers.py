@@ -349,6 +349,23 @@ def test_a_stream_that_is_gone_or_something_else_is_survived(client, create, ans
     assert "must hold a stream" in capsys.readouterr().err
 
 
+def test_a_group_that_somebody_destroys_loses_nothing(client, shared, monkeypatch):
+    monkeypatch.setattr(sharing, "HOLD_SECONDS", -1.0)
+    queue = shared(lives=True).answering
+    for i in range(3):
+        ask(client, id=str(i))
+    queue.waiting.extend(queue.read(1))
+    client.xgroup_destroy(KEYS.requests, ANSWERERS)
+    assert queue._orphans_if_due() == []
+    queue._hold_if_due()
+    assert queue.sharing.claim([b"1-0"], 0) == []
+    ask(client, id="3")
+    other = shared(lives=True).answering
+    other.take(other.read(1))
+    queue.take([])
+    assert [reply["id"] for reply in answered(client, 4)] == ["0", "1", "2", "3"]
+
+
 # ---- as a worker answers ----
 def test_answers_are_kept_until_their_outcomes_come(client, create, serving, answering):
     model = create(featurizer="fields")

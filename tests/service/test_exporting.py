@@ -66,6 +66,12 @@ def scraped(client, create, serving):
     return text, float(head), scrape(where)
 
 
+def test_the_probes_of_the_manifests_are_answered(client):
+    where = serve_metrics("0", "m", lambda: [(Store(client, "m"), Counts())])
+    for path in ("/health", "/ready"):
+        assert "learner_worker_state" in scrape(where.replace("/metrics", path))
+
+
 def test_metrics_tell_what_the_worker_does(scraped):
     text, committed, after = scraped
     found = samples(text)

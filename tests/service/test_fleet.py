@@ -1,7 +1,9 @@
 """A fleet: many models in one process, in fair turns, shared with other processes by lease and cost."""
 
+import json
 import math
 import random
+import signal
 import threading
 from contextlib import contextmanager
 
@@ -86,7 +88,7 @@ def test_models_of_all_kinds_learn_in_one_process_as_in_workers_of_their_own(
         push(client, "d", BINARY)
         wait_until(lambda: n_learned(client, "d"))
         assert process.members.keys() == {*kinds, "d"}
-        assert [note.models for note in notes(client)] == [4]
+        wait_until(lambda: [note.models for note in notes(client)] == [4])
     for name, (_, examples) in kinds.items():
         models[name].learn_packed(b"".join(map(msgpack.packb, examples)))
         assert state_bytes(committed(name)) == state_bytes(models[name])
@@ -126,9 +128,12 @@ def test_a_stream_gone_bad_a_damaged_model_and_a_deleted_one_harm_no_other(clien
         wait_until(lambda: "gone" not in process.members)
         push(client, "good", BINARY)
         wait_until(lambda: n_learned(client, "good") == 3)
+        create("gone")  # again: as a new model, it waits for nothing
+        wait_until(lambda: "gone" in process.members)
     told = capsys.readouterr().err
     assert "model 'broken' can't be worked: spec of 'broken'" in told
     assert "event=answering_only model=bad" in told
+    assert "model 'gone' can't be worked" not in told
 
 
 def test_a_model_that_an_administrator_had_for_a_moment_is_taken_up_again(client, create, fleet, committed, capsys):
@@ -236,9 +241,118 @@ def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, mon
     assert all(Store(client, name).ownership.read().fields.get("worker") is None for name in names)
 
 
+def test_while_a_primary_of_a_cluster_hangs_models_at_the_others_learn_and_give_signs_of_life(cluster, monkeypatch):
+    monkeypatch.setattr(fleets, "CONTROL_SECONDS", 0.05)
+    url = f"{cluster.url}?socket_timeout=0.3"
+    client, names = connect(url, 10), [f"hangs{i}" for i in range(6)]
+    places = {name: cluster.primary(name) for name in names}
+    for name in names:
+        assert Store(client, name).create(Model(seed=SEED).to_spec())
+    process = Fleet(client, url, "hangs*", 10, held_seconds=math.inf, commit_seconds=0.0, lease_seconds=0.5)
+    thread = threading.Thread(target=process.run, daemon=True)
+    thread.start()
+    hanging = places[names[0]]
+    others = [Store(client, name) for name in names if places[name] is not hanging]
+    try:
+        wait_until(lambda: len(process.members) == 6 and all(each.place for each in process.members.values()))
+        hanging.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: process._parked)
+        signs = {store: store.ownership.read().sign for store in others}
+        for store in others:
+            push(store.client, store.keys.model, BINARY)
+        wait_until(lambda: all(store.stream.committed_position().passed == 1 for store in others))
+        wait_until(lambda: all(store.ownership.read().sign != signs[store] for store in others))
+        assert process._parked
+        hanging.process.send_signal(signal.SIGCONT)
+        for name in names:
+            store = Store(client, name)
+            wait_until(lambda: push(store.client, name, BINARY) or store.stream.committed_position().passed > 1)  # noqa: B023
+        assert not process._parked
+    finally:
+        hanging.process.send_signal(signal.SIGCONT)
+        process.stop()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_process_whose_connections_all_end_again_and_again_goes_on(client, create, fleet, monkeypatch):
+    monkeypatch.setattr(
+        fleets, "SPARE_CONNECTIONS", 20
+    )  # each end makes two anew for each model: soon more than so many
+    names = ["a", "b", "c"]
+    for name in names:
+        create(name)
+    with fleet(most=3) as process:
+        wait_until(lambda: len(process.members) == 3)
+        for n in range(1, 9):
+            client.client_kill_filter(_type="normal", skipme=True)
+            for name in names:
+                push(client, name, BINARY)
+            wait_until(lambda: all(n_learned(client, name) == n for name in names))  # noqa: B023
+        assert process.members.keys() == set(names)
+
+
+def test_whatever_is_in_the_keys_ends_no_process_and_harms_no_other_model(client, create, fleet, capsys):
+    for name in ("good", "epoch", "owner", "requests", "later"):
+        create(name)
+    with fleet(most=4) as process:
+        wait_until(lambda: len(process.members) == 4)
+        client.delete(FLEET)
+        client.set(FLEET, "no hash")
+        client.hset(Keys("epoch").owner, "epoch", "no number")
+        for key in (Keys("owner").owner, Keys("requests").requests):
+            client.delete(key)
+            client.set(key, "something else")
+        wait_until(lambda: "can't know of others: key learner:fleet must be" in capsys.readouterr().err)
+        wait_until(lambda: not process.members.keys() & {"epoch", "owner"})
+        taken = next(iter(process.members.keys() - {"requests"}))
+        push(client, taken, BINARY)
+        wait_until(lambda: n_learned(client, taken) == 1)
+        client.delete(FLEET)
+
+
+def test_an_error_while_other_models_are_answered_meanwhile_costs_only_the_model_that_has_it(
+    client, redis_url, create, fleet, capsys
+):
+    create("flooded")
+    create("broken")
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 2)
+
+        def answer():
+            raise ValueError("a defect")
+
+        process.members["broken"].worker.answer_meanwhile = answer
+        n = 0
+        while "broken" in process.members and n < 1000:
+            n += 1
+            push(client, "flooded", BINARY * 40)
+            client.xadd(Keys("broken").requests, {"features": msgpack.packb({"n1": 1.0})})
+        wait_until(lambda: n_learned(client, "flooded") == n, 60.0)
+        assert process.members.keys() == {"flooded"}
+    assert "model=broken code=2" in capsys.readouterr().err
+
+
+def test_the_heart_goes_on_while_the_server_is_away(client, create, fleet):
+    create("m")
+    with fleet(lease_seconds=0.5) as process:
+        wait_until(lambda: "m" in process.members)
+        heart = process.heart
+        away, there = connect("redis://127.0.0.1:1", 1), heart._client
+        heart._client = lambda: away
+        process.members["m"].worker.store.processes._noted_at = -math.inf  # its note is due
+        heart.beat(0.1)
+        heart._client = there
+        push(client, "m", BINARY)
+        wait_until(lambda: n_learned(client, "m") == 1)
+
+
 def test_notes_of_others_are_read_with_care(client):
     note = Note("a", "", "here", 1, "*", 2, 10, 0.5, 5.0)
     write_note(client, note)
+    good = json.loads(client.hget(FLEET, "a"))
+    odd = {"models": -1, "most": 1e3, "cost": math.nan, "lease": math.inf, "pid": 10**400, "seen": good["seen"] + 60}
+    client.hset(FLEET, mapping={field: json.dumps(good | {field: value}) for field, value in odd.items()})
     client.hset(FLEET, mapping={"b": b"\xff", "c": b"[]", "d": b'{"name": 7}'})
     assert [each.name for each in notes(client)] == ["a"]
     assert client.hkeys(FLEET) == [b"a"]

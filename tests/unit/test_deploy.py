@@ -1,14 +1,18 @@
+import json
 import re
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
-from learner.commands import main
+from learner.commands import COMMANDS, main
+from learner.commands.fleet import DRAIN_SECONDS
 from learner.commands.models import status
 from learner.commands.probes import PROBE_SECONDS
+from learner.service.wire import Keys
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNIT = "learner-worker@.service"
@@ -62,19 +66,49 @@ def test_the_health_check_is_a_probe_that_our_command_knows():
     assert int(check["timeout"].removesuffix("s")) > PROBE_SECONDS
 
 
+# ---- Kubernetes ----------------------------------------------------------------------------------------------------------
+KUBERNETES = DEPLOY / "kubernetes"
+MANIFESTS = ["answerers.yaml", "create.yaml", "fleet.yaml", "keda.yaml", "metrics.yaml", "valkey.yaml", "worker.yaml"]
+OURS = {
+    "answerers.yaml": "answer",
+    "create.yaml": "create",
+    "fleet.yaml": "fleet",
+    "worker.yaml": "worker",
+}  # their commands
+TO_COME = {"answer"}  # commands that need not be there yet
+KEDA = json.loads((Path(__file__).parent / "keda.json").read_text(encoding="utf-8"))
+
+
 def objects(name):
     """The objects of a file of Kubernetes, by kind."""
     yaml = pytest.importorskip("yaml")
-    return {each["kind"]: each for each in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text())}
+    return {each["kind"]: each for each in yaml.safe_load_all((KUBERNETES / name).read_text())}
+
+
+def workload(name):
+    """The object of a file that has pods."""
+    (found,) = (each for each in objects(name).values() if "template" in each.get("spec", {}))
+    return found
 
 
 def pod_of(name):
     """What the pods of a file are."""
-    (pod,) = (each["spec"]["template"]["spec"] for each in objects(name).values() if "template" in each.get("spec", {}))
-    return pod
+    return workload(name)["spec"]["template"]["spec"]
 
 
-@pytest.mark.parametrize("name", ["create.yaml", "valkey.yaml", "worker.yaml"])
+def container_of(name):
+    """The only container of a file's pods."""
+    (container,) = pod_of(name)["containers"]
+    return container
+
+
+def test_every_file_of_kubernetes_is_checked_and_in_the_page():
+    page = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    assert sorted(path.name for path in KUBERNETES.iterdir()) == MANIFESTS
+    assert not [name for name in MANIFESTS if f"kubernetes/{name}" not in page and f"`{name}`" not in page]
+
+
+@pytest.mark.parametrize("name", [name for name in MANIFESTS if name != "keda.yaml"])
 @pytest.mark.parametrize("version", ["1.28", "1.31"])
 def test_kubernetes_knows_every_field(name, version):
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
@@ -82,18 +116,34 @@ def test_kubernetes_knows_every_field(name, version):
         assert kubernetes_validate.validate(each, version, strict=True) == version
 
 
-def test_every_file_of_kubernetes_is_checked():
-    assert sorted(path.name for path in (DEPLOY / "kubernetes").iterdir()) == [
-        "create.yaml",
-        "valkey.yaml",
-        "worker.yaml",
-    ]
+def test_keda_knows_every_field():
+    jsonschema = pytest.importorskip("jsonschema")  # kubernetes-validate needs it, too
+    found = objects("keda.yaml")
+    for kind, each in found.items():
+        jsonschema.Draft202012Validator(KEDA[kind]).validate(each)
+    (trigger,) = found["ScaledObject"]["spec"]["triggers"]
+    fields = KEDA[trigger["type"]]
+    assert set(trigger["metadata"]) <= set(fields["metadata"])
+    assert {each["parameter"] for each in found["TriggerAuthentication"]["spec"]["secretTargetRef"]} <= set(
+        fields["parameters"]
+    )
+    trigger["metadata"]["streamLength"] = 100  # a number is no text
+    with pytest.raises(jsonschema.ValidationError, match="is not of type 'string'"):
+        jsonschema.Draft202012Validator(KEDA["ScaledObject"]).validate(found["ScaledObject"])
 
 
-@pytest.mark.parametrize("name", ["create.yaml", "valkey.yaml", "worker.yaml"])
+def test_keda_scales_answerers_alone_by_the_questions_of_their_model():
+    scaled, secret = objects("keda.yaml")["ScaledObject"], objects("keda.yaml")["TriggerAuthentication"]
+    (trigger,) = scaled["spec"]["triggers"]
+    assert scaled["spec"]["scaleTargetRef"] == {"name": workload("answerers.yaml")["metadata"]["name"]}
+    assert trigger["metadata"]["stream"] == Keys(container_of("answerers.yaml")["args"][1]).requests
+    assert "consumerGroup" not in trigger["metadata"]  # or it would be the lag, which the server often doesn't know
+    assert trigger["authenticationRef"] == {"name": secret["metadata"]["name"]}
+
+
+@pytest.mark.parametrize("name", [*OURS, "valkey.yaml"])
 def test_pods_have_no_rights_and_a_read_only_root(name):
-    pod = pod_of(name)
-    (container,) = pod["containers"]
+    pod, container = pod_of(name), container_of(name)
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["enableServiceLinks"] is pod["automountServiceAccountToken"] is False
     assert container["securityContext"] == {
@@ -102,35 +152,95 @@ def test_pods_have_no_rights_and_a_read_only_root(name):
         "capabilities": {"drop": ["ALL"]},
     }
     assert container["resources"]["limits"]["memory"]
-    assert all("value" not in each for each in container["env"] if "REDIS" in each["name"])  # but from the secret
 
 
-def test_the_pods_are_of_the_images_user_and_version():
+@pytest.mark.parametrize("name", OURS)
+def test_the_password_comes_in_a_file_that_is_the_users_alone(name):
+    pod, container = pod_of(name), container_of(name)
+    values = {each["name"]: each.get("value") for each in container["env"]}
+    assert values["REDIS_URL"] is None  # but from the secret
+    (mount,) = (each for each in container["volumeMounts"] if each["name"] == "password")
+    (volume,) = (each["secret"] for each in pod["volumes"] if each["name"] == "password")
+    assert values["REDIS_PASSWORD_FILE"] == f"{mount['mountPath']}/{volume['items'][0]['path']}"
+    assert volume["defaultMode"] == 0o440
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_pods_are_of_the_images_user_and_version(name):
     version = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["version"]
-    for name in ("create.yaml", "worker.yaml"):
-        pod = pod_of(name)
-        assert f"USER {pod['securityContext']['runAsUser']}" in lines("Dockerfile")
-        assert pod["containers"][0]["image"].endswith(f"/learner:{version}")
+    assert f"USER {pod_of(name)['securityContext']['runAsUser']}" in lines("Dockerfile")
+    assert container_of(name)["image"].endswith(f"/learner:{version}")
 
 
-def test_two_pods_share_a_model_and_their_probes_are_for_their_own_worker():
-    worker = objects("worker.yaml")
-    deployment, budget = worker["Deployment"]["spec"], worker["PodDisruptionBudget"]["spec"]
-    pod = deployment["template"]
-    assert (deployment["replicas"], budget["minAvailable"]) == (2, 1)
-    assert deployment["selector"] == budget["selector"] == {"matchLabels": pod["metadata"]["labels"]}
-    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-    (container,) = pod["spec"]["containers"]
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert checked(container[probe]["exec"]["command"]) == ("live", True)  # one that waits is fine, too
-        assert container[probe]["timeoutSeconds"] > PROBE_SECONDS
+@pytest.mark.parametrize("name", OURS)
+def test_the_pods_commands_are_ours(name):
+    container = container_of(name)
+    command, *words = container["args"]
+    assert command == OURS[name]
+    if command in TO_COME and command not in COMMANDS:
+        pytest.skip(f"learner {command} is to come")
+    parsed = main.get_command(None, command)
+    parsed.make_context(command, [*words], click.Context(main, **main.context_settings))
+    known = {option.envvar for option in parsed.params} | {"REDIS_PASSWORD_FILE"}
+    assert {each["name"] for each in container["env"]} <= known
 
 
-def test_the_pods_options_are_the_workers():
-    (container,) = pod_of("worker.yaml")["containers"]
-    options = {option.envvar for option in main.get_command(None, "worker").params}
-    assert {each["name"] for each in container["env"]} <= options
-    assert container["args"] == ["worker", "spam"]
+def selected(selector):
+    """The names of the workloads whose pods a selector finds."""
+    wanted = selector["matchLabels"].items()
+    pods = {name: workload(name)["spec"]["template"]["metadata"]["labels"] for name in [*OURS, "valkey.yaml"]}
+    return [name for name, labels in pods.items() if wanted <= labels.items()]
+
+
+@pytest.mark.parametrize("name", ["answerers.yaml", "fleet.yaml", "valkey.yaml", "worker.yaml"])
+def test_selectors_find_a_workloads_own_pods_and_no_others(name):
+    spec = workload(name)["spec"]
+    selectors = [
+        spec["selector"],
+        *(each["labelSelector"] for each in pod_of(name).get("topologySpreadConstraints", [])),
+    ]
+    if budget := objects(name).get("PodDisruptionBudget"):
+        selectors.append(budget["spec"]["selector"])
+    assert [selected(selector) for selector in selectors] == [[name]] * len(selectors)
+
+
+def test_prometheus_may_reach_all_who_serve_metrics():
+    policy = objects("metrics.yaml")["NetworkPolicy"]["spec"]
+    assert {port["port"] for port in policy["ingress"][0]["ports"]} == {"metrics"}
+    serving = [
+        name for name in OURS if {"name": "metrics", "containerPort": 9100} in container_of(name).get("ports", [])
+    ]
+    assert selected(policy["podSelector"]) == serving == ["answerers.yaml", "fleet.yaml", "worker.yaml"]
+    for name in serving:
+        assert {"name": "LEARNER_METRICS", "value": "0.0.0.0:9100"} in container_of(name)["env"]
+
+
+@pytest.mark.parametrize("name", ["answerers.yaml", "fleet.yaml", "worker.yaml"])
+def test_probes_ask_the_pods_own_process(name):
+    container = container_of(name)
+    for probe in (container[kind] for kind in ("startupProbe", "readinessProbe", "livenessProbe")):
+        if "exec" in probe:
+            assert checked(probe["exec"]["command"]) == ("live", True)  # one that waits is fine, too
+            assert probe["timeoutSeconds"] > PROBE_SECONDS
+        else:
+            assert probe["httpGet"]["port"] in {port["name"] for port in container["ports"]}
+            assert probe["httpGet"]["path"] in ("/health", "/ready")
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("answerers.yaml", 30), ("fleet.yaml", DRAIN_SECONDS + 5), ("worker.yaml", 30)]
+)
+def test_what_is_in_hand_has_its_time(name, seconds):
+    assert pod_of(name)["terminationGracePeriodSeconds"] >= seconds
+
+
+@pytest.mark.parametrize("name", ["answerers.yaml", "fleet.yaml", "worker.yaml"])
+def test_an_update_and_a_drain_of_nodes_leave_one_of_two(name):
+    spec, budget = workload(name)["spec"], objects(name)["PodDisruptionBudget"]["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert 1 in (budget.get("minAvailable"), budget.get("maxUnavailable"))
 
 
 def test_the_last_commit_has_its_time():

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -27,7 +27,7 @@ from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service import log
 from learner.service.answering import MEANWHILE_SECONDS
 from learner.service.fleet.hearts import FleetHeart
-from learner.service.fleet.member import LAST_PAUSE_SECONDS, Member
+from learner.service.fleet.member import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Member
 from learner.service.fleet.sharing import Part, n_to_take, surplus
 from learner.service.fleet.vacancies import Vacancies
 from learner.service.flushing import HELD_SECONDS
@@ -38,7 +38,12 @@ from learner.service.store import Store, connection, embedded, fleets, registry
 from learner.service.store.link import Lines
 from learner.service.store.ownership import Owner
 from learner.service.store.waking import Waking
+from learner.service.wire import FLEET
 from learner.service.working import Worker
+from learner.service.writing import Writer
+
+if TYPE_CHECKING:
+    from learner.service.store.topology import Address
 
 __all__ = ["CONNECTIONS", "Fleet", "connect"]
 
@@ -97,6 +102,7 @@ class Fleet:
     ) -> None:
         self.client = client
         self.redis_url = redis_url
+        self._url = embedded.find(redis_url)
         self.pattern = pattern
         self.most = most
         self.commit_seconds = self._least_commit_seconds = commit_seconds
@@ -107,7 +113,8 @@ class Fleet:
         self.lines = Lines()
         self.heart = FleetHeart(lambda: self.client)
         self.name = token_hex(8)
-        self._heartbeat = heart_of(connection.address(client)).add(self.heart, lease_seconds)
+        self._beating = heart_of(connection.address(client))
+        self._heartbeat = self._beating.add(self.heart, lease_seconds)
         self._vacancies = Vacancies(self.lines)
         self._taker = ThreadPoolExecutor(1, "taking")
         self._looker = ThreadPoolExecutor(1, "looking")
@@ -125,7 +132,9 @@ class Fleet:
         self._named_at = -NAMES_SECONDS
         self._controlled_at = -CONTROL_SECONDS
         self._n_commits = self._commit_sum = 0.0
+        self._parked: dict[Address | None, Future[None]] = {}  # primaries that gave no answer, until they do
         self._said: dict[str, float] = {}
+        self._given_up: dict[str, int] = {}  # at the end, with how many examples they had learned
 
     def stop(self) -> None:
         """Have it give up all models, with everything committed."""
@@ -148,9 +157,8 @@ class Fleet:
                 self._wait()
                 self._give_turns()
         finally:
-            examples = [member.worker.model.n_examples for member in self.members.values()]
             self._drain()
-        return {"models": len(examples), "examples": sum(examples)}
+        return {"models": len(self._given_up), "examples": sum(self._given_up.values())}
 
     def _wait(self) -> None:
         """Wait until something comes, or is due."""
@@ -177,6 +185,8 @@ class Fleet:
         asked: dict[Member, None] = {}
         for key, _ in self._selector.select(seconds):
             member, waking = key.data
+            if waking.descriptor < 0:  # what came for the model before was a trouble, which has closed it
+                continue
             self._forget(waking)
             try:
                 waking.end()
@@ -199,7 +209,11 @@ class Fleet:
             some.append(self._going_on.popleft())
         for member in some:
             member.is_queued = False
-            if self.members.get(member.model) is member and not self.stopping:
+            if self.members.get(member.model) is not member or self.stopping:
+                continue
+            if self._is_parked(member):
+                self._due_in(member, FIRST_PAUSE_SECONDS)
+            else:
                 self._give_turn(member)
             self.answer_others()
 
@@ -212,7 +226,7 @@ class Fleet:
         except FencedError as error:
             self._lose(member, error, retry_seconds=0.0)
         except redis.RedisError as error:
-            if connection.passing_trouble(error):
+            if _passing(error):
                 self._pause(member, error)
             else:
                 self._answer_only(member, error)
@@ -254,17 +268,51 @@ class Fleet:
 
     def _answer(self, member: Member) -> None:
         """Answer the requests that have come for a model, and have it be woken when more come before its turn."""
-        member.worker.answer_meanwhile()
-        with contextlib.suppress(redis.RedisError):  # its turn has the same trouble
+        try:
+            member.worker.answer_meanwhile()
             self._wake_on(member, member.wait_for_requests())
+        except redis.RedisError:  # its turn has the same trouble
+            pass
+        except Exception as error:  # noqa: BLE001  (no other model is to suffer)
+            self._lose(member, error)
 
     # ---- troubles ----
-    def _pause(self, member: Member, error: redis.RedisError) -> None:
+    def _pause(self, member: Member, error: Exception) -> None:
         """Have a model wait after a trouble of its server that passes."""
         self._end_waiting(member)
-        self._say("retry", f"{member.server}: {connection.passing_trouble(error)}, trying again ({error})", "warning")
+        self._say_again(f"{member.server}: ", error)
         self._due_in(member, member.pause())
+        self._park(member)
         self._find_server()
+
+    def _park(self, member: Member) -> None:
+        """Give no turn to the models at a member's primary of a cluster until it answers, or another one in its place.
+
+        While it hangs, each turn there would keep the models at the others waiting.
+        """
+        if (place := member.place) is None or place in self._parked:
+            return
+        self._parked[place] = Writer().submit(functools.partial(self._wait_for_answer, member))
+        for each in self.members.values():
+            if each.place == place:
+                self._end_waiting(each)
+                each.worker.store.find_anew()
+
+    def _wait_for_answer(self, member: Member) -> None:
+        """Wait, in a thread of its own, until a model's server answers."""
+        while not self.stopping:
+            with contextlib.suppress(redis.RedisError):
+                member.worker.store.exists(member.model)
+                return
+            time.sleep(FIRST_PAUSE_SECONDS)
+
+    def _is_parked(self, member: Member) -> bool:
+        """Tell whether a model's server has still to answer."""
+        answer = self._parked.get(member.place)
+        if answer is None or not answer.done():
+            return answer is not None
+        del self._parked[member.place]
+        return False
 
     def _end_waiting(self, member: Member) -> None:
         for waking in (member.examples, member.requests):
@@ -273,21 +321,24 @@ class Fleet:
 
     def _find_server(self) -> None:
         """Use the server's new address, if it is an embedded one that was started again."""
-        url = embedded.find(self.redis_url)
-        if url is None or connection.address(client := connect(url, self.most)) == connection.address(self.client):
+        url = None
+        with contextlib.suppress(LearnerError, OSError):
+            url = embedded.find(self.redis_url)
+        if url is None or url == self._url:
             return
-        self.client = client
+        self._url, self.client = url, connect(url, self.most)
         for member in self.members.values():
-            member.worker.store.client = client
+            member.worker.store.client = self.client
 
     def _answer_only(self, member: Member, error: Exception) -> None:
         """Have a model whose stream has gone bad answer from its last commit."""
         try:
             member.answer_only(error)
-        except redis.RedisError as trouble:
-            self._pause(member, trouble)
         except Exception as trouble:  # noqa: BLE001  (no other model is to suffer)
-            self._lose(member, trouble)
+            if _passing(trouble):
+                self._pause(member, trouble)
+            else:
+                self._lose(member, trouble)
         else:
             self._queue(member)
 
@@ -296,20 +347,27 @@ class Fleet:
         self.members.pop(member.model, None)
         self._end_waiting(member)
         member.worker.owning.close()
-        if retry_seconds:
-            self._retry_at[member.model] = time.monotonic() + retry_seconds
         code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
         with contextlib.suppress(redis.RedisError):
+            if not member.worker.store.exists(member.model):
+                retry_seconds = 0.0  # it may be made again soon
             if isinstance(error, FencedError) and member.worker.store.ownership.is_lent():
                 code, text = 0, "an administrator has the model for a moment"
+        if retry_seconds:
+            self._retry_at[member.model] = time.monotonic() + retry_seconds
         note_stop(member.worker.store, code, text)
         with contextlib.suppress(redis.RedisError, LearnerError):  # nobody has to wait for its silence
             member.worker.owning.release()
 
+    def _say_again(self, where: str, error: BaseException) -> None:
+        """Say that something is tried again after an error."""
+        trouble = f"{words}, " if (words := _passing(error)) else ""
+        self._say("retry", f"{where}{trouble}trying again ({_words(error)})", "warning")
+
     def _say(self, event: str, text: str, level: str = "info", **figures: Any) -> None:
         """Write a line of the fleet's own into the log, the same one not again for a while."""
         now = time.monotonic()
-        if now - self._said.get(text, -REMIND_SECONDS) >= REMIND_SECONDS:
+        if text not in self._said:
             self._said[text] = now
             log.line(event, f"fleet of {self.pattern}: {text}", level, **figures)
 
@@ -341,8 +399,7 @@ class Fleet:
             if future.cancelled():
                 continue
             if error := future.exception():
-                passes = isinstance(error, redis.RedisError) and connection.passing_trouble(error)
-                self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if passes else RETRY_SECONDS)
+                self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if _passing(error) else RETRY_SECONDS)
                 self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
             elif member := future.result():
                 member.worker.committing.commit_seconds = self.commit_seconds
@@ -357,12 +414,14 @@ class Fleet:
         self._controlled_at = now
         if self._heartbeat.problem:
             raise self._heartbeat.problem
+        self._retry_at = {name: at for name, at in self._retry_at.items() if at > now}
+        self._said = {text: at for text, at in self._said.items() if now - at < REMIND_SECONDS}
         for member in self.members.values():
             member.measure(seconds)
         self._pace_commits(seconds)
         if self._looking is None:
-            retried = {name for name, at in self._retry_at.items() if at > now}
-            self._looking = self._looker.submit(self._look, retried | self.members.keys() | self._taken.keys())
+            own = self._retry_at.keys() | self.members.keys() | self._taken.keys()
+            self._looking = self._looker.submit(self._look, own)
 
     def _pace_commits(self, seconds: float) -> None:
         """Have commits come less often while writing them takes too much of the time."""
@@ -379,9 +438,19 @@ class Fleet:
             self._named_at = time.monotonic()
             self._named = set(fnmatch.filter(registry.registered(self.client), self.pattern))
         vacant = self._vacancies.look(self.client, sorted(self._named - own))
-        self._write_note()
-        notes = fleets.notes(self.client)
-        return vacant, [note for note in notes if note.pattern == self.pattern and note.name != self.name]
+        return vacant, self._others()
+
+    def _others(self) -> list[fleets.Note]:
+        """Write this process's note, and return those of the others with its pattern; none, if there can't be notes."""
+        try:
+            self._write_note()
+            notes = fleets.notes(self.client)
+        except redis.ResponseError as error:
+            if _passing(error):
+                raise
+            self._say("unshared", f"can't know of others: key {FLEET} must be readable and a hash ({error})", "error")
+            return []
+        return [note for note in notes if note.pattern == self.pattern and note.name != self.name]
 
     def _share_when_seen(self) -> None:
         """Take models that nobody works, or give some back, once it is known what the others do."""
@@ -389,9 +458,7 @@ class Fleet:
             return
         looked, self._looking = self._looking, None
         if error := looked.exception():
-            if not isinstance(error, redis.RedisError) or connection.passing_trouble(error) is None:
-                raise error
-            self._say("retry", f"{connection.passing_trouble(error)}, trying again ({error})", "warning")
+            self._say_again("", error)
             self._find_server()
             return
         vacant, others = looked.result()
@@ -430,9 +497,15 @@ class Fleet:
         try:
             member.finish()
         except Exception as error:  # noqa: BLE001  (no other model is to suffer)
-            self._lose(member, error)
+            if _passing(error) and member.worker.committing.n_uncommitted:
+                member.worker.stopping = False
+                self._pause(member, error)
+            else:
+                self._lose(member, error)
             return
         self.members.pop(member.model, None)
+        if self.stopping:
+            self._given_up[member.model] = member.worker.model.n_examples
         note_stop(member.worker.store, 0, f"{reason}; {member.worker.learned}")
 
     # ---- the end ----
@@ -442,19 +515,37 @@ class Fleet:
         return sum(member.worker.committing.n_uncommitted for member in self.members.values())
 
     def _drain(self) -> None:
-        """Give up all models, those with nothing to commit first."""
-        self.stopping = True
+        """Give up all models, and wait for those that are being taken over."""
+        is_patient, self.stopping = self.stopping, True
         for future in self._taken.values():
             future.cancel()
+        self._finish_all(is_patient)
         self._taker.shutdown()
         self._looker.shutdown()
         self._adopt()
-        for member in sorted(self.members.values(), key=lambda member: member.worker.committing.n_uncommitted):
-            self._finish(member, "the fleet's process was asked to stop")
-        heart_of(connection.address(self.client)).remove(self._heartbeat)
+        self._finish_all(is_patient)
+        self._beating.remove(self._heartbeat)
         with contextlib.suppress(redis.RedisError):
             fleets.drop_note(self.client, self.name)
         self._selector.close()
+
+    def _finished_at(self, member: Member) -> tuple[bool, int]:
+        return self._is_parked(member), member.worker.committing.n_uncommitted
+
+    def _finish_all(self, is_patient: bool) -> None:
+        """Give up all models, those with nothing to commit first; while the server is away, try again."""
+        while self.members:
+            for member in sorted(self.members.values(), key=self._finished_at):
+                self._finish(member, "the fleet's process was asked to stop")
+            if not is_patient:
+                break
+            if self.members:
+                time.sleep(FIRST_PAUSE_SECONDS)
+
+
+def _passing(error: BaseException) -> str | None:
+    """Return in words why trying again may help; None: it would not."""
+    return connection.passing_trouble(error) if isinstance(error, redis.RedisError) else None
 
 
 def _words(error: BaseException) -> str:

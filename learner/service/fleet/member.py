@@ -2,14 +2,19 @@
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from learner.errors import FencedError
 from learner.service.fleet.sharing import IDLE_COST
 from learner.service.store import connection
+from learner.service.store.cluster import primary
 from learner.service.store.waking import Waking
 from learner.service.working import Turns, Worker
 
-__all__ = ["LAST_PAUSE_SECONDS", "Member"]
+if TYPE_CHECKING:
+    from learner.service.store.topology import Address
+
+__all__ = ["FIRST_PAUSE_SECONDS", "LAST_PAUSE_SECONDS", "Member"]
 
 TURN_SECONDS = 0.02  # that a turn takes while many examples wait, about
 MEMORY_SECONDS = 10.0  # over which a cost is a mean, about
@@ -30,6 +35,8 @@ class Member:
         The share of a processor that its turns took lately, with `IDLE_COST`.
     due : float
         By `time.monotonic`: when its next turn comes even if nothing comes for it.
+    place : Address or None
+        Of a cluster the primary at which it had its last turn.
     is_queued : bool
         Whether its next turn comes soon.
     examples, requests : Waking
@@ -42,6 +49,7 @@ class Member:
         self.examples, self.requests = Waking(client, keys.examples), Waking(client, keys.requests)
         self.cost = IDLE_COST
         self.due = math.inf
+        self.place: Address | None = None
         self.is_queued = False
         self._turns: Turns | None = None
         self._only_answers = False
@@ -79,6 +87,7 @@ class Member:
         self.worker.reading.took(took, TURN_SECONDS)
         self._busy_seconds += took
         self._pause_seconds = 0.0
+        self.place = primary(self.worker.store.client)
         return 0.0 if seconds is None else seconds
 
     def answer_only(self, error: Exception) -> None:

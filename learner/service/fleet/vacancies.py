@@ -41,7 +41,9 @@ class Vacancies:
         self._keep(client, names)
         signs = fleets.signs(client, list(self._stores.values()))
         now, ended = time.monotonic(), dict[str, bool]()
-        changed = [name for name, sign in signs.items() if not self._is_known(name, sign)]
+        changed = {name for name, sign in signs.items() if not self._is_known(name, sign)}
+        for name in changed & self._owners.keys():
+            del self._owners[name]
         self._owners |= fleets.owners(client, [self._stores[name] for name in changed])
         vacant: dict[str, Owner] = {}
         for name, sign in signs.items():

@@ -17,7 +17,7 @@ from redis.exceptions import NoPermissionError
 from learner.errors import LearnerError, MissingError, SpecError, StoreError
 from learner.service.store import candidates, status
 from learner.service.store.attempts import Attempts
-from learner.service.store.cluster import is_of_one, towards
+from learner.service.store.cluster import find_anew, is_of_one, towards
 from learner.service.store.kept import KeptAnswers
 from learner.service.store.link import LastCommit, Lines, Link
 from learner.service.store.moving import moved_to
@@ -110,6 +110,11 @@ class Store:
     def client(self, client: "redis.Redis") -> None:
         self._link.client = towards(client, self.keys.spec)
         self._link.lines.forget()
+
+    def find_anew(self) -> None:
+        """Find the server anew, over new connections, when it is used next: it gave no answer."""
+        self._link.lines.close(self.client)
+        find_anew(self.client)
 
     @property
     def keys(self) -> Keys:

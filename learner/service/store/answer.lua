@@ -29,21 +29,23 @@ local function keep(key, name, data)
   end
 end
 
+local lists = {} -- that stay for so long already
 local function send(list, reply)
   local length = redis.pcall('RPUSH', list, reply)
   if type(length) == 'table' then return length.err end
-  redis.call('EXPIRE', list, ARGV[4])
+  if not lists[list] then redis.call('EXPIRE', list, ARGV[4]) end
+  lists[list] = true
   if length > tonumber(ARGV[5]) then redis.call('LTRIM', list, -ARGV[5], -1) end
   return length
 end
 
-local results, ends = {}, false
+local results, done, ends = {}, {}, false
 for i = 1, (#ARGV - 6) / 4 do
   local id, reply, name, data = unpack(ARGV, 4 * i + 3, 4 * i + 6)
   local list, key = KEYS[2 * i + 3], KEYS[2 * i + 4]
   local result = 0
   if redis.call('XDEL', requests, id) == 1 then
-    redis.call('XACK', requests, ARGV[3], id)
+    done[#done + 1] = id
     if key ~= requests then
       local is_kept, why = pcall(keep, key, name, data) -- a key that holds something else must not keep the reply
       if not is_kept then trouble = type(why) == 'table' and why.err or why end
@@ -53,6 +55,7 @@ for i = 1, (#ARGV - 6) / 4 do
   end
   results[#results + 1] = result
 end
+for i = 1, #done, 1000 do redis.call('XACK', requests, ARGV[3], unpack(done, i, math.min(i + 999, #done))) end
 if ends and redis.call('XLEN', requests) == 0 then -- after the last possible id nothing can be added: it begins anew
   redis.call('DEL', requests)
   redis.call('XGROUP', 'CREATE', requests, ARGV[6], '0', 'MKSTREAM')

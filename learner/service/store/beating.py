@@ -1,10 +1,11 @@
 """Signs of life of many owners in one process: one script for many models, where they are in one slot or on a single server."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import redis
-from redis.exceptions import NoPermissionError
 
+from learner.errors import LearnerError
 from learner.service.store.cluster import together
 from learner.service.store.paging import pages
 from learner.service.store.processes import NOTE_SECONDS, server_time
@@ -41,7 +42,7 @@ def beat(client: Any, stores: "Sequence[Store]", seconds: float) -> dict[str, Ex
     for there, some in _grouped(client, stores):
         try:
             problems |= _beat(there, some, seconds)
-        except redis.RedisError:  # the loop has the same trouble, and reports it
+        except (redis.RedisError, LearnerError):  # the loop has the same trouble, and reports it
             continue
     return problems
 
@@ -70,21 +71,19 @@ def _beat(client: Any, stores: "Sequence[Store]", seconds: float) -> dict[str, E
 def renew_notes(client: Any, stores: "Sequence[Store]") -> None:
     """Renew the notes of many owners that are due, as `Processes.renew_if_due` does: TIME, EVAL."""
     due = [store for store in stores if store.processes.is_due]
-    now = server_time(client) if due else 0.0
     for there, some in _grouped(client, due):
-        notes = [part for store in some for part in store.processes.renewed(now)]
         keys = [store.keys.workers for store in some]
-        try:
+        with contextlib.suppress(redis.RedisError):  # the loop has the same trouble; or the access rules allow no notes
+            now = server_time(there)
+            notes = [part for store in some for part in store.processes.renewed(now)]
             there.eval(script("renew.lua"), len(keys), *keys, NOTE_SECONDS, *notes)
-        except (NoPermissionError, redis.ConnectionError, redis.TimeoutError):
-            continue
 
 
 def _grouped(client: Any, stores: "Sequence[Store]") -> "Iterator[tuple[Any, Sequence[Store]]]":
     """Yield models that a script may touch together, with the client for it."""
     try:
         groups = together(client, stores, lambda store: store.keys.spec)
-    except redis.RedisError:
+    except (redis.RedisError, LearnerError):
         return
     for there, some in groups:
         for page in pages(some, AT_ONCE):

@@ -16,7 +16,17 @@ from redis.crc import key_slot
 from learner.service.store.routing import route_of
 from learner.service.store.topology import Address
 
-__all__ = ["clients_of", "grouped", "is_of_one", "nodes", "primary", "require_settled", "together", "towards"]
+__all__ = [
+    "clients_of",
+    "find_anew",
+    "grouped",
+    "is_of_one",
+    "nodes",
+    "primary",
+    "require_settled",
+    "together",
+    "towards",
+]
 
 T = TypeVar("T")
 
@@ -84,6 +94,12 @@ def together(client: Any, items: Sequence[T], key_of: Callable[[T], str]) -> lis
     for item in items:
         slots.setdefault(key_slot(key_of(item).encode()), []).append(item)
     return [(known.client(slot), some) for slot, some in slots.items()]
+
+
+def find_anew(client: Any) -> None:
+    """Have a client find the primary anew when it is used next, if it is a cluster's: this one gave no answer."""
+    if known := route_of(client):
+        known.forget()
 
 
 def clients_of(client: Any) -> list[Any]:

@@ -81,7 +81,10 @@ def _require_own(path: Path) -> None:
             f"REDIS_PASSWORD_FILE: must belong to user {os.getuid()}, or to root, and be writable by no other user "
             f"(got user {status.st_uid}, mode {status.st_mode & 0o777:o})"
         )
-    if status.st_mode & 0o044:
+    readers = (
+        0o044 if status.st_uid == os.getuid() else 0o004
+    )  # root's file is read by its group, as secrets of Kubernetes
+    if status.st_mode & readers:
         import click  # only now: a client needs none
 
         click.echo(f"Warning: other users may read {path}, the file of a password: chmod 600", err=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Note", "drop_note", "notes", "owners", "signs", "write_note"]
 
 AT_ONCE = 1000  # keys of a command
+MAX_NUMBER = 1e12  # in a note
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def notes(client: redis.Redis) -> list[Note]:
     now, alive = server_time(there), []
     for name, text in fields.items():
         note = _read(text)
-        if note is None or now - note.seen > note.lease or process_ended(note.process):
+        if note is None or abs(now - note.seen) > note.lease or process_ended(note.process):
             there.hdel(FLEET, name)
         else:
             alive.append(note)
@@ -102,34 +103,43 @@ def _read(text: bytes) -> Note | None:
         note = Note(**fields)
     except (TypeError, ValueError, RecursionError):
         return None
-    numbers = note.pid, note.models, note.most, note.cost, note.lease, note.seen
+    counts, amounts = (note.pid, note.models, note.most), (note.cost, note.lease, note.seen)
     texts = note.name, note.process, note.host, note.pattern
-    is_sound = all(isinstance(n, int | float) for n in numbers) and all(isinstance(text, str) for text in texts)
-    return note if is_sound else None
+    is_sound = all(isinstance(n, int) and 0 <= n < MAX_NUMBER for n in counts)
+    is_sound &= all(isinstance(x, int | float) and 0 <= x < MAX_NUMBER for x in amounts)
+    return note if is_sound and all(isinstance(text, str) for text in texts) else None
 
 
 def signs(client: Any, stores: "Sequence[Store]") -> "dict[str, bytes | None]":
     """Return the last sign of life of each model's owner, by the model's name: MGET. What is away is missing."""
     found: dict[str, bytes | None] = {}
-    for there, some in together(client, stores, _key):
-        for page in pages(some, AT_ONCE):
-            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-                replies = there.mget([store.keys.lease for store in page])
-                found |= {store.keys.model: reply for store, reply in zip(page, replies, strict=True)}
+    for _, there_too in grouped(client, stores, _key):
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):  # of a primary: the others are asked
+            for there, some in together(client, there_too, _key):
+                for page in pages(some, AT_ONCE):
+                    replies = there.mget([store.keys.lease for store in page])
+                    found |= {store.keys.model: reply for store, reply in zip(page, replies, strict=True)}
     return found
 
 
 def owners(client: Any, stores: "Sequence[Store]") -> "Mapping[str, Owner]":
-    """Return each model's owner, by the model's name: HGETALL, GET. Those that can't be read are missing."""
+    """Return each model's owner, by the model's name: HGETALL, GET, EXISTS.
+
+    Models that are gone, and owners that can't be read, are missing.
+    """
     found: dict[str, Owner] = {}
     for there, some in grouped(client, stores, _key):
         with there.pipeline(transaction=False) as pipe:
             for store in some:
                 pipe.hgetall(store.keys.owner)
                 pipe.get(store.keys.lease)
-            replies = pipe.execute(raise_on_error=False)
-        for store, fields, sign in zip(some, replies[::2], replies[1::2], strict=True):
-            if isinstance(fields, Exception) or isinstance(sign, Exception):
+                pipe.exists(store.keys.spec)
+            try:
+                replies = pipe.execute(raise_on_error=False)
+            except (redis.ConnectionError, redis.TimeoutError):
+                continue
+        for store, fields, sign, is_there in zip(some, replies[::3], replies[1::3], replies[2::3], strict=True):
+            if isinstance(fields, Exception) or isinstance(sign, Exception) or is_there != 1:
                 continue
             try:
                 found[store.keys.model] = store.ownership.parsed(fields, sign)

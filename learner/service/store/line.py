@@ -17,16 +17,12 @@ class Line:
     ----------
     client : redis.Redis
         The connection is made as its are, when something is sent.
-
-    Attributes
-    ----------
-    n_sent : int
-        Commands whose replies are still to be read.
     """
 
     def __init__(self, client: "redis.Redis") -> None:
-        self._connection: Any = client.connection_pool.make_connection()
-        self.n_sent = 0
+        pool = client.connection_pool  # which would count each one that it makes, even after its end
+        self._connection: Any = pool.connection_class(**pool.connection_kwargs)
+        self._n_sent = 0  # commands whose replies are still to be read
 
     def send(self, commands: Sequence[Command]) -> None:
         """Send commands; what came before and was not read is dropped with the connection.
@@ -38,7 +34,7 @@ class Line:
         """
         self.drop()
         self._connection.send_packed_command(self._connection.pack_commands(commands))
-        self.n_sent = len(commands)
+        self._n_sent = len(commands)
 
     def replies(self) -> list[Any]:
         """Return the reply to each command that was sent; where that is an error, the exception stands in its place.
@@ -48,7 +44,7 @@ class Line:
         redis.RedisError
             When the connection is lost.
         """
-        n, self.n_sent = self.n_sent, 0
+        n, self._n_sent = self._n_sent, 0
         return [self._reply() for _ in range(n)]
 
     def _reply(self) -> Any:
@@ -79,7 +75,7 @@ class Line:
     @property
     def is_open(self) -> bool:
         """Whether replies are still to come."""
-        return self.n_sent > 0
+        return self._n_sent > 0
 
     def fileno(self) -> int:
         """Return the file descriptor of the connection, which becomes readable when a reply comes, or when it is lost."""
@@ -87,10 +83,10 @@ class Line:
 
     def drop(self) -> None:
         """Close the connection if there are replies that were not read."""
-        if self.n_sent:
+        if self._n_sent:
             self.close()
 
     def close(self) -> None:
         """Close the connection; the next use makes it anew."""
         self._connection.disconnect()
-        self.n_sent = 0
+        self._n_sent = 0

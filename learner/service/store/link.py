@@ -26,6 +26,11 @@ class Lines:
             self._of[client] = Line(client), Line(client), Watch(client)
         return self._of[client]
 
+    def close(self, client: "redis.Redis") -> None:
+        """Close a client's lines; their next use makes them anew."""
+        for line in self._of.pop(client, ()):
+            line.close()
+
     def forget(self) -> None:
         """Forget all clients, as there are others now."""
         self._of.clear()

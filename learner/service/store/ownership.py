@@ -379,19 +379,21 @@ class Ownership:
         if identity == self._own_identity():
             return
         model, epoch = self._link.keys.model, identity[1]
-        if int(epoch or 0) < self.epoch:  # a takeover raises it, so only older data has a lower one
+        with require_readable(f"owner of {model!r}", f"delete {self._link.keys.owner}"):
+            number = int(epoch or 0)
+        if number < self.epoch:  # a takeover raises it, so only older data has a lower one
             lost = "everything of this model" if epoch is None else f"what came after epoch {epoch.decode()}"
             raise StoreError(
                 f"server lost {lost} while this worker, of epoch {self.epoch}, had learned {self._last.n_entries} entries of "
                 f"{model!r}: it was emptied, or went back to older data, or somebody deleted the model; a worker "
                 "started now goes on from what there is, or says what doesn't fit"
             )
-        is_repeated = int(epoch or 0) == self.epoch and identity[0] is not None
+        is_repeated = number == self.epoch and identity[0] is not None
         emptied = (
             "; as its epoch is no higher, the server was emptied or went back to older data" if is_repeated else ""
         )
         raise FencedError(
-            f"another worker owns {model!r} now (epoch {int(epoch or 0)}, this one's is {self.epoch}): nothing of "
+            f"another worker owns {model!r} now (epoch {number}, this one's is {self.epoch}): nothing of "
             f"this one is committed any more{emptied}"
         )
 

@@ -75,23 +75,25 @@ class Sharing:
 
     def pending(self, idle_ms: int) -> Sequence[Pending]:
         """Return the oldest of the requests that were handed out so long ago."""
-        words = ("XPENDING", self._link.keys.requests, ANSWERERS, "IDLE", idle_ms, "-", "+", UNMEASURED_ENTRIES)
-        try:
-            return [Pending(*each) for each in self._command(*words)]
-        except redis.ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            return []
+        words = ("IDLE", idle_ms, "-", "+", UNMEASURED_ENTRIES)
+        return [Pending(*each) for each in self._of_group("XPENDING", *words)]
 
     def claim(self, ids: Iterable[bytes], idle_ms: int) -> Entries:
         """Take requests over that were handed out so long ago; return those that are still there, and that nobody else took."""
-        requests = self._link.keys.requests
-        reply = self._command("XCLAIM", requests, ANSWERERS, self.name, idle_ms, *ids)
-        return entries_of([(requests.encode(), reply)], {requests: b">"})[0]
+        return entries_bounded([self._of_group("XCLAIM", self.name, idle_ms, *ids)])[0]
 
     def hold(self, ids: Iterable[bytes]) -> None:
         """Say of requests that this answerer still works on them: for the group they were handed out just now."""
-        self._command("XCLAIM", self._link.keys.requests, ANSWERERS, self.name, 0, *ids, "JUSTID")
+        self._of_group("XCLAIM", self.name, 0, *ids, "JUSTID")
+
+    def _of_group(self, command: str, *words: Any) -> Any:
+        """Return the reply to a command about the group; an empty one if somebody has destroyed it."""
+        try:
+            return self._command(command, self._link.keys.requests, ANSWERERS, *words)
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            return []
 
     def leave(self) -> None:
         """Have the group forget this answerer, and those that were silent for an hour; but none that still has a request."""

@@ -39,8 +39,8 @@ class Watch:
         redis.RedisError
             When the connection is lost, or the key holds no stream.
         """
-        is_asked = self._line.n_sent and time.monotonic() - self._asked_at < LOST_SECONDS
-        is_ours = bool(is_asked) and stream == self._stream and stream_id(self._after) <= stream_id(after)
+        is_asked = self._line.is_open and time.monotonic() - self._asked_at < LOST_SECONDS
+        is_ours = is_asked and stream == self._stream and stream_id(self._after) <= stream_id(after)
         found: Entries | None = [] if is_ours else None
         if is_asked:
             if not self._line.is_ready():
@@ -51,3 +51,7 @@ class Watch:
         self._stream, self._after, self._asked_at = stream, found[-1][0] if found else after, time.monotonic()
         self._line.send([blocking({stream: self._after}, UNMEASURED_ENTRIES, WATCH_MS)])
         return found
+
+    def close(self) -> None:
+        """Close the connection; the next look makes it anew."""
+        self._line.close()

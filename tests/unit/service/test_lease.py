@@ -16,6 +16,8 @@ def test_another_process_with_the_same_number_is_another_process():
     boot, space, pid, start = process_name().rsplit(" ", 3)
     assert not process_ended(process_name())
     assert process_ended(f"{boot} {space} {pid} {int(start) - 1}")
+    assert process_ended(f"{boot} {space} {10**30} 1")
+    assert not process_ended(f"{boot} {space} ² 1")
 
 
 def test_of_processes_elsewhere_nothing_is_known():
