@@ -13,7 +13,9 @@ __all__ = ["acl"]
 @click.command()
 @click.argument("model")
 @click.option(
-    "--role", type=click.Choice(["producer", "worker", "answerer", "asker", "monitor"]), help="Only this one."
+    "--role",
+    type=click.Choice(["producer", "worker", "answerer", "asker", "monitor", "fleet"]),
+    help="Only this one. With fleet, which is printed only if asked for, MODEL is the pattern of 'learner fleet --models'.",
 )
 @click.option(
     "--passwords",

@@ -6,9 +6,11 @@ import random
 import signal
 import threading
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import msgpack
 import pytest
+import redis
 
 from learner.client import Client
 from learner.model import Model
@@ -16,10 +18,12 @@ from learner.service import fleet as fleets
 from learner.service.fleet import Fleet, connect, sharing
 from learner.service.fleet.sharing import Part, surplus
 from learner.service.store import Store, snapshots
+from learner.service.store.acl import set_user
 from learner.service.store.cluster import primary
 from learner.service.store.fleets import Note, notes, write_note
 from learner.service.wire import FLEET, Keys
 from tests.conftest import SEED, state_bytes, wait_until
+from tests.reliability.roles import PASSWORD, url_of
 
 
 @pytest.fixture
@@ -29,9 +33,9 @@ def fleet(redis_url, monkeypatch):
     monkeypatch.setattr(fleets, "NAMES_SECONDS", 0.05)
 
     @contextmanager
-    def running(pattern="*", most=100, **options):
+    def running(pattern="*", most=100, url=redis_url, **options):
         options = {"commit_seconds": 0.0, "held_seconds": math.inf} | options
-        process = Fleet(connect(redis_url, most), redis_url, pattern, most, **options)
+        process = Fleet(connect(url, most), url, pattern, most, **options)
         failure = []
 
         def run():
@@ -215,6 +219,30 @@ def test_models_are_taken_over_from_one_that_is_silent_and_it_commits_nothing_mo
             wait_until(lambda: n_learned(client, "m") == 1)
             assert client.hget(Keys("m").owner, "epoch") == b"2"
     assert "stopped with code 4: another worker owns 'm' now" in capsys.readouterr().err
+
+
+def test_a_fleet_under_its_access_rules_works_the_models_of_its_pattern_and_no_other(
+    client, redis_url, create, fleet, capsys
+):
+    names = ["news-a", "news-b", "other"]
+    for name in names:
+        create(name)
+    client.execute_command(*set_user("news-*", "fleet", PASSWORD))
+    url = url_of(redis_url, quote("news-*"), "fleet")
+    try:
+        with fleet("news-*", url=url), fleet("news-*", url=url):
+            for name in names[:2]:
+                push(client, name, BINARY)
+                wait_until(lambda: n_learned(client, name))  # noqa: B023
+                assert Client(name, redis_url).predict(features={"n1": 1.0}) != 0.5
+        with connect(url, 1) as under_rules, pytest.raises(redis.exceptions.NoPermissionError):
+            under_rules.get(Keys("other").spec)
+    finally:
+        refused = client.execute_command("ACL", "LOG")
+        client.execute_command("ACL", "DELUSER", "news-*-fleet")
+    assert [entry[entry.index(b"object") + 1] for entry in refused] == [Keys("other").spec.encode()], (
+        capsys.readouterr().err
+    )
 
 
 def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, monkeypatch):

@@ -1,4 +1,4 @@
-"""Access rules (Redis ACLs) for five roles, made from a model's keys.
+"""Access rules (Redis ACLs) for the roles of a model, made from its keys, and for fleets.
 
 ===========  ==================================================================================================================
 producer     pushes examples, and reads how many are not learned yet
@@ -6,6 +6,7 @@ worker       learns them, answers, commits; also as the worker of a candidate
 answerer     answers from the last commit; it can write nothing that was learned
 asker        asks for predictions: pushes requests, reads replies
 monitor      reads status and progress; of the stream only sizes and positions, though its rules let it read entries
+fleet        is the worker of all models whose names match a pattern
 ===========  ==================================================================================================================
 
 Replies are on the model's own keys only, ``learner:{MODEL}:replies:*``: on the keys that all models of a server share, a worker
@@ -21,11 +22,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from learner.service.wire import Keys
+from learner.service.wire import FLEET, MODELS, Keys
 
-__all__ = ["ROLES", "rules", "set_user"]
+__all__ = ["FLEET_ROLE", "ROLES", "fleet_rules", "rules", "set_user"]
 
 ROLES = ("producer", "worker", "answerer", "asker", "monitor")
+FLEET_ROLE = "fleet"
 
 CONNECTING = ["ping", "client|setname", "client|setinfo", "cluster|slots"]
 TRANSACTION = ["multi", "exec", "discard", "unwatch"]
@@ -80,6 +82,20 @@ def rules(model: str) -> dict[str, dict[str, Any]]:
             ],
         },
     }
+
+
+def fleet_rules(pattern: str) -> dict[str, Any]:
+    """Return the rules of a fleet's processes, for all models whose names match a pattern (as Redis matches keys)."""
+    keys = Keys.of_pattern(pattern)
+    own = [
+        (["mget"], [("R", keys.lease)]),
+        (["exists"], [("R", keys.spec)]),
+        (["eval"], [("RW", keys.owner), ("RW", keys.lease), ("RW", keys.workers)]),
+        (["smembers"], [("R", MODELS)]),
+        (["hget", "hgetall", "hset", "hdel"], [("RW", FLEET)]),
+    ]
+    rule = _worker(keys)
+    return rule | {"selectors": [*rule["selectors"], *own]}
 
 
 def _answering(keys: Keys) -> list[Any]:
@@ -144,12 +160,13 @@ def _answerer(keys: Keys) -> dict[str, Any]:
 def set_user(model: str, role: str, password: str | None = None) -> list[str]:
     """Return the command, as a list of arguments, that creates or replaces a role's user, ``MODEL-ROLE``.
 
-    The command contains only the SHA-256 of the password. Without a password nobody can log in as the user.
+    With the role `FLEET_ROLE` the model is a pattern of names. The command contains only the SHA-256 of the password. Without a
+    password nobody can log in as the user.
 
     >>> " ".join(set_user("spam", "asker"))
     'ACL SETUSER spam-asker reset on +ping +client|setname +client|setinfo +cluster|slots (+xadd %W~learner:{spam}:...'
     """
-    rule = rules(model)[role]
+    rule = fleet_rules(model) if role == FLEET_ROLE else rules(model)[role]
     password_hash = [] if password is None else ["#" + hashlib.sha256(password.encode()).hexdigest()]
     commands = ["+" + command for command in rule["commands"]]
     selectors = [
@@ -170,4 +187,5 @@ def environment_name(role: str) -> str:
 
 def passwords_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the passwords, by role, that are in the environment."""
-    return {role: environment[environment_name(role)] for role in ROLES if environment.get(environment_name(role))}
+    names = {role: environment_name(role) for role in (*ROLES, FLEET_ROLE)}
+    return {role: environment[name] for role, name in names.items() if environment.get(name)}

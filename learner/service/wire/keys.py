@@ -73,6 +73,19 @@ class Keys:
         old, slash, name = model.partition("/")
         return cls(old).candidate(name) if slash else cls(old)
 
+    @classmethod
+    def of_pattern(cls, pattern: str) -> "Keys":
+        """Return the patterns of the keys of all models whose names match a pattern.
+
+        >>> Keys.of_pattern("news-*").spec
+        'learner:{news-*}:spec'
+        """
+        keys = cls("any")
+        keys.model = pattern
+        keys._place(f"learner:{{{pattern}}}:")
+        keys._place_state("state:")
+        return keys
+
     def candidate(self, name: str) -> "Keys":
         """Return the keys of a candidate, a model that learns beside this one: its stream of examples is this one's.
 
