@@ -17,6 +17,7 @@ __all__ = ["server", "warm"]
 @json_option
 def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
     """Compile the loops and keep them on disk, so that the first worker starts at once."""
+    from learner.drift import Drift
     from learner.kernels.jit import cache_folder
     from learner.model import Model
 
@@ -31,6 +32,7 @@ def warm(neural: str | None, activation: str | None, as_json: bool) -> None:
         model = Model(**kind)
         model.warm()
         model.losses_packed(b"")  # for the late loss, which workers measure
+    Drift()
     seconds = time.perf_counter() - started
     if as_json:
         click.echo(to_json({"folder": str(cache_folder()), "seconds": round(seconds, 3)}))

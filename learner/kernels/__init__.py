@@ -13,6 +13,7 @@ This module has the *doors*: the functions that Python calls. A door takes plain
 ``mixture``     all of these for one example; ``classes``: many classes; ``optimizer``: a named algorithm instead
 ``learning``    the outer loop; ``scoring``: the one that only scores
 ``program``     records to features, for all featurizers
+``drift``       looks for a rise of the loss
 ``records``     arguments of the functions; ``jit``: compiling and the cache of machine code; ``bits``: LLVM intrinsics
 ==============  ======================================================================================================
 
@@ -22,6 +23,7 @@ Only this package knows numba. With ``NUMBA_DISABLE_JIT=1`` the same functions r
 import numpy as np
 
 from learner.kernels import classes as _classes
+from learner.kernels import drift as _drift
 from learner.kernels import example as _example
 from learner.kernels import hashing as _hashing
 from learner.kernels import heads as _heads
@@ -42,7 +44,7 @@ from learner.layout import OK
 
 __all__ = [
     "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "copy_buckets", "featurize", "find", "hash_name",
-    "learn", "learn_by_algorithm", "learn_classes", "listening", "measure", "measure_by_algorithm", "measure_classes",
+    "learn", "learn_by_algorithm", "learn_classes", "listening", "look", "measure", "measure_by_algorithm", "measure_classes",
     "of_head", "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
 ]  # fmt: skip
 
@@ -153,6 +155,13 @@ def of_head(functions):
         return measure_headed(buffer, position, with_head(learner), named_work(work), Results(*results))
 
     return learn_of_head, predict_of_head, measure_of_head
+
+
+# ---- drift ---------------------------------------------------------------------------------------------------------------
+@door
+def look(losses, window, blocks):
+    """Take in losses up to the first rise: see `learner.kernels.drift.look`."""
+    return _drift.look(losses, window, blocks)
 
 
 # ---- featurizing ---------------------------------------------------------------------------------------------------------

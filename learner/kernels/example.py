@@ -239,7 +239,7 @@ def scan(buffer, position, learner, features):
     if size > MAX_FEATURES:
         return BAD_WIDTH, start, n
     room = 64
-    while room < 2 * size:
+    while room < 8 * size:
         room *= 2
     mask = np.uint64(room - 1)
     table_mask = np.uint64(len(table.buckets) - 1)

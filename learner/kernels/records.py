@@ -239,7 +239,7 @@ def work() -> Work:
     if not hasattr(_thread, "work"):
         n = MAX_FEATURES + MAX_DENSE + 1
         features = Features(
-            np.zeros(1 << 15, np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.int64), np.zeros(n, np.int64),
+            np.zeros(1 << 17, np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.int64), np.zeros(n, np.int64),
             np.zeros(n, np.uint64), np.zeros(n), np.zeros(n, np.float32), np.zeros(MAX_DENSE + 1, np.uint8),
             np.zeros(n, np.uint8), np.zeros(32, np.uint8),
         )  # fmt: skip

@@ -51,6 +51,11 @@ class Learned(NamedTuple):
     importances: NDArray[np.float64]
 
 
+def _rows_of(results: records.Results, done: int) -> NDArray[np.float64]:
+    """Return copies of the first scores, losses and importances, as three rows."""
+    return np.array([numbers[:done] for numbers in (results.scores, results.losses, results.importances)])
+
+
 class Contribution(NamedTuple):
     """The amount that one feature adds to a score: ``contribution = weight * (value - mean)``.
 
@@ -147,7 +152,7 @@ class Learner(ABC):
             Called between two calls of the compiled loop: the learner may answer then, but not learn.
         """
         buffer = np.frombuffer(data, np.uint8)
-        rounds: list[list[NDArray[np.float64]]] = []  # scores, losses, importances of each call of the loop
+        rounds: list[NDArray[np.float64]] = []  # scores, losses, importances of each call of the loop, as rows
         rejections: list[Rejection] = []
         position = n_done = 0
         while True:
@@ -156,13 +161,13 @@ class Learner(ABC):
                 results = records.Results(*(array[: most - n_done] for array in results))
             if n_done == most and position < len(buffer):
                 self.totals[layout.REJECTED] += 1.0
-                rounds.append([np.full(1, np.nan)] * 3)
+                rounds.append(np.full((3, 1), np.nan))
                 reason = f"examples must be at most {most} at once (got more)"
                 rejections.append(Rejection(n_done, reason, data[position:]))
                 break
             start = position
             done, position, n_rows, n_bytes = self._learn(buffer, position, True, results)
-            rounds.append([numbers[:done].copy() for numbers in (results.scores, results.losses, results.importances)])
+            rounds.append(_rows_of(results, done))
             codes = results.codes[:done]
             if np.count_nonzero(codes):  # for few of them four times as fast as `any`
                 rejections += self._rejections(data, start, position, codes, results.ends[:done], n_done)
@@ -173,8 +178,8 @@ class Learner(ABC):
                 break
             if between:
                 between()
-        columns = rounds[0] if len(rounds) == 1 else [np.concatenate(parts) for parts in zip(*rounds, strict=True)]
-        return Learned(columns[0], rejections, columns[1], columns[2])
+        scores, losses, importances = np.hstack(rounds)
+        return Learned(scores, rejections, losses, importances)
 
     def learn_held(self) -> None:
         """Learn all examples that are held back."""
@@ -279,8 +284,7 @@ class Learner(ABC):
         position = 0
         while True:
             done, position = self._measure(buffer, position, results)
-            columns = results.scores, results.losses, results.importances
-            parts.append(np.array([column[:done] for column in columns]))
+            parts.append(_rows_of(results, done))
             if position >= len(buffer):
                 return np.hstack(parts)
 

@@ -21,6 +21,7 @@ from learner.spec import label_numbers
 __all__ = ["WeightDict"]
 
 MIN_RESERVED = 1 << 22  # bytes: a larger array has addresses reserved, so that it need not move when it grows
+HUGE_PAGE = 1 << 21  # bytes; numpy asks the system for huge pages for arrays of at least twice as many
 MIN_GRADUAL = 1 << 16  # buckets: a table as large is replaced little by little
 
 
@@ -199,7 +200,7 @@ class WeightDict:
             size *= 2
         if size > len(self.table):
             self.copy_buckets(len(self.former))
-            self.former, self.table = self.table, np.zeros(size, np.uint64)
+            self.former, self.table = self.table, _aligned(size, np.uint64)
             self.sizes[COPIED] = 0
             if len(self.former) < MIN_GRADUAL:
                 self.copy_buckets(len(self.former))
@@ -323,8 +324,12 @@ def _in_lines(n: int) -> int:
 
 
 def _aligned(n: int, dtype: Any = np.float32) -> NDArray[Any]:
-    """Return n zeros, the first of which starts a cache line."""
+    """Return n zeros, the first of which starts a cache line; of half a huge page or more, a huge page.
+
+    The features of an example lie all over the array. With small pages the processor would look for many of their addresses.
+    """
     size = np.dtype(dtype).itemsize
-    raw = np.zeros(n + 64 // size, dtype)
-    start = -raw.ctypes.data % 64 // size
+    line, room = (HUGE_PAGE, 2 * HUGE_PAGE) if 2 * n * size >= HUGE_PAGE else (64, 64)
+    raw = np.zeros(n + room // size, dtype)
+    start = -raw.ctypes.data % line // size
     return raw[start : start + n]

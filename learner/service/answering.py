@@ -40,7 +40,8 @@ ANSWER_SECONDS = 0.1  # the longest time for answers at a stretch
 LEVEL_SECONDS = (0.0, 0.1, 1.0)  # of work on a request for many, after each of which others come first
 SLICE_SECONDS = 0.02  # of work on a request for many before others have their turn
 MANY_SHARE = 0.5  # of the time of requests for one, for those for many while both wait
-MEANWHILE_SECONDS = 0.004  # between answers while examples are learned
+MEANWHILE_SECONDS = 0.001  # between answers while examples are learned
+ASKING_SECONDS = 0.004  # between requests that are looked for by a round trip meanwhile
 ANSWER_SHARE = 0.8  # of the time of learning, for answers while examples wait: learning has more than half of the time
 MAX_NOTED = 100  # reply keys that a worker says something about
 
@@ -118,6 +119,7 @@ class Answering:
         self._number = self._n_many_bytes = self._n_reply_bytes = 0
         self._many_due = 0.0  # seconds for requests for many, earned by those for one
         self._answered_at = time.monotonic()
+        self._asked_at = -ASKING_SECONDS
         self._is_cut_off = False  # a look for requests in the middle of learning failed
         self._answers: list[Answer] = []  # to be sent
         self._was_suspect = False  # the request that was answered last
@@ -199,8 +201,15 @@ class Answering:
         """Answer for a while in the middle of learning; after a failure not again before the loop has reached the server."""
         self.earn()
         self._is_cut_off = True  # until `answer`
-        requests = [] if self.waiting else self.store.stream.read_requests(self.last_request)
-        self.take(requests, more=False, examples_wait=True)
+        self.take([] if self.waiting else self._look(), more=False, examples_wait=True)
+
+    def _look(self) -> Entries:
+        """Return the next requests: those that the server has told of, or now and then what it has when it is asked."""
+        requests = self.store.stream.watch_requests(self.last_request)
+        if requests is None and time.monotonic() - self._asked_at > ASKING_SECONDS:
+            self._asked_at = time.monotonic()
+            requests = self.store.stream.read_requests(self.last_request)
+        return requests or []
 
     # ---- turns ----
     def _is_turn_of_many(self) -> bool:

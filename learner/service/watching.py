@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learner.drift import Drift
-
 if TYPE_CHECKING:
     from learner.model import Model
 
@@ -35,6 +33,8 @@ class Watching:
     """
 
     def __init__(self, model: "Model") -> None:
+        from learner.drift import Drift  # numba: only now, so that commands which don't learn start at once
+
         self._model = model
         self._drift = Drift()
         self.points: list[dict[str, Any]] = []

@@ -449,23 +449,34 @@ def page_rows(asked: Asked) -> Iterator[Row]:
         "examples/s of a worker, 200 an entry, over those of the same bytes learned in one process without a server: ready "
         "features; messages, addresses, records of five fields",
         "; ".join(f"{rows[kind]['wall']:.2f}" for kind in kinds),
+        "at least 0.8; of records at least 0.7",
     )
     yield Row(
         "entries/s of a record in JSON, over those of a loop that reads them with redis-py and drops them",
         f"{rows['JSON']['wall']:.2f}",
+        "at least 0.6",
     )
     yield Row(
         "records/s pushed: push_many; pipeline",
         "; ".join(f"{rows[k]['per_second']:,}" for k in ("push_many", "pipeline")),
+        "`push_many`: at least 150,000",
     )
     yield Row(
         "one prediction, ms (over a request and a reply with the same commands that compute nothing); 99th percentile while "
         "the worker learns at full speed",
         f"{rows['one']['p50_ms']:.2f} ({rows['one']['p50_over_floor']:.2f}); {load['p99_ms']:.1f}",
+        "at most 1.3 times; at most 10 ms",
     )
     yield Row(
         "predictions/s, 256 in a request: ready features; raw records",
         "; ".join(f"{rows[kind]['per_second']:,}" for kind in ("many", "many raw")),
+        "at least 100,000; 50,000",
+    )
+    packed = ("answer_each of 256, 25 features", "score_packed, 25 features")
+    yield Row(
+        "microseconds of CPU time of a prediction in process, from a packed map of 25 features: of 256 at once; of one call",
+        "; ".join(f"{result['in_process_us'][name]:.1f}" for name in packed),
+        "at most 3; 10",
     )
 
 

@@ -501,6 +501,20 @@ def test_requests_for_many_that_wait_are_bounded_in_bytes(client, create, own, m
     assert "requests for many that wait must be at most 10000, and 600 bytes" in refused[0]["error"]
 
 
+def test_in_the_middle_of_learning_requests_come_without_a_round_trip(create, own, client, monkeypatch):
+    create()
+    queue, _ = queue_of(own)
+    queue.credit = 1.0
+    queue.meanwhile()  # the server is asked to tell of them
+    monkeypatch.setattr(queue.store.stream, "read_requests", lambda after: pytest.fail("a round trip"))
+    ids: list[str] = []
+    for number in ("1", "2"):
+        ids.append(number)
+        client.xadd(KEYS.requests, {"features": "{}", "reply": REPLIES + "me", "id": number})
+        wait_until(lambda: queue.meanwhile() or [reply["id"] for reply in replies(client)] == ids)
+    assert not client.xlen(KEYS.requests)
+
+
 def test_requests_are_answered_in_the_middle_of_a_large_entry(client, create, serving, monkeypatch):
     monkeypatch.setattr(answering, "MEANWHILE_SECONDS", 0.0)
     create(featurizer="fields")

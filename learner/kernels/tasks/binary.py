@@ -64,11 +64,11 @@ def evaluate(loss, state, s, y, importance, relative):
     share = (positives(totals) + 1.0) / (totals[TARGET_SUM] + 2.0)
     constant = -math.log(share if y > 0.0 else 1.0 - share)
     log_loss = count_answer(state.metrics, s, y, importance, share, constant)
-    totals[LOSS_SUM] += importance * value(loss, s, y)
-    if loss.code == LOGISTIC:
-        totals[CONSTANT_LOSS_SUM] += importance * constant
-    elif (share >= 0.5) != (y > 0.0):
-        totals[CONSTANT_LOSS_SUM] += 2.0 * importance
+    loss_sum, constant_sum = log_loss, constant
+    if loss.code != LOGISTIC:
+        loss_sum, constant_sum = value(loss, s, y), 2.0 if (share >= 0.5) != (y > 0.0) else 0.0
+    totals[LOSS_SUM] += importance * loss_sum
+    totals[CONSTANT_LOSS_SUM] += importance * constant_sum
     observe_target(totals, y, relative)
     return log_loss, y
 

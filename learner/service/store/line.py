@@ -53,6 +53,20 @@ class Line:
         except redis.ResponseError as error:
             return error
 
+    def is_ready(self) -> bool:
+        """Tell whether a reply has come, without waiting for it.
+
+        Raises
+        ------
+        redis.RedisError
+            When the connection is lost.
+        """
+        try:
+            return bool(self._connection.can_read(0))
+        except redis.RedisError:
+            self.drop()
+            raise
+
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands, and return their replies."""
         self.send(commands)

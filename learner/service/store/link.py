@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from learner.service.store.line import Line
 from learner.service.store.position import NEVER
+from learner.service.store.watch import Watch
 from learner.service.wire import Keys
 
 if TYPE_CHECKING:
@@ -14,15 +15,15 @@ __all__ = ["LastCommit", "Lines", "Link"]
 
 
 class Lines:
-    """The lines of a thread: two for each client. Models that one thread works in turns share them."""
+    """The lines of a thread: two for each client, and a watch. Models that one thread works in turns share them."""
 
     def __init__(self) -> None:
-        self._of: dict[Any, tuple[Line, Line]] = {}
+        self._of: dict[Any, tuple[Line, Line, Watch]] = {}
 
-    def of(self, client: "redis.Redis") -> tuple[Line, Line]:
-        """Return a client's lines, the same each time."""
+    def of(self, client: "redis.Redis") -> "tuple[Line, Line, Watch]":
+        """Return a client's lines and watch, the same each time."""
         if client not in self._of:
-            self._of[client] = Line(client), Line(client)
+            self._of[client] = Line(client), Line(client), Watch(client)
         return self._of[client]
 
     def close(self, client: "redis.Redis") -> None:
@@ -62,6 +63,11 @@ class Link:
     def other_line(self) -> Line:
         """Another connection of that thread: for what the server does while the first one is in use."""
         return self.lines.of(self.client)[1]
+
+    @property
+    def watch(self) -> Watch:
+        """What looks for requests in the middle of learning."""
+        return self.lines.of(self.client)[2]
 
 
 @dataclass

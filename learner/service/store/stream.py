@@ -171,6 +171,10 @@ class Stream:
         wanted = {self._link.keys.requests: after}
         return entries_of(self._link.line.exchange([blocking(wanted, UNMEASURED_ENTRIES, None)])[0], wanted)[0]
 
+    def watch_requests(self, after: bytes) -> Entries | None:
+        """Return the next requests that the server has told of, without a round trip; None: it hasn't been asked for these."""
+        return self._link.watch.look(self._link.keys.requests, after)
+
     def read_ahead(self, cursor: bytes, n_examples: int) -> Callable[[], Entries]:
         """Have the server read the next examples, about `READ_BYTES` at most, meanwhile; return what collects them.
 

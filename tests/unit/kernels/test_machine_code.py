@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from learner import kernels, layout
+from learner.drift import Drift
 from learner.kernels import experts, hashing, jit, losses, mixer, records, tasks
 from learner.kernels.records import Loss
 from learner.learners.weights import hash_keys
@@ -25,6 +26,7 @@ def test_the_machine_code_of_no_door_counts_references():
         model.explain_one({"a": 1.0})
         model.losses_packed(b"\xc1")
         assert model.weights["1"]["a"] if "task" in kind else model.weights["a"]
+    Drift()
     kernels.boundaries(np.zeros(1, np.uint8), np.zeros(1, np.int64))
     Model(featurizer="text", seed=SEED).learn_one({"text": "a"}, 1)
     machine_code = {path: path.read_bytes() for path in jit.machine_code_folder().rglob("*.nbc")}
