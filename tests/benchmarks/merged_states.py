@@ -4,8 +4,9 @@ The state is that of `learner.model.Model.state`, laid out as `learner.layout` s
 the learners have changed since is put together: weights and sums of squared gradients by the rule; means and variances in
 proportion to updates; counts and the Bayes expert's sums are added; a scale is the largest one, and weights are converted to
 it. Rows that are new are found again by their hashes, and get slots of their own: names and the parents of derived features are
-renumbered. The sums among the totals are added. The mixer, the dense filter and the other totals are averaged. The bounds of
-bins are those of one learner: so the learners share a stream only after its first examples, when the bounds are settled.
+renumbered. The sums among the totals are added. The mixer, the dense filter and the other totals are averaged. The places of
+dense features, the pairs that are chosen, and the bounds of bins are those of one learner: so the learners share a stream only
+after its first examples, when these are settled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,13 +57,15 @@ def merged(before: State, states: Sequence[State], shares: Shares) -> dict[str, 
     rows = np.repeat(first[None], len(states), axis=0)
     for own, state in zip(rows, states, strict=True):
         own[state["slots"]] = state["rows"]
-    after = copied(states[0])
+    leader = max(states, key=lambda state: float(state["totals"][layout.N_DENSE]))  # the one whose places are taken
+    after = copied(leader)
     after |= {name: np.mean([state[name] for state in states], axis=0) for name in ("mixer", "newton", "interactions")}
+    after["interactions"][0, 1:] = leader["interactions"][0, 1:]  # codes of pairs, of which a mean means nothing
     n_examples = np.array([state["totals"][layout.UPDATES] for state in states]) - before["totals"][layout.UPDATES]
     after |= {
         "rows": merged_rows(first, rows, n_examples, shares),
         "names": names,
-        "totals": merged_totals(before, states),
+        "totals": merged_totals(before, states, leader),
     }
     del after["slots"]
     return after
@@ -153,12 +156,14 @@ def to_scale(first: Array, rows: Array, plain: Array) -> tuple[Array, Array]:
     return everything[0], everything[1:]
 
 
-def merged_totals(before: State, states: Sequence[State]) -> Array:
-    """Return the totals."""
+def merged_totals(before: State, states: Sequence[State], leader: State) -> Array:
+    """Return the totals, with the places of one of the states."""
     each = np.array([state["totals"] for state in states])
     after: Array = each.mean(axis=0)
     after[SUMS] = before["totals"][SUMS] + (each - before["totals"])[:, SUMS].sum(axis=0)
-    after[PLACES] = each[each[:, layout.N_DENSE].argmax()][PLACES]
+    after[PLACES] = leader["totals"][PLACES]
+    dense = layout.DENSE_SLOTS + 1 + np.arange(int(after[layout.N_DENSE]))
+    after[dense] = leader["slots"][after[dense].astype(np.int64)]
     after[layout.TARGET_MIN], after[layout.TARGET_MAX] = (
         each[:, layout.TARGET_MIN].min(),
         each[:, layout.TARGET_MAX].max(),

@@ -4,6 +4,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from learner import layout
 from learner.model import Model
 from tests.benchmarks.merged_states import copied, merged
 from tests.benchmarks.merging import RULES, in_arrays, simulate
@@ -62,6 +63,22 @@ def test_a_merged_state_has_the_features_of_all_learners_under_their_names(befor
         assert model.weights[name] != 0.0
     model.learn_packed(b"".join(dense_and_sparse(300, 4)))  # it is a state to go on from
     assert np.isfinite(model.progressive_loss)
+
+
+def test_a_merged_state_has_the_places_and_the_pairs_of_the_learner_with_most_dense_features(before):
+    """A mean of the codes of pairs would be the code of places that no feature has."""
+    pairs = [
+        learned([msgpack.packb([1, {f"only {seed}": 1.0}]), *dense_and_sparse(300, seed)], before) for seed in (2, 3)
+    ]
+    model, state = pairs[1]
+    place = int(state["totals"][layout.N_DENSE]) + 1
+    state["totals"][[layout.N_DENSE, layout.DENSE_SLOTS + place]] = place, model.learner.weight_dict.slot("only 3")
+    state["interactions"][0, 1] = 2 * len(state["interactions"]) + 1
+    after = merged(before, [state for _, state in pairs], RULES["by updates"])
+    assert after["interactions"][0, 1:].tolist() == state["interactions"][0, 1:].tolist()
+    again = Model("binary", seed=SEED)
+    again.load_state(after)
+    assert again.learner.weight_dict.name(int(after["totals"][layout.DENSE_SLOTS + place])) == "only 3"
 
 
 def test_one_learner_loses_nothing_by_merging_and_two_that_add_their_changes_move_twice_as_far():
