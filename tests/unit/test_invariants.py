@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from learner import kernels
-from learner.kernels.records import CHUNK
+from learner.kernels.records import CHUNK, plain_work
 from learner.learners.sweeping import erase
 from learner.metrics import HALF_WINDOW
 from learner.model import Model
@@ -101,6 +101,35 @@ def test_predicting_changes_nothing_and_says_what_learning_then_reports(kind, se
         else:
             assert answer["score"] == score
             assert reported == pytest.approx(score, rel=1e-9, abs=1e-9)
+
+
+@each_kind
+def test_a_used_model_goes_on_from_a_state_as_a_new_one_whatever_is_in_the_work_arrays(kind, seed):
+    options, draw = EVERY[kind], np.random.default_rng(seed)
+    used, x = Model(**options, seed=SEED), next(mixed(1, seed, n_words=50)).features
+    for n, state in ((N // 2, {}), (N // 8, learned(kind)), (N // 2, learned(kind))):
+        used.learn_packed(b"".join(examples(options, n, seed)))
+        data, results = b"".join(examples(options, N // 4, seed + 1)), []
+        for model in (used, Model(**options, seed=SEED)):
+            model.load_state(state or Model(**options, seed=SEED).state())
+            fill_work(draw)
+            learned_now = model.learn_packed(data)
+            fill_work(draw)
+            parts = model.explain_one(x)
+            results.append((state_bytes(model), learned_now.scores.tobytes(), learned_now.losses.tobytes(), parts))
+        assert results[0] == results[1]
+
+
+def fill_work(draw):
+    """Leave garbage in this thread's work arrays."""
+    for array in flattened(plain_work()):
+        array[...] = draw.integers(0, 256, array.nbytes, np.uint8).view(array.dtype).reshape(array.shape)
+
+
+def flattened(arrays):
+    """Yield the arrays of nested tuples."""
+    for each in arrays:
+        yield from flattened(each) if isinstance(each, tuple) else [each]
 
 
 @each_kind
