@@ -470,7 +470,7 @@ class Model:
         Raises
         ------
         StoreError
-            When the arrays don't have this model's shapes.
+            When the arrays don't have this model's shapes, or can't be what a model has learned: a mean of states is no state.
         """
         self.learner.load_state(state)
 

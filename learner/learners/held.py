@@ -141,6 +141,8 @@ class Held:
             raise StoreError(f"state 'held_features' must have the shape {(n, 2)} (got {features.shape})")
         if (lengths[:, 1] < held.UNSCALED).any() or (lengths[:, 0] < lengths.clip(0)[:, 1]).any():
             raise StoreError("state 'held' must have no more derived features than features")
+        if (examples[:, N_NUMBERS - 1] > self._n_classes).any():
+            raise StoreError(f"state 'held' must be of {self._n_classes} classes at most")
         if self._by_rows and features[:, 0].max(initial=0) >= max(len(state["rows"]), 1):
             raise StoreError(f"state 'held_features' must have rows below {len(state['rows'])}")
         self._sizes[[held.N_SHORT, held.N_LONG]] = n_short, n_long

@@ -16,7 +16,7 @@ from learner import kernels, layout, metrics
 from learner.errors import ExampleError, StoreError
 from learner.kernels import records
 from learner.kernels.learning import MORE_HELD, SWEEP
-from learner.learners import reasons, sweeping
+from learner.learners import places, reasons, sweeping
 from learner.learners.held import Held
 from learner.learners.weights import WeightDict, hash_keys
 from learner.losses import LOSSES
@@ -375,12 +375,14 @@ class Learner(ABC):
         Raises
         ------
         StoreError
-            When the arrays don't have this learner's shapes.
+            When the arrays don't have this learner's shapes, or places beyond them: see `learner.learners.places`.
         """
         self._require_shapes(state)
         width = self.weight_dict.width
         if not {"rows", "names"} <= state.keys() or state["rows"].ndim != 2 or state["rows"].shape[1] != width:
             raise StoreError(f"state must have names, and rows of {width} numbers")
+        places.require_places(state)
+        places.require_rows(state["rows"], state["names"])
         self._load_arrays(state)
         if self.spec.outcomes == "late":
             self.held.load(state)

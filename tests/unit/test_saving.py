@@ -1,11 +1,13 @@
 """A model's state and copies: what is loaded goes on as what was saved."""
 
 import copy
+import functools
 import pickle
 
 import numpy as np
 import pytest
 
+from learner import layout
 from learner.errors import StoreError
 from learner.model import Model
 from tests.conftest import state_bytes
@@ -52,6 +54,44 @@ def test_a_state_that_is_refused_changes_nothing():
     with pytest.raises(StoreError):
         model.load_state(trained(n=20, rates=[1.0]).state())
     assert state_bytes(model) == state_bytes(clean)
+
+
+PAIR = ("interactions", (0, 1))
+PRODUCT = 2 * (1 + layout.MAX_BINNED + layout.MAX_SWITCHES) + 1  # the code of the first pair of dense features
+BROKEN = [  # array, place, number, and what the message says
+    (*PAIR, PRODUCT + 0.25, "codes of pairs from 0 to 9215"),
+    (*PAIR, PRODUCT + 71, "pairs of dense features and switches"),  # with a place where no feature is
+    (*PAIR, PRODUCT * 33, "pairs of dense features and switches"),  # of a switch that there isn't
+    (*PAIR, np.nan, "codes of pairs from 0 to 9215"),
+    ("totals", layout.N_DENSE, 1e9, "numbers of dense features from 0 to 1024"),
+    ("totals", layout.N_SWITCHES, -1.0, "numbers of switches from 0 to 31"),
+    ("totals", layout.CONSTANT_ROW, 1e6, "rows of constants from 0 to"),
+    ("totals", layout.DENSE_SLOTS + 1, 1e6, "slots of dense features from 0 to"),
+    ("samples", (0, 1, 0), 101.0, "numbers of sampled values from 0 to 100"),
+    ("rows", (1, layout.DENSE), np.uint32(layout.PLACE_MASK).view(np.float32), "places up to 1024"),
+    ("rows", (1, layout.NAME), np.uint32(1 << 20).view(np.float32), "names within"),
+    ("rows", (-1, layout.NAME), np.uint32(1 << 20).view(np.float32), "parents before the rows derived of them"),
+    ("held", (0, 2), 2.0, "of 1 classes at most"),
+]
+
+
+@pytest.mark.parametrize(("name", "place", "number", "what"), BROKEN)
+def test_a_state_with_places_beyond_its_arrays_is_refused(name, place, number, what):
+    """Compiled code checks no bounds: it read beyond a work array, and learned what was there."""
+    state = {name: array.copy() for name, array in settled().state().items()}
+    model = new()
+    model.load_state(state)
+    state[name][place] = number
+    with pytest.raises(StoreError, match=f"^state .*must (have|be) {what}"):
+        model.load_state(state)
+
+
+@functools.cache
+def settled():
+    """A model that holds examples, with a derived feature in its last row."""
+    model = trained(n=150)
+    assert model.learner.weight_dict.derived[-1]
+    return model
 
 
 @pytest.mark.parametrize("options", [{}, {"featurizer": "email", "labels": ("no", "yes")}, {"neural": [5, 4]}])
