@@ -339,6 +339,18 @@ def test_whatever_is_in_the_keys_ends_no_process_and_harms_no_other_model(client
         client.delete(FLEET)
 
 
+def test_a_model_that_can_neither_learn_nor_answer_is_lost(client, create, fleet, monkeypatch):
+    monkeypatch.setattr(fleets.FleetHeart, "beat", lambda heart, seconds: None)  # which would find it out, too
+    create("m")
+    with fleet() as process:
+        wait_until(lambda: "m" in process.members)
+        push(client, "m", BINARY)
+        wait_until(lambda: n_learned(client, "m") == 1)
+        client.delete(Keys("m").owner, Keys("m").examples)
+        client.set(Keys("m").owner, "no hash")
+        wait_until(lambda: "m" not in process.members)
+
+
 def test_an_error_while_other_models_are_answered_meanwhile_costs_only_the_model_that_has_it(
     client, redis_url, create, fleet, capsys
 ):

@@ -347,7 +347,10 @@ class Fleet:
             member.worker.store.client = self.client
 
     def _answer_only(self, member: Member, error: Exception) -> None:
-        """Have a model whose stream has gone bad answer from its last commit."""
+        """Have a model whose stream has gone bad answer from its last commit; one that can't even do that is lost."""
+        if member.only_answers:
+            self._lose(member, error)
+            return
         try:
             member.answer_only(error)
         except Exception as trouble:  # noqa: BLE001  (no other model is to suffer)
