@@ -22,6 +22,7 @@ from learner.service.store.acl import set_user
 from learner.service.store.cluster import primary
 from learner.service.store.fleets import Note, notes, write_note
 from learner.service.wire import FLEET, Keys
+from tests.command_line import invoke
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.reliability.roles import PASSWORD, url_of
 
@@ -156,6 +157,25 @@ def test_a_model_that_an_administrator_had_for_a_moment_is_taken_up_again(client
     model.learn_packed(b"".join(map(msgpack.packb, [*BINARY, *BINARY[:10]])))
     assert state_bytes(committed("m")) == state_bytes(model)
     assert "stopped with code 0: an administrator has the model for a moment" in capsys.readouterr().err
+
+
+def test_an_administrator_renames_and_deletes_what_a_fleet_works_and_it_goes_on_with_the_others(
+    client, redis_url, create, fleet, monkeypatch
+):
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    for name in ("a", "b", "c"):
+        create(name)
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 3)
+        push(client, "a", BINARY)
+        wait_until(lambda: n_learned(client, "a") == 1)
+        invoke("rename", "a", "d")
+        invoke("delete", "b", "--yes")
+        push(client, "d", BINARY)
+        wait_until(lambda: n_learned(client, "d") == 2)
+        wait_until(lambda: process.members.keys() == {"c", "d"})
+    assert not client.keys("learner:{b}:*")
+    assert Client("d", redis_url).committed().n_examples == 100
 
 
 def test_a_model_whose_outcomes_flood_in_keeps_no_other_one_waiting(client, redis_url, create, fleet):
