@@ -248,6 +248,7 @@ def test_a_fleet_under_its_access_rules_works_the_models_of_its_pattern_and_no_o
     for name in names:
         create(name)
     client.execute_command(*set_user("news-*", "fleet", PASSWORD))
+    client.execute_command("ACL", "LOG", "RESET")
     url = url_of(redis_url, quote("news-*"), "fleet")
     try:
         with fleet("news-*", url=url), fleet("news-*", url=url):
