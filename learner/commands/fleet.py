@@ -62,7 +62,9 @@ def _require_pattern(context: click.Context, parameter: click.Parameter, pattern
     type=click.FloatRange(min=0.1),
     help="How long examples are held back at most while few come: see 'learner worker'.",
 )
-@click.option("--metrics", metavar="[HOST:]PORT", help="Serve Prometheus metrics there; without HOST on 127.0.0.1.")
+@click.option(
+    "--metrics", metavar="[HOST:]PORT", help="Serve Prometheus metrics there, and the probes /health and /ready."
+)
 @log_format_option
 @click.option("--json", "as_json", is_flag=True, help="Print the final figures as one JSON object.")
 def fleet(
@@ -99,7 +101,7 @@ def fleet(
     process = Fleet(client, redis_url, models, max_models, commit_seconds, lease_seconds, held_seconds)
     if metrics:
         workers = lambda: [(each.worker.store, each.worker.counts) for each in list(process.members.values())]  # noqa: E731
-        serve_metrics(metrics, name, workers)
+        serve_metrics(metrics, name, workers, probes={"/health": process.ailing, "/ready": process.unready})
     stop_on_signals(name, process.stop, lambda: process.n_uncommitted, DRAIN_SECONDS)
     log.line("start", f"{name} works up to {max_models} models")
     figures = process.run()

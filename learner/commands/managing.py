@@ -102,12 +102,12 @@ def _own_to_delete(store: "Store", force: bool) -> None:
     """Become the owner; by force even of a worker that lives, which is given the time to notice."""
     from learner.service.owning import own_without_worker
 
-    if not force:
-        own_without_worker(store, "a deletion (or add --force)")
-        return
     owner = store.ownership.read()
-    store.ownership.take_over()
-    if "worker" in owner.fields:
+    if force:
+        store.ownership.take_over()
+    else:
+        own_without_worker(store, "a deletion (or add --force)")
+    if "worker" in owner.fields and (force or owner.is_of_fleet):
         time.sleep(
             min(owner.lease_seconds, 5.0) / FENCED_SHARE
         )  # or it may still write notes, which nobody would delete

@@ -7,9 +7,13 @@ server. Figures of the model are those of the last commit.
 import itertools
 import math
 import os
+import socket
 import sys
+import threading
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, cast
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from learner import __version__
 from learner.errors import LearnerError
@@ -19,7 +23,7 @@ from learner.service.counting import BOUNDS, Counts, Histogram
 from learner.service.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import Metric
 
@@ -45,9 +49,15 @@ GAUGES = {  # figure of a commit -> the metric's name, and what it is
 
 
 def serve_metrics(
-    address: str, name: str, workers: "Callable[[], Iterable[Exported]]", answers_only: bool = False
+    address: str,
+    name: str,
+    workers: "Callable[[], Iterable[Exported]]",
+    answers_only: bool = False,
+    probes: "Mapping[str, Callable[[], str]] | None" = None,
 ) -> str:
     """Serve the metrics of a process's workers at ``http://ADDRESS/metrics`` until the process ends; return that URL.
+
+    At the path of a probe the status is 200, or 503 with the reason.
 
     Parameters
     ----------
@@ -59,6 +69,8 @@ def serve_metrics(
         Returns what each worker knows of its model, and what it counts.
     answers_only : bool
         Whether it is an answerer rather than a worker.
+    probes : mapping of str to callable, optional
+        What is asked at each path, such as ``/health``: returns what is wrong, in words; empty: nothing.
 
     Raises
     ------
@@ -67,14 +79,14 @@ def serve_metrics(
     """
     host, port = host_and_port("--metrics", address)
     try:
-        from prometheus_client import CollectorRegistry, core, start_http_server
+        from prometheus_client import CollectorRegistry, core, make_wsgi_app
     except ImportError as error:
         rule = "must have prometheus-client: pip install 'streaming-learner[metrics]'"
         raise LearnerError(f"--metrics {rule} (got {error})") from error
     registry = CollectorRegistry()
     registry.register((_OfAnswerer if answers_only else _Collector)(core, name, workers))
     try:
-        server, _ = start_http_server(port, host, registry)
+        server = _server(host, port, _probed(make_wsgi_app(registry), probes or {}))
     except (OSError, OverflowError) as error:
         words = getattr(error, "strerror", None) or error
         raise LearnerError(
@@ -83,6 +95,38 @@ def serve_metrics(
     where = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
     log.event(name, "metrics", f"metrics are served at {where}", url=where)
     return where
+
+
+def _probed(metrics: Any, probes: "Mapping[str, Callable[[], str]]") -> Any:
+    """Return an application that answers probes, and has the other one answer everything else."""
+
+    def application(environment: dict[str, Any], start: Any) -> Any:
+        probe = probes.get(environment.get("PATH_INFO", ""))
+        if probe is None:
+            return metrics(environment, start)
+        wrong = probe()
+        start("503 Service Unavailable" if wrong else "200 OK", [("content-type", "text/plain; charset=utf-8")])
+        return [f"{wrong or 'well'}\n".encode()]
+
+    return application
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Write nothing for each request."""
+
+
+def _server(host: str, port: int, application: Any) -> WSGIServer:
+    """Return a server that serves from a thread of its own."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    kind: Any = type("_ServerThere", (_Server,), {"address_family": family})
+    server: WSGIServer = make_server(str(address[0]), port, application, kind, _Quiet)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server
 
 
 class _Collector:

@@ -140,7 +140,7 @@ class Owning:
 
 
 def own_without_worker(store: Store, purpose: str) -> None:
-    """Become a model's owner, unless a worker lives that learns: one that only answers is replaced.
+    """Become a model's owner, unless a worker lives that learns: one that only answers is replaced, and so is a fleet's.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def own_without_worker(store: Store, purpose: str) -> None:
     silence, first = Silence(), store.ownership.read()
     while True:
         owner = store.ownership.read()
-        if is_vacant(store, owner, silence) or owner.only_answers:
+        if is_vacant(store, owner, silence) or owner.only_answers or owner.is_of_fleet:
             if store.ownership.succeed(owner):
                 return
         elif owner != first:

@@ -96,6 +96,7 @@ class Worker:
     ) -> None:
         self.store = store
         self.fleet = fleet
+        store.ownership.is_of_fleet = fleet is not None
         self.commit_seconds = commit_seconds
         self.late_every = late_every
         self.held_seconds = held_seconds

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import urllib.error
+import urllib.request
 
 import msgpack
 import pytest
@@ -13,11 +15,19 @@ from learner.commands.fleet import fleet
 from learner.model import Model
 from learner.service.store import Store
 from learner.service.store.connection import client as connect
-from learner.service.store.embedded import Embedded
+from learner.service.store.embedded import Embedded, free_port
 from learner.service.wire import Keys
 from tests.conftest import wait_until
 
 NAMES = ["a", "b", "c"]
+
+
+def asked(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def pids(client):
@@ -34,8 +44,12 @@ def test_one_that_is_killed_is_replaced_and_one_that_is_stopped_commits_and_give
     for name in NAMES:
         client.xadd(Keys(name).examples, {"batch": msgpack.packb([1, {"x": 1}])})
     first.kill()
-    second = start(redis_url, "fleet", "--json", "--log-format", "json")
+    port = free_port()
+    second = start(redis_url, "fleet", "--json", "--log-format", "json", "--metrics", str(port))
     wait_until(lambda: pids(client) == {str(second.pid).encode()}, 60)
+    wait_until(lambda: asked(port, "/ready") == (200, "well\n"))
+    assert asked(port, "/health") == (200, "well\n")
+    assert 'learner_worker_state{model="b",state="running"} 1.0' in asked(port, "/metrics")[1]
     second.send_signal(signal.SIGTERM)
     out, err = second.communicate(timeout=60)
     assert (second.returncode, json.loads(out)["models"]) == (0, 3)

@@ -22,6 +22,7 @@ from learner.service.store.acl import set_user
 from learner.service.store.cluster import primary
 from learner.service.store.fleets import Note, notes, write_note
 from learner.service.wire import FLEET, Keys
+from tests.command_line import invoke
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.reliability.roles import PASSWORD, url_of
 
@@ -158,6 +159,25 @@ def test_a_model_that_an_administrator_had_for_a_moment_is_taken_up_again(client
     assert "stopped with code 0: an administrator has the model for a moment" in capsys.readouterr().err
 
 
+def test_an_administrator_renames_and_deletes_what_a_fleet_works_and_it_goes_on_with_the_others(
+    client, redis_url, create, fleet, monkeypatch
+):
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    for name in ("a", "b", "c"):
+        create(name)
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 3)
+        push(client, "a", BINARY)
+        wait_until(lambda: n_learned(client, "a") == 1)
+        invoke("rename", "a", "d")
+        invoke("delete", "b", "--yes")
+        push(client, "d", BINARY)
+        wait_until(lambda: n_learned(client, "d") == 2)
+        wait_until(lambda: process.members.keys() == {"c", "d"})
+    assert not client.keys("learner:{b}:*")
+    assert Client("d", redis_url).committed().n_examples == 100
+
+
 def test_a_model_whose_outcomes_flood_in_keeps_no_other_one_waiting(client, redis_url, create, fleet):
     create("flooded")
     create("quiet")
@@ -228,6 +248,7 @@ def test_a_fleet_under_its_access_rules_works_the_models_of_its_pattern_and_no_o
     for name in names:
         create(name)
     client.execute_command(*set_user("news-*", "fleet", PASSWORD))
+    client.execute_command("ACL", "LOG", "RESET")
     url = url_of(redis_url, quote("news-*"), "fleet")
     try:
         with fleet("news-*", url=url), fleet("news-*", url=url):
@@ -337,6 +358,18 @@ def test_whatever_is_in_the_keys_ends_no_process_and_harms_no_other_model(client
         push(client, taken, BINARY)
         wait_until(lambda: n_learned(client, taken) == 1)
         client.delete(FLEET)
+
+
+def test_a_model_that_can_neither_learn_nor_answer_is_lost(client, create, fleet, monkeypatch):
+    monkeypatch.setattr(fleets.FleetHeart, "beat", lambda heart, seconds: None)  # which would find it out, too
+    create("m")
+    with fleet() as process:
+        wait_until(lambda: "m" in process.members)
+        push(client, "m", BINARY)
+        wait_until(lambda: n_learned(client, "m") == 1)
+        client.delete(Keys("m").owner, Keys("m").examples)
+        client.set(Keys("m").owner, "no hash")
+        wait_until(lambda: "m" not in process.members)
 
 
 def test_an_error_while_other_models_are_answered_meanwhile_costs_only_the_model_that_has_it(

@@ -57,6 +57,7 @@ SPARE_CONNECTIONS = 100
 LOOKS_A_SECOND = 100  # at models with nothing to do: settings that changed, outcomes that didn't come
 COMMIT_SHARE = 0.25  # of the time, for writing commits: when it takes more, they come less often
 LAST_COMMIT_SECONDS = 30.0  # between two commits of a model, at most
+SILENT_SECONDS = 60.0  # without a round of the loop, after which the process does not count as alive
 REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
 
 Seen = tuple[
@@ -119,6 +120,7 @@ class Fleet:
         self._taker = ThreadPoolExecutor(1, "taking")
         self._looker = ThreadPoolExecutor(1, "looking")
         self._looking: Future[Seen] | None = None  # the look that is on its way
+        self._has_shared = False  # whether there was one
         self._taken: dict[str, Future[Member | None]] = {}  # what is being taken over, by model
         self._over: deque[str] = deque()  # models whose taking is over
         self._retry_at: dict[str, float] = {}  # models that could not be worked, and when to try again
@@ -131,7 +133,8 @@ class Fleet:
         self._named: set[str] = set()
         self._named_at = -NAMES_SECONDS
         self._controlled_at = -CONTROL_SECONDS
-        self._n_commits = self._commit_sum = 0.0
+        self._lived_at = time.monotonic()  # when the loop began its last round
+        self._commit_sum = 0.0
         self._parked: dict[Address | None, Future[None]] = {}  # primaries that gave no answer, until they do
         self._said: dict[str, float] = {}
         self._given_up: dict[str, int] = {}  # at the end, with how many examples they had learned
@@ -139,6 +142,18 @@ class Fleet:
     def stop(self) -> None:
         """Have it give up all models, with everything committed."""
         self.stopping = True
+
+    # ---- probes ----
+    def ailing(self) -> str:
+        """Return why the process should be ended, in words; empty: it lives."""
+        silent = time.monotonic() - self._lived_at
+        return f"no turn was given for {silent:.0f} s" if silent > SILENT_SECONDS else ""
+
+    def unready(self) -> str:
+        """Return why it does not do its part of the work yet, in words; empty: it does."""
+        if self._taken or not self._has_shared:
+            return f"it takes models over: {len(self._taken)} are left, {len(self.members)} are taken"
+        return self.ailing()
 
     # ---- turns ----
     def run(self) -> dict[str, Any]:
@@ -151,6 +166,7 @@ class Fleet:
         """
         try:
             while not self.stopping:
+                self._lived_at = time.monotonic()
                 self._control_if_due()
                 self._share_when_seen()
                 self._adopt()
@@ -331,7 +347,10 @@ class Fleet:
             member.worker.store.client = self.client
 
     def _answer_only(self, member: Member, error: Exception) -> None:
-        """Have a model whose stream has gone bad answer from its last commit."""
+        """Have a model whose stream has gone bad answer from its last commit; one that can't even do that is lost."""
+        if member.only_answers:
+            self._lose(member, error)
+            return
         try:
             member.answer_only(error)
         except Exception as trouble:  # noqa: BLE001  (no other model is to suffer)
@@ -427,7 +446,7 @@ class Fleet:
         """Have commits come less often while writing them takes too much of the time."""
         total = sum(member.worker.counts.commit_seconds.sum for member in self.members.values())
         share, self._commit_sum = (total - self._commit_sum) / seconds, total
-        wanted = self.commit_seconds * (1.25 if share > COMMIT_SHARE else 0.9)
+        wanted = max(self.commit_seconds, FIRST_PAUSE_SECONDS) * (1.25 if share > COMMIT_SHARE else 0.8)
         self.commit_seconds = min(max(wanted, self._least_commit_seconds), LAST_COMMIT_SECONDS)
         for member in self.members.values():
             member.worker.committing.commit_seconds = self.commit_seconds
@@ -462,6 +481,7 @@ class Fleet:
             self._find_server()
             return
         vacant, others = looked.result()
+        self._has_shared = True
         costs = {name: member.cost for name, member in self.members.items()}
         own = Part(len(costs) + len(self._taken), self.most, sum(costs.values()))
         parts = [Part(note.models, note.most, note.cost) for note in others]

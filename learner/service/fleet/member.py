@@ -35,6 +35,8 @@ class Member:
         The share of a processor that its turns took lately, with `IDLE_COST`.
     due : float
         By `time.monotonic`: when its next turn comes even if nothing comes for it.
+    only_answers : bool
+        Whether it learns no more, because of an error of the stream.
     place : Address or None
         Of a cluster the primary at which it had its last turn.
     is_queued : bool
@@ -52,7 +54,7 @@ class Member:
         self.place: Address | None = None
         self.is_queued = False
         self._turns: Turns | None = None
-        self._only_answers = False
+        self.only_answers = False
         self._busy_seconds = 0.0
         self._pause_seconds = 0.0
 
@@ -82,7 +84,7 @@ class Member:
             self._turns = self.worker.turns()
         seconds = next(self._turns, None)
         if seconds is None:  # after only answering, learning goes on
-            self._turns, self._only_answers = None, False
+            self._turns, self.only_answers = None, False
         took = time.perf_counter() - started
         self.worker.reading.took(took, TURN_SECONDS)
         self._busy_seconds += took
@@ -93,11 +95,11 @@ class Member:
     def answer_only(self, error: Exception) -> None:
         """Learn no more, because of an error of the stream, and answer from the last commit."""
         self._turns = self.worker.turns_only_answering(error)
-        self._only_answers = True
+        self.only_answers = True
 
     def pause(self) -> float:
         """Begin its turns anew after a trouble that passes; return in how many seconds."""
-        if not self._only_answers:
+        if not self.only_answers:
             self._turns = None
         self._pause_seconds = min(max(2 * self._pause_seconds, FIRST_PAUSE_SECONDS), LAST_PAUSE_SECONDS)
         return self._pause_seconds

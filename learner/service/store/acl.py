@@ -89,7 +89,7 @@ def fleet_rules(pattern: str) -> dict[str, Any]:
     keys = Keys.of_pattern(pattern)
     own = [
         (["mget"], [("R", keys.lease)]),
-        (["exists"], [("R", keys.spec)]),
+        (["exists"], [("R", keys.spec), ("R", keys.workers)]),
         (["eval"], [("RW", keys.owner), ("RW", keys.lease), ("RW", keys.workers)]),
         (["smembers"], [("R", MODELS)]),
         (["hget", "hgetall", "hset", "hdel"], [("RW", FLEET)]),

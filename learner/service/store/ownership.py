@@ -25,7 +25,7 @@ from learner.stored import require_readable
 __all__ = ["IDENTITY", "Owner", "Ownership"]
 
 IDENTITY = ("worker", "epoch")  # the fields that identify the owner
-FIELDS = ("worker", "host", "pid", "process", "since", "lease", "durability", "trouble")  # that an owner has
+FIELDS = ("worker", "host", "pid", "process", "since", "lease", "durability", "fleet", "trouble")  # that an owner has
 LEAVING = "answered_by"  # the field that says that the owner leaves questions to answerers; it outlives the owner
 LENDER = "lender"  # the field with the token of the worker that an administrator replaced, to give it back soon
 
@@ -56,6 +56,11 @@ class Owner:
         return "trouble" in self.fields
 
     @property
+    def is_of_fleet(self) -> bool:
+        """Whether it works other models, too, and takes this one up again if it loses it to a process that gives it back."""
+        return "fleet" in self.fields
+
+    @property
     def leaves_questions(self) -> bool:
         """Whether it leaves questions to answerers."""
         return LEAVING in self.fields
@@ -83,6 +88,8 @@ class Ownership:
         A random name of this owner, new at each takeover; empty before.
     durability : Durability
         What a commit must survive to be confirmed; set it before taking over.
+    is_of_fleet : bool
+        Whether this process works other models, too; set it before taking over.
     confirmed : int
         The number of the last confirmed commit.
     """
@@ -93,6 +100,7 @@ class Ownership:
         self.epoch = 0
         self.token = b""
         self.durability = Durability()
+        self.is_of_fleet = False
         self.confirmed = 0
         self._n_signs = 0
 
@@ -235,8 +243,8 @@ class Ownership:
             "lease": f"{lease_seconds:g}",
             "durability": str(self.durability),
         }
-        pipe.hset(self._link.keys.owner, mapping=fields)
-        pipe.hdel(self._link.keys.owner, "trouble", LENDER)
+        pipe.hdel(self._link.keys.owner, "trouble", "fleet", LENDER)
+        pipe.hset(self._link.keys.owner, mapping=fields | ({"fleet": 1} if self.is_of_fleet else {}))
         pipe.set(self._link.keys.lease, self._sign())
 
     def note_trouble(self, trouble: str) -> None:

@@ -45,7 +45,8 @@ def test_answers_are_the_wire_s_to_the_last_digit(http, redis_url, create, servi
     create(featurizer="fields", columns={"a": "number", "c": "number"}, **options)
     client = Client("m", redis_url, timeout=30)
     client.push_many((target(i), record) for i, record in enumerate(RECORDS))
-    with serving(commit_seconds=1000.0):
+    with serving(commit_seconds=1000.0) as owner:
+        wait_until(lambda: owner.model.n_examples == len(RECORDS))  # then both answers know the same
         answer = http("POST", "/models/m/predict", {"record": RECORDS[3]})
         assert answer.status == 200
         assert {"task", "score", "prediction", "missing_fields"} <= answer.data.keys()
