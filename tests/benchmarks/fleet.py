@@ -58,7 +58,7 @@ def measure(n: int = MODELS, idle_seconds: float = IDLE_SECONDS) -> dict[str, fl
         for name in names:
             Store(client, name).create(Model("binary").to_spec())
         few = _few(url, client)
-        with running(url, "fleet", "--models", "m*") as first:
+        with running(url, "fleet", "--models", "m*", "--max-models", "9999") as first:
             found["taken_seconds"] = wait(lambda: owners(client, names)[first.pid] == n)
             time.sleep(2)
             found["empty_mb"] = (memory(first.pid) - few) / n
@@ -75,11 +75,11 @@ def measure(n: int = MODELS, idle_seconds: float = IDLE_SECONDS) -> dict[str, fl
             Store(client, "mnew").create(Model("binary").to_spec())
             found["new_seconds"] = wait(lambda: owners(client, ["mnew"])[first.pid] == 1)
             names.append("mnew")
-            with running(url, "fleet", "--models", "m*") as second:
+            with running(url, "fleet", "--models", "m*", "--max-models", "9999") as second:
                 found["balanced_seconds"] = wait(lambda: owners(client, names)[second.pid] >= 0.4 * n)
                 first.send_signal(signal.SIGKILL)
                 found["killed_seconds"] = wait(lambda: owners(client, names)[second.pid] == len(names))
-                with running(url, "fleet", "--models", "m*") as third:
+                with running(url, "fleet", "--models", "m*", "--max-models", "9999") as third:
                     wait(lambda: owners(client, names)[third.pid] >= 0.4 * n)
                     second.send_signal(signal.SIGSTOP)
                     found["frozen_seconds"] = wait(lambda: owners(client, names)[third.pid] == len(names))
@@ -137,7 +137,7 @@ def wait(holds: Callable[[], bool], seconds: float = 300.0) -> float:
     while not holds():
         time.sleep(0.05)
         if time.monotonic() - began > seconds:
-            sys.exit(f"not within {seconds:g} s")
+            raise TimeoutError(f"not within {seconds:g} s")
     return time.monotonic() - began
 
 
