@@ -76,11 +76,11 @@ def measure(n: int = MODELS, idle_seconds: float = IDLE_SECONDS) -> dict[str, fl
             found["new_seconds"] = wait(lambda: owners(client, ["mnew"])[first.pid] == 1)
             names.append("mnew")
             with running(url, "fleet", "--models", "m*", "--max-models", "9999") as second:
-                found["balanced_seconds"] = wait(lambda: owners(client, names)[second.pid] >= 0.4 * n)
+                found["balanced_seconds"] = wait(lambda: owners(client, names)[second.pid] >= 0.3 * n)
                 first.send_signal(signal.SIGKILL)
                 found["killed_seconds"] = wait(lambda: owners(client, names)[second.pid] == len(names))
                 with running(url, "fleet", "--models", "m*", "--max-models", "9999") as third:
-                    wait(lambda: owners(client, names)[third.pid] >= 0.4 * n)
+                    wait(lambda: owners(client, names)[third.pid] >= 0.3 * n)
                     second.send_signal(signal.SIGSTOP)
                     found["frozen_seconds"] = wait(lambda: owners(client, names)[third.pid] == len(names))
                     began = time.monotonic()
@@ -131,7 +131,7 @@ def owners(client: Any, names: list[str]) -> "Counter[int]":
         return Counter(int(pid or 0) for pid in pipe.execute())
 
 
-def wait(holds: Callable[[], bool], seconds: float = 300.0) -> float:
+def wait(holds: Callable[[], bool], seconds: float = 120.0) -> float:
     """Return after how many seconds something holds."""
     began = time.monotonic()
     while not holds():
