@@ -1,11 +1,11 @@
 """One process of a fleet with many models: ``python -m tests.benchmarks.fleet [--models N] [--json]``.
 
 On an embedded server of its own, models of one kind are created, and a process of a fleet takes them. Printed are: the memory
-that a model adds, before it has learned and with 1,000 features (its weights, which the model counts, are taken off); the
-share of a processor that the process takes while nothing comes; the rate at which all learn batches of examples of 8 names, until
-all is committed; how long questions to a quiet model take, alone, and while another model
-learns a backlog; how long until a new model has an owner; how long until a second process, which has its half, owns all after
-the first one was killed, or frozen (it waits for the lease of 5 s then); how long until all is committed after SIGTERM.
+that a model adds, before it has learned and with 1,000 features (its weights, which the model counts, are taken off); the share
+of a processor that the process takes while nothing comes; the rate at which all learn batches of examples of 8 names, until all
+is committed; how long questions to a quiet model take, alone, and while another model learns a backlog; how long until a new
+model has an owner; how long until a second process, which has its part, owns all after the first one was killed, or frozen (it
+waits for the lease of 5 s then); how long until all is committed after SIGTERM.
 
 Caveats: server, asker and both processes share the machine's processors, and all models are alike.
 """
