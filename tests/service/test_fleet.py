@@ -15,8 +15,8 @@ import redis
 from learner.client import Client
 from learner.model import Model
 from learner.service import fleet as fleets
-from learner.service.fleet import Fleet, connect, sharing
-from learner.service.fleet.sharing import Part, surplus
+from learner.service.fleet import Fleet, balancing, connect
+from learner.service.fleet.balancing import Part, surplus
 from learner.service.store import Store, snapshots
 from learner.service.store.acl import set_user
 from learner.service.store.cluster import primary
@@ -207,7 +207,7 @@ def test_settings_are_followed_and_outcomes_find_their_answers(client, redis_url
 
 
 def test_two_processes_share_the_models_and_either_takes_over_all(client, create, fleet, monkeypatch):
-    monkeypatch.setattr(sharing, "LEAST_SURPLUS", 0.0)
+    monkeypatch.setattr(balancing, "LEAST_SURPLUS", 0.0)
     names = [f"m{i}" for i in range(20)]
     for name in names:
         create(name)

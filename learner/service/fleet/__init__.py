@@ -26,9 +26,9 @@ import redis
 from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service import log
 from learner.service.answering import MEANWHILE_SECONDS
+from learner.service.fleet.balancing import Part, n_to_take, surplus
 from learner.service.fleet.hearts import FleetHeart
 from learner.service.fleet.member import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Member
-from learner.service.fleet.sharing import Part, n_to_take, surplus
 from learner.service.fleet.vacancies import Vacancies
 from learner.service.flushing import HELD_SECONDS
 from learner.service.lease import LEASE_SECONDS, heart_of, process_name

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from learner.errors import FencedError
-from learner.service.fleet.sharing import IDLE_COST
+from learner.service.fleet.balancing import IDLE_COST
 from learner.service.store import connection
 from learner.service.store.cluster import primary
 from learner.service.store.waking import Waking
