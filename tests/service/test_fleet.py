@@ -15,7 +15,7 @@ import redis
 from learner.client import Client
 from learner.model import Model
 from learner.service import fleet as fleets
-from learner.service.fleet import Fleet, balancing, connect
+from learner.service.fleet import Fleet, balancing, connect, looking
 from learner.service.fleet.balancing import Part, surplus
 from learner.service.store import Store, snapshots
 from learner.service.store.acl import set_user
@@ -31,7 +31,7 @@ from tests.reliability.roles import PASSWORD, url_of
 def fleet(redis_url, monkeypatch):
     """Have a process of a fleet run in a thread of this process while a block runs."""
     monkeypatch.setattr(fleets, "CONTROL_SECONDS", 0.05)
-    monkeypatch.setattr(fleets, "NAMES_SECONDS", 0.05)
+    monkeypatch.setattr(looking, "NAMES_SECONDS", 0.05)
 
     @contextmanager
     def running(pattern="*", most=100, url=redis_url, **options):

@@ -5,7 +5,6 @@ one gives signs of life, and one writes commits. The loops are compiled once for
 """
 
 import contextlib
-import fnmatch
 import functools
 import heapq
 import itertools
@@ -15,9 +14,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from hashlib import blake2b
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +23,18 @@ import redis
 from learner.errors import FencedError, LearnerError, RejectedError, StreamError
 from learner.service import log
 from learner.service.answering import MEANWHILE_SECONDS
-from learner.service.fleet.balancing import Part, n_to_take, surplus
+from learner.service.fleet.balancing import Part, n_to_take, rank, surplus
 from learner.service.fleet.hearts import FleetHeart
+from learner.service.fleet.looking import Looking, Seen
 from learner.service.fleet.member import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Member
-from learner.service.fleet.vacancies import Vacancies
 from learner.service.flushing import HELD_SECONDS
 from learner.service.lease import LEASE_SECONDS, heart_of, process_name
 from learner.service.reading import BLOCK_MS
 from learner.service.stopping import note_stop
-from learner.service.store import Store, connection, embedded, fleets, registry
+from learner.service.store import Store, connection, embedded, fleets
 from learner.service.store.link import Lines
 from learner.service.store.ownership import Owner
 from learner.service.store.waking import Waking
-from learner.service.wire import FLEET
 from learner.service.working import Worker
 from learner.service.writing import Writer
 
@@ -48,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["CONNECTIONS", "Fleet", "connect"]
 
 CONTROL_SECONDS = 1.0  # between two looks after the fleet
-NAMES_SECONDS = 3.0  # between two looks at the names of all models
 ADOPT_SECONDS = 0.02  # between two looks at the models that are being taken over
 GIVE_SECONDS = 0.1  # of such a look, for giving models back
 RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again
@@ -59,10 +54,6 @@ COMMIT_SHARE = 0.25  # of the time, for writing commits: when it takes more, the
 LAST_COMMIT_SECONDS = 30.0  # between two commits of a model, at most
 SILENT_SECONDS = 60.0  # without a round of the loop, after which the process does not count as alive
 REMIND_SECONDS = 60.0  # until a message about the same trouble comes again
-
-Seen = tuple[
-    Mapping[str, Owner], list[fleets.Note]
-]  # models without a living owner, and the other processes of the fleet
 
 
 class Fleet:
@@ -116,7 +107,7 @@ class Fleet:
         self.name = token_hex(8)
         self._beating = heart_of(connection.address(client))
         self._heartbeat = self._beating.add(self.heart, lease_seconds)
-        self._vacancies = Vacancies(self.lines)
+        self._sight = Looking(pattern, self.lines, self._say)
         self._taker = ThreadPoolExecutor(1, "taking")
         self._looker = ThreadPoolExecutor(1, "looking")
         self._looking: Future[Seen] | None = None  # the look that is on its way
@@ -130,8 +121,6 @@ class Fleet:
         self._due: list[tuple[float, int, Member]] = []  # a heap of turns that come at some time; old ones, too
         self._numbers = itertools.count()
         self._looked_at = 0.0
-        self._named: set[str] = set()
-        self._named_at = -NAMES_SECONDS
         self._controlled_at = -CONTROL_SECONDS
         self._lived_at = time.monotonic()  # when the loop began its last round
         self._commit_sum = 0.0
@@ -440,7 +429,7 @@ class Fleet:
         self._pace_commits(seconds)
         if self._looking is None:
             own = self._retry_at.keys() | self.members.keys() | self._taken.keys()
-            self._looking = self._looker.submit(self._look, own)
+            self._looking = self._looker.submit(self._sight.look, self.client, own, self._note())
 
     def _pace_commits(self, seconds: float) -> None:
         """Have commits come less often while writing them takes too much of the time."""
@@ -451,26 +440,6 @@ class Fleet:
         for member in self.members.values():
             member.worker.committing.commit_seconds = self.commit_seconds
 
-    def _look(self, own: set[str]) -> Seen:
-        """Look at the models of others, in the looking thread; `own` are those that this process works or is not to take."""
-        if time.monotonic() - self._named_at >= NAMES_SECONDS:
-            self._named_at = time.monotonic()
-            self._named = set(fnmatch.filter(registry.registered(self.client), self.pattern))
-        vacant = self._vacancies.look(self.client, sorted(self._named - own))
-        return vacant, self._others()
-
-    def _others(self) -> list[fleets.Note]:
-        """Write this process's note, and return those of the others with its pattern; none, if there can't be notes."""
-        try:
-            self._write_note()
-            notes = fleets.notes(self.client)
-        except redis.ResponseError as error:
-            if _passing(error):
-                raise
-            self._say("unshared", f"can't know of others: key {FLEET} must be readable and a hash ({error})", "error")
-            return []
-        return [note for note in notes if note.pattern == self.pattern and note.name != self.name]
-
     def _share_when_seen(self) -> None:
         """Take models that nobody works, or give some back, once it is known what the others do."""
         if self._looking is None or not self._looking.done():
@@ -480,14 +449,14 @@ class Fleet:
             self._say_again("", error)
             self._find_server()
             return
-        vacant, others = looked.result()
+        vacant, left, others = looked.result()
         self._has_shared = True
         costs = {name: member.cost for name, member in self.members.items()}
         own = Part(len(costs) + len(self._taken), self.most, sum(costs.values()))
+        names = [note.name for note in others]
         parts = [Part(note.models, note.most, note.cost) for note in others]
-        left = self._vacancies.left()
         n = max(n_to_take(own, parts, len(vacant)), min(len(left), self.most - own.models))
-        for name in sorted(vacant, key=lambda name: (name not in left, _rank(name, self.name, others)))[:n]:
+        for name in sorted(vacant, key=lambda name: (name not in left, rank(name, self.name, names)))[:n]:
             self._taken[name] = self._taker.submit(self._take, name, vacant[name])
             self._taken[name].add_done_callback(functools.partial(self._taking_over, name))
         if len(left) > n:
@@ -496,12 +465,12 @@ class Fleet:
         if not vacant and not self._taken:
             self._give_back(surplus(own, parts, costs))
 
-    def _write_note(self) -> None:
-        """Write this process's note."""
-        cost = sum(member.cost for member in list(self.members.values()))
+    def _note(self) -> fleets.Note:
+        """Return this process's note."""
+        cost = round(sum(member.cost for member in self.members.values()), 4)
         n = len(self.members) + len(self._taken)
         about = (self.name, process_name(), socket.gethostname(), os.getpid(), self.pattern)
-        fleets.write_note(self.client, fleets.Note(*about, n, self.most, round(cost, 4), self.lease_seconds))
+        return fleets.Note(*about, n, self.most, cost, self.lease_seconds)
 
     def _give_back(self, names: list[str]) -> None:
         """Give up some models, for other processes of the fleet."""
@@ -575,13 +544,3 @@ def _words(error: BaseException) -> str:
 def connect(url: str, most: int) -> redis.Redis:
     """Return a connection to the server, or to the cluster, for so many models."""
     return connection.client(url, block_ms=BLOCK_MS, most=CONNECTIONS * most + SPARE_CONNECTIONS)
-
-
-def _rank(model: str, own: str, others: list[fleets.Note]) -> int:
-    """Return how many other processes come before this one at a model, so that each takes others first."""
-    mine = _weight(model, own)
-    return sum(_weight(model, note.name) > mine for note in others)
-
-
-def _weight(model: str, name: str) -> bytes:
-    return blake2b(f"{model} {name}".encode(), digest_size=8).digest()

@@ -5,10 +5,11 @@ the costs of all (see `learner.service.store.fleets`), and decides for itself: o
 one clearly above it gives some back. No process tells another one what to do, and none has to live for the others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
-__all__ = ["IDLE_COST", "Part", "n_to_take", "surplus"]
+__all__ = ["IDLE_COST", "Part", "n_to_take", "rank", "surplus"]
 
 IDLE_COST = 0.0005  # of a processor: what a model costs that has nothing to do (signs of life, looks)
 TOLERANCE = 0.2  # of the mean, above it: until then a process gives nothing back, as costs vary
@@ -81,3 +82,13 @@ def surplus(own: Part, others: Sequence[Part], costs: Mapping[str, float]) -> li
             found.append(name)
             excess -= costs[name]
     return found[: sum(part.most - part.models for part in rooms)]
+
+
+def rank(model: str, own: str, others: Iterable[str]) -> int:
+    """Return how many other processes, by their names, come before this one at a model, so that each takes others first."""
+    mine = _weight(model, own)
+    return sum(_weight(model, name) > mine for name in others)
+
+
+def _weight(model: str, name: str) -> bytes:
+    return blake2b(f"{model} {name}".encode(), digest_size=8).digest()
