@@ -52,7 +52,7 @@ SECONDS, ROUNDS = 4.0, 3
 N_AT_ONCE, ROUNDS_FOLLOWED = 40_000, 8
 QUESTION = {"record": json.dumps({"price": 1.5, "city": "c3", "kind": "new"}), "reply": KEYS.replies + "me"}
 AHEAD = 4000  # questions that wait; more than 10,000 would be refused
-EXAMPLES_A_SECOND = 200_000  # that are pushed before a window, so that the worker never waits
+EXAMPLES_A_SECOND = 400_000  # that are pushed before a window, so that the worker never waits
 
 
 def main() -> None:
