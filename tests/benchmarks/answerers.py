@@ -48,11 +48,11 @@ from tests.streams import zipf_examples
 
 KEYS = Keys("asked")
 ANSWERERS = (0, 1, 2, 4)
-SECONDS, ROUNDS = 4.0, 3
+SECONDS, ROUNDS = 3.0, 3
 N_AT_ONCE, ROUNDS_FOLLOWED = 40_000, 8
 QUESTION = {"record": json.dumps({"price": 1.5, "city": "c3", "kind": "new"}), "reply": KEYS.replies + "me"}
 AHEAD = 4000  # questions that wait; more than 10,000 would be refused
-EXAMPLES_A_SECOND = 400_000  # that are pushed before a window, so that the worker never waits
+EXAMPLES_A_SECOND = 800_000  # that are pushed before a window, so that the worker never waits
 
 
 def main() -> None:
