@@ -15,7 +15,6 @@ from typing import Protocol
 
 __all__ = [
     "BEATS",
-    "BEAT_SHARE",
     "LEASE_SECONDS",
     "Beating",
     "Heart",
