@@ -374,9 +374,8 @@ class Fleet:
 
     def _say(self, event: str, text: str, level: str = "info", **figures: Any) -> None:
         """Write a line of the fleet's own into the log, the same one not again for a while."""
-        now = time.monotonic()
         if text not in self._said:
-            self._said[text] = now
+            self._said[text] = time.monotonic()
             log.line(event, f"fleet of {self.pattern}: {text}", level, **figures)
 
     # ---- taking over ----
@@ -423,7 +422,8 @@ class Fleet:
         if self._heartbeat.problem:
             raise self._heartbeat.problem
         self._retry_at = {name: at for name, at in self._retry_at.items() if at > now}
-        self._said = {text: at for text, at in self._said.items() if now - at < REMIND_SECONDS}
+        said = list(self._said.items())  # in one step, as other threads say something, too
+        self._said = {text: at for text, at in said if now - at < REMIND_SECONDS}
         for member in self.members.values():
             member.measure(seconds)
         self._pace_commits(seconds)
