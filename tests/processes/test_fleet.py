@@ -8,15 +8,14 @@ import urllib.request
 
 import msgpack
 import pytest
-from click.testing import CliRunner
 
 from learner.client import Client
-from learner.commands.fleet import fleet
 from learner.model import Model
 from learner.service.store import Store
 from learner.service.store.connection import client as connect
 from learner.service.store.embedded import Embedded, free_port
 from learner.service.wire import Keys
+from tests.command_line import invoke
 from tests.conftest import wait_until
 
 NAMES = ["a", "b", "c"]
@@ -89,6 +88,5 @@ def test_what_was_learned_while_the_server_was_away_is_committed_after_sigterm_o
 
 @pytest.mark.parametrize("pattern", ["", "a b", "shop/new", "{a}"])
 def test_a_pattern_that_no_name_can_match_is_refused(pattern):
-    result = CliRunner().invoke(fleet, ["--models", pattern])
-    assert result.exit_code == 2
+    result = invoke("fleet", "--models", pattern, code=2)
     assert "must be a model's name, where * stands for anything" in result.output
