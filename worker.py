@@ -8,7 +8,6 @@ worked by a fleet (`learner fleet`).
 import functools
 import gc
 import signal
-import sys
 
 import click
 
@@ -25,13 +24,12 @@ from learner.service.lease import LEASE_SECONDS
 from learner.service.measuring import MEASURED
 from learner.service.reading import BLOCK_MS
 from learner.service.reconnecting import Reconnecting
+from learner.service.starting import GARBAGE_OBJECTS, set_up
 from learner.service.stopping import note_stop, noting_errors, stop_on_signals
 from learner.service.store import Store, connection, embedded
 from learner.service.wire import to_json
 from learner.service.working import CandidateWorker, Worker
 from learner.settings import LEVELS
-
-GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for: a thousand entries are four thousand, and no garbage
 
 
 def _run(owner: Worker, redis_url: str | None, wait: bool, burst: bool) -> bool:
@@ -136,10 +134,7 @@ def worker(
     commit until 'learner repair'. Exits with 0 after SIGTERM, SIGINT or --burst, with everything committed; with 4 when another
     worker took over; with --burst or --stop-on-trouble with 5 when too many examples were rejected.
     """
-    log.choose_format(log_format)
-    compiling.announcer = compiling.Announcer(functools.partial(log.event, model, "compile"))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
+    set_up(log_format, functools.partial(log.event, model, "compile"))
     client = connection.client(embedded.find_or_start(redis_url), block_ms=BLOCK_MS)
     store, counts = Store(client, model), Counts()
     connection.require_version(store.client)

@@ -2,11 +2,9 @@
 
 import functools
 import signal
-import sys
 
 import click
 
-from learner import compiling
 from learner.commands.options import log_format_option, open_store, redis_option, to_json
 
 __all__ = ["answer"]
@@ -31,13 +29,11 @@ def answer(model: str, redis_url: str | None, metrics: str | None, log_format: s
     from learner.service.exporting import serve_metrics
     from learner.service.reading import BLOCK_MS
     from learner.service.reconnecting import Reconnecting
+    from learner.service.starting import set_up
     from learner.service.stopping import note_stop, noting_errors, stop_on_signals
     from learner.service.store import connection
 
-    log.choose_format(log_format)
-    compiling.announcer = compiling.Announcer(functools.partial(log.event, model, "compile"))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # until there is something to answer
+    set_up(log_format, functools.partial(log.event, model, "compile"))
     store, counts = open_store(model, redis_url, block_ms=BLOCK_MS), Counts()
     log.choose_kind("answerer")
     store.processes = store.answerers  # what this process notes of itself

@@ -10,17 +10,16 @@ from typing import Any
 
 import click
 
-from learner import compiling
 from learner.commands.options import log_format_option, redis_option, to_json
 from learner.errors import show
 from learner.service import log
 from learner.service.flushing import HELD_SECONDS
 from learner.service.lease import LEASE_SECONDS
+from learner.service.starting import GARBAGE_OBJECTS, set_up
 from learner.service.stopping import stop_on_signals
 from learner.service.store import connection, embedded
 
 DRAIN_SECONDS = 20.0  # after a signal, for the last commits
-GARBAGE_OBJECTS = 50_000  # new ones until garbage is looked for
 SWITCH_SECONDS = 0.0005  # until another thread has its turn: one that writes commits holds up answers no longer
 
 
@@ -88,11 +87,8 @@ def fleet(
     from learner.service.exporting import serve_metrics
     from learner.service.fleet import CONNECTIONS, Fleet, connect
 
-    log.choose_format(log_format)
+    set_up(log_format, functools.partial(log.line, "compile"))
     name = f"fleet of {models}"
-    compiling.announcer = compiling.Announcer(functools.partial(log.line, "compile"))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # until there is something to commit
     client = connect(embedded.find_or_start(redis_url), max_models)
     connection.require_version(client)
     gc.set_threshold(GARBAGE_OBJECTS)
