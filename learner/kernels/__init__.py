@@ -11,7 +11,7 @@ This module has the *doors*: the functions that Python calls. A door takes plain
 ``experts``     learners side by side; ``mixer``: combines them into one linear model; ``heads``: the neural head
 ``tasks``       targets and evaluation of each task; ``targets``, ``evaluation``: shared by tasks; ``losses``: `learner.losses`
 ``mixture``     all of these for one example; ``classes``: many classes; ``optimizer``: a named algorithm instead
-``learning``    the outer loop; ``scoring``: the one that only scores
+``learning``    the outer loop; ``ahead``: examples that another thread scans; ``scoring``: the loop that only scores
 ``program``     records to features, for all featurizers
 ``drift``       looks for a rise of the loss
 ``records``     arguments of the functions; ``jit``: compiling and the cache of machine code; ``bits``: LLVM intrinsics
@@ -22,6 +22,7 @@ Only this package knows numba. With ``NUMBA_DISABLE_JIT=1`` the same functions r
 
 import numpy as np
 
+from learner.kernels import ahead as _ahead
 from learner.kernels import classes as _classes
 from learner.kernels import drift as _drift
 from learner.kernels import example as _example
@@ -33,6 +34,7 @@ from learner.kernels import room as _room
 from learner.kernels import scanner as _scanner
 from learner.kernels import scoring as _scoring
 from learner.kernels import table as _table
+from learner.kernels.ahead import Block
 from learner.kernels.bits import MISSING, PRIME
 from learner.kernels.bits import blend as _blend
 from learner.kernels.jit import JIT, door, inlined, listening, loop
@@ -45,7 +47,7 @@ from learner.layout import OK
 __all__ = [
     "JIT", "MISSING", "PRIME", "blend_hashes", "boundaries", "compact", "copy_buckets", "featurize", "find", "hash_name",
     "learn", "learn_by_algorithm", "learn_classes", "listening", "look", "measure", "measure_by_algorithm", "measure_classes",
-    "of_head", "predict", "predict_by_algorithm", "predict_classes", "rebuild", "skip",
+    "of_head", "predict", "predict_by_algorithm", "predict_classes", "rebuild", "scan_block", "skip",
 ]  # fmt: skip
 
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
@@ -60,12 +62,12 @@ _measure_by_algorithm = _scoring.stream(_example.read, _scoring.of_algorithm)
 
 
 @loop
-def learn(buffer, position, holds_back, learner, work, results):
+def learn(buffer, position, holds_back, learner, work, block, results):
     """Learn examples one after another, until the buffer ends or there is no room for more results or new features.
 
     Returns (examples done, next position, rows needed, bytes of names needed, code): see `learner.kernels.learning.stream`.
     """
-    return _learn(buffer, position, holds_back, named(learner), named_work(work), Results(*results))
+    return _learn(buffer, position, holds_back, named(learner), named_work(work), Block(*block), Results(*results))
 
 
 @loop
@@ -78,10 +80,10 @@ def predict(buffer, learner, work):
 
 
 @loop
-def learn_classes(buffer, position, holds_back, classes, work, results):
+def learn_classes(buffer, position, holds_back, classes, work, block, results):
     """Learn examples of many classes as `learn` does; stop with the code NEW_CLASS at a label that has no class yet."""
     return _learn_classes(
-        buffer, position, holds_back, _classes.named_classes(classes), named_work(work), Results(*results)
+        buffer, position, holds_back, _classes.named_classes(classes), named_work(work), Block(*block), Results(*results)
     )
 
 
@@ -92,10 +94,10 @@ def predict_classes(buffer, n, first, last, classes, work):
 
 
 @loop
-def learn_by_algorithm(buffer, position, holds_back, algorithm, work, results):
+def learn_by_algorithm(buffer, position, holds_back, algorithm, work, block, results):
     """Learn examples by a named algorithm as `learn` does."""
     return _learn_by_algorithm(
-        buffer, position, holds_back, _optimizer.named_algorithm(algorithm), named_work(work), Results(*results)
+        buffer, position, holds_back, _optimizer.named_algorithm(algorithm), named_work(work), Block(*block), Results(*results)
     )
 
 
@@ -143,8 +145,8 @@ def of_head(functions):
         return Learner(settings, keys, table, state, _heads.Head(*head))
 
     @inlined
-    def learn_of_head(buffer, position, holds_back, learner, work, results):
-        return learn_headed(buffer, position, holds_back, with_head(learner), named_work(work), Results(*results))
+    def learn_of_head(buffer, position, holds_back, learner, work, block, results):
+        return learn_headed(buffer, position, holds_back, with_head(learner), named_work(work), Block(*block), Results(*results))
 
     @inlined
     def predict_of_head(buffer, learner, work):
@@ -215,6 +217,12 @@ def compact(keep, slots, table, width):
 def skip(buffer, position):
     """Return the end of the msgpack value at a position, or -1 when it is cut off or not msgpack."""
     return _scanner.skip(buffer, position)
+
+
+@door
+def scan_block(buffer, position, most, task, keys, work, block):
+    """Scan examples into a block, which is learned later: see `learner.kernels.ahead.scan_block`."""
+    return _ahead.scan_block(buffer, position, most, task, keys, named_work(work).features, Block(*block))
 
 
 @door

@@ -227,22 +227,32 @@ def scan(buffer, position, learner, features):
     hashes, ``starts[:n]`` and ``lengths[:n]`` the places of the names in the buffer, and ``values[:n]`` the values; features
     with a value of zero are left out, and some that are missing are added: see `add_missing`.
     """
-    keys, table, seen = learner.keys, learner.table, features.seen
-    says_missing = False
-    start = position
-    size, position = read_size(buffer, position, 0x80, 0xDE)
+    size, after = read_size(buffer, position, 0x80, 0xDE)
     if size == -1:
-        return scan_array(buffer, start, keys, features)
+        return scan_array(buffer, position, learner.keys, features)
+    if size < 0 or size > MAX_FEATURES:
+        return (BAD_FRAMING if size < 0 else BAD_WIDTH), position, np.int64(0)
+    code, where, n, mask = scan_map(buffer, after, size, learner.keys, learner.table.buckets, features)
+    if mask != NOTHING:
+        n = add_missing(buffer, n, mask, width_of(learner.settings), learner, features)
+    return code, where, n
+
+
+@inlined
+def scan_map(buffer, position, size, keys, buckets, features):
+    """Read and check the names and values of a map of so many; of a learner it needs the keys, and ``buckets`` to prefetch.
+
+    Returns (code, where, n, mask): as `scan` does, and the mask of the table of names ``seen`` if a name may say that a
+    number is missing, else 0.
+    """
+    seen = features.seen
+    says_missing = False
     n = np.int64(0)
-    if size < 0:
-        return BAD_FRAMING, start, n
-    if size > MAX_FEATURES:
-        return BAD_WIDTH, start, n
     room = 64
     while room < 8 * size:
         room *= 2
     mask = np.uint64(room - 1)
-    table_mask = np.uint64(len(table.buckets) - 1)
+    table_mask = np.uint64(len(buckets) - 1)
     seen[:room] = 0
     for _ in range(size):
         where = position
@@ -250,19 +260,19 @@ def scan(buffer, position, learner, features):
             length = np.int64(buffer[np.uint64(position)] & 31)
             begin = position + 1
             if begin + length > len(buffer):
-                return BAD_FRAMING, where, n
+                return BAD_FRAMING, where, n, NOTHING
         else:
             length, begin = read_string(buffer, position)
         if length < 0:
-            return (BAD_FRAMING if length == -2 else BAD_NAME_TYPE), where, n
+            return (BAD_FRAMING if length == -2 else BAD_NAME_TYPE), where, n, NOTHING
         if length > MAX_NAME_BYTES or length == 0:
-            return BAD_NAME_LENGTH, where, n
+            return BAD_NAME_LENGTH, where, n, NOTHING
         h, beyond_ascii = hash_name(buffer, begin, length, keys)
-        prefetch(table.buckets, h & table_mask)
+        prefetch(buckets, h & table_mask)
         if beyond_ascii and not is_utf8(buffer, begin, length):
-            return BAD_NAME_UTF8, where, n
+            return BAD_NAME_UTF8, where, n, NOTHING
         if h == keys[CONSTANT_HASH]:
-            return BAD_NAME_RESERVED, where, n
+            return BAD_NAME_RESERVED, where, n, NOTHING
         position = begin + length
         if position + 9 <= len(buffer) and buffer[np.uint64(position)] == 0xCB:  # mostly: a float64
             x = float64_of(swap(load(buffer, position + 1)))
@@ -270,13 +280,13 @@ def scan(buffer, position, learner, features):
         else:
             kind, x, position = read_number(buffer, position)
             if kind != 1:
-                return (BAD_FRAMING if kind == -1 else BAD_VALUE_TYPE), where, n
+                return (BAD_FRAMING if kind == -1 else BAD_VALUE_TYPE), where, n, NOTHING
         if not abs(x) <= MAX_NUMBER:
-            return BAD_VALUE_FINITE, where, n
+            return BAD_VALUE_FINITE, where, n, NOTHING
         i = h & mask
         while seen[i] != NOTHING:
             if seen[i] == h:
-                return BAD_DUPLICATE, where, n
+                return BAD_DUPLICATE, where, n, NOTHING
             i = (i + ONE) & mask
         seen[i] = h
         if abs(x) >= MIN_NUMBER:
@@ -287,9 +297,7 @@ def scan(buffer, position, learner, features):
             features.values[at] = x
             n += 1
             says_missing |= length > SUFFIX and buffer[begin + length - 1] == LAST_OF_SUFFIX
-    if says_missing:
-        n = add_missing(buffer, n, mask, width_of(learner.settings), learner, features)
-    return OK, position, n
+    return OK, position, n, mask if says_missing else NOTHING
 
 
 # ---- a whole example -----------------------------------------------------------------------------------------------------
@@ -306,12 +314,19 @@ def read_header(buffer, position):
 def read_rest(buffer, position, with_importance, learner, features):
     """Return (code, where, number of features, importance) of the values after the target; ``where`` is as in `scan`."""
     code, where, n = scan(buffer, position, learner, features)
-    if code != OK or not with_importance:
-        return code, where, n, 1.0
-    kind, importance, after = read_number(buffer, where)
+    importance = 1.0
+    if code == OK and with_importance:
+        code, where, importance = read_importance(buffer, where)
+    return code, where, n, importance
+
+
+@inlined
+def read_importance(buffer, position):
+    """Return (code, next position, importance)."""
+    kind, importance, after = read_number(buffer, position)
     if kind != 1 or not 0.0 <= importance <= MAX_IMPORTANCE:
-        return (BAD_FRAMING if kind == -1 else BAD_IMPORTANCE), where, n, 1.0
-    return OK, after, n, importance
+        return (BAD_FRAMING if kind == -1 else BAD_IMPORTANCE), position, 1.0
+    return OK, after, importance
 
 
 @inlined

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from learner.kernels.ahead import take
 from learner.kernels.held import NONE, choose_pool, lacks_room
 from learner.kernels.jit import inlined
 from learner.kernels.records import Example
@@ -35,15 +36,15 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
 
     Returns
     -------
-    compiled function of (buffer, position, holds_back, learner, work, results)
+    compiled function of (buffer, position, holds_back, learner, work, block, results)
         Learns until the buffer ends or there is no room for more results or new features; unless `holds_back` is true, it then
-        holds nothing back. Returns (examples done, next position, rows needed, bytes of names needed, code). Rows and bytes are
+        holds nothing back. The examples in the block are not read again: see `learner.kernels.ahead`. Returns (examples done, next position, rows needed, bytes of names needed, code). Rows and bytes are
         0 unless the next example needs more room. In place of the number of rows, SWEEP says that some should be dropped first,
         and MORE_HELD that held features need more room. The code is NEW_CLASS if the next example has a new label.
     """
 
     @inlined
-    def learn(buffer, position, holds_back, learner, work, results):
+    def learn(buffer, position, holds_back, learner, work, block, results):
         totals, table, held = learner.state.totals, learner.table, learner.state.held
         done, none_needed = 0, np.int64(0)
         while True:
@@ -52,7 +53,9 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
             if pool == NONE:
                 if position >= len(buffer) or done >= len(results.scores):
                     return done, position, none_needed, none_needed, OK
-                code, end, n, y, importance = read(buffer, position, learner, work)
+                end, n, y, importance = take(position, block, table, work.features)
+                if end < 0:
+                    code, end, n, y, importance = read(buffer, position, learner, work)
                 if code == NEW_CLASS:
                     return done, position, none_needed, none_needed, code
             if code == OK:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from learner import kernels, layout
 from learner.kernels import records, tasks
 from learner.kernels.derived import PRODUCT_SCALE
+from learner.learners.ahead import ReadAhead
 from learner.learners.held import Held
 from learner.learners.protocol import Contribution, Learner, NamedWeights
 from learner.learners.weights import WeightDict
@@ -40,6 +41,9 @@ class LinearLearner(Learner):
         self.of_class = of_class
         self.task_code = tasks.CODES[self.loss.task]
         self._task = tasks.TASKS[self.task_code]  # its functions as plain Python
+
+    def _read_ahead(self, buffer: NDArray[np.uint8]) -> ReadAhead | None:
+        return ReadAhead(buffer, self.task_code, self.keys)
 
     # ---- scores ----
     @abstractmethod

@@ -21,6 +21,7 @@ from learner.kernels import experts, mixer, records
 from learner.learners.held import Held
 from learner.learners.linear import LinearLearner, names_of
 from learner.learners.neural import NeuralHead
+from learner.learners.ahead import NO_BLOCK, Block
 from learner.learners.protocol import NO_EXAMPLES, Contribution
 from learner.learners.weights import WeightDict
 
@@ -101,17 +102,17 @@ class Mixture(LinearLearner):
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
-        self._learn(NO_EXAMPLES, 0, True, records.results())
+        self._learn(NO_EXAMPLES, 0, True, NO_BLOCK, records.results())
         self.score_packed(b"\x80")
         self.effective_weights(slice(0))
         self.weight_dict.warm()
 
     # ---- learning and scoring ----
     def _learn(
-        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, block: Block, results: records.Results
     ) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, _ = self._kernels.learn(
-            buffer, position, holds_back, self.plain, records.plain_work(), tuple(results)
+            buffer, position, holds_back, self.plain, records.plain_work(), block, tuple(results)
         )
         return done, position, n_rows, n_bytes
 

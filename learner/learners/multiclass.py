@@ -31,6 +31,7 @@ from learner.learners import reasons
 from learner.learners.held import Held
 from learner.learners.linear import Weights, names_of, ordered
 from learner.learners.mixture import Mixture
+from learner.learners.ahead import NO_BLOCK, Block
 from learner.learners.protocol import NO_EXAMPLES, Contribution, Learner, NamedWeights, StateChanges
 from learner.learners.weights import hash_of
 from learner.tasks import TASKS, label_of
@@ -170,10 +171,10 @@ class MultiClass(Learner):
         return learner, (self.totals, self.metrics), self._hashes, self._most_labels, self._answers
 
     def _learn(
-        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, block: Block, results: records.Results
     ) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, code = kernels.learn_classes(
-            buffer, position, holds_back, self.plain, records.plain_work(), self._bounded(results)
+            buffer, position, holds_back, self.plain, records.plain_work(), block, self._bounded(results)
         )
         if code == layout.NEW_CLASS:
             if self._is_full and not self._was_swept:
@@ -248,7 +249,7 @@ class MultiClass(Learner):
 
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
-        self._learn(NO_EXAMPLES, 0, True, records.results())
+        self._learn(NO_EXAMPLES, 0, True, NO_BLOCK, records.results())
         self._score(b"\x80")
         self.weight_dict.warm()
 

@@ -41,8 +41,8 @@ DOORS = """
 # {shape}
 
 
-def learn(buffer, position, holds_back, learner, work, results):
-    return learn_of_head(buffer, position, holds_back, learner, work, results)
+def learn(buffer, position, holds_back, learner, work, block, results):
+    return learn_of_head(buffer, position, holds_back, learner, work, block, results)
 
 
 def predict(buffer, learner, work):

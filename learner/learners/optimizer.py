@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from learner import kernels, layout
 from learner.kernels import optimizer as algorithms
 from learner.kernels import records
+from learner.learners.ahead import Block
 from learner.learners.linear import names_of
 from learner.learners.mixture import Mixture
 from learner.learners.protocol import Contribution
@@ -47,10 +48,10 @@ class NamedAlgorithm(Mixture):
         return super().plain, *algorithm, self._weights
 
     def _learn(
-        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, block: Block, results: records.Results
     ) -> tuple[int, int, int, int]:
         done, position, n_rows, n_bytes, _ = kernels.learn_by_algorithm(
-            buffer, position, holds_back, self.plain, records.plain_work(), tuple(results)
+            buffer, position, holds_back, self.plain, records.plain_work(), block, tuple(results)
         )
         return done, position, n_rows, n_bytes
 

@@ -17,6 +17,7 @@ from learner.errors import ExampleError, StoreError
 from learner.kernels import records
 from learner.kernels.learning import MORE_HELD, SWEEP
 from learner.learners import places, reasons, sweeping
+from learner.learners.ahead import NO_BLOCK, Block, ReadAhead, pays
 from learner.learners.held import Held
 from learner.learners.weights import WeightDict, hash_keys
 from learner.losses import LOSSES
@@ -152,6 +153,22 @@ class Learner(ABC):
             Called between two calls of the compiled loop: the learner may answer then, but not learn.
         """
         buffer = np.frombuffer(data, np.uint8)
+        ahead = self._read_ahead(buffer) if pays(len(buffer)) else None
+        try:
+            return self._learn_each(data, buffer, ahead, most, between)
+        finally:
+            if ahead:
+                ahead.close()
+
+    def _learn_each(
+        self,
+        data: bytes,
+        buffer: NDArray[np.uint8],
+        ahead: ReadAhead | None,
+        most: int | None,
+        between: Callable[[], None] | None,
+    ) -> Learned:
+        """Do the work of `learn_packed`; what was read ahead is not read again."""
         rounds: list[NDArray[np.float64]] = []  # scores, losses, importances of each call of the loop, as rows
         rejections: list[Rejection] = []
         position = n_done = 0
@@ -166,7 +183,8 @@ class Learner(ABC):
                 rejections.append(Rejection(n_done, reason, data[position:]))
                 break
             start = position
-            done, position, n_rows, n_bytes = self._learn(buffer, position, True, results)
+            some, block = ahead.at(position) if ahead else (buffer, NO_BLOCK)
+            done, position, n_rows, n_bytes = self._learn(some, position, True, block, results)
             rounds.append(_rows_of(results, done))
             codes = results.codes[:done]
             if np.count_nonzero(codes):  # for few of them four times as fast as `any`
@@ -185,7 +203,7 @@ class Learner(ABC):
         """Learn all examples that are held back."""
         n_rows = n_bytes = -1
         while n_rows or n_bytes:
-            _, _, n_rows, n_bytes = self._learn(NO_EXAMPLES, 0, False, records.results())
+            _, _, n_rows, n_bytes = self._learn(NO_EXAMPLES, 0, False, NO_BLOCK, records.results())
             self._make_room(n_rows, n_bytes)
 
     def _make_room(self, n_rows: int, n_bytes: int) -> None:
@@ -197,9 +215,13 @@ class Learner(ABC):
         elif n_rows or n_bytes:
             self.weight_dict.reserve(n_rows, n_bytes)
 
+    def _read_ahead(self, buffer: NDArray[np.uint8]) -> ReadAhead | None:
+        """Start a thread that scans examples ahead of the loop; None where that would save little."""
+        return None
+
     @abstractmethod
     def _learn(
-        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, results: records.Results
+        self, buffer: NDArray[np.uint8], position: int, holds_back: bool, block: Block, results: records.Results
     ) -> tuple[int, int, int, int]:
         """Call the compiled loop; return (examples done, next position, rows needed, bytes of names needed)."""
 
