@@ -37,7 +37,7 @@ from learner.kernels import table as _table
 from learner.kernels.ahead import Block
 from learner.kernels.bits import MISSING, PRIME
 from learner.kernels.bits import blend as _blend
-from learner.kernels.jit import JIT, door, inlined, listening, loop
+from learner.kernels.jit import JIT, door, inlined, listening, loop, no
 from learner.kernels.learning import stream as _stream
 from learner.kernels.program.interpreter import run as _run
 from learner.kernels.program.layout import pointed
@@ -52,10 +52,10 @@ __all__ = [
 
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
 _plain = _mixture.loops(_heads.NONE)
-_learn = _stream(_example.read, _mixture.rows_of, _plain.learn_example)
-_learn_classes = _stream(_classes.read, _classes.rows_of, _classes.through(_plain.learn_class, _plain.make_constant))
+_learn = _stream(_ahead.read, _mixture.rows_of, _plain.learn_example)
+_learn_classes = _stream(_classes.read_next, _classes.rows_of, _classes.through(_plain.learn_class, _plain.make_constant))
 _predict_classes = _classes.predict(_plain.score_example)
-_learn_by_algorithm = _stream(_example.read, _optimizer.rows_of, _optimizer.learn_example)
+_learn_by_algorithm = _stream(_ahead.read, _optimizer.rows_of, _optimizer.learn_example)
 _measure = _scoring.stream(_example.read, _scoring.of_mixture(_plain.score_example))
 _measure_classes = _scoring.stream(_scoring.read_class, _scoring.of_classes(_predict_classes))
 _measure_by_algorithm = _scoring.stream(_example.read, _scoring.of_algorithm)
@@ -106,7 +106,7 @@ def predict_by_algorithm(buffer, algorithm, work):
     """Score one map of features without changing the model; return (code, where, features, score)."""
     algorithm, features = _optimizer.named_algorithm(algorithm), named_work(work).features
     code, where, n = _example.scan(buffer, np.int64(0), algorithm, features)
-    score = _optimizer.score_features(n, algorithm, features) if code == OK else 0.0
+    score = _optimizer.score_features(n, no(), algorithm, features) if code == OK else 0.0
     return code, where, n, score
 
 
@@ -136,7 +136,7 @@ def measure_by_algorithm(buffer, position, algorithm, work, results):
 def of_head(functions):
     """Return the functions `learn`, `predict` and `measure` of a neural head; the doors of its module have them compiled in."""
     headed = _mixture.loops(functions)
-    learn_headed = _stream(_example.read, _mixture.rows_of, headed.learn_example)
+    learn_headed = _stream(_ahead.read, _mixture.rows_of, headed.learn_example)
     measure_headed = _scoring.stream(_example.read, _scoring.of_mixture(headed.score_example))
 
     @inlined
@@ -220,9 +220,10 @@ def skip(buffer, position):
 
 
 @door
-def scan_block(buffer, position, most, task, keys, work, block):
+def scan_block(buffer, position, most, task, keys, table, width, work, block):
     """Scan examples into a block, which is learned later: see `learner.kernels.ahead.scan_block`."""
-    return _ahead.scan_block(buffer, position, most, task, keys, named_work(work).features, Block(*block))
+    features = named_work(work).features
+    return _ahead.scan_block(buffer, position, most, task, keys, Table(*table), width, features, Block(*block))
 
 
 @door

@@ -165,6 +165,12 @@ def read(buffer, position, classes, work):
 
 
 @inlined
+def read_next(buffer, position, classes, work, block):
+    """Read an example for `learner.kernels.learning.stream`; there never is a block of examples with classes."""
+    return read(buffer, position, classes, work)
+
+
+@inlined
 def rows_of(n, classes):
     """Return the largest (number of rows, number of copies of each name) that an example may need."""
     n_classes = len(classes.labels)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from learner.kernels.ahead import take
 from learner.kernels.held import NONE, choose_pool, lacks_room
 from learner.kernels.jit import inlined
 from learner.kernels.records import Example
@@ -26,8 +25,8 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
 
     Parameters
     ----------
-    read : (buffer, position, learner, work)
-        Returns (code, where, number of features, target, importance); ``where`` is the example's end, or its fault's position.
+    read : (buffer, position, learner, work, block)
+        Returns (code, where, number of features, target, importance); ``where`` is the example's end, or its fault's position. With a block it may use what `learner.kernels.ahead` left there.
     rows_of : (number of features, learner)
         Returns the largest (number of rows, number of copies of each name) that an example may need.
     learn_example : (pool, example, learner, work)
@@ -38,7 +37,7 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
     -------
     compiled function of (buffer, position, holds_back, learner, work, block, results)
         Learns until the buffer ends or there is no room for more results or new features; unless `holds_back` is true, it then
-        holds nothing back. The examples in the block are not read again: see `learner.kernels.ahead`. Returns (examples done, next position, rows needed, bytes of names needed, code). Rows and bytes are
+        holds nothing back. Returns (examples done, next position, rows needed, bytes of names needed, code). Rows and bytes are
         0 unless the next example needs more room. In place of the number of rows, SWEEP says that some should be dropped first,
         and MORE_HELD that held features need more room. The code is NEW_CLASS if the next example has a new label.
     """
@@ -53,9 +52,7 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
             if pool == NONE:
                 if position >= len(buffer) or done >= len(results.scores):
                     return done, position, none_needed, none_needed, OK
-                end, n, y, importance = take(position, block, table, work.features)
-                if end < 0:
-                    code, end, n, y, importance = read(buffer, position, learner, work)
+                code, end, n, y, importance = read(buffer, position, learner, work, block)
                 if code == NEW_CLASS:
                     return done, position, none_needed, none_needed, code
             if code == OK:

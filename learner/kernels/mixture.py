@@ -95,10 +95,10 @@ def rows_of(n, learner):
 
 
 @inlined
-def find_features(learning, is_held, n, learner, work):
-    """Find the rows of an example's features, unless it held them, and scale its values; return n without the constant."""
+def find_features(learning, is_held, has_rows, n, learner, work):
+    """Find the rows of an example's features, unless it has them, and scale its values; return n without the constant."""
     settings, table, features = learner.settings, learner.table, work.features
-    if not is_held:
+    if not has_rows:
         look_up(np.uint64(n), features.hashes, features.bases, table, width_of(settings))
     n = scale_features(n, learning, is_held, settings, table, learner.state, features, work.derived)
     add_constant(n, learner, features)
@@ -308,10 +308,10 @@ def _scoring(score_head: Any) -> tuple[Any, Any]:
     """Return the functions that find an example's features and score them, given the head's function."""
 
     @inlined
-    def find(learning, is_held, n, learner, work):
+    def find(learning, is_held, has_rows, n, learner, work):
         """Find the features of a scanned or held example; return (features without the constant, derived features)."""
         settings, n_derived = learner.settings, NOTHING
-        n = find_features(learning, is_held, n, learner, work)
+        n = find_features(learning, is_held, has_rows, n, learner, work)
         if is_mixture(settings) and settings.parts & ALONE == 0:
             n_derived = derive(learning, settings, learner.table, learner.state, work.derived)
         return n, n_derived
@@ -349,11 +349,11 @@ def _pools(find: Any) -> tuple[Any, Any]:
             add_constant(n, learner, work.features)
             clear_dense(learner.state.totals, work.derived)
             return n, n_derived
-        return find(is_new, not is_new, n, learner, work)
+        return find(is_new, not is_new, yes(), n, learner, work)
 
     @inlined
     def find_by_hashes(is_new, slot, n, learner, work):
-        n, n_derived = find(is_new, no(), n, learner, work)
+        n, n_derived = find(is_new, no(), no(), n, learner, work)
         if not is_new:
             n = drop_missing(n, learner, work.features)
         return n, n_derived
@@ -497,7 +497,7 @@ def loops(head: heads.Functions) -> Loops:
     @inlined
     def score_example(learning, n, learner, work):
         """Score one scanned example; return (features without the constant, derived features, mixed score)."""
-        n, n_derived = find(learning, no(), n, learner, work)
+        n, n_derived = find(learning, no(), no(), n, learner, work)
         return n, n_derived, score_features(n, n_derived, learner, work)
 
     @inlined

@@ -9,7 +9,7 @@ import numpy as np
 
 from learner import optimizers
 from learner.kernels.bits import MISSING, NOTHING, ONE
-from learner.kernels.jit import inlined, switch
+from learner.kernels.jit import inlined, switch, yes
 from learner.kernels.losses import derivative
 from learner.kernels.records import named
 from learner.kernels.room import is_admitted
@@ -67,11 +67,15 @@ def bounded(number):
 
 
 @inlined
-def score_features(n, algorithm, features):
-    """Return the score of a scanned example, the constant after its features; write each one's weight into ``weights``."""
+def score_features(n, has_rows, algorithm, features):
+    """Return the score of a scanned example, the constant after its features; write each one's weight into ``weights``.
+
+    ``has_rows`` says whether ``bases`` has the features' probable rows already.
+    """
     table, rows, weights = algorithm.table, algorithm.table.rows, algorithm.weights
     width = width_of(algorithm.settings)
-    look_up(np.uint64(n), features.hashes, features.bases, table, width)
+    if not has_rows:
+        look_up(np.uint64(n), features.hashes, features.bases, table, width)
     s = 0.0
     for i in range(np.uint64(n)):
         base = find_again(i, features.hashes, features.bases, table, width)
@@ -160,7 +164,7 @@ def learn_example(pool, example, algorithm, work):
         features.starts[n], features.lengths[n], features.values[n] = 0, 0, 1.0
         insert(example.buffer, n, features, table, width_of(settings))
         totals[CONSTANT_ROW] = 1.0
-    s = score_features(n, algorithm, features)
+    s = score_features(n, yes(), algorithm, features)
     importance = example.importance
     predicted = clipped(s, algorithm)
     loss, _ = evaluate(settings.task, settings.loss, algorithm.state, predicted, example.y, importance, importance)

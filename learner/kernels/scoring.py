@@ -74,7 +74,7 @@ def of_mixture(score_example: Any) -> Any:
 def of_algorithm(buffer, n, y, algorithm, work):
     """Return the score of an example by a named algorithm, and its loss."""
     settings = algorithm.settings
-    score = optimizer.score_features(n, algorithm, work.features)
+    score = optimizer.score_features(n, no(), algorithm, work.features)
     return score, loss_at(settings.task, settings.loss, algorithm.state.totals, score, y)
 
 

@@ -89,17 +89,22 @@ def look_up(n, hashes, bases, table, width):
     The loop is short, so that the processor handles many cache misses at once. It also prefetches the rows.
     """
     for j in range(n):
-        entry = NOTHING
-        if len(table.former) > 0:
-            entry = probe(table.former, hashes[j])
-        if entry == NOTHING:
-            entry = probe(table.buckets, hashes[j])
-        if entry == NOTHING:
-            bases[j] = MISSING
-        else:
-            base = ((entry & MASK32) - ONE) * width
-            prefetch(table.rows, base)
-            bases[j] = base
+        bases[j] = probable(hashes[j], table, width)
+
+
+@inlined
+def probable(h, table, width):
+    """Return the probable start of the row of the name with this hash, or MISSING; prefetch the row."""
+    entry = NOTHING
+    if len(table.former) > 0:
+        entry = probe(table.former, h)
+    if entry == NOTHING:
+        entry = probe(table.buckets, h)
+    if entry == NOTHING:
+        return MISSING
+    base = ((entry & MASK32) - ONE) * width
+    prefetch(table.rows, base)
+    return base
 
 
 @inlined

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from learner import kernels
 from learner.kernels import records
 from learner.kernels.ahead import N_SCANNED, new_block, no_block
+from learner.learners.weights import WeightDict
 
-__all__ = ["NO_BLOCK", "ReadAhead", "pays"]
+__all__ = ["NO_BLOCK", "Block", "ReadAhead", "pays", "scan"]
 
 Block = tuple[NDArray[Any], ...]  # a `learner.kernels.ahead.Block` as a plain tuple, as the loops take it
 NO_BLOCK: Block = no_block()
@@ -22,8 +23,21 @@ MIN_BYTES = 1 << 17  # with fewer the thread costs more than it saves
 
 def pays(n_bytes: int) -> bool:
     """Tell whether reading so many bytes ahead saves time: there are enough of them, and there is a second processor."""
-    n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return n_bytes >= MIN_BYTES and n_processors > 1
+    return n_bytes >= MIN_BYTES and n_processors() > 1
+
+
+def n_processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def scan(
+    buffer: NDArray[np.uint8], position: int, n: int, task: int, weight_dict: WeightDict, block: Block
+) -> int:
+    """Scan at most so many examples from a position on into a block; return the position after them."""
+    keys, table, width = weight_dict.keys, weight_dict.arrays, weight_dict.width
+    end: int = kernels.scan_block(buffer, position, n, task, keys, table, width, records.plain_work(), block)
+    return end
 
 
 class ReadAhead:
@@ -33,12 +47,14 @@ class ReadAhead:
     ----------
     buffer : uint8 array
         Examples that follow one another.
-    task, keys
-        Of the learner: the task's code, and the keys of its hash.
+    task : int
+        The code of the learner's task.
+    weight_dict : WeightDict
+        The learner's, in which rows are looked for while it changes.
     """
 
-    def __init__(self, buffer: NDArray[np.uint8], task: int, keys: NDArray[np.uint64]) -> None:
-        self._buffer, self._task, self._keys = buffer, task, keys
+    def __init__(self, buffer: NDArray[np.uint8], task: int, weight_dict: WeightDict) -> None:
+        self._buffer, self._task, self._weight_dict = buffer, task, weight_dict
         self._end, self._block = 0, NO_BLOCK
         self._scanned: SimpleQueue[tuple[int, Block]] = SimpleQueue()
         self._free: SimpleQueue[Block | None] = SimpleQueue()
@@ -64,9 +80,7 @@ class ReadAhead:
         position, n = 0, FIRST
         try:
             while position < len(self._buffer) and (block := self._free.get()):
-                position = kernels.scan_block(
-                    self._buffer, position, n, self._task, self._keys, records.plain_work(), block
-                )
+                position = scan(self._buffer, position, n, self._task, self._weight_dict, block)
                 if not block[0][0, N_SCANNED]:
                     break  # as it is with arrays
                 self._scanned.put((position, block))

@@ -43,7 +43,7 @@ class LinearLearner(Learner):
         self._task = tasks.TASKS[self.task_code]  # its functions as plain Python
 
     def _read_ahead(self, buffer: NDArray[np.uint8]) -> ReadAhead | None:
-        return ReadAhead(buffer, self.task_code, self.keys)
+        return ReadAhead(buffer, self.task_code, self.weight_dict)
 
     # ---- scores ----
     @abstractmethod

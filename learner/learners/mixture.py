@@ -21,6 +21,7 @@ from learner.kernels import experts, mixer, records
 from learner.learners.held import Held
 from learner.learners.linear import LinearLearner, names_of
 from learner.learners.neural import NeuralHead
+from learner.learners import ahead
 from learner.learners.ahead import NO_BLOCK, Block
 from learner.learners.protocol import NO_EXAMPLES, Contribution
 from learner.learners.weights import WeightDict
@@ -103,6 +104,7 @@ class Mixture(LinearLearner):
     def warm(self) -> None:
         """Compile the loops, or load them from disk."""
         self._learn(NO_EXAMPLES, 0, True, NO_BLOCK, records.results())
+        ahead.scan(NO_EXAMPLES, 0, 0, self.task_code, self.weight_dict, NO_BLOCK)
         self.score_packed(b"\x80")
         self.effective_weights(slice(0))
         self.weight_dict.warm()

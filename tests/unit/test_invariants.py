@@ -14,6 +14,7 @@ import pytest
 
 from learner import kernels
 from learner.kernels.records import CHUNK, plain_work
+from learner.learners import protocol
 from learner.learners.sweeping import erase
 from learner.metrics import HALF_WINDOW
 from learner.model import Model
@@ -54,11 +55,13 @@ def restarted(model):
 
 
 @each_kind
-def test_batches_and_restarts_change_no_bit(kind, seed):
+def test_batches_and_restarts_and_reading_ahead_change_no_bit(kind, seed, monkeypatch):
     options, draw = EVERY[kind], random.Random(seed)
     data = examples(options, N_LONG if kind in LONG else N, seed)
     whole = Model(**options, seed=SEED)
-    learned = whole.learn_packed(b"".join(data))
+    with monkeypatch.context() as patch:
+        patch.setattr(protocol, "pays", bool)
+        learned = whole.learn_packed(b"".join(data))
     assert [(rejection.index, rejection.data) for rejection in learned.rejections] == [
         (len(data) // 2, data[len(data) // 2])
     ]
