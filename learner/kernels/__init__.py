@@ -53,7 +53,8 @@ __all__ = [
 # ---- learning and predicting ---------------------------------------------------------------------------------------------
 _plain = _mixture.loops(_heads.NONE)
 _learn = _stream(_ahead.read, _mixture.rows_of, _plain.learn_example)
-_learn_classes = _stream(_classes.read_next, _classes.rows_of, _classes.through(_plain.learn_class, _plain.make_constant))
+_learn_class = _classes.through(_plain.learn_class, _plain.make_constant)
+_learn_classes = _stream(_classes.read_next, _classes.rows_of, _learn_class)
 _predict_classes = _classes.predict(_plain.score_example)
 _learn_by_algorithm = _stream(_ahead.read, _optimizer.rows_of, _optimizer.learn_example)
 _measure = _scoring.stream(_example.read, _scoring.of_mixture(_plain.score_example))
@@ -82,9 +83,8 @@ def predict(buffer, learner, work):
 @loop
 def learn_classes(buffer, position, holds_back, classes, work, block, results):
     """Learn examples of many classes as `learn` does; stop with the code NEW_CLASS at a label that has no class yet."""
-    return _learn_classes(
-        buffer, position, holds_back, _classes.named_classes(classes), named_work(work), Block(*block), Results(*results)
-    )
+    record = _classes.named_classes(classes)
+    return _learn_classes(buffer, position, holds_back, record, named_work(work), Block(*block), Results(*results))
 
 
 @loop
@@ -96,9 +96,8 @@ def predict_classes(buffer, n, first, last, classes, work):
 @loop
 def learn_by_algorithm(buffer, position, holds_back, algorithm, work, block, results):
     """Learn examples by a named algorithm as `learn` does."""
-    return _learn_by_algorithm(
-        buffer, position, holds_back, _optimizer.named_algorithm(algorithm), named_work(work), Block(*block), Results(*results)
-    )
+    record = _optimizer.named_algorithm(algorithm)
+    return _learn_by_algorithm(buffer, position, holds_back, record, named_work(work), Block(*block), Results(*results))
 
 
 @loop
@@ -146,7 +145,8 @@ def of_head(functions):
 
     @inlined
     def learn_of_head(buffer, position, holds_back, learner, work, block, results):
-        return learn_headed(buffer, position, holds_back, with_head(learner), named_work(work), Block(*block), Results(*results))
+        record, arrays = with_head(learner), named_work(work)
+        return learn_headed(buffer, position, holds_back, record, arrays, Block(*block), Results(*results))
 
     @inlined
     def predict_of_head(buffer, learner, work):

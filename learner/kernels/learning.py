@@ -26,7 +26,8 @@ def stream(read: Any, rows_of: Any, learn_example: Any) -> Any:
     Parameters
     ----------
     read : (buffer, position, learner, work, block)
-        Returns (code, where, number of features, target, importance); ``where`` is the example's end, or its fault's position. With a block it may use what `learner.kernels.ahead` left there.
+        Returns (code, where, number of features, target, importance); ``where`` is the example's end, or its fault's position.
+        The example may have been read ahead into the block: see `learner.kernels.ahead`.
     rows_of : (number of features, learner)
         Returns the largest (number of rows, number of copies of each name) that an example may need.
     learn_example : (pool, example, learner, work)

@@ -17,7 +17,7 @@ __all__ = ["NO_BLOCK", "Block", "ReadAhead", "pays", "scan"]
 
 Block = tuple[NDArray[Any], ...]  # a `learner.kernels.ahead.Block` as a plain tuple, as the loops take it
 NO_BLOCK: Block = no_block()
-FIRST = 128  # examples in the first block, for which the learner waits; each one after it has twice as many, up to `CHUNK`
+FIRST = 128  # examples in the first block, for which the learner waits; the next ones have twice as many, up to `CHUNK`
 MIN_BYTES = 1 << 17  # with fewer the thread costs more than it saves
 
 
@@ -31,9 +31,7 @@ def n_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def scan(
-    buffer: NDArray[np.uint8], position: int, n: int, task: int, weight_dict: WeightDict, block: Block
-) -> int:
+def scan(buffer: NDArray[np.uint8], position: int, n: int, task: int, weight_dict: WeightDict, block: Block) -> int:
     """Scan at most so many examples from a position on into a block; return the position after them."""
     keys, table, width = weight_dict.keys, weight_dict.arrays, weight_dict.width
     end: int = kernels.scan_block(buffer, position, n, task, keys, table, width, records.plain_work(), block)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from learner import kernels, layout
 from learner.kernels import experts, mixer, records
+from learner.learners import ahead
+from learner.learners.ahead import NO_BLOCK, Block
 from learner.learners.held import Held
 from learner.learners.linear import LinearLearner, names_of
 from learner.learners.neural import NeuralHead
-from learner.learners import ahead
-from learner.learners.ahead import NO_BLOCK, Block
 from learner.learners.protocol import NO_EXAMPLES, Contribution
 from learner.learners.weights import WeightDict
 

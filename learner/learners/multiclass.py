@@ -28,10 +28,10 @@ from learner.kernels import records
 from learner.kernels.classes import PROBABILITIES, SCORES
 from learner.kernels.learning import SWEEP
 from learner.learners import reasons
+from learner.learners.ahead import NO_BLOCK, Block
 from learner.learners.held import Held
 from learner.learners.linear import Weights, names_of, ordered
 from learner.learners.mixture import Mixture
-from learner.learners.ahead import NO_BLOCK, Block
 from learner.learners.protocol import NO_EXAMPLES, Contribution, Learner, NamedWeights, StateChanges
 from learner.learners.weights import hash_of
 from learner.tasks import TASKS, label_of

@@ -1,4 +1,4 @@
-"""Examples that another thread scans ahead: the same is learned, whatever stands between them and whatever happens meanwhile."""
+"""Examples that another thread scans ahead: the same is learned, whatever stands between them and whatever happens then."""
 
 import random
 import threading
