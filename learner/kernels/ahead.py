@@ -24,9 +24,7 @@ __all__ = ["Block", "new_block", "no_block", "read", "scan_block"]
 
 START, END, FIRST, N, TARGET, IMPORTANCE = range(6)  # columns of ``examples``: in the buffer, in ``features``
 N_SCANNED, NEXT = START, END  # of its first row: how many examples are scanned, and which of them is next
-HASH, NAME, LENGTH, BASE = range(
-    4
-)  # rows of ``features``: NAME is where the name begins, BASE where its probable row does
+HASH, NAME, LENGTH, BASE = range(4)  # rows of ``features``: where the name begins, and where its probable row does
 ROOM = 4 * MAX_FEATURES  # features in a block
 
 

@@ -31,7 +31,7 @@ Caveats:
   holds hashes, not names.
 - Vowpal Wabbit keeps no names and does not look for collisions: with 2^18 weights many of the sparse stream's names
   share a weight. With 2^24 or more, the operating system would spend most of the time on allocating memory.
-- Vowpal Wabbit runs on two threads, one that parses and one that learns; ours on one. ``CPU/wall`` says how busy they
+- Vowpal Wabbit runs on two threads, one that parses and one that learns, and so does ours. ``CPU/wall`` says how busy they
   were. If the system runs both threads on one processor, ``CPU/wall`` is 1, and the pass may take twice as long as with
   two processors. Both happen on the same machine within a minute, so the lowest and highest rates are printed, too.
 - Ours has read its file before the clock starts; Vowpal Wabbit reads while it learns, from the system's file cache.
