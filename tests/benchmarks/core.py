@@ -444,7 +444,7 @@ def show(result: dict[str, Any]) -> str:
         + shown("ours", *((name, ".2f", ("over_vw", name)) for name in PEERS)),
         "The same with its start left in (ours is without one):\n\n"
         + shown("ours", *((name, ".2f", ("over_vw_with_its_start", name)) for name in PEERS)),
-        "Ours, on one thread:\n\n"
+        "Ours, on its two threads:\n\n"
         + shown(
             "ours",
             ("examples/s", ",.0f", ("examples_per_second",)),

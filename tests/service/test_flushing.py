@@ -1,11 +1,13 @@
 """What a model holds back is learned at the entry that says so, whoever adds it; the owner of a stream that pauses does."""
 
+import itertools
 import time
 
 import pytest
 
 from learner.client import Client
 from learner.errors import FencedError
+from learner.service.flushing import IDLE_SHARE
 from learner.service.store import Store
 from learner.service.wire import LEARN_HELD
 from tests.conftest import state_bytes, wait_until
@@ -102,11 +104,14 @@ def test_while_few_examples_come_one_is_added_now_and_then(client, create, servi
         wait_until(lambda: owner.model.n_examples >= 400)
         assert owner.model.n_held > 0
         n_before = client.xinfo_stream(KEYS.examples)["entries-added"]
+        times = [time.monotonic()]
         for example in zipf_examples(100, 6, 7):
             client.xadd(KEYS.examples, {"batch": example})
             time.sleep(0.02)
+            times.append(time.monotonic())
         n_added = client.xinfo_stream(KEYS.examples)["entries-added"] - n_before - 100
-    assert 1 <= n_added <= 5
+    n_pauses = sum(after - before > 0.9 * IDLE_SHARE * 1.2 for before, after in itertools.pairwise(times))
+    assert 1 <= n_added <= (times[-1] - times[0]) / 1.2 + n_pauses + 1  # a busy machine may pause, too
 
 
 def test_a_model_whose_outcomes_come_at_once_needs_none(client, create, serving):

@@ -167,17 +167,19 @@ def test_what_is_pushed_while_something_is_erased_is_learned_once(run, client, r
     def push_on():
         nonlocal n
         with connect(redis_url) as connection:
-            while not stopping.is_set():
+            while not stopping.wait(0.01):  # at a pace with which erasing keeps up
                 push(connection, n, n + 50)
                 n += 50
 
     pushing = threading.Thread(target=push_on)
     with serving() as worker:
         pushing.start()
-        for _ in range(3):
-            run("erase", "m", "--id", "nobody", "--prefix", "email=b", "--yes")
-        stopping.set()
-        pushing.join()
+        try:
+            for _ in range(3):
+                run("erase", "m", "--id", "nobody", "--prefix", "email=b", "--yes")
+        finally:
+            stopping.set()
+            pushing.join()
         wait_until(lambda: worker.model.n_examples == n)
     status = Store(client, "m").status()
     assert (status["trouble"], status["lag_entries"], status["progress"]["repeated"]) == (None, 0, 0)
