@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learner.kernels import example
-from learner.kernels.bits import NOTHING, prefetch
+from learner.kernels.bits import MISSING, NOTHING, prefetch
 from learner.kernels.example import read_header, read_importance, read_target, scan_map
 from learner.kernels.jit import inlined
 from learner.kernels.records import CHUNK
@@ -74,12 +74,11 @@ def scan_block(buffer, position, most, task, keys, table, width, features, block
             examples[n_scanned, START], examples[n_scanned, END] = start, where
             examples[n_scanned, FIRST], examples[n_scanned, N] = n_features, n
             examples[n_scanned, TARGET], examples[n_scanned, IMPORTANCE] = y, importance
-            look_up(np.uint64(n), features.hashes, features.bases, table, width)
             for i in range(np.uint64(n)):
                 at = np.uint64(n_features) + i
                 words[HASH, at], values[at] = features.hashes[i], features.values[i]
                 words[NAME, at], words[LENGTH, at] = np.uint64(features.starts[i]), np.uint64(features.lengths[i])
-                words[BASE, at] = features.bases[i]
+                words[BASE, at] = probable(features.hashes[i], table, width)  # whose row this processor does not touch
             n_features += n
             position = where
         else:
@@ -121,10 +120,10 @@ def take(position, block, table, width, features):
     rows_end = np.uint64(table.sizes[0]) * width
     for j in range(np.uint64(n)):
         h, base = words[HASH, first + j], words[BASE, first + j]
-        if base < rows_end:
-            prefetch(table.rows, base)
-        else:  # it had no row then
+        if base >= rows_end:  # it had no row then
             base = probable(h, table, width)
+        if base != MISSING:
+            prefetch(table.rows, base)
         features.hashes[j], features.bases[j] = h, base
         features.starts[j], features.lengths[j] = np.int64(words[NAME, first + j]), np.int64(words[LENGTH, first + j])
         features.values[j] = values[first + j]

@@ -89,22 +89,21 @@ def look_up(n, hashes, bases, table, width):
     The loop is short, so that the processor handles many cache misses at once. It also prefetches the rows.
     """
     for j in range(n):
-        bases[j] = probable(hashes[j], table, width)
+        base = probable(hashes[j], table, width)
+        if base != MISSING:
+            prefetch(table.rows, base)
+        bases[j] = base
 
 
 @inlined
 def probable(h, table, width):
-    """Return the probable start of the row of the name with this hash, or MISSING; prefetch the row."""
+    """Return the probable start of the row of the name with this hash, or MISSING."""
     entry = NOTHING
     if len(table.former) > 0:
         entry = probe(table.former, h)
     if entry == NOTHING:
         entry = probe(table.buckets, h)
-    if entry == NOTHING:
-        return MISSING
-    base = ((entry & MASK32) - ONE) * width
-    prefetch(table.rows, base)
-    return base
+    return MISSING if entry == NOTHING else ((entry & MASK32) - ONE) * width
 
 
 @inlined
