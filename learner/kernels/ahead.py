@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learner.kernels import example
-from learner.kernels.bits import MISSING, NOTHING, prefetch
+from learner.kernels.bits import NOTHING, prefetch
 from learner.kernels.example import read_header, read_importance, read_target, scan_map
 from learner.kernels.jit import inlined
 from learner.kernels.records import CHUNK
@@ -118,12 +118,14 @@ def take(position, block, table, width, features):
         return np.int64(-1), np.int64(0), 0.0, 0.0
     first, n = np.uint64(examples[i, FIRST]), np.int64(examples[i, N])
     rows_end = np.uint64(table.sizes[0]) * width
+    if i < n_scanned:  # the rows of the example after it are on their way while this one is learned
+        last = np.uint64(examples[i + 1, FIRST] + examples[i + 1, N])
+        for j in range(first + np.uint64(n), last):
+            prefetch(table.rows, words[BASE, j])
     for j in range(np.uint64(n)):
         h, base = words[HASH, first + j], words[BASE, first + j]
         if base >= rows_end:  # it had no row then
             base = probable(h, table, width)
-        if base != MISSING:
-            prefetch(table.rows, base)
         features.hashes[j], features.bases[j] = h, base
         features.starts[j], features.lengths[j] = np.int64(words[NAME, first + j]), np.int64(words[LENGTH, first + j])
         features.values[j] = values[first + j]
