@@ -62,7 +62,7 @@ class Reading:
     def begin(self) -> None:
         """Forget what was read ahead: it is read again."""
         self._collect, self._ahead = None, []
-        self.stream.begin()
+        self.stream.forget_ahead()
 
     def next_read(self, learned: bytes, collected: Entries, requests_after: bytes) -> "list[Command]":
         """Return the commands of the next read that waits, if it is one of a few entries; `read` takes its reply.

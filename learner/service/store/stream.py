@@ -161,9 +161,7 @@ class Stream:
             found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
 
-    def ahead(
-        self, cursor: bytes, requests_after: bytes, count: int, block_ms: int, learned: bytes
-    ) -> list[Command]:
+    def ahead(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int, learned: bytes) -> list[Command]:
         """Return the commands of a read, to be sent along with others by `Line.exchange`; the next `read` takes its reply.
 
         It does so if it is the same read. Otherwise the reply is dropped with the connection, and nothing is lost by that.
@@ -172,7 +170,7 @@ class Stream:
         self._ahead = after, count, block_ms
         return [*self._attempts.reading(learned), blocking(after, count, block_ms)]
 
-    def begin(self) -> None:
+    def forget_ahead(self) -> None:
         """Forget what the server was asked to read ahead: it is read again."""
         self._ahead = None
 
