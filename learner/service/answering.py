@@ -14,6 +14,7 @@ from learner.service.clock import ServerClock
 from learner.service.counting import Counts
 from learner.service.replying import Reply
 from learner.service.store import Store
+from learner.service.store.line import Command
 from learner.service.store.position import LAST, NEVER, stream_id
 from learner.service.store.reading import READ_BYTES, Entries
 from learner.service.store.requests import Answer
@@ -104,6 +105,8 @@ class Answering:
         What every reply says in the field ``notice``; empty: nothing.
     is_left : bool
         Whether requests are left to answerers, so that none is read.
+    next_read : callable
+        Returns the commands of the next read, which are sent along with the last replies before the worker waits.
     """
 
     def __init__(self, store: Store, model: "Model", recovery: Suspects, counts: Counts | None = None) -> None:
@@ -129,6 +132,7 @@ class Answering:
         self.keeping: Keeping | None = None
         self.notice = ""
         self.is_left = False
+        self.next_read: Callable[[], Sequence[Command]] = tuple
         self._came_ms: dict[bytes, float] = {}  # of those that wait and whose id is a time that was still to come
 
     # ---- the queue ----
@@ -187,7 +191,7 @@ class Answering:
             self._answer_many() if self._is_turn_of_many() else self._answer_one()
             if self._n_reply_bytes >= READ_BYTES or self._was_suspect:
                 break
-        self._send()
+        self._send(() if examples_wait or self.waiting or self.many else self.next_read())
         self._answered_at = time.monotonic()
         if examples_wait:
             self.credit -= self._answered_at - started
@@ -256,9 +260,9 @@ class Answering:
         self._answers.append(answer)
         self._was_suspect = self.recovery.request_done()  # then its reply is sent before the next request can kill
 
-    def _send(self) -> None:
-        """Send the replies, and remove their requests."""
-        results = self._deliver(self._answers)
+    def _send(self, ahead: Sequence[Command] = ()) -> None:
+        """Send the replies, and remove their requests; send a read along."""
+        results = self._deliver(self._answers, ahead)
         if self.keeping:
             self.keeping.sent()
         now = self.clock.now_ms()
@@ -271,7 +275,7 @@ class Answering:
             self.last_request = NEVER
         self._answers, self._n_reply_bytes = [], 0
 
-    def _deliver(self, answers: Sequence[Answer]) -> Sequence[int | bytes]:
+    def _deliver(self, answers: Sequence[Answer], ahead: Sequence[Command]) -> Sequence[int | bytes]:
         """Send replies as the owner; return what `Requests.answer` does.
 
         Raises
@@ -280,7 +284,7 @@ class Answering:
             When this process is not the owner any more.
         """
         ownership = self.store.ownership
-        results = self.store.requests.answer(answers, ownership.token)
+        results = self.store.requests.answer(answers, ownership.token, ahead=ahead)
         if results is None:
             ownership.require()
             raise StoreError(f"owner of {self.store.keys.model!r} must answer itself (its note says that others do)")

@@ -9,6 +9,8 @@ from learner.service.wire import size_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from learner.service.store.line import Command
+
 __all__ = ["BLOCK_MS", "READ_ENTRIES", "Batch", "Reading"]
 
 BLOCK_MS = 1000  # the longest wait for entries, and so the longest time until a signal is noticed
@@ -60,6 +62,18 @@ class Reading:
     def begin(self) -> None:
         """Forget what was read ahead: it is read again."""
         self._collect, self._ahead = None, []
+        self.stream.forget_ahead()
+
+    def next_read(self, learned: bytes, collected: Entries, requests_after: bytes) -> "list[Command]":
+        """Return the commands of the next read that waits, if it is one of a few entries; `read` takes its reply.
+
+        The parameters are those of `read`.
+        """
+        n_examples = min(self._n_examples, READ_ENTRIES - len(collected))
+        if self._collect or self._ahead or max(n_examples, self._n_requests) > UNMEASURED_ENTRIES:
+            return []
+        cursor = collected[-1][0] if collected else learned
+        return self.stream.ahead(cursor, requests_after, min(n_examples, self._n_requests), BLOCK_MS, learned)
 
     def read(
         self, learned: bytes, collected: Entries, requests_after: bytes | None, wait: bool, measured: bool

@@ -16,7 +16,7 @@ __all__ = ["MAX_EXPLAINED", "MAX_PROBABILITIES", "REQUEST_SECONDS", "Reply"]
 
 MAX_EXPLAINED = 20_000  # contributions in one reply
 MAX_PROBABILITIES = 200_000  # in one reply
-CHUNK, CHUNK_BYTES = 100, 1 << 16  # maps, and bytes of them, that are predicted in one call, about
+CHUNK, CHUNK_BYTES = 256, 1 << 17  # maps, and bytes of them, that are predicted in one call, about
 REQUEST_SECONDS = 10.0  # of work on one request; what is not answered then has an error
 
 Fields = Mapping[bytes, bytes]

@@ -14,6 +14,7 @@ from learner.service.counting import Counts
 from learner.service.hanging import or_die
 from learner.service.keeping import Keeping
 from learner.service.store import Store
+from learner.service.store.line import Command
 from learner.service.store.position import NEVER
 from learner.service.store.reading import UNMEASURED_ENTRIES, Entries
 from learner.service.store.requests import Answer
@@ -150,9 +151,9 @@ class SharedAnswering(Answering):
         self._waits = False
 
     # ---- the group ----
-    def _deliver(self, answers: Sequence[Answer]) -> Sequence[int | bytes]:
+    def _deliver(self, answers: Sequence[Answer], ahead: Sequence[Command]) -> Sequence[int | bytes]:
         """Send replies as an answerer; what is not its turn any more is left to whoever answers now."""
-        results = self.store.requests.answer(answers, dead=self.dead)
+        results = self.store.requests.answer(answers, dead=self.dead, ahead=ahead)
         self.recovery.times = {}
         self.may = results is not None
         return [0] * len(answers) if results is None else results

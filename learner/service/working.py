@@ -30,6 +30,7 @@ from learner.service.reading import Batch, Reading
 from learner.service.recovery import Recovery
 from learner.service.stopping import note_stop
 from learner.service.store import Store, connection
+from learner.service.store.line import Command
 from learner.service.store.ownership import Owner
 from learner.service.store.position import NEVER, NO_STREAM
 from learner.service.store.reading import Entries
@@ -254,6 +255,8 @@ class Worker:
         position = self.store.stream.check(self.learning.cursor, self.learning.n_entries)
         self.measuring.begin()
         self.reading.begin()
+        if not (burst or self.fleet):
+            self.answering.next_read = self._next_read
         expiring = Expiring(self.keeping, self.answering.clock, position.last.encode())
         while not self.stopping:
             self.leaving.look_if_due()
@@ -303,6 +306,12 @@ class Worker:
             text = f"key {self.store.keys.requests} {NO_STREAM}; nothing is answered"
             log.event(self.store.keys.model, "no_requests", text, "error")
         return self.reading.read(cursor, collected, None, wait, measured)
+
+    def _next_read(self) -> list[Command]:
+        """Return the commands that read what comes next; none if that must be measured, or the worker is to stop."""
+        if self.recovery.is_going_on or self.stopping:
+            return []
+        return self.reading.next_read(self.learning.cursor, self.measuring.collected, self.answering.last_request)
 
     def _collect(self, examples: Entries, no_more: bool) -> Entries:
         """Return the examples to learn now; while the late loss is measured, they may have to wait for the rest of a block."""

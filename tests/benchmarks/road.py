@@ -21,7 +21,8 @@ Pushing records of five fields:
 Answers, of a worker process:
 
 - ``one``: a request for the prediction of a record, five fields, and its reply, one after another. The floor is two processes
-  that exchange the same commands with redis-py and compute nothing.
+  that exchange a request and its reply with redis-py and compute nothing. Its answerer sends RPUSH, EXPIRE and XTRIM in a
+  transaction; a worker's script sends XDEL and XACK in place of XTRIM, and looks first whether the worker is still the owner.
 - ``many``, ``many raw``: 256 in a request, ready features or raw records. The floor packs and decodes what is sent.
 
 Then: the 50th and 99th percentile of ``one`` while the worker learns at full speed, and microseconds in process.

@@ -13,6 +13,7 @@ from learner.packing import pack
 from learner.service import answering, replying, strays
 from learner.service.store import Store, requests
 from learner.service.store.connection import client as connect
+from learner.service.store.stream import Stream
 from learner.service.wire import REPLIES
 from tests.conftest import state_bytes, wait_until
 from tests.streams import KEYS, rejected
@@ -37,6 +38,24 @@ def test_an_explanation_adds_up_to_its_score(client, create, serving):
         reply = ask(client, record='{"address": "xyz@gmail.com"}', explain="1")
     assert sum(row[-1] for row in reply["contributions"]) == pytest.approx(reply["score"], abs=1e-6)
     assert {"contains_@", "(constant)"} <= {row[0] for row in reply["contributions"]}
+
+
+def test_an_idle_worker_sends_its_next_read_along_with_its_replies(client, create, serving, monkeypatch):
+    create()
+    read, sent_before = Stream.read, []
+
+    def noting(self, *args):
+        sent_before.append(self._link.line.is_open)
+        return read(self, *args)
+
+    monkeypatch.setattr(Stream, "read", noting)
+    with serving():
+        for number in range(5):
+            assert ask(client, features='{"a": 1}', id=number)["id"] == str(number)
+        client.xadd(KEYS.examples, {"features": '{"a": 1}', "target": "1"})
+        wait_until(lambda: client.hget(KEYS.head, "entries") == b"1")
+        assert ask(client, features='{"a": 1}')["score"] > 0
+    assert sum(sent_before) >= 5
 
 
 def test_many_are_answered_at_once_with_an_error_for_each_bad_one(client, create, serving):

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -37,6 +38,13 @@ _parameters = inspect.signature(redis.connection.AbstractConnection.__init__).pa
 UNSIGNED: dict[str, Any] = (  # redis-py looks up its own version for each connection: a millisecond, and two commands
     {"driver_info": None} if "driver_info" in _parameters else {"lib_name": None, "lib_version": None}
 )
+PLAIN = {
+    bytes,
+    str,
+    int,
+    float,
+}  # types that hiredis packs as `str` says them; of their subclasses it would take the `repr`
+READ_SIZE = 1 << 17  # bytes of a reply that are taken at once: a request for hundreds of predictions, whole
 TIMEOUT_S = 5.0  # for connecting; and for an answer, in addition to the time that a command may block
 PASSING = {  # the first word of an error after which trying again may help: what it means
     "OOM": "the server's memory is full (maxmemory)",
@@ -152,6 +160,7 @@ def _options(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
+        "socket_read_size": READ_SIZE,
         "health_check_interval": 30,
         "client_name": "learner",
         "protocol": 2,  # the same replies in every redis-py; with protocol 3 a server may change the timeouts
@@ -235,16 +244,20 @@ def is_recent(name: str, version: str) -> bool:
 
 
 class Packer:
-    r"""Packs commands as redis-py's own packers do, but sends a memoryview without copying it.
+    r"""Packs commands as redis-py's own packers do, with hiredis where it can, but sends a memoryview without copying it.
 
     >>> b"".join(Packer().pack("SETRANGE", "key", 0, memoryview(b"large")))
     b'*4\r\n$8\r\nSETRANGE\r\n$3\r\nkey\r\n$1\r\n0\r\n$5\r\nlarge\r\n'
+    >>> Packer().pack("XINFO STREAM", b"key"), Packer().pack("SET", "key", True)
+    ([b'*3\r\n$5\r\nXINFO\r\n$6\r\nSTREAM\r\n$3\r\nkey\r\n'], [b'*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$4\r\nTrue\r\n'])
     """
 
     def pack(self, *args: Any) -> "list[bytes | memoryview]":
         """Return the bytes of a command, in pieces."""
         if isinstance(args[0], str):
             args = (*args[0].split(), *args[1:])  # redis-py has command names of two words
+        if PLAIN.issuperset(map(type, args)):
+            return [hiredis.pack_command(args)]
         packed: list[bytes | memoryview] = []
         text = b"*%d\r\n" % len(args)
         for arg in args:

@@ -36,16 +36,18 @@ class Line:
         self._connection.send_packed_command(self._connection.pack_commands(commands))
         self._n_sent = len(commands)
 
-    def replies(self) -> list[Any]:
-        """Return the reply to each command that was sent; where that is an error, the exception stands in its place.
+    def replies(self, n: int | None = None) -> list[Any]:
+        """Return the replies to the next `n` commands that were sent, by default to all; an error is returned, not raised.
 
         Raises
         ------
         redis.RedisError
             When the connection is lost.
         """
-        n, self._n_sent = self._n_sent, 0
-        return [self._reply() for _ in range(n)]
+        n_sent, self._n_sent = self._n_sent, 0  # if the connection is lost, none is still to come
+        found = [self._reply() for _ in range(n_sent if n is None else n)]
+        self._n_sent = n_sent - len(found)
+        return found
 
     def _reply(self) -> Any:
         try:
@@ -67,10 +69,10 @@ class Line:
             self.drop()
             raise
 
-    def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands, and return their replies."""
-        self.send(commands)
-        return self.replies()
+    def exchange(self, commands: Sequence[Command], ahead: Sequence[Command] = ()) -> list[Any]:
+        """Send commands, and return their replies; `ahead` is sent along, and `replies` returns its replies later."""
+        self.send([*commands, *ahead])
+        return self.replies(len(commands))
 
     @property
     def is_open(self) -> bool:

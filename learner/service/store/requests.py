@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError
 from learner.errors import StoreError
 from learner.service.store.cluster import is_of_one
 from learner.service.store.kept import KeptAnswers
+from learner.service.store.line import Command
 from learner.service.store.link import Link
 from learner.service.store.position import LAST
 from learner.service.store.scripts import script
@@ -64,7 +65,9 @@ class Requests:
         """Tell whether a key is one for replies: nobody makes a worker write to another one."""
         return key.startswith(tuple(prefix.encode() for prefix in self.reply_prefixes))
 
-    def answer(self, answers: Sequence[Answer], owner: bytes = b"", dead: bytes = b"") -> Sequence[int | bytes] | None:
+    def answer(
+        self, answers: Sequence[Answer], owner: bytes = b"", dead: bytes = b"", ahead: Sequence[Command] = ()
+    ) -> Sequence[int | bytes] | None:
         """Send replies, keep what waits for outcomes, and delete the requests; of those only that are still there: EVAL.
 
         Parameters
@@ -75,6 +78,8 @@ class Requests:
             The token of the owner that answers; empty: an answerer does.
         dead : bytes
             For an answerer: the token of an owner that is known to be dead.
+        ahead : sequence of Command
+            The next read, which is sent along: see `Stream.ahead`.
 
         Returns
         -------
@@ -88,7 +93,7 @@ class Requests:
             When the access rules don't let this user answer.
         """
         try:
-            return self._answer(answers, owner, dead)
+            return self._answer(answers, owner, dead, ahead)
         except NoPermissionError as error:
             if len(answers) > 1:  # to one of the lists: the other replies are sent
                 each = [self.answer([one], owner, dead) for one in answers]
@@ -101,7 +106,9 @@ class Requests:
                 return None
             return [str(error).encode()]
 
-    def _answer(self, answers: Sequence[Answer], owner: bytes, dead: bytes) -> Sequence[int | bytes] | None:
+    def _answer(
+        self, answers: Sequence[Answer], owner: bytes, dead: bytes, ahead: Sequence[Command]
+    ) -> Sequence[int | bytes] | None:
         keys = self._link.keys
         none = keys.requests
         kept = (keys.kept, keys.kept_bytes) if any(answer.kept for answer in answers) else (none, none)
@@ -110,7 +117,9 @@ class Requests:
         for answer in answers:
             touched += [answer.key or none, keys.kept_answer(answer.name) if answer.kept else none]
             arguments += [answer.request, answer.reply, answer.name, answer.kept]
-        (results,) = self._link.line.exchange([("EVAL", script("answer.lua"), len(touched), *touched, *arguments)])
+        command = ("EVAL", script("answer.lua"), len(touched), *touched, *arguments)
+        line = self._link.other_line if self._link.line.is_open else self._link.line  # a read ahead goes on
+        (results,) = line.exchange([command], ahead)
         if isinstance(results, Exception):
             raise results
         if results and kept[0] != none:

@@ -6,6 +6,7 @@ from typing import Any, NoReturn, cast
 
 from learner.errors import BehindError
 from learner.service.store.attempts import Attempts
+from learner.service.store.line import Command
 from learner.service.store.link import LastCommit, Link
 from learner.service.store.ownership import Ownership
 from learner.service.store.position import NEVER, Position, locate, queue_renewal, stream_id
@@ -51,6 +52,7 @@ class Stream:
         self._last = last
         self._ownership = ownership
         self._attempts = attempts
+        self._ahead: tuple[Mapping[str, bytes], int, int] | None = None  # what the server was asked to read
         self.n_waiting = 0
 
     def position(self, cursor: bytes, n_uncommitted: int = 0) -> Position:
@@ -154,9 +156,23 @@ class Stream:
             found, noting = dict(zip(after, entries_bounded(reply), strict=True)), []
             count = 1 if measured else min(count, UNMEASURED_ENTRIES)
         if not any(found.values()) and (block_ms is not None or not found):
-            reply = line.exchange([*noting, blocking(after, count, block_ms)])[-1]
+            is_ahead = line.is_open and not noting and self._ahead == (after, count, block_ms)
+            reply = (line.replies() if is_ahead else line.exchange([*noting, blocking(after, count, block_ms)]))[-1]
             found = dict(zip(after, entries_of(reply, after), strict=True))
         return found.get(keys.examples, []), found.get(keys.requests, [])
+
+    def ahead(self, cursor: bytes, requests_after: bytes, count: int, block_ms: int, learned: bytes) -> list[Command]:
+        """Return the commands of a read, to be sent along with others by `Line.exchange`; the next `read` takes its reply.
+
+        It does so if it is the same read. Otherwise the reply is dropped with the connection, and nothing is lost by that.
+        """
+        after = {self._link.keys.examples: cursor, self._link.keys.requests: requests_after}
+        self._ahead = after, count, block_ms
+        return [*self._attempts.reading(learned), blocking(after, count, block_ms)]
+
+    def forget_ahead(self) -> None:
+        """Forget what the server was asked to read ahead: it is read again."""
+        self._ahead = None
 
     def latest(self, n: int) -> Entries:
         """Return the last examples of the stream, learned or not, the latest first: XREVRANGE."""

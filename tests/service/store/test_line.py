@@ -34,3 +34,21 @@ def test_a_lost_connection_is_an_error_once_and_nothing_is_sent_twice(client):
     with pytest.raises(redis.ConnectionError):
         line.exchange([("INCR", "n")])
     assert line.exchange([("GET", "n")]) == [None]
+
+
+def test_what_is_sent_along_is_read_later(client):
+    line = Line(client)
+    assert line.exchange([("ECHO", "first")], ahead=[("ECHO", "second"), ("ECHO", "third")]) == [b"first"]
+    assert line.is_open
+    assert line.replies() == [b"second", b"third"]
+    assert not line.is_open
+
+
+def test_after_a_lost_connection_nothing_is_waited_for_that_was_sent_along(client):
+    line = Line(client)
+    with pytest.raises(redis.ConnectionError):
+        line.exchange(
+            [("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"), ("PING",)], ahead=[("BLPOP", "nothing", 60)]
+        )
+    assert not line.is_open
+    assert line.exchange([("ECHO", "new")]) == [b"new"]

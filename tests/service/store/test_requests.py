@@ -5,6 +5,7 @@ import time
 import pytest
 
 from learner.service.store import Store, requests
+from learner.service.store.position import NEVER
 from learner.service.store.requests import Answer
 from learner.service.wire import REPLIES, REPLY_SECONDS
 
@@ -95,3 +96,46 @@ def test_the_number_of_waiting_requests_is_told_and_the_oldest_of_too_many_are_d
 
 def test_the_server_s_clock_is_ours_on_the_same_machine(store):
     assert abs(store.requests.now_ms() - 1e3 * time.time()) < 5000
+
+
+def n_reads(client):
+    return client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"]
+
+
+def test_a_read_that_was_sent_along_with_replies_is_not_sent_again(client, store):
+    first, second = asked(client, store, 2)
+    client.config_resetstat()
+    ahead = store.stream.ahead(NEVER, first, 16, 60_000, NEVER)
+    assert store.requests.answer([Answer(first, KEY, b"first")], ahead=ahead) == [1]
+    assert store.stream.read(NEVER, first, 16, 16, 60_000) == ([], [(second, {b"x": b"1"})])
+    assert n_reads(client) == 1
+
+
+def test_another_read_than_the_one_sent_along_is_sent_anew(client, store):
+    first, second = asked(client, store, 2)
+    for cursor, after in ((NEVER, NEVER), (b"1-0", second)):
+        store.requests.answer([], ahead=store.stream.ahead(NEVER, second, 16, 60_000, NEVER))
+        client.xadd(store.keys.examples, {"x": 1}, id="2-0")
+        examples, found = store.stream.read(cursor, after, 16, 16, 60_000)
+        assert [entry_id for entry_id, _ in examples] == [b"2-0"]
+        assert [entry_id for entry_id, _ in found] == ([first, second] if after == NEVER else [])
+        client.delete(store.keys.examples)
+
+
+def test_replies_do_not_end_a_read_that_was_sent_along(client, store):
+    first, second = asked(client, store, 2)
+    client.config_resetstat()
+    store.requests.answer([Answer(first, KEY, b"first")], ahead=store.stream.ahead(NEVER, second, 16, 60_000, NEVER))
+    assert store.requests.answer([Answer(second, KEY, b"second")]) == [2]
+    (third,) = asked(client, store, 1)
+    assert store.stream.read(NEVER, second, 16, 16, 60_000) == ([], [(third, {b"x": b"0"})])
+    assert n_reads(client) == 1
+
+
+def test_what_was_sent_along_is_forgotten_where_all_is_read_again(client, store):
+    (first,) = asked(client, store, 1)
+    store.requests.answer([], ahead=store.stream.ahead(NEVER, NEVER, 16, 60_000, NEVER))
+    client.xdel(store.keys.requests, first)
+    store.stream.forget_ahead()
+    (second,) = asked(client, store, 1)
+    assert [entry_id for entry_id, _ in store.stream.read(NEVER, NEVER, 16, 16, 60_000)[1]] == [second]
