@@ -150,6 +150,8 @@ class Learning:
     def _take(self, several: Several, waiting: list[Entry | Several | Group]) -> int | None:
         """Learn entries, or add their examples to those that are learned together; return their number, None if stopped."""
         if several.packed:
+            if self.stopping():
+                return None
             waiting.append(several)
             self._pending.update(several.ids)
             return several.n
@@ -265,6 +267,7 @@ class Learning:
             else:
                 self._reject_and_count(*part)
         waiting.clear()
+        has_names = bool(self._pending)
         self._pending.clear()
         if not groups:
             return
@@ -279,8 +282,9 @@ class Learning:
             i = rejection.index - ends[at] + group.n
             rejected[at].add(i)
             self.reject(group.entry(i)[0], group.rejected(i, rejection.reason))
-        for group, places in zip(groups, rejected, strict=True):
-            self._remember_learned(group, places)
+        if has_names:
+            for group, places in zip(groups, rejected, strict=True):
+                self._remember_learned(group, places)
 
     def _remember_learned(self, group: Group, rejected: set[int]) -> None:
         """Remember the entries of which something was learned: all but the examples at some places of a group."""
