@@ -64,7 +64,7 @@ def decode_objects(texts: Sequence[bytes], max_depth: int) -> list[Any]:
         values: list[Any] = _decode(together) if is_flat else []
         if len(values) == len(texts):
             n = sum(map(len, values))
-            if n in (together.count(b":"), sum(map(together.count, KEY_ENDS))):  # no key comes twice
+            if n == together.count(b":") or n == sum(map(together.count, KEY_ENDS)):  # no key comes twice
                 return values
     except _ERRORS:
         pass

@@ -65,21 +65,19 @@ class Several(NamedTuple):
         The example of each, as `pack_together` returns it; none: one entry that must be taken alone.
     has_features : bool
         Whether the examples are of features, and ready to be learned.
+    ids : sequence of bytes
+        The ids that producers chose, of those that are taken together.
     """
 
     entries: Entries
     packed: list[bytes]
     has_features: bool = False
+    ids: Sequence[bytes] = ()
 
     @property
     def n(self) -> int:
         """The number of examples."""
         return len(self.packed)
-
-    @property
-    def ids(self) -> list[bytes]:
-        """The ids that producers chose."""
-        return [fields[b"id"] for _, fields in self.entries if b"id" in fields]
 
     def each(self) -> "Iterator[Several]":
         """Yield the entries one at a time, still to be taken with others."""
@@ -205,7 +203,8 @@ def together(entries: Entries, model: "Model") -> Iterator[Several]:
         for kind, run in itertools.groupby(kinds):
             last = first + len(list(run))
             if kind == FEATURES or (kind != ALONE and model.program):
-                yield Several(some[first:last], packed[first:last], kind == FEATURES)
+                ids = [fields[b"id"] for _, fields in some[first:last] if b"id" in fields]
+                yield Several(some[first:last], packed[first:last], kind == FEATURES, ids)
             else:
                 yield from (Several([entry], []) for entry in some[first:last])
             first = last

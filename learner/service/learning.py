@@ -141,8 +141,8 @@ class Learning:
     def _together(self, entries: Entries) -> Iterator[Several]:
         """Yield entries as `together` does; but alone where ids may repeat, once all before them were taken."""
         for several in together(entries, self.model):
-            ids = several.ids if several.packed else []
-            if ids and (len(set(ids)) < len(ids) or any(name in self._pending or name in self.recent for name in ids)):
+            ids = several.ids
+            if len(set(ids)) < len(ids) or not self._pending.isdisjoint(ids) or self.recent.has_any(ids):
                 yield from (Several([entry], []) for entry in several.entries)
             else:
                 yield several
@@ -292,9 +292,9 @@ class Learning:
             if len(rejected) < group.n:
                 self._remember(group.entries[0][1])
             return
-        for i, (_, fields) in enumerate(group.entries):
-            if b"id" in fields and i not in rejected:
-                self._remember(fields)
+        for i, (_, fields) in enumerate(group.entries):  # none is an outcome
+            if (identity := fields.get(b"id")) and i not in rejected:
+                self.recent.add(identity)
 
     def _observe(self) -> None:
         """Show the acceptance what was learned and rejected since the last look."""

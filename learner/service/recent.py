@@ -3,7 +3,9 @@
 They are a ring of 64-bit keyed hashes, committed with the state, so a crash forgets none of them.
 """
 
+import functools
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["CAPACITY", "RecentIds"]
 
 CAPACITY = 1 << 17  # ids that are remembered: 1 MiB in the server, about 10 MB in the worker
+MAX_CACHED = 1 << 11  # hashes of ids that were just looked up, and are to be added once their entries are learned
 
 
 class RecentIds:
@@ -31,7 +34,7 @@ class RecentIds:
     """
 
     def __init__(self, key: bytes, capacity: int = CAPACITY) -> None:
-        self._key = key[:64]
+        self._digest = functools.lru_cache(MAX_CACHED)(functools.partial(_digest, key[:64]))
         self.ring = np.zeros(capacity, np.uint64)
         self.count = 0  # ids ever added: the place of the next one is count % capacity
         self._seen: set[int] = set()
@@ -53,8 +56,9 @@ class RecentIds:
         """Tell whether an id is among the last ones."""
         return self._digest(identity) in self._seen
 
-    def _digest(self, identity: bytes) -> int:
-        return int.from_bytes(hashlib.blake2b(identity, digest_size=8, key=self._key).digest(), "little")
+    def has_any(self, identities: Iterable[bytes]) -> bool:
+        """Tell whether one of several ids is among the last ones."""
+        return not self._seen.isdisjoint(map(self._digest, identities))
 
     def load(self, ring: NDArray[np.uint64], count: int) -> None:
         """Go on from what `ring` and `count` were at a commit."""
@@ -62,3 +66,7 @@ class RecentIds:
         self.ring[: len(ring)] = ring
         self.count = count
         self._seen = set(self.ring[: min(count, len(self.ring))].tolist())
+
+
+def _digest(key: bytes, identity: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(identity, digest_size=8, key=key).digest(), "little")

@@ -54,23 +54,22 @@ def pack_together(entries: Sequence[tuple[bytes, Fields]]) -> tuple[bytes, list[
     >>> pack_together([(b"1-0", good), (b"2-0", good | {b"record": b"{"}), (b"3-0", {b"batch": b"\x92\x01\x80"})])
     (b'\x01\x00\x02', [b'\x93\xff\x81\xa3lat\x01\x01', b'', b'\x92\x01\x80'])
     """
-    places: dict[tuple[bytes, ...], list[int]] = {}
-    forms = [
-        tuple(fields) if type(fields) is dict else () for _, fields in entries
-    ]  # others were cut, or name an answer
-    if len(set(forms)) == 1:  # as in most streams
-        return _pack_form(forms[0], [list(fields.values()) for _, fields in entries])
+    of_each = [fields for _, fields in entries]
+    if len(set(map(tuple, of_each))) == 1 and set(map(type, of_each)) == {dict}:  # as in most streams
+        return _pack_form(tuple(of_each[0]), [fields.values() for fields in of_each])
     kinds, packed = bytearray(len(entries)), [b""] * len(entries)
-    for place, form in enumerate(forms):
-        places.setdefault(form, []).append(place)
+    places: dict[tuple[bytes, ...], list[int]] = {}
+    for place, fields in enumerate(of_each):
+        if type(fields) is dict:  # others were cut, or name an answer
+            places.setdefault(tuple(fields), []).append(place)
     for form, some in places.items():
-        found = _pack_form(form, [list(entries[place][1].values()) for place in some])
+        found = _pack_form(form, [of_each[place].values() for place in some])
         for place, kind, example in zip(some, *found, strict=True):
             kinds[place], packed[place] = kind, example
     return bytes(kinds), packed
 
 
-def _pack_form(form: tuple[bytes, ...], rows: Sequence[Sequence[bytes]]) -> tuple[bytes, list[bytes]]:
+def _pack_form(form: tuple[bytes, ...], rows: Sequence[Iterable[bytes]]) -> tuple[bytes, list[bytes]]:
     """Return the same of entries with the same fields, in the same order; a row has an entry's values."""
     if form not in FORMS:
         return bytes(len(rows)), [b""] * len(rows)
@@ -79,7 +78,7 @@ def _pack_form(form: tuple[bytes, ...], rows: Sequence[Sequence[bytes]]) -> tupl
     return kinds, packed
 
 
-def _pack_rows(form: tuple[bytes, ...], rows: Sequence[Sequence[bytes]]) -> list[bytes]:
+def _pack_rows(form: tuple[bytes, ...], rows: Sequence[Iterable[bytes]]) -> list[bytes]:
     """Return the examples, all at once if they are alike; else of each half, down to empty bytes for a single entry."""
     columns = dict(zip(form, zip(*rows, strict=True), strict=True))
     if all(max(map(len, column)) <= MOST_BYTES[name] for name, column in columns.items()):
