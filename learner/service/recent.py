@@ -34,7 +34,8 @@ class RecentIds:
     """
 
     def __init__(self, key: bytes, capacity: int = CAPACITY) -> None:
-        self._digest = functools.lru_cache(MAX_CACHED)(functools.partial(_digest, key[:64]))
+        self._keyed = hashlib.blake2b(digest_size=8, key=key[:64])  # a copy costs less than a new one
+        self._digest = functools.lru_cache(MAX_CACHED)(self._hash)
         self.ring = np.zeros(capacity, np.uint64)
         self.count = 0  # ids ever added: the place of the next one is count % capacity
         self._seen: set[int] = set()
@@ -60,13 +61,14 @@ class RecentIds:
         """Tell whether one of several ids is among the last ones."""
         return not self._seen.isdisjoint(map(self._digest, identities))
 
+    def _hash(self, identity: bytes) -> int:
+        keyed = self._keyed.copy()
+        keyed.update(identity)
+        return int.from_bytes(keyed.digest(), "little")
+
     def load(self, ring: NDArray[np.uint64], count: int) -> None:
         """Go on from what `ring` and `count` were at a commit."""
         self.ring[:] = 0
         self.ring[: len(ring)] = ring
         self.count = count
         self._seen = set(self.ring[: min(count, len(self.ring))].tolist())
-
-
-def _digest(key: bytes, identity: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(identity, digest_size=8, key=key).digest(), "little")

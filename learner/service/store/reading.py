@@ -39,10 +39,17 @@ def entries_bounded(reply: Any) -> list[Entries]:
 
 def _entries(entries: Sequence[Any]) -> Entries:
     """Return entries' ids and fields."""
-    try:  # nearly always two fields each
-        return [(entry_id, {name: value, other: another}) for entry_id, (name, value, other, another) in entries]
+    n = len(entries[0][1]) if entries else 0
+    try:  # nearly always the same few fields, which this takes in a third of the time
+        if n == 2:
+            return [(entry_id, {a: b}) for entry_id, (a, b) in entries]
+        if n == 4:
+            return [(entry_id, {a: b, c: d}) for entry_id, (a, b, c, d) in entries]
+        if n == 6:
+            return [(entry_id, {a: b, c: d, e: f}) for entry_id, (a, b, c, d, e, f) in entries]
     except ValueError:
-        return list(map(_entry, entries))
+        pass
+    return list(map(_entry, entries))
 
 
 def _entry(entry: Sequence[Any]) -> tuple[bytes, dict[bytes, bytes]]:
