@@ -59,10 +59,10 @@ def decode_objects(texts: Sequence[bytes], max_depth: int) -> list[Any]:
     [{'a': 1}, None, None]
     """
     together = b"[" + b",".join(texts) + b"]"
-    is_flat = together.count(b"{") == len(texts) and together.count(b"[") == 1  # so no value reaches into the next text
+    is_flat = together.count(b"{") == len(texts) and together.count(b"[") == 1
     try:
         values: list[Any] = _decode(together) if is_flat else []
-        if len(values) == len(texts):
+        if list(map(type, values)) == [dict] * len(texts):  # as many as braces: so each begins, and ends, with its text
             n = sum(map(len, values))
             if n == together.count(b":") or n == sum(map(together.count, KEY_ENDS)):  # no key comes twice
                 return values
