@@ -194,10 +194,11 @@ def featurized_records(data: bytes, model: "Model") -> Iterator[bytes | RawRecor
             yield from (part.packed[start:end] for start, end in itertools.pairwise((0, *part.ends)))
 
 
-def together(entries: Entries, model: "Model") -> Iterator[Several]:
-    """Yield entries in their order: those that can be featurized together, and each of the others alone."""
-    for start in range(0, len(entries), TOGETHER):
-        some = entries[start : start + TOGETHER]
+def together(entries: Entries, model: "Model", most: int = TOGETHER) -> Iterator[Several]:
+    """Yield entries in their order: those that can be taken together, at most so many, and each of the others alone."""
+    most = min(most, TOGETHER)
+    for start in range(0, len(entries), most):
+        some = entries[start : start + most]
         kinds, packed = pack_together(some)
         first = 0
         for kind, run in itertools.groupby(kinds):

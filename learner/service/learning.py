@@ -140,7 +140,7 @@ class Learning:
 
     def _together(self, entries: Entries) -> Iterator[Several]:
         """Yield entries as `together` does; but alone where ids may repeat, once all before them were taken."""
-        for several in together(entries, self.model):
+        for several in together(entries, self.model, self.acceptance.window):
             ids = several.ids
             if len(set(ids)) < len(ids) or not self._pending.isdisjoint(ids) or self.recent.has_any(ids):
                 yield from (Several([entry], []) for entry in several.entries)

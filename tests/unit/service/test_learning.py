@@ -130,9 +130,7 @@ def test_entries_that_are_taken_together_are_learned_and_rejected_as_each_alone(
     learned = []
     for is_together, at_once in ((True, 700), (False, 700), (False, 1)):
         if not is_together:
-            monkeypatch.setattr(
-                learning, "together", lambda entries, model: (Several([entry], []) for entry in entries)
-            )
+            monkeypatch.setattr(learning, "together", lambda entries, *_: (Several([entry], []) for entry in entries))
         model = Model("binary", featurizer=featurizer, labels=["ham", "spam"], seed=SEED)
         own = Learning(model, Acceptance(1.0), lambda: False)
         for first in range(0, len(entries), at_once):
