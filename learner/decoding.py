@@ -58,12 +58,14 @@ def decode_objects(texts: Sequence[bytes], max_depth: int) -> list[Any]:
     >>> decode_objects([b'{"a": 1}', b'{"a": 1, "a": 2}', b'{"a": NaN}'], max_depth=8)
     [{'a': 1}, None, None]
     """
-    together = b"".join(texts)
+    together = b"[" + b",".join(texts) + b"]"
+    is_flat = together.count(b"{") == len(texts) and together.count(b"[") == 1
     try:
-        values = list(map(_decode, texts))
-        is_flat = together.count(b"{") == len(texts) and b"[" not in together
-        if is_flat and together.count(b":") == sum(map(len, values)):  # no key comes twice
-            return values
+        values: list[Any] = _decode(together) if is_flat else []
+        if list(map(type, values)) == [dict] * len(texts):  # as many as braces: so each begins, and ends, with its text
+            n = sum(map(len, values))
+            if n == together.count(b":") or n == sum(map(together.count, KEY_ENDS)):  # no key comes twice
+                return values
     except _ERRORS:
         pass
     return [_object(text, max_depth) for text in texts]

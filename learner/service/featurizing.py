@@ -8,6 +8,8 @@ from learner.errors import FormatError, LearnerError
 from learner.packing import pack_example, pack_plain
 from learner.service.store.reading import Entries
 from learner.service.wire import (
+    ALONE,
+    FEATURES,
     MAX_BATCH,
     Example,
     RawExample,
@@ -53,7 +55,7 @@ class Entry(NamedTuple):
 
 
 class Several(NamedTuple):
-    """Entries of one example each, which are to be featurized together.
+    """Entries of one example each, which are taken together.
 
     Parameters
     ----------
@@ -61,20 +63,26 @@ class Several(NamedTuple):
         One at least.
     packed : list of bytes
         The example of each, as `pack_together` returns it; none: one entry that must be taken alone.
+    has_features : bool
+        Whether the examples are of features, and ready to be learned.
+    ids : sequence of bytes
+        The ids that producers chose, of those that are taken together.
     """
 
     entries: Entries
     packed: list[bytes]
+    has_features: bool = False
+    ids: Sequence[bytes] = ()
 
     @property
     def n(self) -> int:
         """The number of examples."""
         return len(self.packed)
 
-    @property
-    def ids(self) -> list[bytes]:
-        """The ids that producers chose."""
-        return [fields[b"id"] for _, fields in self.entries if b"id" in fields]
+    def each(self) -> "Iterator[Several]":
+        """Yield the entries one at a time, still to be taken with others."""
+        for entry, packed in zip(self.entries, self.packed, strict=True):
+            yield Several([entry], [packed], self.has_features)
 
 
 class Group(NamedTuple):
@@ -105,10 +113,11 @@ class Group(NamedTuple):
     def rejected(self, i: int, reason: str) -> RejectedEntry:
         """Return what is kept of an example that can't be learned."""
         _, fields = self.entry(i)
-        if b"records" not in fields:
+        field = b"batch" if b"batch" in fields else b"records"
+        if field not in fields:
             return rejected_entry("learn", reason, fields)
-        raw = self.data[self.ends[i] : self.ends[i + 1]] if self.ends else fields[b"records"]
-        return RejectedEntry("learn", reason, raw, "records")
+        raw = self.data[self.ends[i] : self.ends[i + 1]] if self.ends else fields[field]
+        return RejectedEntry("learn", reason, raw, field.decode())
 
 
 def featurize(example: RawExample, fields: Mapping[bytes, bytes], pack: Pack) -> Example | RejectedEntry:
@@ -185,19 +194,21 @@ def featurized_records(data: bytes, model: "Model") -> Iterator[bytes | RawRecor
             yield from (part.packed[start:end] for start, end in itertools.pairwise((0, *part.ends)))
 
 
-def together(entries: Entries, model: "Model") -> Iterator[Several]:
-    """Yield entries in their order: those that can be featurized together, and each of the others alone."""
-    for start in range(0, len(entries), TOGETHER):
-        some = entries[start : start + TOGETHER]
-        packed = pack_together(some) if model.program else [b""] * len(some)
+def together(entries: Entries, model: "Model", most: int = TOGETHER) -> Iterator[Several]:
+    """Yield entries in their order: those that can be taken together, at most so many, and each of the others alone."""
+    most = min(most, TOGETHER)
+    for start in range(0, len(entries), most):
+        some = entries[start : start + most]
+        kinds, packed = pack_together(some)
         first = 0
-        for place in [place for place, data in enumerate(packed) if not data]:
-            if place > first:
-                yield Several(some[first:place], packed[first:place])
-            yield Several([some[place]], [])
-            first = place + 1
-        if first < len(some):
-            yield Several(some[first:], packed[first:])
+        for kind, run in itertools.groupby(kinds):
+            last = first + len(list(run))
+            if kind == FEATURES or (kind != ALONE and model.program):
+                ids = [fields[b"id"] for _, fields in some[first:last] if b"id" in fields]
+                yield Several(some[first:last], packed[first:last], kind == FEATURES, ids)
+            else:
+                yield from (Several([entry], []) for entry in some[first:last])
+            first = last
 
 
 def featurized(
@@ -221,15 +232,18 @@ def featurized(
 def _of_several(several: Several, model: "Model", pack: Pack) -> Iterator[Group | tuple[bytes, RejectedEntry]]:
     """Featurize entries together, and those alone that the model's program leaves to the templates."""
     entries, data = several.entries, b"".join(several.packed)
-    starts = list(itertools.accumulate(map(len, several.packed), initial=0))
-    first = 0
+    if several.has_features:
+        yield Group(data, entries, len(entries))
+        return
+    first = position = 0
     while first < len(entries):
-        run = model.program.run(data, starts[first], len(entries) - first) if model.program and data else None
+        run = model.program.run(data, position, len(entries) - first) if model.program and data else None
         if run and run.ends:
-            yield Group(run.packed, entries[first : first + len(run.ends)], n=len(run.ends))
-            first += len(run.ends)
+            yield Group(run.packed, entries[first : first + len(run.ends)], len(run.ends))
+            first, position = first + len(run.ends), run.record_ends[-1]
         if first < len(entries):
             yield from _alone(*entries[first], model, pack)
+            position += len(several.packed[first]) if data else 0
             first += 1
 
 

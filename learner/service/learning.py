@@ -140,9 +140,9 @@ class Learning:
 
     def _together(self, entries: Entries) -> Iterator[Several]:
         """Yield entries as `together` does; but alone where ids may repeat, once all before them were taken."""
-        for several in together(entries, self.model):
-            ids = several.ids if several.packed else []
-            if ids and (len(set(ids)) < len(ids) or any(name in self._pending or name in self.recent for name in ids)):
+        for several in together(entries, self.model, self.acceptance.window):
+            ids = several.ids
+            if len(set(ids)) < len(ids) or not self._pending.isdisjoint(ids) or self.recent.has_any(ids):
                 yield from (Several([entry], []) for entry in several.entries)
             else:
                 yield several
@@ -150,6 +150,8 @@ class Learning:
     def _take(self, several: Several, waiting: list[Entry | Several | Group]) -> int | None:
         """Learn entries, or add their examples to those that are learned together; return their number, None if stopped."""
         if several.packed:
+            if self.stopping():
+                return None
             waiting.append(several)
             self._pending.update(several.ids)
             return several.n
@@ -265,6 +267,7 @@ class Learning:
             else:
                 self._reject_and_count(*part)
         waiting.clear()
+        has_names = bool(self._pending)
         self._pending.clear()
         if not groups:
             return
@@ -279,8 +282,9 @@ class Learning:
             i = rejection.index - ends[at] + group.n
             rejected[at].add(i)
             self.reject(group.entry(i)[0], group.rejected(i, rejection.reason))
-        for group, places in zip(groups, rejected, strict=True):
-            self._remember_learned(group, places)
+        if has_names:
+            for group, places in zip(groups, rejected, strict=True):
+                self._remember_learned(group, places)
 
     def _remember_learned(self, group: Group, rejected: set[int]) -> None:
         """Remember the entries of which something was learned: all but the examples at some places of a group."""
@@ -288,9 +292,9 @@ class Learning:
             if len(rejected) < group.n:
                 self._remember(group.entries[0][1])
             return
-        for i, (_, fields) in enumerate(group.entries):
-            if b"id" in fields and i not in rejected:
-                self._remember(fields)
+        for i, (_, fields) in enumerate(group.entries):  # none is an outcome
+            if (identity := fields.get(b"id")) and i not in rejected:
+                self.recent.add(identity)
 
     def _observe(self) -> None:
         """Show the acceptance what was learned and rejected since the last look."""

@@ -6,9 +6,9 @@ So measuring changes when entries are learned, never what is learned: the cursor
 that stops or dies leaves the block to the next one.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from learner.late import BLOCK_EXAMPLES, LateLoss
 from learner.service.featurizing import Entry, Group, Several, examples_of, featurized, together
@@ -17,9 +17,6 @@ from learner.service.reading import READ_ENTRIES
 from learner.service.store.position import stream_id
 from learner.service.store.reading import READ_BYTES, Entries
 from learner.service.wire import MAX_BATCH, Example, OutcomeFields, RejectedEntry, decode_entry, size_of
-
-if TYPE_CHECKING:
-    from learner.model import Model
 
 __all__ = ["MEASURED", "Measuring"]
 
@@ -136,22 +133,29 @@ class Measuring:
         """Score the entries that belong to the block; return their number."""
         singles: list[Entry | Several | Group] = []
         n = n_singles = 0
-        for entry, packed in _each(entries, self.learning.model):
-            is_full = self._n_examples + n_singles >= BLOCK_EXAMPLES
-            if is_full or self.came_ms(entry[0]) >= self._first_ms + BLOCK_MS:
-                break
-            n += 1
-            self._count_bytes(entry[1])
-            self.learning.between()
-            if self.is_repeated(entry[1], self._ids):
+        pieces = together(entries, self.learning.model)
+        while several := next(pieces, None):
+            n_more, (last, fields) = len(several.entries), several.entries[-1]
+            is_too_many = self._n_examples + n_singles + n_more > BLOCK_EXAMPLES
+            is_too_late = self.came_ms(last) >= self._first_ms + BLOCK_MS
+            if n_more > 1 and (is_too_many or is_too_late or several.ids):
+                pieces = itertools.chain(several.each(), pieces)
                 continue
-            if packed:
-                _append(entry, packed, singles)
-                n_singles += 1
-            elif b"batch" in entry[1]:
-                self._score_batch(entry[1])
+            if is_too_many or is_too_late:
+                break
+            n += n_more
+            for _, each in several.entries:
+                self._count_bytes(each)
+            self.learning.between()
+            if self.is_repeated(fields, self._ids):
+                continue
+            if several.packed:
+                _append(several, singles)
+                n_singles += several.n
+            elif b"batch" in fields:
+                self._score_batch(fields)
             else:
-                for part in examples_of(*entry, self.learning.model, self.learning.pack):
+                for part in examples_of(last, fields, self.learning.model, self.learning.pack):
                     self.learning.between()
                     if not isinstance(part, RejectedEntry):
                         singles.append(part)
@@ -187,17 +191,11 @@ class Measuring:
         self._n_examples += len(losses)
 
 
-def _each(entries: Entries, model: "Model") -> Iterator[tuple[tuple[bytes, Fields], bytes]]:
-    """Yield each entry, with its example in msgpack if it can be taken together with others."""
-    for several in together(entries, model):
-        yield from zip(several.entries, several.packed or [b""], strict=True)
-
-
-def _append(entry: tuple[bytes, Fields], packed: bytes, singles: list[Entry | Several | Group]) -> None:
-    """Add an entry to those at the end that are to be featurized together."""
+def _append(several: Several, singles: list[Entry | Several | Group]) -> None:
+    """Add entries to those at the end that are of the same kind."""
     last = singles[-1] if singles else None
-    if not isinstance(last, Several):
-        last = Several([], [])
-        singles.append(last)
-    last.entries.append(entry)
-    last.packed.append(packed)
+    if isinstance(last, Several) and last.has_features == several.has_features:
+        last.entries.extend(several.entries)
+        last.packed.extend(several.packed)
+    else:
+        singles.append(several)

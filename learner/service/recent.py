@@ -3,7 +3,9 @@
 They are a ring of 64-bit keyed hashes, committed with the state, so a crash forgets none of them.
 """
 
+import functools
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["CAPACITY", "RecentIds"]
 
 CAPACITY = 1 << 17  # ids that are remembered: 1 MiB in the server, about 10 MB in the worker
+MAX_CACHED = 1 << 11  # hashes of ids that were just looked up, and are to be added once their entries are learned
 
 
 class RecentIds:
@@ -31,7 +34,8 @@ class RecentIds:
     """
 
     def __init__(self, key: bytes, capacity: int = CAPACITY) -> None:
-        self._key = key[:64]
+        self._keyed = hashlib.blake2b(digest_size=8, key=key[:64])  # a copy costs less than a new one
+        self._digest = functools.lru_cache(MAX_CACHED)(self._hash)
         self.ring = np.zeros(capacity, np.uint64)
         self.count = 0  # ids ever added: the place of the next one is count % capacity
         self._seen: set[int] = set()
@@ -53,8 +57,14 @@ class RecentIds:
         """Tell whether an id is among the last ones."""
         return self._digest(identity) in self._seen
 
-    def _digest(self, identity: bytes) -> int:
-        return int.from_bytes(hashlib.blake2b(identity, digest_size=8, key=self._key).digest(), "little")
+    def has_any(self, identities: Iterable[bytes]) -> bool:
+        """Tell whether one of several ids is among the last ones."""
+        return not self._seen.isdisjoint(map(self._digest, identities))
+
+    def _hash(self, identity: bytes) -> int:
+        keyed = self._keyed.copy()
+        keyed.update(identity)
+        return int.from_bytes(keyed.digest(), "little")
 
     def load(self, ring: NDArray[np.uint64], count: int) -> None:
         """Go on from what `ring` and `count` were at a commit."""

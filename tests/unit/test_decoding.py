@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from learner.decoding import decode
+from learner.decoding import decode, decode_objects
 from learner.files.jsonl import _DECODER
 from learner.service.wire.values import _JSON
 
@@ -55,3 +55,32 @@ def test_nesting_is_the_standard_librarys(depth):
     data = b"[" * depth + b"]" * depth
     for decoder in DECODERS:
         assert outcome(lambda: decode(data, decoder)) == outcome(lambda: decoder.decode(data.decode()))  # noqa: B023
+
+
+OBJECTS = st.lists(TEXTS.filter(lambda text: text[:1] == b"{") | TEXTS.map(lambda text: b"{" + text), max_size=4)
+
+
+@given(texts=OBJECTS)
+@example([b'{"a":1},{"b":2}', b'{"a":"', b'{x"}'])  # three values together, but not these three
+@example([b'{"a":"', b'{"},""'])
+@example([b'{"a":"', b'{"},5'])
+@example([b'{"a":1},5', b'{"b":2}'])
+@example([b'{"a":1}],[{"b":2}', b'{"c":3}'])
+@example([b'{"a":1', b'{"b":2}'])
+@example([b'{"a":1,"a":2}', b'{":":"::"}'])
+@example([b'{"a":1,"a":2}', b'{"b":"\\":"}'])
+@example([b'{"a":"1:2"}', b'{"b" :"x:y"}'])
+@example([b'{"a":NaN}', b'{"a":1}', b'{"a":' + b"9" * 400 + b"}", b'{"a":"\xff"}', b"{}"])
+@settings(max_examples=500, deadline=None)
+def test_objects_decoded_together_are_as_each_alone(texts):
+    values = decode_objects(texts, max_depth=8)
+    assert len(values) == len(texts)
+    for text, value in zip(texts, values, strict=True):
+        if value is not None:
+            assert repr(value) == repr(decode(text, _JSON))
+
+
+def test_simple_objects_are_all_decoded_together_whatever_colons_their_texts_have():
+    texts = [b'{"a":1,"at":"12:30"}', b"{}", b'{"b" : "x: y"}\n', '{"é":"[]"}'.encode()]
+    assert decode_objects(texts[:3], max_depth=8) == [{"a": 1, "at": "12:30"}, {}, {"b": "x: y"}]
+    assert decode_objects(texts, max_depth=8)[3] == {"é": "[]"}

@@ -34,13 +34,28 @@ def bounded(after: Mapping[str, bytes], counts: Sequence[int]) -> Command:
 
 def entries_bounded(reply: Any) -> list[Entries]:
     """Return the entries of each stream, from the reply to a `bounded` command."""
-    return [list(map(_entry, entries)) for entries in _sound(reply)]
+    return [_entries(entries) for entries in _sound(reply)]
+
+
+def _entries(entries: Sequence[Any]) -> Entries:
+    """Return entries' ids and fields."""
+    n = len(entries[0][1]) if entries else 0
+    try:  # nearly always the same few fields, which this takes in a third of the time
+        if n == 2:
+            return [(entry_id, {a: b}) for entry_id, (a, b) in entries]
+        if n == 4:
+            return [(entry_id, {a: b, c: d}) for entry_id, (a, b, c, d) in entries]
+        if n == 6:
+            return [(entry_id, {a: b, c: d, e: f}) for entry_id, (a, b, c, d, e, f) in entries]
+    except ValueError:
+        pass
+    return list(map(_entry, entries))
 
 
 def _entry(entry: Sequence[Any]) -> tuple[bytes, dict[bytes, bytes]]:
     """Return an entry's id and its fields, which come as names and values in turn; where they were cut, their size follows."""
-    flat = entry[1]
-    fields = {flat[0]: flat[1], flat[2]: flat[3]} if len(flat) == 4 else dict(zip(flat[::2], flat[1::2], strict=True))
+    flat = iter(entry[1])
+    fields = dict(zip(flat, flat, strict=True))
     return entry[0], fields if len(entry) == 2 else CutFields(fields, entry[2])
 
 
@@ -63,7 +78,7 @@ def blocking(after: Mapping[str, bytes], count: int, block_ms: int | None) -> Co
 def entries_of(reply: Any, after: Mapping[str, bytes]) -> list[Entries]:
     """Return the entries of each stream, from the reply to a `blocking` command."""
     read = dict(_sound(reply) or [])
-    return [list(map(_entry, read.get(stream.encode(), ()))) for stream in after]
+    return [_entries(read.get(stream.encode(), ())) for stream in after]
 
 
 def _sound(reply: Any) -> Any:

@@ -46,11 +46,13 @@ from learner.service.wire.requests import (
     decode_vector,
     encode_reply,
 )
-from learner.service.wire.together import pack_together
+from learner.service.wire.together import ALONE, FEATURES, pack_together
 from learner.service.wire.values import decode_target, decode_value, is_one, split, to_json
 
 __all__ = [
+    "ALONE",
     "ANSWERERS",
+    "FEATURES",
     "FLEET",
     "GROUP",
     "LEARN_HELD",

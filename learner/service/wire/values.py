@@ -10,7 +10,8 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgpack
@@ -28,6 +29,7 @@ __all__ = [
     "decode_value",
     "encode_json",
     "is_one",
+    "require_each_one",
     "split",
     "to_json",
 ]
@@ -150,10 +152,21 @@ def is_one(data: bytes) -> bool:
     (True, False, False, False)
     """
     try:
-        _skip(data)
+        require_each_one([data])
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True
+
+
+def require_each_one(data: Iterable[bytes]) -> None:
+    """Make sure that each is exactly one whole msgpack value.
+
+    Raises
+    ------
+    msgspec.MsgspecError, RecursionError
+        When one is not.
+    """
+    deque(map(_skip, data), 0)
 
 
 def _unpack(data: bytes) -> Any:

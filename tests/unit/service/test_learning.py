@@ -83,6 +83,8 @@ ODD = [
     b'{"text": "win", "text": "prize"}', b'{"text": "a:b", "more": {"deep": [1, {"x": 2}]}}', b'{"text": NaN}',
     b'{"n": 1e999}', b'{"n": 12345678901234567890123}', b'{"text": "\\ud800"}', b'{"text": "\xff"}', b' {"text": "win"}',
     b"{", b"", b"[1]", b"null", b'{"text": "win"},{"text": "prize"}', b'{"text": [1', b"2]}", b"[" * 40 + b"]" * 40,
+    b'{"text": "win"}],[{"text": "win"}', b'{"text": "win"},5', b'{"text": "', b'x"}', b'{"text": "win"', b'{"text": "win"}}',
+    b'\xef\xbb\xbf{"text": "win"}', b'{"text": -Infinity}', b'{"text": "win"}\n', b'{"text": "win"}]', b'{"text": "win"},',
     b'{"a":' * 40 + b"1" + b"}" * 40, '{"text": "ΣαΣ"}'.encode(), b'{"text": "' + b"x" * 5000 + b'"}',
     msgpack.packb({"text": "win"}), b"\x81\xa1a",
 ]  # fmt: skip
@@ -91,6 +93,14 @@ OTHERS = [
     {b"features": b'{"a": 1}', b"target": b"ham"}, {b"records": b""}, {b"records": b"\x92\xa4spam"},
     {b"records": b"\x80\x92\x01"}, {b"records": b"\xc1"}, {b"records": pack_example("spam", b"\x81\xa4text\xa3win")},
     {b"records": pack_example("ham", b"\x81\xa4text\xa1a") * 2}, {b"records": b"\x91" * 1500 + b"\x01"},
+    {b"batch": pack_example("ham", b"\x81\xa1a\x02")}, {b"batch": pack_example("eggs", b"\x81\xa1a\x02")},
+    {b"batch": b"\x07"}, {b"batch": b""}, {b"batch": pack_example(9, b"\x81\xa1a", -1.0)}, {b"batch": b"\x92\x01\xc0"},
+    {b"features": b"\x82\xa1a\x01\xa1b\x03", b"target": b"spam"}, {b"features": b"\x81\xa1a\xa1x", b"target": b"ham"},
+    {b"features": b"\x81\xa1a\x01\x02", b"target": b"spam"}, {b"features": b'{"a": 1, "a": 2}', b"target": b"spam"},
+    {b"features": b'{"a": [1]}', b"target": b"ham"}, {b"features": b"\xc8\x00\x08\x04" + bytes(8), b"target": b"ham"},
+    {b"target": b"9" * 100, b"features": b"\x81\xa1a\x01"}, {b"target": b"ham", b"record": b"\x81\xa4text\xa3win"},
+    {b"record": b"\x82\xa4text\xa3win\xa4text\xa3win", b"target": b"ham"},
+    {b"record": b"\x81\xa4text" + b"\x91" * 40 + b"\x01", b"target": b"ham"},
 ]  # fmt: skip
 
 
@@ -120,9 +130,7 @@ def test_entries_that_are_taken_together_are_learned_and_rejected_as_each_alone(
     learned = []
     for is_together, at_once in ((True, 700), (False, 700), (False, 1)):
         if not is_together:
-            monkeypatch.setattr(
-                learning, "together", lambda entries, model: (Several([entry], []) for entry in entries)
-            )
+            monkeypatch.setattr(learning, "together", lambda entries, *_: (Several([entry], []) for entry in entries))
         model = Model("binary", featurizer=featurizer, labels=["ham", "spam"], seed=SEED)
         own = Learning(model, Acceptance(1.0), lambda: False)
         for first in range(0, len(entries), at_once):
