@@ -1,5 +1,6 @@
 """A fleet: many models in one process, in fair turns, shared with other processes by lease and cost."""
 
+import functools
 import json
 import math
 import random
@@ -21,6 +22,7 @@ from learner.service.store import Store, snapshots
 from learner.service.store.acl import set_user
 from learner.service.store.cluster import primary
 from learner.service.store.fleets import Note, notes, write_note
+from learner.service.store.position import create_group
 from learner.service.wire import FLEET, Keys
 from tests.command_line import invoke
 from tests.conftest import SEED, state_bytes, wait_until
@@ -159,9 +161,16 @@ def test_a_model_that_an_administrator_had_for_a_moment_is_taken_up_again(client
     assert "stopped with code 0: an administrator has the model for a moment" in capsys.readouterr().err
 
 
-def test_an_administrator_renames_and_deletes_what_a_fleet_works_and_it_goes_on_with_the_others(
+def test_an_administrator_renames_repairs_and_deletes_what_a_fleet_works_and_it_goes_on_with_the_others(
     client, redis_url, create, fleet, monkeypatch
 ):
+    stops, note_stop = [], fleets.note_stop
+
+    def noting(store, code, reason):
+        stops.append((store.keys.model, code))
+        note_stop(store, code, reason)
+
+    monkeypatch.setattr(fleets, "note_stop", noting)
     monkeypatch.setenv("REDIS_URL", redis_url)
     for name in ("a", "b", "c"):
         create(name)
@@ -171,9 +180,18 @@ def test_an_administrator_renames_and_deletes_what_a_fleet_works_and_it_goes_on_
         wait_until(lambda: n_learned(client, "a") == 1)
         invoke("rename", "a", "d")
         invoke("delete", "b", "--yes")
+        with client.pipeline() as pipe:  # added and deleted in one transaction: nobody can have learned it
+            pipe.xadd(Keys("c").examples, {"batch": b""}, id=b"1-0")
+            pipe.xdel(Keys("c").examples, b"1-0")
+            pipe.execute()
+        wait_until(lambda: "trouble" in Store(client, "c").ownership.read().fields)
+        invoke("repair", "c", "--continue")
         push(client, "d", BINARY)
         wait_until(lambda: n_learned(client, "d") == 2)
+        push(client, "c", BINARY)
+        wait_until(lambda: n_learned(client, "c") == 2)
         wait_until(lambda: process.members.keys() == {"c", "d"})
+    assert [code for model, code in stops if model in ("a", "c", "d")] == [0, 0, 0, 0]
     assert not client.keys("learner:{b}:*")
     assert Client("d", redis_url).committed().n_examples == 100
 
@@ -358,6 +376,58 @@ def test_whatever_is_in_the_keys_ends_no_process_and_harms_no_other_model(client
         push(client, taken, BINARY)
         wait_until(lambda: n_learned(client, taken) == 1)
         client.delete(FLEET)
+
+
+def test_a_model_whose_stream_is_bad_or_whose_questions_are_no_stream_has_few_turns(
+    client, redis_url, create, fleet, capsys
+):
+    for name in ("good", "bad", "odd"):
+        create(name)
+    client.set(Keys("odd").requests, "something else")
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 3)
+        for name in ("bad", "odd"):
+            push(client, name, BINARY)
+            wait_until(lambda: n_learned(client, name))  # noqa: B023
+        client.delete(Keys("bad").examples)
+        push(client, "bad", BINARY)
+        wait_until(lambda: "trouble" in Store(client, "bad").ownership.read().fields)
+        push(client, "bad", BINARY)  # neither of the two entries will be learned
+        n_turns = dict.fromkeys(process.members, 0)
+
+        def turn(name, taken):
+            n_turns[name] += 1
+            return taken()
+
+        for name, member in process.members.items():
+            member.turn = functools.partial(turn, name, member.turn)
+        for _ in range(100):
+            Client("good", redis_url).predict(features={"n1": 1.0})
+        assert n_turns["good"] >= 100 > 2 * max(n_turns["bad"], n_turns["odd"])
+        assert "trying again" not in capsys.readouterr().err
+        client.delete(Keys("odd").requests)
+        create_group(client, Keys("odd").requests)
+        assert Client("odd", redis_url).predict(features={"n1": 1.0}) != 0.5
+
+
+def test_a_model_that_goes_while_it_is_taken_over_and_is_made_again_is_taken_up_at_once(
+    client, create, fleet, monkeypatch, capsys
+):
+    create("m")
+    gone, take = [], Fleet._take
+
+    def taking(process, name, owner):
+        if not gone:
+            gone.extend(client.keys("learner:{m}:*"))
+            client.delete(*gone)
+        return take(process, name, owner)
+
+    monkeypatch.setattr(Fleet, "_take", taking)
+    with fleet() as process:
+        wait_until(lambda: gone and not process._taken)
+        create("m")
+        wait_until(lambda: "m" in process.members)
+    assert "can't be worked" not in capsys.readouterr().err
 
 
 def test_a_model_that_can_neither_learn_nor_answer_is_lost(client, create, fleet, monkeypatch):

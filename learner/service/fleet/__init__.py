@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from learner.errors import FencedError, LearnerError, RejectedError, StreamError
+from learner.errors import FencedError, LearnerError, MissingError, RejectedError, StreamError
 from learner.service import log
 from learner.service.answering import MEANWHILE_SECONDS
 from learner.service.fleet.balancing import Part, n_to_take, rank, surplus
@@ -33,6 +33,7 @@ from learner.service.reading import BLOCK_MS
 from learner.service.stopping import note_stop
 from learner.service.store import Store, connection, embedded, fleets
 from learner.service.store.link import Lines
+from learner.service.store.moving import moved_to
 from learner.service.store.ownership import Owner
 from learner.service.store.waking import Waking
 from learner.service.working import Worker
@@ -196,7 +197,10 @@ class Fleet:
             try:
                 waking.end()
             except redis.RedisError as error:
-                self._pause(member, error)
+                if _passing(error):
+                    self._pause(member, error)
+                elif waking is member.examples:  # its turn says what is wrong with them; without requests it goes on
+                    woken[member] = None
             else:
                 (asked if waking is member.requests else woken)[member] = None
         return [*(member for member in woken if member not in asked), *asked]
@@ -356,14 +360,17 @@ class Fleet:
         self._end_waiting(member)
         member.worker.owning.close()
         code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
+        store = member.worker.store
         with contextlib.suppress(redis.RedisError):
-            if not member.worker.store.exists(member.model):
+            if not store.exists(member.model):
                 retry_seconds = 0.0  # it may be made again soon
-            if isinstance(error, FencedError) and member.worker.store.ownership.is_lent():
+                if name := moved_to(store):
+                    code, text = 0, f"the model was renamed to {name!r}"
+            elif isinstance(error, FencedError) and store.ownership.is_lent():
                 code, text = 0, "an administrator has the model for a moment"
         if retry_seconds:
             self._retry_at[member.model] = time.monotonic() + retry_seconds
-        note_stop(member.worker.store, code, text)
+        note_stop(store, code, text)
         with contextlib.suppress(redis.RedisError, LearnerError):  # nobody has to wait for its silence
             member.worker.owning.release()
 
@@ -405,7 +412,10 @@ class Fleet:
             future = self._taken.pop(name)
             if future.cancelled():
                 continue
-            if error := future.exception():
+            error = future.exception()
+            if isinstance(error, MissingError):  # deleted or renamed since it was seen; it may be made again soon
+                continue
+            if error:
                 self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if _passing(error) else RETRY_SECONDS)
                 self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
             elif member := future.result():
