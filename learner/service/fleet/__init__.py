@@ -364,8 +364,9 @@ class Fleet:
         with contextlib.suppress(redis.RedisError):
             if not store.exists(member.model):
                 retry_seconds = 0.0  # it may be made again soon
-                if name := moved_to(store):
-                    code, text = 0, f"the model was renamed to {name!r}"
+                name = moved_to(store)
+                if name or isinstance(error, FencedError):
+                    code, text = 0, f"the model was renamed to {name!r}" if name else "the model was deleted"
             elif isinstance(error, FencedError) and store.ownership.is_lent():
                 code, text = 0, "an administrator has the model for a moment"
         if retry_seconds:
