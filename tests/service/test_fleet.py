@@ -24,6 +24,7 @@ from learner.service.store.cluster import primary
 from learner.service.store.fleets import Note, notes, write_note
 from learner.service.store.position import create_group
 from learner.service.wire import FLEET, Keys
+from tests.clusters import slot_of
 from tests.command_line import invoke
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.reliability.roles import PASSWORD, url_of
@@ -301,6 +302,13 @@ def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, mon
             asker.push_many(BINARY, features=True)
             wait_until(lambda: asker.committed().n_examples == 50)  # noqa: B023
             assert asker.predict(features={"n1": 1.0}) != 0.5
+        source = cluster.primary(names[0])
+        cluster.move(slot_of(names[0]), source, next(node for node in cluster.primaries() if node is not source))
+        asker = Client(names[0], cluster.url)
+        asker.push_many(BINARY, features=True)
+        wait_until(lambda: asker.committed().n_examples == 100)
+        states = [(each["state"], each.get("code")) for each in Store(client, names[0]).status()["workers"]]
+        assert set(states) == {("stopped", 0), ("running", None)}
     finally:
         process.stop()
         thread.join(60)
@@ -408,6 +416,20 @@ def test_a_model_whose_stream_is_bad_or_whose_questions_are_no_stream_has_few_tu
         client.delete(Keys("odd").requests)
         create_group(client, Keys("odd").requests)
         assert Client("odd", redis_url).predict(features={"n1": 1.0}) != 0.5
+
+
+def test_a_model_that_the_server_can_not_serve_as_it_asks_is_taken_soon_after_it_can_and_status_says_why(
+    client, create, fleet, monkeypatch
+):
+    monkeypatch.setattr(fleets, "LAST_PAUSE_SECONDS", 0.1)
+    create("m")
+    store = Store(client, "m")
+    store.set({"durability": "failover"})  # of a server without replicas
+    with fleet() as process:
+        wait_until(lambda: [each["code"] for each in store.status()["workers"]] == [2])
+        assert "durability 'failover' asks for more" in store.status()["workers"][0]["reason"]
+        store.set({"durability": "crash"})
+        wait_until(lambda: "m" in process.members)
 
 
 def test_a_model_that_goes_while_it_is_taken_over_and_is_made_again_is_taken_up_at_once(

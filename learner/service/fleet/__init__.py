@@ -47,7 +47,7 @@ __all__ = ["CONNECTIONS", "Fleet", "connect"]
 CONTROL_SECONDS = 1.0  # between two looks after the fleet
 ADOPT_SECONDS = 0.02  # between two looks at the models that are being taken over
 GIVE_SECONDS = 0.1  # of such a look, for giving models back
-RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again
+RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again, at most
 CONNECTIONS = 4  # that a model may need at most: of a cluster, each slot has its own
 SPARE_CONNECTIONS = 100
 LOOKS_A_SECOND = 100  # at models with nothing to do: settings that changed, outcomes that didn't come
@@ -116,6 +116,7 @@ class Fleet:
         self._taken: dict[str, Future[Member | None]] = {}  # what is being taken over, by model
         self._over: deque[str] = deque()  # models whose taking is over
         self._retry_at: dict[str, float] = {}  # models that could not be worked, and when to try again
+        self._pauses: dict[str, float] = {}  # before the next try to take over one that could not be
         self._selector = selectors.DefaultSelector()
         self._fresh: deque[Member] = deque()  # with something that has just come
         self._going_on: deque[Member] = deque()  # with more to do
@@ -359,10 +360,12 @@ class Fleet:
         self.members.pop(member.model, None)
         self._end_waiting(member)
         member.worker.owning.close()
-        code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
+        code, text = _code(error), _words(error)
         store = member.worker.store
         with contextlib.suppress(redis.RedisError):
-            if not store.exists(member.model):
+            if isinstance(error, FencedError) and store.commits.has_moved():
+                code = 0
+            elif not store.exists(member.model):
                 retry_seconds = 0.0  # it may be made again soon
                 name = moved_to(store)
                 if name or isinstance(error, FencedError):
@@ -417,12 +420,23 @@ class Fleet:
             if isinstance(error, MissingError):  # deleted or renamed since it was seen; it may be made again soon
                 continue
             if error:
-                self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if _passing(error) else RETRY_SECONDS)
-                self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
+                self._retry_later(name, error)
             elif member := future.result():
+                self._pauses.pop(name, None)
                 member.worker.committing.commit_seconds = self.commit_seconds
                 self.members[name] = member
                 self._queue(member)
+
+    def _retry_later(self, name: str, error: BaseException) -> None:
+        """Take a model over later, after ever longer pauses unless the trouble passes; say why, the first time in status, too."""
+        pause = LAST_PAUSE_SECONDS
+        if not _passing(error):
+            if name not in self._pauses:
+                with contextlib.suppress(redis.RedisError):
+                    Store(self.client, name, self.lines).processes.note("stopped", _code(error), _words(error))
+            pause = self._pauses[name] = min(2 * self._pauses.get(name, pause / 2), RETRY_SECONDS)
+        self._retry_at[name] = time.monotonic() + pause
+        self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
 
     # ---- looking after the fleet ----
     def _control_if_due(self) -> None:
@@ -546,6 +560,10 @@ class Fleet:
 def _passing(error: BaseException) -> str | None:
     """Return in words why trying again may help; None: it would not."""
     return connection.passing_trouble(error) if isinstance(error, redis.RedisError) else None
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "exit_code", LearnerError.exit_code))
 
 
 def _words(error: BaseException) -> str:
