@@ -428,7 +428,7 @@ class Fleet:
                 self._queue(member)
 
     def _retry_later(self, name: str, error: BaseException) -> None:
-        """Take a model over later, after ever longer pauses unless the trouble passes; say why, the first time in status, too."""
+        """Take a model over later, after ever longer pauses unless the trouble passes; say why, at first in status, too."""
         pause = LAST_PAUSE_SECONDS
         if not _passing(error):
             if name not in self._pauses:
