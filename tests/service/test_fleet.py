@@ -432,6 +432,20 @@ def test_a_model_that_the_server_can_not_serve_as_it_asks_is_taken_soon_after_it
         wait_until(lambda: "m" in process.members)
 
 
+def test_a_full_process_makes_room_where_one_of_another_pattern_has_some(client, create, fleet):
+    for name in ("news-a", "news-b"):
+        create(name)
+    with fleet(most=2) as full:
+        wait_until(lambda: len(full.members) == 2)
+        with fleet("news-*") as other, fleet("nothing"):
+            wait_until(lambda: len(notes(client)) == 3)
+            create("shop")
+            wait_until(lambda: "shop" in full.members and len(other.members) == 1)
+            create("shop-2")  # it gives nothing more for a while, and nothing to those who can't take it
+            wait_until(lambda: "shop-2" in full._sight._vacancies.left())
+            assert (len(full.members), len(other.members)) == (2, 1)
+
+
 def test_a_model_that_goes_while_it_is_taken_over_and_is_made_again_is_taken_up_at_once(
     client, create, fleet, monkeypatch, capsys
 ):

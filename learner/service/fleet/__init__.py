@@ -5,6 +5,7 @@ one gives signs of life, and one writes commits. The loops are compiled once for
 """
 
 import contextlib
+import fnmatch
 import functools
 import heapq
 import itertools
@@ -14,6 +15,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -125,6 +127,7 @@ class Fleet:
         self._looked_at = 0.0
         self._controlled_at = -CONTROL_SECONDS
         self._lived_at = time.monotonic()  # when the loop began its last round
+        self._made_room_at = -REMIND_SECONDS
         self._commit_sum = 0.0
         self._parked: dict[Address | None, Future[None]] = {}  # primaries that gave no answer, until they do
         self._said: dict[str, float] = {}
@@ -474,10 +477,11 @@ class Fleet:
             self._say_again("", error)
             self._find_server()
             return
-        vacant, left, others = looked.result()
+        vacant, left, notes = looked.result()
         self._has_shared = True
         costs = {name: member.cost for name, member in self.members.items()}
         own = Part(len(costs) + len(self._taken), self.most, sum(costs.values()))
+        others = [note for note in notes if note.pattern == self.pattern]
         names = [note.name for note in others]
         parts = [Part(note.models, note.most, note.cost) for note in others]
         n = max(n_to_take(own, parts, len(vacant)), min(len(left), self.most - own.models))
@@ -487,8 +491,22 @@ class Fleet:
         if len(left) > n:
             text = "have no worker: every process of the fleet has as many as it may (--max-models)"
             self._say("full", f"{len(left) - n} models {text}", "warning", models=len(left) - n)
+            self._make_room(len(left) - n, notes)
         if not vacant and not self._taken:
             self._give_back(surplus(own, parts, costs))
+
+    def _make_room(self, n: int, notes: Sequence[fleets.Note]) -> None:
+        """Give up to n models back that processes with another pattern have room for, not again for a while."""
+        if time.monotonic() - self._made_room_at < REMIND_SECONDS:
+            return
+        names = dict[str, None]()
+        for note in notes:
+            if note.pattern != self.pattern:
+                fitting = fnmatch.filter(self.members.keys() - names, note.pattern)
+                names |= dict.fromkeys(fitting[: max(note.most - note.models, 0)])
+        if names:
+            self._made_room_at = time.monotonic()
+            self._give_back(list(names)[:n])
 
     def _note(self) -> fleets.Note:
         """Return this process's note."""
