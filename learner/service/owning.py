@@ -157,8 +157,9 @@ def own_without_worker(store: Store, purpose: str) -> None:
     silence, first = Silence(), store.ownership.read()
     while True:
         owner = store.ownership.read()
-        if is_vacant(store, owner, silence) or owner.only_answers or owner.is_of_fleet:
-            if store.ownership.succeed(owner):
+        vacant = is_vacant(store, owner, silence)
+        if vacant or owner.only_answers or owner.is_of_fleet:
+            if store.ownership.succeed(owner, lends=not vacant):
                 return
         elif owner != first:
             raise StoreError(
@@ -167,9 +168,9 @@ def own_without_worker(store: Store, purpose: str) -> None:
         time.sleep(WAIT_POLL_SECONDS)
 
 
-def is_vacant(store: Store, owner: Owner, silence: Silence) -> bool:
+def is_vacant(store: Store, owner: Owner, silence: Silence, has_ended: Callable[[str], bool] = process_ended) -> bool:
     """Tell whether a model has no owner that lives, as far as whoever watches its signs of life knows."""
-    if "worker" not in owner.fields or process_ended(owner.fields.get("process", "")):
+    if "worker" not in owner.fields or has_ended(owner.fields.get("process", "")):
         return True
     if store.ownership.owned_already(owner):
         return True

@@ -1,5 +1,6 @@
 """A fleet: many models in one process, in fair turns, shared with other processes by lease and cost."""
 
+import functools
 import json
 import math
 import random
@@ -21,7 +22,9 @@ from learner.service.store import Store, snapshots
 from learner.service.store.acl import set_user
 from learner.service.store.cluster import primary
 from learner.service.store.fleets import Note, notes, write_note
+from learner.service.store.position import create_group
 from learner.service.wire import FLEET, Keys
+from tests.clusters import slot_of
 from tests.command_line import invoke
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.reliability.roles import PASSWORD, url_of
@@ -159,9 +162,16 @@ def test_a_model_that_an_administrator_had_for_a_moment_is_taken_up_again(client
     assert "stopped with code 0: an administrator has the model for a moment" in capsys.readouterr().err
 
 
-def test_an_administrator_renames_and_deletes_what_a_fleet_works_and_it_goes_on_with_the_others(
+def test_an_administrator_renames_repairs_and_deletes_what_a_fleet_works_and_it_goes_on_with_the_others(
     client, redis_url, create, fleet, monkeypatch
 ):
+    stops, note_stop = [], fleets.note_stop
+
+    def noting(store, code, reason):
+        stops.append((store.keys.model, code))
+        note_stop(store, code, reason)
+
+    monkeypatch.setattr(fleets, "note_stop", noting)
     monkeypatch.setenv("REDIS_URL", redis_url)
     for name in ("a", "b", "c"):
         create(name)
@@ -171,9 +181,18 @@ def test_an_administrator_renames_and_deletes_what_a_fleet_works_and_it_goes_on_
         wait_until(lambda: n_learned(client, "a") == 1)
         invoke("rename", "a", "d")
         invoke("delete", "b", "--yes")
+        with client.pipeline() as pipe:  # added and deleted in one transaction: nobody can have learned it
+            pipe.xadd(Keys("c").examples, {"batch": b""}, id=b"1-0")
+            pipe.xdel(Keys("c").examples, b"1-0")
+            pipe.execute()
+        wait_until(lambda: "trouble" in Store(client, "c").ownership.read().fields)
+        invoke("repair", "c", "--continue")
         push(client, "d", BINARY)
         wait_until(lambda: n_learned(client, "d") == 2)
+        push(client, "c", BINARY)
+        wait_until(lambda: n_learned(client, "c") == 2)
         wait_until(lambda: process.members.keys() == {"c", "d"})
+    assert [code for model, code in stops if model in ("a", "c", "d")] == [0, 0, 0, 0]
     assert not client.keys("learner:{b}:*")
     assert Client("d", redis_url).committed().n_examples == 100
 
@@ -285,6 +304,13 @@ def test_models_in_all_slots_of_a_cluster_are_worked_by_one_process(cluster, mon
             asker.push_many(BINARY, features=True)
             wait_until(lambda: asker.committed().n_examples == 50)  # noqa: B023
             assert asker.predict(features={"n1": 1.0}) != 0.5
+        source = cluster.primary(names[0])
+        cluster.move(slot_of(names[0]), source, next(node for node in cluster.primaries() if node is not source))
+        asker = Client(names[0], cluster.url)
+        asker.push_many(BINARY, features=True)
+        wait_until(lambda: asker.committed().n_examples == 100)
+        states = [(each["state"], each.get("code")) for each in Store(client, names[0]).status()["workers"]]
+        assert set(states) == {("stopped", 0), ("running", None)}
     finally:
         process.stop()
         thread.join(60)
@@ -360,6 +386,86 @@ def test_whatever_is_in_the_keys_ends_no_process_and_harms_no_other_model(client
         push(client, taken, BINARY)
         wait_until(lambda: n_learned(client, taken) == 1)
         client.delete(FLEET)
+
+
+def test_a_model_whose_stream_is_bad_or_whose_questions_are_no_stream_has_few_turns(
+    client, redis_url, create, fleet, capsys
+):
+    for name in ("good", "bad", "odd"):
+        create(name)
+    client.set(Keys("odd").requests, "something else")
+    with fleet() as process:
+        wait_until(lambda: len(process.members) == 3)
+        for name in ("bad", "odd"):
+            push(client, name, BINARY)
+            wait_until(lambda: n_learned(client, name))  # noqa: B023
+        client.delete(Keys("bad").examples)
+        push(client, "bad", BINARY)
+        wait_until(lambda: "trouble" in Store(client, "bad").ownership.read().fields)
+        push(client, "bad", BINARY)  # neither of the two entries will be learned
+        n_turns = dict.fromkeys(process.members, 0)
+
+        def turn(name, taken):
+            n_turns[name] += 1
+            return taken()
+
+        for name, member in process.members.items():
+            member.turn = functools.partial(turn, name, member.turn)
+        for _ in range(100):
+            Client("good", redis_url).predict(features={"n1": 1.0})
+        assert n_turns["good"] >= 100 > 2 * max(n_turns["bad"], n_turns["odd"])
+        assert "trying again" not in capsys.readouterr().err
+        client.delete(Keys("odd").requests)
+        create_group(client, Keys("odd").requests)
+        assert Client("odd", redis_url).predict(features={"n1": 1.0}) != 0.5
+
+
+def test_a_model_that_the_server_can_not_serve_as_it_asks_is_taken_soon_after_it_can_and_status_says_why(
+    client, create, fleet, monkeypatch
+):
+    monkeypatch.setattr(fleets, "LAST_PAUSE_SECONDS", 0.1)
+    create("m")
+    store = Store(client, "m")
+    store.set({"durability": "failover"})  # of a server without replicas
+    with fleet() as process:
+        wait_until(lambda: [each["code"] for each in store.status()["workers"]] == [2])
+        assert "durability 'failover' asks for more" in store.status()["workers"][0]["reason"]
+        store.set({"durability": "crash"})
+        wait_until(lambda: "m" in process.members)
+
+
+def test_a_full_process_makes_room_where_one_of_another_pattern_has_some(client, create, fleet):
+    for name in ("news-a", "news-b"):
+        create(name)
+    with fleet(most=2) as full:
+        wait_until(lambda: len(full.members) == 2)
+        with fleet("news-*") as other, fleet("nothing"):
+            wait_until(lambda: len(notes(client)) == 3)
+            create("shop")
+            wait_until(lambda: "shop" in full.members and len(other.members) == 1)
+            create("shop-2")  # it gives nothing more for a while, and nothing to those who can't take it
+            wait_until(lambda: "shop-2" in full._sight._vacancies.left())
+            assert (len(full.members), len(other.members)) == (2, 1)
+
+
+def test_a_model_that_goes_while_it_is_taken_over_and_is_made_again_is_taken_up_at_once(
+    client, create, fleet, monkeypatch, capsys
+):
+    create("m")
+    gone, take = [], Fleet._take
+
+    def taking(process, name, owner):
+        if not gone:
+            gone.extend(client.keys("learner:{m}:*"))
+            client.delete(*gone)
+        return take(process, name, owner)
+
+    monkeypatch.setattr(Fleet, "_take", taking)
+    with fleet() as process:
+        wait_until(lambda: gone and not process._taken)
+        create("m")
+        wait_until(lambda: "m" in process.members)
+    assert "can't be worked" not in capsys.readouterr().err
 
 
 def test_a_model_that_can_neither_learn_nor_answer_is_lost(client, create, fleet, monkeypatch):

@@ -5,6 +5,7 @@ one gives signs of life, and one writes commits. The loops are compiled once for
 """
 
 import contextlib
+import fnmatch
 import functools
 import heapq
 import itertools
@@ -14,13 +15,14 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import redis
 
-from learner.errors import FencedError, LearnerError, RejectedError, StreamError
+from learner.errors import FencedError, LearnerError, MissingError, RejectedError, StreamError
 from learner.service import log
 from learner.service.answering import MEANWHILE_SECONDS
 from learner.service.fleet.balancing import Part, n_to_take, rank, surplus
@@ -33,6 +35,7 @@ from learner.service.reading import BLOCK_MS
 from learner.service.stopping import note_stop
 from learner.service.store import Store, connection, embedded, fleets
 from learner.service.store.link import Lines
+from learner.service.store.moving import moved_to
 from learner.service.store.ownership import Owner
 from learner.service.store.waking import Waking
 from learner.service.working import Worker
@@ -46,7 +49,7 @@ __all__ = ["CONNECTIONS", "Fleet", "connect"]
 CONTROL_SECONDS = 1.0  # between two looks after the fleet
 ADOPT_SECONDS = 0.02  # between two looks at the models that are being taken over
 GIVE_SECONDS = 0.1  # of such a look, for giving models back
-RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again
+RETRY_SECONDS = 60.0  # until a model that could not be worked is tried again, at most
 CONNECTIONS = 4  # that a model may need at most: of a cluster, each slot has its own
 SPARE_CONNECTIONS = 100
 LOOKS_A_SECOND = 100  # at models with nothing to do: settings that changed, outcomes that didn't come
@@ -115,6 +118,7 @@ class Fleet:
         self._taken: dict[str, Future[Member | None]] = {}  # what is being taken over, by model
         self._over: deque[str] = deque()  # models whose taking is over
         self._retry_at: dict[str, float] = {}  # models that could not be worked, and when to try again
+        self._pauses: dict[str, float] = {}  # before the next try to take over one that could not be
         self._selector = selectors.DefaultSelector()
         self._fresh: deque[Member] = deque()  # with something that has just come
         self._going_on: deque[Member] = deque()  # with more to do
@@ -123,6 +127,7 @@ class Fleet:
         self._looked_at = 0.0
         self._controlled_at = -CONTROL_SECONDS
         self._lived_at = time.monotonic()  # when the loop began its last round
+        self._made_room_at = -REMIND_SECONDS
         self._commit_sum = 0.0
         self._parked: dict[Address | None, Future[None]] = {}  # primaries that gave no answer, until they do
         self._said: dict[str, float] = {}
@@ -196,7 +201,10 @@ class Fleet:
             try:
                 waking.end()
             except redis.RedisError as error:
-                self._pause(member, error)
+                if _passing(error):
+                    self._pause(member, error)
+                elif waking is member.examples:  # its turn says what is wrong with them; without requests it goes on
+                    woken[member] = None
             else:
                 (asked if waking is member.requests else woken)[member] = None
         return [*(member for member in woken if member not in asked), *asked]
@@ -355,15 +363,21 @@ class Fleet:
         self.members.pop(member.model, None)
         self._end_waiting(member)
         member.worker.owning.close()
-        code, text = getattr(error, "exit_code", LearnerError.exit_code), _words(error)
+        code, text = _code(error), _words(error)
+        store = member.worker.store
         with contextlib.suppress(redis.RedisError):
-            if not member.worker.store.exists(member.model):
+            if isinstance(error, FencedError) and store.commits.has_moved():
+                code = 0
+            elif not store.exists(member.model):
                 retry_seconds = 0.0  # it may be made again soon
-            if isinstance(error, FencedError) and member.worker.store.ownership.is_lent():
+                name = moved_to(store)
+                if name or isinstance(error, FencedError):
+                    code, text = 0, f"the model was renamed to {name!r}" if name else "the model was deleted"
+            elif isinstance(error, FencedError) and store.ownership.is_lent():
                 code, text = 0, "an administrator has the model for a moment"
         if retry_seconds:
             self._retry_at[member.model] = time.monotonic() + retry_seconds
-        note_stop(member.worker.store, code, text)
+        note_stop(store, code, text)
         with contextlib.suppress(redis.RedisError, LearnerError):  # nobody has to wait for its silence
             member.worker.owning.release()
 
@@ -405,13 +419,27 @@ class Fleet:
             future = self._taken.pop(name)
             if future.cancelled():
                 continue
-            if error := future.exception():
-                self._retry_at[name] = time.monotonic() + (LAST_PAUSE_SECONDS if _passing(error) else RETRY_SECONDS)
-                self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
+            error = future.exception()
+            if isinstance(error, MissingError):  # deleted or renamed since it was seen; it may be made again soon
+                continue
+            if error:
+                self._retry_later(name, error)
             elif member := future.result():
+                self._pauses.pop(name, None)
                 member.worker.committing.commit_seconds = self.commit_seconds
                 self.members[name] = member
                 self._queue(member)
+
+    def _retry_later(self, name: str, error: BaseException) -> None:
+        """Take a model over later, after ever longer pauses unless the trouble passes; say why, at first in status, too."""
+        pause = LAST_PAUSE_SECONDS
+        if not _passing(error):
+            if name not in self._pauses:
+                with contextlib.suppress(redis.RedisError):
+                    Store(self.client, name, self.lines).processes.note("stopped", _code(error), _words(error))
+            pause = self._pauses[name] = min(2 * self._pauses.get(name, pause / 2), RETRY_SECONDS)
+        self._retry_at[name] = time.monotonic() + pause
+        self._say("untaken", f"model {name!r} can't be worked: {_words(error)}", "error")
 
     # ---- looking after the fleet ----
     def _control_if_due(self) -> None:
@@ -449,10 +477,11 @@ class Fleet:
             self._say_again("", error)
             self._find_server()
             return
-        vacant, left, others = looked.result()
+        vacant, left, notes = looked.result()
         self._has_shared = True
         costs = {name: member.cost for name, member in self.members.items()}
         own = Part(len(costs) + len(self._taken), self.most, sum(costs.values()))
+        others = [note for note in notes if note.pattern == self.pattern]
         names = [note.name for note in others]
         parts = [Part(note.models, note.most, note.cost) for note in others]
         n = max(n_to_take(own, parts, len(vacant)), min(len(left), self.most - own.models))
@@ -462,8 +491,22 @@ class Fleet:
         if len(left) > n:
             text = "have no worker: every process of the fleet has as many as it may (--max-models)"
             self._say("full", f"{len(left) - n} models {text}", "warning", models=len(left) - n)
+            self._make_room(len(left) - n, notes)
         if not vacant and not self._taken:
             self._give_back(surplus(own, parts, costs))
+
+    def _make_room(self, n: int, notes: Sequence[fleets.Note]) -> None:
+        """Give up to n models back that processes with another pattern have room for, not again for a while."""
+        if time.monotonic() - self._made_room_at < REMIND_SECONDS:
+            return
+        names = dict[str, None]()
+        for note in notes:
+            if note.pattern != self.pattern:
+                fitting = fnmatch.filter(self.members.keys() - names, note.pattern)
+                names |= dict.fromkeys(fitting[: max(note.most - note.models, 0)])
+        if names:
+            self._made_room_at = time.monotonic()
+            self._give_back(list(names)[:n])
 
     def _note(self) -> fleets.Note:
         """Return this process's note."""
@@ -535,6 +578,10 @@ class Fleet:
 def _passing(error: BaseException) -> str | None:
     """Return in words why trying again may help; None: it would not."""
     return connection.passing_trouble(error) if isinstance(error, redis.RedisError) else None
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "exit_code", LearnerError.exit_code))
 
 
 def _words(error: BaseException) -> str:

@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     left : set of str
         Those of them that all processes have left alone for a while.
     others : list of Note
-        The notes of the other processes of the fleet.
+        The notes of the other processes, those of other patterns, too.
     """
 
     vacant: "Mapping[str, Owner]"
@@ -67,7 +67,7 @@ class Looking:
         return Seen(vacant, self._vacancies.left(), self._others(client, note))
 
     def _others(self, client: Any, note: fleets.Note) -> list[fleets.Note]:
-        """Write this process's note, and return those of the others with its pattern; none, if there can't be notes."""
+        """Write this process's note, and return those of the others; none, if there can't be notes."""
         try:
             fleets.write_note(client, note)
             notes = fleets.notes(client)
@@ -76,4 +76,4 @@ class Looking:
                 raise
             self._say("unshared", f"can't know of others: key {FLEET} must be readable and a hash ({error})", "error")
             return []
-        return [each for each in notes if each.pattern == self._pattern and each.name != note.name]
+        return [each for each in notes if each.name != note.name]

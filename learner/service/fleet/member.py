@@ -112,8 +112,10 @@ class Member:
             self.requests.begin(self.worker.answering.last_request)
         return self.requests
 
-    def wait_for_examples(self) -> Waking:
-        """Have it be woken when an example comes."""
+    def wait_for_examples(self) -> Waking | None:
+        """Have it be woken when an example comes; None: it learns none."""
+        if self.only_answers:
+            return None
         if not self.examples.is_waiting:
             self.examples.begin(self.worker.read_up_to)
         return self.examples

@@ -1,16 +1,17 @@
 """Which models have no living owner, as seen by a fleet's process: one look at the signs of life of all others' models."""
 
-import time
+import functools
 from typing import TYPE_CHECKING, Any
 
 from learner.service.lease import Silence, process_ended
+from learner.service.owning import is_vacant
 from learner.service.store import Store, fleets
+from learner.service.store.ownership import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from learner.service.store.link import Lines
-    from learner.service.store.ownership import Owner
 
 __all__ = ["Vacancies"]
 
@@ -40,20 +41,15 @@ class Vacancies:
         """
         self._keep(client, names)
         signs = fleets.signs(client, list(self._stores.values()))
-        now, ended = time.monotonic(), dict[str, bool]()
         changed = {name for name, sign in signs.items() if not self._is_known(name, sign)}
         for name in changed & self._owners.keys():
             del self._owners[name]
         self._owners |= fleets.owners(client, [self._stores[name] for name in changed])
-        vacant: dict[str, Owner] = {}
-        for name, sign in signs.items():
-            if (owner := self._owners.get(name)) is None:
-                continue
-            silent = self._silences.setdefault(name, Silence()).seconds((owner.fields.get("worker"), sign), now)
-            process = owner.fields.get("process", "")
-            if process not in ended:
-                ended[process] = process_ended(process)
-            if "worker" not in owner.fields or ended[process] or silent >= owner.lease_seconds:
+        has_ended, vacant = functools.cache(process_ended), dict[str, Owner]()
+        for name in signs.keys() & self._owners.keys():
+            owner, silence = self._owners[name], self._silences.setdefault(name, Silence())
+            owner.sign = signs[name]
+            if is_vacant(self._stores[name], owner, silence, has_ended):
                 vacant[name] = owner
         self._n_looks = {name: self._n_looks.get(name, 0) + 1 for name in vacant}
         return vacant

@@ -132,7 +132,7 @@ def _worker(keys: Keys) -> dict[str, Any]:
             ),
             (["xadd"], [("W", keys.examples), ("W", keys.rejected), ("W", keys.progress)]),
             (FORGETTING, [("RW", f"{keys.kept}*")]),
-            (["hget"], [("R", keys.candidates)]),
+            (["hget"], [("R", keys.candidates), ("R", keys.moved)]),
             (WORKING_BESIDE, [("RW", f"{keys.of_candidates}*")]),
         ],
     }

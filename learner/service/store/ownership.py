@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import redis
 
-from learner.errors import FencedError, StoreError
+from learner.errors import FencedError, MissingError, StoreError
 from learner.service.lease import LEASE_SECONDS, process_name
 from learner.service.store.durability import Durability
 from learner.service.store.link import LastCommit, Link
@@ -137,12 +137,21 @@ class Ownership:
         self._create_group()
         return self.epoch
 
-    def succeed(self, owner: Owner, lease_seconds: float = LEASE_SECONDS) -> bool:
+    def succeed(self, owner: Owner, lease_seconds: float = LEASE_SECONDS, lends: bool = False) -> bool:
         """Become the owner after `owner`; return False if another process did so first.
+
+        Parameters
+        ----------
+        owner : Owner
+            The last one.
+        lease_seconds : float
+            This process's lease.
+        lends : bool
+            Whether `owner` lives and may take over again, as after `borrow`.
 
         Raises
         ------
-        StoreError
+        MissingError
             When there is no such model any more.
         """
         token, epoch = (owner.fields[name].encode() if name in owner.fields else None for name in IDENTITY)
@@ -153,12 +162,14 @@ class Ownership:
                 if self._identity(pipe) != [token, epoch]:
                     return False
                 if pipe.get(self._link.keys.spec) is None:
-                    raise StoreError(
+                    raise MissingError(
                         f"model {self._link.keys.model!r} does not exist any more: the server was emptied, or went back to "
                         "older data, or somebody deleted the model"
                     )
                 pipe.multi()
                 self._queue(pipe, lease_seconds)
+                if lends and token:
+                    pipe.hset(self._link.keys.owner, LENDER, token)
                 self.epoch = int(pipe.execute()[0])
             except redis.WatchError:  # redis-py raises it for a changed owner and for a lost connection
                 return False
