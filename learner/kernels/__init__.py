@@ -220,10 +220,10 @@ def skip(buffer, position):
 
 
 @door
-def scan_block(buffer, position, most, task, keys, table, width, work, block):
+def scan_block(buffer, position, task, keys, table, width, work, block):
     """Scan examples into a block, which is learned later: see `learner.kernels.ahead.scan_block`."""
     features = named_work(work).features
-    return _ahead.scan_block(buffer, position, most, task, keys, Table(*table), width, features, Block(*block))
+    return _ahead.scan_block(buffer, position, task, keys, Table(*table), width, features, Block(*block))
 
 
 @door

@@ -49,14 +49,14 @@ def no_block() -> tuple[Any, ...]:
 
 
 @inlined
-def scan_block(buffer, position, most, task, keys, table, width, features, block):
-    """Scan at most so many examples from a position on into a block, as many as it has room for.
+def scan_block(buffer, position, task, keys, table, width, features, block):
+    """Scan examples from a position on into a block, as many as it has room for.
 
     ``features`` is a work array. Returns the position of the next example.
     """
     examples, words, values = block
-    n_scanned, n_features, n_done = 0, np.int64(0), 0
-    while position < len(buffer) and n_done < most and n_features + MAX_FEATURES <= ROOM:
+    n_scanned, n_features, n_done = 0, np.int64(0), 1
+    while position < len(buffer) and n_done < len(examples) and n_features + MAX_FEATURES <= ROOM:
         start, where, y, n, importance, mask, size = position, position, 0.0, np.int64(0), 1.0, NOTHING, np.int64(-1)
         code, after, with_importance = read_header(buffer, position)
         if code == OK:

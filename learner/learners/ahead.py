@@ -1,8 +1,8 @@
-"""Scans examples in a thread of their own while the learner learns those before them: see `learner.kernels.ahead`."""
+"""Scans examples in another thread while the learner learns those before them: see `learner.kernels.ahead`."""
 
+import functools
 import os
-import threading
-from queue import SimpleQueue
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,19 @@ __all__ = ["NO_BLOCK", "Block", "ReadAhead", "pays", "scan"]
 
 Block = tuple[NDArray[Any], ...]  # a `learner.kernels.ahead.Block` as a plain tuple, as the loops take it
 NO_BLOCK: Block = no_block()
-FIRST = 128  # examples in the first block, for which the learner waits; the next ones have twice as many, up to `CHUNK`
-MIN_BYTES = 1 << 17  # with fewer the thread costs more than it saves
+FIRST = 256  # examples that the learner reads itself, while the thread wakes and scans so many more; later `CHUNK`
+MIN_BYTES = 1 << 19  # with fewer it saves nothing
+_spare: list[Block] = []  # blocks that nobody uses: new ones would cost half a millisecond
+
+
+@functools.cache
+def _thread() -> ThreadPoolExecutor:
+    """Return the thread that scans, for all learners of the process."""
+    return ThreadPoolExecutor(1, "read-ahead")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_thread.cache_clear)  # the child hasn't the thread
 
 
 def pays(n_bytes: int) -> bool:
@@ -33,13 +44,14 @@ def n_processors() -> int:
 
 def scan(buffer: NDArray[np.uint8], position: int, n: int, task: int, weight_dict: WeightDict, block: Block) -> int:
     """Scan at most so many examples from a position on into a block; return the position after them."""
-    keys, table, width = weight_dict.keys, weight_dict.arrays, weight_dict.width
-    end: int = kernels.scan_block(buffer, position, n, task, keys, table, width, records.plain_work(), block)
+    examples, *features = block
+    some, work, keys, width = (examples[: 1 + n], *features), records.plain_work(), weight_dict.keys, weight_dict.width
+    end: int = kernels.scan_block(buffer, position, task, keys, weight_dict.arrays, width, work, some)
     return end
 
 
 class ReadAhead:
-    """A thread that scans the examples of a buffer block by block, until it ends or is closed.
+    """The examples of a buffer, scanned a block ahead of the learner that learns them.
 
     Parameters
     ----------
@@ -53,35 +65,38 @@ class ReadAhead:
 
     def __init__(self, buffer: NDArray[np.uint8], task: int, weight_dict: WeightDict) -> None:
         self._buffer, self._task, self._weight_dict = buffer, task, weight_dict
-        self._end, self._block = 0, NO_BLOCK
-        self._scanned: SimpleQueue[tuple[int, Block]] = SimpleQueue()
-        self._free: SimpleQueue[Block | None] = SimpleQueue()
-        for _ in range(2):
-            self._free.put(new_block())
-        self._thread = threading.Thread(target=self._scan, name="read-ahead", daemon=True)
-        self._thread.start()
+        self._blocks = [_spare.pop() if _spare else new_block() for _ in range(2)]
+        self._block, self._next, self._n = NO_BLOCK, self._blocks[0], FIRST
+        self._scan: Future[int] | None = None
+        ends = np.zeros(FIRST, np.int64)
+        self._end = int(ends[-1]) if kernels.boundaries(buffer, ends) == FIRST else len(buffer)
+        self._go_on()
 
     def at(self, position: int) -> tuple[NDArray[np.uint8], Block]:
         """Return the bytes up to the end of the block that begins at a position, or has it, and the block."""
         while self._end <= position < len(self._buffer):
-            if self._block is not NO_BLOCK:
-                self._free.put(self._block)
-            self._end, self._block = self._scanned.get()
+            self._take()
         return self._buffer[: self._end], self._block
 
     def close(self) -> None:
-        """End the thread."""
-        self._free.put(None)
-        self._thread.join()
+        """Wait until the thread writes no more."""
+        if self._scan:
+            wait([self._scan])
+        _spare.extend(self._blocks)
 
-    def _scan(self) -> None:
-        position, n = 0, FIRST
-        try:
-            while position < len(self._buffer) and (block := self._free.get()):
-                position = scan(self._buffer, position, n, self._task, self._weight_dict, block)
-                if not block[0][0, N_SCANNED]:
-                    break  # as it is with arrays
-                self._scanned.put((position, block))
-                n = min(2 * n, records.CHUNK)
-        finally:  # whatever isn't scanned, the learner reads
-            self._scanned.put((len(self._buffer), NO_BLOCK))
+    def _take(self) -> None:
+        """Make the next block the current one, and have the one after it scanned; without one the learner reads the rest."""
+        block, self._block, self._end = self._next, NO_BLOCK, len(self._buffer)
+        end = self._scan.result() if self._scan and not self._scan.exception() else None
+        if end is not None and block[0][0, N_SCANNED]:  # of arrays none is scanned
+            self._block, self._end, self._n = block, end, min(2 * self._n, records.CHUNK)
+            self._next = next(each for each in self._blocks if each is not block)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Have the thread scan what follows the current block, if anything does."""
+        self._scan = None
+        if self._end < len(self._buffer):
+            self._scan = _thread().submit(
+                scan, self._buffer, self._end, self._n, self._task, self._weight_dict, self._next
+            )

@@ -61,6 +61,7 @@ KEEPS = {  # machine code and its source, on disk
     "learner.kernels.jit": {"os", "pathlib", "sys", "tempfile", "platformdirs"},
     "learner.graph.loader": {"os", "pathlib", "sys"},
     "learner.learners.weights": {"os"},  # asks how much memory the machine has
+    "learner.learners.ahead": {"os"},  # and this one how many processors
 }
 UNSAFE_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "code", "runpy"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "execfile"}

@@ -38,12 +38,7 @@ _parameters = inspect.signature(redis.connection.AbstractConnection.__init__).pa
 UNSIGNED: dict[str, Any] = (  # redis-py looks up its own version for each connection: a millisecond, and two commands
     {"driver_info": None} if "driver_info" in _parameters else {"lib_name": None, "lib_version": None}
 )
-PLAIN = {
-    bytes,
-    str,
-    int,
-    float,
-}  # types that hiredis packs as `str` says them; of their subclasses it would take the `repr`
+PLAIN = {bytes, str, int, float}  # hiredis packs these as `str` says them; of subclasses it would take the `repr`
 READ_SIZE = 1 << 17  # bytes of a reply that are taken at once: a request for hundreds of predictions, whole
 TIMEOUT_S = 5.0  # for connecting; and for an answer, in addition to the time that a command may block
 PASSING = {  # the first word of an error after which trying again may help: what it means

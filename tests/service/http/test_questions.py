@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 import socket
 import threading
 
@@ -35,8 +36,9 @@ def asked_on_the_wire(url, fields):
 
 
 def same(over_http, on_the_wire):
-    """Whether two replies are the same JSON, but for the number of the request."""
-    return json.dumps(over_http | {"id": ""}) == json.dumps(on_the_wire | {"id": ""})
+    """Whether two replies are the same JSON, but for the number of the request, which counts among its bytes."""
+    texts = (json.dumps(reply | {"id": ""}) for reply in (over_http, on_the_wire))
+    return len({re.sub(r"bytes \(got \d+\)", "bytes (got many)", text) for text in texts}) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,7 +1,9 @@
 """Examples that another thread scans ahead: the same is learned, whatever stands between them and whatever happens then."""
 
+import os
 import random
-import threading
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import msgpack
 import numpy as np
@@ -18,7 +20,7 @@ from tests.conftest import state_bytes
 from tests.unit.broken import BAD
 from tests.unit.streams import SEED
 
-N = 3 * CHUNK if kernels.JIT else 300
+N = 3 * CHUNK if kernels.JIT else 4 * ahead.FIRST
 
 
 @pytest.fixture(autouse=True)
@@ -93,31 +95,61 @@ def test_a_block_holds_whole_examples_and_says_where_the_next_one_begins():
     assert (end, block[0][0, N_SCANNED]) == (len(buffer), 6)
 
 
-def test_no_thread_is_left_behind_however_learning_ends(monkeypatch):
-    data, model = b"".join(words(N, 2)), Model("binary", rates=[0.5], seed=SEED)
-    before = threading.active_count()
+def test_learning_may_end_in_the_middle(monkeypatch):
+    data = words(N, 2)
+    model, other = (Model("binary", rates=[0.5], seed=SEED) for _ in range(2))
 
     def give_up():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        model.learn_packed(data, between=give_up)
-    assert threading.active_count() == before
-    learned = model.learn_packed(data, most=10)
-    assert (len(learned.scores), threading.active_count()) == (11, before)
+        model.learn_packed(b"".join(data), between=give_up)
+    n = int(model.n_examples)
+    assert 0 < n < N
+    other.learn_packed(b"".join(data[:n]))
+    for each in (model, other):
+        assert len(each.learn_packed(b"".join(data), most=10).scores) == 11
+    assert state_bytes(model) == state_bytes(other)
 
 
-def test_if_the_thread_fails_the_learner_reads_the_rest_itself(monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", lambda *_: None)
-    scan = ahead.scan
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_if_a_scan_fails_the_learner_reads_the_rest_itself(monkeypatch, n):
+    scan, calls = ahead.scan, []
 
-    def fails(buffer, position, *rest):
-        if position > 0:
+    def fails(*arguments):
+        calls.append(arguments)
+        if len(calls) > n:
             raise MemoryError
-        return scan(buffer, position, *rest)
+        return scan(*arguments)
 
     monkeypatch.setattr(ahead, "scan", fails)
     both(b"".join(words(N, 3)), rates=[0.5])
+    assert len(calls) == n + 1
+
+
+def test_several_learners_share_the_thread():
+    data = b"".join(words(N, 5))
+    expected, _, _ = both(data, rates=[0.5])
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda _: learned(data), range(8)))
+    assert [state_bytes(model) for model in models] == 8 * [state_bytes(expected)]
+
+
+def learned(data):
+    model = Model("binary", rates=[0.5], seed=SEED)
+    model.learn_packed(data)
+    return model
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_has_a_thread_of_its_own():
+    data = b"".join(words(N, 6))
+    before = state_bytes(learned(data))
+    if (child := os.fork()) == 0:
+        signal.alarm(60)  # if it waits for a thread that it hasn't
+        os._exit(int(state_bytes(learned(data)) != before))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_it_pays_only_for_many_bytes_on_several_processors(monkeypatch):
@@ -135,5 +167,5 @@ def test_the_learner_is_given_blocks_up_to_the_last_byte():
         some, block = reading.at(position)
         n += int(block[0][0, N_SCANNED])
         position = len(some)
-    assert (n, reading.at(position)[0].tobytes()) == (300, buffer.tobytes())
+    assert (n, reading.at(position)[0].tobytes()) == (300 - ahead.FIRST, buffer.tobytes())
     reading.close()
