@@ -358,10 +358,13 @@ def start() -> "Iterator[Callable[..., subprocess.Popen[str]]]":
 
 @pytest.fixture
 def start_worker(start: "Callable[..., subprocess.Popen[str]]") -> "Callable[..., subprocess.Popen[str]]":
-    """Start a worker as a process, and wait until it says that it is ready (`process.hello`)."""
+    """Start a worker as a process, and wait until it says that it is ready (`process.hello`).
+
+    Unless told otherwise it holds examples for ever: a pause of the test must not decide what is learned.
+    """
 
     def started(url: str, name: str = "m", *arguments: str) -> "subprocess.Popen[str]":
-        process = start(url, "worker", name, *arguments)
+        process = start(url, "worker", name, "--held-seconds", "inf", *arguments)
         process.hello = next(line for line in process.stderr if "compil" not in line)  # type: ignore[union-attr, attr-defined]
         if "epoch" not in process.hello and "waiting" not in process.hello:  # type: ignore[attr-defined]
             process.kill()

@@ -16,7 +16,7 @@ from tests.command_line import invoke
 from tests.conftest import SEED, state_bytes, wait_until
 from tests.streams import KEYS
 
-OPTIONS = ("--commit-seconds", "0.1", "--held-seconds", "inf", "--late-every", "1", "--lease-seconds", "1")
+OPTIONS = ("--commit-seconds", "0.1", "--late-every", "1", "--lease-seconds", "1")
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ VALUES = [0.0, 0.25, 0.5, 0.75]
 def truth(redis_url, create, start_worker):
     """What a worker, a process of its own, predicts for each of `VALUES`: different numbers."""
     create(task="regression")
-    start_worker(redis_url, "m", "--commit-seconds", "0.05", "--held-seconds", "inf")  # nothing changes the answers
+    start_worker(redis_url, "m", "--commit-seconds", "0.05")  # nothing changes the answers
     client = Client("m", redis_url, timeout=20)
     client.push_many([(10 * value, {"x": value}) for value in VALUES * 100], features=True)
     wait_until(lambda: client.lag() == 0)

@@ -62,7 +62,7 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
     try:
         client = connect(url)
         Store(client, "m").create(Model("binary", seed=SEED).to_spec())
-        worker = start_worker(url, "m", "--commit-seconds", "1000", "--held-seconds", "inf")
+        worker = start_worker(url, "m", "--commit-seconds", "1000")
         push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
         wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 2)
     finally:
@@ -77,7 +77,7 @@ def test_a_worker_that_is_stopped_without_a_server_says_what_is_not_committed(tm
 def start_with_something_to_commit(url, start_worker):
     client = connect(url)
     Store(client, "m").create(Model("binary", seed=SEED).to_spec())
-    worker = start_worker(url, "m", "--commit-seconds", "1000", "--held-seconds", "inf")
+    worker = start_worker(url, "m", "--commit-seconds", "1000")
     push_batches(client, "batch", zipf_examples(100, 5, 1), 10)
     wait_until(lambda: client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"] >= 2)
     return worker
