@@ -554,7 +554,7 @@ def test_a_fleet_leaves_questions_to_answerers_and_takes_them_up_again(client, r
                 wait_until(lambda n=n: one.store.commits.number >= n and n_learned(client, "a") == n)
                 assert asker.ask({"features": '{"n1": 1}'})["commit"] == one.store.commits.number
                 wait_until(lambda: one.counts.request_seconds.n == 1)
-                assert not process.members["a"].requests.is_waiting
+                wait_until(lambda: not process.members["a"].requests.is_waiting)
                 assert Client("b", redis_url, timeout=30.0).predict(features={"n1": 1.0}) == 0.5
             wait_until(lambda: not client.hget(Keys("a").owner, "answered_by"))
             assert 0.0 < asker.predict(features={"n1": 1.0}) < 1.0
