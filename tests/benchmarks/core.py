@@ -396,7 +396,9 @@ def page_rows(asked: Asked) -> Iterator[Row]:
 
     def over(kind: str) -> str:
         text, cache, *more = (f"{ours[kind]['over_vw'][name]:.2f}" for name in PEERS)
-        return f"{text} ({cache}; {', '.join(more)})"
+        first = next(iter(PEERS))
+        with_start, lowest = ours[kind]["over_vw_with_its_start"][first], ours[kind]["over_vw_ranges"][first][0]
+        return f"{text} ({cache}; {', '.join(more)}), lowest of its pairs {lowest:.2f}; with its start {with_start:.2f}"
 
     def microseconds(kind: str) -> str:
         return "; ".join(f"{ours[kind]['microseconds'][call]:.1f}" for call in ("learn_one", "score_one"))
