@@ -34,7 +34,7 @@ from tests.benchmarks import Asked, Row
 
 MODELS, N_FEATURES, N_EXAMPLES, N_ASKED = 1000, 1000, 400, 500
 BATCH = 200  # examples an entry
-FLOOD_SECONDS = 20.0
+FLOOD_SECONDS = 60.0
 IDLE_SECONDS = 10.0
 
 
