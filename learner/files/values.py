@@ -45,6 +45,8 @@ def outcome(value: Any) -> Any:
     >>> [outcome(value) for value in ("7", " spam ", " ", True, None)]
     [7, 'spam', None, True, None]
     """
+    if type(value) in NUMERIC:
+        return value
     if isinstance(value, str):
         text = value.strip()
         numeric = number(text)

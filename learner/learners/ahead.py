@@ -18,7 +18,7 @@ __all__ = ["NO_BLOCK", "Block", "ReadAhead", "pays", "scan"]
 Block = tuple[NDArray[Any], ...]  # a `learner.kernels.ahead.Block` as a plain tuple, as the loops take it
 NO_BLOCK: Block = no_block()
 FIRST = 256  # examples that the learner reads itself, while the thread wakes and scans so many more; later `CHUNK`
-MIN_BYTES = 1 << 19  # with fewer it saves nothing
+MIN_BYTES = 1 << 20  # with fewer it saves nothing
 _spare: list[Block] = []  # blocks that nobody uses: new ones would cost half a millisecond
 
 
