@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 def new_block() -> tuple[Any, ...]:
     """Return a block with room for `CHUNK` examples, as a plain tuple."""
-    return (np.zeros((1 + CHUNK, 6)), np.zeros((4, ROOM), np.uint64), np.zeros(ROOM))
+    return np.zeros((1 + CHUNK, 6)), np.zeros((4, ROOM), np.uint64), np.zeros(ROOM)
 
 
 def no_block() -> tuple[Any, ...]:

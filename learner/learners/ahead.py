@@ -17,7 +17,7 @@ __all__ = ["NO_BLOCK", "Block", "ReadAhead", "pays", "scan"]
 
 Block = tuple[NDArray[Any], ...]  # a `learner.kernels.ahead.Block` as a plain tuple, as the loops take it
 NO_BLOCK: Block = no_block()
-FIRST = 256  # examples that the learner reads itself, while the thread wakes and scans so many more; later `CHUNK`
+N_FIRST = 256  # examples that the learner reads itself, while the thread wakes and scans so many more; later `CHUNK`
 MIN_BYTES = 1 << 20  # with fewer it saves nothing
 _spare: list[Block] = []  # blocks that nobody uses: new ones would cost half a millisecond
 
@@ -66,14 +66,14 @@ class ReadAhead:
     def __init__(self, buffer: NDArray[np.uint8], task: int, weight_dict: WeightDict) -> None:
         self._buffer, self._task, self._weight_dict = buffer, task, weight_dict
         self._blocks = [_spare.pop() if _spare else new_block() for _ in range(2)]
-        self._block, self._next, self._n = NO_BLOCK, self._blocks[0], FIRST
+        self._block, self._next, self._n = NO_BLOCK, self._blocks[0], N_FIRST
         self._scan: Future[int] | None = None
-        ends = np.zeros(FIRST, np.int64)
-        self._end = int(ends[-1]) if kernels.boundaries(buffer, ends) == FIRST else len(buffer)
+        ends = np.zeros(N_FIRST, np.int64)
+        self._end = int(ends[-1]) if kernels.boundaries(buffer, ends) == N_FIRST else len(buffer)
         self._go_on()
 
     def at(self, position: int) -> tuple[NDArray[np.uint8], Block]:
-        """Return the bytes up to the end of the block that begins at a position, or has it, and the block."""
+        """Return the bytes up to the end of the block that a position lies in, and the block."""
         while self._end <= position < len(self._buffer):
             self._take()
         return self._buffer[: self._end], self._block

@@ -15,9 +15,8 @@ from learner.kernels.derived import N_TAKEN
 
 __all__ = ["require_places", "require_rows"]
 
-N_PLACES = (
-    1 + layout.MAX_BINNED + layout.MAX_SWITCHES
-)  # rows of ``interactions``; a pair's code is ``i * N_PLACES + j``
+# rows of ``interactions``; a pair's code is ``i * N_PLACES + j``
+N_PLACES = 1 + layout.MAX_BINNED + layout.MAX_SWITCHES
 
 
 def require_places(state: Mapping[str, NDArray[Any]]) -> None:

@@ -8,7 +8,7 @@ Reading, by `learner.kernels.scan_block` (of arrays, which it doesn't read, ther
 
 - ``walk``: to find where each example ends, and nothing else;
 - ``read``: to read msgpack, check it, and hash the names;
-- ``look up``: to find the rows of a model that has learned the stream, on top of that.
+- ``look up``: on top of that, to find the rows of a model that has learned the stream. What `read` prefetched hides most of it.
 
 Learning, from bytes to updated weights:
 
@@ -32,10 +32,10 @@ from typing import Any
 import numpy as np
 
 from learner import kernels
-from learner.kernels import records
 from learner.kernels.ahead import new_block
+from learner.kernels.records import CHUNK
 from learner.layout import PARTS
-from learner.learners import protocol
+from learner.learners import ahead, protocol
 from learner.model import Model
 from tests.benchmarks import Asked, Row
 from tests.benchmarks.core import WRITERS, machine, progress_bar, table
@@ -60,12 +60,9 @@ def models() -> dict[str, dict[str, Any]]:
 
 def scanned(buffer: np.ndarray, model: Model) -> None:
     """Scan all examples of a buffer into blocks."""
-    learner, block, position = model.learner, new_block(), 0
-    keys, dict_ = learner.weight_dict.keys, learner.weight_dict
+    block, position = new_block(), 0
     while position < len(buffer):
-        position = kernels.scan_block(
-            buffer, position, learner.task_code, keys, dict_.arrays, dict_.width, records.plain_work(), block
-        )
+        position = ahead.scan(buffer, position, CHUNK, model.learner.task_code, model.learner.weight_dict, block)
 
 
 def nanoseconds(call: Callable[[], Any], n: int) -> float:

@@ -20,7 +20,7 @@ from tests.conftest import state_bytes
 from tests.unit.broken import BAD
 from tests.unit.streams import SEED
 
-N = 3 * CHUNK if kernels.JIT else 4 * ahead.FIRST
+N = 3 * CHUNK if kernels.JIT else 4 * ahead.N_FIRST
 
 
 @pytest.fixture(autouse=True)
@@ -167,5 +167,5 @@ def test_the_learner_is_given_blocks_up_to_the_last_byte():
         some, block = reading.at(position)
         n += int(block[0][0, N_SCANNED])
         position = len(some)
-    assert (n, reading.at(position)[0].tobytes()) == (300 - ahead.FIRST, buffer.tobytes())
+    assert (n, reading.at(position)[0].tobytes()) == (300 - ahead.N_FIRST, buffer.tobytes())
     reading.close()
